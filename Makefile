@@ -1,0 +1,36 @@
+# The chores. `make demo` and `make test` are each complete on a fresh machine: they create .venv.
+FOLDERS := cyclegan data gatys options runs scripts survey
+PYTHON  ?= python3
+BIN     := .venv/bin
+
+.PHONY: demo test check typing clean
+
+demo: .venv/installed
+	$(BIN)/giverny demo --output demo
+
+test: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --cov
+
+check: .venv/installed-dev typing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# Type checkers follow folders, not import hooks: give them giverny/ as links.
+typing:
+	@mkdir -p .typing/giverny
+	@for folder in $(FOLDERS); do ln -sfn ../../$$folder .typing/giverny/$$folder; done
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/installed-dev: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .typing build demo .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,141 @@
+"""Layers that the generators and discriminators are made of."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["NormLayer", "ResizeConv2d", "ResnetBlock", "has_bias", "norm_layer"]
+
+NormLayer = Callable[[int], nn.Module]
+
+
+def norm_layer(norm: str) -> NormLayer:
+    """Return what makes a normalisation layer for a number of channels.
+
+    Instance normalisation has no weights and keeps no running statistics (Ulyanov et al. 2016):
+    a checkpoint holds no tensors of it.
+
+    Args:
+        norm: ``instance``, ``batch`` or ``none``.
+
+    Raises:
+        ValueError: ``norm`` is none of the three.
+    """
+    layers: dict[str, NormLayer] = {
+        "instance": lambda channels: nn.InstanceNorm2d(channels),
+        "batch": lambda channels: nn.BatchNorm2d(channels),
+        "none": lambda _channels: nn.Identity(),
+    }
+    if norm not in layers:
+        raise ValueError(f"norm: expected one of {', '.join(layers)}, got {norm!r}")
+    return layers[norm]
+
+
+def has_bias(norm: str) -> bool:
+    """Whether the convolutions before a normalisation have a bias.
+
+    Only with instance normalisation, where it is idle: the reference has it, so its files do too.
+    """
+    return norm == "instance"
+
+
+class ResnetBlock(nn.Module):
+    """Two 3x3 convolutions around which the input is added (He et al. 2016); no ReLU after the sum.
+
+    Input and output: (N, channels, H, W), H and W at least 2.
+
+    Args:
+        channels: channels in and out.
+        norm: ``instance``, ``batch`` or ``none``.
+        dropout: put dropout of 0.5 between the convolutions. It shifts the second convolution's
+            index, and so its name in a checkpoint, from 5 to 6, as in the reference.
+    """
+
+    def __init__(self, channels: int, *, norm: str = "instance", dropout: bool = False) -> None:
+        super().__init__()
+        normalise, bias = norm_layer(norm), has_bias(norm)
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            normalise(channels),
+            nn.ReLU(inplace=True),
+        ]
+        if dropout:
+            layers.append(nn.Dropout(0.5))
+        layers += [
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            normalise(channels),
+        ]
+        self.conv_block = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` plus the block's output."""
+        return x + self.conv_block(x)  # type: ignore[no-any-return]
+
+
+class ResizeConv2d(nn.Conv2d):
+    """Double the size by nearest neighbour, then a 3x3 convolution (Odena et al. 2016).
+
+    Takes the place of a transposed convolution, whose uneven overlaps draw checkerboards. Being
+    a convolution itself, its weight keeps the name that the transposed one would have, with the
+    shape (out, in, 3, 3).
+
+    Input (N, in, H, W), output (N, out, 2H, 2W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, 3, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enlarge and convolve."""
+        enlarged = F.interpolate(x, scale_factor=2, mode="nearest")
+        padded = F.pad(enlarged, (1, 1, 1, 1), mode="reflect")
+        return super().forward(padded)
+
+
+def upsample_layer(upsample: str, in_channels: int, out_channels: int, *, bias: bool) -> nn.Module:
+    """Return a layer that doubles height and width.
+
+    Args:
+        upsample: ``deconv`` (the reference's transposed convolution) or ``resize``.
+        in_channels: channels in.
+        out_channels: channels out.
+        bias: whether it has a bias.
+
+    Raises:
+        ValueError: ``upsample`` is neither of the two.
+    """
+    if upsample == "deconv":
+        return nn.ConvTranspose2d(
+            in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias
+        )
+    if upsample == "resize":
+        return ResizeConv2d(in_channels, out_channels, bias=bias)
+    raise ValueError(f"upsample: expected deconv or resize, got {upsample!r}")
+
+
+def is_per_sample(network: nn.Module) -> bool:
+    """Whether the network treats each picture of a batch alone, so that batches may be joined.
+
+    Batch normalisation in training mode mixes the pictures of a batch; nothing else here does.
+    """
+    return not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())  # noqa: SLF001, E501
+
+
+def apply_together(network: nn.Module, *inputs: Tensor) -> list[Tensor]:
+    """Apply ``network`` to several batches, in one pass where that gives the same numbers.
+
+    Args:
+        network: a generator or discriminator.
+        inputs: batches (N, C, H, W). They are joined if the network treats pictures one by one
+            and all have the same size; otherwise they go through one after the other.
+
+    Returns:
+        One output for each input, in order.
+    """
+    if len({batch.shape[1:] for batch in inputs}) > 1 or not is_per_sample(network):
+        return [network(batch) for batch in inputs]
+    return list(network(torch.cat(inputs)).split([len(batch) for batch in inputs]))

@@ -1,0 +1,175 @@
+"""From options to networks, optimizers and the trainer: the only place that sees options."""
+
+from dataclasses import replace
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim import Adam
+
+from giverny.cyclegan.architecture import GeneratorArchitecture
+from giverny.cyclegan.averaging import WeightAverage
+from giverny.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
+from giverny.cyclegan.image_pool import ImagePool
+from giverny.cyclegan.initialise import init_weights
+from giverny.cyclegan.networks import Networks
+from giverny.cyclegan.schedules import LearningRate
+from giverny.cyclegan.trainer import LossWeights, Trainer
+from giverny.data.datasets import Domain
+from giverny.data.files import list_pictures
+from giverny.data.loaders import UnpairedLoader
+from giverny.data.sampling import UnpairedSampler
+from giverny.data.transforms import Preprocessing
+from giverny.options.networks import NetG, NetworkOptions
+from giverny.options.train import TrainOptions, smallest_crop
+from giverny.runs.loop import Pace
+from giverny.runs.processes import share_weights
+from giverny.runs.seeds import make_generator
+
+__all__ = [
+    "build_loader",
+    "build_networks",
+    "build_pace",
+    "build_trainer",
+    "generator_architecture",
+]
+
+_GENERATORS: dict[NetG, GeneratorArchitecture] = {
+    "resnet_9blocks": GeneratorArchitecture(kind="resnet", depth=9),
+    "resnet_6blocks": GeneratorArchitecture(kind="resnet", depth=6),
+    "unet_256": GeneratorArchitecture(kind="unet", depth=8),
+    "unet_128": GeneratorArchitecture(kind="unet", depth=7),
+}
+
+
+def generator_architecture(options: NetworkOptions) -> GeneratorArchitecture:
+    """Return the architecture that the options describe."""
+    return replace(
+        _GENERATORS[options.netG],
+        channels=options.ngf,
+        norm=options.norm,
+        dropout=options.dropout,
+        upsample=options.upsample,
+    )
+
+
+def build_networks(options: NetworkOptions, *, generator: torch.Generator) -> Networks:
+    """Make the four networks with fresh weights, on the CPU."""
+    architecture = generator_architecture(options)
+    networks = Networks(
+        G_A=architecture.build(),
+        G_B=architecture.build(),
+        D_A=_discriminator(options),
+        D_B=_discriminator(options),
+    )
+    for network in networks.named().values():
+        init_weights(
+            network, init_type=options.init_type, gain=options.init_gain, generator=generator
+        )
+    return networks
+
+
+def build_trainer(options: TrainOptions, accelerator: Accelerator) -> Trainer:
+    """Make the networks, their optimizers and schedule, and what trains them."""
+    seed, process = options.run.seed, accelerator.process_index
+    networks = build_networks(options.networks, generator=make_generator(seed, "weights"))
+    networks.to(accelerator.device)
+    share_weights(networks.named().values(), accelerator)
+    schedule, losses = options.schedule, options.losses
+    optimizer_G, optimizer_D = (
+        Adam(part.parameters(), lr=schedule.lr, betas=(schedule.beta1, schedule.beta2))
+        for part in (networks.generators, networks.discriminators)
+    )
+    learning_rate = LearningRate(
+        [optimizer_G, optimizer_D],
+        lr=schedule.lr,
+        policy=schedule.lr_policy,
+        n_epochs=schedule.n_epochs,
+        n_epochs_decay=schedule.n_epochs_decay,
+        lr_decay_iters=schedule.lr_decay_iters,
+    )
+    pool_A, pool_B = (
+        ImagePool(losses.pool_size, generator=make_generator(seed, purpose, process=process))
+        for purpose in ("pool of fake_A", "pool of fake_B")
+    )
+    return Trainer(
+        networks,
+        optimizer_G=optimizer_G,
+        optimizer_D=optimizer_D,
+        learning_rate=learning_rate,
+        pools=(pool_A, pool_B),
+        weights=LossWeights(
+            cycle_A=losses.lambda_A,
+            cycle_B=losses.lambda_B,
+            identity=losses.lambda_identity,
+            gradient_penalty=losses.lambda_gp,
+        ),
+        gan_mode=losses.gan_mode,
+        accelerator=accelerator,
+        generator=make_generator(seed, "gradient penalty", process=process),
+        averages=_averages(networks, options.run.ema_decay),
+    )
+
+
+def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoader:
+    """List both folders and make what loads from them.
+
+    Raises:
+        FolderError: a folder is missing or holds no pictures.
+    """
+    data = options.data
+    preprocessing = Preprocessing(
+        mode=data.preprocess,
+        load_size=data.load_size,
+        crop_size=data.crop_size,
+        flip=data.flip,
+        stride=options.networks.stride,
+        smallest=smallest_crop(options.networks),
+    )
+    listed = [list_pictures(folder)[: data.max_dataset_size] for folder in data.folders]
+    domain_A, domain_B = (
+        Domain(paths, preprocessing=preprocessing, cache=data.cache_images) for paths in listed
+    )
+    sampler = UnpairedSampler(
+        len(domain_A),
+        len(domain_B),
+        batch_size=data.batch_size,
+        generator=make_generator(options.run.seed, "pairs"),
+        serial=data.serial_batches,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+    return UnpairedLoader(
+        (domain_A, domain_B),
+        data.folders,
+        sampler=sampler,
+        workers=data.num_threads,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+
+
+def build_pace(options: TrainOptions) -> Pace:
+    """Return how long to train, and how often to report and save."""
+    run, schedule = options.run, options.schedule
+    return Pace(
+        epochs=schedule.total_epochs,
+        max_images=schedule.max_images,
+        accumulate=run.gradient_accumulation_steps,
+        report_images=run.print_freq,
+        sample_images=run.display_freq,
+        checkpoint_images=run.save_latest_freq,
+        keep_epochs=run.save_epoch_freq,
+    )
+
+
+def _discriminator(options: NetworkOptions) -> nn.Module:
+    if options.netD == "pixel":
+        return PixelDiscriminator(channels=options.ndf, norm=options.norm)
+    layers = 3 if options.netD == "basic" else options.n_layers_D
+    return PatchDiscriminator(channels=options.ndf, layers=layers, norm=options.norm)
+
+
+def _averages(networks: Networks, decay: float) -> tuple[WeightAverage, WeightAverage] | None:
+    if decay == 0:
+        return None
+    return WeightAverage(networks.G_A, decay=decay), WeightAverage(networks.G_B, decay=decay)

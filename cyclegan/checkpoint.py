@@ -1,0 +1,108 @@
+"""The network files of a run directory, and finding a generator in one."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from giverny.cyclegan.architecture import GeneratorArchitecture
+from giverny.cyclegan.averaging import WeightAverage
+from giverny.cyclegan.trainer import Trainer
+from giverny.cyclegan.weights import LoadedGenerator, load_generator, save_generator, save_pth
+from giverny.options.errors import CheckpointError, OptionError
+from giverny.runs.directory import RunDirectory
+from giverny.runs.observers import Progress
+
+__all__ = ["find_generator", "save_networks"]
+
+_GENERATOR_OF = {"AtoB": "G_A", "BtoA": "G_B"}
+
+
+def save_networks(
+    directory: RunDirectory,
+    label: str,
+    trainer: Trainer,
+    architecture: GeneratorArchitecture,
+    progress: Progress,
+) -> None:
+    """Write all networks under the reference's names, and the latest generators as safetensors.
+
+    With running averages, these go to ``<label>_net_G_A_ema.pth`` and into the safetensors.
+
+    Args:
+        directory: the run.
+        label: ``latest`` or an epoch.
+        trainer: holds the networks.
+        architecture: of both generators.
+        progress: where the training is, for the metadata.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    for name, weights in trainer.networks.state_dict().items():
+        save_pth(directory.network_file(label, name), weights)
+    averages = trainer.averages or (None, None)
+    for direction, network, average in (
+        ("AtoB", trainer.networks.G_A, averages[0]),
+        ("BtoA", trainer.networks.G_B, averages[1]),
+    ):
+        name = _GENERATOR_OF[direction]
+        weights, kind = _best(network, average)
+        if average is not None:
+            save_pth(directory.network_file(label, f"{name}_ema"), weights)
+        if label == "latest":
+            provenance = {
+                "giverny": version("giverny"),
+                "direction": direction,
+                "weights": kind,
+                "images": str(progress.images),
+            }
+            save_generator(
+                directory.path / f"{name}.safetensors", weights, architecture, provenance
+            )
+
+
+def find_generator(model: Path, *, direction: str, epoch: str = "latest") -> LoadedGenerator:
+    """Load the generator that a user means.
+
+    Args:
+        model: a run directory, or one generator's file.
+        direction: ``AtoB`` or ``BtoA``.
+        epoch: ``latest`` or a kept epoch, of a run directory.
+
+    Raises:
+        CheckpointError: there is no such generator, or it cannot be loaded.
+        OptionError: the file says that it translates the other way.
+    """
+    if not model.is_dir():
+        if not model.exists():
+            raise CheckpointError(f"{model}: no such run folder or weights file")
+        loaded = load_generator(model)
+        says = loaded.provenance.get("direction", direction)
+        if says != direction:
+            raise OptionError("direction", f"{direction}, but {model} translates {says}")
+        return loaded
+    name, directory = _GENERATOR_OF[direction], RunDirectory(model)
+    latest = [model / f"{name}.safetensors"] if epoch == "latest" else []
+    candidates = [
+        *latest,
+        directory.network_file(epoch, f"{name}_ema"),
+        directory.network_file(epoch, name),
+        # The published models of the reference hold one generator, without a letter.
+        directory.network_file(epoch, "G"),
+    ]
+    for path in candidates:
+        if path.is_file():
+            return load_generator(path)
+    kept = sorted(file.name for file in model.glob(f"*_net_{name}.pth"))
+    raise CheckpointError(
+        f"{model}: holds no generator {name} of epoch {epoch}; "
+        f"expected {' or '.join(path.name for path in candidates)}, "
+        f"found {', '.join(kept) or 'no network files'}"
+    )
+
+
+def _best(network: nn.Module, average: WeightAverage | None) -> tuple[dict[str, Tensor], str]:
+    if average is None:
+        return network.state_dict(), "last"
+    return average.weights(network), "averaged"

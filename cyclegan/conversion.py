@@ -1,0 +1,245 @@
+"""Converting many pictures: reading, translating and writing at the same time."""
+
+import errno
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from giverny.data.decode import Picture, read_picture
+from giverny.data.encode import write_picture
+from giverny.data.tensors import to_pictures, to_tensor
+from giverny.data.transforms import resize
+from giverny.options.errors import GivernyError, PictureError
+
+__all__ = ["Conversion", "Converted", "Job", "convert"]
+
+Translate = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One picture to convert.
+
+    Attributes:
+        source: the picture file.
+        target: the file to write.
+        before: where to write a small copy of the source for a page, or None.
+        after: where to write a small copy of the result, if that is large, or None.
+    """
+
+    source: Path
+    target: Path
+    before: Path | None = None
+    after: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """How to convert.
+
+    Attributes:
+        batch_size: pictures of equal size that are translated together.
+        threads: threads that read, and as many that write.
+        long_side: larger pictures are scaled down to it first, in pixels; None leaves all sizes.
+        quality: of jpg and webp, 1 to 100.
+        preview_px: longer side of the small copies.
+    """
+
+    batch_size: int = 4
+    threads: int = 4
+    long_side: int | None = None
+    quality: int = 95
+    preview_px: int = 1024
+
+
+@dataclass(kw_only=True)
+class Converted:
+    """What became of the jobs.
+
+    Attributes:
+        done: jobs whose target was written.
+        failures: source files and what was wrong.
+        seconds: how long it took.
+        pixels: pixels of all results.
+    """
+
+    done: list[Job] = field(default_factory=list)
+    failures: dict[Path, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    pixels: int = 0
+
+
+def convert(
+    jobs: Sequence[Job],
+    translate: Translate,
+    *,
+    how: Conversion,
+    on_done: Callable[[Job], None] = lambda _job: None,
+) -> Converted:
+    """Translate every job's source into its target.
+
+    A picture that cannot be read, translated or written is noted and the rest goes on. Results
+    are written atomically, after their previews, so a target that exists is complete.
+
+    Args:
+        jobs: what to convert.
+        translate: (N, 3, H, W) in [-1, 1] to the same shape and range.
+        how: batches, threads, sizes.
+        on_done: called in this thread for each job that ended, well or badly.
+
+    Returns:
+        What was done and what failed.
+
+    Raises:
+        GivernyError: the disk is full; what is written stays, a repeated call goes on from there.
+    """
+    started = time.perf_counter()
+    result = Converted()
+    readers, writers = ThreadPoolExecutor(how.threads), ThreadPoolExecutor(how.threads)
+    pending: deque[tuple[Job, Future[int]]] = deque()
+
+    def collect(limit: int) -> None:
+        while len(pending) > limit:
+            job, future = pending.popleft()
+            _finish(job, future, result)
+            on_done(job)
+
+    try:
+        pictures = _read_ahead(jobs, readers, how, result, on_done)
+        for batch in _batches(pictures, how.batch_size):
+            for job, before, after in _translate_batch(batch, translate, result, on_done):
+                pending.append((job, writers.submit(_write, job, before, after, how)))
+            collect(2 * how.threads)
+        collect(0)
+    finally:
+        readers.shutdown(cancel_futures=True)
+        writers.shutdown(cancel_futures=True)
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+def _read_ahead(
+    jobs: Sequence[Job],
+    readers: ThreadPoolExecutor,
+    how: Conversion,
+    result: Converted,
+    on_done: Callable[[Job], None],
+) -> Iterator[tuple[Job, Picture]]:
+    """Yield the decoded pictures in order, with a few being read in advance."""
+    waiting = iter(jobs)
+    ahead: deque[tuple[Job, Future[Picture]]] = deque()
+
+    def submit(count: int) -> None:
+        for job in islice(waiting, count):
+            ahead.append((job, readers.submit(_read, job.source, how.long_side)))
+
+    submit(how.threads + how.batch_size)
+    while ahead:
+        job, future = ahead.popleft()
+        submit(1)
+        try:
+            yield job, future.result()
+        except PictureError as error:
+            result.failures[job.source] = error.reason
+            on_done(job)
+
+
+def _batches(
+    pictures: Iterator[tuple[Job, Picture]], batch_size: int
+) -> Iterator[list[tuple[Job, Picture]]]:
+    """Group pictures of equal size; when too many sizes wait, the one that waited longest goes."""
+    groups: dict[tuple[int, int], list[tuple[Job, Picture]]] = {}
+    for job, picture in pictures:
+        size = (picture.height, picture.width)
+        groups.setdefault(size, []).append((job, picture))
+        if len(groups[size]) == batch_size:
+            yield groups.pop(size)
+        elif sum(map(len, groups.values())) >= 2 * batch_size:
+            yield groups.pop(next(iter(groups)))
+    yield from groups.values()
+
+
+def _translate_batch(
+    batch: list[tuple[Job, Picture]],
+    translate: Translate,
+    result: Converted,
+    on_done: Callable[[Job], None],
+) -> Iterator[tuple[Job, Picture, Picture]]:
+    """Yield each job with its picture before and after; where memory is short, one at a time."""
+    try:
+        images = torch.stack([to_tensor(picture.rgb) for _, picture in batch])
+        translated = to_pictures(translate(images))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        if len(batch) > 1:
+            for single in batch:
+                yield from _translate_batch([single], translate, result, on_done)
+            return
+        job, picture = batch[0]
+        result.failures[job.source] = (
+            f"not enough memory for {picture.width} x {picture.height} pixels; try --long_side"
+        )
+        on_done(job)
+        return
+    for (job, picture), rgb in zip(batch, translated, strict=True):
+        yield job, picture, Picture(rgb=rgb, alpha=picture.alpha)
+
+
+def _read(path: Path, long_side: int | None) -> Picture:
+    picture = read_picture(path)
+    return picture if long_side is None else _limit(picture, long_side)
+
+
+def _limit(picture: Picture, long_side: int) -> Picture:
+    """Scale a picture down so that its longer side has at most ``long_side`` pixels."""
+    scale = long_side / max(picture.height, picture.width)
+    if scale >= 1:
+        return picture
+    height = max(1, round(picture.height * scale))
+    width = max(1, round(picture.width * scale))
+    alpha = picture.alpha
+    if alpha is not None:
+        scaled = Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC)
+        alpha = np.asarray(scaled)
+    return Picture(rgb=resize(picture.rgb, height, width), alpha=alpha)
+
+
+def _write(job: Job, before: Picture, after: Picture, how: Conversion) -> int:
+    """Write previews and result; return the result's pixels."""
+    if job.before is not None:
+        write_picture(job.before, _limit(before, how.preview_px), quality=85)
+    if job.after is not None and max(after.height, after.width) > how.preview_px:
+        write_picture(job.after, _limit(after, how.preview_px), quality=85)
+    write_picture(job.target, after, quality=how.quality)
+    return after.height * after.width
+
+
+def _finish(job: Job, future: Future[int], result: Converted) -> None:
+    try:
+        result.pixels += future.result()
+    except PictureError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            raise GivernyError(
+                f"{job.target}: the disk is full after {len(result.done)} pictures; "
+                "free some space and repeat the command, it goes on from there"
+            ) from error
+        result.failures[job.source] = error.reason
+    else:
+        result.done.append(job)
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether torch or Python ran out of memory (torch says so by RuntimeError on the CPU)."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text

@@ -1,0 +1,186 @@
+"""The generators: ResNet (Johnson et al. 2016, as in Zhu et al. 2017) and U-Net (Isola et al. 2017).
+
+Layer order and state_dict keys equal the reference implementation's, so that weights move freely.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from giverny.cyclegan.blocks import (
+    ResnetBlock,
+    has_bias,
+    norm_layer,
+    upsample_layer,
+)
+
+__all__ = ["ResnetGenerator", "UnetGenerator"]
+
+
+class ResnetGenerator(nn.Module):
+    """Two strided convolutions down, residual blocks at a quarter of the size, two steps up.
+
+    Input and output: RGB, (N, 3, H, W), float in [-1, 1], H and W multiples of 4, at least 8.
+    Zhu et al. 2017, appendix 7.2: c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3.
+
+    Args:
+        channels: filters of the first convolution (``ngf``).
+        blocks: residual blocks: 9 for 256 px, 6 for 128 px.
+        norm: ``instance``, ``batch`` or ``none``.
+        dropout: dropout of 0.5 in the blocks.
+        upsample: ``deconv`` or ``resize`` (nearest neighbour + convolution).
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+
+    Raises:
+        ValueError: ``norm`` or ``upsample`` is unknown.
+    """
+
+    stride = 4
+    smallest = 8
+
+    def __init__(
+        self,
+        *,
+        channels: int = 64,
+        blocks: int = 9,
+        norm: str = "instance",
+        dropout: bool = False,
+        upsample: str = "deconv",
+        in_channels: int = 3,
+        out_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        normalise, bias = norm_layer(norm), has_bias(norm)
+
+        def finish(width: int) -> list[nn.Module]:
+            return [normalise(width), nn.ReLU(inplace=True)]
+
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(in_channels, channels, 7, bias=bias),
+            *finish(channels),
+        ]
+        for width in (channels, 2 * channels):
+            layers += [
+                nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias),
+                *finish(2 * width),
+            ]
+        layers += [ResnetBlock(4 * channels, norm=norm, dropout=dropout) for _ in range(blocks)]
+        for width in (4 * channels, 2 * channels):
+            layers += [
+                upsample_layer(upsample, width, width // 2, bias=bias),
+                *finish(width // 2),
+            ]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(channels, out_channels, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
+        return self.model(images)  # type: ignore[no-any-return]
+
+
+class UnetGenerator(nn.Module):
+    """Encoder and decoder with a skip connection at every size.
+
+    Input and output: RGB, (N, 3, H, W), float in [-1, 1], H and W multiples of 2**downs.
+
+    Args:
+        downs: halvings: 8 for ``unet_256``, 7 for ``unet_128``.
+        channels: filters of the first convolution (``ngf``).
+        norm: ``instance``, ``batch`` or ``none``.
+        dropout: dropout of 0.5 in the inner blocks of full width.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+
+    Raises:
+        ValueError: ``norm`` is unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        downs: int = 8,
+        channels: int = 64,
+        norm: str = "instance",
+        dropout: bool = False,
+        in_channels: int = 3,
+        out_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.stride = self.smallest = 2**downs
+        widths = [channels * min(2**level, 8) for level in range(downs)]
+        block: _SkipBlock | None = None
+        for level in reversed(range(1, downs)):
+            # The reference puts dropout between the innermost block and those that halve filters.
+            drops = dropout and 4 <= level < downs - 1
+            block = _SkipBlock(
+                widths[level - 1], widths[level], inner=block, norm=norm, dropout=drops
+            )
+        self.model = _OuterBlock(in_channels, out_channels, widths[0], inner=block, norm=norm)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
+        return self.model(images)  # type: ignore[no-any-return]
+
+
+class _OuterBlock(nn.Module):
+    """The outermost U-Net level: from picture to ``width`` channels and back, no skip."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        *,
+        inner: nn.Module | None,
+        norm: str,
+    ) -> None:
+        super().__init__()
+        if inner is None:
+            raise ValueError("a U-Net needs at least two levels")
+        self.model = nn.Sequential(
+            nn.Conv2d(in_channels, width, 4, stride=2, padding=1, bias=has_bias(norm)),
+            inner,
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(2 * width, out_channels, 4, stride=2, padding=1),
+            nn.Tanh(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)  # type: ignore[no-any-return]
+
+
+class _SkipBlock(nn.Module):
+    """An inner U-Net level: halve, go deeper, double, and join with what came in."""
+
+    def __init__(
+        self,
+        outer: int,
+        width: int,
+        *,
+        inner: nn.Module | None,
+        norm: str,
+        dropout: bool,
+    ) -> None:
+        super().__init__()
+        normalise, bias = norm_layer(norm), has_bias(norm)
+        down: list[nn.Module] = [
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(outer, width, 4, stride=2, padding=1, bias=bias),
+        ]
+        if inner is not None:
+            down += [normalise(width), inner]
+        up: list[nn.Module] = [
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(
+                width if inner is None else 2 * width, outer, 4, stride=2, padding=1, bias=bias
+            ),
+            normalise(outer),
+        ]
+        self.model = nn.Sequential(*down, *up, *([nn.Dropout(0.5)] if dropout else []))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The first layer works in place, so the skip carries the activated input, as in the
+        # reference; published U-Net weights are trained that way.
+        out = self.model(x)
+        return torch.cat([x, out], dim=1)

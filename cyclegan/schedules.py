@@ -1,0 +1,118 @@
+"""Learning-rate schedules, in whole epochs."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+__all__ = ["LearningRate", "lr_multiplier"]
+
+_POLICIES = ("linear", "step", "cosine", "plateau")
+
+
+def lr_multiplier(
+    policy: str, epoch: int, *, n_epochs: int, n_epochs_decay: int, lr_decay_iters: int = 50
+) -> float:
+    """Return the share of the initial learning rate that is used in ``epoch``.
+
+    Args:
+        policy: ``linear``: constant, then linearly to zero (Zhu et al. 2017, section 4); as in
+            the reference the divisor is one more than the decaying epochs, so that the last
+            epoch still learns. ``step``: a tenth every ``lr_decay_iters`` epochs. ``cosine``:
+            half a cosine over all epochs (Loshchilov and Hutter 2017, eq. 5); departure: the
+            reference anneals over ``n_epochs`` alone and then climbs again. ``plateau``: 1, since
+            it depends on the losses.
+        epoch: epoch, counted from 1.
+        n_epochs: epochs at the full rate.
+        n_epochs_decay: epochs in which it falls.
+        lr_decay_iters: epochs between two drops of ``step``.
+
+    Raises:
+        ValueError: the policy is unknown.
+
+    Example:
+        >>> round(2e-4 * lr_multiplier("linear", 150, n_epochs=100, n_epochs_decay=100), 10)
+        0.0001009901
+    """
+    if policy == "linear":
+        return max(0.0, 1.0 - max(0, epoch - n_epochs) / (n_epochs_decay + 1))
+    if policy == "step":
+        return float(0.1 ** ((epoch - 1) // lr_decay_iters))
+    if policy == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / (n_epochs + n_epochs_decay)))
+    if policy == "plateau":
+        return 1.0
+    raise ValueError(f"lr_policy: expected one of {', '.join(_POLICIES)}, got {policy!r}")
+
+
+class LearningRate:
+    """Sets the learning rate of optimizers at the start of each epoch.
+
+    All policies but ``plateau`` are pure functions of the epoch, so a longer ``n_epochs_decay``
+    takes effect in the next epoch of a resumed run.
+
+    Args:
+        optimizers: what it steers.
+        lr: initial learning rate.
+        policy: see :func:`lr_multiplier`; ``plateau`` divides the rate by 5 after 5 epochs
+            without 1 % of progress.
+        n_epochs: epochs at the full rate.
+        n_epochs_decay: epochs in which it falls.
+        lr_decay_iters: epochs between two drops of ``step``.
+
+    Raises:
+        ValueError: the policy is unknown.
+    """
+
+    def __init__(
+        self,
+        optimizers: Sequence[Optimizer],
+        *,
+        lr: float,
+        policy: str,
+        n_epochs: int,
+        n_epochs_decay: int,
+        lr_decay_iters: int = 50,
+    ) -> None:
+        self.lr = lr
+        self._optimizers = optimizers
+        self._policy = policy
+        self._lengths = {
+            "n_epochs": n_epochs,
+            "n_epochs_decay": n_epochs_decay,
+            "lr_decay_iters": lr_decay_iters,
+        }
+        self._plateaus = [
+            ReduceLROnPlateau(optimizer, factor=0.2, threshold=0.01, patience=5)
+            for optimizer in (optimizers if policy == "plateau" else ())
+        ]
+        self.start_epoch(1)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the rate of ``epoch``, counted from 1."""
+        if self._plateaus:
+            return
+        rate = self.lr * lr_multiplier(self._policy, epoch, **self._lengths)
+        for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
+
+    def end_epoch(self, loss: float) -> None:
+        """Tell ``plateau`` the mean generator loss of the epoch that ended."""
+        for plateau in self._plateaus:
+            plateau.step(loss)
+
+    @property
+    def needs_loss(self) -> bool:
+        """Whether :meth:`end_epoch` uses the loss."""
+        return bool(self._plateaus)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what ``plateau`` has seen; the other policies have no state."""
+        return {"plateaus": [plateau.state_dict() for plateau in self._plateaus]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        for plateau, saved in zip(self._plateaus, state["plateaus"], strict=True):
+            plateau.load_state_dict(saved)

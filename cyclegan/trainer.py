@@ -1,0 +1,337 @@
+"""One training step of a CycleGAN (Zhu et al. 2017, section 3 and figure 3)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from giverny.cyclegan.averaging import WeightAverage
+from giverny.cyclegan.blocks import apply_together
+from giverny.cyclegan.image_pool import ImagePool
+from giverny.cyclegan.losses import (
+    adversarial_loss,
+    cycle_loss,
+    discriminator_loss,
+    gradient_penalty,
+    identity_loss,
+)
+from giverny.cyclegan.networks import Networks
+from giverny.cyclegan.schedules import LearningRate
+from giverny.data.datasets import UnpairedBatch
+from giverny.options.errors import TrainingError
+from giverny.runs.processes import average_gradients
+
+__all__ = ["LossWeights", "StepLosses", "Trainer", "Translations"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Weights of the losses (Zhu et al. 2017, section 4: lambda = 10; section 5.2: 0.5 lambda).
+
+    Attributes:
+        cycle_A: of the cycle A -> B -> A.
+        cycle_B: of the cycle B -> A -> B.
+        identity: of the identity losses, relative to ``cycle_A`` and ``cycle_B``.
+        gradient_penalty: of the penalty of ``wgangp``.
+    """
+
+    cycle_A: float = 10.0
+    cycle_B: float = 10.0
+    identity: float = 0.5
+    gradient_penalty: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLosses:
+    """The weighted losses of one step, as scalars on the device, detached."""
+
+    D_A: Tensor
+    G_A: Tensor
+    cycle_A: Tensor
+    idt_A: Tensor
+    D_B: Tensor
+    G_B: Tensor
+    cycle_B: Tensor
+    idt_B: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translations:
+    """What the generators make of one batch; each (N, 3, H, W) in [-1, 1].
+
+    Attributes:
+        fake_B: G_A(real_A).
+        fake_A: G_B(real_B).
+        rec_A: G_B(fake_B).
+        rec_B: G_A(fake_A).
+        idt_A: G_A(real_B), None without identity loss.
+        idt_B: G_B(real_A), None without identity loss.
+    """
+
+    fake_B: Tensor
+    fake_A: Tensor
+    rec_A: Tensor
+    rec_B: Tensor
+    idt_A: Tensor | None
+    idt_B: Tensor | None
+
+
+class Trainer:
+    """Updates the networks: generators first, then discriminators, then the averages.
+
+    Nothing here reads a number back from the device (except that fp16 checks its gradients).
+
+    Args:
+        networks: the four networks, on the accelerator's device.
+        optimizer_G: of both generators.
+        optimizer_D: of both discriminators.
+        learning_rate: steers both.
+        pools: histories of fake_A and of fake_B.
+        weights: of the losses.
+        gan_mode: ``lsgan``, ``vanilla`` or ``wgangp``.
+        accelerator: device, precision and processes.
+        generator: randomness of the gradient penalty, on the CPU.
+        averages: running averages of G_A and G_B, or None.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        networks: Networks,
+        *,
+        optimizer_G: Optimizer,
+        optimizer_D: Optimizer,
+        learning_rate: LearningRate,
+        pools: tuple[ImagePool, ImagePool],
+        weights: LossWeights,
+        gan_mode: str,
+        accelerator: Accelerator,
+        generator: torch.Generator,
+        averages: tuple[WeightAverage, WeightAverage] | None = None,
+    ) -> None:
+        self.networks = networks
+        self.learning_rate = learning_rate
+        self.averages = averages
+        self._optimizer_G = accelerator.prepare_optimizer(optimizer_G)
+        self._optimizer_D = accelerator.prepare_optimizer(optimizer_D)
+        self._fake_A_pool, self._fake_B_pool = pools
+        self._weights, self._gan_mode = weights, gan_mode
+        self._adversarial = adversarial_loss(gan_mode)
+        self._accelerator, self._generator = accelerator, generator
+        self._epoch_loss: Tensor | None = None
+        self._epoch_steps = 0
+
+    def step(self, batches: Sequence[UnpairedBatch]) -> StepLosses:
+        """Make one update of all networks from one or more batches, whose gradients are added up.
+
+        Args:
+            batches: at least one; each RGB, (N, 3, H, W), float32 in [-1, 1].
+
+        Returns:
+            The losses, averaged over the batches.
+        """
+        batches = [batch.to(self._accelerator.device) for batch in batches]
+        fakes, generator_losses = self._update_generators(batches)
+        discriminator_losses = self._update_discriminators(batches, fakes)
+        self._average_weights()
+        return StepLosses(**generator_losses, **discriminator_losses)
+
+    def translate(self, batch: UnpairedBatch) -> Translations:
+        """Translate a batch both ways, and back; and each domain into itself."""
+        G_A, G_B = self.networks.G_A, self.networks.G_B
+        idt_A = idt_B = None
+        if self._weights.identity > 0:
+            fake_B, idt_A = apply_together(G_A, batch.A, batch.B)
+            fake_A, idt_B = apply_together(G_B, batch.B, batch.A)
+        else:
+            fake_B, fake_A = G_A(batch.A), G_B(batch.B)
+        return Translations(
+            fake_B=fake_B,
+            fake_A=fake_A,
+            rec_A=G_B(fake_B),
+            rec_B=G_A(fake_A),
+            idt_A=idt_A,
+            idt_B=idt_B,
+        )
+
+    def generator_losses(self, batch: UnpairedBatch, made: Translations) -> dict[str, Tensor]:
+        """Return the weighted losses of both generators; their sum is the objective."""
+        weights, zero = self._weights, made.fake_B.new_zeros(())
+        idt_A = idt_B = zero
+        if made.idt_A is not None and made.idt_B is not None:
+            # The reference weighs idt_A = G_A(B), a reconstruction of B, with lambda_B.
+            idt_A = weights.identity * weights.cycle_B * identity_loss(made.idt_A, batch.B)
+            idt_B = weights.identity * weights.cycle_A * identity_loss(made.idt_B, batch.A)
+        return {
+            "G_A": self._adversarial(self.networks.D_A(made.fake_B), True),
+            "G_B": self._adversarial(self.networks.D_B(made.fake_A), True),
+            "cycle_A": weights.cycle_A * cycle_loss(made.rec_A, batch.A),
+            "cycle_B": weights.cycle_B * cycle_loss(made.rec_B, batch.B),
+            "idt_A": idt_A,
+            "idt_B": idt_B,
+        }
+
+    def discriminator_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the objective of one discriminator for real and (detached) fake pictures."""
+        real_scores, fake_scores = apply_together(discriminator, real, fake)
+        loss = discriminator_loss(self._adversarial, real_scores, fake_scores)
+        if self._gan_mode == "wgangp":
+            penalty = gradient_penalty(discriminator, real, fake, generator=self._generator)
+            loss = loss + self._weights.gradient_penalty * penalty
+        return loss
+
+    def _update_generators(
+        self, batches: Sequence[UnpairedBatch]
+    ) -> tuple[list[tuple[Tensor, Tensor]], dict[str, Tensor]]:
+        # The discriminators only judge here: their own gradients would be thrown away.
+        self.networks.discriminators.requires_grad_(False)
+        self._optimizer_G.zero_grad()
+        fakes, losses = [], []
+        for batch in batches:
+            with self._accelerator.autocast():
+                translations = self.translate(batch)
+                parts = self.generator_losses(batch, translations)
+            self._accelerator.backward(sum(parts.values()) / len(batches))
+            # In 16 bits the pool would mix types; the graph is let go here.
+            fakes.append((translations.fake_A.detach().float(), translations.fake_B.detach().float()))
+            losses.append({name: part.detach() for name, part in parts.items()})
+        average_gradients(self.networks.generators.parameters(), self._accelerator)
+        self._optimizer_G.step()
+        self.networks.discriminators.requires_grad_(True)
+        mean = _mean(losses)
+        self._remember_epoch_loss(mean)
+        return fakes, mean
+
+    def _update_discriminators(
+        self, batches: Sequence[UnpairedBatch], fakes: Sequence[tuple[Tensor, Tensor]]
+    ) -> dict[str, Tensor]:
+        self._optimizer_D.zero_grad()
+        losses = []
+        for batch, (new_A, new_B) in zip(batches, fakes, strict=True):
+            fake_A, fake_B = self._fake_A_pool.query(new_A), self._fake_B_pool.query(new_B)
+            with self._accelerator.autocast():
+                D_A = self.discriminator_loss(self.networks.D_A, batch.B, fake_B)
+                D_B = self.discriminator_loss(self.networks.D_B, batch.A, fake_A)
+            self._accelerator.backward((D_A + D_B) / len(batches))
+            losses.append({"D_A": D_A.detach(), "D_B": D_B.detach()})
+        average_gradients(self.networks.discriminators.parameters(), self._accelerator)
+        self._optimizer_D.step()
+        return _mean(losses)
+
+    def _average_weights(self) -> None:
+        if self.averages is not None:
+            self.averages[0].update(self.networks.G_A)
+            self.averages[1].update(self.networks.G_B)
+
+    def _remember_epoch_loss(self, losses: Mapping[str, Tensor]) -> None:
+        if not self.learning_rate.needs_loss:
+            return
+        total = torch.stack(list(losses.values())).sum()
+        self._epoch_loss = total if self._epoch_loss is None else self._epoch_loss + total
+        self._epoch_steps += 1
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the learning rate of ``epoch``, counted from 1."""
+        self.learning_rate.start_epoch(epoch)
+
+    def end_epoch(self) -> None:
+        """Tell the schedule how the epoch went, where it asks."""
+        if self._epoch_loss is not None:
+            mean = self._accelerator.reduce(self._epoch_loss / self._epoch_steps, "mean")
+            self.learning_rate.end_epoch(float(mean))
+        self._epoch_loss, self._epoch_steps = None, 0
+
+    @property
+    def present_learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self._optimizer_G.param_groups[0]["lr"])
+
+    @torch.no_grad()
+    def samples(self, batch: UnpairedBatch) -> dict[str, Tensor]:
+        """Return sample pictures under the reference's names, each (N, 3, H, W) in [-1, 1]."""
+        batch = batch.to(self._accelerator.device)
+        self._set_training(False)
+        with self._accelerator.autocast():
+            made = self.translate(batch)
+        self._set_training(True)
+        rows = {
+            "real_A": batch.A,
+            "fake_B": made.fake_B,
+            "rec_A": made.rec_A,
+            "idt_B": made.idt_B,
+            "real_B": batch.B,
+            "fake_A": made.fake_A,
+            "rec_B": made.rec_B,
+            "idt_A": made.idt_A,
+        }
+        return {name: image.float() for name, image in rows.items() if image is not None}
+
+    def check_finite(self) -> None:
+        """Refuse weights that are not numbers, so that a good state is never overwritten.
+
+        Raises:
+            TrainingError: names the first network that has such a weight.
+        """
+        for name, network in self.networks.named().items():
+            finite = [torch.isfinite(weight).all() for weight in network.parameters()]
+            if not torch.stack(finite).all():
+                raise TrainingError(f"the weights of {name} are no longer finite numbers")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the processes share, to continue from."""
+        averages = [average.state_dict() for average in self.averages or ()]
+        scaler = self._accelerator.scaler
+        return {
+            "networks": self.networks.state_dict(),
+            "optimizer_G": self._optimizer_G.state_dict(),
+            "optimizer_D": self._optimizer_D.state_dict(),
+            "learning_rate": self.learning_rate.state_dict(),
+            "averages": averages,
+            "scaler": scaler.state_dict() if scaler is not None else {},
+            "epoch_loss": self._epoch_loss,
+            "epoch_steps": self._epoch_steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state.
+
+        Raises:
+            CheckpointError: the networks are others.
+        """
+        self.networks.load_state_dict(state["networks"])
+        self._optimizer_G.load_state_dict(state["optimizer_G"])
+        self._optimizer_D.load_state_dict(state["optimizer_D"])
+        self.learning_rate.load_state_dict(state["learning_rate"])
+        for average, saved in zip(self.averages or (), state["averages"], strict=True):
+            average.load_state_dict(saved)
+        if self._accelerator.scaler is not None and state["scaler"]:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+        self._epoch_loss, self._epoch_steps = state["epoch_loss"], state["epoch_steps"]
+
+    def process_state(self) -> dict[str, Any]:
+        """Return what differs between processes: pools and generator states."""
+        return {
+            "fake_A_pool": self._fake_A_pool.state_dict(),
+            "fake_B_pool": self._fake_B_pool.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_process_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved process state."""
+        device = self._accelerator.device
+        self._fake_A_pool.load_state_dict(state["fake_A_pool"], device=device)
+        self._fake_B_pool.load_state_dict(state["fake_B_pool"], device=device)
+        self._generator.set_state(state["generator"].cpu())
+
+    def _set_training(self, training: bool) -> None:
+        for network in self.networks.named().values():
+            network.train(training)
+
+
+def _mean(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {
+        name: torch.stack([part[name].float() for part in losses]).mean() for name in losses[0]
+    }

@@ -1,0 +1,173 @@
+"""The whole translation job, from options to a folder of pictures with a page."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from giverny.cyclegan.checkpoint import find_generator
+from giverny.cyclegan.conversion import Conversion, Converted, Job, convert
+from giverny.cyclegan.translator import Translator
+from giverny.cyclegan.weights import LoadedGenerator
+from giverny.data.decode import read_size
+from giverny.data.files import output_names
+from giverny.data.inputs import gather_pictures
+from giverny.options.errors import FolderError, OptionError, PictureError
+from giverny.options.translate import TranslateOptions
+from giverny.runs.devices import pick_device
+from giverny.runs.gallery import BeforeAfter, write_gallery
+
+__all__ = ["TranslateResult", "translate"]
+
+# Small copies of the pictures, for the page, lie in this folder of the output.
+_PREVIEWS = "page"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateResult:
+    """What was translated.
+
+    Attributes:
+        page: the page with all pairs.
+        converted: what was done now, and what failed.
+        skipped: how many results were there already.
+        generator: the generator, with notes on what its file needed.
+    """
+
+    page: Path
+    converted: Converted
+    skipped: int
+    generator: LoadedGenerator
+
+
+def translate(
+    photos: Sequence[Path],
+    options: TranslateOptions,
+    *,
+    on_start: Callable[[int, LoadedGenerator], None] = lambda _count, _generator: None,
+    on_done: Callable[[Job], None] = lambda _job: None,
+) -> TranslateResult:
+    """Translate folders and files into ``options.output``, and write its page.
+
+    Args:
+        photos: folders and files; a folder keeps the relative names of all that is below it.
+        options: all options.
+        on_start: told the number of pictures to translate, and the generator.
+        on_done: told each picture that ended, well or badly.
+
+    Raises:
+        FolderError: an input is missing or empty, or the output cannot be written.
+        CheckpointError: the model cannot be loaded.
+        OptionError: an option cannot be used here.
+        GivernyError: the disk is full.
+    """
+    device = pick_device(options.device)
+    if options.mixed_precision == "fp16" and device.type == "cpu":
+        raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
+    generator = find_generator(options.model, direction=options.direction, epoch=options.epoch)
+    jobs = plan_jobs(photos, options)
+    _check_writable(options.output)
+    waiting = [job for job in jobs if options.overwrite or not job.target.exists()]
+    on_start(len(waiting), generator)
+    converted = convert(
+        waiting,
+        Translator(generator.network, device=device, mixed_precision=options.mixed_precision),
+        how=Conversion(
+            batch_size=options.batch_size,
+            threads=options.num_threads,
+            long_side=options.long_side,
+            quality=options.quality,
+        ),
+        on_done=on_done,
+    )
+    skipped = len(jobs) - len(waiting)
+    page = options.output / "index.html"
+    write_gallery(
+        page,
+        _pairs(jobs, options.output),
+        title=f"Translated by {options.model.name}",
+        summary=_summary(options, generator, converted, skipped),
+        failures={str(source): reason for source, reason in converted.failures.items()},
+    )
+    return TranslateResult(page=page, converted=converted, skipped=skipped, generator=generator)
+
+
+def plan_jobs(photos: Sequence[Path], options: TranslateOptions) -> list[Job]:
+    """Decide which file becomes which; no two inputs ever share an output.
+
+    Raises:
+        FolderError: an input is missing or empty.
+        OptionError: an input would be overwritten.
+    """
+    sources, root = gather_pictures(photos, exclude=options.output)
+    names = output_names(sources, root=root, suffix=f".{options.format}")
+    previews = options.output / _PREVIEWS
+    jobs = []
+    for source, name in zip(sources, names, strict=True):
+        target = options.output / name
+        if target.resolve() == source.resolve():
+            raise OptionError("output", f"{target} would overwrite the picture itself")
+        jobs.append(
+            Job(
+                source=source,
+                target=target,
+                before=previews / "before" / f"{name}.webp",
+                after=previews / "after" / f"{name}.webp",
+            )
+        )
+    return jobs
+
+
+def _check_writable(folder: Path) -> None:
+    """Fail before the work rather than after it.
+
+    Raises:
+        FolderError: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FolderError(folder, f"cannot be written ({reason}); choose another --output") from (
+            error
+        )
+
+
+def _pairs(jobs: Sequence[Job], output: Path) -> list[BeforeAfter]:
+    """Return the pairs of all results that exist, of this call and of earlier ones."""
+    pairs = []
+    for job in jobs:
+        if job.before is None or not (job.before.exists() and job.target.exists()):
+            continue
+        after = job.after if job.after is not None and job.after.exists() else job.target
+        try:
+            size = read_size(job.target)
+        except PictureError:
+            continue
+        pairs.append(
+            BeforeAfter(
+                title=job.target.relative_to(output).as_posix(),
+                before=job.before,
+                after=after,
+                after_full=job.target,
+                size=size,
+            )
+        )
+    return pairs
+
+
+def _summary(
+    options: TranslateOptions, generator: LoadedGenerator, converted: Converted, skipped: int
+) -> Mapping[str, str]:
+    done, seconds = len(converted.done), max(converted.seconds, 1e-9)
+    rows = {
+        "Model": str(options.model),
+        "Direction": options.direction,
+        "Network": str(generator.architecture),
+        "Translated": f"{done} pictures in {seconds:.1f} s ({done / seconds:.2f} images/s)",
+    }
+    if skipped:
+        rows["Already there"] = f"{skipped} pictures"
+    return rows

@@ -1,0 +1,185 @@
+"""Generator weights on disk: our safetensors, and the reference implementation's ``.pth``."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from giverny.cyclegan.architecture import Generator, GeneratorArchitecture, detect_architecture
+from giverny.data.atomic import atomic_path
+from giverny.options.errors import CheckpointError
+
+__all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator", "save_pth"]
+
+# What nn.DataParallel, DistributedDataParallel and torch.compile put before the names.
+_PREFIXES = ("module.", "_orig_mod.")
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_METADATA_KEY = "giverny"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedGenerator:
+    """A generator read from a file, and what had to be done to its weights.
+
+    Attributes:
+        network: the generator, on the CPU, in evaluation mode.
+        architecture: what it is made of.
+        notes: what was dropped or renamed, in words, one line each.
+        provenance: what the file says of itself (direction, epoch, images), if anything.
+    """
+
+    network: Generator
+    architecture: GeneratorArchitecture
+    notes: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_generator(path: Path) -> LoadedGenerator:
+    """Read a generator from a ``.safetensors`` or ``.pth`` file.
+
+    Reference files of every age load: prefixes of parallel or compiled models are removed, and
+    the running statistics that InstanceNorm kept until 2018 (issue 461 of the reference) are
+    dropped, since neither implementation uses them. Blocks, filters, dropout, normalisation and
+    upsampling are read off the names and shapes.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, unsafe, or does not hold a generator; names
+            the weights that do not fit.
+    """
+    weights, metadata = _read(path)
+    weights, notes = _clean(weights)
+    try:
+        described = metadata.get("architecture")
+        architecture = (
+            GeneratorArchitecture.from_json(described)
+            if described
+            else detect_architecture(weights)
+        )
+        network = architecture.build()
+        load_weights(network, weights, what=f"a generator ({architecture})")
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    provenance = {key: value for key, value in metadata.items() if key != "architecture"}
+    return LoadedGenerator(
+        network=network.eval(),
+        architecture=architecture,
+        notes=tuple(notes),
+        provenance=provenance,
+    )
+
+
+def save_generator(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    architecture: GeneratorArchitecture,
+    provenance: Mapping[str, str],
+) -> None:
+    """Write a generator atomically as safetensors with its architecture in the metadata.
+
+    Args:
+        path: the file to write, ``.safetensors``.
+        weights: the generator's state_dict.
+        architecture: what it is made of.
+        provenance: where it comes from (direction, epoch, images, version), as texts.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    described = json.dumps({**provenance, "architecture": architecture.to_json()}, sort_keys=True)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={"format": "pt", _METADATA_KEY: described})
+        except SafetensorError as error:
+            raise OSError(f"{path}: {error}") from error
+
+
+def save_pth(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write a state_dict atomically, as the reference does (tensors on the CPU).
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            torch.save({key: value.detach().cpu() for key, value in weights.items()}, temporary)
+        except RuntimeError as error:  # torch reports a full disk so
+            raise OSError(f"{path}: {error}") from error
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, what: str) -> None:
+    """Load a state_dict strictly.
+
+    Args:
+        network: where to.
+        weights: its state_dict.
+        what: what the network is, for the error.
+
+    Raises:
+        CheckpointError: a weight is missing, unknown or of another shape; names them.
+    """
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    problems = [f"missing {key}" for key in expected if key not in found]
+    problems += [f"unknown {key}" for key in found if key not in expected]
+    problems += [
+        f"{key} has shape {found[key]}, expected {shape}"
+        for key, shape in expected.items()
+        if key in found and found[key] != shape
+    ]
+    if problems:
+        more = f", and {len(problems) - 6} more" if len(problems) > 6 else ""
+        raise CheckpointError(f"does not fit {what}: {'; '.join(problems[:6])}{more}")
+    network.load_state_dict(dict(weights))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file and our metadata."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                described = (file.metadata() or {}).get(_METADATA_KEY, "{}")
+                return {key: file.get_tensor(key) for key in file.keys()}, json.loads(described)  # noqa: SIM118
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: holds more than tensors, so it is not loaded (it could run code); expected "
+            "a state_dict saved with torch.save"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
+        raise CheckpointError(f"{path}: damaged or not a weights file ({reason})") from error
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        hint = "; give the run's folder instead" if path.name == "state.pt" else ""
+        raise CheckpointError(f"{path}: expected a state_dict of tensors{hint}")
+    return dict(loaded), {}
+
+
+def _clean(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Remove prefixes and stale statistics; return the rest and what was done, in words."""
+    notes, cleaned = [], dict(weights)
+    while found := [p for p in _PREFIXES if cleaned and all(k.startswith(p) for k in cleaned)]:
+        notes.append(f"removed the prefix {found[0]!r} from {len(cleaned)} names")
+        cleaned = {key.removeprefix(found[0]): value for key, value in cleaned.items()}
+    stale = [
+        key
+        for key in cleaned
+        if key.endswith(_STATISTICS) and f"{key.rpartition('.')[0]}.weight" not in cleaned
+    ]
+    if stale:
+        notes.append(
+            f"dropped {len(stale)} running statistics of InstanceNorm, which no version uses: "
+            f"{stale[0]}, ..."
+        )
+    return {key: value for key, value in cleaned.items() if key not in stale}, notes

@@ -1,0 +1,80 @@
+"""Atomic file writes: a reader, or a kill at any moment, never meets half a file."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["atomic_path", "remove_leftovers", "write_text_atomic"]
+
+_PREFIX = ".giverny-"
+_SUFFIX = ".tmp"
+
+
+def _read_umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+# Read once, at import: os.umask can only be read by setting it, which is not safe in threads.
+_UMASK = _read_umask()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it is synced and renamed to ``path``.
+
+    The temporary file lies in the same folder, so the rename never crosses a file system. If the
+    body raises, the temporary file is removed and whatever stood at ``path`` is untouched.
+
+    Args:
+        path: the file to write. Its folder must exist.
+
+    Yields:
+        The path to write to. The body must have closed the file when it ends.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _sync(temporary)
+        # mkstemp makes private files; give what an ordinary open() would have given.
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(path)
+        _sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 to ``path`` atomically.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed writer left directly in ``folder``."""
+    for leftover in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a folder entry to the disk (folders cannot be opened on Windows)."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

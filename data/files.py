@@ -1,0 +1,183 @@
+"""Which files are pictures, in what order, and what a converted picture is called."""
+
+import difflib
+import itertools
+import os
+import unicodedata
+from collections import Counter, deque
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from giverny.options.errors import FolderError
+
+__all__ = ["PICTURE_SUFFIXES", "list_pictures", "output_names"]
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""File name endings that are taken for pictures, in lower case; ``.JPG`` counts too."""
+
+
+def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
+    """List the picture files in ``folder`` and its sub-folders.
+
+    Hidden files and folders (a leading dot) are skipped. Links are followed; a folder that can be
+    reached in several ways is listed once, by its own place where that lies in ``folder``.
+
+    Args:
+        folder: where to look.
+        exclude: a folder whose whole content is left out, for example an output folder that lies
+            inside ``folder``. It need not exist.
+
+    Returns:
+        Paths that begin with ``folder``, sorted by their POSIX form relative to it, which is the
+        same order on every system.
+
+    Raises:
+        FolderError: ``folder`` or a sub-folder does not exist or cannot be listed, ``folder`` is a
+            file, lies inside ``exclude``, or holds no picture.
+    """
+    if not folder.is_dir():
+        raise FolderError(folder, _why_not_a_folder(folder))
+    left_out = exclude.resolve() if exclude is not None else None
+    if left_out is not None and folder.resolve().is_relative_to(left_out):
+        raise FolderError(
+            folder, f"lies in {exclude}, which is left out; choose an output folder elsewhere"
+        )
+    files = _walk(folder, left_out)
+    pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
+    if not pictures:
+        raise FolderError(folder, _why_empty(folder, len(files)))
+    return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def output_names(inputs: Sequence[Path], *, root: Path, suffix: str) -> list[PurePosixPath]:
+    """Name the output of every input of a folder conversion.
+
+    The tree below ``root`` is kept and the ending replaced: ``a/b.jpg`` becomes ``a/b.png``.
+    Inputs whose outputs would collide, on a file system that ignores case or Unicode form too, all
+    keep their own ending in the name: ``b.jpg`` and ``b.png`` become ``b.jpg.png`` and
+    ``b.png.png``. Inputs that differ in nothing else (``b.jpg`` and ``B.jpg``) are also numbered.
+
+    Args:
+        inputs: files below ``root``. A file's name does not depend on its place in the list.
+        root: the folder that is converted.
+        suffix: the ending of the outputs, with its dot.
+
+    Returns:
+        Paths relative to the output folder, one for each input, in the order of ``inputs``. No two
+        are the same file, and none is a folder of another, on any common file system.
+
+    Raises:
+        ValueError: an input does not lie below ``root``, or ``suffix`` does not begin with a dot.
+    """
+    if not suffix.startswith("."):
+        raise ValueError(f"suffix must begin with a dot, got {suffix!r}")
+    sources = [PurePosixPath(path.relative_to(root).as_posix()) for path in inputs]
+    folders = {_fold(parent) for source in sources for parent in source.parents}
+    names = [source.with_name(source.stem + suffix) for source in sources]
+    # A longer name can meet another input's short name (b.jpg.gif beside b.jpg and b.png), which
+    # then becomes longer itself, so repeat until nothing changes; each round lengthens a name.
+    while short := _short_and_taken(sources, names, folders):
+        for index in short:
+            names[index] = sources[index].with_name(sources[index].name + suffix)
+    _number_the_same(sources, names, folders, suffix)
+    return names
+
+
+def _walk(folder: Path, left_out: Path | None) -> list[Path]:
+    """All visible files below ``folder``; real folders before links, and each only once."""
+    files: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = deque([folder])
+    while waiting:
+        current = waiting.popleft()
+        try:
+            status = current.stat()
+            # Two links to each other would lead round in a circle for ever.
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            if left_out is not None and current.resolve().is_relative_to(left_out):
+                continue
+            with os.scandir(current) as entries:
+                visible = sorted(
+                    (entry for entry in entries if not entry.name.startswith(".")),
+                    key=lambda entry: entry.name,
+                )
+        except OSError as error:
+            raise FolderError(current, f"cannot be listed: {error.strerror}") from error
+        files.extend(current / entry.name for entry in visible if _is(entry, folder=False))
+        folders = [entry for entry in visible if _is(entry, folder=True)]
+        waiting.extendleft(current / entry.name for entry in folders if not entry.is_symlink())
+        waiting.extend(current / entry.name for entry in folders if entry.is_symlink())
+    return files
+
+
+def _is(entry: os.DirEntry[str], *, folder: bool) -> bool:
+    try:
+        return entry.is_dir() if folder else entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def _why_not_a_folder(folder: Path) -> str:
+    if folder.exists():
+        return "is a file, not a folder; give the folder that holds it"
+    missing = folder.absolute()
+    while not missing.parent.exists():
+        missing = missing.parent
+    try:
+        siblings = sorted(path.name for path in missing.parent.iterdir() if path.is_dir())
+    except OSError:
+        siblings = []
+    close = difflib.get_close_matches(missing.name, siblings, n=1)
+    if close:
+        return f"no such folder; did you mean {missing.parent / close[0]}?"
+    return f"no such folder; {missing.parent} has no {missing.name!r} and nothing of a like name"
+
+
+def _why_empty(folder: Path, other_files: int) -> str:
+    reason = (
+        f"holds no picture: looked, in its sub-folders too, for {', '.join(PICTURE_SUFFIXES)}"
+        f" and found {other_files} other file{'' if other_files == 1 else 's'}"
+    )
+    halves = [name for name in ("trainA", "trainB") if (folder / name).is_dir()]
+    if halves:
+        reason += f"; {' and '.join(halves)} exist but hold no picture: was the dataset unpacked?"
+    return reason
+
+
+def _fold(path: PurePosixPath) -> str:
+    """The form in which two names are the same file on Windows or macOS (Unicode 3.13, D145)."""
+    folded = unicodedata.normalize("NFD", str(path)).casefold()
+    return unicodedata.normalize("NFD", folded)
+
+
+def _short_and_taken(
+    sources: list[PurePosixPath], names: list[PurePosixPath], folders: set[str]
+) -> list[int]:
+    """Indices of names that collide and do not yet keep the ending of their input."""
+    folded = [_fold(name) for name in names]
+    uses = Counter(folded)
+    return [
+        index
+        for index, (source, name) in enumerate(zip(sources, names, strict=True))
+        if (uses[folded[index]] > 1 or folded[index] in folders)
+        and not name.name.startswith(source.name + ".")
+    ]
+
+
+def _number_the_same(
+    sources: list[PurePosixPath], names: list[PurePosixPath], folders: set[str], suffix: str
+) -> None:
+    """Number, in place, what still collides: inputs that differ only in case or Unicode form."""
+    taken = folders | {_fold(name) for name in names}
+    met = set(folders)
+    for index in sorted(range(len(names)), key=lambda index: str(sources[index])):
+        folded = _fold(names[index])
+        if folded in met:
+            source = sources[index]
+            numbered = (source.with_name(f"{source.name}-{n}{suffix}") for n in itertools.count(2))
+            names[index] = next(name for name in numbered if _fold(name) not in taken)
+            folded = _fold(names[index])
+            taken.add(folded)
+        met.add(folded)

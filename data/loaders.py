@@ -1,0 +1,103 @@
+"""Loading the unpaired training set: worker processes, unreadable files, whole epochs."""
+
+import logging
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from giverny.data.datasets import Domain, UnpairedBatch, UnpairedPictures, collate_unpaired
+from giverny.data.sampling import UnpairedSampler
+from giverny.options.errors import FolderError
+
+__all__ = ["UnpairedLoader"]
+
+_log = logging.getLogger(__name__)
+
+
+class UnpairedLoader:
+    """Yields batches of both domains, and knows where it is.
+
+    An unreadable file is named once, counted, and replaced by the next readable one.
+
+    Args:
+        domains: pictures of A and of B.
+        folders: their folders, for messages.
+        sampler: which picture meets which.
+        workers: loading processes; 0 loads in this process.
+        pin_memory: load into page-locked memory, for a GPU.
+    """
+
+    def __init__(
+        self,
+        domains: tuple[Domain, Domain],
+        folders: tuple[Path, Path],
+        *,
+        sampler: UnpairedSampler,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.sampler = sampler
+        self.unreadable: dict[Path, str] = {}
+        self._folders = folders
+        self._loader: DataLoader[UnpairedBatch] = DataLoader(
+            UnpairedPictures(*domains),
+            batch_sampler=sampler,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=collate_unpaired,
+            pin_memory=pin_memory,
+            persistent_workers=workers > 0,
+            worker_init_fn=_start_worker if workers else None,
+        )
+
+    @property
+    def global_batch(self) -> int:
+        """Pictures of each domain per batch, of all processes together."""
+        return self.sampler.global_batch
+
+    @property
+    def epoch_images(self) -> int:
+        """Pictures of each domain per epoch."""
+        return self.sampler.epoch_length
+
+    @property
+    def position(self) -> int:
+        """Pictures of each domain that this epoch has used."""
+        return self.sampler.position
+
+    def __iter__(self) -> Iterator[UnpairedBatch]:
+        """Yield the rest of the epoch (nothing, if it was saved at its very end), then go on.
+
+        Raises:
+            FolderError: a domain has no readable picture left.
+        """
+        for batch in self._loader:
+            self._note(batch.unreadable)
+            for images, folder in zip((batch.A, batch.B), self._folders, strict=True):
+                if not images.numel():
+                    raise FolderError(folder, "none of its pictures can be read; the first reason: "
+                                      f"{next(iter(self.unreadable.values()))}")
+            self.sampler.advance()
+            yield batch
+        self.sampler.next_epoch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sampler's state."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.sampler.load_state_dict(state)
+
+    def _note(self, unreadable: Sequence[tuple[Path, str]]) -> None:
+        for path, reason in unreadable:
+            if path not in self.unreadable:
+                self.unreadable[path] = reason
+                _log.warning("%s cannot be read (%s); it is passed over", path, reason)
+
+
+def _start_worker(_worker: int) -> None:
+    """Leave Ctrl-C to the main process, which saves and then ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

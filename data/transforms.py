@@ -1,0 +1,131 @@
+"""Bringing pictures to size: the reference's preprocess modes, as functions of arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["Preprocessing", "random_crop", "random_flip", "resize", "round_to_multiple"]
+
+Rgb = NDArray[np.uint8]
+
+# A 3 x 5000 sliver scaled to 286 px of width would be 476,667 px high: refuse such sizes.
+_MAX_PIXELS = 2**27
+
+
+def resize(rgb: Rgb, height: int, width: int) -> Rgb:
+    """Scale a picture with antialiased bicubic interpolation (Pillow's, as in the reference).
+
+    Args:
+        rgb: RGB, (H, W, 3), uint8.
+        height: new height in pixels.
+        width: new width in pixels.
+
+    Returns:
+        RGB, (height, width, 3), uint8.
+
+    Raises:
+        ValueError: the new size is beyond 2**27 pixels.
+    """
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    if height * width > _MAX_PIXELS:
+        raise ValueError(f"it would be scaled to {width} x {height} pixels, more than {_MAX_PIXELS}")
+    scaled = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(scaled)
+
+
+def random_crop(rgb: Rgb, size: int, *, generator: torch.Generator) -> Rgb:
+    """Cut a random square of ``size`` pixels out of a picture.
+
+    Args:
+        rgb: RGB, (H, W, 3), uint8, both sides at least ``size``.
+        size: side of the square in pixels.
+        generator: source of randomness, on the CPU.
+
+    Returns:
+        RGB, (size, size, 3), uint8.
+    """
+    height, width = rgb.shape[:2]
+    top = int(torch.randint(height - size + 1, (), generator=generator))
+    left = int(torch.randint(width - size + 1, (), generator=generator))
+    return rgb[top : top + size, left : left + size]
+
+
+def random_flip(rgb: Rgb, *, generator: torch.Generator) -> Rgb:
+    """Mirror a picture, (H, W, 3) uint8, left to right with probability 1/2."""
+    flips = torch.rand((), generator=generator).item() < 0.5
+    return rgb[:, ::-1] if flips else rgb
+
+
+def round_to_multiple(size: int, multiple: int, *, smallest: int = 1) -> int:
+    """Round ``size`` to the nearest multiple, at least ``smallest`` and at least one multiple."""
+    return max(round(size / multiple), -(-smallest // multiple), 1) * multiple
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """The way of one picture from its file to the networks.
+
+    ``fit`` is the part without chance, so that its result may be cached; ``augment`` draws the
+    crop and the flip.
+
+    Attributes:
+        mode: ``resize_and_crop`` (to ``load_size`` squared, then a crop), ``crop``, ``scale_width``
+            (width to ``load_size``, height in proportion but not below ``crop_size``),
+            ``scale_width_and_crop``, ``none``. Modes without a crop round both sides to
+            ``stride``, the others enlarge pictures that are smaller than the crop.
+        load_size: pixels.
+        crop_size: pixels.
+        flip: whether to mirror half of the pictures.
+        stride: multiple that the sides of an uncropped picture are rounded to.
+        smallest: smallest side, in pixels, of an uncropped picture.
+    """
+
+    mode: str = "resize_and_crop"
+    load_size: int = 286
+    crop_size: int = 256
+    flip: bool = True
+    stride: int = 4
+    smallest: int = 1
+
+    def __post_init__(self) -> None:
+        modes = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
+        if self.mode not in modes:
+            raise ValueError(f"mode: expected one of {', '.join(modes)}, got {self.mode!r}")
+
+    def fit(self, rgb: Rgb) -> Rgb:
+        """Scale a picture, RGB, (H, W, 3), uint8, as the mode says.
+
+        Raises:
+            ValueError: the scaled picture would be absurdly large.
+        """
+        return resize(rgb, *self._fitted_size(*rgb.shape[:2]))
+
+    def augment(self, rgb: Rgb, *, generator: torch.Generator) -> Rgb:
+        """Crop and flip a fitted picture at random, (H, W, 3) -> (h, w, 3), uint8."""
+        if self._crops:
+            rgb = random_crop(rgb, self.crop_size, generator=generator)
+        return random_flip(rgb, generator=generator) if self.flip else rgb
+
+    @property
+    def _crops(self) -> bool:
+        return self.mode in {"resize_and_crop", "crop", "scale_width_and_crop"}
+
+    def _fitted_size(self, height: int, width: int) -> tuple[int, int]:
+        if self.mode == "resize_and_crop":
+            return self.load_size, self.load_size
+        if self.mode.startswith("scale_width"):
+            height = max(round(self.load_size * height / width), self.crop_size)
+            width = self.load_size
+        if self._crops:
+            grow = max(1.0, self.crop_size / min(height, width))
+            return max(round(height * grow), self.crop_size), max(
+                round(width * grow), self.crop_size
+            )
+        return (
+            round_to_multiple(height, self.stride, smallest=self.smallest),
+            round_to_multiple(width, self.stride, smallest=self.smallest),
+        )

@@ -1,0 +1,79 @@
+"""The errors that Giverny raises for a user's mistake or a failed job.
+
+The tree::
+
+    GivernyError                 exit status 1: the job failed
+    ├── OptionError              exit status 2: a bad argument; names the option and the value
+    ├── FolderError              a folder is missing, empty, or cannot be written
+    ├── PictureError             one picture file cannot be read or written
+    ├── CheckpointError          a weights or state file does not fit, or is damaged
+    └── TrainingError            training cannot go on (a loss is not finite)
+
+A message names the file, field or shape, says what was expected, and what to do. The command
+prints it without a traceback; programs catch the class.
+"""
+
+from pathlib import Path
+
+__all__ = [
+    "CheckpointError",
+    "FolderError",
+    "GivernyError",
+    "OptionError",
+    "PictureError",
+    "TrainingError",
+]
+
+
+class GivernyError(Exception):
+    """Base of every error that Giverny raises on purpose."""
+
+    exit_status = 1
+
+
+class OptionError(GivernyError, ValueError):
+    """An option has a value that cannot be used.
+
+    Attributes:
+        option: name of the option as the user writes it, without dashes.
+    """
+
+    exit_status = 2
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(f"--{option}: {message}")
+        self.option = option
+
+
+class FolderError(GivernyError, OSError):
+    """A folder is missing, holds no pictures, or cannot be written.
+
+    Attributes:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path, message: str) -> None:
+        super().__init__(f"{folder}: {message}")
+        self.folder = folder
+
+
+class PictureError(GivernyError, OSError):
+    """One picture file cannot be decoded or written.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, without the path.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class CheckpointError(GivernyError, ValueError):
+    """A weights or state file does not fit the networks, or is damaged."""
+
+
+class TrainingError(GivernyError, RuntimeError):
+    """Training cannot go on; the last good state is kept on disk."""

@@ -1,0 +1,61 @@
+"""The shapes of the networks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from giverny.options.checks import require_at_least, require_positive
+
+__all__ = ["InitType", "NetD", "NetG", "NetworkOptions", "Norm", "Upsample"]
+
+NetG = Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"]
+NetD = Literal["basic", "n_layers", "pixel"]
+Norm = Literal["instance", "batch", "none"]
+Upsample = Literal["deconv", "resize"]
+InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
+
+# How many pixels of the input meet in one pixel of the narrowest layer.
+_STRIDES: dict[NetG, int] = {
+    "resnet_9blocks": 4,
+    "resnet_6blocks": 4,
+    "unet_256": 256,
+    "unet_128": 128,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """The networks: generators and discriminators."""
+
+    netG: NetG = "resnet_9blocks"
+    """generator architecture"""
+    netD: NetD = "basic"
+    """discriminator: basic is the 70x70 PatchGAN, n_layers takes its depth from N_LAYERS_D,
+    pixel judges each pixel alone"""
+    ngf: int = 64
+    """filters in the generator's first convolution"""
+    ndf: int = 64
+    """filters in the discriminator's first convolution"""
+    n_layers_D: int = 3
+    """depth of the discriminator with --netD n_layers"""
+    norm: Norm = "instance"
+    """normalisation layers"""
+    upsample: Upsample = "deconv"
+    """how a ResNet generator enlarges: deconv is the reference's transposed convolution; resize is
+    nearest-neighbour and convolution, which leaves no checkerboard"""
+    dropout: bool = False
+    """dropout of 0.5 in the generator's blocks"""
+    init_type: InitType = "normal"
+    """distribution that the weights are drawn from"""
+    init_gain: float = 0.02
+    """its standard deviation (normal) or gain (the others)"""
+
+    def __post_init__(self) -> None:
+        require_positive("ngf", self.ngf)
+        require_positive("ndf", self.ndf)
+        require_at_least("n_layers_D", self.n_layers_D, 1)
+        require_positive("init_gain", self.init_gain)
+
+    @property
+    def stride(self) -> int:
+        """The generator's stride in pixels: picture sides must be multiples of it."""
+        return _STRIDES[self.netG]

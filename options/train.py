@@ -1,0 +1,77 @@
+"""All options of `giverny train`."""
+
+from dataclasses import dataclass, field
+
+from giverny.options.checks import require
+from giverny.options.data import DataOptions
+from giverny.options.losses import LossOptions
+from giverny.options.networks import NetworkOptions
+from giverny.options.run import RunOptions
+from giverny.options.schedule import ScheduleOptions
+
+__all__ = ["MAY_CHANGE", "TrainOptions"]
+
+# Options that a resumed run may change freely: none of them alters a weight of the run that is
+# continued, or (the last two) only where it ends.
+MAY_CHANGE = frozenset(
+    {
+        "name",
+        "checkpoints_dir",
+        "num_threads",
+        "cache_images",
+        "print_freq",
+        "display_freq",
+        "save_latest_freq",
+        "save_epoch_freq",
+        "max_images",
+        "n_epochs_decay",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of a CycleGAN training, one section each.
+
+    The defaults are those of the reference implementation (Zhu et al. 2017, section 4 and
+    appendix 7.1). On the command line and in YAML files the sections are flat.
+
+    Raises:
+        OptionError: a value cannot be used; names the option.
+    """
+
+    run: RunOptions = field(default_factory=RunOptions)
+    data: DataOptions = field(default_factory=DataOptions)
+    networks: NetworkOptions = field(default_factory=NetworkOptions)
+    losses: LossOptions = field(default_factory=LossOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+
+    def __post_init__(self) -> None:
+        stride, size = self.networks.stride, self.data.crop_size
+        if self.data.crops:
+            below, above = size // stride * stride, (size // stride + 1) * stride
+            require(
+                size % stride == 0,
+                "crop_size",
+                f"{size} is not a multiple of {stride}, the stride of {self.networks.netG}; "
+                f"use {below or above} or {above}",
+            )
+        smallest = smallest_crop(self.networks)
+        require(
+            not self.data.crops or size >= smallest,
+            "crop_size",
+            f"{size} is below {smallest}, the smallest picture that --netD "
+            f"{self.networks.netD} and --netG {self.networks.netG} can judge",
+        )
+
+
+def smallest_crop(networks: NetworkOptions) -> int:
+    """Smallest square, in pixels, that both networks can process in training.
+
+    A PatchGAN of n layers halves its input n times and then loses a pixel to each of two more
+    convolutions, the first of which is followed by a normalisation that needs two pixels; a
+    ResNet generator needs two pixels at a quarter of the size for its reflection padding.
+    """
+    patch = {"basic": 3 * 2**3, "n_layers": 3 * 2**networks.n_layers_D, "pixel": 1}[networks.netD]
+    generator = networks.stride if networks.netG.startswith("unet") else 2 * networks.stride
+    return max(patch, generator)

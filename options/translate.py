@@ -1,0 +1,55 @@
+"""All options of `giverny translate`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from giverny.options.checks import require, require_positive
+from giverny.options.data import Direction
+from giverny.options.run import Device, MixedPrecision
+
+__all__ = ["PictureFormat", "TranslateOptions"]
+
+PictureFormat = Literal["png", "jpg", "webp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateOptions:
+    """Translate pictures with a trained generator; size out = size in."""
+
+    model: Path
+    """run folder (checkpoints/NAME), or one generator as .safetensors or .pth"""
+    output: Path
+    """folder for the translated pictures and their page, index.html"""
+    direction: Direction = "AtoB"
+    """which generator of a run: AtoB is G_A, BtoA is G_B"""
+    epoch: str = "latest"
+    """which weights of a run: latest, or the number of a kept epoch"""
+    format: PictureFormat = "png"
+    """file format of the results; jpg cannot keep transparency"""
+    quality: int = 95
+    """quality of jpg and webp files, 1 to 100"""
+    long_side: int | None = None
+    """scale larger pictures down to so many pixels on their longer side first"""
+    overwrite: bool = False
+    """translate again what is already in OUTPUT"""
+    batch_size: int = 4
+    """pictures of equal size that are translated together"""
+    num_threads: int = 4
+    """threads that read and write pictures"""
+    device: Device = "auto"
+    """where to compute; auto takes a GPU if there is one"""
+    mixed_precision: MixedPrecision = "no"
+    """compute in 16 bits where that is safe: bf16 or fp16"""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.quality <= 100, "quality", f"{self.quality} is not in 1..100")
+        require_positive("batch_size", self.batch_size)
+        require_positive("num_threads", self.num_threads)
+        if self.long_side is not None:
+            require_positive("long_side", self.long_side)
+        require(
+            self.epoch == "latest" or self.epoch.isdecimal(),
+            "epoch",
+            f"{self.epoch!r} is neither 'latest' nor a number",
+        )

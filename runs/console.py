@@ -1,0 +1,75 @@
+"""A training in the terminal: a bar with pictures per second and time left, a line per report."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from giverny.runs.observers import Observer, Progress
+
+__all__ = ["Console"]
+
+
+class Console(Observer):
+    """Writes to a terminal; in a file or a pipe there is no bar, only the lines.
+
+    Args:
+        stream: where to write; standard error unless given.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._bar: tqdm[Any] | None = None
+
+    def on_start(self, progress: Progress) -> None:
+        """Open the bar."""
+        self._bar = tqdm(
+            total=progress.total_images,
+            initial=progress.images,
+            unit="img",
+            file=self._stream,
+            disable=not self._stream.isatty(),
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+
+    def on_step(self, progress: Progress) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(progress.images - self._bar.n)
+
+    def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
+        """Print one line: position, losses, learning rate, speed."""
+        losses = " ".join(f"{name} {value:.3f}" for name, value in record["losses"].items())
+        self._line(
+            f"epoch {progress.epoch}/{progress.total_epochs}, image {progress.images}: {losses}"
+            f" | lr {record['learning_rate']:.3g}, {record['images_per_second']:.3g} img/s,"
+            f" waited {record['data_wait']:.0%}, {_left(progress, record)} left"
+        )
+
+    def on_checkpoint(self, progress: Progress, path: Path) -> None:
+        """Say where the state was saved."""
+        self._line(f"saved {path} at image {progress.images}")
+
+    def on_end(self, progress: Progress) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.update(progress.images - self._bar.n)
+            self._bar.close()
+
+    def _line(self, text: str) -> None:
+        tqdm.write(text, file=self._stream)
+
+
+def _left(progress: Progress, record: Mapping[str, Any]) -> str:
+    """Estimate the time to the end, e.g. ``1 d 3 h`` or ``4 min``."""
+    speed = record["images_per_second"]
+    if speed <= 0:
+        return "?"
+    minutes = (progress.total_images - progress.images) / speed / 60
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    hours = minutes / 60
+    return f"{hours:.1f} h" if hours < 36 else f"{hours / 24:.1f} d"

@@ -1,0 +1,114 @@
+"""The directory of a run: where its files lie, and that only one process writes to it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from giverny.data.atomic import remove_leftovers, write_text_atomic
+from giverny.options.errors import FolderError, GivernyError
+
+__all__ = ["RunDirectory"]
+
+
+class RunDirectory:
+    """``checkpoints/<name>/``: options, log, state, networks and page of one training.
+
+    Args:
+        path: the directory; made by :meth:`create`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.options_file = path / "options.yaml"
+        self.log_file = path / "log.jsonl"
+        self.state_file = path / "state.pt"
+        self.web = path / "web"
+
+    def create(self) -> None:
+        """Make the directory, and clear what a killed writer left.
+
+        Raises:
+            FolderError: it cannot be made or written.
+        """
+        try:
+            self.web.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.path)
+        except OSError as error:
+            raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is a training to resume."""
+        return self.state_file.is_file()
+
+    def network_file(self, label: str, network: str) -> Path:
+        """Return the reference's file name of a network, e.g. ``latest_net_G_A.pth``."""
+        return self.path / f"{label}_net_{network}.pth"
+
+    def write_options(self, flat: Mapping[str, Any]) -> None:
+        """Write the complete options, reloadable with ``--config``.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        text = yaml.safe_dump(dict(flat), sort_keys=False, allow_unicode=True)
+        header = "# All options of this run. To repeat it: giverny train --config THIS_FILE\n"
+        write_text_atomic(self.options_file, header + text)
+
+    def read_options(self) -> dict[str, Any]:
+        """Return the options that the run was started with.
+
+        Raises:
+            FolderError: there are none, or they are damaged.
+        """
+        try:
+            read = yaml.safe_load(self.options_file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise FolderError(self.path, "holds no run (no options.yaml)") from error
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise FolderError(self.path, f"options.yaml cannot be read ({error})") from error
+        if not isinstance(read, dict):
+            raise FolderError(self.path, "options.yaml is damaged: expected 'name: value' lines")
+        return read
+
+    @contextmanager
+    def locked(self, *, write: bool = True) -> Iterator[None]:
+        """Hold the run for this process, so that no second training writes over the first.
+
+        The lock ends with the process, however that ends.
+
+        Args:
+            write: whether this process writes at all; of several only the first does.
+
+        Raises:
+            GivernyError: another process holds it.
+        """
+        if not write:
+            yield
+            return
+        with (self.path / ".lock").open("w") as file:
+            if not _lock(file.fileno()):
+                raise GivernyError(
+                    f"{self.path}: another process is training this run; "
+                    "wait for it, or choose another --name"
+                )
+            yield
+
+
+def _lock(handle: int) -> bool:
+    """Take an exclusive lock without waiting; True where the system has none."""
+    if os.name != "posix":
+        return True
+    import fcntl  # noqa: PLC0415 - only there on POSIX systems
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network file system without locks
+        return True
+    return True

@@ -1,0 +1,325 @@
+"""The training loop that every method shares: epochs, reports, checkpoints, stopping, resuming."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from signal import Signals
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from giverny.options.errors import GivernyError, TrainingError
+from giverny.runs.directory import RunDirectory
+from giverny.runs.interrupts import Interrupts
+from giverny.runs.meter import Meter
+from giverny.runs.observers import Observer, Progress
+from giverny.runs.processes import gather_states
+from giverny.runs.state import load_state, random_state, restore_random_state, save_state
+
+__all__ = ["Learner", "Loader", "Pace", "TrainingLoop"]
+
+Batch = TypeVar("Batch")
+BatchIn = TypeVar("BatchIn", contravariant=True)
+BatchOut = TypeVar("BatchOut", covariant=True)
+
+
+class Learner(Protocol[BatchIn]):
+    """What is trained."""
+
+    def step(self, batches: Sequence[BatchIn]) -> Any:
+        """Make one update; return a dataclass of scalar tensors."""
+        ...
+
+    def start_epoch(self, epoch: int) -> None:
+        """Prepare for an epoch, counted from 1."""
+        ...
+
+    def end_epoch(self) -> None:
+        """Finish an epoch."""
+        ...
+
+    def samples(self, batch: BatchIn) -> Mapping[str, Tensor]:
+        """Return sample pictures."""
+        ...
+
+    def check_finite(self) -> None:
+        """Raise TrainingError where a weight is not finite."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the processes share."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from it."""
+        ...
+
+    def process_state(self) -> dict[str, Any]:
+        """Return what differs between processes."""
+        ...
+
+    def load_process_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from it."""
+        ...
+
+    @property
+    def present_learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        ...
+
+
+class Loader(Protocol[BatchOut]):
+    """Where batches come from, epoch by epoch."""
+
+    @property
+    def global_batch(self) -> int:
+        """Pictures per batch of all processes."""
+        ...
+
+    @property
+    def epoch_images(self) -> int:
+        """Pictures per epoch."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """Pictures of this epoch that were used."""
+        ...
+
+    def __iter__(self) -> Iterator[BatchOut]:
+        """Yield the rest of the epoch."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How long, and how often; everything is counted in pictures of each domain, or epochs.
+
+    Attributes:
+        epochs: epochs of the whole training.
+        max_images: earlier end, or None.
+        accumulate: batches per step.
+        report_images: pictures between reports.
+        sample_images: pictures between samples.
+        checkpoint_images: pictures between states.
+        keep_epochs: epochs between weights that are kept.
+    """
+
+    epochs: int
+    max_images: int | None = None
+    accumulate: int = 1
+    report_images: int = 100
+    sample_images: int = 400
+    checkpoint_images: int = 5000
+    keep_epochs: int = 5
+
+
+class TrainingLoop(Generic[Batch]):
+    """Runs a learner over a loader, tells the observers, and saves what is needed to go on.
+
+    Args:
+        learner: what is trained.
+        loader: where batches come from.
+        pace: how long, and how often.
+        directory: where the state goes.
+        accelerator: device and processes; only the first process writes.
+        observer: who is told.
+        export: writes the networks under a label (``latest`` or an epoch).
+    """
+
+    def __init__(
+        self,
+        learner: Learner[Batch],
+        loader: Loader[Batch],
+        *,
+        pace: Pace,
+        directory: RunDirectory,
+        accelerator: Accelerator,
+        observer: Observer,
+        export: Callable[[str, Progress], None],
+    ) -> None:
+        self._learner, self._loader, self._pace = learner, loader, pace
+        self._directory, self._accelerator = directory, accelerator
+        self._observer = observer if accelerator.is_main_process else Observer()
+        self._export = export
+        self._meter = Meter()
+        total = pace.epochs * loader.epoch_images
+        self.progress = Progress(
+            epoch=1,
+            images=0,
+            steps=0,
+            total_images=min(total, pace.max_images or total),
+            total_epochs=pace.epochs,
+        )
+        self._saved_images: int | None = None
+        self._reported = False
+
+    def resume(self) -> None:
+        """Continue from the state in the run directory.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or of other networks.
+        """
+        state = load_state(self._directory.state_file)
+        self._learner.load_state_dict(state["learner"])
+        processes = state["processes"]
+        own = processes[self._accelerator.process_index % len(processes)]
+        self._learner.load_process_state(own["learner"])
+        self._loader.load_state_dict(state["loader"])
+        restore_random_state(own["random"])
+        position = {key: state["progress"][key] for key in ("epoch", "images", "steps")}
+        total = position["images"] - self._loader.position
+        total += (self._pace.epochs - position["epoch"] + 1) * self._loader.epoch_images
+        self.progress = replace(
+            self.progress, total_images=min(total, self._pace.max_images or total), **position
+        )
+        self._saved_images = self.progress.images
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train."""
+        limit = self._pace.max_images
+        return self.progress.epoch > self._pace.epochs or (
+            limit is not None and self.progress.images >= limit
+        )
+
+    def run(self) -> Signals | None:
+        """Train to the end, or until a signal asks to stop; save in both cases.
+
+        Returns:
+            The signal that stopped it, or None at the end.
+
+        Raises:
+            TrainingError: a loss or weight is not finite; the last good state is kept.
+            GivernyError: a state cannot be written; the one before is kept.
+        """
+        self._observer.on_start(self.progress)
+        try:
+            with Interrupts() as interrupts:
+                while not self.finished and not self._stops(interrupts):
+                    self._run_epoch(interrupts)
+                self._checkpoint("latest")
+                return interrupts.received
+        except TrainingError as error:
+            raise TrainingError(f"{error}. {self._last_good()}") from error
+        finally:
+            self._observer.on_end(self.progress)
+
+    def _run_epoch(self, interrupts: Interrupts) -> None:
+        self._learner.start_epoch(self.progress.epoch)
+        for batches in self._steps():
+            before = self.progress.images
+            losses = self._learner.step(batches)
+            images = len(batches) * self._loader.global_batch
+            self.progress = replace(
+                self.progress, images=before + images, steps=self.progress.steps + 1
+            )
+            self._meter.add(losses, step=self.progress.steps, images=images)
+            self._observer.on_step(self.progress)
+            self._keep_pace(before, batches[-1])
+            if self.finished or self._stops(interrupts):
+                return
+        self._end_epoch()
+
+    def _steps(self) -> Iterator[Sequence[Batch]]:
+        """Yield the batches of each step, counting the seconds that they are waited for."""
+        batches: list[Batch] = []
+        source = iter(self._loader)
+        while True:
+            started = time.perf_counter()
+            batch = next(source, None)
+            self._meter.wait(time.perf_counter() - started)
+            if batch is not None:
+                batches.append(batch)
+            if batches and (batch is None or len(batches) == self._pace.accumulate):
+                yield batches
+                batches = []
+            if batch is None:
+                return
+
+    def _keep_pace(self, before: int, batch: Batch) -> None:
+        """Report, show samples and save, each when its number of pictures has gone by."""
+        now, pace = self.progress.images, self._pace
+        self._reported = _passed(before, now, pace.report_images)
+        if self._reported:
+            record = self._meter.report()
+            record["learning_rate"] = self._learner.present_learning_rate
+            self._observer.on_report(self.progress, record)
+        if _passed(before, now, pace.sample_images) and self._accelerator.is_main_process:
+            self._observer.on_samples(self.progress, self._learner.samples(batch))
+        if _passed(before, now, pace.checkpoint_images):
+            self._checkpoint("latest")
+
+    def _end_epoch(self) -> None:
+        self._learner.end_epoch()
+        ended = self.progress.epoch
+        self.progress = replace(self.progress, epoch=ended + 1)
+        if ended % self._pace.keep_epochs == 0:
+            self._checkpoint(str(ended))
+
+    def _checkpoint(self, label: str) -> None:
+        """Save the state and export the networks, after making sure that they are worth it."""
+        if label == "latest" and self._saved_images == self.progress.images:
+            return
+        self._meter.check()
+        self._learner.check_finite()
+        own = {"learner": self._learner.process_state(), "random": random_state()}
+        processes = gather_states(own, self._accelerator)
+        if self._accelerator.is_main_process:
+            self._write(label, processes)
+        self._saved_images = self.progress.images
+        self._accelerator.wait_for_everyone()
+
+    def _write(self, label: str, processes: Sequence[Mapping[str, Any]]) -> None:
+        position = {key: getattr(self.progress, key) for key in ("epoch", "images", "steps")}
+        state = {
+            "learner": self._learner.state_dict(),
+            "loader": self._loader.state_dict(),
+            "processes": processes,
+            "progress": position,
+        }
+        try:
+            save_state(self._directory.state_file, state)
+            for name in dict.fromkeys(("latest", label)):
+                self._export(name, self.progress)
+        except OSError as error:
+            raise GivernyError(
+                f"{self._directory.path}: cannot save ({error.strerror or error}). "
+                f"{self._last_good()}"
+            ) from error
+        self._observer.on_checkpoint(self.progress, self._directory.state_file)
+
+    def _last_good(self) -> str:
+        if self._saved_images is None:
+            return "No state was saved before"
+        return (
+            f"The last good state, at image {self._saved_images}, is kept: "
+            f"{self._directory.state_file}; continue from it with --resume"
+        )
+
+    def _stops(self, interrupts: Interrupts) -> bool:
+        """Whether any process was asked to stop; several agree on it after each report."""
+        if self._accelerator.num_processes == 1:
+            return interrupts.received is not None
+        if not self._reported:
+            return False
+        asked = torch.tensor(float(interrupts.received is not None))
+        asked = asked.to(self._accelerator.device)
+        return bool(self._accelerator.reduce(asked, reduction="sum").item())
+
+
+def _passed(before: int, now: int, every: int) -> bool:
+    """Whether a multiple of ``every`` lies in (before, now], whatever the batch size."""
+    return now // every > before // every

@@ -1,0 +1,78 @@
+"""Collects the losses of each step on the device and reads them back only for a report."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from giverny.options.errors import TrainingError
+
+__all__ = ["Meter"]
+
+
+class Meter:
+    """Losses, seconds and waiting time since the last report."""
+
+    def __init__(self) -> None:
+        self._losses: list[Tensor] = []
+        self._names: Sequence[str] = ()
+        self._first_step = 0
+        self._started = time.perf_counter()
+        self._waited = 0.0
+        self._images = 0
+
+    def add(self, losses: Any, *, step: int, images: int) -> None:
+        """Remember the losses of one step: a dataclass of scalar tensors on one device."""
+        if not self._losses:
+            self._names = [field.name for field in fields(losses)]
+            self._first_step = step
+        self._losses.append(torch.stack([getattr(losses, name) for name in self._names]))
+        self._images += images
+
+    def wait(self, seconds: float) -> None:
+        """Count seconds in which the step waited for pictures."""
+        self._waited += seconds
+
+    def check(self) -> dict[str, float]:
+        """Read the losses back and return their means, without forgetting them.
+
+        Raises:
+            TrainingError: a loss is not finite; names the step and its losses.
+        """
+        if not self._losses:
+            return {}
+        values = torch.stack(self._losses).double().cpu()
+        bad = (~values.isfinite()).any(dim=1).nonzero().flatten().tolist()
+        if bad:
+            step = self._first_step + bad[0]
+            spelled = ", ".join(
+                f"{name} {value:.4g}"
+                for name, value in zip(self._names, values[bad[0]].tolist(), strict=True)
+            )
+            raise TrainingError(f"a loss is not a finite number at step {step}: {spelled}")
+        return dict(zip(self._names, values.mean(dim=0).tolist(), strict=True))
+
+    def report(self) -> dict[str, Any]:
+        """Return the means since the last report and start anew.
+
+        Returns:
+            ``losses`` (means by name), ``seconds``, ``data_wait`` (share of the time, 0 to 1) and
+            ``images_per_second``.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
+        losses = self.check()
+        seconds = max(time.perf_counter() - self._started, 1e-9)
+        record = {
+            "losses": losses,
+            "seconds": round(seconds, 3),
+            "data_wait": round(min(self._waited / seconds, 1.0), 4),
+            "images_per_second": round(self._images / seconds, 3),
+        }
+        self._losses, self._waited, self._images = [], 0.0, 0
+        self._started = time.perf_counter()
+        return record

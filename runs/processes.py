@@ -1,0 +1,49 @@
+"""What several processes of one training do together. One process does none of it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, gather_object
+from torch import nn
+
+__all__ = ["average_gradients", "gather_states", "share_weights"]
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
+    """Replace each gradient by its mean over all processes, in one message.
+
+    Called once per update, after the last backward pass. Wrapping the networks for it (as
+    DistributedDataParallel does) would forbid what a CycleGAN needs: passing one network several
+    times before one backward pass, and freezing a network for half of a step.
+
+    Args:
+        parameters: what has gradients; the same in every process.
+        accelerator: knows the processes.
+    """
+    if accelerator.num_processes == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    mean = accelerator.reduce(flat, reduction="mean")
+    for gradient, part in zip(
+        gradients, mean.split([gradient.numel() for gradient in gradients]), strict=True
+    ):
+        gradient.copy_(part.view_as(gradient))
+
+
+def share_weights(networks: Iterable[nn.Module], accelerator: Accelerator) -> None:
+    """Give every process the first process's weights and buffers, in place."""
+    if accelerator.num_processes == 1:
+        return
+    for network in networks:
+        for tensor in network.state_dict().values():
+            tensor.copy_(broadcast(tensor))
+
+
+def gather_states(state: dict[str, Any], accelerator: Accelerator) -> list[dict[str, Any]]:
+    """Return the states that differ between processes, one for each process, in all of them."""
+    if accelerator.num_processes == 1:
+        return [state]
+    return list(gather_object([state]))

@@ -1,0 +1,76 @@
+"""The command `giverny`: finds the sub-command and runs it."""
+
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from giverny.options.errors import GivernyError
+from giverny.options.names import nearest
+
+__all__ = ["main"]
+
+# Name -> module and one line of help. The modules are imported only when they are called, and
+# import torch only after their options were parsed.
+COMMANDS = {
+    "demo": ("giverny.scripts.demo", "the whole tour on shipped material, offline, in minutes"),
+    "train": ("giverny.scripts.train", "train a CycleGAN on two folders of pictures"),
+    "translate": ("giverny.scripts.translate", "translate pictures: any size in, same size out"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `giverny` and return its exit status.
+
+    Args:
+        argv: the words after `giverny`; those of the process unless given.
+
+    Returns:
+        0 done; 1 the job failed, or some files did; 2 bad arguments; 130 and 143 stopped by
+        Ctrl-C and SIGTERM.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in {"-h", "--help", "help"}:
+        sys.stdout.write(_help())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"giverny {version('giverny')}")
+        return 0
+    if words[0] not in COMMANDS:
+        hint = nearest(words[0], COMMANDS)
+        sys.stderr.write(f"giverny: error: unknown command {words[0]!r}{hint}\n")
+        sys.stderr.write("Try 'giverny --help'.\n")
+        return 2
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    return _run(words[0], words[1:])
+
+
+def _run(command: str, argv: Sequence[str]) -> int:
+    """Call a sub-command; a user's mistake becomes one message, without a traceback."""
+    try:
+        return int(importlib.import_module(COMMANDS[command][0]).main(argv))
+    except GivernyError as error:
+        sys.stderr.write(f"giverny {command}: error: {error}\n")
+        return error.exit_status
+    except KeyboardInterrupt:
+        sys.stderr.write(f"giverny {command}: stopped\n")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        sys.stderr.close()
+        return 1
+
+
+def _help() -> str:
+    lines = "".join(f"  {name:<11} {text}\n" for name, (_, text) in COMMANDS.items())
+    return (
+        "usage: giverny COMMAND [options]\n\n"
+        "Unpaired image-domain translation, style transfer, and real-or-fake surveys.\n\n"
+        f"commands:\n{lines}\n"
+        "'giverny COMMAND --help' lists the options of a command.\n"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""`giverny translate`: translate pictures of any size with a trained model."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from giverny.options.command_line import CommandParser
+from giverny.options.translate import TranslateOptions
+
+__all__ = ["main"]
+
+_EPILOG = """examples:
+  giverny translate photos --model checkpoints/monet --direction BtoA --output monets
+  giverny translate a.jpg b.png --model style_monet.pth --output out --format jpg
+  giverny translate photos --model checkpoints/monet --output small --long_side 1024
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, translate, report; return the exit status."""
+    parser = CommandParser(
+        "giverny translate",
+        TranslateOptions,
+        description="Translate folders and single pictures; every result has its picture's size.",
+        epilog=_EPILOG,
+        positionals=" PHOTOS [PHOTOS ...]",
+    )
+    parser.add_argument("photos", nargs="+", metavar="PHOTOS", help="folders and picture files")
+    parsed = parser.parse(argv)
+    options = parser.make(TranslateOptions, parsed, drop=["photos"])
+
+    from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
+
+    from giverny.cyclegan.translation import translate  # noqa: PLC0415
+
+    with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+
+        def start(count: int, generator: object) -> None:
+            bar.reset(total=count)
+            bar.write(f"{options.model}: {generator}", file=sys.stderr)
+
+        result = translate(
+            [Path(photo) for photo in parsed.photos],
+            options,
+            on_start=lambda count, loaded: start(
+                count, "; ".join([str(loaded.architecture), *loaded.notes])
+            ),
+            on_done=lambda _job: bar.update(),
+        )
+    converted = result.converted
+    for source, reason in converted.failures.items():
+        print(f"failed: {source}: {reason}", file=sys.stderr)
+    done, seconds = len(converted.done), converted.seconds
+    print(
+        f"{done} translated in {seconds:.1f} s ({done / max(seconds, 1e-9):.2f} images/s, "
+        f"{converted.pixels / 1e6 / max(seconds, 1e-9):.2f} megapixels/s), "
+        f"{result.skipped} already there, {len(converted.failures)} failed"
+    )
+    print(f"page: {result.page}")
+    return 1 if converted.failures else 0

@@ -1,0 +1,216 @@
+import os
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from giverny.data.files import PICTURE_SUFFIXES, list_pictures, output_names
+from giverny.options.errors import FolderError
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+@pytest.fixture
+def world_folder() -> Iterator[Path]:
+    """A folder that every user can reach, which the private tmp_path of root is not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+@contextmanager
+def as_ordinary_user() -> Iterator[None]:
+    """Root passes every permission check: be nobody for a while."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def listed(folder: Path, exclude: Path | None = None) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in list_pictures(folder, exclude=exclude)]
+
+
+class TestListPictures:
+    def test_every_suffix_in_any_case_and_no_other(self, tmp_path: Path) -> None:
+        wanted = [f"a{suffix}" for suffix in PICTURE_SUFFIXES]
+        wanted += [f"B{suffix.upper()}" for suffix in PICTURE_SUFFIXES]
+        make(tmp_path, *wanted, "notes.txt", "jpg", "a.jpg.part", "movie.mp4")
+        assert set(listed(tmp_path)) == set(wanted)
+        assert len(PICTURE_SUFFIXES) == 8
+
+    def test_order_is_that_of_posix_paths(self, tmp_path: Path) -> None:
+        # "-" < "." < "/" in code points: comparing Path objects part by part orders these
+        # differently from comparing the whole string.
+        make(tmp_path, "b/z.png", "b-1.png", "b.png", "B.png", "10.png", "9.png")
+        assert listed(tmp_path) == ["10.png", "9.png", "B.png", "b-1.png", "b.png", "b/z.png"]
+
+    def test_paths_begin_with_the_folder_as_given(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make(tmp_path, "in/a.png")
+        monkeypatch.chdir(tmp_path)
+        assert list_pictures(Path("in")) == [Path("in/a.png")]
+
+    def test_hidden_is_skipped_below_but_not_above(self, tmp_path: Path) -> None:
+        folder = tmp_path / ".hidden"
+        make(folder, "a.png", ".b.png", "._a.png", ".git/c.png", "d/.e/f.png")
+        assert listed(folder) == ["a.png"]
+
+    def test_excluded_folder_is_left_out_whole(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.png", "out/b.png", "out/deep/c.png", "output/d.png")
+        (tmp_path / "way").symlink_to("out")
+        assert listed(tmp_path, tmp_path / "x" / ".." / "out") == ["a.png", "output/d.png"]
+        assert listed(tmp_path, tmp_path / "missing") == [
+            "a.png",
+            "out/b.png",
+            "out/deep/c.png",
+            "output/d.png",
+        ]
+
+    def test_folder_inside_the_excluded_one(self, tmp_path: Path) -> None:
+        make(tmp_path, "in/a.png")
+        for exclude in (tmp_path / "in", tmp_path):
+            with pytest.raises(FolderError, match="choose an output folder elsewhere"):
+                list_pictures(tmp_path / "in", exclude=exclude)
+
+    def test_links_are_followed_once_and_never_in_circles(self, tmp_path: Path) -> None:
+        folder = tmp_path / "in"
+        make(folder, "real/a.png", "z/b.png")
+        make(tmp_path, "elsewhere/c.png")
+        (folder / "z" / "up").symlink_to(folder)
+        (folder / "again").symlink_to(folder / "real")
+        (folder / "far").symlink_to(tmp_path / "elsewhere")
+        (folder / "file.png").symlink_to(tmp_path / "elsewhere" / "c.png")
+        (folder / "dead.png").symlink_to(tmp_path / "missing.png")
+        (folder / "self.png").symlink_to(folder / "self.png")
+        assert listed(folder) == ["far/c.png", "file.png", "real/a.png", "z/b.png"]
+
+    def test_folders_that_link_to_each_other(self, tmp_path: Path) -> None:
+        # With a check of ancestors only, nine folders linked to one another take 9! visits.
+        names = [f"f{index}" for index in range(9)]
+        make(tmp_path, *(f"{name}/a.png" for name in names))
+        for name in names:
+            for other in names:
+                (tmp_path / name / f"to-{other}").symlink_to(tmp_path / other)
+        assert listed(tmp_path) == [f"{name}/a.png" for name in names]
+
+    def test_missing_folder_names_the_nearest(self, tmp_path: Path) -> None:
+        make(tmp_path, "monet2photo/trainA/a.png", "unlike/b.png", "monet2foto.txt")
+        with pytest.raises(FolderError) as caught:
+            list_pictures(tmp_path / "monet2foto" / "trainA")
+        assert f"did you mean {tmp_path / 'monet2photo'}?" in str(caught.value)
+        assert caught.value.folder == tmp_path / "monet2foto" / "trainA"
+        with pytest.raises(FolderError, match="has no 'qqqq' and nothing of a like name"):
+            list_pictures(tmp_path / "qqqq")
+
+    def test_file_instead_of_folder(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.png")
+        with pytest.raises(FolderError, match="is a file, not a folder"):
+            list_pictures(tmp_path / "a.png")
+
+    def test_folder_without_pictures(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.txt", "deep/b.npy", ".hidden.png")
+        with pytest.raises(FolderError) as caught:
+            list_pictures(tmp_path)
+        assert all(suffix in str(caught.value) for suffix in PICTURE_SUFFIXES)
+        assert "found 2 other files" in str(caught.value)
+        assert "trainA" not in str(caught.value)
+        (tmp_path / "trainA").mkdir()
+        (tmp_path / "trainB").mkdir()
+        with pytest.raises(FolderError, match="trainA and trainB exist but hold no picture"):
+            list_pictures(tmp_path)
+
+    @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX users")
+    def test_sub_folder_that_may_not_be_listed(self, world_folder: Path) -> None:
+        make(world_folder, "a.png", "secret/b.png")
+        (world_folder / "secret").chmod(0)
+        with as_ordinary_user(), pytest.raises(FolderError, match="secret: cannot be listed"):
+            list_pictures(world_folder)
+
+
+def named(*inputs: str, suffix: str = ".png") -> list[str]:
+    root = Path("/in")
+    return [
+        str(name) for name in output_names([root / i for i in inputs], root=root, suffix=suffix)
+    ]
+
+
+class TestOutputNames:
+    def test_tree_is_kept_and_suffix_replaced(self) -> None:
+        assert named("a/b.jpg", "b.v2.JPG", "c") == ["a/b.png", "b.v2.png", "c.png"]
+
+    def test_all_of_a_collision_keep_their_ending(self) -> None:
+        assert named("b.jpg", "c.jpg", "b.png") == ["b.jpg.png", "c.png", "b.png.png"]
+
+    def test_case_and_unicode_form_collide(self) -> None:
+        assert named("b.jpg", "B.png") == ["b.jpg.png", "B.png.png"]
+        assert named("e\u0301.jpg", "\u00e9.gif") == ["e\u0301.jpg.png", "\u00e9.gif.png"]
+        assert named("A/x.jpg", "a/x.gif") == ["A/x.jpg.png", "a/x.gif.png"]
+
+    def test_longer_name_that_meets_a_short_one(self) -> None:
+        assert named("b.jpg", "b.png", "b.jpg.gif") == [
+            "b.jpg.png",
+            "b.png.png",
+            "b.jpg.gif.png",
+        ]
+
+    def test_inputs_that_differ_in_case_only_are_numbered(self) -> None:
+        assert named("b.jpg", "B.jpg") == ["b.jpg-2.png", "B.jpg.png"]
+        assert named("b.jpg", "B.jpg", "b.jpg-2.gif") == [
+            "b.jpg-3.png",
+            "B.jpg.png",
+            "b.jpg-2.png",
+        ]
+
+    def test_name_that_is_a_folder_of_another(self) -> None:
+        assert named("a.jpg", "a.png/x.jpg") == ["a.jpg.png", "a.png/x.png"]
+
+    def test_refusals(self) -> None:
+        with pytest.raises(ValueError, match="begin with a dot, got 'png'"):
+            named("a.jpg", suffix="png")
+        with pytest.raises(ValueError, match="elsewhere"):
+            output_names([Path("/elsewhere/a.jpg")], root=Path("/in"), suffix=".png")
+
+    # Few letters, so that most lists collide in some way; both forms of e-acute, and the Kelvin
+    # sign, whose lower case is k.
+    letters = st.sampled_from(["a", "A", "k", "\u212a", "\u00e9", "e\u0301", "."])
+    part = st.lists(letters, min_size=1, max_size=2).map("".join)
+    ending = st.sampled_from(["", ".jpg", ".JPG", ".png", ".jpg-2", ".jpg.png", ".png.jpg"])
+    name = st.tuples(part, ending).map("".join).filter(lambda text: text not in {".", ".."})
+    path = st.lists(name, min_size=1, max_size=2).map("/".join)
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        inputs=st.lists(path, max_size=8),
+        suffix=st.sampled_from([".png", ".jpg"]),
+        data=st.data(),
+    )
+    def test_never_collides_and_ignores_order(
+        self, inputs: list[str], suffix: str, data: st.DataObject
+    ) -> None:
+        names = named(*inputs, suffix=suffix)
+        folded = [unicodedata.normalize("NFC", name).casefold() for name in names]
+        assert len(set(folded)) == len(inputs)
+        parents = {str(parent) for name in folded for parent in PurePosixPath(name).parents}
+        assert parents.isdisjoint(folded)
+        for source, name in zip(inputs, names, strict=True):
+            assert name.endswith(suffix)
+            assert PurePosixPath(name).parent == PurePosixPath(source).parent
+        order = data.draw(st.permutations(range(len(inputs))))
+        shuffled = named(*(inputs[index] for index in order), suffix=suffix)
+        assert sorted(zip(inputs, names, strict=True)) == sorted(
+            zip((inputs[index] for index in order), shuffled, strict=True)
+        )
