@@ -41,6 +41,10 @@ class GeneratorArchitecture:
     in_channels: int = 3
     out_channels: int = 3
 
+    def __post_init__(self) -> None:
+        if self.kind not in {"resnet", "unet"}:
+            raise ValueError(f"kind: expected resnet or unet, got {self.kind!r}")
+
     def build(self) -> Generator:
         """Make the network, with torch's default weights."""
         if self.kind == "resnet":
@@ -104,15 +108,20 @@ def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
             f"these weights use CUT's anti-aliased layers ({blurs[0]} and {len(blurs) - 1} more), "
             "which Giverny does not have; train with --no_antialias --no_antialias_up there"
         )
-    if "model.model.0.weight" in weights:
+    if _has(weights, "model.model.0.weight", 4) and _has(weights, "model.model.3.weight", 4):
         return _detect_unet(weights)
-    if "model.1.weight" in weights and weights["model.1.weight"].shape[2:] == (7, 7):
+    if _has(weights, "model.1.weight", 7):
         return _detect_resnet(weights)
     names = ", ".join(sorted(weights)[:4]) or "none at all"
     raise CheckpointError(
         "not the weights of a CycleGAN generator: expected model.1.weight (ResNet) or "
         f"model.model.0.weight (U-Net), found {names}, ..."
     )
+
+
+def _has(weights: Mapping[str, Tensor], key: str, side: int) -> bool:
+    """Whether there is a convolution of that name and size."""
+    return key in weights and weights[key].shape[2:] == (side, side)
 
 
 def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:

@@ -54,4 +54,6 @@ class WeightAverage:
 
 def _floats(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
     """Yield the weights and buffers that can be averaged."""
-    return ((key, value) for key, value in network.state_dict().items() if value.is_floating_point())
+    return (
+        (key, value) for key, value in network.state_dict().items() if value.is_floating_point()
+    )

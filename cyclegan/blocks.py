@@ -6,7 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["NormLayer", "ResizeConv2d", "ResnetBlock", "has_bias", "norm_layer"]
+__all__ = [
+    "NormLayer",
+    "ResizeConv2d",
+    "ResnetBlock",
+    "apply_together",
+    "has_bias",
+    "is_per_sample",
+    "norm_layer",
+    "upsample_layer",
+]
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -122,7 +131,9 @@ def is_per_sample(network: nn.Module) -> bool:
 
     Batch normalisation in training mode mixes the pictures of a batch; nothing else here does.
     """
-    return not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())  # noqa: SLF001, E501
+    return not any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()
+    )  # noqa: SLF001, E501
 
 
 def apply_together(network: nn.Module, *inputs: Tensor) -> list[Tensor]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -175,29 +176,39 @@ def _translate_batch(
     on_done: Callable[[Job], None],
 ) -> Iterator[tuple[Job, Picture, Picture]]:
     """Yield each job with its picture before and after; where memory is short, one at a time."""
-    try:
-        images = torch.stack([to_tensor(picture.rgb) for _, picture in batch])
-        translated = to_pictures(translate(images))
-    except (MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
-            raise
-        if len(batch) > 1:
-            for single in batch:
-                yield from _translate_batch([single], translate, result, on_done)
-            return
+    translated = _try_translate([picture.rgb for _, picture in batch], translate)
+    if translated is not None:
+        for (job, picture), rgb in zip(batch, translated, strict=True):
+            yield job, picture, Picture(rgb=rgb, alpha=picture.alpha)
+    elif len(batch) > 1:
+        for single in batch:
+            yield from _translate_batch([single], translate, result, on_done)
+    else:
         job, picture = batch[0]
         result.failures[job.source] = (
             f"not enough memory for {picture.width} x {picture.height} pixels; try --long_side"
         )
         on_done(job)
-        return
-    for (job, picture), rgb in zip(batch, translated, strict=True):
-        yield job, picture, Picture(rgb=rgb, alpha=picture.alpha)
+
+
+def _try_translate(
+    pictures: Sequence[NDArray[np.uint8]], translate: Translate
+) -> list[NDArray[np.uint8]] | None:
+    """Translate pictures of one size, or return None, with everything freed, if memory is short."""
+    try:
+        return to_pictures(translate(torch.stack([to_tensor(rgb) for rgb in pictures])))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        return None
 
 
 def _read(path: Path, long_side: int | None) -> Picture:
     picture = read_picture(path)
-    return picture if long_side is None else _limit(picture, long_side)
+    try:
+        return picture if long_side is None else _limit(picture, long_side)
+    except (MemoryError, ValueError) as error:
+        raise PictureError(path, str(error) or "does not fit in memory") from error
 
 
 def _limit(picture: Picture, long_side: int) -> Picture:

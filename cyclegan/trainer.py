@@ -195,8 +195,9 @@ class Trainer:
                 translations = self.translate(batch)
                 parts = self.generator_losses(batch, translations)
             self._accelerator.backward(sum(parts.values()) / len(batches))
-            # In 16 bits the pool would mix types; the graph is let go here.
-            fakes.append((translations.fake_A.detach().float(), translations.fake_B.detach().float()))
+            # The pool keeps the pictures' own type, also where the networks compute in 16 bits.
+            fake_A, fake_B = translations.fake_A.detach(), translations.fake_B.detach()
+            fakes.append((fake_A.to(batch.A.dtype), fake_B.to(batch.B.dtype)))
             losses.append({name: part.detach() for name, part in parts.items()})
         average_gradients(self.networks.generators.parameters(), self._accelerator)
         self._optimizer_G.step()
@@ -332,6 +333,4 @@ class Trainer:
 
 
 def _mean(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {
-        name: torch.stack([part[name].float() for part in losses]).mean() for name in losses[0]
-    }
+    return {name: torch.stack([part[name].float() for part in losses]).mean() for name in losses[0]}

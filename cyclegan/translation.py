@@ -17,7 +17,7 @@ from giverny.options.translate import TranslateOptions
 from giverny.runs.devices import pick_device
 from giverny.runs.gallery import BeforeAfter, write_gallery
 
-__all__ = ["TranslateResult", "translate"]
+__all__ = ["TranslateResult", "plan_jobs", "translate"]
 
 # Small copies of the pictures, for the page, lie in this folder of the output.
 _PREVIEWS = "page"

@@ -48,7 +48,7 @@ class Translator:
         check_images(images, name="images")
         generator = self._generator
         padded, (rows, columns) = pad_to_multiple(
-            images.to(self._device), generator.stride, smallest=generator.smallest
+            images.to(self._device, torch.float32), generator.stride, smallest=generator.smallest
         )
         with self._autocast():
             translated: Tensor = generator(padded)

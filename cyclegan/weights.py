@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from giverny.cyclegan.architecture import Generator, GeneratorArchitecture, detect_architecture
-from giverny.data.atomic import atomic_path
+from giverny.data.atomic import atomic_path, write_error
 from giverny.options.errors import CheckpointError
 
 __all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator", "save_pth"]
@@ -64,7 +64,7 @@ def load_generator(path: Path) -> LoadedGenerator:
             if described
             else detect_architecture(weights)
         )
-        network = architecture.build()
+        network = _build(architecture)
         load_weights(network, weights, what=f"a generator ({architecture})")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -100,7 +100,7 @@ def save_generator(
         try:
             save_file(tensors, temporary, metadata={"format": "pt", _METADATA_KEY: described})
         except SafetensorError as error:
-            raise OSError(f"{path}: {error}") from error
+            raise write_error(path, error) from error
 
 
 def save_pth(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -113,7 +113,7 @@ def save_pth(path: Path, weights: Mapping[str, Tensor]) -> None:
         try:
             torch.save({key: value.detach().cpu() for key, value in weights.items()}, temporary)
         except RuntimeError as error:  # torch reports a full disk so
-            raise OSError(f"{path}: {error}") from error
+            raise write_error(path, error) from error
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, what: str) -> None:
@@ -148,22 +148,50 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path}: no such file")
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                described = (file.metadata() or {}).get(_METADATA_KEY, "{}")
-                return {key: file.get_tensor(key) for key in file.keys()}, json.loads(described)  # noqa: SIM118
+            return _read_safetensors(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        # torch names what it refuses to call; anything else that it cannot read is no pickle.
+        found = (
+            "holds more than tensors, so it is not loaded (it could run code)"
+            if "GLOBAL" in str(error)
+            else "damaged or not a weights file (was the download complete?)"
+        )
         raise CheckpointError(
-            f"{path}: holds more than tensors, so it is not loaded (it could run code); expected "
-            "a state_dict saved with torch.save"
+            f"{path}: {found}; expected a state_dict saved with torch.save"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, RuntimeError, EOFError, LookupError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise CheckpointError(f"{path}: damaged or not a weights file ({reason})") from error
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+    if not isinstance(loaded, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
+    ):
         hint = "; give the run's folder instead" if path.name == "state.pt" else ""
         raise CheckpointError(f"{path}: expected a state_dict of tensors{hint}")
     return dict(loaded), {}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
+    if not isinstance(metadata, dict):
+        raise ValueError(f"its metadata are {metadata!r}")  # noqa: TRY004
+    return weights, metadata
+
+
+def _build(architecture: GeneratorArchitecture) -> Generator:
+    """Make the network that a file describes.
+
+    Raises:
+        CheckpointError: there is no such network.
+    """
+    try:
+        return architecture.build()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"describes no possible generator, {architecture}: {error}"
+        ) from error
 
 
 def _clean(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

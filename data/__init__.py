@@ -1,3 +1,7 @@
 """Images in, tensors out, images out: the only folder that reads or writes pixels."""
 
-__all__: list[str] = []
+import lazy_loader
+
+# The names are listed in __init__.pyi and imported when they are first used, so that what
+# needs no torch starts without it.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

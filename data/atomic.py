@@ -1,15 +1,18 @@
 """Atomic file writes: a reader, or a kill at any moment, never meets half a file."""
 
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "remove_leftovers", "write_text_atomic"]
+__all__ = ["atomic_path", "remove_leftovers", "write_error", "write_text_atomic"]
 
 _PREFIX = ".giverny-"
 _SUFFIX = ".tmp"
+_NEARLY_FULL_BYTES = 2**20
 
 
 def _read_umask() -> int:
@@ -51,6 +54,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_error(path: Path, error: Exception) -> OSError:
+    """Turn what a library raised while writing ``path`` into the error that open() would raise.
+
+    torch and safetensors report a full disk as an error of their own, in varying words. Call it
+    before the half-written file is removed.
+    """
+    full = shutil.disk_usage(path.parent).free < _NEARLY_FULL_BYTES
+    number = errno.ENOSPC if full else errno.EIO
+    reason = os.strerror(number) if full else str(error).splitlines()[0]
+    return OSError(number, reason, str(path))
 
 
 def write_text_atomic(path: Path, text: str) -> None:

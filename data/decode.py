@@ -50,7 +50,7 @@ _LOGGER = logging.getLogger(__name__)
 # TIFF 6.0 tags; EXIF uses the last one too.
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PLANES, _ORIENTATION = 256, 257, 258, 262, 284, 274
 _SRGB = ImageCms.createProfile("sRGB")
-_HOW = (ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION)
+_INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _ICC_SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK", "LAB": "Lab "}
 _Alpha = NDArray[np.uint8] | None
 _Samples = tuple[Image.Image, _Alpha]
@@ -78,13 +78,11 @@ class Picture:
 
     def __post_init__(self) -> None:
         shape = (*self.rgb.shape[:2], 3)
-        for name, array, expected in (("rgb", self.rgb, shape), ("alpha", self.alpha, shape[:2])):
+        for name, array, want in (("rgb", self.rgb, shape), ("alpha", self.alpha, shape[:2])):
             if array is None:
                 continue
-            if array.dtype != np.uint8 or array.shape != expected or len(shape) != 3:
-                raise ValueError(
-                    f"{name} must be {expected} uint8, got {array.shape} {array.dtype}"
-                )
+            if array.dtype != np.uint8 or array.shape != want or len(shape) != 3:
+                raise ValueError(f"{name} must be {want} uint8, got {array.shape} {array.dtype}")
             object.__setattr__(self, name, np.ascontiguousarray(array))
 
     @property
@@ -123,10 +121,8 @@ def read_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
         orientation = _orientation(file, image)
         colour, alpha = _load(path, file, image)
         rgb = np.asarray(_to_srgb(path, colour, image.info))
-        return Picture(
-            rgb=_turn(rgb, orientation),
-            alpha=None if alpha is None else _turn(alpha, orientation),
-        )
+        turned = None if alpha is None else _turn(alpha, orientation)
+        return Picture(rgb=_turn(rgb, orientation), alpha=turned)
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -233,8 +229,8 @@ def _load(path: Path, file: IO[bytes], image: ImageFile) -> _Samples:
         return ImageChops.invert(image), None
     if image.mode in ("1", "L", "RGB"):
         colour = image.convert("L") if image.mode == "1" else image
-        # A key counts in the file's own steps; Pillow has stretched the samples to 0..255.
-        stretch = {"L;2": 85, "L;4": 17}.get(rawmode, 1)
+        # A key counts in the file's own steps; Pillow stretches the samples (13: and some keys).
+        stretch = {"1": 255, "L;2": 85, "L;4": 17}.get(rawmode, 1)
         return colour, _key_alpha(image, np.asarray(colour), stretch)
     return _split_alpha(image)
 
@@ -243,7 +239,8 @@ def _key_alpha(image: ImageFile, samples: NDArray[Any], stretch: int = 1) -> _Al
     """Alpha of a picture in which one colour stands for transparent: 0 there, otherwise 255."""
     if "transparency" not in image.info:
         return None
-    key = np.atleast_1d(image.info["transparency"]) * stretch
+    key = np.atleast_1d(image.info["transparency"])
+    key = key if stretch == 1 else np.minimum(key * stretch, 255)
     return np.where((np.atleast_3d(samples) == key).all(axis=2), 0, 255).astype(np.uint8)
 
 
@@ -321,8 +318,7 @@ def _to_srgb(path: Path, colour: Image.Image, info: dict[Any, Any]) -> Image.Ima
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
             _warn_of_profile(path, str(error))
     if colour.mode == "LAB":
-        lab = ImageCms.createProfile("LAB")
-        return ImageCms.buildTransform(lab, _SRGB, "LAB", "RGB", *_HOW).apply(colour)
+        return _build(ImageCms.createProfile("LAB"), "LAB").apply(colour)
     return colour.convert("RGB")
 
 
@@ -335,7 +331,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     space, expected = source.profile.xcolor_space, _ICC_SPACES[mode]
     if space != expected:
         raise ValueError(f"it is for {space.strip()}, the picture is {expected.strip()}")
-    transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB", *_HOW)
+    transform = _build(source, mode)
     if mode == "RGB":
         # Most profiles are sRGB itself: skip those, by what they do and not by what they are
         # called, and so leave every colour exact.
@@ -347,6 +343,13 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     return transform
 
 
+def _build(source: Any, mode: str) -> ImageCms.ImageCmsTransform:
+    # LittleCMS would use tables of 33 steps for these, and be wrong by up to 10 of 255.
+    exact = ImageCms.Flags.NOOPTIMIZE if mode in ("L", "LAB") else ImageCms.Flags.NONE
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION | exact
+    return ImageCms.buildTransform(source, _SRGB, mode, "RGB", _INTENT, flags)
+
+
 @lru_cache(maxsize=4096)  # called once for a file, however often an epoch reads it
 def _warn_of_profile(path: Path, reason: str) -> None:
     _LOGGER.warning("%s: read without its colour profile: %s", path, reason)
@@ -354,9 +357,7 @@ def _warn_of_profile(path: Path, reason: str) -> None:
 
 def _orientation(file: IO[bytes], image: ImageFile) -> int:
     """How the rows and columns are stored, 1 to 8 (EXIF 2.32, tag 0x0112); 1 is upright."""
-    exif = image.info.get("exif", b"")
-    if isinstance(image, PngImageFile):
-        exif = exif or _late_exif(file)
+    exif = image.info.get("exif") or (_late_exif(file) if isinstance(image, PngImageFile) else b"")
     stored = _exif_orientation(exif.removeprefix(b"Exif\0\0"))
     value = _tiff_tags(image).get(_ORIENTATION, stored)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -395,6 +396,5 @@ def _turn(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Turn stored rows and columns (H, W, ...) upright."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
-    rows = -1 if orientation in (3, 4, 7, 8) else 1
-    columns = -1 if orientation in (2, 3, 6, 7) else 1
-    return np.ascontiguousarray(array[::rows, ::columns])
+    down, along = (-1 if orientation in back else 1 for back in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    return np.ascontiguousarray(array[::down, ::along])

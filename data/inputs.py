@@ -23,17 +23,19 @@ def gather_pictures(paths: Sequence[Path], *, exclude: Path) -> tuple[list[Path]
     Raises:
         FolderError: a path does not exist, or a folder holds no pictures.
     """
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_file():
-            found[path] = None
-        else:  # a missing one is refused there, with the nearest name
-            found.update(dict.fromkeys(list_pictures(path, exclude=exclude)))
     if len(paths) == 1 and paths[0].is_dir():
-        return list(found), paths[0]
-    folders = [path if path.is_dir() else path.parent for path in paths]
+        return list_pictures(paths[0], exclude=exclude), paths[0]
+    found: dict[Path, None] = {}
+    folders = []
+    for path in paths:
+        folder = path.parent if path.is_file() else path
+        # A missing folder is refused by list_pictures, with the nearest name.
+        files = [path] if path.is_file() else list_pictures(path, exclude=exclude)
+        # Only the folder is resolved: a picture may itself be a link to somewhere else.
+        folders.append(folder.resolve())
+        found.update(dict.fromkeys(folders[-1] / file.relative_to(folder) for file in files))
     try:
-        root = Path(os.path.commonpath([folder.resolve() for folder in folders]))
+        root = Path(os.path.commonpath(folders))
     except ValueError as error:  # drives of Windows
         raise FolderError(folders[-1], "lies on another drive than the other inputs") from error
-    return list(dict.fromkeys(path.absolute() for path in found)), root
+    return list(found), root

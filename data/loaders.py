@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from giverny.data.datasets import Domain, UnpairedBatch, UnpairedPictures, collate_unpaired
@@ -41,7 +42,7 @@ class UnpairedLoader:
     ) -> None:
         self.sampler = sampler
         self.unreadable: dict[Path, str] = {}
-        self._folders = folders
+        self._domains, self._folders = domains, folders
         self._loader: DataLoader[UnpairedBatch] = DataLoader(
             UnpairedPictures(*domains),
             batch_sampler=sampler,  # type: ignore[arg-type]
@@ -50,6 +51,9 @@ class UnpairedLoader:
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
             worker_init_fn=_start_worker if workers else None,
+            # Every pair brings its own seed; without a generator here, the loader would draw from
+            # torch's own one each epoch, and a resumed run would see other dropout.
+            generator=torch.Generator(),
         )
 
     @property
@@ -75,10 +79,14 @@ class UnpairedLoader:
         """
         for batch in self._loader:
             self._note(batch.unreadable)
-            for images, folder in zip((batch.A, batch.B), self._folders, strict=True):
+            for images, domain, folder in zip(
+                (batch.A, batch.B), self._domains, self._folders, strict=True
+            ):
                 if not images.numel():
-                    raise FolderError(folder, "none of its pictures can be read; the first reason: "
-                                      f"{next(iter(self.unreadable.values()))}")
+                    reason = self.unreadable[domain.paths[0]]
+                    raise FolderError(
+                        folder, f"none of its pictures can be read; the first reason: {reason}"
+                    )
             self.sampler.advance()
             yield batch
         self.sampler.next_epoch()
@@ -99,5 +107,9 @@ class UnpairedLoader:
 
 
 def _start_worker(_worker: int) -> None:
-    """Leave Ctrl-C to the main process, which saves and then ends the workers."""
+    """Leave Ctrl-C and SIGTERM, which often reach the whole group, to the main process.
+
+    It saves, and then tells the workers to end; if it is killed, they notice and end too.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -32,7 +32,9 @@ def resize(rgb: Rgb, height: int, width: int) -> Rgb:
     if rgb.shape[:2] == (height, width):
         return rgb
     if height * width > _MAX_PIXELS:
-        raise ValueError(f"it would be scaled to {width} x {height} pixels, more than {_MAX_PIXELS}")
+        raise ValueError(
+            f"it would be scaled to {width} x {height} pixels, more than {_MAX_PIXELS}"
+        )
     scaled = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(scaled)
 
@@ -118,7 +120,7 @@ class Preprocessing:
         if self.mode == "resize_and_crop":
             return self.load_size, self.load_size
         if self.mode.startswith("scale_width"):
-            height = max(round(self.load_size * height / width), self.crop_size)
+            height = max(int(self.load_size * height / width), self.crop_size)
             width = self.load_size
         if self._crops:
             grow = max(1.0, self.crop_size / min(height, width))

@@ -1,3 +1,37 @@
 """Typed options of every command: dataclasses and YAML presets. Never imports torch."""
 
-__all__: list[str] = []
+from giverny.options.data import DataOptions
+from giverny.options.errors import (
+    CheckpointError,
+    FolderError,
+    GivernyError,
+    OptionError,
+    PictureError,
+    TrainingError,
+)
+from giverny.options.losses import LossOptions
+from giverny.options.networks import NetworkOptions
+from giverny.options.run import RunOptions
+from giverny.options.schedule import ScheduleOptions
+from giverny.options.sections import difference, flatten, make
+from giverny.options.train import TrainOptions
+from giverny.options.translate import TranslateOptions
+
+__all__ = [
+    "CheckpointError",
+    "DataOptions",
+    "FolderError",
+    "GivernyError",
+    "LossOptions",
+    "NetworkOptions",
+    "OptionError",
+    "PictureError",
+    "RunOptions",
+    "ScheduleOptions",
+    "TrainOptions",
+    "TrainingError",
+    "TranslateOptions",
+    "difference",
+    "flatten",
+    "make",
+]

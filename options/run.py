@@ -41,7 +41,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         require(
-            bool(self.name) and self.name not in {".", ".."} and not set(self.name) & set('/\\:\0'),
+            bool(self.name) and self.name not in {".", ".."} and not set(self.name) & set("/\\:\0"),
             "name",
             f"{self.name!r} cannot name a folder; use letters, digits, '-' and '_'",
         )

@@ -9,7 +9,7 @@ from giverny.options.networks import NetworkOptions
 from giverny.options.run import RunOptions
 from giverny.options.schedule import ScheduleOptions
 
-__all__ = ["MAY_CHANGE", "TrainOptions"]
+__all__ = ["MAY_CHANGE", "TrainOptions", "smallest_crop"]
 
 # Options that a resumed run may change freely: none of them alters a weight of the run that is
 # continued, or (the last two) only where it ends.

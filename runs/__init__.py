@@ -1,3 +1,7 @@
 """A run on disk: its directory, state and resume, log, observers, pages."""
 
-__all__: list[str] = []
+import lazy_loader
+
+# The names are listed in __init__.pyi and imported when they are first used, so that what
+# needs no torch starts without it.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -53,11 +53,14 @@ class RunDirectory:
         """Write the complete options, reloadable with ``--config``.
 
         Raises:
-            OSError: the file cannot be written.
+            FolderError: the file cannot be written.
         """
         text = yaml.safe_dump(dict(flat), sort_keys=False, allow_unicode=True)
         header = "# All options of this run. To repeat it: giverny train --config THIS_FILE\n"
-        write_text_atomic(self.options_file, header + text)
+        try:
+            write_text_atomic(self.options_file, header + text)
+        except OSError as error:
+            raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
 
     def read_options(self) -> dict[str, Any]:
         """Return the options that the run was started with.

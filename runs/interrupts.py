@@ -36,5 +36,7 @@ class Interrupts:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
-        sys.stderr.write(f"\n{self.received.name}: saving after this step; once more stops at once\n")
+        sys.stderr.write(
+            f"\n{self.received.name}: saving after this step; once more stops at once\n"
+        )
         sys.stderr.flush()

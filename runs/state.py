@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from giverny.data.atomic import atomic_path
+from giverny.data.atomic import atomic_path, write_error
 from giverny.options.errors import CheckpointError
 
 __all__ = ["load_state", "random_state", "restore_random_state", "save_state"]
@@ -25,7 +25,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         try:
             torch.save({"version": _VERSION, **state}, temporary)
         except RuntimeError as error:  # torch reports a full disk so
-            raise OSError(str(error).splitlines()[0]) from error
+            raise write_error(path, error) from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

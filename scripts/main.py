@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 1 the job failed, or some files did; 2 bad arguments; 130 and 143 stopped by
         Ctrl-C and SIGTERM.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough; Python would complain again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _dispatch(words: list[str]) -> int:
     if not words or words[0] in {"-h", "--help", "help"}:
         sys.stdout.write(_help())
         return 0 if words else 2
@@ -57,9 +68,6 @@ def _run(command: str, argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"giverny {command}: stopped\n")
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-        sys.stderr.close()
-        return 1
 
 
 def _help() -> str:

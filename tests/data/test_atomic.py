@@ -30,20 +30,6 @@ def as_ordinary_user() -> Iterator[None]:
         os.seteuid(user)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)  # noqa: S607
-
-
 def test_text_is_utf_8_and_replaces_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text_atomic(path, "old and longer")

@@ -131,6 +131,9 @@ def test_a_dot_is_a_disc_in_its_place() -> None:
     assert cover[distance < 4].min() == 1
     assert cover[distance > 6].max() == 0
     assert 0 < cover[(distance > 4) & (distance < 6)].mean() < 1
+    assert cover.sum() == pytest.approx(np.pi * 25, rel=0.04)
+    assert np.average(rows, weights=cover) == pytest.approx(12, abs=0.05)
+    assert np.average(columns, weights=cover) == pytest.approx(25, abs=0.05)
 
 
 def test_opacity_lays_a_stroke_on_once() -> None:
@@ -217,6 +220,10 @@ def test_strokes_follow_a_circle_and_a_curvature_filter_holds_them_straight() ->
     distance = np.hypot(follow[:, 0] - 60, follow[:, 1] - 35)
     assert np.abs(distance - 25).max() < 4
     assert np.hypot(hold[:, 0] - 60, hold[:, 1] - 35).max() > 40
+    # All the way round, where the angle of the gradient jumps by half a turn: it never goes back.
+    turns = strokes_from_middle(picture, replace(SOBER, min_length=45, max_length=45))
+    around = np.unwrap(np.arctan2(turns[:, 0] - 60, turns[:, 1] - 35))
+    assert abs(around[-1] - around[0]) > 1.5 * np.pi
 
 
 def test_plain_pictures_end_a_stroke_or_take_the_slant() -> None:

@@ -226,13 +226,19 @@ def test_an_unfinished_or_damaged_folder_is_made_again(tmp_path: Path, harm: str
 def test_an_interrupted_run_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_arguments: object) -> None:
-        raise KeyboardInterrupt
+    painted: list[RGB] = []
+
+    def fail(rgb: RGB, *_arguments: object) -> RGB:
+        if painted:
+            raise KeyboardInterrupt
+        painted.append(rgb)
+        return rgb
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "paint", fail)
         with pytest.raises(KeyboardInterrupt):
             make_sample_domains(tmp_path / "d", **SMALL)
+    assert list((tmp_path / "d" / "trainA").iterdir())
     domains = make_sample_domains(tmp_path / "d", **SMALL)
     assert len(load(domains.trainA)) == 9
 

@@ -1,0 +1,48 @@
+from .atomic import atomic_path, write_text_atomic
+from .datasets import Domain, UnpairedBatch, UnpairedPictures
+from .decode import Picture, read_picture, read_size
+from .encode import write_picture
+from .files import list_pictures, output_names
+from .inputs import gather_pictures
+from .loaders import UnpairedLoader
+from .measures import (
+    color_distance,
+    edge_correlation,
+    mean_absolute_error,
+    palette_distance,
+    psnr,
+    ssim,
+)
+from .padding import pad_to_multiple
+from .sampling import Draw, UnpairedSampler
+from .tensors import check_images, to_pictures, to_tensor
+from .transforms import Preprocessing
+
+__all__ = [
+    "Domain",
+    "Draw",
+    "Picture",
+    "Preprocessing",
+    "UnpairedBatch",
+    "UnpairedLoader",
+    "UnpairedPictures",
+    "UnpairedSampler",
+    "atomic_path",
+    "check_images",
+    "color_distance",
+    "edge_correlation",
+    "gather_pictures",
+    "list_pictures",
+    "mean_absolute_error",
+    "output_names",
+    "pad_to_multiple",
+    "palette_distance",
+    "psnr",
+    "read_picture",
+    "read_size",
+    "ssim",
+    "to_pictures",
+    "to_tensor",
+    "write_picture",
+    "write_text_atomic",
+]

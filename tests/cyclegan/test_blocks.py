@@ -1,0 +1,65 @@
+import torch
+from torch import Tensor, nn
+
+from giverny.cyclegan.blocks import ResizeConv2d, ResnetBlock, apply_together, is_per_sample
+
+
+def noise(*shape: int, seed: int = 1) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+class Counting(nn.Module):
+    """Counts its passes."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.passes = inner, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        result: Tensor = self.inner(x)
+        return result
+
+
+def test_block_adds_its_input_and_does_not_clip() -> None:
+    block = ResnetBlock(2)
+    for parameter in block.parameters():
+        nn.init.zeros_(parameter)
+    x = noise(1, 2, 5, 4)
+    torch.testing.assert_close(block(x), x, rtol=0, atol=0)
+
+
+def test_resize_convolution_of_an_impulse() -> None:
+    layer = ResizeConv2d(1, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    x = torch.zeros(1, 1, 4, 4)
+    x[0, 0, 1, 1] = 1
+    with torch.no_grad():
+        found = layer(x)[0, 0]
+    # The pixel becomes 2 x 2, and a 3 x 3 box is summed around every place.
+    profile = torch.tensor([0.0, 1, 2, 2, 1, 0, 0, 0])
+    torch.testing.assert_close(found, torch.outer(profile, profile))
+
+
+def test_together_is_one_pass_with_the_same_numbers() -> None:
+    network = Counting(ResnetBlock(3))
+    inputs = [noise(2, 3, 6, 6, seed=1), noise(1, 3, 6, 6, seed=2), noise(3, 3, 6, 6, seed=3)]
+    assert is_per_sample(network)
+    together = apply_together(network, *inputs)
+    assert network.passes == 1
+    for image, output in zip(inputs, together, strict=True):
+        torch.testing.assert_close(output, network(image))
+
+
+def test_batch_norm_and_other_sizes_go_one_by_one() -> None:
+    batch = Counting(ResnetBlock(3, norm="batch"))
+    inputs = [noise(2, 3, 6, 6, seed=1), noise(2, 3, 6, 6, seed=2)]
+    assert not is_per_sample(batch)
+    found = apply_together(batch, *inputs)
+    assert batch.passes == 2
+    for image, output in zip(inputs, found, strict=True):
+        torch.testing.assert_close(output, batch(image))
+    sizes = Counting(ResnetBlock(3))
+    outputs = apply_together(sizes, noise(1, 3, 6, 6), noise(1, 3, 8, 6))
+    assert sizes.passes == 2
+    assert [output.shape[2:] for output in outputs] == [(6, 6), (8, 6)]

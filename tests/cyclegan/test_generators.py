@@ -1,0 +1,325 @@
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from giverny.cyclegan.generators import ResnetGenerator, UnetGenerator
+from giverny.cyclegan.initialise import init_weights
+
+# reference/cyclegan.md, section 3.1: the layers that have weights, in order.
+RESNET_9BLOCKS = {
+    "model.1": (64, 3, 7, 7),
+    "model.4": (128, 64, 3, 3),
+    "model.7": (256, 128, 3, 3),
+    "model.10.conv_block.1": (256, 256, 3, 3),
+    "model.10.conv_block.5": (256, 256, 3, 3),
+    "model.11.conv_block.1": (256, 256, 3, 3),
+    "model.11.conv_block.5": (256, 256, 3, 3),
+    "model.12.conv_block.1": (256, 256, 3, 3),
+    "model.12.conv_block.5": (256, 256, 3, 3),
+    "model.13.conv_block.1": (256, 256, 3, 3),
+    "model.13.conv_block.5": (256, 256, 3, 3),
+    "model.14.conv_block.1": (256, 256, 3, 3),
+    "model.14.conv_block.5": (256, 256, 3, 3),
+    "model.15.conv_block.1": (256, 256, 3, 3),
+    "model.15.conv_block.5": (256, 256, 3, 3),
+    "model.16.conv_block.1": (256, 256, 3, 3),
+    "model.16.conv_block.5": (256, 256, 3, 3),
+    "model.17.conv_block.1": (256, 256, 3, 3),
+    "model.17.conv_block.5": (256, 256, 3, 3),
+    "model.18.conv_block.1": (256, 256, 3, 3),
+    "model.18.conv_block.5": (256, 256, 3, 3),
+    "model.19": (256, 128, 3, 3),  # transposed: in, out
+    "model.22": (128, 64, 3, 3),
+    "model.26": (3, 64, 7, 7),
+}
+TRANSPOSED = {"model.19", "model.22"}
+
+
+def shapes(network: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
+    return [(key, tuple(value.shape)) for key, value in network.state_dict().items()]
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def fill(network: nn.Module, *, seed: int = 0, scale: float = 1.0) -> None:
+    """Weights of ordinary size, biases included: fresh ones make outputs that are nearly zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.ndim == 4:
+                tensor.normal_(0, scale * tensor[0].numel() ** -0.5, generator=generator)
+            elif tensor.is_floating_point():
+                tensor.uniform_(0.5, 1.5, generator=generator)
+
+
+def noise(*shape: int, seed: int = 1) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Ulyanov et al. 2016, by hand: mean 0 and variance 1 in each channel of each picture."""
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    variance = ((x - mean) ** 2).mean(dim=(2, 3), keepdim=True)
+    return (x - mean) / torch.sqrt(variance + 1e-5)
+
+
+def test_resnet_9blocks_has_the_48_tensors_of_the_reference() -> None:
+    with torch.device("meta"):
+        network = ResnetGenerator()
+    expected = []
+    for name, shape in RESNET_9BLOCKS.items():
+        out = shape[1] if name in TRANSPOSED else shape[0]
+        expected += [(f"{name}.weight", shape), (f"{name}.bias", (out,))]
+    assert shapes(network) == expected
+    assert len(expected) == 48
+    assert parameters(network) == 11_378_179
+
+
+def test_resnet_6blocks() -> None:
+    with torch.device("meta"):
+        network = ResnetGenerator(blocks=6)
+    names = [key for key, _ in shapes(network)]
+    layers = ["1", "4", "7", *(f"{i}.conv_block.{j}" for i in range(10, 16) for j in (1, 5))]
+    layers += ["16", "19", "23"]
+    assert names == [f"model.{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+    # Three blocks fewer, of two convolutions 256 -> 256 with biases.
+    assert parameters(network) == 11_378_179 - 3 * 2 * (256 * 256 * 9 + 256)
+
+
+@pytest.mark.parametrize("make", [ResnetGenerator, UnetGenerator])
+def test_only_instance_norm_has_biases(make: type[ResnetGenerator | UnetGenerator]) -> None:
+    for norm in ("instance", "batch", "none"):
+        with torch.device("meta"):
+            network = make(channels=4, norm=norm)
+        biases = {
+            name: module.bias is not None
+            for name, module in network.named_modules()
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        }
+        last = list(biases)[-1]
+        assert biases.pop(last)
+        assert set(biases.values()) == {norm == "instance"}
+
+
+def test_batch_norm_tensors_appear_and_instance_norm_has_none() -> None:
+    with torch.device("meta"):
+        batch, instance, none = (
+            ResnetGenerator(channels=4, blocks=1, norm=norm)
+            for norm in ("batch", "instance", "none")
+        )
+    places = ["2", "5", "8", "10.conv_block.2", "10.conv_block.6", "12", "15"]
+    kinds = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    wanted = {f"model.{place}.{kind}" for place in places for kind in kinds}
+    keys, plain = set(batch.state_dict()), set(none.state_dict())
+    assert keys - plain == wanted
+    assert not wanted & set(instance.state_dict())
+
+
+def test_dropout_moves_the_second_convolution() -> None:
+    with torch.device("meta"):
+        plain, dropping = (ResnetGenerator(dropout=dropout) for dropout in (False, True))
+    moved = [key.replace("conv_block.5.", "conv_block.6.") for key in plain.state_dict()]
+    assert list(dropping.state_dict()) == moved
+    assert parameters(dropping) == parameters(plain)
+    drops = {name: m.p for name, m in dropping.named_modules() if isinstance(m, nn.Dropout)}
+    assert drops == {f"model.{block}.conv_block.4": 0.5 for block in range(10, 19)}
+
+
+def resnet_by_hand(weights: Mapping[str, Tensor], x: Tensor, blocks: int, upsample: str) -> Tensor:
+    """Zhu et al. 2017, appendix 7.2, in functions."""
+
+    def conv(x: Tensor, name: str, pad: int, stride: int = 1) -> Tensor:
+        if stride == 1:
+            x = F.pad(x, (pad,) * 4, mode="reflect")
+        return F.conv2d(
+            x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride, pad if stride > 1 else 0
+        )
+
+    x = F.relu(normalised(conv(x, "model.1", 3)))
+    for name in ("model.4", "model.7"):
+        x = F.relu(normalised(conv(x, name, 1, stride=2)))
+    for block in range(10, 10 + blocks):
+        inner = F.relu(normalised(conv(x, f"model.{block}.conv_block.1", 1)))
+        x = x + normalised(conv(inner, f"model.{block}.conv_block.5", 1))
+    for place in (10 + blocks, 13 + blocks):
+        name = f"model.{place}"
+        if upsample == "resize":
+            x = conv(x.repeat_interleave(2, 2).repeat_interleave(2, 3), name, 1)
+        else:
+            weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+            x = F.conv_transpose2d(x, weight, bias, 2, 1, output_padding=1)
+        x = F.relu(normalised(x))
+    return torch.tanh(conv(x, f"model.{17 + blocks}", 3))
+
+
+@pytest.mark.parametrize("upsample", ["deconv", "resize"])
+def test_resnet_equals_the_paper_written_in_functions(upsample: str) -> None:
+    network = ResnetGenerator(channels=4, blocks=2, upsample=upsample)
+    fill(network)
+    images = noise(2, 3, 16, 24)
+    with torch.no_grad():
+        found = network(images)
+    expected = resnet_by_hand(dict(network.state_dict()), images, 2, upsample)
+    assert found.std() > 0.1
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("upsample", ["deconv", "resize"])
+@pytest.mark.parametrize("size", [(8, 8), (12, 20), (36, 8)])
+def test_resnet_keeps_sizes_that_are_multiples_of_4(size: tuple[int, int], upsample: str) -> None:
+    network = ResnetGenerator(channels=4, blocks=1, upsample=upsample)
+    with torch.no_grad():
+        assert network(noise(2, 3, *size)).shape == (2, 3, *size)
+
+
+def test_output_lies_between_minus_one_and_one() -> None:
+    network = ResnetGenerator(channels=4, blocks=1)
+    fill(network)
+    with torch.no_grad():
+        gentle = network(noise(1, 3, 32, 32))
+        fill(network, scale=20)
+        harsh = network(noise(1, 3, 32, 32))
+    assert gentle.abs().max() < 1
+    assert harsh.abs().max() <= 1
+    assert harsh.abs().max() > 0.99
+    assert harsh.min() < 0 < harsh.max()
+
+
+def checkerboard(network: ResnetGenerator) -> float:
+    """Amplitude of patterns with a period of 2 and 4 pixels in the answer to an even picture."""
+    with torch.no_grad():
+        answer = network.model[:-1](torch.full((1, 3, 128, 128), 0.5))
+    spectrum = np.abs(np.fft.fft2(answer[0, :, 48:80, 48:80].numpy())).sum(axis=0)
+    level = spectrum[0, 0]
+    spectrum[0, 0] = 0
+    # Of 32 places the frequencies 1/4, 1/2 and 3/4 stand at 8, 16 and 24.
+    return float(spectrum[::8, ::8].max() / level)
+
+
+def test_resizing_leaves_no_checkerboard_and_transposed_convolution_does() -> None:
+    found = {}
+    for upsample in ("deconv", "resize"):
+        # Without normalisation, which would turn an even picture into zeros.
+        network = ResnetGenerator(channels=8, blocks=1, norm="none", upsample=upsample)
+        init_weights(network, init_type="kaiming", generator=torch.Generator().manual_seed(0))
+        found[upsample] = checkerboard(network)
+    assert found["deconv"] > 0.1
+    assert found["resize"] < 1e-5
+
+
+def test_resizing_keeps_the_names_and_has_the_shape_of_a_convolution() -> None:
+    with torch.device("meta"):
+        deconv, resize = (ResnetGenerator(upsample=upsample) for upsample in ("deconv", "resize"))
+    assert list(resize.state_dict()) == list(deconv.state_dict())
+    expected = dict(shapes(deconv))
+    expected |= {"model.19.weight": (128, 256, 3, 3), "model.22.weight": (64, 128, 3, 3)}
+    assert dict(shapes(resize)) == expected
+
+
+def unet_layers(downs: int) -> list[str]:
+    """Names of the convolutions of a U-Net: down to the innermost, and up again."""
+    levels = ["model.model.1" + ".model.3" * level for level in range(downs - 1)]
+    down = ["model.model.0", *(f"{level}.model.1" for level in levels)]
+    up = [f"{level}.model.5" for level in levels[:-1]]
+    # The innermost level holds no other between its two convolutions, nor a normalisation.
+    return [*down, f"{levels[-1]}.model.3", *reversed(up), "model.model.3"]
+
+
+@pytest.mark.parametrize(("downs", "expected"), [(8, 54_409_603), (7, 41_825_667)])
+def test_unet_names_and_parameters(downs: int, expected: int) -> None:
+    with torch.device("meta"):
+        network = UnetGenerator(downs=downs)
+    names = [f"{layer}.{kind}" for layer in unet_layers(downs) for kind in ("weight", "bias")]
+    assert list(network.state_dict()) == names
+    widths = [3, 64, 128, 256] + [512] * (downs - 3)
+    down = sum(16 * a * b + b for a, b in itertools.pairwise(widths))
+    innermost = 16 * 512 * 512 + 512
+    up = sum(16 * 2 * b * a + a for a, b in itertools.pairwise(widths[:-1]))
+    assert parameters(network) == down + innermost + up == expected
+    assert network.state_dict()["model.model.3.weight"].shape == (128, 3, 4, 4)
+
+
+def test_unet_with_batch_norm_has_the_published_number_of_parameters() -> None:
+    with torch.device("meta"):
+        network = UnetGenerator(norm="batch")
+    assert parameters(network) == 54_413_955  # "54.414 M" in the reference's own log of pix2pix
+
+
+@pytest.mark.parametrize("downs", [7, 8])
+def test_unet_dropout_stands_in_the_inner_levels_and_renames_nothing(downs: int) -> None:
+    with torch.device("meta"):
+        plain, dropping = (UnetGenerator(downs=downs, dropout=dropout) for dropout in (False, True))
+    assert shapes(plain) == shapes(dropping)
+    drops = {name for name, module in dropping.named_modules() if isinstance(module, nn.Dropout)}
+    assert drops == {
+        "model.model.1" + ".model.3" * (level - 1) + ".model.7" for level in range(4, downs - 1)
+    }
+
+
+def unet_by_hand(weights: Mapping[str, Tensor], x: Tensor, downs: int) -> Tensor:
+    """Isola et al. 2017, appendix 6.1.1, in functions."""
+    layers = unet_layers(downs)
+
+    def apply(function: str, x: Tensor, layer: str) -> Tensor:
+        convolve = getattr(F, function)
+        result: Tensor = convolve(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], 2, 1)
+        return result
+
+    skips = [apply("conv2d", x, layers[0])]
+    for layer in layers[1:downs]:
+        x = apply("conv2d", F.leaky_relu(skips[-1], 0.2), layer)
+        skips.append(x if layer == layers[downs - 1] else normalised(x))
+    x = skips.pop()
+    for layer in layers[downs:-1]:
+        x = normalised(apply("conv_transpose2d", F.relu(x), layer))
+        x = torch.cat([F.leaky_relu(skips.pop(), 0.2), x], dim=1)
+    return torch.tanh(apply("conv_transpose2d", F.relu(x), layers[-1]))
+
+
+def test_unet_equals_the_paper_written_in_functions() -> None:
+    network = UnetGenerator(downs=4, channels=4)
+    fill(network)
+    images = noise(2, 3, 32, 48)
+    with torch.no_grad():
+        found = network(images)
+    assert found.shape == images.shape
+    assert found.std() > 0.1
+    expected = unet_by_hand(dict(network.state_dict()), images, 4)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("downs", [7, 8])
+def test_unet_keeps_multiples_of_its_stride(downs: int) -> None:
+    network = UnetGenerator(downs=downs, channels=2)
+    side = 2**downs
+    assert network.stride == network.smallest == side
+    with torch.no_grad():
+        assert network(noise(1, 3, side, 2 * side)).shape == (1, 3, side, 2 * side)
+
+
+def test_other_channels() -> None:
+    with torch.device("meta"):
+        resnet = ResnetGenerator(channels=4, in_channels=1, out_channels=2)
+        unet = UnetGenerator(channels=4, in_channels=1, out_channels=2)
+        assert resnet(torch.empty(1, 1, 16, 16)).shape == (1, 2, 16, 16)
+        assert unet(torch.empty(1, 1, 256, 256)).shape == (1, 2, 256, 256)
+
+
+def test_unknown_layers_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match="norm: expected one of instance, batch, none, got 'layer'"
+    ):
+        ResnetGenerator(channels=2, norm="layer")
+    with pytest.raises(ValueError, match=r"norm: .*'layer'"):
+        UnetGenerator(channels=2, norm="layer")
+    with pytest.raises(ValueError, match="upsample: expected deconv or resize, got 'bilinear'"):
+        ResnetGenerator(channels=2, upsample="bilinear")
+    with pytest.raises(ValueError, match="at least two levels"):
+        UnetGenerator(channels=2, downs=1)

@@ -1,0 +1,136 @@
+"""`giverny train` as a user calls it: words in, files, lines and an exit status out."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from giverny.options import TrainOptions, flatten
+from giverny.runs import load_state
+from giverny.scripts.main import main
+
+Options = Callable[..., TrainOptions]
+
+
+@pytest.fixture
+def config(tiny_options: Options, tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(flatten(tiny_options())), encoding="utf-8")
+    return file
+
+
+def run_directory(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints" / "tiny"
+
+
+def test_trains_and_says_what_comes_next(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--config", str(config), "--max_images", "6"]) == 0
+    printed = capsys.readouterr()
+    assert f"trained: {run_directory(tmp_path)} (6 images)" in printed.out
+    assert "giverny translate PHOTOS --model" in printed.out
+    assert "epoch 1/3, image 3: D_A " in printed.err
+    assert " img/s, waited " in printed.err
+
+
+def test_resume_needs_nothing_but_the_name(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--checkpoints_dir", str(tmp_path / "checkpoints"), "--name", "tiny"]
+    assert main(["train", "--config", str(config), "--max_images", "6"]) == 0
+    assert main(["train", "--resume", *where, "--max_images", "9"]) == 0
+    assert "changed: max_images: 6 -> 9" in capsys.readouterr().err
+    assert load_state(run_directory(tmp_path) / "state.pt")["progress"]["images"] == 9
+
+
+def test_resume_with_another_option_is_refused(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--checkpoints_dir", str(tmp_path / "checkpoints"), "--name", "tiny"]
+    assert main(["train", "--config", str(config), "--max_images", "4"]) == 0
+    assert main(["train", "--resume", *where, "--lr", "0.5"]) == 2
+    assert "lr: 0.0002 -> 0.5" in capsys.readouterr().err
+    assert main(["train", "--resume", *where, "--lr", "1e-5", "--allow_changes"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "says"),
+    [
+        (["--dataroot", "nowhere"], 1, "trainA"),
+        (["--name", "other", "--resume"], 1, "holds no run"),
+        (["--lr", "0"], 2, "--lr: 0.0 is not above 0"),
+        (["--device", "cuda"], 2, "cuda is not available here"),
+        (["--mixed_precision", "fp16"], 2, "fp16 needs a GPU"),
+        (["--config", "monet"], 2, "did you mean monet2photo"),
+    ],
+)
+def test_mistakes_have_a_message_and_a_status(
+    argv: list[str],
+    status: int,
+    says: str,
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    try:
+        found = main(["train", "--config", str(config), *argv])
+    except SystemExit as ended:
+        found = int(str(ended.code))
+    printed = capsys.readouterr().err
+    assert (found, says in printed) == (status, True), printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_and_say_how_to_go_on(
+    number: signal.Signals, status: int, config: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--config", str(config), "--n_epochs", "1000", "--num_threads", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "giverny.scripts.main", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "image 12:" in line:
+            break
+    os.killpg(process.pid, number)  # as a terminal does: the loading process gets it too
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == status, errors
+    assert "Continue with: giverny train --resume --name tiny" in printed
+    assert "Traceback" not in errors
+    state = load_state(run_directory(tmp_path) / "state.pt")
+    assert state["progress"]["images"] >= 12
+
+
+def test_a_full_disk_keeps_the_last_good_state(
+    config: Path, mount_disk: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = mount_disk("6m")
+    words = ["train", "--config", str(config), "--checkpoints_dir", str(disk)]
+    assert main([*words, "--max_images", "4"]) == 0
+    state, filler = disk / "tiny" / "state.pt", disk / "filler"
+    before = state.read_bytes()
+    with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(b"\0" * 65536)
+            file.flush()
+    assert main([*words, "--resume"]) == 1
+    assert "tiny: cannot be written (No space left on device)" in capsys.readouterr().err
+    os.truncate(filler, filler.stat().st_size - 65536)  # enough for the log, not for a state
+    assert main([*words, "--resume"]) == 1
+    printed = capsys.readouterr().err
+    assert "tiny: cannot save (No space left on device)" in printed
+    assert "The last good state, at image 4, is kept" in printed
+    assert state.read_bytes() == before
+    assert not list(state.parent.glob(".giverny-*"))
+    filler.unlink()
+    assert main([*words, "--resume", "--max_images", "12"]) == 0

@@ -1,0 +1,199 @@
+"""`giverny translate` as a user calls it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from giverny.cyclegan import GeneratorArchitecture
+from giverny.cyclegan.weights import save_generator, save_pth
+from giverny.data import read_picture
+from giverny.scripts.main import main
+from PIL import Image
+
+ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A run directory with two generators, of which G_B makes everything darker."""
+    run = tmp_path / "run"
+    run.mkdir()
+    torch.manual_seed(0)
+    for name, direction in (("G_A", "AtoB"), ("G_B", "BtoA")):
+        network = ARCHITECTURE.build()
+        if name == "G_B":
+            torch.nn.init.constant_(network.get_parameter("model.18.bias"), -9.0)
+        save_generator(
+            run / f"{name}.safetensors",
+            network.state_dict(),
+            ARCHITECTURE,
+            {"direction": direction, "weights": "last"},
+        )
+        save_pth(run / f"7_net_{name}.pth", network.state_dict())
+    return run
+
+
+def translate(*words: object) -> int:
+    try:
+        return main(["translate", *map(str, words)])
+    except SystemExit as ended:
+        return int(str(ended.code))
+
+
+def test_a_tree_keeps_its_names_and_sizes(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "deep" / "er").mkdir(parents=True)
+    sizes = {
+        "a.png": (7, 5),
+        "deep/a.jpg": (64, 33),
+        "deep/a.png": (1, 1),
+        "deep/er/b.png": (3, 90),
+    }
+    for name, size in sizes.items():
+        Image.new("RGB", size, (200, 30, 90)).save(photos / name)
+    assert translate(photos, "--model", model, "--output", out) == 0
+    names = {"a.png": "a.png", "deep/a.jpg": "deep/a.jpg.png", "deep/a.png": "deep/a.png.png"}
+    for name, size in sizes.items():
+        with Image.open(out / names.get(name, name)) as result:
+            assert (result.size, result.mode) == (size, "RGB")
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "deep/er/b.png" in page
+    assert "4 translated in" in capsys.readouterr().out
+
+
+def test_modes_alpha_and_orientation(model: Path, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    alpha = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30)
+    Image.merge("LA", [Image.new("L", (30, 20), 99), Image.fromarray(alpha)]).save(
+        photos / "la.png"
+    )
+    Image.new("L", (30, 20), 99).save(photos / "grey.png")
+    exif = Image.Exif()
+    exif[274] = 6  # lies on its side
+    Image.new("RGB", (30, 20)).save(photos / "side.jpg", exif=exif)
+    assert translate(photos, "--model", model, "--output", out) == 0
+    assert np.array_equal(read_picture(out / "la.png").alpha, alpha)
+    assert read_picture(out / "grey.png").alpha is None
+    assert read_picture(out / "side.png").rgb.shape == (30, 20, 3)
+
+
+def test_direction_and_epoch_choose_the_generator(
+    model: Path, tmp_path: Path, picture_folder: Callable[..., Path]
+) -> None:
+    photos = picture_folder("photos", count=1)
+    results = {}
+    for words in (("AtoB", "latest"), ("BtoA", "latest"), ("BtoA", "7")):
+        out = tmp_path / "-".join(words)
+        direction, epoch = words
+        chosen = ("--direction", direction, "--epoch", epoch)
+        assert translate(photos, "--model", model, "--output", out, *chosen) == 0
+        results[words] = read_picture(out / "00.png").rgb
+    assert results["BtoA", "latest"].mean() < 10 < results["AtoB", "latest"].mean()
+    assert np.array_equal(results["BtoA", "latest"], results["BtoA", "7"])
+
+
+def test_results_are_skipped_unless_overwritten(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = picture_folder("photos", count=3), tmp_path / "out"
+    words = (photos, "--model", model, "--output", out)
+    assert translate(*words) == 0
+    (out / "01.png").unlink()
+    capsys.readouterr()
+    assert translate(*words) == 0
+    printed = capsys.readouterr().out
+    assert "1 translated in" in printed
+    assert "2 already there" in printed
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert all(f"0{index}.png" in page for index in range(3))
+    assert translate(*words, "--overwrite", "true") == 0
+    assert "3 translated in" in capsys.readouterr().out
+
+
+def test_a_failed_file_is_named_and_the_rest_goes_on(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = picture_folder("photos", count=2), tmp_path / "out"
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    assert translate(photos, "--model", model, "--output", out) == 1
+    printed = capsys.readouterr()
+    assert f"failed: {photos / 'broken.jpg'}: " in printed.err
+    assert "2 translated in" in printed.out
+    assert "broken.jpg" in (out / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("png", ".png"), ("jpg", ".jpg"), ("webp", ".webp")])
+def test_formats_and_long_side(
+    model: Path, tmp_path: Path, picture_folder: Callable[..., Path], form: str, suffix: str
+) -> None:
+    photos, out = picture_folder("photos", count=1, size=(40, 60)), tmp_path / "out"
+    chosen = ("--format", form, "--long_side", 30, "--quality", 80)
+    assert translate(photos / "00.png", "--model", model, "--output", out, *chosen) == 0
+    with Image.open(out / f"00{suffix}") as result:
+        assert result.size == (30, 20)
+
+
+def test_files_of_several_folders_never_collide(
+    model: Path, tmp_path: Path, picture_folder: Callable[..., Path]
+) -> None:
+    one, two = picture_folder("one", count=1), picture_folder("two", count=1)
+    out = tmp_path / "out"
+    assert translate(one, two / "00.png", "--model", model, "--output", out) == 0
+    assert {p.relative_to(out).as_posix() for p in out.glob("*/00.png")} == {
+        "one/00.png",
+        "two/00.png",
+    }
+
+
+def test_the_output_inside_the_input_is_not_an_input(
+    model: Path, picture_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = picture_folder("photos", count=2)
+    words = (photos, "--model", model, "--output", photos / "out", "--overwrite", "true")
+    assert translate(*words) == 0
+    assert translate(*words) == 0
+    assert capsys.readouterr().out.count("2 translated in") == 2
+
+
+def test_bad_words_are_refused(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = picture_folder("photos"), tmp_path / "out"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    file = tmp_path / "file.txt"
+    file.write_text("a file where a folder should be", encoding="utf-8")
+    other = tmp_path / "other.pth"
+    save_pth(other, {"fc.weight": torch.zeros(2, 2)})
+    for words, status, says in (
+        ((photos, "--model", model), 2, "output"),
+        ((photos, "--model", tmp_path / "none", "--output", out), 1, "no such run folder"),
+        ((photos, "--model", empty, "--output", out), 1, "holds no generator G_A"),
+        ((photos, "--model", model, "--output", out, "--epoch", "8"), 1, "7_net_G_A.pth"),
+        ((photos, "--model", other, "--output", out), 1, "not the weights of a CycleGAN generator"),
+        ((empty, "--model", model, "--output", out), 1, "empty"),
+        ((tmp_path / "photo", "--model", model, "--output", out), 1, "photo"),
+        ((photos, "--model", model, "--output", photos), 1, "choose an output folder elsewhere"),
+        ((photos / "00.png", "--model", model, "--output", photos), 2, "would overwrite"),
+        ((photos, "--model", model, "--output", file), 1, "cannot be written"),
+        ((photos, "--model", model / "G_B.safetensors", "--output", out), 2, "translates BtoA"),
+        ((photos, "--model", model, "--output", out, "--format", "gif"), 2, "expected one of png"),
+    ):
+        assert translate(*words) == status, says
+        printed = capsys.readouterr().err
+        assert says in printed
+        assert "Traceback" not in printed
