@@ -14,6 +14,7 @@ file, bit for bit, and the same positions in log.jsonl, each once and in order.
 """
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -26,12 +27,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
 from giverny.data.files import list_pictures
 from giverny.runs.directory import RunDirectory
 from giverny.runs.log import read_log
 from giverny.runs.state import load_state
-from safetensors.torch import load_file
-from torch import Tensor
 
 __all__ = ["Kill", "differences", "drill", "kill_images", "main", "run_differences"]
 
@@ -68,7 +70,7 @@ class Kill:
 
     Attributes:
         seconds: since the process was started.
-        images: last picture in the log when it was killed.
+        images: at its last report, which came up to two pictures before.
         resumed: picture of the state that the next process continues from.
         moment: ``step`` or ``write``: what it was aimed at.
         unfinished: temporary files that it left, of a write that it cut short.
@@ -127,11 +129,11 @@ def drill(work: Path, dataroot: Path, *, kills: int, seed: int, crop_size: int) 
         flush=True,
     )
     killed = _Training(work / "killed", words)
-    print(f"{'kill':>4}{'after':>9}{'at image':>10}{'resumed from':>14}  aimed at, found")
+    print(f"{'kill':>4}{'after':>9}{'report at':>11}{'resumed from':>14}  aimed at, found")
     for number, image in enumerate(places, start=1):
-        kill = killed.kill(image, moments, during_write=number % 3 == 0)
+        kill = killed.kill(image, moments, during_write=number % 3 == 2)
         print(
-            f"{number:>4}{kill.seconds:>7.1f} s{kill.images:>10}{kill.resumed:>14}"
+            f"{number:>4}{kill.seconds:>7.1f} s{kill.images:>11}{kill.resumed:>14}"
             f"  {kill.moment}{', unfinished file left' if kill.unfinished else ''}",
             flush=True,
         )
@@ -167,12 +169,12 @@ class _Training:
         """
         process = self._start()
         try:
-            status = process.wait(timeout=_PATIENCE_S)
-        except subprocess.TimeoutExpired:
+            self._wait(process, lambda: False)
+        finally:
             process.kill()
-            raise
-        if status != 0:
-            raise RuntimeError(self._failure(status))
+            process.wait()
+        if process.returncode != 0:
+            raise RuntimeError(self._failure(process.returncode))
 
     def kill(self, image: int, moments: np.random.Generator, *, during_write: bool) -> Kill:
         """Start or resume it, and kill it some time after ``image``.
@@ -187,8 +189,8 @@ class _Training:
             self._wait(process, lambda: _last_image(self.run) >= image)
             if during_write:
                 self._wait(process, lambda: bool(self._unfinished()))
-            else:
-                time.sleep(float(moments.uniform(0.0, 0.5)))
+            # A state and its network files take some 0.05 s to write, a step 0.1 s.
+            time.sleep(float(moments.uniform(0.0, 0.05 if during_write else 0.5)))
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -211,11 +213,14 @@ class _Training:
         words = self._words
         if self.run.has_state:
             words = ["--resume", f"--name={_NAME}", f"--checkpoints_dir={self._folder}"]
+        # So small networks gain nothing from threads, and lose much on a busy machine.
+        environment = {"OMP_NUM_THREADS": "1", **os.environ}
         with (self._folder / "output.txt").open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - this very package
                 [sys.executable, "-m", "giverny.scripts.main", "train", *words],
                 stdout=output,
                 stderr=output,
+                env=environment,
             )
 
     def _wait(self, process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
@@ -268,7 +273,7 @@ def run_differences(first: Path, second: Path) -> Iterator[str]:
 
 
 def differences(first: Any, second: Any, *, where: str) -> Iterator[str]:
-    """Yield where two nested values differ; tensors and arrays of bytes are compared bit for bit.
+    """Yield where two nested values differ; tensors are compared bit for bit.
 
     Args:
         first: tensors, plain values, or mappings and sequences of these.
@@ -277,28 +282,30 @@ def differences(first: Any, second: Any, *, where: str) -> Iterator[str]:
     """
     if type(first) is not type(second):
         yield f"{where}: {type(first).__name__} and {type(second).__name__}"
-    elif isinstance(first, Mapping):
-        for key in sorted(first.keys() ^ second.keys(), key=str):
-            yield f"{where}.{key}: only in the {'first' if key in first else 'second'}"
-        for key in (key for key in first if key in second):
-            yield from differences(first[key], second[key], where=f"{where}.{key}")
-    elif isinstance(first, list | tuple):
-        if len(first) != len(second):
-            yield f"{where}: {len(first)} and {len(second)} entries"
-        for number, pair in enumerate(zip(first, second, strict=False)):
-            yield from differences(*pair, where=f"{where}[{number}]")
+    elif isinstance(first, Mapping | list | tuple):
+        parts, others = _parts(first), _parts(second)
+        for key in sorted(parts.keys() ^ others.keys(), key=str):
+            yield f"{where}.{key}: only in the {'first' if key in parts else 'second'}"
+        for key in (key for key in parts if key in others):
+            yield from differences(parts[key], others[key], where=f"{where}.{key}")
     elif isinstance(first, Tensor):
-        if (first.shape, first.dtype) != (second.shape, second.dtype):
-            yield f"{where}: {first.dtype} {[*first.shape]} and {second.dtype} {[*second.shape]}"
-        elif first.numpy().tobytes() != second.numpy().tobytes():
-            apart = (first.double() - second.double()).abs().max()
-            yield f"{where}: numbers differ, by up to {apart:.3g}"
+        yield from _tensor_differences(first, second, where)
     elif first != second:
-        yield (
-            f"{where}: contents differ"
-            if isinstance(first, bytes)
-            else (f"{where}: {first!r} and {second!r}")
-        )
+        is_short = len(repr(first)) + len(repr(second)) < 80
+        yield f"{where}: {f'{first!r} and {second!r}' if is_short else 'contents differ'}"
+
+
+def _tensor_differences(first: Tensor, second: Tensor, where: str) -> Iterator[str]:
+    if (first.shape, first.dtype) != (second.shape, second.dtype):
+        yield f"{where}: {first.dtype} {[*first.shape]} and {second.dtype} {[*second.shape]}"
+    elif first.numpy().tobytes() != second.numpy().tobytes():
+        apart = (first.double() - second.double()).abs().max()
+        yield f"{where}: numbers differ, by up to {apart:.3g}"
+
+
+def _parts(value: Any) -> dict[Any, Any]:
+    """Return what a mapping or a sequence holds, by key or place."""
+    return dict(value) if isinstance(value, Mapping) else dict(enumerate(value))
 
 
 def _read(path: Path) -> Any:
@@ -345,7 +352,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping | list | tuple):
-        for part in value.values() if isinstance(value, Mapping) else value:
+        for part in _parts(value).values():
             yield from _tensors(part)
 
 

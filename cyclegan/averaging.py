@@ -9,7 +9,7 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage:
-    """Exponential moving average of a network's weights (Yazıcı et al. 2019).
+    """Exponential moving average of a network's weights (Yazici et al. 2019).
 
     Departure: the decay of early steps is (1 + step) / (10 + step), where that is smaller, so that
     the random initial weights are forgotten.
@@ -33,7 +33,7 @@ class WeightAverage:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         present = dict(_floats(network))
         averages = [self._average[key] for key in present]
-        torch._foreach_lerp_(averages, list(present.values()), 1 - decay)  # noqa: SLF001
+        torch._foreach_lerp_(averages, list(present.values()), 1 - decay)
 
     def weights(self, network: nn.Module) -> dict[str, Tensor]:
         """Return a state_dict of ``network`` with the averages in place of its weights."""

@@ -33,8 +33,8 @@ def norm_layer(norm: str) -> NormLayer:
         ValueError: ``norm`` is none of the three.
     """
     layers: dict[str, NormLayer] = {
-        "instance": lambda channels: nn.InstanceNorm2d(channels),
-        "batch": lambda channels: nn.BatchNorm2d(channels),
+        "instance": nn.InstanceNorm2d,
+        "batch": nn.BatchNorm2d,
         "none": lambda _channels: nn.Identity(),
     }
     if norm not in layers:
@@ -131,9 +131,7 @@ def is_per_sample(network: nn.Module) -> bool:
 
     Batch normalisation in training mode mixes the pictures of a batch; nothing else here does.
     """
-    return not any(
-        isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()
-    )  # noqa: SLF001, E501
+    return not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 def apply_together(network: nn.Module, *inputs: Tensor) -> list[Tensor]:

@@ -21,7 +21,7 @@ from giverny.data.loaders import UnpairedLoader
 from giverny.data.sampling import UnpairedSampler
 from giverny.data.transforms import Preprocessing
 from giverny.options.networks import NetG, NetworkOptions
-from giverny.options.train import TrainOptions, smallest_crop
+from giverny.options.train import TrainOptions
 from giverny.runs.loop import Pace
 from giverny.runs.processes import share_weights
 from giverny.runs.seeds import make_generator
@@ -124,7 +124,7 @@ def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoa
         crop_size=data.crop_size,
         flip=data.flip,
         stride=options.networks.stride,
-        smallest=smallest_crop(options.networks),
+        smallest=options.networks.smallest,
     )
     listed = [list_pictures(folder)[: data.max_dataset_size] for folder in data.folders]
     domain_A, domain_B = (

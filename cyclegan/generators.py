@@ -1,4 +1,4 @@
-"""The generators: ResNet (Johnson et al. 2016, as in Zhu et al. 2017) and U-Net (Isola et al. 2017).
+"""The generators: ResNet (Johnson et al. 2016, Zhu et al. 2017), U-Net (Isola et al. 2017).
 
 Layer order and state_dict keys equal the reference implementation's, so that weights move freely.
 """

@@ -127,4 +127,5 @@ def gradient_penalty(
     (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
     # The square root has no gradient at 0; the reference adds the same small number.
     norm = (gradient.flatten(1) + 1e-16).norm(2, dim=1)
-    return ((norm - 1) ** 2).mean()
+    penalty: Tensor = ((norm - 1) ** 2).mean()
+    return penalty

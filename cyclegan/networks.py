@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from giverny.cyclegan.architecture import Generator
 from giverny.cyclegan.weights import load_weights
 
 __all__ = ["Networks"]
@@ -22,8 +23,8 @@ class Networks:
         D_B: judges domain **A**: real A against G_B(B) (D_X of the paper).
     """
 
-    G_A: nn.Module
-    G_B: nn.Module
+    G_A: Generator
+    G_B: Generator
     D_A: nn.Module
     D_B: nn.Module
 

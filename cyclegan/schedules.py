@@ -56,8 +56,8 @@ class LearningRate:
     Args:
         optimizers: what it steers.
         lr: initial learning rate.
-        policy: see :func:`lr_multiplier`; ``plateau`` divides the rate by 5 after 5 epochs
-            without 1 % of progress.
+        policy: see :func:`lr_multiplier`; ``plateau`` divides the rate by 5 in the
+            sixth epoch in a row without 1 % of progress.
         n_epochs: epochs at the full rate.
         n_epochs_decay: epochs in which it falls.
         lr_decay_iters: epochs between two drops of ``step``.

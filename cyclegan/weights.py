@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,11 @@ __all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator"
 _PREFIXES = ("module.", "_orig_mod.")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _METADATA_KEY = "giverny"
+# What torch's and safetensors' readers raise on damaged files, found by damaging some.
+_DAMAGED = (
+    *(AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError),
+    *(SafetensorError, ValueError, struct.error),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +166,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(
             f"{path}: {found}; expected a state_dict saved with torch.save"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, LookupError, ValueError, OSError) as error:
+    except _DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise CheckpointError(f"{path}: damaged or not a weights file ({reason})") from error
     if not isinstance(loaded, dict) or not all(

@@ -45,7 +45,7 @@ class UnpairedLoader:
         self._domains, self._folders = domains, folders
         self._loader: DataLoader[UnpairedBatch] = DataLoader(
             UnpairedPictures(*domains),
-            batch_sampler=sampler,  # type: ignore[arg-type]
+            batch_sampler=sampler,
             num_workers=workers,
             collate_fn=collate_unpaired,
             pin_memory=pin_memory,

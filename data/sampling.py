@@ -82,7 +82,7 @@ class UnpairedSampler:
 
     def __len__(self) -> int:
         """Batches that are left in the epoch."""
-        return -(-(self.epoch_length - self.position) // self.global_batch)
+        return max(0, self.epoch_length - self.position) // self.global_batch
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Yield this process's batches from the position on; does not move the position."""

@@ -1,4 +1,4 @@
-"""Between pictures (uint8 in [0, 255]) and tensors (float in [-1, 1]), and the checks at the door."""
+"""Between pictures (uint8 in [0, 255]) and tensors (float in [-1, 1]); checks at the door."""
 
 import numpy as np
 import torch

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from jsonargparse import (
+from jsonargparse import (  # type: ignore[attr-defined]
     ActionConfigFile,
     ArgumentParser,
     DefaultHelpFormatter,
@@ -24,7 +24,7 @@ from giverny.options.errors import OptionError
 from giverny.options.names import nearest
 from giverny.options.sections import make, sections
 
-__all__ = ["CommandParser", "preset_names"]
+__all__ = ["CommandParser", "preset_names", "preset_text"]
 
 T = TypeVar("T")
 
@@ -37,7 +37,12 @@ def preset_names() -> list[str]:
     return sorted(Path(entry.name).stem for entry in folder.iterdir() if _is_yaml(entry.name))
 
 
-class CommandParser(ArgumentParser):  # type: ignore[misc]
+def preset_text(name: str) -> str:
+    """Return the YAML of a shipped preset."""
+    return (files("giverny.options") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+class CommandParser(ArgumentParser):
     """Parser of one command; a mistake ends with exit status 2 and the nearest valid name.
 
     Args:
@@ -112,7 +117,7 @@ class CommandParser(ArgumentParser):  # type: ignore[misc]
         return {action.dest for action in self._actions if action.dest != "help"}
 
 
-class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):  # type: ignore[misc]
+class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """jsonargparse's help, without Python's type names, with the line breaks of the epilog."""
 
     def _expand_help(self, action: Action) -> str:
@@ -120,19 +125,20 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):  # type: ig
         return re.sub(r"\(type: .*?, default: ", "(default: ", text, flags=re.DOTALL)
 
 
-class _ConfigOrPreset(ActionConfigFile):  # type: ignore[misc]
+class _ConfigOrPreset(ActionConfigFile):
     """``--config``: a file, or the name of a shipped preset."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
         name = str(values)
         if not Path(name).exists():
             if name not in preset_names():
+                presets = preset_names()
                 parser.error(
-                    f"--config: {name} is neither a file nor a preset{nearest(name, preset_names())}"
-                    f" (presets: {', '.join(preset_names())})"
+                    f"--config: {name} is neither a file nor a preset{nearest(name, presets)}"
+                    f" (presets: {', '.join(presets)})"
                 )
             values = str(files("giverny.options") / "presets" / f"{name}.yaml")
-        super().__call__(parser, cfg, values, option_string)
+        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
 
 
 def _plain_words(message: str) -> str:

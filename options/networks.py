@@ -13,12 +13,13 @@ Norm = Literal["instance", "batch", "none"]
 Upsample = Literal["deconv", "resize"]
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
-# How many pixels of the input meet in one pixel of the narrowest layer.
-_STRIDES: dict[NetG, int] = {
-    "resnet_9blocks": 4,
-    "resnet_6blocks": 4,
-    "unet_256": 256,
-    "unet_128": 128,
+# How many pixels of the input meet in one pixel of the narrowest layer, and the smallest side in
+# pixels: a ResNet pads that layer by reflection, for which it needs two.
+_SIZES: dict[NetG, tuple[int, int]] = {
+    "resnet_9blocks": (4, 8),
+    "resnet_6blocks": (4, 8),
+    "unet_256": (256, 256),
+    "unet_128": (128, 128),
 }
 
 
@@ -58,4 +59,15 @@ class NetworkOptions:
     @property
     def stride(self) -> int:
         """The generator's stride in pixels: picture sides must be multiples of it."""
-        return _STRIDES[self.netG]
+        return _SIZES[self.netG][0]
+
+    @property
+    def smallest(self) -> int:
+        """Smallest side, in pixels, of a square that both networks can be trained on.
+
+        A PatchGAN of n layers halves its input n times and then loses a pixel to each of two more
+        convolutions, the first of which is followed by a normalisation that needs two pixels.
+        """
+        layers = {"basic": 3, "n_layers": self.n_layers_D}.get(self.netD)
+        patch = 1 if layers is None else 3 << layers
+        return max(patch, _SIZES[self.netG][1])

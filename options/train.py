@@ -9,7 +9,7 @@ from giverny.options.networks import NetworkOptions
 from giverny.options.run import RunOptions
 from giverny.options.schedule import ScheduleOptions
 
-__all__ = ["MAY_CHANGE", "TrainOptions", "smallest_crop"]
+__all__ = ["MAY_CHANGE", "TrainOptions"]
 
 # Options that a resumed run may change freely: none of them alters a weight of the run that is
 # continued, or (the last two) only where it ends.
@@ -56,22 +56,10 @@ class TrainOptions:
                 f"{size} is not a multiple of {stride}, the stride of {self.networks.netG}; "
                 f"use {below or above} or {above}",
             )
-        smallest = smallest_crop(self.networks)
+        smallest = self.networks.smallest
         require(
             not self.data.crops or size >= smallest,
             "crop_size",
             f"{size} is below {smallest}, the smallest picture that --netD "
             f"{self.networks.netD} and --netG {self.networks.netG} can judge",
         )
-
-
-def smallest_crop(networks: NetworkOptions) -> int:
-    """Smallest square, in pixels, that both networks can process in training.
-
-    A PatchGAN of n layers halves its input n times and then loses a pixel to each of two more
-    convolutions, the first of which is followed by a normalisation that needs two pixels; a
-    ResNet generator needs two pixels at a quarter of the size for its reflection padding.
-    """
-    patch = {"basic": 3 * 2**3, "n_layers": 3 * 2**networks.n_layers_D, "pixel": 1}[networks.netD]
-    generator = networks.stride if networks.netG.startswith("unet") else 2 * networks.stride
-    return max(patch, generator)

@@ -5,7 +5,6 @@ from .gallery import BeforeAfter, write_gallery
 from .log import JsonLog, read_log
 from .loop import Learner, Loader, Pace, TrainingLoop
 from .observers import Observer, Progress, Watchers
-from .page import page, write_page
 from .samples import SamplePictures
 from .seeds import make_generator
 from .state import load_state, save_state
@@ -26,10 +25,8 @@ __all__ = [
     "load_state",
     "make_accelerator",
     "make_generator",
-    "page",
     "pick_device",
     "read_log",
     "save_state",
     "write_gallery",
-    "write_page",
 ]

@@ -40,6 +40,19 @@ class RunDirectory:
         except OSError as error:
             raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
 
+    def start_afresh(self) -> None:
+        """Forget an earlier training: remove its state, log and networks.
+
+        Raises:
+            FolderError: a file cannot be removed.
+        """
+        networks = [*self.path.glob("*_net_*.pth"), *self.path.glob("*.safetensors")]
+        try:
+            for file in (self.state_file, self.log_file, *networks):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise FolderError(self.path, f"cannot be cleared ({error.strerror})") from error
+
     @property
     def has_state(self) -> bool:
         """Whether there is a training to resume."""

@@ -3,6 +3,7 @@
 import signal
 import sys
 from types import FrameType, TracebackType
+from typing import Self
 
 __all__ = ["Interrupts"]
 
@@ -18,7 +19,7 @@ class Interrupts:
         self.received: signal.Signals | None = None
         self._previous: dict[signal.Signals, object] = {}
 
-    def __enter__(self) -> "Interrupts":
+    def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._note)
         return self

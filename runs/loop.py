@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from signal import Signals
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,14 +21,14 @@ from giverny.runs.state import load_state, random_state, restore_random_state, s
 __all__ = ["Learner", "Loader", "Pace", "TrainingLoop"]
 
 Batch = TypeVar("Batch")
-BatchIn = TypeVar("BatchIn", contravariant=True)
-BatchOut = TypeVar("BatchOut", covariant=True)
+Batch_contra = TypeVar("Batch_contra", contravariant=True)
+Batch_co = TypeVar("Batch_co", covariant=True)
 
 
-class Learner(Protocol[BatchIn]):
+class Learner(Protocol[Batch_contra]):
     """What is trained."""
 
-    def step(self, batches: Sequence[BatchIn]) -> Any:
+    def step(self, batches: Sequence[Batch_contra]) -> Any:
         """Make one update; return a dataclass of scalar tensors."""
         ...
 
@@ -42,7 +40,7 @@ class Learner(Protocol[BatchIn]):
         """Finish an epoch."""
         ...
 
-    def samples(self, batch: BatchIn) -> Mapping[str, Tensor]:
+    def samples(self, batch: Batch_contra) -> Mapping[str, Tensor]:
         """Return sample pictures."""
         ...
 
@@ -72,7 +70,7 @@ class Learner(Protocol[BatchIn]):
         ...
 
 
-class Loader(Protocol[BatchOut]):
+class Loader(Protocol[Batch_co]):
     """Where batches come from, epoch by epoch."""
 
     @property
@@ -90,7 +88,7 @@ class Loader(Protocol[BatchOut]):
         """Pictures of this epoch that were used."""
         ...
 
-    def __iter__(self) -> Iterator[BatchOut]:
+    def __iter__(self) -> Iterator[Batch_co]:
         """Yield the rest of the epoch."""
         ...
 

@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from giverny.options.command_line import CommandParser, Namespace
+from jsonargparse import Namespace
+
+from giverny.options.command_line import CommandParser
 from giverny.options.sections import difference, flatten
 from giverny.options.train import TrainOptions
 from giverny.runs.directory import RunDirectory

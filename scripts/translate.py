@@ -39,13 +39,16 @@ def main(argv: Sequence[str]) -> int:
             bar.reset(total=count)
             bar.write(f"{options.model}: {generator}", file=sys.stderr)
 
+        def count(_job: object) -> None:
+            bar.update()
+
         result = translate(
             [Path(photo) for photo in parsed.photos],
             options,
             on_start=lambda count, loaded: start(
                 count, "; ".join([str(loaded.architecture), *loaded.notes])
             ),
-            on_done=lambda _job: bar.update(),
+            on_done=count,
         )
     converted = result.converted
     for source, reason in converted.failures.items():

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from giverny.options import (
     DataOptions,
     LossOptions,
@@ -19,7 +21,6 @@ from giverny.options import (
     flatten,
     make,
 )
-from PIL import Image
 
 MONET2PHOTO = Path(__file__).parents[2] / "shared" / "monet2photo"
 

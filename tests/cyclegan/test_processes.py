@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+
 from giverny.options import TrainOptions, flatten
 from giverny.runs import load_state, read_log
 

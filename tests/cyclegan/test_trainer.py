@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from giverny.cyclegan import Trainer, build_trainer
 from giverny.cyclegan.networks import Networks
 from giverny.data import UnpairedBatch
 from giverny.options import TrainingError, TrainOptions
 from giverny.runs import make_accelerator
-from torch import Tensor
 
 Options = Callable[..., TrainOptions]
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from torch import Tensor
+
 from giverny.cyclegan import load_generator, train
 from giverny.options import (
     CheckpointError,
@@ -22,7 +24,6 @@ from giverny.options import (
     make,
 )
 from giverny.runs import Observer, Progress, RunDirectory, load_state, read_log
-from torch import Tensor
 
 Options = Callable[..., TrainOptions]
 

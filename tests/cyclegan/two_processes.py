@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 import yaml
+
 from giverny.cyclegan import build_loader, build_trainer, train
 from giverny.data import UnpairedBatch
 from giverny.options import TrainOptions, make

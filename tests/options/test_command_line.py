@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from giverny.options import TrainOptions, flatten
 from giverny.options.command_line import CommandParser, preset_names
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from giverny.options import (
     DataOptions,
     OptionError,
@@ -13,7 +14,6 @@ from giverny.options import (
     make,
 )
 from giverny.options.command_line import preset_names
-from giverny.options.train import smallest_crop
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets"
 
@@ -155,7 +155,7 @@ def test_direction_swaps_the_folders() -> None:
 )
 def test_smallest_crop(netD: str, n_layers_D: int, smallest: int) -> None:
     size = {"load_size": 96, "crop_size": 96, "netD": netD, "n_layers_D": n_layers_D}
-    assert smallest_crop(make(TrainOptions, size).networks) == smallest
+    assert make(TrainOptions, size).networks.smallest == smallest
 
 
 def test_difference_shows_both_values() -> None:

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from giverny.options import FolderError, OptionError
-from giverny.scripts import main as main_module
 from giverny.scripts.main import COMMANDS, main
 
 
@@ -69,7 +69,7 @@ def test_mistakes_become_one_message(
         def main(_argv: object) -> int:
             raise error
 
-    monkeypatch.setattr(main_module.importlib, "import_module", lambda _name: Broken)
+    monkeypatch.setattr("importlib.import_module", lambda _name: Broken)
     assert main(["train"]) == status
     assert capsys.readouterr().err == f"giverny train: {'' if status == 130 else 'error: '}{says}\n"
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from giverny.cyclegan import GeneratorArchitecture
 from giverny.cyclegan.weights import save_generator, save_pth
 from giverny.data import read_picture
 from giverny.scripts.main import main
-from PIL import Image
 
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
 
@@ -77,7 +78,9 @@ def test_modes_alpha_and_orientation(model: Path, tmp_path: Path) -> None:
     exif[274] = 6  # lies on its side
     Image.new("RGB", (30, 20)).save(photos / "side.jpg", exif=exif)
     assert translate(photos, "--model", model, "--output", out) == 0
-    assert np.array_equal(read_picture(out / "la.png").alpha, alpha)
+    kept = read_picture(out / "la.png").alpha
+    assert kept is not None
+    assert np.array_equal(kept, alpha)
     assert read_picture(out / "grey.png").alpha is None
     assert read_picture(out / "side.png").rgb.shape == (30, 20, 3)
 

@@ -1,0 +1,185 @@
+import logging
+import os
+import signal
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from giverny.data.datasets import Domain, UnpairedBatch
+from giverny.data.loaders import UnpairedLoader
+from giverny.data.sampling import UnpairedSampler
+from giverny.data.transforms import Preprocessing
+from giverny.options.errors import FolderError
+
+Folder = Callable[..., Path]
+HOW = Preprocessing(load_size=12, crop_size=8)
+
+
+@pytest.fixture
+def folders(picture_folder: Folder) -> tuple[Path, Path]:
+    return picture_folder("A", count=5, seed=1), picture_folder("B", count=7, seed=2)
+
+
+def loader(
+    folders: tuple[Path, Path],
+    *,
+    workers: int = 0,
+    batch_size: int = 1,
+    seed: int = 0,
+    cache: bool = False,
+) -> UnpairedLoader:
+    domain_A, domain_B = (
+        Domain(sorted(folder.iterdir()), preprocessing=HOW, cache=cache) for folder in folders
+    )
+    sampler = UnpairedSampler(
+        len(domain_A),
+        len(domain_B),
+        batch_size=batch_size,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return UnpairedLoader((domain_A, domain_B), folders, sampler=sampler, workers=workers)
+
+
+def take(of: UnpairedLoader, count: int) -> list[tuple[Tensor, Tensor]]:
+    """Take batches, over as many epochs as it needs; stops in the middle of one like a trainer."""
+    taken: list[tuple[Tensor, Tensor]] = []
+    while len(taken) < count:
+        for batch in of:
+            taken.append((batch.A, batch.B))
+            if len(taken) == count:
+                break
+    return taken
+
+
+def equal(first: list[tuple[Tensor, Tensor]], second: list[tuple[Tensor, Tensor]]) -> bool:
+    return len(first) == len(second) and all(
+        torch.equal(a, c) and torch.equal(b, d)
+        for (a, b), (c, d) in zip(first, second, strict=True)
+    )
+
+
+def test_shapes_and_counts(folders: tuple[Path, Path]) -> None:
+    of = loader(folders, batch_size=2)
+    assert (of.global_batch, of.epoch_images, of.position) == (2, 8, 0)
+    batches = list(of)
+    assert len(batches) == 4
+    for batch in batches:
+        assert isinstance(batch, UnpairedBatch)
+        assert batch.A.shape == batch.B.shape == (2, 3, 8, 8)
+        assert batch.A.dtype == torch.float32
+        assert -1 <= batch.A.min() < batch.A.max() <= 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_workers_change_nothing(folders: tuple[Path, Path], batch_size: int) -> None:
+    alone = take(loader(folders, batch_size=batch_size), 16)
+    assert equal(take(loader(folders, batch_size=batch_size, workers=2), 16), alone)
+    assert equal(take(loader(folders, batch_size=batch_size, cache=True), 16), alone)
+    assert not equal(take(loader(folders, batch_size=batch_size, seed=1), 16), alone)
+
+
+def test_position_counts_what_was_given_out(folders: tuple[Path, Path]) -> None:
+    of = loader(folders, workers=2)
+    assert [of.position for _ in of] == [1, 2, 3, 4, 5, 6, 7]
+    assert of.position == 0  # of the next epoch
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopping_in_the_middle_and_going_on(folders: tuple[Path, Path], workers: int) -> None:
+    of = loader(folders, workers=workers)
+    pieces = take(of, 3) + take(of, 2) + take(of, 9)
+    assert equal(pieces, take(loader(folders), 14))
+
+
+def test_resumed_anywhere_equals_uninterrupted(folders: tuple[Path, Path]) -> None:
+    whole = take(loader(folders, batch_size=2), 10)
+    for position in range(10):
+        first = loader(folders, batch_size=2)
+        begun = take(first, position)
+        resumed = loader(folders, batch_size=2, seed=9)
+        resumed.load_state_dict(first.state_dict())
+        assert equal(begun + take(resumed, 10 - position), whole)
+
+
+@pytest.mark.parametrize("position", [3, 7])
+def test_resumed_with_workers_that_had_read_ahead(
+    folders: tuple[Path, Path], position: int
+) -> None:
+    whole = take(loader(folders), 16)
+    first = loader(folders, workers=2)
+    begun = take(first, position)
+    resumed = loader(folders, workers=2, seed=9)
+    list(islice(resumed, 2))  # its workers run already, on other pictures
+    resumed.load_state_dict(first.state_dict())
+    assert equal(begun + take(resumed, 16 - position), whole)
+
+
+def test_state_of_the_end_of_an_epoch(folders: tuple[Path, Path]) -> None:
+    of = loader(folders)
+    states = [of.state_dict() for _ in of]
+    assert states[-1]["position"] == of.epoch_images
+    assert of.state_dict()["position"] == 0
+    # Saved at the last batch: nothing is left of that epoch, then the next one follows.
+    resumed = loader(folders, seed=9)
+    resumed.load_state_dict(states[-1])
+    assert list(resumed) == []
+    after = loader(folders, seed=9)
+    after.load_state_dict(of.state_dict())
+    second = take(loader(folders), 14)[7:]
+    assert equal(take(resumed, 7), second)
+    assert equal(take(after, 7), second)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_unreadable_pictures_are_named_once_and_replaced(
+    folders: tuple[Path, Path], workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, beyond = sorted(folders[0].iterdir())[1:3]
+    bad.write_bytes(b"not a picture")
+    of = loader(folders, workers=workers, batch_size=2)
+    with caplog.at_level(logging.WARNING):
+        found = take(of, 12)
+    reason = "is not a JPEG, PNG, WebP, BMP, TIFF, GIF picture"
+    assert of.unreadable == {bad: reason}
+    assert caplog.messages == [f"{bad} cannot be read ({reason}); it is passed over"]
+    # The next picture takes its place: as if the file were a copy of that one.
+    bad.write_bytes(beyond.read_bytes())
+    assert equal(found, take(loader(folders, batch_size=2), 12))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_folder_with_no_readable_picture(folders: tuple[Path, Path], workers: int) -> None:
+    # One of A is damaged as well, but that is not why B has none.
+    for path in folders[0].iterdir():
+        path.write_bytes(b"not a picture")
+    sorted(folders[0].iterdir())[0].write_bytes(folders[1].joinpath("00.png").read_bytes())
+    for path in folders[1].iterdir():
+        path.write_bytes(b"")
+    of = loader(folders, workers=workers)
+    with pytest.raises(FolderError) as caught:
+        list(of)
+    assert caught.value.folder == folders[1]
+    assert str(caught.value) == (
+        f"{folders[1]}: none of its pictures can be read; the first reason: is empty"
+    )
+    assert set(folders[1].iterdir()) <= set(of.unreadable)
+    assert of.position == 0
+
+
+def test_workers_leave_ctrl_c_to_the_main_process(folders: tuple[Path, Path]) -> None:
+    of = loader(folders, workers=2)
+    batches = iter(of)
+    found = [next(batches)]
+    # torch keeps its worker processes there.
+    iterator = of._loader._iterator
+    assert iterator is not None
+    workers = iterator._workers  # type: ignore[attr-defined]
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGINT)
+    found += batches
+    assert len(found) == 7
+    assert all(worker.is_alive() for worker in workers)
