@@ -62,12 +62,14 @@ def save_networks(
             )
 
 
-def find_generator(model: Path, *, direction: str, epoch: str = "latest") -> LoadedGenerator:
+def find_generator(
+    model: Path, *, direction: str | None = None, epoch: str = "latest"
+) -> LoadedGenerator:
     """Load the generator that a user means.
 
     Args:
         model: a run directory, or one generator's file.
-        direction: ``AtoB`` or ``BtoA``.
+        direction: ``AtoB`` or ``BtoA``; None is ``AtoB`` of a run, and whatever a file says.
         epoch: ``latest`` or a kept epoch, of a run directory.
 
     Raises:
@@ -79,10 +81,10 @@ def find_generator(model: Path, *, direction: str, epoch: str = "latest") -> Loa
             raise CheckpointError(f"{model}: no such run folder or weights file")
         loaded = load_generator(model)
         says = loaded.provenance.get("direction", direction)
-        if says != direction:
+        if direction not in {None, says}:
             raise OptionError("direction", f"{direction}, but {model} translates {says}")
         return loaded
-    name, directory = _GENERATOR_OF[direction], RunDirectory(model)
+    name, directory = _GENERATOR_OF[direction or "AtoB"], RunDirectory(model)
     latest = [model / f"{name}.safetensors"] if epoch == "latest" else []
     candidates = [
         *latest,

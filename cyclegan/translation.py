@@ -164,7 +164,7 @@ def _summary(
     done, seconds = len(converted.done), max(converted.seconds, 1e-9)
     rows = {
         "Model": str(options.model),
-        "Direction": options.direction,
+        "Direction": generator.provenance.get("direction", options.direction or "AtoB"),
         "Network": str(generator.architecture),
         "Translated": f"{done} pictures in {seconds:.1f} s ({done / seconds:.2f} images/s)",
     }

@@ -21,8 +21,8 @@ class TranslateOptions:
     """run folder (checkpoints/NAME), or one generator as .safetensors or .pth"""
     output: Path
     """folder for the translated pictures and their page, index.html"""
-    direction: Direction = "AtoB"
-    """which generator of a run: AtoB is G_A, BtoA is G_B"""
+    direction: Direction | None = None
+    """which generator of a run: AtoB is G_A (the default), BtoA is G_B; a single file knows"""
     epoch: str = "latest"
     """which weights of a run: latest, or the number of a kept epoch"""
     format: PictureFormat = "png"

@@ -100,6 +100,15 @@ def test_direction_and_epoch_choose_the_generator(
     assert np.array_equal(results["BtoA", "latest"], results["BtoA", "7"])
 
 
+def test_a_single_file_knows_its_direction(
+    model: Path, tmp_path: Path, picture_folder: Callable[..., Path]
+) -> None:
+    photos, out = picture_folder("photos", count=1), tmp_path / "out"
+    assert translate(photos, "--model", model / "G_B.safetensors", "--output", out) == 0
+    assert read_picture(out / "00.png").rgb.mean() < 10
+    assert "BtoA" in (out / "index.html").read_text(encoding="utf-8")
+
+
 def test_results_are_skipped_unless_overwritten(
     model: Path,
     tmp_path: Path,
@@ -193,7 +202,11 @@ def test_bad_words_are_refused(
         ((photos, "--model", model, "--output", photos), 1, "choose an output folder elsewhere"),
         ((photos / "00.png", "--model", model, "--output", photos), 2, "would overwrite"),
         ((photos, "--model", model, "--output", file), 1, "cannot be written"),
-        ((photos, "--model", model / "G_B.safetensors", "--output", out), 2, "translates BtoA"),
+        (
+            (photos, "--model", model / "G_B.safetensors", "--output", out, "--direction", "AtoB"),
+            2,
+            "translates BtoA",
+        ),
         ((photos, "--model", model, "--output", out, "--format", "gif"), 2, "expected one of png"),
     ):
         assert translate(*words) == status, says

@@ -1,0 +1,133 @@
+import os
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from giverny.options import CheckpointError, FolderError, GivernyError, OptionError
+from giverny.runs import RunDirectory, load_state, make_generator, pick_device, save_state
+from giverny.runs.directory import _lock
+from giverny.runs.state import random_state, restore_random_state
+
+
+def test_create_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "checkpoints" / "x")
+    directory.create()
+    leftover = directory.path / ".giverny-abc.tmp"
+    leftover.write_text("half")
+    directory.create()
+    assert not leftover.exists()
+    assert directory.web.is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoints"
+    file.write_text("in the way")
+    with pytest.raises(FolderError, match="cannot be written"):
+        RunDirectory(file / "x").create()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "holds no run"), (b"- a\n- b\n", "damaged"), (b"a: [", "cannot be read")],
+)
+def test_damaged_options_are_named(tmp_path: Path, content: bytes | None, says: str) -> None:
+    directory = RunDirectory(tmp_path)
+    if content is not None:
+        directory.options_file.write_bytes(content)
+    with pytest.raises(FolderError, match=says):
+        directory.read_options()
+
+
+def test_the_lock_ends_with_its_block(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    with directory.locked():
+        with pytest.raises(GivernyError, match="another process"), directory.locked():
+            pass
+        with directory.locked(write=False):  # a second process of the same training
+            pass
+    with directory.locked():
+        pass
+
+
+def test_where_there_are_no_locks_there_is_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("giverny.runs.directory.os", SimpleNamespace(name="nt"))
+    assert _lock(-1)
+
+
+def test_a_fresh_start_keeps_what_is_not_ours(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    for name in ("state.pt", "log.jsonl", "5_net_G_A.pth", "G_A.safetensors", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    directory.start_afresh()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_state_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    save_state(path, {"a": torch.arange(3), "b": {"c": [1, 2.5, "x", None]}})
+    loaded = load_state(path)
+    assert torch.equal(loaded["a"], torch.arange(3))
+    assert loaded["b"] == {"c": [1, 2.5, "x", None]}
+    assert stat.S_IMODE(path.stat().st_mode) & 0o600 == 0o600
+
+
+class Danger:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch danger",)
+
+
+def test_a_state_that_would_run_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"version": 1, "x": Danger()}, "state.pt")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_state(Path("state.pt"))
+    assert not Path("danger").exists()
+
+
+@pytest.mark.parametrize("content", [{"version": 99}, [1, 2]])
+def test_a_state_of_another_version_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match="expected a state of version 1"):
+        load_state(tmp_path / "state.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a zip"])
+def test_damaged_states_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "state.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"state\.pt: damaged"):
+        load_state(path)
+
+
+def test_a_missing_state_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        load_state(tmp_path / "state.pt")
+
+
+def test_generators_are_one_for_each_purpose() -> None:
+    def first(seed: int, purpose: str, process: int = 0) -> float:
+        generator = make_generator(seed, purpose, process=process)
+        return float(torch.rand((), generator=generator))
+
+    assert first(1, "a") == first(1, "a")
+    assert len({first(1, "a"), first(2, "a"), first(1, "b"), first(1, "a", 1)}) == 4
+
+
+def test_random_state_round_trip() -> None:
+    state = random_state()
+    expected = torch.rand(3)
+    restore_random_state(state)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_devices() -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type in {"cpu", "cuda", "mps"}
+    if not torch.cuda.is_available():
+        with pytest.raises(OptionError, match="--device: cuda is not available here"):
+            pick_device("cuda")

@@ -1,0 +1,45 @@
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from giverny.options import TrainingError
+from giverny.runs.meter import Meter
+
+
+@dataclass(frozen=True)
+class Losses:
+    G: Tensor
+    D: Tensor
+
+
+def losses(G: float, D: float) -> Losses:
+    return Losses(G=torch.tensor(G), D=torch.tensor(D))
+
+
+def test_reports_means_and_starts_anew() -> None:
+    meter = Meter()
+    meter.add(losses(1.0, 4.0), step=1, images=2)
+    meter.add(losses(3.0, 8.0), step=2, images=2)
+    assert meter.check() == {"G": 2.0, "D": 6.0}
+    record = meter.report()
+    assert record["losses"] == {"G": 2.0, "D": 6.0}
+    assert record["images_per_second"] == pytest.approx(4 / record["seconds"], rel=0.2)
+    assert meter.report()["losses"] == {}
+
+
+def test_waiting_is_a_share_of_the_time() -> None:
+    meter = Meter()
+    meter.wait(1000.0)
+    assert meter.report()["data_wait"] == 1.0
+    assert meter.report()["data_wait"] == 0.0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_names_the_first_step_that_is_not_finite(bad: float) -> None:
+    meter = Meter()
+    for step in range(7, 11):
+        meter.add(losses(1.5, bad if step >= 9 else 2.0), step=step, images=1)
+    with pytest.raises(TrainingError, match=r"not a finite number at step 9: G 1\.5, D "):
+        meter.report()

@@ -1,0 +1,142 @@
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from giverny.data import read_picture
+from giverny.runs import Console, JsonLog, Observer, Progress, SamplePictures, Watchers, read_log
+
+RECORD = {
+    "losses": {"G_A": 0.5},
+    "learning_rate": 2e-4,
+    "seconds": 1.0,
+    "data_wait": 0.25,
+    "images_per_second": 2.0,
+}
+
+
+def progress(images: int = 30, *, total: int = 100_030) -> Progress:
+    return Progress(epoch=2, images=images, steps=15, total_images=total, total_epochs=9)
+
+
+class Recorder(Observer):
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_start(self, progress: Progress) -> None:
+        self.seen.append("start")
+
+    def on_step(self, progress: Progress) -> None:
+        self.seen.append("step")
+
+    def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
+        self.seen.append("report")
+
+    def on_samples(self, progress: Progress, samples: Mapping[str, torch.Tensor]) -> None:
+        self.seen.append("samples")
+
+    def on_checkpoint(self, progress: Progress, path: Path) -> None:
+        self.seen.append("checkpoint")
+
+    def on_end(self, progress: Progress) -> None:
+        self.seen.append("end")
+
+
+class Broken(Observer):
+    calls = 0
+
+    def on_step(self, progress: Progress) -> None:
+        self.calls += 1
+        raise RuntimeError("the server is gone")
+
+
+def tell_everything(observer: Observer) -> None:
+    observer.on_start(progress())
+    observer.on_step(progress())
+    observer.on_report(progress(), RECORD)
+    observer.on_samples(progress(), {})
+    observer.on_checkpoint(progress(), Path("state.pt"))
+    observer.on_end(progress())
+
+
+def test_watchers_tell_all_of_everything() -> None:
+    one, two = Recorder(), Recorder()
+    tell_everything(Watchers([one, two]))
+    everything = ["start", "step", "report", "samples", "checkpoint", "end"]
+    assert one.seen == two.seen == everything
+
+
+def test_an_observer_that_fails_is_named_once_and_dropped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken, sound = Broken(), Recorder()
+    watchers = Watchers([broken, sound])
+    watchers.on_step(progress())
+    watchers.on_step(progress())
+    assert broken.calls == 1
+    assert sound.seen == ["step", "step"]
+    assert caplog.messages == ["Broken failed and is switched off: the server is gone"]
+
+
+def test_the_log_forgets_what_will_be_seen_again(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    lines = [json.dumps({"images": images}) for images in (10, 20, 30, 40)]
+    path.write_text("\n".join(lines) + '\n{"ima', encoding="utf-8")
+    log = JsonLog(path)
+    log.on_start(progress(30))
+    log.on_report(progress(35), RECORD)
+    assert [record["images"] for record in read_log(path)] == [10, 20, 30, 35]
+    assert read_log(path)[-1] == {"epoch": 2, "images": 35, "steps": 15, **RECORD}
+
+
+def test_a_missing_log_is_empty(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("total", "left"), [(150, "1 min"), (86_430, "12.0 h"), (864_030, "5.0 d")]
+)
+def test_console_in_a_file_prints_lines_and_no_bar(total: int, left: str) -> None:
+    stream = io.StringIO()
+    console = Console(stream)
+    console.on_start(progress(total=total))
+    console.on_step(progress(total=total))
+    console.on_report(progress(total=total), RECORD)
+    console.on_checkpoint(progress(), Path("run/state.pt"))
+    console.on_end(progress())
+    assert stream.getvalue() == (
+        f"epoch 2/9, image 30: G_A 0.500 | lr 0.0002, 2 img/s, waited 25%, {left} left\n"
+        "saved run/state.pt at image 30\n"
+    )
+
+
+def test_console_in_a_terminal_has_a_bar() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    console = Console(stream)
+    console.on_start(progress(10, total=40))
+    console.on_step(progress(30, total=40))
+    console.on_end(progress(40, total=40))
+    assert "40/40" in stream.getvalue()
+
+
+def test_console_knows_no_time_left_without_speed() -> None:
+    stream = io.StringIO()
+    Console(stream).on_report(progress(), {**RECORD, "images_per_second": 0.0})
+    assert "? left" in stream.getvalue()
+
+
+def test_samples_are_pictures_of_the_epoch(tmp_path: Path) -> None:
+    image = torch.full((2, 3, 4, 5), -1.0)
+    image[1] = 1.0  # only the first of a batch is written
+    SamplePictures(tmp_path / "images").on_samples(progress(), {"fake_B": image})
+    written = read_picture(tmp_path / "images" / "epoch002_fake_B.png").rgb
+    assert np.array_equal(written, np.zeros((4, 5, 3), dtype=np.uint8))
