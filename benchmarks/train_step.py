@@ -318,6 +318,7 @@ def _step(step: Step, job: Job, pictures: torch.Generator) -> dict[str, Any]:
 def _giverny(job: Job) -> Step:
     """Make Giverny's trainer; imported only here, as the other side must not carry it."""
     from giverny.cyclegan.build import build_trainer  # noqa: PLC0415
+    from giverny.runs.memory import keep_freed_memory  # noqa: PLC0415
     from giverny.data.datasets import UnpairedBatch  # noqa: PLC0415
     from giverny.options.sections import make  # noqa: PLC0415
     from giverny.options.train import TrainOptions  # noqa: PLC0415
@@ -327,6 +328,8 @@ def _giverny(job: Job) -> Step:
         TrainOptions,
         {"crop_size": job.size, "load_size": job.size, "pool_size": job.pool_size},
     )
+    if job.device == "cpu":
+        keep_freed_memory()  # as cyclegan/training.py does
     trainer = build_trainer(options, make_accelerator(job.device, job.mixed_precision))
     torch.backends.cudnn.benchmark = True  # as `giverny train` does
     if job.weights is not None:

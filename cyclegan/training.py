@@ -23,6 +23,7 @@ from giverny.runs.devices import make_accelerator
 from giverny.runs.directory import RunDirectory
 from giverny.runs.log import JsonLog
 from giverny.runs.loop import TrainingLoop
+from giverny.runs.memory import keep_freed_memory
 from giverny.runs.observers import Observer, Progress, Watchers
 from giverny.runs.samples import SamplePictures
 
@@ -77,6 +78,8 @@ def train(
         )
     if resume:
         _check_changes(directory.read_options(), flatten(options), allow_changes=allow_changes)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     torch.manual_seed(options.run.seed)
     torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal
     loader = build_loader(options, accelerator)
@@ -97,7 +100,10 @@ def train(
             loop.resume()
         if accelerator.is_main_process:
             directory.write_options(flatten(options))
-        signal = loop.run()
+        try:
+            signal = loop.run()
+        finally:
+            loader.close()
     return TrainResult(
         directory=directory.path,
         progress=loop.progress,

@@ -1,9 +1,12 @@
 """Loading the unpaired training set: worker processes, unreadable files, whole epochs."""
 
+import atexit
 import logging
 import signal
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -55,6 +58,9 @@ class UnpairedLoader:
             # torch's own one each epoch, and a resumed run would see other dropout.
             generator=torch.Generator(),
         )
+        if workers:
+            # Python would end them with SIGTERM, which these do not obey at once.
+            atexit.register(_close, weakref.ref(self))
 
     @property
     def global_batch(self) -> int:
@@ -77,18 +83,16 @@ class UnpairedLoader:
         Raises:
             FolderError: a domain has no readable picture left.
         """
-        for batch in self._loader:
-            self._note(batch.unreadable)
-            for images, domain, folder in zip(
-                (batch.A, batch.B), self._domains, self._folders, strict=True
-            ):
-                if not images.numel():
-                    reason = self.unreadable[domain.paths[0]]
-                    raise FolderError(
-                        folder, f"none of its pictures can be read; the first reason: {reason}"
-                    )
-            self.sampler.advance()
-            yield batch
+        try:
+            for batch in self._loader:
+                self._note(batch.unreadable)
+                self._check(batch)
+                self.sampler.advance()
+                yield batch
+        except (Exception, KeyboardInterrupt):
+            # Not on GeneratorExit: whoever stops in the middle of an epoch may go on later.
+            self.close()
+            raise
         self.sampler.next_epoch()
 
     def state_dict(self) -> dict[str, Any]:
@@ -99,11 +103,36 @@ class UnpairedLoader:
         """Continue from a saved state."""
         self.sampler.load_state_dict(state)
 
+    def close(self) -> None:
+        """End the worker processes; the loader can be used again, with new ones."""
+        # The loader has no public way; it does the same when it is garbage-collected.
+        iterator = self._loader._iterator  # noqa: SLF001
+        if iterator is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
+            self._loader._iterator = None  # noqa: SLF001
+
+    def _check(self, batch: UnpairedBatch) -> None:
+        for images, domain, folder in zip(
+            (batch.A, batch.B), self._domains, self._folders, strict=True
+        ):
+            if not images.numel():
+                reason = self.unreadable[domain.paths[0]]
+                raise FolderError(
+                    folder, f"none of its pictures can be read; the first reason: {reason}"
+                )
+
     def _note(self, unreadable: Sequence[tuple[Path, str]]) -> None:
         for path, reason in unreadable:
             if path not in self.unreadable:
                 self.unreadable[path] = reason
                 _log.warning("%s cannot be read (%s); it is passed over", path, reason)
+
+
+def _close(loader: "weakref.ref[UnpairedLoader]") -> None:
+    """Close a loader that still lives when Python ends."""
+    living = loader()
+    if living is not None:
+        living.close()
 
 
 def _start_worker(_worker: int) -> None:
@@ -112,4 +141,9 @@ def _start_worker(_worker: int) -> None:
     It saves, and then tells the workers to end; if it is killed, they notice and end too.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _obey_the_next)
+
+
+def _obey_the_next(number: int, _frame: FrameType | None) -> None:
+    """Let a second SIGTERM act: Python sends it when it ends, and then waits for the workers."""
+    signal.signal(number, signal.SIG_DFL)

@@ -29,14 +29,13 @@ class RunDirectory:
         self.web = path / "web"
 
     def create(self) -> None:
-        """Make the directory, and clear what a killed writer left.
+        """Make the directory.
 
         Raises:
             FolderError: it cannot be made or written.
         """
         try:
             self.web.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(self.path)
         except OSError as error:
             raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
 
@@ -95,7 +94,8 @@ class RunDirectory:
     def locked(self, *, write: bool = True) -> Iterator[None]:
         """Hold the run for this process, so that no second training writes over the first.
 
-        The lock ends with the process, however that ends.
+        The lock ends with the process, however that ends. What an earlier one left half-written is
+        removed.
 
         Args:
             write: whether this process writes at all; of several only the first does.
@@ -112,6 +112,12 @@ class RunDirectory:
                     f"{self.path}: another process is training this run; "
                     "wait for it, or choose another --name"
                 )
+            # Only now: before, these could be files that the holder is writing.
+            for folder in (self.path, *(found for found in self.path.rglob("*") if found.is_dir())):
+                remove_leftovers(folder)
+            if hasattr(os, "register_at_fork"):
+                # A loading process outlives a killed training by seconds, and would hold its lock.
+                os.register_at_fork(after_in_child=file.close)
             yield
 
 

@@ -177,6 +177,7 @@ class TrainingLoop(Generic[Batch]):
         self._learner.load_process_state(own["learner"])
         self._loader.load_state_dict(state["loader"])
         restore_random_state(own["random"])
+        self._meter.load_state_dict(state["meter"])
         position = {key: state["progress"][key] for key in ("epoch", "images", "steps")}
         total = position["images"] - self._loader.position
         total += (self._pace.epochs - position["epoch"] + 1) * self._loader.epoch_images
@@ -287,11 +288,13 @@ class TrainingLoop(Generic[Batch]):
             "loader": self._loader.state_dict(),
             "processes": processes,
             "progress": position,
+            "meter": self._meter.state_dict(),
         }
         try:
-            save_state(self._directory.state_file, state)
+            # The state comes last: a training that is killed before it writes these files again.
             for name in dict.fromkeys(("latest", label)):
                 self._export(name, self.progress)
+            save_state(self._directory.state_file, state)
         except OSError as error:
             raise GivernyError(
                 f"{self._directory.path}: cannot save ({error.strerror or error}). "

@@ -1,7 +1,7 @@
 """Collects the losses of each step on the device and reads them back only for a report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -44,7 +44,9 @@ class Meter:
         """
         if not self._losses:
             return {}
-        values = torch.stack(self._losses).double().cpu()
+        # Those of a resumed run come from the disk.
+        device = self._losses[-1].device
+        values = torch.stack([loss.to(device) for loss in self._losses]).double().cpu()
         bad = (~values.isfinite()).any(dim=1).nonzero().flatten().tolist()
         if bad:
             step = self._first_step + bad[0]
@@ -54,6 +56,16 @@ class Meter:
             )
             raise TrainingError(f"a loss is not a finite number at step {step}: {spelled}")
         return dict(zip(self._names, values.mean(dim=0).tolist(), strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the losses since the last report, so that a resumed run reports them too."""
+        losses = torch.stack([loss.cpu() for loss in self._losses]) if self._losses else None
+        return {"losses": losses, "names": list(self._names), "first_step": self._first_step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state; the clock starts anew."""
+        self._losses = [] if state["losses"] is None else list(state["losses"])
+        self._names, self._first_step = state["names"], state["first_step"]
 
     def report(self) -> dict[str, Any]:
         """Return the means since the last report and start anew.

@@ -24,6 +24,7 @@ _EPILOG = """examples:
   giverny demo --output /tmp/tour --seed 1
 """
 _SHOWN = 6
+_SIZE_PX = 136  # a little more than the crop of the preset
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     print("1/4 painting the training pictures (photographs: scikit-image, scikit-learn)")
     domains = make_sample_domains(
         options.output / "domains",
+        size_px=_SIZE_PX,
         train_pictures=options.train_pictures,
         test_pictures=options.test_pictures,
         seed=options.seed,

@@ -15,6 +15,7 @@ from giverny.cyclegan import conversion
 from giverny.cyclegan.conversion import Conversion, Converted, Job, convert
 from giverny.data import transforms
 from giverny.data.decode import Picture, read_picture
+from giverny.data.encode import write_picture
 from giverny.options.errors import GivernyError, PictureError
 
 RNG = np.random.default_rng(7)
@@ -69,7 +70,8 @@ def test_every_picture_becomes_its_own_result(
 ) -> None:
     names = [f"{index:02d}" for index in range(13)]
     originals = {name: picture(tmp_path / f"{name}.png") for name in names}
-    jobs, told = [job(tmp_path, name) for name in names], []
+    jobs = [job(tmp_path, name) for name in names]
+    told: list[Job] = []
     how = Conversion(batch_size=batch_size, threads=threads)
     result = convert(jobs, negative, how=how, on_done=told.append)
     for name, original in originals.items():
@@ -114,11 +116,10 @@ def test_many_sizes_do_not_pile_up(tmp_path: Path) -> None:
 
     jobs = [job(tmp_path, str(index)) for index in range(12)]
     waiting: list[int] = []
-    real_read = conversion.read_picture
 
     def count(path: Path) -> Picture:
         waiting.append(int(path.stem) - len(seen))
-        return real_read(path)
+        return read_picture(path)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "read_picture", count)
@@ -159,7 +160,8 @@ def test_failures_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"not a picture")
     (tmp_path / "3.png").unlink()
     (tmp_path / "out" / "4.png").mkdir(parents=True)
-    jobs, told = [job(tmp_path, name) for name in names], []
+    jobs = [job(tmp_path, name) for name in names]
+    told: list[Job] = []
     result = convert(jobs, negative, how=Conversion(batch_size=2, threads=1), on_done=told.append)
     assert [done.source.stem for done in result.done] == ["0", "2"]
     assert {path.stem: reason for path, reason in result.failures.items()} == {
@@ -280,13 +282,13 @@ def test_too_large_even_when_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_full_disk_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(12):
         picture(tmp_path / f"{index:02d}.png")
-    real_write, written = conversion.write_picture, []
+    written: list[Path] = []
 
     def write(path: Path, content: Picture, *, quality: int) -> None:
         if len(written) == 3:
             raise PictureError(path, "cannot be written") from OSError(errno.ENOSPC, "No space")
         written.append(path)
-        real_write(path, content, quality=quality)
+        write_picture(path, content, quality=quality)
 
     monkeypatch.setattr(conversion, "write_picture", write)
     jobs = [job(tmp_path, f"{index:02d}") for index in range(12)]

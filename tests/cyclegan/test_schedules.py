@@ -109,6 +109,11 @@ def test_plateau() -> None:
     assert rate(second) == rate(first)
 
 
+def test_plateau_depends_on_losses_and_not_on_the_epoch() -> None:
+    for epoch in (1, 100, 500):
+        assert lr_multiplier("plateau", epoch, n_epochs=100, n_epochs_decay=100) == 1
+
+
 def test_progress_keeps_the_plateau_away() -> None:
     steered = optimizer()
     losses = [0.98**epoch for epoch in range(20)]

@@ -1,14 +1,19 @@
+import gc
 import logging
 import os
 import signal
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
+from multiprocessing import Process
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from giverny.data import loaders
 from giverny.data.datasets import Domain, UnpairedBatch
 from giverny.data.loaders import UnpairedLoader
 from giverny.data.sampling import UnpairedSampler
@@ -170,16 +175,94 @@ def test_a_folder_with_no_readable_picture(folders: tuple[Path, Path], workers: 
     assert of.position == 0
 
 
-def test_workers_leave_ctrl_c_to_the_main_process(folders: tuple[Path, Path]) -> None:
-    of = loader(folders, workers=2)
-    batches = iter(of)
-    found = [next(batches)]
-    # torch keeps its worker processes there.
+def processes(of: UnpairedLoader) -> list[Process]:
+    """The loader's worker processes, where torch keeps them."""
     iterator = of._loader._iterator
     assert iterator is not None
-    workers = iterator._workers  # type: ignore[attr-defined]
-    for worker in workers:
-        os.kill(worker.pid, signal.SIGINT)
+    workers: list[Process] = iterator._workers  # type: ignore[attr-defined]
+    return workers
+
+
+def test_workers_leave_signals_to_the_main_process(folders: tuple[Path, Path]) -> None:
+    of = loader(folders, workers=2)
+    batches = iter(of)
+    found = list(islice(batches, 4))  # both workers are at work by then
+    for worker in processes(of):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            os.kill(worker.pid or 0, number)
     found += batches
     assert len(found) == 7
-    assert all(worker.is_alive() for worker in workers)
+    assert all(worker.is_alive() for worker in processes(of))
+    # But not for ever: Python ends its child processes so, and waits for them.
+    worker = processes(of)[0]
+    worker.terminate()
+    with suppress(RuntimeError):  # from torch, where it notices first
+        worker.join(10)
+    assert not worker.is_alive()
+    of.close()
+
+
+def test_a_worker_ignores_ctrl_c_and_its_first_sigterm() -> None:
+    # In this process, in which coverage can see it.
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        loaders._start_worker(0)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def test_a_loader_is_closed_when_python_ends(folders: tuple[Path, Path]) -> None:
+    of = loader(folders, workers=2)
+    take(of, 1)
+    workers, alive = processes(of), weakref.ref(of)
+    loaders._close(alive)
+    assert not any(worker.is_alive() for worker in workers)
+    del of
+    gc.collect()
+    assert alive() is None
+    loaders._close(alive)  # and one that is gone is left in peace
+
+
+def test_closing_ends_the_workers_and_a_new_start_is_possible(folders: tuple[Path, Path]) -> None:
+    of = loader(folders, workers=2)
+    begun = take(of, 2)
+    workers = processes(of)
+    of.close()
+    assert not any(worker.is_alive() for worker in workers)
+    of.close()
+    assert equal(begun + take(of, 8), take(loader(folders), 10))
+    of.close()
+
+
+def test_an_error_ends_the_workers(folders: tuple[Path, Path]) -> None:
+    for path in folders[1].iterdir():
+        path.write_bytes(b"")
+    of = loader(folders, workers=2)
+    batches = iter(of)
+    workers: list[Process] = []
+    real_check = of._check
+
+    def check(batch: UnpairedBatch) -> None:
+        workers.extend(processes(of))
+        real_check(batch)
+
+    of._check = check  # type: ignore[method-assign]
+    with pytest.raises(FolderError):
+        next(batches)
+    assert len(workers) == 2
+    assert not any(worker.is_alive() for worker in workers)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loading_does_not_draw_from_torchs_own_generator(
+    folders: tuple[Path, Path], workers: int
+) -> None:
+    # Dropout does, and a resumed run must see the same.
+    before = torch.get_rng_state()
+    take(loader(folders, workers=workers), 9)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -12,14 +12,19 @@ from giverny.runs.directory import _lock
 from giverny.runs.state import random_state, restore_random_state
 
 
-def test_create_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
+def test_holding_the_run_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "checkpoints" / "x")
     directory.create()
-    leftover = directory.path / ".giverny-abc.tmp"
-    leftover.write_text("half")
-    directory.create()
-    assert not leftover.exists()
     assert directory.web.is_dir()
+    leftovers = [folder / ".giverny-abc.tmp" for folder in (directory.path, directory.web)]
+    for leftover in leftovers:
+        leftover.write_text("half")
+    with directory.locked():
+        assert not any(leftover.exists() for leftover in leftovers)
+        leftovers[0].write_text("being written")
+        with pytest.raises(GivernyError, match="another process"), directory.locked():
+            pass
+        assert leftovers[0].exists()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
