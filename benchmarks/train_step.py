@@ -318,11 +318,11 @@ def _step(step: Step, job: Job, pictures: torch.Generator) -> dict[str, Any]:
 def _giverny(job: Job) -> Step:
     """Make Giverny's trainer; imported only here, as the other side must not carry it."""
     from giverny.cyclegan.build import build_trainer  # noqa: PLC0415
-    from giverny.runs.memory import keep_freed_memory  # noqa: PLC0415
     from giverny.data.datasets import UnpairedBatch  # noqa: PLC0415
     from giverny.options.sections import make  # noqa: PLC0415
     from giverny.options.train import TrainOptions  # noqa: PLC0415
     from giverny.runs.devices import make_accelerator  # noqa: PLC0415
+    from giverny.runs.memory import keep_freed_memory  # noqa: PLC0415
 
     options = make(
         TrainOptions,

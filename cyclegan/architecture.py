@@ -27,7 +27,7 @@ class GeneratorArchitecture:
         norm: ``instance``, ``batch`` or ``none``.
         dropout: whether blocks have dropout. A U-Net's weights do not tell; it does not matter
             for translating.
-        upsample: ``deconv`` or ``resize`` (ResNet only).
+        upsample: ``deconv`` or ``resize``.
         in_channels: channels of the input.
         out_channels: channels of the output.
     """
@@ -62,6 +62,7 @@ class GeneratorArchitecture:
             channels=self.channels,
             norm=self.norm,
             dropout=self.dropout,
+            upsample=self.upsample,
             in_channels=self.in_channels,
             out_channels=self.out_channels,
         )
@@ -86,11 +87,9 @@ class GeneratorArchitecture:
 
     def __str__(self) -> str:
         part = "blocks" if self.kind == "resnet" else "halvings"
-        up = f", upsample {self.upsample}" if self.kind == "resnet" else ""
         drop = ", dropout" if self.dropout else ""
-        return (
-            f"{self.kind}, {self.depth} {part}, {self.channels} filters, norm {self.norm}{up}{drop}"
-        )
+        layers = f"{self.kind}, {self.depth} {part}, {self.channels} filters"
+        return f"{layers}, norm {self.norm}, upsample {self.upsample}{drop}"
 
 
 def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
@@ -108,7 +107,7 @@ def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
             f"these weights use CUT's anti-aliased layers ({blurs[0]} and {len(blurs) - 1} more), "
             "which Giverny does not have; train with --no_antialias --no_antialias_up there"
         )
-    if _has(weights, "model.model.0.weight", 4) and _has(weights, "model.model.3.weight", 4):
+    if _has(weights, "model.model.0.weight", 4) and _has(weights, "model.model.3.weight", 3, 4):
         return _detect_unet(weights)
     if _has(weights, "model.1.weight", 7):
         return _detect_resnet(weights)
@@ -119,9 +118,9 @@ def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
     )
 
 
-def _has(weights: Mapping[str, Tensor], key: str, side: int) -> bool:
-    """Whether there is a convolution of that name and size."""
-    return key in weights and weights[key].shape[2:] == (side, side)
+def _has(weights: Mapping[str, Tensor], key: str, *sides: int) -> bool:
+    """Whether there is a convolution of that name and one of those sizes."""
+    return key in weights and any(weights[key].shape[2:] == (side, side) for side in sides)
 
 
 def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
@@ -152,14 +151,17 @@ def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
 
 def _detect_unet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
     convolutions = [weight for weight in weights.values() if weight.ndim == 4]
-    first = weights["model.model.0.weight"]
+    first, last = weights["model.model.0.weight"], weights["model.model.3.weight"]
+    # A transposed convolution has a kernel of 4 and its channels the other way round.
+    resizes = last.shape[2] == 3
     return GeneratorArchitecture(
         kind="unet",
         depth=len(convolutions) // 2,
         channels=len(first),
         norm=_detect_norm(weights, conv="model.model.0", norm="model.model.1.model.2"),
+        upsample="resize" if resizes else "deconv",
         in_channels=first.shape[1],
-        out_channels=weights["model.model.3.weight"].shape[1],
+        out_channels=last.shape[0 if resizes else 1],
     )
 
 

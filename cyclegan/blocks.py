@@ -105,7 +105,9 @@ class ResizeConv2d(nn.Conv2d):
         return super().forward(padded)
 
 
-def upsample_layer(upsample: str, in_channels: int, out_channels: int, *, bias: bool) -> nn.Module:
+def upsample_layer(
+    upsample: str, in_channels: int, out_channels: int, *, bias: bool, kernel: int = 3
+) -> nn.Module:
     """Return a layer that doubles height and width.
 
     Args:
@@ -113,13 +115,20 @@ def upsample_layer(upsample: str, in_channels: int, out_channels: int, *, bias: 
         in_channels: channels in.
         out_channels: channels out.
         bias: whether it has a bias.
+        kernel: side of the transposed convolution's kernel: 3 in a ResNet, 4 in a U-Net.
 
     Raises:
         ValueError: ``upsample`` is neither of the two.
     """
     if upsample == "deconv":
         return nn.ConvTranspose2d(
-            in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias
+            in_channels,
+            out_channels,
+            kernel,
+            stride=2,
+            padding=1,
+            output_padding=kernel % 2,
+            bias=bias,
         )
     if upsample == "resize":
         return ResizeConv2d(in_channels, out_channels, bias=bias)

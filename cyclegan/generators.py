@@ -3,6 +3,8 @@
 Layer order and state_dict keys equal the reference implementation's, so that weights move freely.
 """
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 
@@ -89,11 +91,12 @@ class UnetGenerator(nn.Module):
         channels: filters of the first convolution (``ngf``).
         norm: ``instance``, ``batch`` or ``none``.
         dropout: dropout of 0.5 in the inner blocks of full width.
+        upsample: ``deconv`` or ``resize`` (nearest neighbour + convolution).
         in_channels: channels of the input.
         out_channels: channels of the output.
 
     Raises:
-        ValueError: ``norm`` is unknown.
+        ValueError: ``norm`` or ``upsample`` is unknown.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class UnetGenerator(nn.Module):
         channels: int = 64,
         norm: str = "instance",
         dropout: bool = False,
+        upsample: str = "deconv",
         in_channels: int = 3,
         out_channels: int = 3,
     ) -> None:
@@ -111,43 +115,30 @@ class UnetGenerator(nn.Module):
         widths = [channels * min(2**level, 8) for level in range(downs)]
         block: _SkipBlock | None = None
         for level in reversed(range(1, downs)):
-            # The reference puts dropout between the innermost block and those that halve filters.
-            drops = dropout and 4 <= level < downs - 1
             block = _SkipBlock(
-                widths[level - 1], widths[level], inner=block, norm=norm, dropout=drops
+                widths[level - 1],
+                widths[level],
+                inner=block,
+                norm=norm,
+                # The reference has it between the innermost block and those that halve filters.
+                dropout=dropout and 4 <= level < downs - 1,
+                upsample=upsample,
             )
-        self.model = _OuterBlock(in_channels, out_channels, widths[0], inner=block, norm=norm)
+        if block is None:
+            raise ValueError(f"downs: expected 2 or more, got {downs}")
+        outermost = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 4, stride=2, padding=1, bias=has_bias(norm)),
+            block,
+            nn.ReLU(inplace=True),
+            upsample_layer(upsample, 2 * channels, out_channels, bias=True, kernel=4),
+            nn.Tanh(),
+        )
+        # The reference's outermost level is a block of its own, so its names have one more model.
+        self.model = nn.Sequential(OrderedDict(model=outermost))
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
         return self.model(images)  # type: ignore[no-any-return]
-
-
-class _OuterBlock(nn.Module):
-    """The outermost U-Net level: from picture to ``width`` channels and back, no skip."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        width: int,
-        *,
-        inner: nn.Module | None,
-        norm: str,
-    ) -> None:
-        super().__init__()
-        if inner is None:
-            raise ValueError("a U-Net needs at least two levels")
-        self.model = nn.Sequential(
-            nn.Conv2d(in_channels, width, 4, stride=2, padding=1, bias=has_bias(norm)),
-            inner,
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(2 * width, out_channels, 4, stride=2, padding=1),
-            nn.Tanh(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)  # type: ignore[no-any-return]
 
 
 class _SkipBlock(nn.Module):
@@ -161,6 +152,7 @@ class _SkipBlock(nn.Module):
         inner: nn.Module | None,
         norm: str,
         dropout: bool,
+        upsample: str,
     ) -> None:
         super().__init__()
         normalise, bias = norm_layer(norm), has_bias(norm)
@@ -170,17 +162,16 @@ class _SkipBlock(nn.Module):
         ]
         if inner is not None:
             down += [normalise(width), inner]
+        joined = width if inner is None else 2 * width
         up: list[nn.Module] = [
             nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(
-                width if inner is None else 2 * width, outer, 4, stride=2, padding=1, bias=bias
-            ),
+            upsample_layer(upsample, joined, outer, bias=bias, kernel=4),
             normalise(outer),
         ]
         self.model = nn.Sequential(*down, *up, *([nn.Dropout(0.5)] if dropout else []))
 
     def forward(self, x: Tensor) -> Tensor:
-        # The first layer works in place, so the skip carries the activated input, as in the
-        # reference; published U-Net weights are trained that way.
+        # The first layer works in place, so the skip carries the activated input. A ReLU follows
+        # every join, so that is the same as carrying the input itself.
         out = self.model(x)
         return torch.cat([x, out], dim=1)

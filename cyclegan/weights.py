@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from giverny.cyclegan.architecture import Generator, GeneratorArchitecture, detect_architecture
 from giverny.data.atomic import atomic_path, write_error
 from giverny.options.errors import CheckpointError
+from giverny.runs.state import DAMAGED
 
 __all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator", "save_pth"]
 
@@ -22,11 +22,6 @@ __all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator"
 _PREFIXES = ("module.", "_orig_mod.")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _METADATA_KEY = "giverny"
-# What torch's and safetensors' readers raise on damaged files, found by damaging some.
-_DAMAGED = (
-    *(AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError),
-    *(SafetensorError, ValueError, struct.error),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +161,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(
             f"{path}: {found}; expected a state_dict saved with torch.save"
         ) from error
-    except _DAMAGED as error:
+    except (*DAMAGED, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise CheckpointError(f"{path}: damaged or not a weights file ({reason})") from error
     if not isinstance(loaded, dict) or not all(

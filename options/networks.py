@@ -41,7 +41,7 @@ class NetworkOptions:
     norm: Norm = "instance"
     """normalisation layers"""
     upsample: Upsample = "deconv"
-    """how a ResNet generator enlarges: deconv is the reference's transposed convolution; resize is
+    """how a generator enlarges: deconv is the reference's transposed convolution; resize is
     nearest-neighbour and convolution, which leaves no checkerboard"""
     dropout: bool = False
     """dropout of 0.5 in the generator's blocks"""

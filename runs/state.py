@@ -1,6 +1,7 @@
 """state.pt: everything that is needed to continue a training, in one atomic file."""
 
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,15 @@ import torch
 from giverny.data.atomic import atomic_path, write_error
 from giverny.options.errors import CheckpointError
 
-__all__ = ["load_state", "random_state", "restore_random_state", "save_state"]
+__all__ = ["DAMAGED", "load_state", "random_state", "restore_random_state", "save_state"]
 
 _VERSION = 1
+
+DAMAGED = (
+    *(AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError),
+    *(ValueError, pickle.UnpicklingError, struct.error),
+)
+"""What torch.load raises on files that are damaged or something else."""
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -38,7 +45,7 @@ def load_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; there is nothing to resume") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+    except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise CheckpointError(f"{path}: damaged ({reason})") from error
     if not isinstance(state, dict) or state.get("version") != _VERSION:

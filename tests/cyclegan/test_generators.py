@@ -246,6 +246,16 @@ def test_unet_names_and_parameters(downs: int, expected: int) -> None:
     assert network.state_dict()["model.model.3.weight"].shape == (128, 3, 4, 4)
 
 
+def test_unet_with_resizing_keeps_the_names() -> None:
+    plain, resizing = (
+        UnetGenerator(downs=4, channels=2, upsample=up) for up in ("deconv", "resize")
+    )
+    assert list(plain.state_dict()) == list(resizing.state_dict())
+    assert plain.state_dict()["model.model.3.weight"].shape == (4, 3, 4, 4)
+    assert resizing.state_dict()["model.model.3.weight"].shape == (3, 4, 3, 3)
+    assert resizing(torch.zeros(1, 3, 32, 16)).shape == (1, 3, 32, 16)
+
+
 def test_unet_with_batch_norm_has_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
         network = UnetGenerator(norm="batch")
@@ -321,5 +331,5 @@ def test_unknown_layers_are_refused() -> None:
         UnetGenerator(channels=2, norm="layer")
     with pytest.raises(ValueError, match="upsample: expected deconv or resize, got 'bilinear'"):
         ResnetGenerator(channels=2, upsample="bilinear")
-    with pytest.raises(ValueError, match="at least two levels"):
+    with pytest.raises(ValueError, match="downs: expected 2 or more, got 1"):
         UnetGenerator(channels=2, downs=1)

@@ -109,6 +109,16 @@ def test_a_unet_with_dropout_is_known_by_metadata_only(tmp_path: Path) -> None:
     assert not load_generator(tmp_path / "a.pth").architecture.dropout
 
 
+@pytest.mark.parametrize("upsample", ["deconv", "resize"])
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+def test_a_unet_is_read_off_its_names(tmp_path: Path, upsample: str, norm: str) -> None:
+    architecture = GeneratorArchitecture(
+        kind="unet", depth=5, channels=2, norm=norm, upsample=upsample, in_channels=1
+    )
+    save_pth(tmp_path / "a.pth", weights_of(architecture))
+    assert load_generator(tmp_path / "a.pth").architecture == architecture
+
+
 def test_safetensors_without_metadata_is_read_off_its_names(tmp_path: Path) -> None:
     save_file(weights_of(SMALL), tmp_path / "a.safetensors")
     assert load_generator(tmp_path / "a.safetensors").architecture == SMALL

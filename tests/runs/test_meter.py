@@ -18,15 +18,31 @@ def losses(G: float, D: float) -> Losses:
     return Losses(G=torch.tensor(G), D=torch.tensor(D))
 
 
-def test_reports_means_and_starts_anew() -> None:
+def test_reports_means_and_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 108.0, 108.0, 110.0, 110.0])
+    monkeypatch.setattr("giverny.runs.meter.time.perf_counter", lambda: next(clock))
     meter = Meter()
     meter.add(losses(1.0, 4.0), step=1, images=2)
     meter.add(losses(3.0, 8.0), step=2, images=2)
     assert meter.check() == {"G": 2.0, "D": 6.0}
     record = meter.report()
     assert record["losses"] == {"G": 2.0, "D": 6.0}
-    assert record["images_per_second"] == pytest.approx(4 / record["seconds"], rel=0.2)
-    assert meter.report()["losses"] == {}
+    assert (record["seconds"], record["images_per_second"]) == (8.0, 0.5)
+    again = meter.report()
+    assert (again["losses"], again["images_per_second"]) == ({}, 0.0)
+
+
+def test_a_resumed_run_reports_what_came_before() -> None:
+    before, after = Meter(), Meter()
+    before.add(losses(1.0, 4.0), step=7, images=1)
+    after.load_state_dict(before.state_dict())
+    assert after.report()["losses"] == {"G": 1.0, "D": 4.0}
+    after.load_state_dict(before.state_dict())
+    after.add(losses(3.0, float("nan")), step=8, images=1)
+    with pytest.raises(TrainingError, match="at step 8"):
+        after.check()
+    after.load_state_dict(Meter().state_dict())
+    assert after.check() == {}
 
 
 def test_waiting_is_a_share_of_the_time() -> None:
