@@ -39,12 +39,14 @@ class TrainResult:
         progress: where it ended.
         signal: the signal that stopped it, or None.
         unreadable: pictures that were passed over, with the reasons.
+        is_main_process: whether this is the process that writes; of several only one does.
     """
 
     directory: Path
     progress: Progress
     signal: Signals | None
     unreadable: Mapping[Path, str]
+    is_main_process: bool = True
 
 
 def train(
@@ -109,6 +111,7 @@ def train(
         progress=loop.progress,
         signal=signal,
         unreadable=dict(loader.unreadable),
+        is_main_process=accelerator.is_main_process,
     )
 
 

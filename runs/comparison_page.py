@@ -9,10 +9,10 @@ from dominate import tags
 from giverny.data.comparison import Comparison
 from giverny.runs.page import page, relative_url, write_page
 
-__all__ = ["MEASURES", "ComparisonRow", "write_comparison"]
+__all__ = ["ComparisonRow", "measure_table", "write_comparison"]
 
 # Field of Comparison -> how to call it, and which way is better.
-MEASURES = {
+_MEASURES = {
     "mean_absolute_error": ("mean absolute error (0-255)", "lower"),
     "color_distance": ("colour distance (CIEDE2000)", "lower"),
     "palette_distance": ("palette distance (Lab)", "lower"),
@@ -73,6 +73,15 @@ def write_comparison(
     write_page(path, document)
 
 
+def measure_table(comparisons: Mapping[str, Comparison]) -> str:
+    """Return the table as text, for a terminal."""
+    lines = [" " * 30 + "".join(f"{name:>17}" for name in comparisons) + "   better"]
+    for field, (label, better) in _MEASURES.items():
+        cells = "".join(f"{row.as_dict()[field]:17.3f}" for row in comparisons.values())
+        lines.append(f"{label:<30}{cells}   {better}")
+    return "\n".join(lines)
+
+
 def _table(comparisons: Mapping[str, Comparison]) -> tags.html_tag:
     table = tags.table(cls="measures")
     head = table.add(tags.thead()).add(tags.tr())
@@ -80,7 +89,7 @@ def _table(comparisons: Mapping[str, Comparison]) -> tags.html_tag:
     for name in comparisons:
         head.add(tags.th(name, scope="col"))
     body = table.add(tags.tbody())
-    for field, (label, better) in MEASURES.items():
+    for field, (label, better) in _MEASURES.items():
         line = body.add(tags.tr())
         line.add(tags.th(f"{label}, {better} is better", scope="row"))
         for comparison in comparisons.values():

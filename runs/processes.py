@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import nn
 
-__all__ = ["average_gradients", "gather_states", "share_weights"]
+__all__ = ["average_gradients", "gather_states", "leave_processes", "share_weights"]
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
@@ -31,6 +31,16 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerat
         gradients, mean.split([gradient.numel() for gradient in gradients]), strict=True
     ):
         gradient.copy_(part.view_as(gradient))
+
+
+def leave_processes() -> None:
+    """End the talk with the other processes, at the very end of a training that went well.
+
+    A process that just exits may take its still-writing siblings down with it.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def share_weights(networks: Iterable[nn.Module], accelerator: Accelerator) -> None:

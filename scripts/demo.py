@@ -1,7 +1,7 @@
 """`giverny demo`: the whole tour on shipped material, offline, in minutes."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ from giverny.options.translate import TranslateOptions
 
 if TYPE_CHECKING:
     from giverny.cyclegan.tour import TourResult
-    from giverny.data.comparison import Comparison
 
 __all__ = ["main"]
 
@@ -42,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     from giverny.cyclegan.tour import run_tour  # noqa: PLC0415 - torch, after parsing
     from giverny.cyclegan.translation import translate  # noqa: PLC0415
     from giverny.data.sample_domains import make_sample_domains  # noqa: PLC0415
+    from giverny.runs.comparison_page import measure_table  # noqa: PLC0415
     from giverny.runs.console import Console  # noqa: PLC0415
     from giverny.runs.directory import RunDirectory  # noqa: PLC0415
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         print("stopped")
         return 128 + result.training.signal
     print("3/4 distance of the held-out photographs from their true paintings")
-    print(_table(result.comparisons))
+    print(measure_table(result.comparisons))
     print("4/4 translating whole photographs")
     photographs = _write_photographs(options.output / "photographs")
     translated = translate(
@@ -88,16 +88,6 @@ def _train_options(options: DemoOptions, dataroot: Path) -> TrainOptions:
         "max_images": options.max_images,
     }
     return make(TrainOptions, {**yaml.safe_load(preset_text("demo")), **changes})
-
-
-def _table(comparisons: Mapping[str, "Comparison"]) -> str:
-    from giverny.runs.comparison_page import MEASURES  # noqa: PLC0415
-
-    lines = [" " * 30 + "".join(f"{name:>17}" for name in comparisons) + "   better"]
-    for field, (label, better) in MEASURES.items():
-        cells = "".join(f"{row.as_dict()[field]:17.3f}" for row in comparisons.values())
-        lines.append(f"{label:<30}{cells}   {better}")
-    return "\n".join(lines)
 
 
 def _write_photographs(folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
@@ -9,6 +11,9 @@ from giverny.options.command_line import CommandParser
 from giverny.options.sections import difference, flatten
 from giverny.options.train import TrainOptions
 from giverny.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from giverny.cyclegan.training import TrainResult
 
 __all__ = ["main"]
 
@@ -30,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
     from giverny.cyclegan.training import train  # noqa: PLC0415 - torch, after parsing
     from giverny.runs.console import Console  # noqa: PLC0415
+    from giverny.runs.processes import leave_processes  # noqa: PLC0415
 
     result = train(
         options,
@@ -37,17 +43,26 @@ def main(argv: Sequence[str]) -> int:
         allow_changes=control["allow_changes"],
         observers=[Console()],
     )
+    leave_processes()
+    if result.is_main_process:
+        _report(result, options.run.name)
+    return 0 if result.signal is None else 128 + result.signal
+
+
+def _report(result: "TrainResult", name: str) -> None:
+    """Say how it ended and what comes next."""
     if result.unreadable:
         print(f"{len(result.unreadable)} pictures could not be read and were passed over")
     if result.signal is not None:
+        folder = result.directory.parent
+        where = "" if folder == Path("checkpoints") else f" --checkpoints_dir {folder}"
         print(
             f"stopped at image {result.progress.images}; saved in {result.directory}. "
-            f"Continue with: giverny train --resume --name {options.run.name}"
+            f"Continue with: giverny train --resume --name {name}{where}"
         )
-        return 128 + result.signal
-    print(f"trained: {result.directory} ({result.progress.images} images)")
-    print(f"translate with: giverny translate PHOTOS --model {result.directory} --output DIR")
-    return 0
+    else:
+        print(f"trained: {result.directory} ({result.progress.images} images)")
+        print(f"translate with: giverny translate PHOTOS --model {result.directory} --output DIR")
 
 
 def _parse(

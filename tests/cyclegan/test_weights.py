@@ -299,7 +299,7 @@ def test_incomplete_networks_are_refused(tmp_path: Path) -> None:
     assert "with 0 blocks needs model.10.weight and model.17.weight" in refused(tmp_path / "a.pth")
     outer = {"model.model.0.weight": (2, 3, 4, 4), "model.model.3.weight": (4, 3, 4, 4)}
     save_pth(tmp_path / "a.pth", {key: torch.zeros(shape) for key, shape in outer.items()})
-    assert "a U-Net needs at least two levels" in refused(tmp_path / "a.pth")
+    assert "downs: expected 2 or more, got 1" in refused(tmp_path / "a.pth")
 
 
 def test_wrong_weights_are_named(tmp_path: Path) -> None:
@@ -400,7 +400,7 @@ def test_networks_load_by_name() -> None:
 
 def test_architecture_as_text() -> None:
     unet = GeneratorArchitecture(kind="unet", depth=8, norm="batch", dropout=True)
-    assert str(unet) == "unet, 8 halvings, 64 filters, norm batch, dropout"
+    assert str(unet) == "unet, 8 halvings, 64 filters, norm batch, upsample deconv, dropout"
     assert GeneratorArchitecture.from_json(unet.to_json()) == unet
     assert isinstance(unet.build(), UnetGenerator)
     assert isinstance(SMALL.build(), ResnetGenerator)

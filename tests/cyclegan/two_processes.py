@@ -13,6 +13,7 @@ from giverny.cyclegan import build_loader, build_trainer, train
 from giverny.data import UnpairedBatch
 from giverny.options import TrainOptions, make
 from giverny.runs import make_accelerator
+from giverny.runs.processes import leave_processes
 
 
 def step(options: TrainOptions, output: Path) -> None:
@@ -42,6 +43,7 @@ def main() -> None:
         step(options, Path(output))
     else:
         train(options)
+    leave_processes()
 
 
 if __name__ == "__main__":
