@@ -39,6 +39,13 @@ class WeightAverage:
         """Return a state_dict of ``network`` with the averages in place of its weights."""
         return {**network.state_dict(), **self._average}
 
+    @torch.no_grad()
+    def restart(self, network: nn.Module) -> None:
+        """Begin anew from the network's present weights."""
+        self.steps = 0
+        for key, value in _floats(network):
+            self._average[key].copy_(value)
+
     def state_dict(self) -> dict[str, object]:
         """Return the averages and how many steps they have seen."""
         return {"steps": self.steps, "average": dict(self._average)}

@@ -23,6 +23,8 @@ from giverny.options.errors import GivernyError, PictureError
 
 __all__ = ["Conversion", "Converted", "Job", "convert"]
 
+_BATCH_PIXELS = 2**21
+
 Translate = Callable[[Tensor], Tensor]
 
 
@@ -157,12 +159,16 @@ def _read_ahead(
 def _batches(
     pictures: Iterator[tuple[Job, Picture]], batch_size: int
 ) -> Iterator[list[tuple[Job, Picture]]]:
-    """Group pictures of equal size; when too many sizes wait, the one that waited longest goes."""
+    """Group pictures of equal size; when too many sizes wait, the one that waited longest goes.
+
+    Large pictures fill a device by themselves: joined, they would only take more memory.
+    """
     groups: dict[tuple[int, int], list[tuple[Job, Picture]]] = {}
     for job, picture in pictures:
         size = (picture.height, picture.width)
         groups.setdefault(size, []).append((job, picture))
-        if len(groups[size]) == batch_size:
+        fits = max(1, min(batch_size, _BATCH_PIXELS // (size[0] * size[1])))
+        if len(groups[size]) >= fits:
             yield groups.pop(size)
         elif sum(map(len, groups.values())) >= 2 * batch_size:
             yield groups.pop(next(iter(groups)))
@@ -231,6 +237,8 @@ def _write(job: Job, before: Picture, after: Picture, how: Conversion) -> int:
         write_picture(job.before, _limit(before, how.preview_px), quality=85)
     if job.after is not None and max(after.height, after.width) > how.preview_px:
         write_picture(job.after, _limit(after, how.preview_px), quality=85)
+    elif job.after is not None:  # of an earlier, larger result
+        job.after.unlink(missing_ok=True)
     write_picture(job.target, after, quality=how.quality)
     return after.height * after.width
 

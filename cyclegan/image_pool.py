@@ -57,8 +57,9 @@ class ImagePool:
         return old
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the stored pictures and the generator's state."""
-        return {"images": list(self._images), "generator": self._generator.get_state()}
+        """Return the stored pictures, on the CPU, and the generator's state."""
+        images = [image.cpu() for image in self._images]
+        return {"images": images, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any], *, device: torch.device | None = None) -> None:
         """Continue from a saved state; pictures beyond ``size`` are forgotten."""

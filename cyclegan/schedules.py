@@ -51,7 +51,8 @@ class LearningRate:
     """Sets the learning rate of optimizers at the start of each epoch.
 
     All policies but ``plateau`` are pure functions of the epoch, so a longer ``n_epochs_decay``
-    takes effect in the next epoch of a resumed run.
+    takes
+    effect as soon as a run is resumed.
 
     Args:
         optimizers: what it steers.
@@ -109,10 +110,17 @@ class LearningRate:
         return bool(self._plateaus)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what ``plateau`` has seen; the other policies have no state."""
-        return {"plateaus": [plateau.state_dict() for plateau in self._plateaus]}
+        """Return the initial rate and what ``plateau`` has seen; that is all the state there is."""
+        return {"lr": self.lr, "plateaus": [plateau.state_dict() for plateau in self._plateaus]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        for plateau, saved in zip(self._plateaus, state["plateaus"], strict=True):
+        """Continue from a saved state, and from the rates that the optimizers were saved with.
+
+        Where ``plateau`` is new to the run it starts afresh; a changed initial rate changes the
+        present one in proportion.
+        """
+        for plateau, saved in zip(self._plateaus, state["plateaus"], strict=False):
             plateau.load_state_dict(saved)
+        for plateau in self._plateaus:
+            for group in plateau.optimizer.param_groups:
+                group["lr"] *= self.lr / state["lr"]

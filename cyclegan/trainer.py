@@ -179,7 +179,9 @@ class Trainer:
         real_scores, fake_scores = apply_together(discriminator, real, fake)
         loss = discriminator_loss(self._adversarial, real_scores, fake_scores)
         if self._gan_mode == "wgangp":
-            penalty = gradient_penalty(discriminator, real, fake, generator=self._generator)
+            # In 16 bits the gradients of the penalty, which no scaler sees, would vanish.
+            with torch.autocast(real.device.type, enabled=False):
+                penalty = gradient_penalty(discriminator, real, fake, generator=self._generator)
             loss = loss + self._weights.gradient_penalty * penalty
         return loss
 
@@ -292,8 +294,6 @@ class Trainer:
             "learning_rate": self.learning_rate.state_dict(),
             "averages": averages,
             "scaler": scaler.state_dict() if scaler is not None else {},
-            "epoch_loss": self._epoch_loss,
-            "epoch_steps": self._epoch_steps,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -303,14 +303,18 @@ class Trainer:
             CheckpointError: the networks are others.
         """
         self.networks.load_state_dict(state["networks"])
-        self._optimizer_G.load_state_dict(state["optimizer_G"])
-        self._optimizer_D.load_state_dict(state["optimizer_D"])
+        for optimizer, saved in (
+            (self._optimizer_G, state["optimizer_G"]),
+            (self._optimizer_D, state["optimizer_D"]),
+        ):
+            betas = optimizer.param_groups[0]["betas"]
+            optimizer.load_state_dict(saved)
+            for group in optimizer.param_groups:
+                group["betas"] = betas  # those of the options, which a resumed run may change
         self.learning_rate.load_state_dict(state["learning_rate"])
-        for average, saved in zip(self.averages or (), state["averages"], strict=True):
-            average.load_state_dict(saved)
+        self._load_averages(state["averages"])
         if self._accelerator.scaler is not None and state["scaler"]:
             self._accelerator.scaler.load_state_dict(state["scaler"])
-        self._epoch_loss, self._epoch_steps = state["epoch_loss"], state["epoch_steps"]
 
     def process_state(self) -> dict[str, Any]:
         """Return what differs between processes: pools and generator states."""
@@ -318,6 +322,8 @@ class Trainer:
             "fake_A_pool": self._fake_A_pool.state_dict(),
             "fake_B_pool": self._fake_B_pool.state_dict(),
             "generator": self._generator.get_state(),
+            "epoch_loss": None if self._epoch_loss is None else self._epoch_loss.cpu(),
+            "epoch_steps": self._epoch_steps,
         }
 
     def load_process_state(self, state: Mapping[str, Any]) -> None:
@@ -326,6 +332,20 @@ class Trainer:
         self._fake_A_pool.load_state_dict(state["fake_A_pool"], device=device)
         self._fake_B_pool.load_state_dict(state["fake_B_pool"], device=device)
         self._generator.set_state(state["generator"].cpu())
+        loss = state["epoch_loss"]
+        self._epoch_loss = None if loss is None else loss.to(device)
+        self._epoch_steps = state["epoch_steps"]
+
+    def _load_averages(self, saved: Sequence[dict[str, Any]]) -> None:
+        """Continue the averages; where the run had none, they start from its weights."""
+        generators = (self.networks.G_A, self.networks.G_B)
+        for place, (average, network) in enumerate(
+            zip(self.averages or (), generators, strict=False)
+        ):
+            if saved:
+                average.load_state_dict(saved[place])
+            else:
+                average.restart(network)
 
     def _set_training(self, training: bool) -> None:
         for network in self.networks.named().values():

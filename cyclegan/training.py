@@ -80,9 +80,9 @@ def train(
         )
     if resume:
         _check_changes(directory.read_options(), flatten(options), allow_changes=allow_changes)
-    if accelerator.device.type == "cpu":
-        keep_freed_memory()
-    torch.manual_seed(options.run.seed)
+    if accelerator.device.type == "cpu" and options.data.crops:
+        keep_freed_memory()  # blocks of ever other sizes would not fit into those that were freed
+    torch.manual_seed(options.run.seed + accelerator.process_index)
     torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal
     loader = build_loader(options, accelerator)
     trainer = build_trainer(options, accelerator)
@@ -135,7 +135,7 @@ def _check_changes(
     """
     changes = difference(stored, present)
     refused = {name: pair for name, pair in changes.items() if name not in MAY_CHANGE}
-    if present["n_epochs_decay"] < stored["n_epochs_decay"]:
+    if present["n_epochs_decay"] < stored.get("n_epochs_decay", 0):
         refused["n_epochs_decay"] = changes["n_epochs_decay"]
     if refused and not allow_changes:
         lines = "".join(f"\n  {name}: {old} -> {new}" for name, (old, new) in refused.items())

@@ -139,8 +139,9 @@ def _pairs(jobs: Sequence[Job], output: Path) -> list[BeforeAfter]:
     """Return the pairs of all results that exist, of this call and of earlier ones."""
     pairs = []
     for job in jobs:
-        if job.before is None or not (job.before.exists() and job.target.exists()):
+        if not job.target.exists():
             continue
+        before = job.before if job.before is not None and job.before.exists() else job.source
         after = job.after if job.after is not None and job.after.exists() else job.target
         try:
             size = read_size(job.target)
@@ -149,7 +150,7 @@ def _pairs(jobs: Sequence[Job], output: Path) -> list[BeforeAfter]:
         pairs.append(
             BeforeAfter(
                 title=job.target.relative_to(output).as_posix(),
-                before=job.before,
+                before=before,
                 after=after,
                 after_full=job.target,
                 size=size,
@@ -158,13 +159,19 @@ def _pairs(jobs: Sequence[Job], output: Path) -> list[BeforeAfter]:
     return pairs
 
 
+def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:
+    """Return the direction; a reference file alone does not say which it is."""
+    unknown = "that of the file" if options.model.is_file() else "AtoB"
+    return generator.provenance.get("direction", options.direction or unknown)
+
+
 def _summary(
     options: TranslateOptions, generator: LoadedGenerator, converted: Converted, skipped: int
 ) -> Mapping[str, str]:
     done, seconds = len(converted.done), max(converted.seconds, 1e-9)
     rows = {
         "Model": str(options.model),
-        "Direction": generator.provenance.get("direction", options.direction or "AtoB"),
+        "Direction": _direction(options, generator),
         "Network": str(generator.architecture),
         "Translated": f"{done} pictures in {seconds:.1f} s ({done / seconds:.2f} images/s)",
     }

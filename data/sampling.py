@@ -108,7 +108,8 @@ class UnpairedSampler:
         """Continue from a saved state."""
         self._generator.set_state(state["generator"])
         self.next_epoch()
-        self.position = int(state["position"])
+        # Whole batches only: the batch may be another than the one it was saved with.
+        self.position = int(state["position"]) // self.global_batch * self.global_batch
 
     def _draw_epoch(self) -> list[Draw]:
         pairs, length = max(self.size_A, self.size_B), self.epoch_length

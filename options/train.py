@@ -56,6 +56,11 @@ class TrainOptions:
                 f"{size} is not a multiple of {stride}, the stride of {self.networks.netG}; "
                 f"use {below or above} or {above}",
             )
+        require(
+            self.losses.gan_mode != "wgangp" or self.data.crops,
+            "gan_mode",
+            "wgangp compares pictures of one size; use a --preprocess that crops",
+        )
         smallest = self.networks.smallest
         require(
             not self.data.crops or size >= smallest,

@@ -43,6 +43,7 @@ def make_accelerator(device: str, mixed_precision: str) -> Accelerator:
         raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
     # Accelerate keeps its state for the whole process and refuses other settings later on, but
     # one program may train twice.
-    AcceleratorState._reset_state()  # noqa: SLF001
+    alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+    AcceleratorState._reset_state(reset_partial_state=alone)  # noqa: SLF001
     GradientState._reset_state()  # noqa: SLF001
     return Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision)

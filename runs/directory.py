@@ -106,7 +106,11 @@ class RunDirectory:
         if not write:
             yield
             return
-        with (self.path / ".lock").open("w") as file:
+        try:
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
+        with file:
             if not _lock(file.fileno()):
                 raise GivernyError(
                     f"{self.path}: another process is training this run; "

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM as a wish that the training loop fulfils after its step."""
 
+import os
 import signal
-import sys
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -37,7 +37,5 @@ class Interrupts:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
-        sys.stderr.write(
-            f"\n{self.received.name}: saving after this step; once more stops at once\n"
-        )
-        sys.stderr.flush()
+        # Not through sys.stderr: the signal may have come while that was being written to.
+        os.write(2, f"\n{self.received.name}: saving; once more stops at once\n".encode())

@@ -1,5 +1,6 @@
 """The training loop that every method shares: epochs, reports, checkpoints, stopping, resuming."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from giverny.runs.processes import gather_states
 from giverny.runs.state import load_state, random_state, restore_random_state, save_state
 
 __all__ = ["Learner", "Loader", "Pace", "TrainingLoop"]
+
+_log = logging.getLogger(__name__)
 
 Batch = TypeVar("Batch")
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
@@ -173,6 +176,13 @@ class TrainingLoop(Generic[Batch]):
         state = load_state(self._directory.state_file)
         self._learner.load_state_dict(state["learner"])
         processes = state["processes"]
+        if len(processes) != self._accelerator.num_processes:
+            _log.warning(
+                "the run had %d processes and now has %d: image pools and random numbers are "
+                "shared out anew, so it is not exactly the run that it would have been",
+                len(processes),
+                self._accelerator.num_processes,
+            )
         own = processes[self._accelerator.process_index % len(processes)]
         self._learner.load_process_state(own["learner"])
         self._loader.load_state_dict(state["loader"])
@@ -242,7 +252,9 @@ class TrainingLoop(Generic[Batch]):
             self._meter.wait(time.perf_counter() - started)
             if batch is not None:
                 batches.append(batch)
-            if batches and (batch is None or len(batches) == self._pace.accumulate):
+            # Before the loader is asked again, for then it goes on to the next epoch.
+            ends = self._loader.position >= self._loader.epoch_images
+            if batches and (ends or len(batches) == self._pace.accumulate):
                 yield batches
                 batches = []
             if batch is None:
@@ -311,10 +323,11 @@ class TrainingLoop(Generic[Batch]):
         )
 
     def _stops(self, interrupts: Interrupts) -> bool:
-        """Whether any process was asked to stop; several agree on it after each report."""
+        """Whether any process was asked to stop; on GPUs several agree after each report."""
         if self._accelerator.num_processes == 1:
             return interrupts.received is not None
-        if not self._reported:
+        # On a GPU every vote would wait for it.
+        if not self._reported and self._accelerator.device.type != "cpu":
             return False
         asked = torch.tensor(float(interrupts.received is not None))
         asked = asked.to(self._accelerator.device)

@@ -65,6 +65,12 @@ def _run(command: str, argv: Sequence[str]) -> int:
     except GivernyError as error:
         sys.stderr.write(f"giverny {command}: error: {error}\n")
         return error.exit_status
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full or failing disk, wherever it showed
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"giverny {command}: error: {where}{error.strerror or error}\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"giverny {command}: stopped\n")
         return 128 + signal.SIGINT

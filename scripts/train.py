@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from giverny.options.command_line import CommandParser
+from giverny.options.run import RunOptions
 from giverny.options.sections import difference, flatten
 from giverny.options.train import TrainOptions
 from giverny.runs.directory import RunDirectory
@@ -74,8 +75,8 @@ def _parse(
     stored = None
     if parsed.resume:
         # What the run was started with becomes the default, so only changes need be given.
-        options = parser.make(TrainOptions, parsed, drop=_CONTROL)
-        stored = _directory(options).read_options()
+        run = RunOptions(name=parsed.name, checkpoints_dir=Path(parsed.checkpoints_dir))
+        stored = RunDirectory(run.checkpoints_dir / run.name).read_options()
         parser = _parser()
         parser.set_stored(stored)
         parsed = parser.parse(argv)
@@ -104,7 +105,3 @@ def _parser() -> CommandParser:
 
 def _control(parsed: Namespace) -> dict[str, bool]:
     return {name: bool(parsed[name]) for name in _CONTROL}
-
-
-def _directory(options: TrainOptions) -> RunDirectory:
-    return RunDirectory(options.run.checkpoints_dir / options.run.name)

@@ -121,6 +121,8 @@ RICH = {
         ({"num_threads": 2}, 10),  # workers have read ahead
         (RICH, 8),
         (RICH, 12),
+        ({"gradient_accumulation_steps": 2}, 7),  # the last step of the epoch has one batch
+        ({"gradient_accumulation_steps": 2}, 13),
         ({"dropout": True, "norm": "batch", "batch_size": 3}, 12),
         ({"mixed_precision": "bf16", "lr_policy": "cosine"}, 9),
     ],
@@ -140,14 +142,14 @@ def test_resumed_equals_uninterrupted(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_save_and_the_rest_can_follow(
-    tiny_options: Options, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+    tiny_options: Options, number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole, parts = tiny_options(name="whole"), tiny_options(name="parts")
     train(whole)
     result = train(parts, observers=[Killer(5, number)])
     assert result.signal == number
     assert state_of(parts)["progress"]["images"] == result.progress.images == 5
-    assert "saving after this step" in capsys.readouterr().err
+    assert f"{number.name}: saving" in capfd.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert train(parts, resume=True).signal is None
     assert_same(state_of(whole), state_of(parts))
@@ -169,6 +171,31 @@ def test_resuming_with_other_options_is_refused_with_a_diff(tiny_options: Option
     train(tiny_options(lr=1e-5), resume=True, allow_changes=True)
     with pytest.raises(CheckpointError, match="does not fit the network G_A"):
         train(tiny_options(ngf=3), resume=True, allow_changes=True)
+
+
+def test_changes_that_are_allowed_happen(tiny_options: Options) -> None:
+    train(tiny_options(max_images=4))
+    changes = {"beta1": 0.9, "lr_policy": "plateau", "lr": 1e-5, "ema_decay": 0.9}
+    train(tiny_options(max_images=5, **changes), resume=True, allow_changes=True)
+    state = state_of(tiny_options())["learner"]
+    assert state["optimizer_G"]["param_groups"][0]["betas"] == (0.9, 0.999)
+    assert state["optimizer_G"]["param_groups"][0]["lr"] == pytest.approx(1e-5)
+    assert [average["steps"] for average in state["averages"]] == [1, 1]
+    assert len(state["learning_rate"]["plateaus"]) == 2
+    # And back again.
+    train(tiny_options(max_images=6), resume=True, allow_changes=True)
+    assert state_of(tiny_options())["learner"]["averages"] == []
+
+
+def test_another_batch_size_goes_on_with_whole_batches(tiny_options: Options) -> None:
+    train(tiny_options(max_images=3))
+    result = train(tiny_options(batch_size=2), resume=True, allow_changes=True)
+    assert result.progress.epoch == 4
+
+
+def test_the_device_may_change_between_two_trainings(tiny_options: Options) -> None:
+    train(tiny_options(name="one", max_images=1, mixed_precision="bf16"))
+    train(tiny_options(name="two", max_images=1, device="auto"))
 
 
 def test_decay_may_be_extended_but_not_cut(tiny_options: Options) -> None:

@@ -106,6 +106,7 @@ def test_names_are_unique_across_sections() -> None:
         ({"crop_size": 16, "load_size": 16}, "crop_size"),
         ({"netG": "unet_256", "crop_size": 128, "load_size": 128}, "crop_size"),
         ({"preprocess": "none", "batch_size": 2}, "batch_size"),
+        ({"preprocess": "none", "gan_mode": "wgangp"}, "gan_mode"),
         ({"folder_A": "a"}, "folder_B"),
         ({"folder_B": "b"}, "folder_A"),
         ({"lambda_A": -1.0}, "lambda_A"),

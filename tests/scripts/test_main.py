@@ -54,6 +54,7 @@ def test_help_does_not_import_torch(command: str) -> None:
     [
         (FolderError(Path("photos"), "no such folder"), 1, "photos: no such folder"),
         (OptionError("lr", "-1 is not above 0"), 2, "--lr: -1 is not above 0"),
+        (OSError(28, "No space left", "a/b"), 1, "a/b: No space left"),
         (KeyboardInterrupt(), 130, "stopped"),
     ],
 )
