@@ -252,9 +252,8 @@ class _Training:
 def run_differences(first: Path, second: Path) -> Iterator[str]:
     """Yield every difference between two run directories.
 
-    Compared are the names of all files; states, networks and sample pictures, bit for bit; and
-    the positions in the logs. Options (the folder), and times and means in the log, may differ:
-    after a resume the first mean is of fewer steps.
+    Compared are the names of all files; states, networks, sample pictures and the losses in the
+    logs, bit for bit. Options (the folder) and times in the log may differ.
 
     Args:
         first: run directory.
@@ -264,12 +263,22 @@ def run_differences(first: Path, second: Path) -> Iterator[str]:
         images = [record["images"] for record in read_log(path / "log.jsonl")]
         if images != sorted(set(images)):
             yield f"{path / 'log.jsonl'}: images are not in order, each once: {images}"
+    logs = [
+        [_untimed(record) for record in read_log(path / "log.jsonl")] for path in (first, second)
+    ]
+    yield from differences(*logs, where="log.jsonl")
     names = [{file.relative_to(path) for file in _files(path)} for path in (first, second)]
     for name in sorted(names[0] ^ names[1]):
         yield f"{name}: only in {first if name in names[0] else second}"
     for name in sorted(names[0] & names[1]):
         contents = [_read(path / name) for path in (first, second)]
         yield from differences(*contents, where=str(name))
+
+
+def _untimed(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a report without what the clock decides."""
+    timed = {"seconds", "data_wait", "images_per_second"}
+    return {name: value for name, value in record.items() if name not in timed}
 
 
 def differences(first: Any, second: Any, *, where: str) -> Iterator[str]:

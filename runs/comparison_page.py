@@ -85,13 +85,14 @@ def measure_table(comparisons: Mapping[str, Comparison]) -> str:
 def _table(comparisons: Mapping[str, Comparison]) -> tags.html_tag:
     table = tags.table(cls="measures")
     head = table.add(tags.thead()).add(tags.tr())
-    head.add(tags.th("distance from the true paintings", scope="col"))
+    head.add(tags.th("\u2193 lower, \u2191 higher is better", scope="col"))
     for name in comparisons:
         head.add(tags.th(name, scope="col"))
     body = table.add(tags.tbody())
     for field, (label, better) in _MEASURES.items():
         line = body.add(tags.tr())
-        line.add(tags.th(f"{label}, {better} is better", scope="row"))
+        arrow = {"lower": "\u2193", "higher": "\u2191"}[better]
+        line.add(tags.th(f"{label} {arrow}", scope="row", title=f"{better} is better"))
         for comparison in comparisons.values():
             line.add(tags.td(f"{comparison.as_dict()[field]:.3g}"))
     return table

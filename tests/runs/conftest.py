@@ -1,6 +1,7 @@
 """For tests of pages: a parsed page, and headless Chromium (a skip where it is not installed)."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -107,6 +108,13 @@ class Browser:
         )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def becomes_true(self, expression: str, *, seconds: float = 5.0) -> bool:
+        """Whether an expression holds soon: the page does some things a moment later."""
+        end = time.monotonic() + seconds
+        while not (holds := bool(self.evaluate(expression))) and time.monotonic() < end:
+            time.sleep(0.05)
+        return holds
 
     def drag(self, element: "WebElement", start: tuple[int, int], way: tuple[int, int]) -> None:
         """Press the mouse at ``start``, from the element's centre, move it by ``way``, let go."""

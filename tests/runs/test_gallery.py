@@ -350,7 +350,7 @@ def test_browser_viewer(hard_gallery: Path, browser: "Browser") -> None:
     assert browser.evaluate("document.activeElement.matches('dialog .frame input')")
     browser.driver.switch_to.active_element.send_keys(ESCAPE)
     assert not browser.evaluate("document.querySelector('dialog').open")
-    assert browser.evaluate("document.activeElement.matches('.card:nth-child(3) .enlarge')")
+    assert browser.becomes_true("document.activeElement.matches('.card:nth-child(3) .enlarge')")
     assert browser.console() == []
 
 
