@@ -68,6 +68,14 @@ def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.fixture
+def read_only_disk(mount_disk: Callable[[str], Path]) -> Path:
+    """A file system that not even root can write to."""
+    disk = mount_disk("64k")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)  # noqa: S607
+    return disk
+
+
+@pytest.fixture
 def small_disk(mount_disk: Callable[[str], Path]) -> Path:
     """A file system of 64 KiB."""
     return mount_disk("64k")

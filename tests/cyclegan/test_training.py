@@ -315,6 +315,28 @@ def test_sizes_may_differ_without_cropping(
     assert train(options).progress.images == 3
 
 
+@pytest.mark.parametrize(
+    "preprocess", ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
+)
+def test_slivers_and_single_pixels_can_be_trained_on(
+    tiny_options: Options, picture_folder: Callable[..., Path], preprocess: str
+) -> None:
+    sizes = ((1, 1), (3, 400), (400, 3), (8, 8))  # all smaller than the crop
+    for index, size in enumerate(sizes):
+        picture_folder(f"odd{index}", count=1, size=size, seed=index)
+    mixed = picture_folder("mixed/x", count=1)
+    for index in range(len(sizes)):
+        (mixed.parent / f"odd{index}.png").write_bytes(
+            (mixed.parents[1] / f"odd{index}" / "00.png").read_bytes()
+        )
+    options = tiny_options(
+        preprocess=preprocess, folder_A=str(mixed.parent), folder_B=str(mixed.parent), max_images=5
+    )
+    result = train(options)
+    assert result.progress.images == 5
+    assert not result.unreadable
+
+
 def test_a_log_cut_short_by_a_kill_is_mended(tiny_options: Options) -> None:
     options = tiny_options(max_images=8)
     log = train(options).directory / "log.jsonl"

@@ -135,6 +135,14 @@ def test_a_full_disk_keeps_the_last_good_state(
     assert main([*words, "--resume", "--max_images", "12"]) == 0
 
 
+def test_a_read_only_place_is_refused(
+    config: Path, read_only_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--config", str(config), "--checkpoints_dir", str(read_only_disk)]
+    assert main(words) == 1
+    assert "cannot be written (Read-only file system)" in capsys.readouterr().err
+
+
 def fill(path: Path) -> None:
     """Write until the disk is full."""
     with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):

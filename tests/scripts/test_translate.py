@@ -178,6 +178,35 @@ def test_the_output_inside_the_input_is_not_an_input(
     assert capsys.readouterr().out.count("2 translated in") == 2
 
 
+def test_a_read_only_output_is_refused_before_the_work(
+    model: Path,
+    read_only_disk: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos = picture_folder("photos", count=1)
+    for output in (read_only_disk, read_only_disk / "new"):
+        assert translate(photos, "--model", model, "--output", output) == 1
+        printed = capsys.readouterr().err
+        assert f"{output}: cannot be written (Read-only file system)" in printed
+        assert "Traceback" not in printed
+
+
+def test_a_full_disk_says_how_to_go_on(
+    model: Path,
+    mount_disk: Callable[[str], Path],
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    disk = mount_disk("100k")
+    photos = picture_folder("photos", count=8, size=(120, 120))
+    assert translate(photos, "--model", model, "--output", disk / "out") == 1
+    printed = capsys.readouterr().err
+    assert "the disk is full after" in printed
+    assert "repeat the command" in printed
+    assert not list(disk.rglob(".giverny-*"))
+
+
 def test_bad_words_are_refused(
     model: Path,
     tmp_path: Path,
