@@ -25,6 +25,7 @@ from giverny.runs.log import JsonLog
 from giverny.runs.loop import TrainingLoop
 from giverny.runs.memory import keep_freed_memory
 from giverny.runs.observers import Observer, Progress, Watchers
+from giverny.runs.report_page import ReportPage
 from giverny.runs.samples import SamplePictures
 
 __all__ = ["TrainResult", "train"]
@@ -62,7 +63,7 @@ def train(
         options: all options.
         resume: continue the run of that name, exactly where its state was saved.
         allow_changes: resume even where options that alter the training differ.
-        observers: who else is told what happens, beside log.jsonl and the sample pictures.
+        observers: who else is told what happens, beside log.jsonl, samples and page.
 
     Raises:
         OptionError: an option cannot be used here, or differs from the run that is resumed.
@@ -87,7 +88,12 @@ def train(
     loader = build_loader(options, accelerator)
     trainer = build_trainer(options, accelerator)
     directory.create()
-    watchers = [JsonLog(directory.log_file), SamplePictures(directory.web / "images"), *observers]
+    watchers = [
+        JsonLog(directory.log_file),
+        SamplePictures(directory.web / "images"),
+        ReportPage(directory),
+        *observers,
+    ]
     loop = TrainingLoop(
         trainer,
         loader,

@@ -5,6 +5,7 @@ from .gallery import BeforeAfter, write_gallery
 from .log import JsonLog, read_log
 from .loop import Learner, Loader, Pace, TrainingLoop
 from .observers import Observer, Progress, Watchers
+from .report_page import ReportPage
 from .samples import SamplePictures
 from .seeds import make_generator
 from .state import load_state, save_state
@@ -18,6 +19,7 @@ __all__ = [
     "Observer",
     "Pace",
     "Progress",
+    "ReportPage",
     "RunDirectory",
     "SamplePictures",
     "TrainingLoop",

@@ -94,4 +94,7 @@ class Watchers(Observer):
                 tell(observer)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not end a training
                 self._observers.remove(observer)
-                _log.warning("%s failed and is switched off: %s", type(observer).__name__, error)
+                # As text: a log handler that keeps the error would keep all that led to it.
+                _log.warning(
+                    "%s failed and is switched off: %s", type(observer).__name__, f"{error}"
+                )

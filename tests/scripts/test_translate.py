@@ -52,7 +52,7 @@ def test_a_tree_keeps_its_names_and_sizes(
         "a.png": (7, 5),
         "deep/a.jpg": (64, 33),
         "deep/a.png": (1, 1),
-        "deep/er/b.png": (3, 90),
+        "deep/er/b.png": (3, 5000),
     }
     for name, size in sizes.items():
         Image.new("RGB", size, (200, 30, 90)).save(photos / name)
