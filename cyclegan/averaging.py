@@ -1,6 +1,7 @@
 """Running averages of weights: the average translates more steadily than the latest weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,17 +47,15 @@ class WeightAverage:
         for key, value in _floats(network):
             self._average[key].copy_(value)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the averages and how many steps they have seen."""
         return {"steps": self.steps, "average": dict(self._average)}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
-        average = state["average"]
-        assert isinstance(average, dict)  # noqa: S101
         for key, value in self._average.items():
-            value.copy_(average[key])
-        self.steps = int(str(state["steps"]))
+            value.copy_(state["average"][key])
+        self.steps = int(state["steps"])
 
 
 def _floats(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
