@@ -5,8 +5,8 @@ import logging
 import signal
 import weakref
 from collections.abc import Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -59,7 +59,7 @@ class UnpairedLoader:
             generator=torch.Generator(),
         )
         if workers:
-            # Python would end them with SIGTERM, which these do not obey at once.
+            # Python would end them with SIGTERM, which they ignore, and wait for ever.
             atexit.register(_close, weakref.ref(self))
 
     @property
@@ -107,9 +107,16 @@ class UnpairedLoader:
         """End the worker processes; the loader can be used again, with new ones."""
         # The loader has no public way; it does the same when it is garbage-collected.
         iterator = self._loader._iterator  # noqa: SLF001
-        if iterator is not None:
-            iterator._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
-            self._loader._iterator = None  # noqa: SLF001
+        if iterator is None:
+            return
+        workers: Sequence[BaseProcess] = getattr(iterator, "_workers", ())
+        iterator._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
+        self._loader._iterator = None  # noqa: SLF001
+        for worker in workers:
+            # One that hangs, on a lost network drive say, was asked by SIGTERM, which they ignore.
+            if worker.is_alive():
+                worker.kill()
+            worker.join()
 
     def _check(self, batch: UnpairedBatch) -> None:
         for images, domain, folder in zip(
@@ -141,9 +148,4 @@ def _start_worker(_worker: int) -> None:
     It saves, and then tells the workers to end; if it is killed, they notice and end too.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _obey_the_next)
-
-
-def _obey_the_next(number: int, _frame: FrameType | None) -> None:
-    """Let a second SIGTERM act: Python sends it when it ends, and then waits for the workers."""
-    signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
