@@ -272,6 +272,11 @@ class Trainer:
         }
         return {name: image.float() for name, image in rows.items() if image is not None}
 
+    @torch.no_grad()
+    def vitals(self, batch: UnpairedBatch) -> dict[str, float | None]:
+        """Return measures of the translations of a batch that tell whether they are sound."""
+        return {}
+
     def check_finite(self) -> None:
         """Refuse weights that are not numbers, so that a good state is never overwritten.
 

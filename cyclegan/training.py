@@ -21,12 +21,11 @@ from giverny.options.sections import difference, flatten
 from giverny.options.train import MAY_CHANGE, TrainOptions
 from giverny.runs.devices import make_accelerator
 from giverny.runs.directory import RunDirectory
-from giverny.runs.log import JsonLog
+from giverny.runs.displays import make_displays
+from giverny.runs.environment import describe_environment
 from giverny.runs.loop import TrainingLoop
 from giverny.runs.memory import keep_freed_memory
 from giverny.runs.observers import Observer, Progress, Watchers
-from giverny.runs.report_page import ReportPage
-from giverny.runs.samples import SamplePictures
 
 __all__ = ["TrainResult", "train"]
 
@@ -63,7 +62,7 @@ def train(
         options: all options.
         resume: continue the run of that name, exactly where its state was saved.
         allow_changes: resume even where options that alter the training differ.
-        observers: who else is told what happens, beside log.jsonl, samples and page.
+        observers: who else is told what happens, beside log.jsonl and ``--display``.
 
     Raises:
         OptionError: an option cannot be used here, or differs from the run that is resumed.
@@ -88,19 +87,22 @@ def train(
     loader = build_loader(options, accelerator)
     trainer = build_trainer(options, accelerator)
     directory.create()
-    watchers = [
-        JsonLog(directory.log_file),
-        SamplePictures(directory.web / "images"),
-        ReportPage(directory),
-        *observers,
-    ]
+    displays = make_displays(
+        options.displays.displays,
+        directory,
+        options=flatten(options),
+        environment=describe_environment(accelerator),
+        server=options.displays.display_server,
+        port=options.displays.display_port,
+        env=options.displays.display_env or options.run.name,
+    )
     loop = TrainingLoop(
         trainer,
         loader,
         pace=build_pace(options),
         directory=directory,
         accelerator=accelerator,
-        observer=Watchers(watchers),
+        observer=Watchers([*displays, *observers]),
         export=partial(_export, directory, trainer, options),
     )
     with directory.locked(write=accelerator.is_main_process):

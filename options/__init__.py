@@ -1,10 +1,12 @@
 """Typed options of every command: dataclasses and YAML presets. Never imports torch."""
 
 from giverny.options.data import DataOptions
+from giverny.options.displays import DisplayOptions
 from giverny.options.errors import (
     CheckpointError,
     FolderError,
     GivernyError,
+    LostProcessError,
     OptionError,
     PictureError,
     TrainingError,
@@ -20,9 +22,11 @@ from giverny.options.translate import TranslateOptions
 __all__ = [
     "CheckpointError",
     "DataOptions",
+    "DisplayOptions",
     "FolderError",
     "GivernyError",
     "LossOptions",
+    "LostProcessError",
     "NetworkOptions",
     "OptionError",
     "PictureError",

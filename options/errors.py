@@ -8,6 +8,7 @@ The tree::
     ├── PictureError             one picture file cannot be read or written
     ├── CheckpointError          a weights or state file does not fit, or is damaged
     └── TrainingError            training cannot go on (a loss is not finite)
+        └── LostProcessError     another process of the job is gone
 
 A message names the file, field or shape, says what was expected, and what to do. The command
 prints it without a traceback; programs catch the class.
@@ -19,6 +20,7 @@ __all__ = [
     "CheckpointError",
     "FolderError",
     "GivernyError",
+    "LostProcessError",
     "OptionError",
     "PictureError",
     "TrainingError",
@@ -77,3 +79,7 @@ class CheckpointError(GivernyError, ValueError):
 
 class TrainingError(GivernyError, RuntimeError):
     """Training cannot go on; the last good state is kept on disk."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of the training, or one that loads pictures for it, is gone."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from giverny.options.checks import require
 from giverny.options.data import DataOptions
+from giverny.options.displays import DisplayOptions
 from giverny.options.losses import LossOptions
 from giverny.options.networks import NetworkOptions
 from giverny.options.run import RunOptions
@@ -23,6 +24,11 @@ MAY_CHANGE = frozenset(
         "display_freq",
         "save_latest_freq",
         "save_epoch_freq",
+        "display",
+        "display_server",
+        "display_port",
+        "display_env",
+        "display_samples",
         "max_images",
         "n_epochs_decay",
     }
@@ -45,6 +51,7 @@ class TrainOptions:
     networks: NetworkOptions = field(default_factory=NetworkOptions)
     losses: LossOptions = field(default_factory=LossOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    displays: DisplayOptions = field(default_factory=DisplayOptions)
 
     def __post_init__(self) -> None:
         stride, size = self.networks.stride, self.data.crop_size

@@ -1,7 +1,7 @@
 """A training in the terminal: a bar with pictures per second and time left, a line per report."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,9 +22,15 @@ class Console(Observer):
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._bar: tqdm[Any] | None = None
+        self._warnings: Sequence[str] = ()
 
     def on_start(self, progress: Progress) -> None:
-        """Open the bar."""
+        """Say how the processes share the work, if there are several; open the bar."""
+        if progress.processes > 1:
+            self._line(
+                f"{progress.processes} processes, {progress.global_batch} pictures of each domain "
+                "per batch of all of them"
+            )
         self._bar = tqdm(
             total=progress.total_images,
             initial=progress.images,
@@ -42,6 +48,7 @@ class Console(Observer):
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
         """Print one line: position, losses, learning rate, speed."""
+        self._warn(record.get("warnings", ()))
         losses = " ".join(f"{name} {value:.3f}" for name, value in record["losses"].items())
         self._line(
             f"epoch {progress.epoch}/{progress.total_epochs}, image {progress.images}: {losses}"
@@ -53,11 +60,18 @@ class Console(Observer):
         """Say where the state was saved."""
         self._line(f"saved {path} at image {progress.images}")
 
-    def on_end(self, progress: Progress) -> None:
+    def on_end(self, progress: Progress, error: str | None = None) -> None:  # noqa: ARG002
         """Close the bar."""
         if self._bar is not None:
             self._bar.update(progress.images - self._bar.n)
             self._bar.close()
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Print each warning when it comes up, not as long as it lasts."""
+        for warning in warnings:
+            if warning not in self._warnings:
+                self._line(f"WARNING: {warning}")
+        self._warnings = tuple(warnings)
 
     def _line(self, text: str) -> None:
         tqdm.write(text, file=self._stream)

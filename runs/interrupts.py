@@ -18,6 +18,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._previous: dict[signal.Signals, object] = {}
+        self._ignored = False
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -31,9 +32,16 @@ class Interrupts:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            kept = signal.SIG_IGN if self._ignored and number == signal.SIGTERM else handler
+            signal.signal(number, kept)  # type: ignore[arg-type]
+
+    def ignore(self) -> None:
+        """Ignore SIGTERM from now on, also afterwards: this process is about to end anyway."""
+        self._ignored = True
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self._ignored and number == signal.SIGTERM:
+            return
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)

@@ -3,105 +3,31 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from signal import Signals
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
-from giverny.options.errors import GivernyError, TrainingError
+from giverny.data.tensors import to_pictures
+from giverny.options.errors import GivernyError, LostProcessError, TrainingError
 from giverny.runs.directory import RunDirectory
+from giverny.runs.doctor import Doctor
 from giverny.runs.interrupts import Interrupts
+from giverny.runs.log import read_log
 from giverny.runs.meter import Meter
 from giverny.runs.observers import Observer, Progress
-from giverny.runs.processes import gather_states
+from giverny.runs.processes import gather_states, mean_over_processes, what_was_lost
+from giverny.runs.protocols import Learner, Loader
 from giverny.runs.state import load_state, random_state, restore_random_state, save_state
 
-__all__ = ["Learner", "Loader", "Pace", "TrainingLoop"]
+__all__ = ["Pace", "TrainingLoop"]
 
 _log = logging.getLogger(__name__)
 
 Batch = TypeVar("Batch")
-Batch_contra = TypeVar("Batch_contra", contravariant=True)
-Batch_co = TypeVar("Batch_co", covariant=True)
-
-
-class Learner(Protocol[Batch_contra]):
-    """What is trained."""
-
-    def step(self, batches: Sequence[Batch_contra]) -> Any:
-        """Make one update; return a dataclass of scalar tensors."""
-        ...
-
-    def start_epoch(self, epoch: int) -> None:
-        """Prepare for an epoch, counted from 1."""
-        ...
-
-    def end_epoch(self) -> None:
-        """Finish an epoch."""
-        ...
-
-    def samples(self, batch: Batch_contra) -> Mapping[str, Tensor]:
-        """Return sample pictures."""
-        ...
-
-    def check_finite(self) -> None:
-        """Raise TrainingError where a weight is not finite."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the processes share."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from it."""
-        ...
-
-    def process_state(self) -> dict[str, Any]:
-        """Return what differs between processes."""
-        ...
-
-    def load_process_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from it."""
-        ...
-
-    @property
-    def present_learning_rate(self) -> float:
-        """The learning rate of the next step."""
-        ...
-
-
-class Loader(Protocol[Batch_co]):
-    """Where batches come from, epoch by epoch."""
-
-    @property
-    def global_batch(self) -> int:
-        """Pictures per batch of all processes."""
-        ...
-
-    @property
-    def epoch_images(self) -> int:
-        """Pictures per epoch."""
-        ...
-
-    @property
-    def position(self) -> int:
-        """Pictures of this epoch that were used."""
-        ...
-
-    def __iter__(self) -> Iterator[Batch_co]:
-        """Yield the rest of the epoch."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from it."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +64,11 @@ class TrainingLoop(Generic[Batch]):
         accelerator: device and processes; only the first process writes.
         observer: who is told.
         export: writes the networks under a label (``latest`` or an epoch).
+        doctor: looks for known failures in every report.
+        sample_batch: what samples are made of; the batch at hand unless given.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         learner: Learner[Batch],
         loader: Loader[Batch],
@@ -150,12 +78,15 @@ class TrainingLoop(Generic[Batch]):
         accelerator: Accelerator,
         observer: Observer,
         export: Callable[[str, Progress], None],
+        doctor: Doctor | None = None,
+        sample_batch: Batch | None = None,
     ) -> None:
         self._learner, self._loader, self._pace = learner, loader, pace
         self._directory, self._accelerator = directory, accelerator
         self._observer = observer if accelerator.is_main_process else Observer()
-        self._export = export
-        self._meter = Meter()
+        self._export, self._doctor = export, doctor or Doctor()
+        self._sample_batch = sample_batch
+        self._meter = Meter(average=partial(mean_over_processes, accelerator=accelerator))
         total = pace.epochs * loader.epoch_images
         self.progress = Progress(
             epoch=1,
@@ -163,6 +94,8 @@ class TrainingLoop(Generic[Batch]):
             steps=0,
             total_images=min(total, pace.max_images or total),
             total_epochs=pace.epochs,
+            global_batch=loader.global_batch,
+            processes=accelerator.num_processes,
         )
         self._saved_images: int | None = None
         self._reported = False
@@ -183,10 +116,12 @@ class TrainingLoop(Generic[Batch]):
                 len(processes),
                 self._accelerator.num_processes,
             )
-        own = processes[self._accelerator.process_index % len(processes)]
+        index = self._accelerator.process_index
+        own = processes[index % len(processes)]
         self._learner.load_process_state(own["learner"])
         self._loader.load_state_dict(state["loader"])
-        restore_random_state(own["random"])
+        if index < len(processes):  # others keep their own seed, or they would draw the same
+            restore_random_state(own["random"])
         self._meter.load_state_dict(state["meter"])
         position = {key: state["progress"][key] for key in ("epoch", "images", "steps")}
         total = position["images"] - self._loader.position
@@ -212,19 +147,41 @@ class TrainingLoop(Generic[Batch]):
 
         Raises:
             TrainingError: a loss or weight is not finite; the last good state is kept.
+            LostProcessError: another process of the job, or one that loads pictures, is gone.
             GivernyError: a state cannot be written; the one before is kept.
         """
-        self._observer.on_start(self.progress)
-        try:
-            with Interrupts() as interrupts:
+        error: str | None = None
+        with Interrupts() as interrupts:
+            if self._accelerator.is_main_process:
+                self._doctor.restore(self._earlier_records())
+            self._observer.on_start(self.progress)
+            try:
                 while not self.finished and not self._stops(interrupts):
                     self._run_epoch(interrupts)
                 self._checkpoint("latest")
-                return interrupts.received
-        except TrainingError as error:
-            raise TrainingError(f"{error}. {self._last_good()}") from error
-        finally:
-            self._observer.on_end(self.progress)
+            except BaseException as problem:
+                explained = self._explain(problem)
+                error = str(explained) or "stopped before it could save"
+                if isinstance(explained, LostProcessError):
+                    # The launcher sends SIGTERM to those who are left; they are ending already.
+                    interrupts.ignore()
+                if explained is problem:
+                    raise
+                raise explained from problem
+            finally:
+                self._observer.on_end(self.progress, error)
+        return interrupts.received
+
+    def _explain(self, problem: BaseException) -> BaseException:
+        """Say what was lost and what was kept, where that can be said."""
+        if isinstance(problem, TrainingError):
+            return TrainingError(f"{problem}. {self._last_good()}")
+        lost = what_was_lost(problem)
+        return LostProcessError(f"{lost}. {self._last_good()}") if lost else problem
+
+    def _earlier_records(self) -> list[dict[str, Any]]:
+        records = read_log(self._directory.log_file)
+        return [record for record in records if record["images"] <= self.progress.images]
 
     def _run_epoch(self, interrupts: Interrupts) -> None:
         self._learner.start_epoch(self.progress.epoch)
@@ -265,13 +222,23 @@ class TrainingLoop(Generic[Batch]):
         now, pace = self.progress.images, self._pace
         self._reported = _passed(before, now, pace.report_images)
         if self._reported:
-            record = self._meter.report()
-            record["learning_rate"] = self._learner.present_learning_rate
-            self._observer.on_report(self.progress, record)
+            self._report(batch)
         if _passed(before, now, pace.sample_images) and self._accelerator.is_main_process:
-            self._observer.on_samples(self.progress, self._learner.samples(batch))
+            shown = self._sample_batch if self._sample_batch is not None else batch
+            images = self._learner.samples(shown)
+            pictures = {name: to_pictures(some[:1])[0] for name, some in images.items()}
+            self._observer.on_samples(self.progress, pictures)
         if _passed(before, now, pace.checkpoint_images):
             self._checkpoint("latest")
+
+    def _report(self, batch: Batch) -> None:
+        record = self._meter.report()
+        if not self._accelerator.is_main_process:
+            return
+        record["learning_rate"] = self._learner.present_learning_rate
+        record["outputs"] = dict(self._learner.vitals(batch))
+        record["warnings"] = self._doctor.examine({**asdict(self.progress), **record})
+        self._observer.on_report(self.progress, record)
 
     def _end_epoch(self) -> None:
         self._learner.end_epoch()

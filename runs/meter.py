@@ -1,7 +1,7 @@
 """Collects the losses of each step on the device and reads them back only for a report."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -14,9 +14,14 @@ __all__ = ["Meter"]
 
 
 class Meter:
-    """Losses, seconds and waiting time since the last report."""
+    """Losses, seconds and waiting time since the last report.
 
-    def __init__(self) -> None:
+    Args:
+        average: returns the mean of a vector over all processes; each calls it equally often.
+    """
+
+    def __init__(self, average: Callable[[Tensor], Tensor] = lambda values: values) -> None:
+        self._average = average
         self._losses: list[Tensor] = []
         self._names: Sequence[str] = ()
         self._first_step = 0
@@ -49,13 +54,17 @@ class Meter:
         values = torch.stack([loss.to(device) for loss in self._losses]).double().cpu()
         bad = (~values.isfinite()).any(dim=1).nonzero().flatten().tolist()
         if bad:
+            self._average(values.mean(dim=0))  # so that the other processes learn of it
             step = self._first_step + bad[0]
             spelled = ", ".join(
                 f"{name} {value:.4g}"
                 for name, value in zip(self._names, values[bad[0]].tolist(), strict=True)
             )
             raise TrainingError(f"a loss is not a finite number at step {step}: {spelled}")
-        return dict(zip(self._names, values.mean(dim=0).tolist(), strict=True))
+        means = self._average(values.mean(dim=0))
+        if not means.isfinite().all():
+            raise TrainingError("a loss is not a finite number in another process of this job")
+        return dict(zip(self._names, means.tolist(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the losses since the last report, so that a resumed run reports them too."""

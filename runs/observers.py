@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Observer", "Progress", "Watchers"]
+__all__ = ["Observer", "Pictures", "Progress", "Watchers"]
+
+Pictures = Mapping[str, NDArray[np.uint8]]
+"""One picture by each name, RGB, (H, W, 3), uint8."""
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +27,8 @@ class Progress:
         steps: updates since the beginning.
         total_images: pictures at which the training will end.
         total_epochs: epochs of the whole training.
+        global_batch: pictures of each domain per batch, of all processes together.
+        processes: processes that train together.
     """
 
     epoch: int
@@ -30,6 +36,8 @@ class Progress:
     steps: int
     total_images: int
     total_epochs: int
+    global_batch: int = 1
+    processes: int = 1
 
 
 class Observer:
@@ -42,16 +50,24 @@ class Observer:
         """A step is done; must return at once."""
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
-        """Mean losses, learning rate and speed since the last report."""
+        """Tell the means since the last report.
 
-    def on_samples(self, progress: Progress, samples: Mapping[str, Tensor]) -> None:
-        """Sample pictures by the reference's names, each (N, 3, H, W) in [-1, 1]."""
+        Args:
+            progress: where the training is.
+            record: ``losses`` (means by name), ``learning_rate``, ``seconds``,
+                ``images_per_second``, ``data_wait`` (share of the time, 0 to 1), ``outputs``
+                (measures of what the networks make, by name; None where there is none) and
+                ``warnings`` (sentences). A line of ``log.jsonl``, but for the position.
+        """
+
+    def on_samples(self, progress: Progress, samples: Pictures) -> None:
+        """Sample pictures by the reference's names."""
 
     def on_checkpoint(self, progress: Progress, path: Path) -> None:
         """A state was saved."""
 
-    def on_end(self, progress: Progress) -> None:
-        """Training ended, for whatever reason."""
+    def on_end(self, progress: Progress, error: str | None = None) -> None:
+        """Training ended; ``error`` says why, if it could not go on."""
 
 
 class Watchers(Observer):
@@ -76,7 +92,7 @@ class Watchers(Observer):
         """Tell all."""
         self._each(lambda observer: observer.on_report(progress, record))
 
-    def on_samples(self, progress: Progress, samples: Mapping[str, Tensor]) -> None:
+    def on_samples(self, progress: Progress, samples: Pictures) -> None:
         """Tell all."""
         self._each(lambda observer: observer.on_samples(progress, samples))
 
@@ -84,9 +100,9 @@ class Watchers(Observer):
         """Tell all."""
         self._each(lambda observer: observer.on_checkpoint(progress, path))
 
-    def on_end(self, progress: Progress) -> None:
+    def on_end(self, progress: Progress, error: str | None = None) -> None:
         """Tell all."""
-        self._each(lambda observer: observer.on_end(progress))
+        self._each(lambda observer: observer.on_end(progress, error))
 
     def _each(self, tell: Callable[[Observer], None]) -> None:
         for observer in list(self._observers):

@@ -6,9 +6,17 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["average_gradients", "gather_states", "leave_processes", "share_weights"]
+__all__ = [
+    "average_gradients",
+    "first_to_speak",
+    "gather_states",
+    "leave_processes",
+    "mean_over_processes",
+    "share_weights",
+    "what_was_lost",
+]
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
@@ -33,12 +41,21 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerat
         gradient.copy_(part.view_as(gradient))
 
 
+def mean_over_processes(values: Tensor, *, accelerator: Accelerator) -> Tensor:
+    """Return the mean of a vector over all processes, on the CPU."""
+    if accelerator.num_processes == 1:
+        return values
+    return torch.as_tensor(
+        accelerator.reduce(values.to(accelerator.device), reduction="mean")
+    ).cpu()
+
+
 def leave_processes() -> None:
     """End the talk with the other processes, at the very end of a training that went well.
 
     A process that just exits may take its still-writing siblings down with it.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if _several():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
@@ -57,3 +74,36 @@ def gather_states(state: dict[str, Any], accelerator: Accelerator) -> list[dict[
     if accelerator.num_processes == 1:
         return [state]
     return list(gather_object([state]))
+
+
+def what_was_lost(error: BaseException) -> str | None:
+    """Say in words which process is gone, if that is what an error of torch is about."""
+    if not isinstance(error, RuntimeError):
+        return None
+    text = str(error)
+    if text.startswith("DataLoader worker"):
+        return (
+            "a process that loads pictures was killed, perhaps for want of memory; "
+            "try a smaller --num_threads"
+        )
+    if _several() and (
+        isinstance(error, torch.distributed.DistError)
+        or any(word in text.lower() for word in ("gloo", "nccl", "connection closed by peer"))
+    ):
+        return "another process of this job ended or cannot be reached"
+    return None
+
+
+def first_to_speak() -> bool:
+    """Whether no other process of this job has said yet why it ends."""
+    if not _several():
+        return True
+    try:
+        store = torch.distributed.distributed_c10d._get_default_store()  # noqa: SLF001
+        return int(store.add("giverny/why_it_ends", 1)) == 1
+    except RuntimeError:  # the process that kept the store is gone
+        return True
+
+
+def _several() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from dominate import tags
-from torch import Tensor
 
 from giverny.runs.directory import RunDirectory
 from giverny.runs.log import read_log
-from giverny.runs.observers import Observer, Progress
+from giverny.runs.observers import Observer, Pictures, Progress
 from giverny.runs.page import page, relative_url, write_page
+from giverny.runs.samples import SamplePictures
 
 __all__ = ["ReportPage"]
 
@@ -26,13 +26,21 @@ class ReportPage(Observer):
             :class:`giverny.runs.SamplePictures` gives them.
     """
 
-    def __init__(self, directory: RunDirectory) -> None:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        *,
+        options: Mapping[str, Any],
+        environment: Mapping[str, str],
+    ) -> None:
         self._directory = directory
+        self._pictures = SamplePictures(directory.web / "images")
         self._records: deque[Mapping[str, Any]] = deque(maxlen=_SHOWN_REPORTS)
         self._samples: dict[str, Path] = {}
 
     def on_start(self, progress: Progress) -> None:
         """Take up what an earlier part of the run reported."""
+        self._pictures.on_start(progress)
         for record in read_log(self._directory.log_file):
             if record["images"] <= progress.images:
                 self._records.append(record)
@@ -43,13 +51,14 @@ class ReportPage(Observer):
         self._records.append({"epoch": progress.epoch, "images": progress.images, **record})
         self._write(progress, "training")
 
-    def on_samples(self, progress: Progress, samples: Mapping[str, Tensor]) -> None:
+    def on_samples(self, progress: Progress, samples: Pictures) -> None:
         """Show the newest pictures."""
+        self._pictures.on_samples(progress, samples)
         folder = self._directory.web / "images"
         self._samples = {name: folder / f"epoch{progress.epoch:03d}_{name}.png" for name in samples}
         self._write(progress, "training")
 
-    def on_end(self, progress: Progress) -> None:
+    def on_end(self, progress: Progress, error: str | None = None) -> None:
         """Say that it is over."""
         ended = progress.images >= progress.total_images
         self._write(progress, "finished" if ended else "stopped")

@@ -42,7 +42,6 @@ def main(argv: Sequence[str]) -> int:
     from giverny.cyclegan.translation import translate  # noqa: PLC0415
     from giverny.data.sample_domains import make_sample_domains  # noqa: PLC0415
     from giverny.runs.comparison_page import measure_table  # noqa: PLC0415
-    from giverny.runs.console import Console  # noqa: PLC0415
     from giverny.runs.directory import RunDirectory  # noqa: PLC0415
 
     print("1/4 painting the training pictures (photographs: scikit-image, scikit-learn)")
@@ -55,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     )
     print(f"2/4 training on {domains.trainA} and {domains.trainB}")
     RunDirectory(options.output / "checkpoints" / "demo").start_afresh()
-    result = run_tour(domains, _train_options(options, domains.root), observers=[Console()])
+    result = run_tour(domains, _train_options(options, domains.root))
     if result.training.signal is not None:
         print("stopped")
         return 128 + result.training.signal

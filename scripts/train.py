@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from giverny.options.command_line import CommandParser
+from giverny.options.errors import GivernyError
 from giverny.options.run import RunOptions
 from giverny.options.sections import difference, flatten
 from giverny.options.train import TrainOptions
@@ -35,15 +36,14 @@ def main(argv: Sequence[str]) -> int:
         print(f"changed: {name}: {old} -> {new}", file=sys.stderr)
 
     from giverny.cyclegan.training import train  # noqa: PLC0415 - torch, after parsing
-    from giverny.runs.console import Console  # noqa: PLC0415
-    from giverny.runs.processes import leave_processes  # noqa: PLC0415
+    from giverny.runs.processes import first_to_speak, leave_processes  # noqa: PLC0415
 
-    result = train(
-        options,
-        resume=control["resume"],
-        allow_changes=control["allow_changes"],
-        observers=[Console()],
-    )
+    try:
+        result = train(options, resume=control["resume"], allow_changes=control["allow_changes"])
+    except GivernyError as error:
+        if first_to_speak():
+            raise
+        return error.exit_status
     leave_processes()
     if result.is_main_process:
         _report(result, options.run.name)

@@ -14,6 +14,7 @@ from giverny.options import (
     make,
 )
 from giverny.options.command_line import preset_names
+from giverny.options.sections import sections
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets"
 
@@ -89,7 +90,7 @@ def test_flat_and_nested_form_are_one() -> None:
 
 def test_names_are_unique_across_sections() -> None:
     options = TrainOptions()
-    parts = [options.run, options.data, options.networks, options.losses, options.schedule]
+    parts = [getattr(options, name) for name in sections(TrainOptions)]
     assert len(flatten(options)) == sum(len(flatten(part)) for part in parts)
 
 

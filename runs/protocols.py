@@ -1,0 +1,91 @@
+"""What the training loop asks of a method: something that learns, and where batches come from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+
+__all__ = ["Learner", "Loader"]
+
+Batch_contra = TypeVar("Batch_contra", contravariant=True)
+Batch_co = TypeVar("Batch_co", covariant=True)
+
+
+class Learner(Protocol[Batch_contra]):
+    """What is trained."""
+
+    def step(self, batches: Sequence[Batch_contra]) -> Any:
+        """Make one update; return a dataclass of scalar tensors."""
+        ...
+
+    def start_epoch(self, epoch: int) -> None:
+        """Prepare for an epoch, counted from 1."""
+        ...
+
+    def end_epoch(self) -> None:
+        """Finish an epoch."""
+        ...
+
+    def samples(self, batch: Batch_contra) -> Mapping[str, Tensor]:
+        """Return sample images, each RGB, (N, 3, H, W), in [-1, 1]."""
+        ...
+
+    def vitals(self, batch: Batch_contra) -> Mapping[str, float | None]:
+        """Return measures of what is made of a batch, for the log and the doctor."""
+        ...
+
+    def check_finite(self) -> None:
+        """Raise TrainingError where a weight is not finite."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the processes share."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from it."""
+        ...
+
+    def process_state(self) -> dict[str, Any]:
+        """Return what differs between processes."""
+        ...
+
+    def load_process_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from it."""
+        ...
+
+    @property
+    def present_learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        ...
+
+
+class Loader(Protocol[Batch_co]):
+    """Where batches come from, epoch by epoch."""
+
+    @property
+    def global_batch(self) -> int:
+        """Pictures per batch of all processes."""
+        ...
+
+    @property
+    def epoch_images(self) -> int:
+        """Pictures per epoch."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """Pictures of this epoch that were used."""
+        ...
+
+    def __iter__(self) -> Iterator[Batch_co]:
+        """Yield the rest of the epoch."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from it."""
+        ...
