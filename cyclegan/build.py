@@ -10,12 +10,13 @@ from torch.optim import Adam
 from giverny.cyclegan.architecture import GeneratorArchitecture
 from giverny.cyclegan.averaging import WeightAverage
 from giverny.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
+from giverny.cyclegan.doctor import CycleganDoctor
 from giverny.cyclegan.image_pool import ImagePool
 from giverny.cyclegan.initialise import init_weights
 from giverny.cyclegan.networks import Networks
 from giverny.cyclegan.schedules import LearningRate
 from giverny.cyclegan.trainer import LossWeights, Trainer
-from giverny.data.datasets import Domain
+from giverny.data.datasets import Domain, UnpairedBatch
 from giverny.data.files import list_pictures
 from giverny.data.loaders import UnpairedLoader
 from giverny.data.sampling import UnpairedSampler
@@ -27,9 +28,11 @@ from giverny.runs.processes import share_weights
 from giverny.runs.seeds import make_generator
 
 __all__ = [
+    "build_doctor",
     "build_loader",
     "build_networks",
     "build_pace",
+    "build_sample_batch",
     "build_trainer",
     "generator_architecture",
 ]
@@ -118,18 +121,7 @@ def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoa
         FolderError: a folder is missing or holds no pictures.
     """
     data = options.data
-    preprocessing = Preprocessing(
-        mode=data.preprocess,
-        load_size=data.load_size,
-        crop_size=data.crop_size,
-        flip=data.flip,
-        stride=options.networks.stride,
-        smallest=options.networks.smallest,
-    )
-    listed = [list_pictures(folder)[: data.max_dataset_size] for folder in data.folders]
-    domain_A, domain_B = (
-        Domain(paths, preprocessing=preprocessing, cache=data.cache_images) for paths in listed
-    )
+    domain_A, domain_B = _build_domains(options)
     sampler = UnpairedSampler(
         len(domain_A),
         len(domain_B),
@@ -148,6 +140,39 @@ def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoa
     )
 
 
+def build_sample_batch(options: TrainOptions) -> UnpairedBatch | None:
+    """Return the pictures that samples are made of: the first of each domain, or None.
+
+    Raises:
+        FolderError: a folder is missing or holds no pictures.
+    """
+    if options.displays.display_samples == "batch":
+        return None
+    A, B = (domain.first() for domain in _build_domains(options))
+    return None if A is None or B is None else UnpairedBatch(A=A, B=B)
+
+
+def _build_domains(options: TrainOptions) -> tuple[Domain, Domain]:
+    data = options.data
+    preprocessing = Preprocessing(
+        mode=data.preprocess,
+        load_size=data.load_size,
+        crop_size=data.crop_size,
+        flip=data.flip,
+        stride=options.networks.stride,
+        smallest=options.networks.smallest,
+    )
+    domain_A, domain_B = (
+        Domain(
+            list_pictures(folder)[: data.max_dataset_size],
+            preprocessing=preprocessing,
+            cache=data.cache_images,
+        )
+        for folder in data.folders
+    )
+    return domain_A, domain_B
+
+
 def build_pace(options: TrainOptions) -> Pace:
     """Return how long to train, and how often to report and save."""
     run, schedule = options.run, options.schedule
@@ -159,6 +184,17 @@ def build_pace(options: TrainOptions) -> Pace:
         sample_images=run.display_freq,
         checkpoint_images=run.save_latest_freq,
         keep_epochs=run.save_epoch_freq,
+    )
+
+
+def build_doctor(options: TrainOptions) -> CycleganDoctor:
+    """Make what looks for known failures."""
+    return CycleganDoctor(
+        gan_mode=options.losses.gan_mode,
+        lambda_A=options.losses.lambda_A,
+        lambda_B=options.losses.lambda_B,
+        num_threads=options.data.num_threads,
+        cache_images=options.data.cache_images,
     )
 
 

@@ -88,6 +88,19 @@ class Domain:
                 ), unreadable
         return None, unreadable
 
+    def first(self) -> Tensor | None:
+        """Return the middle of the first readable picture, to look at during training.
+
+        Returns:
+            RGB, (1, 3, H, W), float32 in [-1, 1], or None if no picture can be read.
+        """
+        for index in range(len(self.paths)):
+            try:
+                return to_tensor(self._preprocessing.keep_centre(self._fitted(index))).unsqueeze(0)
+            except PictureError:
+                continue  # named when the training meets it
+        return None
+
     def _fitted(self, index: int) -> NDArray[np.uint8]:
         if self._cache is not None and index in self._cache:
             return self._cache[index]

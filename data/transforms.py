@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Preprocessing", "random_crop", "random_flip", "resize", "round_to_multiple"]
+__all__ = ["Preprocessing", "centre_crop", "random_crop", "random_flip", "resize", "round_to_multiple"]
 
 Rgb = NDArray[np.uint8]
 
@@ -53,6 +53,12 @@ def random_crop(rgb: Rgb, size: int, *, generator: torch.Generator) -> Rgb:
     height, width = rgb.shape[:2]
     top = int(torch.randint(height - size + 1, (), generator=generator))
     left = int(torch.randint(width - size + 1, (), generator=generator))
+    return rgb[top : top + size, left : left + size]
+
+
+def centre_crop(rgb: Rgb, size: int) -> Rgb:
+    """Cut the middle square of ``size`` pixels out of a picture, (H, W, 3), uint8."""
+    top, left = ((side - size) // 2 for side in rgb.shape[:2])
     return rgb[top : top + size, left : left + size]
 
 
@@ -111,6 +117,10 @@ class Preprocessing:
         if self._crops:
             rgb = random_crop(rgb, self.crop_size, generator=generator)
         return random_flip(rgb, generator=generator) if self.flip else rgb
+
+    def keep_centre(self, rgb: Rgb) -> Rgb:
+        """Do what ``augment`` does without chance: the middle of a fitted picture, not mirrored."""
+        return centre_crop(rgb, self.crop_size) if self._crops else rgb
 
     @property
     def _crops(self) -> bool:

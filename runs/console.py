@@ -17,15 +17,19 @@ class Console(Observer):
 
     Args:
         stream: where to write; standard error unless given.
+        page: report page to name at the start, if there is one.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, page: Path | None = None) -> None:
         self._stream = stream or sys.stderr
+        self._page = page
         self._bar: tqdm[Any] | None = None
         self._warnings: Sequence[str] = ()
 
     def on_start(self, progress: Progress) -> None:
-        """Say how the processes share the work, if there are several; open the bar."""
+        """Say where to look, and how several processes share the work; open the bar."""
+        if self._page is not None:
+            self._line(f"watch it: {self._page}")
         if progress.processes > 1:
             self._line(
                 f"{progress.processes} processes, {progress.global_batch} pictures of each domain "

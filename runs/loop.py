@@ -111,7 +111,7 @@ class TrainingLoop(Generic[Batch]):
         processes = state["processes"]
         if len(processes) != self._accelerator.num_processes:
             _log.warning(
-                "the run had %d processes and now has %d: image pools and random numbers are "
+                "the run had %d and now has %d processes: image pools and random numbers are "
                 "shared out anew, so it is not exactly the run that it would have been",
                 len(processes),
                 self._accelerator.num_processes,
@@ -162,7 +162,7 @@ class TrainingLoop(Generic[Batch]):
             except BaseException as problem:
                 explained = self._explain(problem)
                 error = str(explained) or "stopped before it could save"
-                if isinstance(explained, LostProcessError):
+                if isinstance(explained, LostProcessError) and self.progress.processes > 1:
                     # The launcher sends SIGTERM to those who are left; they are ending already.
                     interrupts.ignore()
                 if explained is problem:

@@ -129,7 +129,7 @@ def _write_page(output: Path, result: "TourResult", gallery: Path) -> Path:
         ),
         links={
             "Whole photographs, before and after": gallery,
-            "Log of the training": result.training.directory / "log.jsonl",
+            "How the training went": result.training.directory / "web" / "index.html",
         },
     )
     return page

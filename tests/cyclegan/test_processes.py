@@ -1,28 +1,40 @@
 """Two processes (gloo, CPU) do what one does with their batches joined."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from giverny.cyclegan import train
 from giverny.options import TrainOptions, flatten
-from giverny.runs import load_state, read_log
+from giverny.runs import RunDirectory, load_state, read_log
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def torchrun(processes: int, *words: str) -> Sequence[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    return [sys.executable, *launcher, *words]
 
 
 def launch(processes: int, what: str, options: TrainOptions, folder: Path) -> Path:
     file, output = folder / "options.yaml", folder / f"{what}{processes}.pt"
     file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     done = subprocess.run(
-        [sys.executable, *launcher, str(SCRIPT), what, str(file), str(output)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        torchrun(processes, str(SCRIPT), what, str(file), str(output)),
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=300,
@@ -60,4 +72,118 @@ def test_two_processes_train_into_one_run(
     assert len(state["processes"]) == 2
     pools = [process["learner"]["fake_A_pool"]["images"] for process in state["processes"]]
     assert not torch.equal(pools[0][0], pools[1][0])
-    assert [record["images"] for record in read_log(directory / "log.jsonl")] == [4, 6]
+    records = read_log(directory / "log.jsonl")
+    assert [(record["images"], record["global_batch"]) for record in records] == [(4, 2), (6, 2)]
+
+
+def run_directory(options: TrainOptions) -> RunDirectory:
+    return RunDirectory(options.run.checkpoints_dir / options.run.name)
+
+
+@pytest.mark.slow
+def test_the_log_of_two_processes_is_that_of_their_union(
+    tiny_options: Callable[..., TrainOptions], tmp_path: Path
+) -> None:
+    # Three pictures per process and batch, seven pictures: the last batch wraps around.
+    logs = []
+    for processes, batch in ((2, 3), (1, 6)):
+        options = tiny_options(
+            name=f"union{processes}", batch_size=batch, pool_size=0, print_freq=6, n_epochs=2
+        )
+        launch(processes, "train", options, tmp_path)
+        logs.append(read_log(run_directory(options).log_file))
+    assert [record["images"] for record in logs[0]] == [6, 12, 18, 24, 30, 36]
+    for two, one in zip(*logs, strict=True):
+        assert two["images"] == one["images"]
+        assert two["losses"] == pytest.approx(one["losses"], rel=1e-3)
+
+
+def start_and_kill(options: TrainOptions, victim: int, folder: Path) -> "subprocess.Popen[str]":
+    """Train in two processes by the command; SIGKILL one of them once a state is there."""
+    file = folder / "options.yaml"
+    file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
+    words = ("-m", "giverny.scripts.main", "train", "--config", str(file))
+    job = subprocess.Popen(torchrun(2, *words), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not run_directory(options).has_state and time.monotonic() < end:
+        time.sleep(0.1)
+    os.kill(process_of_rank(job.pid, victim), signal.SIGKILL)
+    return job
+
+
+def process_of_rank(launcher: int, rank: int) -> int:
+    """Return the launcher's child that trains as that rank."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((folder / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
+            words = (folder / "environ").read_bytes().split(b"\0")
+            if parent == launcher and f"RANK={rank}".encode() in words:
+                return int(folder.name)
+    raise AssertionError(f"no process of rank {rank}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_job_with_one_message_and_one_can_go_on(
+    tiny_options: Callable[..., TrainOptions], tmp_path: Path, victim: int
+) -> None:
+    options = tiny_options(
+        n_epochs=400, n_epochs_decay=0, save_latest_freq=4, lambda_identity=0.0, display="none"
+    )
+    job = start_and_kill(options, victim, tmp_path)
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 1
+    ours = [line for line in errors.splitlines() if line.startswith("giverny train:")]
+    assert len(ours) == 1
+    assert re.fullmatch(
+        "giverny train: error: another process of this job ended or cannot be reached. "
+        r"The last good state, at image \d+, is kept: .*state.pt; continue from it with --resume",
+        ours[0],
+    )
+    assert "SIGTERM: saving" not in errors
+    directory = run_directory(options)
+    reached = load_state(directory.state_file)["progress"]["images"]
+    # Now with one process, whose batches are half as large.
+    shorter = tiny_options(
+        n_epochs=400,
+        n_epochs_decay=0,
+        save_latest_freq=4,
+        lambda_identity=0.0,
+        display="none",
+        max_images=reached + 9,
+    )
+    result = train(shorter, resume=True)
+    assert result.progress.images == reached + 9
+    assert result.progress.global_batch == 1
+    images = [record["images"] for record in read_log(directory.log_file)]
+    assert images == sorted(set(images))
+    assert images[-1] > reached
+
+
+@pytest.mark.slow
+def test_one_process_begins_and_two_go_on(
+    tiny_options: Callable[..., TrainOptions], tmp_path: Path
+) -> None:
+    first = train(tiny_options(max_images=5))
+    assert first.progress.images == 5
+    options = tiny_options(max_images=12)
+    file = tmp_path / "more.yaml"
+    file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
+    words = ("-m", "giverny.scripts.main", "train", "--config", str(file), "--resume")
+    done = subprocess.run(
+        torchrun(2, *words),
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 processes, 2 pictures of each domain per batch of all of them" in done.stderr
+    assert "the run had 1 and now has 2 processes" in done.stderr
+    state = load_state(run_directory(options).state_file)
+    assert state["progress"]["images"] in {12, 13}
+    own = [process["random"]["cpu"] for process in state["processes"]]
+    assert len(own) == 2
+    assert not torch.equal(own[0], own[1])

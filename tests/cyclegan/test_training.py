@@ -1,12 +1,15 @@
 """Whole trainings of seconds: files, resuming, stopping, and what goes wrong."""
 
 import json
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -17,13 +20,14 @@ from giverny.options import (
     CheckpointError,
     FolderError,
     GivernyError,
+    LostProcessError,
     OptionError,
     TrainingError,
     TrainOptions,
     flatten,
     make,
 )
-from giverny.runs import Observer, Progress, RunDirectory, load_state, read_log
+from giverny.runs import Observer, Pictures, Progress, RunDirectory, load_state, read_log
 
 Options = Callable[..., TrainOptions]
 
@@ -138,6 +142,74 @@ def test_resumed_equals_uninterrupted(
     train(parts, resume=True)
     assert_same(state_of(whole), state_of(parts))
     assert records(whole) == records(parts)
+
+
+class Shown(Observer):
+    """Remembers the samples, and how the training ended."""
+
+    def __init__(self) -> None:
+        self.samples: list[Pictures] = []
+        self.error: str | None = None
+
+    def on_samples(self, progress: Progress, samples: Pictures) -> None:
+        self.samples.append(samples)
+
+    def on_end(self, progress: Progress, error: str | None = None) -> None:
+        self.error = error
+
+
+@pytest.mark.parametrize("kind", ["fixed", "batch"])
+def test_samples_are_of_the_same_pictures_or_of_the_batch(tiny_options: Options, kind: str) -> None:
+    shown = Shown()
+    options = tiny_options(display_samples=kind, display_freq=3, display="none")
+    train(options, observers=[shown])
+    assert len(shown.samples) == 7
+    names = ["real_A", "fake_B", "rec_A", "idt_B", "real_B", "fake_A", "rec_B", "idt_A"]
+    assert list(shown.samples[0]) == names
+    same = [
+        np.array_equal(one["real_A"], other["real_A"]) for one, other in pairwise(shown.samples)
+    ]
+    assert all(same) == (kind == "fixed")
+    fakes = [np.array_equal(a["fake_B"], b["fake_B"]) for a, b in pairwise(shown.samples)]
+    assert not any(fakes)
+    web = options.run.checkpoints_dir / options.run.name / "web"
+    assert not list(web.iterdir())
+
+
+def test_what_is_shown_changes_no_weight(tiny_options: Options) -> None:
+    train(tiny_options(name="none", display="none", display_freq=1000, print_freq=1000))
+    train(tiny_options(name="much", display="console,page", display_freq=1, print_freq=1))
+    none, much = state_of(tiny_options(name="none")), state_of(tiny_options(name="much"))
+    assert none["meter"]["losses"] is not None
+    del none["meter"], much["meter"]  # the losses since the last report
+    assert_same(none, much)
+
+
+def replace_limit(options: TrainOptions, max_images: int) -> TrainOptions:
+    return make(TrainOptions, {**flatten(options), "max_images": max_images})
+
+
+class WorkerKiller(Observer):
+    """Kills a process that loads pictures, as the system does where memory ends."""
+
+    def on_step(self, progress: Progress) -> None:
+        if progress.steps == 5:
+            (child, *_) = multiprocessing.active_children()
+            child.kill()
+            child.join()
+
+
+def test_a_killed_loading_process_is_named(tiny_options: Options) -> None:
+    shown = Shown()
+    options = tiny_options(num_threads=1, n_epochs=100)
+    with pytest.raises(LostProcessError) as caught:
+        train(options, observers=[shown, WorkerKiller()])
+    assert str(caught.value).startswith("a process that loads pictures was killed")
+    assert "--num_threads" in str(caught.value)
+    assert "The last good state, at image 4, is kept" in str(caught.value)
+    assert shown.error == str(caught.value)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert train(replace_limit(options, 9), resume=True).progress.images == 9
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -75,6 +75,18 @@ def test_augmentation_comes_from_the_generator(tmp_path: Path) -> None:
     assert len({draw(seed).sum().item() for seed in range(20)}) > 10
 
 
+def test_the_first_picture_is_the_middle_of_the_first_that_can_be_read(tmp_path: Path) -> None:
+    bad, good = noisy(tmp_path, 2, size=(8, 10))
+    bad.write_bytes(b"")
+    domain = Domain([bad, good], preprocessing=Preprocessing(mode="crop", crop_size=8))
+    image = domain.first()
+    assert image is not None
+    middle = np.moveaxis(read_picture(good).rgb[:, 1:9], 2, 0) / 127.5 - 1
+    np.testing.assert_allclose(image.numpy(), middle[None], atol=1e-6)
+    good.write_bytes(b"")
+    assert domain.first() is None
+
+
 def test_unreadable_pictures_are_passed_over(tmp_path: Path) -> None:
     paths = fill(tmp_path, 5)
     paths[2].write_bytes(b"")

@@ -59,3 +59,30 @@ def test_names_the_first_step_that_is_not_finite(bad: float) -> None:
         meter.add(losses(1.5, bad if step >= 9 else 2.0), step=step, images=1)
     with pytest.raises(TrainingError, match=r"not a finite number at step 9: G 1\.5, D "):
         meter.report()
+
+
+def test_means_are_those_of_all_processes() -> None:
+    def average(values: Tensor) -> Tensor:  # with a process whose losses are all 10
+        return (values + 10.0) / 2
+
+    meter = Meter(average)
+    meter.add(losses(2.0, 4.0), step=1, images=1)
+    assert meter.check() == {"G": 6.0, "D": 7.0}
+
+
+def test_a_bad_loss_in_another_process_is_an_error_here_too() -> None:
+    calls = []
+
+    def average(values: Tensor) -> Tensor:
+        calls.append(values)
+        return values * float("nan")
+
+    meter = Meter(average)
+    meter.add(losses(2.0, 4.0), step=1, images=1)
+    with pytest.raises(TrainingError, match="in another process of this job"):
+        meter.check()
+    # And the process that has it takes part in the average, for the others wait for it.
+    meter.add(losses(2.0, float("inf")), step=2, images=1)
+    with pytest.raises(TrainingError, match="at step 2"):
+        meter.check()
+    assert len(calls) == 2

@@ -1,6 +1,8 @@
 import io
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from giverny.runs import (
     Watchers,
     read_log,
 )
+from giverny.runs.samples import list_samples
 
 RECORD = {
     "losses": {"G_A": 0.5},
@@ -103,6 +106,39 @@ def test_the_log_forgets_what_will_be_seen_again(tmp_path: Path) -> None:
     assert read_log(path)[-1] == {**position, **RECORD}
 
 
+def test_the_log_catches_up_after_a_full_disk(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, filler = small_disk / "log.jsonl", small_disk / "filler"
+    log = JsonLog(path)
+    log.on_start(progress(0))
+    log.on_report(progress(10), RECORD)
+    with suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(bytes(512))
+            file.flush()
+    numbers = range(11, 60)  # more than the rest of the block that the file has
+    for images in numbers:
+        log.on_report(progress(images), RECORD)
+    assert len(read_log(path)) < len(numbers)
+    filler.unlink()
+    log.on_end(progress(60))
+    assert [record["images"] for record in read_log(path)] == [10, *numbers]
+    reason = "cannot be written (No space left on device); trying again with each report"
+    assert caplog.messages == [f"{path}: {reason}"]
+
+
+def test_a_log_that_is_deleted_meanwhile_is_begun_again(tmp_path: Path) -> None:
+    log = JsonLog(tmp_path / "log.jsonl")
+    log.on_start(progress(0))
+    log.on_report(progress(10), RECORD)
+    (tmp_path / "log.jsonl").unlink()
+    log.on_report(progress(20), RECORD)
+    log.on_report(progress(30), RECORD)
+    log.on_end(progress(30))
+    assert [record["images"] for record in read_log(tmp_path / "log.jsonl")] == [20, 30]
+
+
 def test_a_missing_log_is_empty(tmp_path: Path) -> None:
     assert read_log(tmp_path / "none") == []
 
@@ -141,6 +177,46 @@ def test_console_knows_no_time_left_without_speed() -> None:
     stream = io.StringIO()
     Console(stream).on_report(progress(), {**RECORD, "images_per_second": 0.0})
     assert "? left" in stream.getvalue()
+
+
+def test_console_prints_a_warning_when_it_comes_up() -> None:
+    stream = io.StringIO()
+    console = Console(stream)
+    for warnings in (
+        [],
+        ["D is at zero"],
+        ["D is at zero", "slow"],
+        ["D is at zero"],
+        [],
+        ["slow"],
+    ):
+        console.on_report(progress(), {**RECORD, "warnings": warnings})
+    printed = [line for line in stream.getvalue().splitlines() if line.startswith("WARN")]
+    assert printed == ["WARNING: D is at zero", "WARNING: slow", "WARNING: slow"]
+
+
+def test_console_tells_of_several_processes() -> None:
+    stream = io.StringIO()
+    console = Console(stream)
+    console.on_start(replace(progress(), processes=4, global_batch=8))
+    console.on_end(progress())
+    told = "4 processes, 8 pictures of each domain per batch of all of them\n"
+    assert stream.getvalue() == told
+
+
+def test_samples_of_epochs_to_come_are_removed(tmp_path: Path) -> None:
+    observer = SamplePictures(tmp_path)
+    rgb = np.zeros((4, 5, 3), dtype=np.uint8)
+    for epoch in (1, 2, 3, 1000):
+        observer.on_samples(replace(progress(), epoch=epoch), {"fake_B": rgb})
+    (tmp_path / "epoch003_notes.txt").write_text("mine", encoding="utf-8")
+    observer.on_start(progress())  # in epoch 2
+    assert {epoch: list(files) for epoch, files in list_samples(tmp_path).items()} == {
+        1: ["fake_B"],
+        2: ["fake_B"],
+    }
+    observer.on_start(progress(0))  # from the beginning
+    assert [file.name for file in tmp_path.iterdir()] == ["epoch003_notes.txt"]
 
 
 def test_samples_are_pictures_of_the_epoch(tmp_path: Path) -> None:
