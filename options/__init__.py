@@ -13,6 +13,7 @@ from giverny.options.errors import (
 )
 from giverny.options.losses import LossOptions
 from giverny.options.networks import NetworkOptions
+from giverny.options.plot import PlotOptions
 from giverny.options.run import RunOptions
 from giverny.options.schedule import ScheduleOptions
 from giverny.options.sections import difference, flatten, make
@@ -30,6 +31,7 @@ __all__ = [
     "NetworkOptions",
     "OptionError",
     "PictureError",
+    "PlotOptions",
     "RunOptions",
     "ScheduleOptions",
     "TrainOptions",

@@ -24,17 +24,20 @@ __all__ = ["GENERATOR_TAG", "page", "relative_url", "write_page"]
 GENERATOR_TAG = '<meta content="Giverny" name="generator">'
 
 
-def page(title: str, *, description: str = "") -> dominate.document:
+def page(title: str, *, description: str = "", extra: str = "") -> dominate.document:
     """Start a page: head, style, script, heading and footer; the caller fills ``document.main``.
 
     Args:
         title: the heading, and the name of the browser tab.
         description: one plain sentence under the heading; left out when empty.
+        extra: name of a further style sheet and script beside this module, such as ``report``
+            for ``report.css`` and ``report.js``.
 
     Returns:
         The document. Add content with ``document.main.add(...)``: dominate escapes every string.
     """
     document = dominate.document(title, lang="en")
+    assets = ("page", extra) if extra else ("page",)
     # First in the file: browsers look for the encoding in its first 1024 bytes.
     document.head.children[:0] = [
         tags.meta(charset="utf-8"),
@@ -45,9 +48,9 @@ def page(title: str, *, description: str = "") -> dominate.document:
         tags.meta(name="color-scheme", content="light dark"),
         # An empty icon: the browser would ask a server for /favicon.ico otherwise.
         tags.link(rel="icon", href="data:,"),
-        tags.style(raw(_asset("page.css"))),
+        tags.style(raw("\n".join(_asset(f"{name}.css") for name in assets))),
         # In the head, so that the page is laid out once: the script only listens on the document.
-        tags.script(raw(_asset("page.js"))),
+        tags.script(raw("\n".join(_asset(f"{name}.js") for name in assets))),
     )
     heading = document.header.add(tags.header(tags.h1(title, dir="auto"), cls="page-header"))
     if description:

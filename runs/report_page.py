@@ -1,29 +1,39 @@
-"""web/index.html of a run: where it is, its latest losses, its latest samples."""
+"""web/index.html of a run: where it is, its curves, its samples; refreshes itself while it runs."""
 
-from collections import deque
+import time
 from collections.abc import Mapping
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 from dominate import tags
+from dominate.util import raw
 
 from giverny.runs.directory import RunDirectory
+from giverny.runs.forecast import Forecast
+from giverny.runs.history import History
 from giverny.runs.log import read_log
 from giverny.runs.observers import Observer, Pictures, Progress
-from giverny.runs.page import page, relative_url, write_page
+from giverny.runs.page import page, write_page
+from giverny.runs.report_parts import Report, Status, charts, facts, headline, notices, tables
+from giverny.runs.sample_grid import SampleGrid
 from giverny.runs.samples import SamplePictures
 
 __all__ = ["ReportPage"]
 
-_SHOWN_REPORTS = 20
+_RESTS_PER_WRITE = 20  # reports that come faster take at most a twentieth of a processor
+_SHORTEST_RELOAD_SECONDS, _LONGEST_RELOAD_SECONDS = 5.0, 60.0
+# A training that was killed cannot say so. Before the first report nobody knows how long one takes.
+_MISSED_REPORTS, _LEAST_SILENCE_SECONDS, _FIRST_SILENCE_SECONDS = 5, 180.0, 3600.0
 
 
 class ReportPage(Observer):
     """Writes a page that opens from disk; its cost does not grow with the length of the run.
 
     Args:
-        directory: the run. Sample pictures are expected in ``web/images`` under the names that
+        directory: the run. The sample pictures go to ``web/images``, under the names that
             :class:`giverny.runs.SamplePictures` gives them.
+        options: of the run, flat, to show.
+        environment: facts about the machine, to show.
     """
 
     def __init__(
@@ -35,74 +45,82 @@ class ReportPage(Observer):
     ) -> None:
         self._directory = directory
         self._pictures = SamplePictures(directory.web / "images")
-        self._records: deque[Mapping[str, Any]] = deque(maxlen=_SHOWN_REPORTS)
-        self._samples: dict[str, Path] = {}
+        self._samples = SampleGrid(folder=directory.web / "images")
+        self._history, self._forecast = History(), Forecast()
+        self._record: Mapping[str, Any] = {}
+        self._tables: str = tables(options, environment).render(indent="")
+        self._rest_until = 0.0
 
     def on_start(self, progress: Progress) -> None:
-        """Take up what an earlier part of the run reported."""
+        """Take up what an earlier part of the run reported and showed."""
         self._pictures.on_start(progress)
+        self._samples.restore(progress)
         for record in read_log(self._directory.log_file):
             if record["images"] <= progress.images:
-                self._records.append(record)
-        self._write(progress, "training")
+                self._history.add(record)
+                self._record = record
+        self._write(progress)
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
-        """Add a line."""
-        self._records.append({"epoch": progress.epoch, "images": progress.images, **record})
-        self._write(progress, "training")
+        """Add a point to the curves; write the page, unless that was done just now."""
+        self._record = {"epoch": progress.epoch, "images": progress.images, **record}
+        self._history.add(self._record)
+        self._forecast.add(record)
+        started = time.monotonic()
+        if started >= self._rest_until:
+            self._write(progress)
+            now = time.monotonic()
+            self._rest_until = now + _RESTS_PER_WRITE * (now - started)
 
     def on_samples(self, progress: Progress, samples: Pictures) -> None:
         """Show the newest pictures."""
         self._pictures.on_samples(progress, samples)
-        folder = self._directory.web / "images"
-        self._samples = {name: folder / f"epoch{progress.epoch:03d}_{name}.png" for name in samples}
-        self._write(progress, "training")
+        self._samples.add(progress, samples)
+        self._write(progress)
 
     def on_end(self, progress: Progress, error: str | None = None) -> None:
-        """Say that it is over."""
-        ended = progress.images >= progress.total_images
-        self._write(progress, "finished" if ended else "stopped")
+        """Say that it is over, and why."""
+        if error is not None:
+            self._write(progress, "failed", error)
+        else:
+            ended = progress.images >= progress.total_images
+            self._write(progress, "finished" if ended else "stopped")
 
-    def _write(self, progress: Progress, status: str) -> None:
-        epoch = min(progress.epoch, progress.total_epochs)
-        document = page(
-            self._directory.path.name,
-            description=(
-                f"{status}: image {progress.images} of {progress.total_images}, "
-                f"epoch {epoch} of {progress.total_epochs}"
-            ),
+    def _write(
+        self, progress: Progress, status: Status = "training", error: str | None = None
+    ) -> None:
+        report = Report(
+            status=status,
+            progress=progress,
+            record=self._record,
+            written=datetime.now(UTC).astimezone(),
+            time_left=self._forecast.time_left(progress),
+            error=error,
         )
-        path = self._directory.web / "index.html"
-        shown = {name: file for name, file in self._samples.items() if file.is_file()}
-        if shown:
-            strip = document.main.add(tags.section(cls="strip")).add(tags.div(cls="samples"))
-            for name, file in shown.items():
-                cell = strip.add(tags.figure())
-                cell.add(tags.img(src=relative_url(file, path.parent), alt=name))
-                cell.add(tags.figcaption(name))
-        if self._records:
-            document.main.add(tags.div(cls="measures-frame")).add(_table(self._records))
-        write_page(path, document)
+        title = self._directory.path.name
+        document = page(title, description=headline(report), extra="report")
+        if status == "training":
+            self._keep_fresh(document)
+        main = document.main
+        main.add(*notices(report))
+        # As text: dominate leaves out a value of 0.
+        done, total = str(progress.images), str(max(1, progress.total_images))
+        main.add(tags.progress(value=done, max=total, aria_label="Images seen"))
+        main.add(facts(report), self._samples.section(self._directory.web))
+        main.add(*charts(self._history), raw(self._tables))
+        write_page(self._directory.web / "index.html", document)
 
-
-def _table(records: "deque[Mapping[str, Any]]") -> tags.html_tag:
-    """Return the latest reports, the newest first."""
-    names = list(records[-1]["losses"])
-    table = tags.table(cls="measures")
-    head = table.add(tags.thead()).add(tags.tr())
-    for name in ("epoch", "image", *names, "learning rate", "images/s", "waited"):
-        head.add(tags.th(name, scope="col"))
-    body = table.add(tags.tbody())
-    for record in reversed(records):
-        line = body.add(tags.tr())
-        losses = [f"{record['losses'][name]:.3f}" for name in names if name in record["losses"]]
-        for text in (
-            str(record["epoch"]),
-            str(record["images"]),
-            *losses,
-            f"{record['learning_rate']:.3g}",
-            f"{record['images_per_second']:.3g}",
-            f"{record['data_wait']:.0%}",
-        ):
-            line.add(tags.td(text))
-    return table
+    def _keep_fresh(self, document: Any) -> None:
+        """Let the page reload itself, and tell when the training has fallen silent."""
+        seconds = self._forecast.report_seconds
+        reload = min(max((seconds or 0) / 2, _SHORTEST_RELOAD_SECONDS), _LONGEST_RELOAD_SECONDS)
+        silence = _FIRST_SILENCE_SECONDS
+        if seconds is not None:
+            silence = max(_MISSED_REPORTS * seconds, _LEAST_SILENCE_SECONDS)
+        refresh = tags.meta(http_equiv="refresh", content=f"{reload:.0f}")
+        document.head.add(tags.noscript(refresh))
+        silent = tags.p(id="silent", cls="notice", hidden=True, role="status")
+        silent.set_attribute("data-reload-seconds", f"{reload:g}")
+        silent.set_attribute("data-silence-seconds", f"{silence:g}")
+        silent.set_attribute("data-written", f"{time.time():.0f}")
+        document.main.add(silent)

@@ -1,175 +1,89 @@
-"""For tests of pages: a parsed page, and headless Chromium (a skip where it is not installed)."""
+"""What the tests of displays share: a real visdom server."""
 
-import shutil
+import json
+import signal
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import pytest
 
-if TYPE_CHECKING:
-    from selenium.webdriver import Chrome
-    from selenium.webdriver.remote.webelement import WebElement
 
+class VisdomServer:
+    """A real visdom server in a process of its own, which can be killed and started again."""
 
-@dataclass
-class Element:
-    """One element of a page: its name, attributes, and the text in it and in its descendants."""
+    # Its command would download scripts of the page first; and it needs no torch.
+    _CODE = """if True:
+        import sys
+        sys.modules["torch"] = None
+        from visdom.server.run_server import start_server
+        start_server(port=int(sys.argv[1]), env_path=sys.argv[2], base_url="", bind_local=True)
+    """
 
-    name: str
-    attributes: dict[str, str]
-    text: str = ""
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
 
+    def start(self) -> None:
+        self._folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-c", self._CODE, str(self.port), str(self._folder)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        for _ in range(600):
+            try:
+                self.ask("win_exists", {"win": ""})
+            except (URLError, ConnectionError):
+                assert self._process.poll() is None, (self._folder / "log").read_text()
+                time.sleep(0.05)
+            else:
+                return
+        raise TimeoutError("visdom does not start")
 
-@dataclass
-class Page:
-    """The elements of a page in the order of their start tags."""
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
-    elements: list[Element] = field(default_factory=list)
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
-    def find(self, name: str, /, **attributes: str) -> list[Element]:
-        """Give the elements of that name whose attributes have these values (``class_``: one)."""
-        found = [element for element in self.elements if element.name == name]
-        if one := attributes.pop("class_", None):
-            found = [e for e in found if one in e.attributes.get("class", "").split()]
-        wanted = {key.replace("_", "-"): value for key, value in attributes.items()}
-        return [e for e in found if wanted.items() <= e.attributes.items()]
+    def ask(self, what: str, message: dict[str, Any]) -> Any:
+        url = f"http://127.0.0.1:{self.port}/{what}"
+        request = Request(url, data=json.dumps(message).encode())
+        with urlopen(request, timeout=10) as answer:  # noqa: S310 - http
+            return json.loads(answer.read())
 
+    def environments(self) -> list[str]:
+        return list(self.ask("env_state", {}))
 
-class _Parser(HTMLParser):
-    """Collects elements, and fails on an end tag that closes nothing or the wrong element."""
+    def windows(self, env: str) -> dict[str, dict[str, Any]]:
+        """Return the windows of an environment by their titles."""
+        if env not in self.environments():
+            return {}
+        windows = self.ask("win_data", {"win": None, "eid": env}).values()
+        return {window["title"]: window for window in windows}
 
-    VOID = frozenset({"meta", "link", "img", "input", "br"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.page = Page()
-        self.open: list[Element] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        element = Element(tag, {key: value or "" for key, value in attrs})
-        self.page.elements.append(element)
-        if tag not in self.VOID:
-            self.open.append(element)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop().name == tag
-
-    def handle_data(self, data: str) -> None:
-        for element in self.open:
-            element.text += data
-
-
-@pytest.fixture(scope="session")
-def parse_page() -> Callable[[Path], Page]:
-    """A function that parses an HTML file."""
-
-    def parse(path: Path) -> Page:
-        parser = _Parser()
-        parser.feed(path.read_text(encoding="utf-8"))
-        parser.close()
-        assert not parser.open
-        return parser.page
-
-    return parse
-
-
-@dataclass(frozen=True)
-class Browser:
-    """One browser window; ``driver`` is the full selenium interface."""
-
-    driver: "Chrome"
-
-    def set_view(self, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
-        """Set the size of the page in CSS pixels, the colour scheme, and finger or mouse."""
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": touch})
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-
-    def set_scripts(self, *, enabled: bool) -> None:
-        """Let the next pages run their JavaScript, or not."""
-        self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not enabled})
-
-    def open(self, path: Path) -> None:
-        """Open a file from disk, and forget what the console said before."""
-        self.console()
-        self.driver.get(path.absolute().as_uri())
-
-    def evaluate(self, expression: str) -> Any:
-        """Give the value of a JavaScript expression, awaited; works with the page's scripts off."""
-        answer = self.driver.execute_cdp_cmd(
-            "Runtime.evaluate",
-            {"expression": expression, "returnByValue": True, "awaitPromise": True},
-        )
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def becomes_true(self, expression: str, *, seconds: float = 5.0) -> bool:
-        """Whether an expression holds soon: the page does some things a moment later."""
-        end = time.monotonic() + seconds
-        while not (holds := bool(self.evaluate(expression))) and time.monotonic() < end:
-            time.sleep(0.05)
-        return holds
-
-    def drag(self, element: "WebElement", start: tuple[int, int], way: tuple[int, int]) -> None:
-        """Press the mouse at ``start``, from the element's centre, move it by ``way``, let go."""
-        webdriver = pytest.importorskip("selenium.webdriver")
-        actions = webdriver.ActionChains(self.driver)
-        actions.move_to_element_with_offset(element, *start)
-        actions.click_and_hold().move_by_offset(*way).release().perform()
-
-    def swipe(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Move one finger from ``start`` to ``end``, in CSS pixels of the window."""
-        for kind, points in (("touchStart", [start]), ("touchMove", [end]), ("touchEnd", [])):
-            touches = [{"x": x, "y": y} for x, y in points]
-            event = {"type": kind, "touchPoints": touches}
-            self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", event)
-
-    def console(self) -> list[str]:
-        """Give, and forget, the warnings and errors of the browser's console."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture(scope="session")
-def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not chromedriver:
-        pytest.skip("needs chromium and chromedriver (apt install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--hide-scrollbars",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "WARNING"})
-    # With the path given, selenium does not look for a driver in the network.
-    service = webdriver.ChromeService(executable_path=chromedriver)
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        yield Browser(driver)
-    finally:
-        driver.quit()
+    def curves(self, env: str, title: str) -> dict[str, list[tuple[float, float]]]:
+        """Return the points of each curve in a window."""
+        curves = self.windows(env)[title]["content"]["data"]
+        return {c["name"]: list(zip(c["x"], c["y"], strict=True)) for c in curves}
 
 
 @pytest.fixture
-def browser(_chromium: Browser) -> Browser:
-    """Headless Chromium with a mouse, in a light window of 1280 by 900 pixels."""
-    _chromium.set_scripts(enabled=True)
-    _chromium.set_view(1280, 900)
-    return _chromium
+def visdom_server(tmp_path: Path) -> Iterator[VisdomServer]:
+    """A real visdom server that is not started yet; skips where visdom is not installed."""
+    pytest.importorskip("visdom")
+    server = VisdomServer(tmp_path / "visdom")
+    yield server
+    server.kill()

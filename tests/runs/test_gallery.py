@@ -15,7 +15,7 @@ from giverny.runs.gallery import BeforeAfter, write_gallery
 from giverny.runs.page import write_page
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Browser, Page
+    from tests.conftest import Browser, Page
 
 Parse = Callable[[Path], "Page"]
 

@@ -17,7 +17,7 @@ from giverny.runs import page as page_module
 from giverny.runs.page import page, relative_url, write_page
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Browser, Page
+    from tests.conftest import Browser, Page
 
 Parse = Callable[[Path], "Page"]
 SCRIPT = "<script>alert('x')</script> & \"Monet\""
@@ -68,9 +68,9 @@ def test_nothing_comes_from_the_network(written: Path, parse_page: Parse) -> Non
     assert [url for url in linked if url is not None] == ["data:,"]
 
 
-def test_inlined_files_cannot_end_their_element() -> None:
-    assert "</" not in page_module._asset("page.css")
-    assert "</" not in page_module._asset("page.js")
+@pytest.mark.parametrize("name", ["page.css", "page.js", "report.css", "report.js"])
+def test_inlined_files_cannot_end_their_element(name: str) -> None:
+    assert "</" not in page_module._asset(name)
 
 
 def test_failed_write_keeps_the_old_page(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,12 +151,17 @@ def _luminance(colour: str) -> float:
         ("accent", "ground"),
         ("accent", "mat"),
         ("warning-text", "warning-ground"),
+        ("error-text", "error-ground"),
+        ("series-a", "ground"),
+        ("series-b", "ground"),
     ],
 )
 def test_contrast(scheme: str, text: str, ground: str) -> None:
     """WCAG 2.2, 1.4.3: text has a contrast of 4.5 to 1 or more."""
-    blocks = re.findall(r":root \{(.*?)\}", page_module._asset("page.css"), re.DOTALL)
-    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme == "dark"]))
+    colours: dict[str, str] = {}
+    for name in ("page.css", "report.css"):
+        blocks = re.findall(r":root \{(.*?)\}", page_module._asset(name), re.DOTALL)
+        colours |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme == "dark"]))
     low, high = sorted((_luminance(colours[text]), _luminance(colours[ground])))
     assert (high + 0.05) / (low + 0.05) >= 4.5
 

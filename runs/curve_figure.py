@@ -1,0 +1,237 @@
+"""Loss curves as a figure: one panel per kind of loss, runs by colour, domains by line.
+
+Only matplotlib's objects are used, never pyplot: no window, no state that outlives a call.
+"""
+
+import io
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from giverny.options.errors import OptionError
+from giverny.options.plot import XAxis
+from giverny.runs.curves import Curve, loss_kind
+
+__all__ = ["draw_curves", "figure_bytes"]
+
+# Okabe and Ito 2008, "Color Universal Design": without yellow, which is too light for a line, and
+# the two darkest, of unlike brightness, first.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_GREY = "#555555"
+_DASHES = (0, (4, 1.6))
+_TITLES = {"G": "Generator", "D": "Discriminator", "cycle": "Cycle", "idt": "Identity"}
+_AXES = {"iterations": "Iteration", "images": "Images of each domain", "epochs": "Epoch"}
+_FEW_POINTS = 30
+_CHARACTER_INCHES = 0.083  # of the legend's font, on average
+_HANDLE_INCHES = 0.65
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.labelsize": 9.5,
+    "legend.fontsize": 9,
+    "legend.title_fontsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.xmargin": 0.01,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#888888",
+    "ytick.color": "#888888",
+    "xtick.labelcolor": "#222222",
+    "ytick.labelcolor": "#222222",
+    "text.color": "#222222",
+    "axes.labelcolor": "#222222",
+    "figure.constrained_layout.use": True,
+    # Text that can be searched and edited, in fonts that a publisher takes.
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    # The same curves give the same bytes.
+    "svg.hashsalt": "giverny",
+}
+
+
+def draw_curves(
+    curves: Sequence[Curve],
+    *,
+    x_axis: XAxis = "iterations",
+    smoothing: float = 0.0,
+    span: float = 1.0,
+    log_scale: bool = False,
+    title: str = "",
+    size_inches: tuple[float, float | None] = (8.0, None),
+) -> Figure:
+    """Draw curves: the smoothed ones, with what was reported faintly behind them.
+
+    Args:
+        curves: of one or several runs; those of a kind (``G_A``, ``G_B``) share a panel.
+        x_axis: what is counted from left to right.
+        smoothing: weight of what came before; see :meth:`giverny.runs.Curve.smoothed`.
+        span: iterations that ``smoothing`` is for.
+        log_scale: logarithmic scale of the losses.
+        title: heading.
+        size_inches: width and height; without a height, it grows with the number of panels.
+
+    Raises:
+        OptionError: a value cannot stand on a logarithmic scale, or a run not on one of epochs.
+    """
+    kinds = list(dict.fromkeys(loss_kind(curve.loss) for curve in curves))
+    looks = _looks(curves)
+    width, height = size_inches
+    with _style():
+        figure = Figure(figsize=(width, height or 1.0 + 2.0 * len(kinds)))
+        panels = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
+        by_kind = dict(zip(kinds, panels, strict=True))
+        for curve in curves:
+            axes, look = by_kind[loss_kind(curve.loss)], looks[curve.run, _domain(curve)]
+            x, smooth = curve.x(x_axis), curve.smoothed(smoothing, span=span)
+            if smoothing:
+                axes.plot(x, curve.values, **look.behind)
+            axes.plot(x, smooth, **look.front)
+        for kind, axes in by_kind.items():
+            axes.set_ylabel(f"{_TITLES.get(kind, kind)} loss", parse_math=False)
+            if log_scale:
+                _make_logarithmic(axes, [c for c in curves if loss_kind(c.loss) == kind])
+        panels[-1].set_xlabel(_AXES[x_axis])
+        if x_axis != "epochs":
+            panels[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        panels[-1].set_xlim(left=0)
+        figure.align_ylabels()
+        _add_legend(figure, _legend_entries(curves, looks), title)
+    return figure
+
+
+def figure_bytes(figure: Figure, suffix: str, *, dpi: int = 200) -> bytes:
+    """Return a figure as a file; the same curves give the same bytes.
+
+    Args:
+        figure: the figure.
+        suffix: ``.png``, ``.svg`` or ``.pdf``, in any case.
+        dpi: pixels per inch of a PNG.
+    """
+    kind = suffix.lower().lstrip(".")
+    undated: Mapping[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    file = io.BytesIO()
+    with _style():
+        figure.savefig(file, format=kind, dpi=dpi, metadata=undated.get(kind, {}))
+    return file.getvalue()
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How the lines of one run and domain look."""
+
+    color: str
+    dashed: bool = False
+
+    @property
+    def front(self) -> dict[str, Any]:
+        return {
+            "color": self.color,
+            "linestyle": _DASHES if self.dashed else "-",
+            "linewidth": 1.5,
+            "zorder": 3,
+        }
+
+    @property
+    def behind(self) -> dict[str, Any]:
+        return {"color": self.color, "alpha": 0.25, "linewidth": 0.7, "zorder": 2}
+
+
+def _looks(curves: Sequence[Curve]) -> dict[tuple[str, str], _Look]:
+    """Give each run a colour and each domain a line; with one run, each domain a colour too."""
+    runs = list(dict.fromkeys(curve.run for curve in curves))
+    domains = sorted({_domain(curve) for curve in curves})
+    looks = {}
+    for row, run in enumerate(runs):
+        for column, domain in enumerate(domains):
+            color = _color(row, len(runs)) if len(runs) > 1 else _COLORS[column]
+            looks[run, domain] = _Look(color, dashed=domain == "B")
+    return looks
+
+
+def _color(index: int, count: int) -> str:
+    if count <= len(_COLORS):
+        return _COLORS[index]
+    # More than anyone can tell apart: at least in order, and safe for the colour-blind.
+    return to_hex(mpl.colormaps["viridis"](0.92 * index / (count - 1)))
+
+
+def _domain(curve: Curve) -> str:
+    """Return ``A`` or ``B``, or nothing for a loss of neither."""
+    return curve.loss[-1] if loss_kind(curve.loss) != curve.loss else ""
+
+
+def _make_logarithmic(axes: Axes, curves: Sequence[Curve]) -> None:
+    for curve in curves:
+        lowest = curve.values.min()
+        if lowest <= 0:
+            raise OptionError(
+                "log_scale",
+                f"{curve.loss} of {curve.run} goes down to {lowest:.3g}, and a logarithmic scale "
+                "has only values above 0",
+            )
+    axes.set_yscale("log")
+    # 0.02, 0.05, 0.1, ...: losses rarely span decades.
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend_entries(
+    curves: Sequence[Curve], looks: Mapping[tuple[str, str], _Look]
+) -> list[tuple[_Look, str]]:
+    """Return what the legend explains; with several runs, colours and lines separately."""
+    losses: dict[str, list[str]] = {}
+    for curve in curves:
+        losses.setdefault(_domain(curve), []).append(curve.loss)
+    lines = {domain: ", ".join(dict.fromkeys(names)) for domain, names in losses.items()}
+    runs = list(dict.fromkeys(curve.run for curve in curves))
+    if len(runs) == 1:
+        return [(looks[runs[0], domain], names) for domain, names in lines.items()]
+    entries = [(_Look(looks[run, next(iter(lines))].color), run) for run in runs]
+    if len(lines) > 1:
+        entries += [(_Look(_GREY, dashed=domain == "B"), names) for domain, names in lines.items()]
+    return entries
+
+
+def _add_legend(figure: Figure, entries: Sequence[tuple[_Look, str]], title: str) -> None:
+    """Put heading and legend above the panels, where they cover no curve, and no wider."""
+    width = figure.get_figwidth()
+    most = max(8, int((width - _HANDLE_INCHES) / _CHARACTER_INCHES))
+    labels = ["\n".join(textwrap.wrap(label, most)) for _, label in entries]
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    columns = int(width / (_HANDLE_INCHES + _CHARACTER_INCHES * longest))
+    legend = figure.legend(
+        [Line2D([], [], **look.front) for look, _ in entries],
+        [str(number) for number in range(len(labels))],
+        loc="outside upper center",
+        ncols=min(max(columns, 1), len(entries)),
+        frameon=False,
+        title=title or None,
+    )
+    legend.get_title().set_parse_math(False)
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        # As it is: no mathematics between dollars, and a name may begin with "_".
+        text.set_parse_math(False)
+        text.set_text(label)
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Matplotlib's defaults and ours, whatever the user's own settings are."""
+    with matplotlib.style.context(["default", _STYLE]):
+        yield

@@ -1,0 +1,138 @@
+"""Loss curves as numbers: one series for each loss of a run, smoothed, chosen, written as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from giverny.options.errors import OptionError
+from giverny.options.names import nearest
+from giverny.options.plot import XAxis
+
+__all__ = ["Curve", "choose_losses", "curves_csv", "loss_kind"]
+
+_FIRST_KINDS = ("G", "D", "cycle", "idt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One loss of one run, as it was reported.
+
+    Attributes:
+        run: name of the run.
+        loss: name of the loss, e.g. ``G_A``.
+        iterations: updates since the beginning at each report, (N,), int64, rising.
+        images: pictures of each domain since the beginning, (N,), int64.
+        epochs: number of the epoch, counted from 1, (N,), int64.
+        values: mean of the loss since the report before, (N,), float64.
+        epoch_images: pictures in an epoch; None where the log does not tell.
+    """
+
+    run: str
+    loss: str
+    iterations: NDArray[np.int64]
+    images: NDArray[np.int64]
+    epochs: NDArray[np.int64]
+    values: NDArray[np.float64]
+    epoch_images: float | None = None
+
+    def first(self, iterations: int) -> "Curve":
+        """Return the part that was reported up to an iteration, that one included."""
+        kept = self.iterations <= iterations
+        return replace(
+            self,
+            iterations=self.iterations[kept],
+            images=self.images[kept],
+            epochs=self.epochs[kept],
+            values=self.values[kept],
+        )
+
+    def x(self, axis: XAxis) -> NDArray[np.float64]:
+        """Return where the reports lie, (N,): each at the end of what it is the mean of.
+
+        Raises:
+            OptionError: in epochs, and the log does not tell how long one is.
+        """
+        if axis == "iterations":
+            return self.iterations.astype(np.float64)
+        if axis == "images":
+            return self.images.astype(np.float64)
+        if self.epoch_images is None:
+            raise OptionError(
+                "x_axis",
+                f"{self.run} is in its first epoch, and its log does not tell how long that is; "
+                "use iterations or images",
+            )
+        return self.images / self.epoch_images
+
+    def smoothed(self, weight: float, *, span: float) -> NDArray[np.float64]:
+        """Return the exponential moving average of the values, (N,), corrected for its beginning.
+
+        It is the average over *iterations*, as if each of them had the mean that was reported for
+        it, and what lies ``span`` iterations back counts ``weight`` times as much. A report that
+        stands for n iterations so pushes what came before back by ``weight ** (n / span)``; where
+        all stand for ``span``, this is the usual average over reports. The correction divides by
+        the weights that were given out so far (Kingma and Ba 2015, section 3), so that the first
+        value is the first report and not one drawn towards 0.
+
+        Args:
+            weight: 0 (the values as they are) to below 1.
+            span: iterations.
+        """
+        if weight == 0:
+            return self.values
+        logarithms = np.log(weight) * np.diff(self.iterations, prepend=0) / span
+        average = given = 0.0
+        averages = []
+        for value, logarithm in zip(self.values.tolist(), logarithms.tolist(), strict=True):
+            kept, new = np.exp(logarithm), -np.expm1(logarithm)
+            average = kept * average + new * value
+            given = kept * given + new
+            averages.append(average / given)
+        return np.array(averages)
+
+
+def loss_kind(loss: str) -> str:
+    """Return what ``G_A`` and ``G_B`` have in common: ``G``."""
+    return loss[:-2] if loss.endswith(("_A", "_B")) else loss
+
+
+def choose_losses(words: Iterable[str], present: Sequence[str]) -> list[str]:
+    """Return the losses that are meant, each once.
+
+    Args:
+        words: names (``G_A``), kinds (``G`` is ``G_A`` and ``G_B``) or ``all``.
+        present: names of the losses in the logs.
+
+    Raises:
+        OptionError: a word is none of these; names what there is.
+    """
+    known = [kind for kind in _FIRST_KINDS if kind in map(loss_kind, present)]
+    kinds = list(dict.fromkeys([*known, *map(loss_kind, present)]))
+    chosen: list[str] = []
+    for word in words:
+        of = kinds if word == "all" else [word]
+        found = [loss for kind in of for loss in present if kind in {loss, loss_kind(loss)}]
+        if not found:
+            raise OptionError(
+                "losses",
+                f"{word!r} is not in the log, which has {', '.join(present)} (or {', '.join(kinds)}"
+                f" for both, or all){nearest(word, [*present, *kinds, 'all'])}",
+            )
+        chosen.extend(found)
+    return list(dict.fromkeys(chosen))
+
+
+def curves_csv(curves: Iterable[Curve]) -> str:
+    """Return the series as CSV, one line per value: run, loss, iteration, image, epoch, value."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "loss", "iteration", "image", "epoch", "value"])
+    for curve in curves:
+        columns = (curve.iterations, curve.images, curve.epochs, curve.values)
+        for values in zip(*(column.tolist() for column in columns), strict=True):
+            writer.writerow([curve.run, curve.loss, *values])
+    return text.getvalue()

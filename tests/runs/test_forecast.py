@@ -1,0 +1,50 @@
+"""The estimated end of a training, and durations as text."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from giverny.runs.forecast import Forecast, spell_duration, spell_time
+from giverny.runs.observers import Progress
+
+
+def progress(images: int) -> Progress:
+    return Progress(epoch=1, images=images, steps=images, total_images=1000, total_epochs=2)
+
+
+def test_one_slow_report_changes_nothing() -> None:
+    forecast = Forecast()
+    assert forecast.time_left(progress(0)) is None
+    assert forecast.report_seconds is None
+    for speed in [1.0] * 50 + [5.0] * 9 + [0.01]:
+        forecast.add({"images_per_second": speed, "seconds": 100 / speed})
+    assert forecast.time_left(progress(500)) == timedelta(seconds=100)
+    assert forecast.report_seconds == 20
+
+
+def test_no_speed_no_forecast() -> None:
+    forecast = Forecast()
+    forecast.add({"images_per_second": 0.0, "seconds": 1.0})
+    assert forecast.time_left(progress(0)) is None
+    forecast = Forecast()
+    forecast.add({"images_per_second": 1e-300, "seconds": 1.0})
+    assert forecast.time_left(progress(0)) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "under a minute"),
+        (90, "2 min"),
+        (3599, "1 h 0 min"),
+        (4 * 3600 + 61, "4 h 1 min"),
+        (86_399, "1 d 0 h"),
+        (400 * 86_400, "400 d 0 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert spell_duration(timedelta(seconds=seconds)) == text
+
+
+def test_times() -> None:
+    assert spell_time(datetime(2026, 8, 3, 9, 5, tzinfo=UTC)) == "Mon 3 Aug 2026, 09:05 UTC"
