@@ -27,7 +27,7 @@ class Background(Observer):
     At most ``most_reports`` reports, one set of samples and one checkpoint wait. The start is told
     at once, in the caller's thread, before there is a training to hold up; the thread begins after
     it, so that loading processes are not forked while it holds a lock. An observer that fails is
-    named once and dropped.
+    named once and dropped; one that only cannot write, to a full disk say, is tried again.
 
     Args:
         observer: who is told.
@@ -45,13 +45,11 @@ class Background(Observer):
         self._changed = Condition()
         self._thread: Thread | None = None
         self._dropped = False
+        self._warned = False
 
     def on_start(self, progress: Progress) -> None:
         """Tell it at once."""
-        try:
-            self._observer.on_start(progress)
-        except Exception as error:  # noqa: BLE001 - it must not end a training
-            self._drop(error)
+        self._tell(lambda: self._observer.on_start(progress))
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
         """Tell it when it has time."""
@@ -100,16 +98,19 @@ class Background(Observer):
                 while not self._events:
                     self._changed.wait()
                 event = self._events.popleft()
-            try:
-                event.tell()
-            except Exception as error:  # noqa: BLE001 - it must not end a training
-                self._drop(error)
-                return
-            if event.kind == "end":
+            self._tell(event.tell)
+            if self._dropped or event.kind == "end":
                 return
 
-    def _drop(self, error: Exception) -> None:
-        self._dropped = True
-        # As text: a log handler that keeps the error would keep all that led to it.
+    def _tell(self, tell: Callable[[], None]) -> None:
         name = type(self._observer).__name__
-        _log.warning("%s failed and is switched off: %s", name, f"{error}")
+        # The errors go out as text: a log handler that keeps one would keep all that led to it.
+        try:
+            tell()
+        except OSError as error:
+            if not self._warned:
+                _log.warning("%s failed, and is tried again: %s", name, f"{error}")
+            self._warned = True
+        except Exception as error:  # noqa: BLE001 - it must not end a training
+            self._dropped = True
+            _log.warning("%s failed and is switched off: %s", name, f"{error}")

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from giverny.runs.forecast import Forecast, spell_duration
 from giverny.runs.observers import Observer, Progress
 
 __all__ = ["Console"]
@@ -25,6 +26,7 @@ class Console(Observer):
         self._page = page
         self._bar: tqdm[Any] | None = None
         self._warnings: Sequence[str] = ()
+        self._forecast = Forecast()
 
     def on_start(self, progress: Progress) -> None:
         """Say where to look, and how several processes share the work; open the bar."""
@@ -52,12 +54,13 @@ class Console(Observer):
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
         """Print one line: position, losses, learning rate, speed."""
+        self._forecast.add(record)
         self._warn(record.get("warnings", ()))
         losses = " ".join(f"{name} {value:.3f}" for name, value in record["losses"].items())
         self._line(
             f"epoch {progress.epoch}/{progress.total_epochs}, image {progress.images}: {losses}"
             f" | lr {record['learning_rate']:.3g}, {record['images_per_second']:.3g} img/s,"
-            f" waited {record['data_wait']:.0%}, {_left(progress, record)} left"
+            f" waited {record['data_wait']:.0%}, {self._left(progress)} left"
         )
 
     def on_checkpoint(self, progress: Progress, path: Path) -> None:
@@ -77,17 +80,9 @@ class Console(Observer):
                 self._line(f"WARNING: {warning}")
         self._warnings = tuple(warnings)
 
+    def _left(self, progress: Progress) -> str:
+        left = self._forecast.time_left(progress)
+        return "?" if left is None else spell_duration(left)
+
     def _line(self, text: str) -> None:
         tqdm.write(text, file=self._stream)
-
-
-def _left(progress: Progress, record: Mapping[str, Any]) -> str:
-    """Estimate the time to the end, e.g. ``1 d 3 h`` or ``4 min``."""
-    speed = record["images_per_second"]
-    if speed <= 0:
-        return "?"
-    minutes = (progress.total_images - progress.images) / speed / 60
-    if minutes < 90:
-        return f"{minutes:.0f} min"
-    hours = minutes / 60
-    return f"{hours:.1f} h" if hours < 36 else f"{hours / 24:.1f} d"

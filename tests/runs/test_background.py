@@ -81,8 +81,8 @@ def test_the_end_waits_only_so_long(caplog: pytest.LogCaptureFixture) -> None:
 class Broken(Observer):
     """Fails when it is told something."""
 
-    def __init__(self, where: str) -> None:
-        self.where = where
+    def __init__(self, where: str, error: Exception) -> None:
+        self.where, self.error = where, error
         self.calls = 0
 
     def on_start(self, progress: Progress) -> None:
@@ -94,12 +94,12 @@ class Broken(Observer):
     def _fail(self, where: str) -> None:
         if where == self.where:
             self.calls += 1
-            raise OSError("no space left")
+            raise self.error
 
 
 @pytest.mark.parametrize("where", ["start", "report"])
 def test_an_observer_that_fails_is_named_once(where: str, caplog: pytest.LogCaptureFixture) -> None:
-    broken = Broken(where)
+    broken = Broken(where, RuntimeError("out of order"))
     observer = Background(broken)
     observer.on_start(progress())
     for _ in range(3):
@@ -109,7 +109,21 @@ def test_an_observer_that_fails_is_named_once(where: str, caplog: pytest.LogCapt
             time.sleep(0.001)
     observer.on_end(progress())
     assert broken.calls == 1
-    assert caplog.messages == ["Broken failed and is switched off: no space left"]
+    assert caplog.messages == ["Broken failed and is switched off: out of order"]
+
+
+@pytest.mark.parametrize(("where", "calls"), [("start", 1), ("report", 3)])
+def test_an_observer_that_cannot_write_is_tried_again(
+    where: str, calls: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = Broken(where, OSError("no space left"))
+    observer = Background(full)
+    observer.on_start(progress())
+    for _ in range(3):
+        observer.on_report(progress(), {})
+    observer.on_end(progress())
+    assert full.calls == calls
+    assert caplog.messages == ["Broken failed, and is tried again: no space left"]
 
 
 def test_nothing_but_an_end_starts_and_ends_it() -> None:

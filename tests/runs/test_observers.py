@@ -144,7 +144,7 @@ def test_a_missing_log_is_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "left"), [(150, "1 min"), (86_430, "12.0 h"), (864_030, "5.0 d")]
+    ("total", "left"), [(150, "1 min"), (86_430, "12 h 0 min"), (864_030, "5 d 0 h")]
 )
 def test_console_in_a_file_prints_lines_and_no_bar(total: int, left: str) -> None:
     stream = io.StringIO()
