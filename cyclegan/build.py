@@ -191,8 +191,6 @@ def build_doctor(options: TrainOptions) -> CycleganDoctor:
     """Make what looks for known failures."""
     return CycleganDoctor(
         gan_mode=options.losses.gan_mode,
-        lambda_A=options.losses.lambda_A,
-        lambda_B=options.losses.lambda_B,
         num_threads=options.data.num_threads,
         cache_images=options.data.cache_images,
     )

@@ -21,8 +21,10 @@ from giverny.cyclegan.losses import (
 )
 from giverny.cyclegan.networks import Networks
 from giverny.cyclegan.schedules import LearningRate
+from giverny.cyclegan.vitals import contrast_and_correlation, read_back
 from giverny.data.datasets import UnpairedBatch
 from giverny.options.errors import TrainingError
+from giverny.runs.meter import AFTER_NOT_FINITE
 from giverny.runs.processes import average_gradients
 
 __all__ = ["LossWeights", "StepLosses", "Trainer", "Translations"]
@@ -248,6 +250,17 @@ class Trainer:
         self._epoch_loss, self._epoch_steps = None, 0
 
     @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weights that the losses of a step carry."""
+        weights = self._weights
+        return {
+            "cycle_A": weights.cycle_A,
+            "cycle_B": weights.cycle_B,
+            "idt_A": weights.identity * weights.cycle_B,
+            "idt_B": weights.identity * weights.cycle_A,
+        }
+
+    @property
     def present_learning_rate(self) -> float:
         """The learning rate of the next step."""
         return float(self._optimizer_G.param_groups[0]["lr"])
@@ -274,8 +287,22 @@ class Trainer:
 
     @torch.no_grad()
     def vitals(self, batch: UnpairedBatch) -> dict[str, float | None]:
-        """Return measures of the translations of a batch that tell whether they are sound."""
-        return {}
+        """Return measures of the translations of a batch that tell whether they are sound.
+
+        Returns:
+            ``contrast_B`` and ``correlation_B`` of fake_B with real_A, and ``contrast_A`` and
+            ``correlation_A`` of fake_A with real_B; None where there is none, see
+            :func:`~giverny.cyclegan.vitals.contrast_and_correlation`.
+        """
+        batch = batch.to(self._accelerator.device)
+        self._set_training(False)
+        with self._accelerator.autocast():
+            fake_B, fake_A = self.networks.G_A(batch.A), self.networks.G_B(batch.B)
+        self._set_training(True)
+        pairs = ((fake_B, batch.A), (fake_A, batch.B))
+        values = torch.cat([contrast_and_correlation(*pair) for pair in pairs])
+        names = ("contrast_B", "correlation_B", "contrast_A", "correlation_A")
+        return dict(zip(names, read_back(values), strict=True))
 
     def check_finite(self) -> None:
         """Refuse weights that are not numbers, so that a good state is never overwritten.
@@ -286,7 +313,9 @@ class Trainer:
         for name, network in self.networks.named().items():
             finite = [torch.isfinite(weight).all() for weight in network.parameters()]
             if not torch.stack(finite).all():
-                raise TrainingError(f"the weights of {name} are no longer finite numbers")
+                raise TrainingError(
+                    f"the weights of {name} are no longer finite numbers. {AFTER_NOT_FINITE}"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the processes share, to continue from."""

@@ -8,10 +8,13 @@ from signal import Signals
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from giverny.cyclegan.build import (
+    build_doctor,
     build_loader,
     build_pace,
+    build_sample_batch,
     build_trainer,
     generator_architecture,
 )
@@ -86,16 +89,9 @@ def train(
     torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal
     loader = build_loader(options, accelerator)
     trainer = build_trainer(options, accelerator)
-    directory.create()
-    displays = make_displays(
-        options.displays.displays,
-        directory,
-        options=flatten(options),
-        environment=describe_environment(accelerator),
-        server=options.displays.display_server,
-        port=options.displays.display_port,
-        env=options.displays.display_env or options.run.name,
-    )
+    if accelerator.is_main_process:
+        directory.create()
+    displays = _displays(options, directory, accelerator) if accelerator.is_main_process else ()
     loop = TrainingLoop(
         trainer,
         loader,
@@ -104,6 +100,8 @@ def train(
         accelerator=accelerator,
         observer=Watchers([*displays, *observers]),
         export=partial(_export, directory, trainer, options),
+        doctor=build_doctor(options),
+        sample_batch=build_sample_batch(options) if accelerator.is_main_process else None,
     )
     with directory.locked(write=accelerator.is_main_process):
         if resume:
@@ -120,6 +118,21 @@ def train(
         signal=signal,
         unreadable=dict(loader.unreadable),
         is_main_process=accelerator.is_main_process,
+    )
+
+
+def _displays(
+    options: TrainOptions, directory: RunDirectory, accelerator: Accelerator
+) -> list[Observer]:
+    displays = options.displays
+    return make_displays(
+        displays.displays,
+        directory,
+        options=flatten(options),
+        environment=describe_environment(accelerator),
+        server=displays.display_server,
+        port=displays.display_port,
+        env=displays.display_env or options.run.name,
     )
 
 

@@ -236,6 +236,7 @@ class TrainingLoop(Generic[Batch]):
         if not self._accelerator.is_main_process:
             return
         record["learning_rate"] = self._learner.present_learning_rate
+        record["weights"] = dict(self._learner.loss_weights)
         record["outputs"] = dict(self._learner.vitals(batch))
         record["warnings"] = self._doctor.examine({**asdict(self.progress), **record})
         self._observer.on_report(self.progress, record)

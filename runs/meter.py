@@ -10,7 +10,13 @@ from torch import Tensor
 
 from giverny.options.errors import TrainingError
 
-__all__ = ["Meter"]
+__all__ = ["AFTER_NOT_FINITE", "Meter"]
+
+AFTER_NOT_FINITE = (
+    "Lower --lr, or compute with --mixed_precision bf16 or no instead of fp16, and go on with "
+    "--resume --allow_changes"
+)
+"""What to try when losses or weights are no longer numbers."""
 
 
 class Meter:
@@ -60,10 +66,14 @@ class Meter:
                 f"{name} {value:.4g}"
                 for name, value in zip(self._names, values[bad[0]].tolist(), strict=True)
             )
-            raise TrainingError(f"a loss is not a finite number at step {step}: {spelled}")
+            raise TrainingError(
+                f"a loss is not a finite number at step {step}: {spelled}. {AFTER_NOT_FINITE}"
+            )
         means = self._average(values.mean(dim=0))
         if not means.isfinite().all():
-            raise TrainingError("a loss is not a finite number in another process of this job")
+            raise TrainingError(
+                f"a loss is not a finite number in another process of this job. {AFTER_NOT_FINITE}"
+            )
         return dict(zip(self._names, means.tolist(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:

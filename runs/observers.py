@@ -55,9 +55,10 @@ class Observer:
         Args:
             progress: where the training is.
             record: ``losses`` (means by name), ``learning_rate``, ``seconds``,
-                ``images_per_second``, ``data_wait`` (share of the time, 0 to 1), ``outputs``
-                (measures of what the networks make, by name; None where there is none) and
-                ``warnings`` (sentences). A line of ``log.jsonl``, but for the position.
+                ``images_per_second``, ``data_wait`` (share of the time, 0 to 1), ``weights`` (that
+                losses carry, by name), ``outputs`` (measures of what the networks make, by name;
+                None where there is none) and ``warnings`` (sentences). A line of ``log.jsonl``,
+                but for the position.
         """
 
     def on_samples(self, progress: Progress, samples: Pictures) -> None:

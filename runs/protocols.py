@@ -55,6 +55,11 @@ class Learner(Protocol[Batch_contra]):
         ...
 
     @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """The weights that the losses of a step carry, by the names of the losses."""
+        ...
+
+    @property
     def present_learning_rate(self) -> float:
         """The learning rate of the next step."""
         ...

@@ -1,0 +1,160 @@
+"""The known failures of a CycleGAN training, in words: what to see them by, and what to try.
+
+The bounds lie between the means over 1000 steps of healthy runs (4000 steps of the ``tiny`` preset
+on 54 pictures of monet2photo, and the controls of ``benchmarks/failures.py``) and of runs that are
+made to fail there.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from giverny.runs.doctor import DataWait, Doctor, Level, Measure, Record, Rise, Sign, Window
+
+__all__ = ["CycleganDoctor"]
+
+# A discriminator's loss relative to its generator's. Where it cannot tell real from fake, it says
+# 1/2 everywhere and both lose as much: 1/4 with least squares (Mao et al. 2017), ln 2 with
+# cross-entropy (Goodfellow et al. 2014, section 4.1). Where it is right it leaves the generator
+# hardly a gradient (Arjovsky and Bottou 2017, section 2): 0.02 is reached when it takes both to be
+# what they are with 0.86 (least squares) or 0.95 (cross-entropy). The loss alone would not do: it
+# also falls where the fakes of the pool are bad and the new ones are good. Measured: healthy runs
+# 0.11 or more, lost ones 0.007.
+_LOST, _LOST_ENDS = 0.02, 0.04
+
+# Of the cycle loss without its weight, a mean absolute distance in [-1, 1]. In healthy runs it
+# never rose; the least rise that counts is four of the 255 steps of a picture file.
+_RISEN, _RISEN_ENDS, _RISEN_LEAST = 1.5, 1.3, 0.03
+
+# Contrast relative to the input's; in healthy runs 0.5 or more.
+_PLAIN, _PLAIN_ENDS = 0.05, 0.1
+# Correlation with the input; in healthy runs 0.4 or more, -0.16 where hardly anything is learned,
+# -0.45 where the pictures have become negatives.
+_NEGATIVE, _NEGATIVE_ENDS = -0.3, -0.1
+
+
+class CycleganDoctor(Doctor):
+    """Looks for lost discriminators, rising cycle losses, plain and negative pictures, waiting.
+
+    Args:
+        gan_mode: ``lsgan``, ``vanilla`` or ``wgangp``.
+        num_threads: processes that load pictures.
+        cache_images: whether pictures are kept in memory.
+        patience_steps: steps that the means are taken over. Nothing is said before the first of
+            them is complete, so the first few hundred steps, in which anything may happen, are
+            never judged by themselves.
+    """
+
+    def __init__(
+        self,
+        *,
+        gan_mode: str,
+        num_threads: int,
+        cache_images: bool,
+        patience_steps: int = 1000,
+    ) -> None:
+        # A loss is already a mean over its report; the translations are those of one batch.
+        losses, outputs = (
+            partial(Window, steps=patience_steps, reports=reports) for reports in (5, 10)
+        )
+        super().__init__(
+            [
+                *_lost_generators(gan_mode, losses),
+                *_rising_cycles(losses),
+                *_plain_outputs(outputs),
+                *_negative_outputs(outputs),
+            ],
+            local_signs=[DataWait(num_threads=num_threads, cache_images=cache_images)],
+        )
+
+
+def _lost_generators(gan_mode: str, window: Callable[[], Window]) -> Iterator[Sign]:
+    if gan_mode == "wgangp":  # the level of its losses has no meaning
+        return
+    for D, G, domain in (("D_A", "G_A", "B"), ("D_B", "G_B", "A")):
+        yield Level(
+            f"{D} tells the translations of {G} from pictures of domain {domain} almost without "
+            f"error since image {{since}}: {G} learns little from it. See whether the two domains "
+            "differ by something trivial (borders, size, grain, compression); give the generators "
+            "more freedom (lower --lambda_A, --lambda_B and --lambda_identity) or weaken the "
+            "discriminators (--netD n_layers --n_layers_D 2, a smaller --ndf). With few pictures, "
+            "more of them help.",
+            _ratio(D, G),
+            begins=_LOST,
+            ends=_LOST_ENDS,
+            window=window(),
+        )
+
+
+def _rising_cycles(window: Callable[[], Window]) -> Iterator[Sign]:
+    for name, option, path in (
+        ("cycle_A", "--lambda_A", "A -> B -> A"),
+        ("cycle_B", "--lambda_B", "B -> A -> B"),
+    ):
+        yield Rise(
+            f"The cycle loss {path} has risen to more than {_RISEN:g} times its lowest mean, that "
+            "of image {since}: the translations keep less and less of their pictures. Start "
+            f"again, or resume from an earlier state, with a lower --lr or a higher {option}.",
+            _unweighted(name),
+            begins=_RISEN,
+            ends=_RISEN_ENDS,
+            least=_RISEN_LEAST,
+            window=window(),
+        )
+
+
+def _plain_outputs(window: Callable[[], Window]) -> Iterator[Sign]:
+    for G, domain in (("G_A", "B"), ("G_B", "A")):
+        yield Level(
+            f"{G} has made nearly plain pictures since image {{since}}: they have less than "
+            f"{_PLAIN:.0%} of their inputs' contrast. Start again with another --seed and a lower "
+            "--lr; if it comes back, with --norm instance, the default --init_gain 0.02, or a "
+            "higher --lambda_identity.",
+            _output(f"contrast_{domain}"),
+            begins=_PLAIN,
+            ends=_PLAIN_ENDS,
+            window=window(),
+        )
+
+
+def _negative_outputs(window: Callable[[], Window]) -> Iterator[Sign]:
+    for G, domain in (("G_A", "B"), ("G_B", "A")):
+        yield Level(
+            f"{G} has turned light into dark since image {{since}}, like a negative. Unless the "
+            "two domains are meant to be each other's negatives, start again with another --seed, "
+            "a higher --lambda_identity (1, say) or a lower --init_gain; it rarely turns back by "
+            "itself.",
+            _output(f"correlation_{domain}"),
+            begins=_NEGATIVE,
+            ends=_NEGATIVE_ENDS,
+            window=window(),
+        )
+
+
+def _unweighted(name: str) -> Measure:
+    """Read a loss without its weight, which a resumed run may have changed."""
+
+    def measure(record: Record) -> float | None:
+        value, weight = record["losses"].get(name), record.get("weights", {}).get(name)
+        return value / weight if value is not None and weight else None
+
+    return measure
+
+
+def _ratio(name: str, other: str) -> Measure:
+    """Read one loss relative to another."""
+
+    def measure(record: Record) -> float | None:
+        losses = record["losses"]
+        return losses[name] / losses[other] if losses.get(other) else None
+
+    return measure
+
+
+def _output(name: str) -> Measure:
+    """Read a measure of the translations; logs of earlier versions have none."""
+
+    def measure(record: Record) -> float | None:
+        value: float | None = record.get("outputs", {}).get(name)
+        return value
+
+    return measure
