@@ -3,7 +3,7 @@ FOLDERS := cyclegan data gatys options runs scripts survey
 PYTHON  ?= python3
 BIN     := .venv/bin
 
-.PHONY: demo test check typing clean
+.PHONY: demo test check visdom typing clean
 
 demo: .venv/installed
 	$(BIN)/giverny demo --output demo
@@ -15,6 +15,10 @@ check: .venv/installed-dev typing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Adds the live display of `giverny train --display visdom`.
+visdom: .venv/installed .venv/can-build-visdom
+	$(BIN)/pip install --quiet --no-build-isolation 'setuptools<81' --editable '.[visdom]'
 
 # Type checkers follow folders, not import hooks: give them giverny/ as links.
 typing:
@@ -28,8 +32,14 @@ typing:
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-.venv/installed-dev: setup.cfg pyproject.toml | .venv/bin/python
-	$(BIN)/pip install --quiet --editable '.[dev]'
+# visdom publishes only its source, which builds with nothing newer, and only beside it.
+.venv/can-build-visdom: | .venv/bin/python
+	$(BIN)/pip install --quiet 'setuptools<81' wheel
+	@touch $@
+
+.venv/installed-dev: setup.cfg pyproject.toml .venv/can-build-visdom | .venv/bin/python
+	$(BIN)/pip install --quiet --no-build-isolation 'setuptools<81' \
+		--editable '.[dev,tensorboard,visdom]'
 	@touch $@
 
 clean:

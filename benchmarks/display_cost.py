@@ -304,7 +304,7 @@ def _serve(port: int, folder: str) -> None:
     from visdom.server.run_server import start_server  # noqa: PLC0415 - an extra
 
     sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - of the process's life
-    start_server(port=port, env_path=folder)
+    start_server(port=port, env_path=folder, base_url="")
 
 
 if __name__ == "__main__":

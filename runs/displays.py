@@ -39,10 +39,11 @@ def make_displays(
     """
     displays: list[Observer] = [JsonLog(directory.log_file)]
     if "console" in names:
-        displays.append(Console())
+        page = directory.web / "index.html" if "page" in names else None
+        displays.append(Console(page=page))
     if "page" in names:
-        page = ReportPage(directory, options=options, environment=environment)
-        displays.append(Background(page))
+        report = ReportPage(directory, options=options, environment=environment)
+        displays.append(Background(report))
     if "visdom" in names:
         from giverny.runs.visdom_display import VisdomDisplay  # noqa: PLC0415 - an extra
 

@@ -96,6 +96,7 @@ class TrainingLoop(Generic[Batch]):
             total_epochs=pace.epochs,
             global_batch=loader.global_batch,
             processes=accelerator.num_processes,
+            epoch_images=loader.epoch_images,
         )
         self._saved_images: int | None = None
         self._reported = False

@@ -29,6 +29,7 @@ class Progress:
         total_epochs: epochs of the whole training.
         global_batch: pictures of each domain per batch, of all processes together.
         processes: processes that train together.
+        epoch_images: pictures of each domain per epoch; 0 where that is not known.
     """
 
     epoch: int
@@ -38,6 +39,7 @@ class Progress:
     total_epochs: int
     global_batch: int = 1
     processes: int = 1
+    epoch_images: int = 0
 
 
 class Observer:
