@@ -28,8 +28,12 @@ _RISEN, _RISEN_ENDS, _RISEN_LEAST = 1.5, 1.3, 0.03
 # Contrast relative to the input's; in healthy runs 0.5 or more.
 _PLAIN, _PLAIN_ENDS = 0.05, 0.1
 # Correlation with the input; in healthy runs 0.4 or more, -0.16 where hardly anything is learned,
-# -0.45 where the pictures have become negatives.
+# -0.45 where the pictures have become negatives. Departure: so the bound is not 0.
 _NEGATIVE, _NEGATIVE_ENDS = -0.3, -0.1
+
+# Adversarial losses start near 1 (Mao et al. 2017) or ln 2; sound runs stay far below 10.
+_DIVERGED = 100.0
+_DIVERGED_STEPS, _DIVERGED_REPORTS = 100, 3
 
 
 class CycleganDoctor(Doctor):
@@ -58,12 +62,29 @@ class CycleganDoctor(Doctor):
         )
         super().__init__(
             [
+                *_diverged(gan_mode),
                 *_lost_generators(gan_mode, losses),
                 *_rising_cycles(losses),
                 *_plain_outputs(outputs),
                 *_negative_outputs(outputs),
             ],
             local_signs=[DataWait(num_threads=num_threads, cache_images=cache_images)],
+        )
+
+
+def _diverged(gan_mode: str) -> Iterator[Sign]:
+    if gan_mode == "wgangp":
+        return
+    for name in ("G_A", "G_B", "D_A", "D_B"):
+        # All reports in a row: a wild one among sound ones means nothing.
+        yield Level(
+            f"The loss {name} has been beyond {_DIVERGED:g} since image {{since}}, many times what "
+            "it can be in a sound training: the networks have diverged and will not come back. "
+            "Start again, or resume from an earlier state, with a lower --lr.",
+            _beyond(name, _DIVERGED),
+            begins=1.0,
+            ends=0.0,
+            window=Window(steps=_DIVERGED_STEPS, reports=_DIVERGED_REPORTS),
         )
 
 
@@ -136,6 +157,16 @@ def _unweighted(name: str) -> Measure:
     def measure(record: Record) -> float | None:
         value, weight = record["losses"].get(name), record.get("weights", {}).get(name)
         return value / weight if value is not None and weight else None
+
+    return measure
+
+
+def _beyond(name: str, bound: float) -> Measure:
+    """Read whether a loss is beyond a bound: 1 or 0."""
+
+    def measure(record: Record) -> float | None:
+        value = record["losses"].get(name)
+        return None if value is None else float(value > bound)
 
     return measure
 

@@ -7,7 +7,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Preprocessing", "centre_crop", "random_crop", "random_flip", "resize", "round_to_multiple"]
+__all__ = [
+    "Preprocessing",
+    "centre_crop",
+    "random_crop",
+    "random_flip",
+    "resize",
+    "round_to_multiple",
+]
 
 Rgb = NDArray[np.uint8]
 

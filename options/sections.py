@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 from giverny.options.errors import OptionError
 from giverny.options.names import nearest
 
-__all__ = ["difference", "flatten", "make", "sections"]
+__all__ = ["ABSENT", "difference", "flatten", "make", "sections"]
 
 T = TypeVar("T")
+
+ABSENT = "(absent)"
+"""What :func:`difference` gives for an option that one side does not have."""
 
 
 def sections(options: type) -> dict[str, type]:
@@ -64,9 +67,8 @@ def make(options: type[T], flat: Mapping[str, Any]) -> T:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the options whose values differ, as ``{name: (old, new)}``, sorted by name."""
-    absent = "(absent)"
     names = sorted({*old, *new})
-    pairs = {name: (old.get(name, absent), new.get(name, absent)) for name in names}
+    pairs = {name: (old.get(name, ABSENT), new.get(name, ABSENT)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

@@ -72,7 +72,7 @@ def spell_number(value: float) -> str:
         >>> spell_number(0.41234), spell_number(1234.5), spell_number(2e-4)
         ('0.412', '1,234', '2e-4')
     """
-    if 1000 <= abs(value) < 1e12:
+    if 999.5 <= abs(value) < 1e12:
         return f"{value:,.0f}"
     if value and not 1e-3 <= abs(value) < 1e12:
         mantissa, exponent = f"{value:.2e}".split("e")

@@ -32,15 +32,11 @@ class Background(Observer):
     Args:
         observer: who is told.
         most_reports: reports that may wait.
-        patience_seconds: how long the end of the training waits for the observer to finish.
     """
 
-    def __init__(
-        self, observer: Observer, *, most_reports: int = 64, patience_seconds: float = 10.0
-    ) -> None:
+    def __init__(self, observer: Observer, *, most_reports: int = 64) -> None:
         self._observer = observer
         self._most = {"report": most_reports, "samples": 1, "checkpoint": 1, "end": 1}
-        self._patience_seconds = patience_seconds
         self._events: deque[_Event] = deque()
         self._changed = Condition()
         self._thread: Thread | None = None
@@ -64,16 +60,17 @@ class Background(Observer):
         self._put("checkpoint", lambda: self._observer.on_checkpoint(progress, path))
 
     def on_end(self, progress: Progress, error: str | None = None) -> None:
-        """Tell it, and wait a while for it to finish."""
+        """Tell it when it has time; the thread ends with it."""
         self._put("end", lambda: self._observer.on_end(progress, error))
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the thread to end."""
         if self._thread is None:
             return
-        self._thread.join(self._patience_seconds)
+        self._thread.join(seconds)
         if self._thread.is_alive():
             _log.warning(
-                "%s did not finish within %g s and is left behind",
-                type(self._observer).__name__,
-                self._patience_seconds,
+                "%s did not finish in time and is left behind", type(self._observer).__name__
             )
 
     def _put(self, kind: str, tell: Callable[[], None]) -> None:

@@ -31,7 +31,6 @@ _GREY = "#555555"
 _DASHES = (0, (4, 1.6))
 _TITLES = {"G": "Generator", "D": "Discriminator", "cycle": "Cycle", "idt": "Identity"}
 _AXES = {"iterations": "Iteration", "images": "Images of each domain", "epochs": "Epoch"}
-_FEW_POINTS = 30
 _CHARACTER_INCHES = 0.083  # of the legend's font, on average
 _HANDLE_INCHES = 0.65
 _STYLE = {

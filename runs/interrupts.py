@@ -15,8 +15,10 @@ class Interrupts:
         received: the signal, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, announce: bool = True) -> None:
         self.received: signal.Signals | None = None
+        self._announce = announce
+        self._announced = False
         self._previous: dict[signal.Signals, object] = {}
         self._ignored = False
 
@@ -35,6 +37,14 @@ class Interrupts:
             kept = signal.SIG_IGN if self._ignored and number == signal.SIGTERM else handler
             signal.signal(number, kept)  # type: ignore[arg-type]
 
+    def announce(self) -> None:
+        """Say that the training is being saved; only once."""
+        if not self._announced:
+            name = self.received.name if self.received else "another process was stopped"
+            # Not through sys.stderr: the signal may have come while that was being written to.
+            os.write(2, f"\n{name}: saving; once more stops at once\n".encode())
+        self._announced = True
+
     def ignore(self) -> None:
         """Ignore SIGTERM from now on, also afterwards: this process is about to end anyway."""
         self._ignored = True
@@ -45,5 +55,5 @@ class Interrupts:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
-        # Not through sys.stderr: the signal may have come while that was being written to.
-        os.write(2, f"\n{self.received.name}: saving; once more stops at once\n".encode())
+        if self._announce:
+            self.announce()

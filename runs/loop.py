@@ -123,7 +123,8 @@ class TrainingLoop(Generic[Batch]):
         self._loader.load_state_dict(state["loader"])
         if index < len(processes):  # others keep their own seed, or they would draw the same
             restore_random_state(own["random"])
-        self._meter.load_state_dict(state["meter"])
+        # States of earlier versions hold the first process's only.
+        self._meter.load_state_dict(own.get("meter", state.get("meter")))
         position = {key: state["progress"][key] for key in ("epoch", "images", "steps")}
         total = position["images"] - self._loader.position
         total += (self._pace.epochs - position["epoch"] + 1) * self._loader.epoch_images
@@ -152,9 +153,8 @@ class TrainingLoop(Generic[Batch]):
             GivernyError: a state cannot be written; the one before is kept.
         """
         error: str | None = None
-        with Interrupts() as interrupts:
-            if self._accelerator.is_main_process:
-                self._doctor.restore(self._earlier_records())
+        with Interrupts(announce=self._accelerator.num_processes == 1) as interrupts:
+            self._restore_doctor()
             self._observer.on_start(self.progress)
             try:
                 while not self.finished and not self._stops(interrupts):
@@ -180,9 +180,25 @@ class TrainingLoop(Generic[Batch]):
         lost = what_was_lost(problem)
         return LostProcessError(f"{lost}. {self._last_good()}") if lost else problem
 
-    def _earlier_records(self) -> list[dict[str, Any]]:
-        records = read_log(self._directory.log_file)
-        return [record for record in records if record["images"] <= self.progress.images]
+    def _restore_doctor(self) -> None:
+        if not self._accelerator.is_main_process:
+            return
+        try:
+            records = read_log(self._directory.log_file)
+            self._doctor.restore([r for r in records if r["images"] <= self.progress.images])
+        except Exception as error:  # noqa: BLE001 - advice must not end a training
+            self._dismiss_doctor(error)
+
+    def _examine(self, record: Mapping[str, Any]) -> list[str]:
+        try:
+            return self._doctor.examine({**asdict(self.progress), **record})
+        except Exception as error:  # noqa: BLE001 - advice must not end a training
+            self._dismiss_doctor(error)
+            return []
+
+    def _dismiss_doctor(self, error: Exception) -> None:
+        _log.warning("the search for known failures failed and is switched off: %r", error)
+        self._doctor = Doctor()
 
     def _run_epoch(self, interrupts: Interrupts) -> None:
         self._learner.start_epoch(self.progress.epoch)
@@ -224,13 +240,18 @@ class TrainingLoop(Generic[Batch]):
         self._reported = _passed(before, now, pace.report_images)
         if self._reported:
             self._report(batch)
-        if _passed(before, now, pace.sample_images) and self._accelerator.is_main_process:
-            shown = self._sample_batch if self._sample_batch is not None else batch
-            images = self._learner.samples(shown)
-            pictures = {name: to_pictures(some[:1])[0] for name, some in images.items()}
-            self._observer.on_samples(self.progress, pictures)
+        if _passed(before, now, pace.sample_images) or now >= self.progress.total_images:
+            self._show_samples(batch)
         if _passed(before, now, pace.checkpoint_images):
             self._checkpoint("latest")
+
+    def _show_samples(self, batch: Batch) -> None:
+        if not self._accelerator.is_main_process:
+            return
+        shown = self._sample_batch if self._sample_batch is not None else batch
+        images = self._learner.samples(shown)
+        pictures = {name: to_pictures(some[:1])[0] for name, some in images.items()}
+        self._observer.on_samples(self.progress, pictures)
 
     def _report(self, batch: Batch) -> None:
         record = self._meter.report()
@@ -239,7 +260,7 @@ class TrainingLoop(Generic[Batch]):
         record["learning_rate"] = self._learner.present_learning_rate
         record["weights"] = dict(self._learner.loss_weights)
         record["outputs"] = dict(self._learner.vitals(batch))
-        record["warnings"] = self._doctor.examine({**asdict(self.progress), **record})
+        record["warnings"] = self._examine(record)
         self._observer.on_report(self.progress, record)
 
     def _end_epoch(self) -> None:
@@ -255,7 +276,11 @@ class TrainingLoop(Generic[Batch]):
             return
         self._meter.check()
         self._learner.check_finite()
-        own = {"learner": self._learner.process_state(), "random": random_state()}
+        own = {
+            "learner": self._learner.process_state(),
+            "random": random_state(),
+            "meter": self._meter.state_dict(),
+        }
         processes = gather_states(own, self._accelerator)
         if self._accelerator.is_main_process:
             self._write(label, processes)
@@ -269,7 +294,6 @@ class TrainingLoop(Generic[Batch]):
             "loader": self._loader.state_dict(),
             "processes": processes,
             "progress": position,
-            "meter": self._meter.state_dict(),
         }
         try:
             # The state comes last: a training that is killed before it writes these files again.
@@ -285,10 +309,11 @@ class TrainingLoop(Generic[Batch]):
 
     def _last_good(self) -> str:
         if self._saved_images is None:
-            return "No state was saved before"
+            return "No state was saved before; start again under another --name"
         return (
             f"The last good state, at image {self._saved_images}, is kept: "
-            f"{self._directory.state_file}; continue from it with --resume"
+            f"{self._directory.state_file}; continue from it with --resume "
+            "(--allow_changes where options change)"
         )
 
     def _stops(self, interrupts: Interrupts) -> bool:
@@ -300,7 +325,10 @@ class TrainingLoop(Generic[Batch]):
             return False
         asked = torch.tensor(float(interrupts.received is not None))
         asked = asked.to(self._accelerator.device)
-        return bool(self._accelerator.reduce(asked, reduction="sum").item())
+        agreed = bool(self._accelerator.reduce(asked, reduction="sum").item())
+        if agreed and self._accelerator.is_main_process:
+            interrupts.announce()
+        return agreed
 
 
 def _passed(before: int, now: int, every: int) -> bool:

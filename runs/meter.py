@@ -12,10 +12,7 @@ from giverny.options.errors import TrainingError
 
 __all__ = ["AFTER_NOT_FINITE", "Meter"]
 
-AFTER_NOT_FINITE = (
-    "Lower --lr, or compute with --mixed_precision bf16 or no instead of fp16, and go on with "
-    "--resume --allow_changes"
-)
+AFTER_NOT_FINITE = "Try a lower --lr, or --mixed_precision bf16 or no instead of fp16"
 """What to try when losses or weights are no longer numbers."""
 
 

@@ -1,6 +1,7 @@
 """The protocol between the training loop and what watches it."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,16 +73,21 @@ class Observer:
     def on_end(self, progress: Progress, error: str | None = None) -> None:
         """Training ended; ``error`` says why, if it could not go on."""
 
+    def finish(self, seconds: float) -> None:
+        """Return when all that was told is done, or after so many seconds; the last call of all."""
+
 
 class Watchers(Observer):
     """Tells several observers; one that fails is named once and dropped, and training goes on.
 
     Args:
         observers: who to tell, in order.
+        patience_seconds: how long they may take to finish at the end, together.
     """
 
-    def __init__(self, observers: Sequence[Observer]) -> None:
+    def __init__(self, observers: Sequence[Observer], *, patience_seconds: float = 10.0) -> None:
         self._observers = list(observers)
+        self._patience_seconds = patience_seconds
 
     def on_start(self, progress: Progress) -> None:
         """Tell all."""
@@ -104,8 +110,10 @@ class Watchers(Observer):
         self._each(lambda observer: observer.on_checkpoint(progress, path))
 
     def on_end(self, progress: Progress, error: str | None = None) -> None:
-        """Tell all."""
+        """Tell all, and wait for all of them together as long as they may take."""
         self._each(lambda observer: observer.on_end(progress, error))
+        end = time.monotonic() + self._patience_seconds
+        self._each(lambda observer: observer.finish(max(0.0, end - time.monotonic())))
 
     def _each(self, tell: Callable[[Observer], None]) -> None:
         for observer in list(self._observers):

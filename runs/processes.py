@@ -81,6 +81,11 @@ def what_was_lost(error: BaseException) -> str | None:
     if not isinstance(error, RuntimeError):
         return None
     text = str(error)
+    if text.startswith("DataLoader worker") and "shared memory" in text:
+        return (
+            "a process that loads pictures had too little shared memory; in a container, start it "
+            "with --ipc=host or a larger --shm-size, or try a smaller --num_threads"
+        )
     if text.startswith("DataLoader worker"):
         return (
             "a process that loads pictures was killed, perhaps for want of memory; "

@@ -78,7 +78,7 @@ document.addEventListener("DOMContentLoaded", () => {
   // As spell_number in axis.py does.
   function spell(value) {
     const size = Math.abs(value);
-    if (size >= 1e3 && size < 1e12) return value.toLocaleString("en", { maximumFractionDigits: 0 });
+    if (size >= 999.5 && size < 1e12) return value.toLocaleString("en", { maximumFractionDigits: 0 });
     const short = Number(value.toPrecision(3));
     return size && (size < 1e-3 || size >= 1e12) ? short.toExponential().replace("+", "") : String(short);
   }

@@ -1,5 +1,6 @@
 """The logs of runs: found by name or path, checked, and read into curves."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ import numpy as np
 from giverny.options.errors import FolderError, GivernyError
 from giverny.options.names import nearest
 from giverny.runs.curves import Curve
-from giverny.runs.log import read_log
+from giverny.runs.log import inspect_log
 
 __all__ = ["RunLog", "read_runs"]
 
+_log = logging.getLogger(__name__)
 _LOG = "log.jsonl"
 _POSITION = ("steps", "images", "epoch")
 _MOST_NAMES = 8
@@ -87,7 +89,7 @@ def read_runs(words: Sequence[str], checkpoints_dir: Path) -> list[RunLog]:
 
     Raises:
         FolderError: there is no such run, or it has no log.
-        GivernyError: a log holds less than two reports, or is damaged.
+        GivernyError: a log holds less than two reports, or is none.
     """
     logs = {log.resolve(): log for log in (_find_log(word, checkpoints_dir) for word in words)}
     names = _names(list(logs.values()))
@@ -136,12 +138,11 @@ def _names(logs: Sequence[Path]) -> list[str]:
 
 
 def _read_records(log: Path) -> list[dict[str, Any]]:
-    try:
-        records = read_log(log)
-    except UnicodeDecodeError as error:
-        raise GivernyError(f"{log}: is not a log of giverny train") from error
+    records, damaged = inspect_log(log)
     if not records and log.stat().st_size and log.name != _LOG:
         raise GivernyError(f"{log}: is not a log of giverny train")
+    if damaged:
+        _log.warning("%s: %d damaged lines are left out", log, damaged)
     if len(records) < 2:
         raise GivernyError(
             f"{log}: holds {'one report' if records else 'no report'} so far, and a curve takes "
@@ -149,22 +150,13 @@ def _read_records(log: Path) -> list[dict[str, Any]]:
         )
     before = 0
     for number, record in enumerate(records, start=1):
-        _check(record, f"{log}: line {number}")
         if record["steps"] <= before:
             raise GivernyError(
-                f"{log}: line {number} is at iteration {record['steps']}, and the one before at "
+                f"{log}: report {number} is at iteration {record['steps']}, and the one before at "
                 f"{before}; is it the log of a single training?"
             )
         before = record["steps"]
     return records
-
-
-def _check(record: Any, where: str) -> None:
-    if not isinstance(record, dict) or not isinstance(record.get("losses", {}), dict):
-        raise GivernyError(f"{where} is not a report of giverny train")
-    missing = [name for name in _POSITION if not isinstance(record.get(name), int)]
-    if missing:
-        raise GivernyError(f"{where} lacks {' and '.join(missing)}")
 
 
 def _is_number(value: Any) -> bool:

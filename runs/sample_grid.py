@@ -42,6 +42,9 @@ class SampleGrid:
     def restore(self, progress: Progress) -> None:
         """Take up what lies in the folder."""
         samples = list_samples(self.folder)
+        # An epoch that lacks one, after a full disk say, would be shown with a hole.
+        names = {name for files in samples.values() for name in files}
+        samples = {epoch: files for epoch, files in samples.items() if names <= set(files)}
         for epoch in samples:
             self._add_epoch(epoch)
         if samples:

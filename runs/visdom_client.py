@@ -142,6 +142,11 @@ def _split(server: str) -> tuple[str, str]:
         raise OptionError(
             "display_server", f"{server!r} is no address; expected e.g. http://localhost"
         )
+    if address.username is not None:
+        raise OptionError(
+            "display_server",
+            "the address holds a name or password; a server with a login cannot be used",
+        )
     if port is not None:
         raise OptionError(
             "display_server", f"{server!r} has a port; give it as --display_port {port}"

@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from giverny.options.command_line import CommandParser
 from giverny.options.errors import GivernyError
 from giverny.options.run import RunOptions
-from giverny.options.sections import difference, flatten
+from giverny.options.sections import ABSENT, difference, flatten
 from giverny.options.train import TrainOptions
 from giverny.runs.directory import RunDirectory
 
@@ -33,6 +33,8 @@ def main(argv: Sequence[str]) -> int:
     """Parse, train, report; return the exit status."""
     options, control, changes = _parse(argv)
     for name, (old, new) in changes.items():
+        if old == ABSENT:  # the run is older than the option
+            continue
         print(f"changed: {name}: {old} -> {new}", file=sys.stderr)
 
     from giverny.cyclegan.training import train  # noqa: PLC0415 - torch, after parsing

@@ -146,6 +146,17 @@ def test_a_small_loss_of_a_discriminator_that_is_fooled_is_no_failure() -> None:
     assert examine(make_doctor(), course(60, bad, range(20, 60))) == {}
 
 
+def test_networks_that_have_diverged_are_named_early() -> None:
+    found = examine(make_doctor(), course(30, {"G_A": 1e14}, range(5, 31)))
+    words = "The loss G_A has been beyond 100 since image 500"
+    assert [when[0] for said, when in found.items() if said.startswith(words)] == [700]
+    wild = {"G_A": 1e6}
+    assert (
+        examine(make_doctor(), course(30, wild, range(5, 6))) == {}
+    )  # one report among sound ones
+    assert examine(make_doctor(gan_mode="wgangp"), course(30, wild, range(5, 31))) == {}
+
+
 def test_the_cycle_loss_counts_without_its_weight() -> None:
     def weighed(records: Iterable[dict[str, Any]], weight: float) -> Iterator[dict[str, Any]]:
         return ({**record, "weights": {"cycle_B": weight}} for record in records)
@@ -323,7 +334,7 @@ def test_a_training_whose_cycle_loss_rises_is_named(tiny_options: Options) -> No
 
 def test_a_training_whose_losses_are_no_numbers_says_what_to_try(tiny_options: Options) -> None:
     changes = {**LONG, "lr": 1e6, "norm": "none"}
-    with pytest.raises(TrainingError, match=r"Lower --lr, or compute with --mixed_precision bf16"):
+    with pytest.raises(TrainingError, match=r"Try a lower --lr, or --mixed_precision bf16"):
         train(tiny_options(**changes))
 
 

@@ -138,7 +138,7 @@ def test_a_killed_process_ends_the_job_with_one_message_and_one_can_go_on(
     assert len(ours) == 1
     assert re.fullmatch(
         "giverny train: error: another process of this job ended or cannot be reached. "
-        r"The last good state, at image \d+, is kept: .*state.pt; continue from it with --resume",
+        r"The last good state, at image \d+, is kept: .*state.pt; continue .* --resume .*",
         ours[0],
     )
     assert "SIGTERM: saving" not in errors
@@ -159,6 +159,24 @@ def test_a_killed_process_ends_the_job_with_one_message_and_one_can_go_on(
     images = [record["images"] for record in read_log(directory.log_file)]
     assert images == sorted(set(images))
     assert images[-1] > reached
+
+
+@pytest.mark.slow
+def test_two_processes_log_the_same_whether_resumed_or_not(
+    tiny_options: Callable[..., TrainOptions], tmp_path: Path
+) -> None:
+    logs = []
+    for name, limits in (("whole", [12]), ("parts", [8, 12])):
+        for limit in limits:
+            options = tiny_options(name=name, max_images=limit, print_freq=12, display="none")
+            file = tmp_path / f"{name}{limit}.yaml"
+            file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
+            words = ("-m", "giverny.scripts.main", "train", "--config", str(file))
+            resume = ("--resume",) if limit != limits[0] else ()
+            subprocess.run(torchrun(2, *words, *resume), env=ENVIRONMENT, check=True, timeout=300)
+        (record,) = read_log(run_directory(options).log_file)
+        logs.append(record["losses"])
+    assert logs[0] == logs[1]
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ def test_the_training_does_not_wait_and_the_newest_wins() -> None:
     assert slow.told == ["start"]
     slow.go.set()
     observer.on_end(progress(9), "no more")
+    observer.finish(20)
     kept = ["report 6", "report 7", "report 8", "samples 8", "checkpoint 8"]
     assert slow.told == ["start", "report 0", *kept, "end no more"]
     assert len(slow.threads) == 2
@@ -70,11 +71,12 @@ def test_the_training_does_not_wait_and_the_newest_wins() -> None:
 
 def test_the_end_waits_only_so_long(caplog: pytest.LogCaptureFixture) -> None:
     slow = Slow()
-    observer = Background(slow, patience_seconds=0.05)
+    observer = Background(slow)
     observer.on_report(progress(), {"number": 0})
     assert slow.busy.wait(20)
     observer.on_end(progress())
-    assert caplog.messages == ["Slow did not finish within 0.05 s and is left behind"]
+    observer.finish(0.05)
+    assert caplog.messages == ["Slow did not finish in time and is left behind"]
     slow.go.set()
 
 
@@ -108,6 +110,7 @@ def test_an_observer_that_fails_is_named_once(where: str, caplog: pytest.LogCapt
         while not broken.calls and time.monotonic() < end:
             time.sleep(0.001)
     observer.on_end(progress())
+    observer.finish(20)
     assert broken.calls == 1
     assert caplog.messages == ["Broken failed and is switched off: out of order"]
 
@@ -122,11 +125,15 @@ def test_an_observer_that_cannot_write_is_tried_again(
     for _ in range(3):
         observer.on_report(progress(), {})
     observer.on_end(progress())
+    observer.finish(20)
     assert full.calls == calls
     assert caplog.messages == ["Broken failed, and is tried again: no space left"]
 
 
 def test_nothing_but_an_end_starts_and_ends_it() -> None:
     slow = Slow()
-    Background(slow).on_end(progress(), None)
+    observer = Background(slow)
+    observer.finish(20)
+    observer.on_end(progress(), None)
+    observer.finish(20)
     assert slow.told == ["end None"]

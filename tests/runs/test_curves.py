@@ -256,10 +256,8 @@ def test_a_run_that_is_not_there_shows_the_nearest(write_log: WriteLog, tmp_path
     [
         ([], "holds no report so far, and a curve takes two"),
         ([record(1)], "holds one report so far"),
-        ([record(1), '{"epoch": 1, "images": 2}'], "line 2 lacks steps"),
-        ([record(1), "[]"], "line 2 is not a report"),
-        ([record(1), '{"losses": 3}'], "line 2 is not a report"),
-        ([record(1), record(5), record(5)], "line 3 is at iteration 5, and the one before at 5"),
+        ([record(1), '{"epoch": 1, "images": 2}'], "holds one report so far"),
+        ([record(1), record(5), record(5)], "report 3 is at iteration 5, and the one before at 5"),
     ],
 )
 def test_a_log_that_makes_no_curve_says_why(
@@ -268,6 +266,16 @@ def test_a_log_that_makes_no_curve_says_why(
     run = write_log("bad", *lines)
     with pytest.raises(GivernyError, match=says):
         read_runs([str(run)], run)
+
+
+@pytest.mark.parametrize("line", ["[]", '{"losses": 3}', "oops", "null"])
+def test_damaged_lines_are_counted_and_left_out(
+    write_log: WriteLog, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = write_log("bad", record(1), line, record(5), record(9))
+    (log,) = read_runs([str(run)], run)
+    assert [report["steps"] for report in log.records] == [1, 5, 9]
+    assert caplog.messages == [f"{log.path}: 1 damaged lines are left out"]
 
 
 @pytest.mark.parametrize("content", [b"name: monet\n", b"\xff\xfe\x00"])

@@ -1,5 +1,6 @@
 import io
 import json
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -94,9 +95,38 @@ def test_an_observer_that_fails_is_named_once_and_dropped(
     assert caplog.messages == ["Broken failed and is switched off: the server is gone"]
 
 
+def line(images: int) -> str:
+    return json.dumps({"epoch": 1, "images": images, "steps": images, **RECORD})
+
+
+@pytest.mark.parametrize("damage", [b"oops", b"\xff\xfe", b"null", b'{"a": 1}'])
+def test_a_damaged_log_is_mended_and_kept(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "log.jsonl"
+    whole = b"\n".join([line(10).encode(), damage, line(20).encode(), b""])
+    path.write_bytes(whole)
+    log = JsonLog(path)
+    log.on_start(progress(20))
+    log.on_report(progress(30), RECORD)
+    assert [record["images"] for record in read_log(path)] == [10, 20, 30]
+    assert (tmp_path / "log.jsonl.damaged").read_bytes() == whole
+    assert len(caplog.messages) == 1
+    assert "1 damaged lines are left out" in caplog.messages[0]
+
+
+def test_a_log_that_cannot_be_begun_is_tried_again(read_only_disk: Path) -> None:
+    log = JsonLog(read_only_disk / "log.jsonl")
+    log.on_start(progress(0))
+    log.on_report(progress(10), RECORD)
+    subprocess.run(["mount", "-o", "remount,rw", str(read_only_disk)], check=True)  # noqa: S607
+    log.on_report(progress(20), RECORD)
+    assert [record["images"] for record in read_log(log._path)] == [10, 20]
+
+
 def test_the_log_forgets_what_will_be_seen_again(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    lines = [json.dumps({"images": images}) for images in (10, 20, 30, 40)]
+    lines = [line(images) for images in (10, 20, 30, 40)]
     path.write_text("\n".join(lines) + '\n{"ima', encoding="utf-8")
     log = JsonLog(path)
     log.on_start(progress(30))
