@@ -1,17 +1,19 @@
-"""Picture files out: JPEG, PNG or WebP, written whole or not at all."""
+"""Picture files out: JPEG, PNG, WebP, or TIFF of 16 bits, written whole or not at all."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
 
 from giverny.data.atomic import atomic_path
 from giverny.data.decode import Picture
 from giverny.options.errors import OptionError, PictureError
 
-__all__ = ["write_picture"]
+__all__ = ["write_float_picture", "write_picture"]
 
 
 def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
@@ -39,12 +41,58 @@ def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
     except KeyError:
         known = ", ".join(_FORMATS)
         raise PictureError(path, f"cannot be written: its suffix is none of {known}") from None
-    _check_size(path, picture, longest_side)
+    _check_size(path, picture.width, picture.height, longest_side)
+    _write(path, lambda file: encode(file, picture, quality))
+
+
+def write_float_picture(path: Path, rgb: NDArray[np.floating], *, quality: int = 95) -> None:
+    """Write a picture of floating-point values with as many bits as the suffix allows.
+
+    A TIFF gets 16 bits a sample and an sRGB profile; every other format gets 8 bits, by
+    :func:`write_picture`. Values beyond [0, 1] are clipped. Equal pictures give equal bytes.
+
+    Args:
+        path: ends in ``.tif`` or ``.tiff``, or as :func:`write_picture` wants it.
+        rgb: sRGB, (H, W, 3), floating point, 0 to 1.
+        quality: of JPEG and lossy WebP, 1 to 100.
+
+    Raises:
+        ValueError: ``rgb`` has another shape or dtype.
+        OptionError: ``quality`` is not within 1 to 100.
+        PictureError: a value is not finite, the suffix is unknown, the picture is too large for the
+            format, or the file cannot be written. What stood at ``path`` before is then untouched.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or not np.issubdtype(rgb.dtype, np.floating):
+        raise ValueError(f"rgb must be (H, W, 3) floating point, got {rgb.shape} {rgb.dtype}")
+    if not np.isfinite(rgb).all():
+        count = np.count_nonzero(~np.isfinite(rgb))
+        raise PictureError(path, f"cannot be written: {count} values are not finite")
+    clipped = np.clip(rgb, 0, 1).astype(np.float64)
+    if path.suffix.lower() not in _DEEP_SUFFIXES:
+        eight = np.rint(clipped * 255).astype(np.uint8)
+        try:
+            write_picture(path, Picture(rgb=eight), quality=quality)
+        except PictureError as error:
+            if path.suffix.lower() in _FORMATS:
+                raise
+            raise PictureError(path, f"{error.reason}, {', '.join(_DEEP_SUFFIXES)}") from None
+        return
+    _check_size(path, rgb.shape[1], rgb.shape[0], 2**31 - 1)
+    sixteen = np.rint(clipped * 65535).astype(np.uint16)
+    _write(path, lambda file: _encode_deep_tiff(file, sixteen))
+
+
+def _write(path: Path, encode: Callable[[BytesIO], None]) -> None:
+    """Write what ``encode`` makes, whole or not at all; make the folder.
+
+    Raises:
+        PictureError: it cannot be encoded or written.
+    """
     encoded = BytesIO()
     try:
         # In memory first, because Pillow writing to a file reports a full disk as
         # "encoder error -2" and the system's own reason is lost.
-        encode(encoded, picture, quality)
+        encode(encoded)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             temporary.write_bytes(encoded.getbuffer())
@@ -53,8 +101,7 @@ def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
         raise PictureError(path, f"cannot be written: {reason.lower()}") from error
 
 
-def _check_size(path: Path, picture: Picture, longest_side: int) -> None:
-    width, height = picture.width, picture.height
+def _check_size(path: Path, width: int, height: int, longest_side: int) -> None:
     if not 1 <= min(width, height) <= max(width, height) <= longest_side:
         raise PictureError(
             path,
@@ -87,12 +134,37 @@ def _encode_webp(file: BytesIO, picture: Picture, quality: int) -> None:
     _image(picture).save(file, "WEBP", quality=quality, method=2, exact=True)
 
 
+def _encode_deep_tiff(file: BytesIO, rgb: NDArray[np.uint16]) -> None:
+    """Write RGB, (H, W, 3), as an uncompressed TIFF, which every program reads."""
+    import tifffile  # noqa: PLC0415 - scikit-image's reader; Pillow has no colour of 16 bits
+
+    tifffile.imwrite(
+        file,
+        rgb,
+        photometric="rgb",
+        byteorder="<",
+        iccprofile=_srgb_profile(),
+        metadata=None,
+        software=False,
+    )
+
+
+@lru_cache(maxsize=1)
+def _srgb_profile() -> bytes:
+    """Return an sRGB profile without the time at which it was made (ICC.1:2022, 7.2.8)."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = np.array([2000, 1, 1, 0, 0, 0], ">u2").tobytes()
+    return bytes(profile)
+
+
 def _image(picture: Picture) -> Image.Image:
     """RGB, or RGBA where there is alpha."""
     if picture.alpha is None:
         return Image.fromarray(picture.rgb)
     return Image.fromarray(np.dstack([picture.rgb, picture.alpha]))
 
+
+_DEEP_SUFFIXES = (".tif", ".tiff")
 
 # Suffix: the encoder, and the longest side in pixels (libjpeg's JPEG_MAX_DIMENSION, libwebp's
 # WEBP_MAX_DIMENSION, and the PNG specification's 2**31 - 1).

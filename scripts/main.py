@@ -20,6 +20,7 @@ COMMANDS = {
     "plot": ("giverny.scripts.plot", "draw the losses of runs: png, svg, pdf, csv"),
     "train": ("giverny.scripts.train", "train a CycleGAN on two folders of pictures"),
     "translate": ("giverny.scripts.translate", "translate pictures: any size in, same size out"),
+    "weights": ("giverny.scripts.weights", "find, check and pack weights of feature networks"),
 }
 
 

@@ -18,11 +18,15 @@ MODULES = sorted(
 )
 
 
+def constants_classes_functions(name: str) -> tuple[int, str]:
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
 @pytest.mark.parametrize("name", [f"giverny.{package}" for package in PACKAGES] + MODULES)
 def test_public_names_are_sorted_present_and_documented(name: str) -> None:
     module = importlib.import_module(name)
     names = list(module.__all__)
-    assert names == sorted(names)
+    assert names == sorted(names, key=constants_classes_functions)
     assert len(names) == len(set(names))
     for public in names:
         thing = getattr(module, public)

@@ -174,7 +174,7 @@ def test_two_processes_log_the_same_whether_resumed_or_not(
             words = ("-m", "giverny.scripts.main", "train", "--config", str(file))
             resume = ("--resume",) if limit != limits[0] else ()
             subprocess.run(torchrun(2, *words, *resume), env=ENVIRONMENT, check=True, timeout=300)
-        (record,) = read_log(run_directory(options).log_file)
+        (record,) = read_log(run_directory(tiny_options(name=name)).log_file)
         logs.append(record["losses"])
     assert logs[0] == logs[1]
 

@@ -1,16 +1,20 @@
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
+from giverny.data import encode
 from giverny.data.decode import Picture, read_picture
-from giverny.data.encode import write_picture
+from giverny.data.encode import write_float_picture, write_picture
 from giverny.options.errors import OptionError, PictureError
 
 RNG = np.random.default_rng(20)
@@ -182,3 +186,80 @@ def test_folder_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"cannot be written: (not a directory|file exists)"):
         write_picture(tmp_path / "file" / "a.png", NOISE)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.png", "file"]
+
+
+FLOATS = RNG.random((21, 34, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF"])
+def test_a_tiff_has_16_bits(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "new" / f"a{suffix}"
+    floats = FLOATS.copy()
+    floats[0, 0], floats[0, 1] = 0, 1
+    write_float_picture(path, floats)
+    back = tifffile.imread(path)
+    assert back.dtype == np.uint16
+    assert np.abs(back / 65535 - floats).max() <= 0.5001 / 65535
+    np.testing.assert_array_equal(back[0, :2], [[0, 0, 0], [65535] * 3])
+    eight = read_picture(path)  # 16 bits become 8 by round(v / 257)
+    np.testing.assert_array_equal(eight.rgb, np.rint(back / 257))
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+
+def test_a_tiff_says_that_it_is_srgb(tmp_path: Path) -> None:
+    write_float_picture(tmp_path / "a.tif", FLOATS)
+    with Image.open(tmp_path / "a.tif") as image:
+        profile = ImageCms.ImageCmsProfile(BytesIO(image.info["icc_profile"]))
+        assert "sRGB" in ImageCms.getProfileDescription(profile)
+        tags = image.getexif()
+    # No software, no time, no description: 305, 306, 270.
+    assert not {305, 306, 270} & set(tags)
+
+
+def test_equal_floats_give_equal_bytes(tmp_path: Path) -> None:
+    write_float_picture(tmp_path / "a.tif", FLOATS)
+    encode._srgb_profile.cache_clear()
+    time.sleep(1.05)  # LittleCMS notes the second in which it makes a profile
+    write_float_picture(tmp_path / "b.tif", FLOATS)
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+def test_other_formats_have_8_bits(tmp_path: Path) -> None:
+    floats = FLOATS.astype(np.float64) * 1.2 - 0.1
+    write_float_picture(tmp_path / "a.png", floats)
+    expected = np.rint(np.clip(floats, 0, 1) * 255)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png").rgb, expected)
+    write_float_picture(tmp_path / "a.jpg", FLOATS)
+    rounded = Picture(rgb=np.rint(FLOATS.astype(np.float64) * 255).astype(np.uint8))
+    write_picture(tmp_path / "b.jpg", rounded, quality=95)
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
+
+
+def test_eight_bits_survive_the_way_through_floats(tmp_path: Path) -> None:
+    write_float_picture(tmp_path / "a.png", NOISE.rgb / np.float32(255))
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png").rgb, NOISE.rgb)
+
+
+def test_floats_that_are_refused(tmp_path: Path) -> None:
+    broken = FLOATS.copy()
+    broken[3, 4, 1], broken[5, 5, 0] = np.nan, np.inf
+    for name in ("a.tif", "a.png"):
+        with pytest.raises(PictureError, match=f"{name}: cannot be written: 2 values are not fin"):
+            write_float_picture(tmp_path / name, broken)
+    with pytest.raises(PictureError, match=r"none of \.png, .*\.webp, \.tif, \.tiff"):
+        write_float_picture(tmp_path / "a.gif", FLOATS)
+    with pytest.raises(PictureError, match="0 x 5 pixels"):
+        write_float_picture(tmp_path / "a.tif", np.zeros((5, 0, 3), np.float32))
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(PictureError, match=r"is a directory$"):
+        write_float_picture(tmp_path / "b.png", FLOATS)
+    for array in (NOISE.rgb, FLOATS[..., 0], FLOATS[..., :2]):
+        with pytest.raises(ValueError, match=r"must be \(H, W, 3\) floating point"):
+            write_float_picture(tmp_path / "a.png", array)  # type: ignore[arg-type]
+
+
+def test_full_disk_keeps_the_old_tiff(small_disk: Path) -> None:
+    write_float_picture(small_disk / "a.tif", FLOATS)
+    with pytest.raises(PictureError, match="cannot be written: no space left"):
+        write_float_picture(small_disk / "a.tif", RNG.random((200, 200, 3), dtype=np.float32))
+    assert tifffile.imread(small_disk / "a.tif").shape == FLOATS.shape

@@ -1,0 +1,242 @@
+"""The losses of image style transfer, each a function of tensors.
+
+Features are (N, C, H, W) floating point; C is their channels, M = H W their positions. Whatever
+the features' type, and inside autocast too, sums over positions are computed in float32 or better.
+All losses are means over channels and positions, so that they mean the same at any size;
+``gatys/conventions.py`` says how the weights of other programs are converted. The distances of
+whole distributions are in ``gatys/transport.py``.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+__all__ = [
+    "Moments",
+    "VariationKind",
+    "content_loss",
+    "full_precision",
+    "gram_loss",
+    "gram_matrix",
+    "moments",
+    "position_weights",
+    "total_variation",
+    "value_range_loss",
+    "without_autocast",
+]
+
+VariationKind = Literal["squared", "nine_point", "absolute"]
+"""How neighbouring pixels are compared; see :func:`total_variation`."""
+
+
+def content_loss(features: Tensor, target: Tensor) -> Tensor:
+    """Return the mean squared difference of two sets of features.
+
+    This is 2 / (C M) times the content loss of Gatys et al. 2016, equation 1, which is half the
+    sum of squares.
+
+    Args:
+        features: (N, C, H, W).
+        target: the same shape.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if features.shape != target.shape:
+        raise ValueError(f"expected features of {tuple(target.shape)}, got {tuple(features.shape)}")
+    return functional.mse_loss(full_precision(features), full_precision(target))
+
+
+def gram_matrix(features: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the mean over positions of the products of channels.
+
+    Gatys et al. 2016, equation 3, divided by the number of positions M.
+
+    Args:
+        features: (N, C, H, W).
+        mask: (1, 1, H, W), weight of each position, 0 to 1; all 1 unless given.
+
+    Returns:
+        (N, C, C), float32 or better.
+
+    Raises:
+        ValueError: the mask is of another size.
+    """
+    gram: Tensor = _SecondMoment.apply(features.flatten(2), position_weights(features, mask))
+    return gram
+
+
+def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
+    """Return E_l of Gatys et al. 2016, equation 4: sum (G - A)^2 / (4 C^2).
+
+    The paper's 1 / M^2 is in the matrices already.
+
+    Args:
+        gram: (N, C, C), from :func:`gram_matrix`.
+        target: (1, C, C) or (N, C, C).
+    """
+    return (gram - target).square().mean() / 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """First two moments of features, over positions; both average linearly over pictures.
+
+    Attributes:
+        mean: (N, C).
+        second: (N, C, C), the raw second moment: the Gram matrix.
+    """
+
+    mean: Tensor
+    second: Tensor
+
+    @property
+    def covariance(self) -> Tensor:
+        """The covariance of the channels, (N, C, C)."""
+        return self.second - self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
+
+
+def moments(features: Tensor, mask: Tensor | None = None) -> Moments:
+    """Return mean and raw second moment of features over their positions.
+
+    Args:
+        features: (N, C, H, W).
+        mask: (1, 1, H, W), weight of each position, 0 to 1; all 1 unless given.
+
+    Raises:
+        ValueError: the mask is of another size.
+    """
+    flat = features.flatten(2)
+    weights = position_weights(features, mask)
+    if weights is None:
+        mean = flat.mean(dim=2, dtype=_precise(flat.dtype))
+    else:
+        with without_autocast(features):
+            mean = (full_precision(flat) @ weights.transpose(1, 2)).squeeze(2)
+    return Moments(mean=mean, second=_SecondMoment.apply(flat, weights))
+
+
+def total_variation(image: Tensor, *, kind: VariationKind = "squared") -> Tensor:
+    """Return how much neighbouring pixels differ, summed over directions.
+
+    ``squared`` is the mean squared difference downwards plus that to the right. ``nine_point``
+    compares diagonal neighbours too, by 2/3 of the straight and 1/6 of the diagonal differences,
+    so that it equals ``squared`` on ramps and depends less on the direction of an edge; the picture
+    is continued by its edge pixels (the stencil of crowsonkb's program). ``absolute`` is the mean
+    absolute difference downwards plus that to the right (jcjohnson's term divided by its counts).
+
+    Departure: Mahendran and Vedaldi 2015, section 3.2, take the root of the sum of both squares
+    at each pixel, whose gradient jumps at plain areas; the square has none of that.
+
+    Args:
+        image: (N, C, H, W), at least 2 x 2.
+        kind: which differences.
+
+    Raises:
+        ValueError: the kind is unknown, or the picture has a side of 1 pixel.
+    """
+    if kind not in get_args(VariationKind):
+        raise ValueError(f"kind: expected one of {get_args(VariationKind)}, got {kind!r}")
+    if min(image.shape[-2:]) < 2:
+        raise ValueError(f"image: expected at least 2 x 2 pixels, got {tuple(image.shape[-2:])}")
+    if kind == "nine_point":
+        return _nine_point(image)
+    down = image[..., 1:, :] - image[..., :-1, :]
+    right = image[..., :, 1:] - image[..., :, :-1]
+    if kind == "absolute":
+        return down.abs().mean() + right.abs().mean()
+    return down.square().mean() + right.square().mean()
+
+
+def value_range_loss(image: Tensor, *, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Return the mean squared distance of values from [``low``, ``high``]; 0 inside."""
+    return (image - image.clamp(low, high)).square().mean()
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """Return half precision values in float32, others as they are."""
+    return values.to(_precise(values.dtype))
+
+
+def without_autocast(values: Tensor) -> torch.autocast:
+    """Return a context in which products of tensors on the device of ``values`` stay as they are.
+
+    Autocast would compute them in half precision, float32 operands or not.
+    """
+    device = values.device.type
+    # A device that knows no autocast needs none switched off: any name that is valid will do.
+    return torch.autocast(
+        device if torch.amp.is_autocast_available(device) else "cpu", enabled=False
+    )
+
+
+def position_weights(features: Tensor, mask: Tensor | None) -> Tensor | None:
+    """Return the weights of positions, adding up to 1, (1, 1, M), float32 or better.
+
+    Args:
+        features: (N, C, H, W).
+        mask: (1, 1, H, W), 0 to 1, or None.
+
+    Returns:
+        None where there is no mask: then all positions count the same.
+
+    Raises:
+        ValueError: the mask is of another size.
+    """
+    if mask is None:
+        return None
+    if mask.shape[-2:] != features.shape[-2:]:
+        raise ValueError(
+            f"expected a mask of {tuple(features.shape[-2:])}, got {tuple(mask.shape[-2:])}"
+        )
+    weights = mask.flatten(2).to(_precise(features.dtype))
+    return weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+
+
+class _SecondMoment(torch.autograd.Function):
+    """Weighted mean over positions of the outer product of features.
+
+    Written out because autograd would take two products on the way back where one is enough (the
+    result is symmetric), and would keep float32 copies of features that came in half precision.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, weights: Tensor | None) -> Tensor:
+        """Return (N, C, C) from features (N, C, M) and weights (1, 1, M); None: all 1 / M."""
+        ctx.save_for_backward(flat, weights)
+        with without_autocast(flat):
+            precise = full_precision(flat)
+            if weights is None:
+                return torch.bmm(precise, precise.transpose(1, 2)) / flat.shape[2]
+            return torch.bmm(precise * weights, precise.transpose(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of the features, in their own type."""
+        flat, weights = ctx.saved_tensors
+        both = gradient + gradient.transpose(1, 2)
+        with without_autocast(flat):
+            if weights is None:
+                product = torch.bmm(both / flat.shape[2], full_precision(flat))
+            else:
+                product = torch.bmm(both, full_precision(flat)) * weights
+        return product.to(flat.dtype), None
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in {torch.float16, torch.bfloat16} else dtype
+
+
+def _nine_point(image: Tensor) -> Tensor:
+    padded = functional.pad(image, (1, 1, 1, 1), mode="replicate")
+    middle = padded[..., 1:-1, 1:-1]
+    down = (padded[..., 2:, 1:-1] - middle).square().mean()
+    right = (padded[..., 1:-1, 2:] - middle).square().mean()
+    falling = (padded[..., 1:, 1:] - padded[..., :-1, :-1]).square().mean()
+    rising = (padded[..., 1:, :-1] - padded[..., :-1, 1:]).square().mean()
+    return 2 / 3 * (down + right) + 1 / 6 * (falling + rising)

@@ -1,0 +1,252 @@
+"""What a run will take of memory, and what there is.
+
+The estimate counts tensors, as autograd keeps them: the output of every layer for the way back, the
+buffers of the layer with the largest output, the optimiser's pictures, matrices of moments.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from giverny.gatys.scales import fit
+from giverny.options.errors import GivernyError
+
+__all__ = ["Demand", "Layer", "check_memory", "free_memory", "gigabytes", "vgg_layers"]
+
+_VGG_CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+_VGG_CHANNELS = (64, 128, 256, 512, 512)
+
+# Buffers of the layer with the largest output that live at once while a gradient passes: the one
+# coming in, the one going out, and the convolution's reordered copies of both.
+_BUFFERS = 4
+# Pictures beside the history: the iterate, its gradient and the one before, direction, the best
+# iterate, products, the normalised input; and Adam's two moments.
+_PICTURES = 12
+# Room for the allocator's gaps, measured with VGG19 at 128 to 384 px on the CPU; the long-lived
+# pictures of the history lie between short-lived activations, and leave more of them.
+_MARGIN = 1.35
+_HISTORY_MARGIN = 1.35
+# A shorter history is not worth recommending.
+_LEAST_HISTORY = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One output that is kept for the way back.
+
+    Attributes:
+        channels: of the output.
+        stride: pixels of the picture per position, along each side.
+        index_bytes: bytes per value of indices kept beside it (8 for max pooling on the CPU).
+    """
+
+    channels: int
+    stride: int
+    index_bytes: int = 0
+
+
+def vgg_layers(
+    depth: int = 19, *, width: float = 1.0, blocks: int = 5, last: int = 1, pooling: str = "max"
+) -> list[Layer]:
+    """Return what a VGG keeps up to convolution ``last`` of block ``blocks``.
+
+    Simonyan and Zisserman 2015, table 1, configurations D (16) and E (19).
+
+    Args:
+        depth: 16 or 19.
+        width: factor of the channels.
+        blocks: blocks that are run, the last perhaps in part: 5 up to conv5_1.
+        last: convolutions of the last block that are run.
+        pooling: ``max`` keeps indices; ``average`` and ``l2`` do not.
+    """
+    layers: list[Layer] = []
+    for block in range(blocks):
+        channels, stride = max(round(_VGG_CHANNELS[block] * width), 1), 2**block
+        count = last if block == blocks - 1 else _VGG_CONVOLUTIONS[depth][block]
+        layers += [Layer(channels=channels, stride=stride)] * count
+        if block < blocks - 1:
+            kept = 8 if pooling == "max" else 0
+            layers.append(Layer(channels=channels, stride=2 * stride, index_bytes=kept))
+    return layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What a run asks for, at any size.
+
+    Attributes:
+        layers: outputs that the network keeps.
+        history: steps that L-BFGS remembers; 0 for Adam.
+        style_channels: of each layer whose moments are matched.
+        value_bytes: bytes of one activation: 4, or 2 with autocast.
+    """
+
+    layers: Sequence[Layer] = field(default_factory=vgg_layers)
+    history: int = 0
+    style_channels: Sequence[int] = (64, 128, 256, 512, 512)
+    value_bytes: int = 4
+
+    def bytes(self, height: int, width: int) -> int:
+        """Return the estimate in bytes for a picture of that size, weights not included."""
+        kept, largest = 0, 0
+        for layer in self.layers:
+            values = layer.channels * _positions(height, layer.stride, width)
+            kept += values * (self.value_bytes + layer.index_bytes)
+            largest = max(largest, values * self.value_bytes)
+        history = round(_HISTORY_MARGIN * 2 * self.history * 3 * height * width * 4)
+        pictures = _PICTURES * 3 * height * width * 4
+        # Of each: matrix, target, difference, its square and its gradient.
+        moments = sum(5 * channels**2 * 4 for channels in self.style_channels)
+        return round(_MARGIN * (kept + _BUFFERS * largest)) + history + pictures + moments
+
+    def largest_side(self, height: int, width: int, available: int) -> int:
+        """Return the longest side of that shape which takes at most ``available`` bytes; or 0."""
+        low, high = 0, 2**16
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.bytes(*fit(height, width, middle)) <= available:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def longest_history(self, height: int, width: int, available: int) -> int:
+        """Return the most steps, up to ``history``, that fit; -1 if not even 0 do."""
+        fits = (
+            steps
+            for steps in range(self.history, -1, -1)
+            if replace(self, history=steps).bytes(height, width) <= available
+        )
+        return next(fits, -1)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes that a run may take on a device, or None where nobody knows.
+
+    On the CPU, the least of what Linux calls available and what control groups leave; on CUDA, what
+    the driver has free and torch has in reserve.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type != "cpu":
+        return None
+    known = [value for value in (_available(), _left_by_groups()) if value is not None]
+    return min(known, default=None)
+
+
+def check_memory(
+    demand: Demand, height: int, width: int, *, device: torch.device, available: int | None = None
+) -> int:
+    """Return the estimate in bytes, and refuse what will not fit.
+
+    Args:
+        demand: of the run.
+        height: of the largest scale, in pixels.
+        width: of the largest scale, in pixels.
+        device: where it runs.
+        available: bytes; asked of the device unless given.
+
+    Raises:
+        GivernyError: it does not fit; says estimate, what is available, and what would fit.
+    """
+    needed = demand.bytes(height, width)
+    available = free_memory(device) if available is None else available
+    if available is None or needed <= available:
+        return needed
+    advice = []
+    if (side := demand.largest_side(height, width, available)) > 0:
+        advice.append(f"a size of at most {side}")
+    if demand.history:
+        steps = demand.longest_history(height, width, available)
+        if steps >= _LEAST_HISTORY:
+            advice.append(f"an L-BFGS history of at most {steps}")
+        if steps >= 0:
+            advice.append("Adam")
+    raise GivernyError(
+        f"{width} x {height} pixels need about {gigabytes(needed)} on {device}, of which "
+        f"{gigabytes(available)} are available: use {' or '.join(advice) or 'another machine'}"
+    )
+
+
+def gigabytes(count: int) -> str:
+    """Return bytes in words, such as ``1.4 GB`` (10^9 bytes)."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+
+
+def _positions(height: int, stride: int, width: int) -> int:
+    return max(height // stride, 1) * max(width // stride, 1)
+
+
+def _available(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return _free_pages()
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return _free_pages()
+
+
+def _free_pages() -> int | None:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not on Windows and macOS
+        return None
+
+
+def _left_by_groups(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """Return what the memory limits of this process's control groups leave; None without limits."""
+    left = []
+    for folder, names in _group_folders(root, own):
+        limit, used, cache = (_read(folder / names[0]), _read(folder / names[1]), names[2])
+        if limit is not None and used is not None:
+            # Pages of files that nobody uses are given back before a limit bites.
+            left.append(max(limit - used + _statistic(folder / "memory.stat", cache), 0))
+    return min(left, default=None)
+
+
+_VERSION_2 = ("memory.max", "memory.current", "inactive_file")
+_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def _group_folders(root: Path, own: Path) -> list[tuple[Path, tuple[str, str, str]]]:
+    """Return the folders of this process's groups and their parents, with names of files."""
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, names = (root / "memory", _VERSION_1) if controllers else (root, _VERSION_2)
+        inside = Path(path.lstrip("/"))
+        # In a container the path may be the host's, and only the top is there.
+        folders = [top / inside, *(top / parent for parent in inside.parents), top]
+        found += [(folder, names) for folder in dict.fromkeys(folders)]
+    return found
+
+
+def _read(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    # Version 1 says "no limit" with a number near 2**63.
+    return int(text) if text.isdigit() and int(text) < 2**60 else None
+
+
+def _statistic(path: Path, name: str) -> int:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.split()[0] == name), 0)

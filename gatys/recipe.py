@@ -1,0 +1,249 @@
+"""The recipe beside a picture: all that is needed to make it again, in one YAML file.
+
+The options are plain YAML, so that ``giverny stylize --config PICTURE.yaml`` reads them. The facts
+(hashes, versions, device, time, losses) stand in comments above them, which the command line passes
+over: they cannot be set, and one file cannot be separated from itself.
+"""
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from giverny.data.atomic import write_text_atomic
+from giverny.options.errors import OptionError, PictureError
+
+__all__ = [
+    "Facts",
+    "FileFacts",
+    "Recipe",
+    "changes_since",
+    "describe_file",
+    "installed_versions",
+    "read_recipe",
+    "recipe_path",
+    "write_recipe",
+]
+
+_HEADER = (
+    "# How this picture was made. To make it again: giverny stylize --config THIS_FILE\n"
+    "# The facts, which are not read as options:\n"
+)
+_MARK = "#| "  # before each line of facts: no comment that a user adds looks like it
+_PACKAGES = ("giverny", "torch", "torchvision", "numpy", "Pillow", "scikit-image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """A file as it was.
+
+    Attributes:
+        path: where it lay, absolute.
+        bytes: its size.
+        sha256: of its content, 64 hexadecimal digits.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a picture was made from and with.
+
+    Attributes:
+        inputs: contents, styles, masks, weights: every file that was read.
+        backbone: name of the feature network.
+        backbone_sha256: of its weights; empty where they are drawn from a seed.
+        versions: of packages, Python and the system, by name.
+        device: e.g. ``cpu: AMD EPYC``.
+        threads: threads of the computation; the order of sums depends on it.
+        seed: of all random numbers.
+        evaluations: of the losses.
+        seconds: that the optimisation took.
+        losses: the final ones, by name.
+        picture: the picture that was written, if it is known.
+    """
+
+    inputs: Sequence[FileFacts]
+    backbone: str
+    backbone_sha256: str
+    versions: Mapping[str, str]
+    device: str
+    threads: int
+    seed: int
+    evaluations: int
+    seconds: float
+    losses: Mapping[str, float]
+    picture: FileFacts | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A recipe that was read.
+
+    Attributes:
+        options: by their flat names.
+        facts: None in a file that a user wrote.
+    """
+
+    options: dict[str, Any]
+    facts: Facts | None
+
+
+def recipe_path(picture: Path) -> Path:
+    """Return where the recipe of a picture lies: ``monet.png.yaml`` beside ``monet.png``."""
+    return picture.with_name(f"{picture.name}.yaml")
+
+
+def describe_file(path: Path) -> FileFacts:
+    """Return path, size and hash of a file.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return FileFacts(path=str(path.absolute()), bytes=file.tell(), sha256=digest)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PictureError(path, f"cannot be opened: {reason}") from error
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of what takes part in a computation, by name."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    versions["Python"] = platform.python_version()
+    versions["system"] = f"{platform.system()} {platform.machine()}"
+    return versions
+
+
+def write_recipe(path: Path, options: Mapping[str, Any], facts: Facts) -> None:
+    """Write a recipe, whole or not at all.
+
+    Args:
+        path: from :func:`recipe_path`.
+        options: all resolved options, by their flat names. A ``Path`` is written absolute, so that
+            the recipe works from every folder; a text is written as it is.
+        facts: the facts.
+
+    Raises:
+        PictureError: it cannot be written.
+    """
+    flat = {name: _plain(value) for name, value in options.items()}
+    noted = _dump(_plain(asdict(facts)))
+    lines = "".join(f"{_MARK}{line}\n" for line in noted.splitlines())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(path, f"{_HEADER}{lines}\n{_dump(flat)}")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PictureError(path, f"cannot be written: {reason}") from error
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe, or any file of options.
+
+    Raises:
+        OptionError: it cannot be read, or is no such file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        options = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise OptionError("config", f"{path} cannot be read: {reason.lower()}") from error
+    except yaml.YAMLError as error:
+        raise OptionError("config", f"{path} is no YAML: {error}") from error
+    if options is None:
+        options = {}
+    if not isinstance(options, dict):
+        raise OptionError("config", f"{path}: expected 'name: value' lines")
+    return Recipe(options=options, facts=_read_facts(path, text))
+
+
+def changes_since(facts: Facts, *, device: str, threads: int) -> list[str]:
+    """Say what has changed since a picture was made, so that it may come out otherwise.
+
+    Args:
+        facts: of the recipe.
+        device: that is used now, in the words of the facts.
+        threads: that are used now.
+
+    Returns:
+        A sentence for each input file that is missing or has another content, and for each version,
+        device or number of threads that differs; none where the picture will be the same.
+    """
+    found = [change for file in facts.inputs if (change := _file_change(file))]
+    now = installed_versions()
+    for name, before in facts.versions.items():
+        if now.get(name) != before:
+            found.append(f"{name} is {now.get(name, 'unknown')} now, the recipe is of {before}")
+    if device != facts.device:
+        found.append(f"the device is {device} now, the recipe is of {facts.device}")
+    if threads != facts.threads:
+        found.append(f"{threads} threads compute now, the recipe is of {facts.threads}")
+    return found
+
+
+def _file_change(then: FileFacts) -> str | None:
+    path = Path(then.path)
+    try:
+        now = describe_file(path)
+    except PictureError as error:
+        return f"{path} {error.reason}"
+    if now.sha256 == then.sha256:
+        return None
+    return (
+        f"{path} is another file than the recipe is of: {now.bytes} bytes, SHA-256 "
+        f"{now.sha256[:12]}..., expected {then.bytes} bytes, {then.sha256[:12]}..."
+    )
+
+
+def _read_facts(path: Path, text: str) -> Facts | None:
+    lines = [line.removeprefix(_MARK) for line in text.splitlines() if line.startswith(_MARK)]
+    if not lines:
+        return None
+    try:
+        noted = yaml.safe_load("\n".join(lines))
+        # What a later version of Giverny notes too is passed over.
+        known = {field.name: noted[field.name] for field in fields(Facts) if field.name in noted}
+        known["inputs"] = tuple(FileFacts(**file) for file in known["inputs"])
+        if known.get("picture") is not None:
+            known["picture"] = FileFacts(**known["picture"])
+        return Facts(**known)
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        raise OptionError(
+            "config",
+            f"{path}: its facts (lines that begin with '{_MARK.strip()}') are damaged; remove them "
+            "to use the options alone",
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return what YAML can hold: paths absolute, tuples as lists, numbers as Python's own."""
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if hasattr(value, "item"):  # a number of NumPy or torch
+        return value.item()
+    return value
+
+
+def _dump(plain: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(plain), sort_keys=False, allow_unicode=True, width=1000)

@@ -1,0 +1,43 @@
+"""All options of `giverny weights`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from giverny.options.checks import require
+
+__all__ = ["WeightsAction", "WeightsOptions"]
+
+WeightsAction = Literal["list", "check", "pack"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsOptions:
+    """Find, check and pack the weights of feature networks (VGG16, VGG19)."""
+
+    action: WeightsAction
+    """what to do"""
+    file: Path | None = None
+    """weights file to check or pack"""
+    output: Path | None = None
+    """packed file, .safetensors; unless given, it goes where Giverny looks for it"""
+    last_layer: str = "conv5_1"
+    """last convolution that is packed; conv5_4 packs all of VGG19"""
+
+    def __post_init__(self) -> None:
+        needs = self.action != "list"
+        require(
+            needs == (self.file is not None),
+            "file",
+            f"'giverny weights {self.action}' {'needs a file' if needs else 'takes no file'}",
+        )
+        require(
+            self.output is None or self.action == "pack",
+            "output",
+            f"'giverny weights {self.action}' writes nothing; only pack does",
+        )
+        require(
+            self.output is None or self.output.suffix == ".safetensors",
+            "output",
+            f"{self.output} does not end in .safetensors",
+        )

@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from giverny.gatys import memory
+from giverny.gatys.memory import (
+    Demand,
+    Layer,
+    check_memory,
+    free_memory,
+    gigabytes,
+    vgg_layers,
+)
+from giverny.options.errors import GivernyError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("depth", "convolutions"), [(16, 11), (19, 13)])
+def test_layers_of_a_vgg_up_to_conv5_1(depth: int, convolutions: int) -> None:
+    layers = vgg_layers(depth)
+    kept = [layer for layer in layers if not layer.index_bytes]
+    assert len(kept) == convolutions
+    assert len(layers) == convolutions + 4
+    assert layers[-1] == Layer(channels=512, stride=16)
+    # Simonyan and Zisserman 2015, configuration E: 2 x 64, 2 x 128 / 4, 4 x 256 / 16, ...
+    if depth == 19:
+        assert sum(layer.channels / layer.stride**2 for layer in kept) == 128 + 64 + 64 + 32 + 2
+    assert all(not layer.index_bytes for layer in vgg_layers(depth, pooling="average"))
+
+
+def test_a_narrower_network_needs_less() -> None:
+    halves = vgg_layers(19, width=0.5, blocks=3, last=2)
+    assert [layer.channels for layer in halves] == [32, 32, 32, 64, 64, 64, 128, 128]
+    assert Demand(layers=halves).bytes(256, 256) < Demand().bytes(256, 256) / 1.5
+
+
+def test_history_costs_two_pictures_a_step_and_some_gaps() -> None:
+    costs = [Demand(history=history).bytes(100, 200) for history in (10, 11)]
+    assert costs[1] - costs[0] == pytest.approx(1.35 * 2 * 3 * 100 * 200 * 4, abs=1)
+
+
+def test_half_precision_needs_less() -> None:
+    assert Demand(value_bytes=2).bytes(512, 512) < Demand().bytes(512, 512)
+
+
+def test_the_largest_side_is_the_largest_that_fits() -> None:
+    demand = Demand(history=10)
+    side = demand.largest_side(300, 400, 10**9)
+    assert demand.bytes(round(side * 0.75), side) <= 10**9
+    assert demand.bytes(round((side + 1) * 0.75), side + 1) > 10**9
+    assert demand.largest_side(300, 400, 0) == 0
+
+
+def test_what_fits_is_estimated() -> None:
+    demand = Demand()
+    expected = demand.bytes(256, 256)
+    assert check_memory(demand, 256, 256, device=CPU, available=expected) == expected
+    assert check_memory(demand, 256, 256, device=torch.device("mps")) == expected
+
+
+def test_what_does_not_fit_is_refused_with_advice() -> None:
+    demand = Demand(history=100)
+    adam = Demand().bytes(512, 512)
+    with pytest.raises(GivernyError) as caught:
+        check_memory(demand, 512, 512, device=CPU, available=adam + 6 * 10**7)
+    side = demand.largest_side(512, 512, adam + 6 * 10**7)
+    steps = demand.longest_history(512, 512, adam + 6 * 10**7)
+    assert str(caught.value) == (
+        f"512 x 512 pixels need about {gigabytes(demand.bytes(512, 512))} on cpu, of which "
+        f"{gigabytes(adam + 6 * 10**7)} are available: use a size of at most {side} or an "
+        f"L-BFGS history of at most {steps} or Adam"
+    )
+    assert steps == 7  # 6e7 bytes / (1.35 * 2 * 3 * 512 * 512 * 4)
+    assert Demand(history=5).longest_history(512, 512, 10**6) == -1
+    with pytest.raises(GivernyError) as caught:
+        check_memory(Demand(), 512, 512, device=CPU, available=10**6)
+    assert str(caught.value).endswith("use another machine")
+
+
+def test_bytes_in_words() -> None:
+    assert gigabytes(1_440_000_000) == "1.4 GB"
+    assert gigabytes(52_300_000) == "52 MB"
+
+
+def test_this_machine_has_memory() -> None:
+    free = free_memory(CPU)
+    assert free is None or 2**20 < free < 2**50
+    assert free_memory(torch.device("mps")) is None
+
+
+def test_what_linux_calls_available(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  900 kB\nMemAvailable:  700 kB\n")
+    assert memory._available(meminfo) == 700 * 1024
+    meminfo.write_text("MemTotal:  900 kB\n")
+    assert memory._available(meminfo) == memory._free_pages()
+    assert memory._available(tmp_path / "absent") == memory._free_pages()
+
+
+def group(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def test_limits_of_control_groups_version_2(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("0::/outer/inner\n")
+    assert memory._left_by_groups(root, own) is None
+    stat = "anon 5\ninactive_file 40\n"
+    group(root / "outer" / "inner", memory__max="max\n", memory__current="600\n")
+    assert memory._left_by_groups(root, own) is None
+    group(root / "outer", memory__max="1000\n", memory__current="700\n", memory__stat=stat)
+    assert memory._left_by_groups(root, own) == 340
+    group(root / "outer" / "inner", memory__max="620\n")
+    assert memory._left_by_groups(root, own) == 20
+    group(root / "outer" / "inner", memory__max="500\n")
+    assert memory._left_by_groups(root, own) == 0
+
+
+def test_limits_of_control_groups_version_1(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("9:name=systemd:/\n4:cpu,memory:/elsewhere\n")
+    # In a container the path is the host's, and only the top is there.
+    files = {"memory__limit_in_bytes": "9000", "memory__usage_in_bytes": "8000"}
+    group(root / "memory", **files, memory__stat="inactive_file 7\ntotal_inactive_file 50\n")
+    assert memory._left_by_groups(root, own) == 1050
+    group(root / "memory", memory__limit_in_bytes=str(2**63 - 4096))
+    assert memory._left_by_groups(root, own) is None
+    assert memory._left_by_groups(root, tmp_path / "absent") is None
+
+
+def test_cuda_counts_what_torch_has_in_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (500, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 100)
+    assert free_memory(torch.device("cuda")) == 700

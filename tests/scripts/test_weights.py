@@ -1,0 +1,122 @@
+"""`giverny weights` as a user calls it."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from giverny.gatys.backbones import Vgg
+from giverny.gatys.weights import candidates
+from giverny.scripts.main import main
+
+
+def weights(*words: object) -> int:
+    try:
+        return main(["weights", *map(str, words)])
+    except SystemExit as ended:
+        return int(str(ended.code))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def vgg19(tmp_path: Path) -> Path:
+    network = Vgg(width=1 / 16)
+    torch.save(network.state_dict() | {"classifier.0.weight": torch.ones(2, 2)}, tmp_path / "new")
+    digits = hashlib.sha256((tmp_path / "new").read_bytes()).hexdigest()[:8]
+    return (tmp_path / "new").rename(tmp_path / f"vgg19-{digits}.pth")
+
+
+@pytest.mark.usefixtures("cache")
+def test_list_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["VGG19: no weights", "VGG16: no weights", ""]
+    assert lines[3].startswith("No weights of VGG19 were found in ")
+    assert lines[-1].startswith("Without a file, --backbone random works now")
+
+
+def test_pack_and_list(cache: Path, vgg19: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights("pack", vgg19) == 0
+    packed = candidates(19)[1]
+    assert packed.parent == cache
+    out = capsys.readouterr().out
+    assert out.startswith(f"{packed}: VGG19, 0.0625 times as wide, conv1_1 to conv5_1, 0.")
+    assert f"  source: {vgg19.name}\n" in out
+    assert weights("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{packed}: VGG19")
+    assert lines[0].endswith(" as packed")
+    assert lines[-1] == "VGG16: no weights"
+
+
+def test_list_shows_a_damaged_file(
+    cache: Path, vgg19: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = cache / "vgg19-dcbb9e9d.pth"
+    damaged.write_bytes(vgg19.read_bytes())
+    assert weights("list") == 1
+    out = capsys.readouterr().out
+    assert f"{damaged}: its SHA-256 begins with {vgg19.stem[-8:]}, its name says dcbb9e9d" in out
+    assert "VGG16: no weights" in out
+
+
+@pytest.mark.usefixtures("cache")
+def test_check(vgg19: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights("check", vgg19) == 0
+    out = capsys.readouterr().out
+    assert "conv1_1 to conv5_4" in out
+    assert "as its name says" in out
+    Path("page.pth").write_text("<html>404</html>")
+    assert weights("check", "page.pth") == 1
+    assert "giverny weights: error: page.pth: a web page" in capsys.readouterr().err
+    conv = {"conv1_1.weight": torch.ones(4, 3, 3, 3), "conv1_1.bias": torch.ones(4)}
+    torch.save(conv, "vgg_conv.pth")
+    assert weights("check", "vgg_conv.pth") == 0
+    assert "  converted from Caffe's BGR in 0..255\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("cache")
+def test_pack_to_a_file(vgg19: Path) -> None:
+    output = Path("a") / "b.safetensors"
+    assert weights("pack", vgg19, "--output", output, "--last_layer", "conv5_4") == 0
+    assert output.is_file()
+    assert weights("pack", vgg19, "--output", output, "--last_layer", "conv6_1") == 1
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["list", "a.pth"], "--file: 'giverny weights list' takes no file"),
+        (["pack"], "--file: 'giverny weights pack' needs a file"),
+        (["check"], "--file: 'giverny weights check' needs a file"),
+        (["check", "a.pth", "--output", "b.safetensors"], "--output: 'giverny weights check'"),
+        (["pack", "a.pth", "--output", "b.pth"], "--output: b.pth does not end in .safetensors"),
+        (["fetch"], "invalid choice: 'fetch'"),
+        ([], "action"),
+    ],
+)
+def test_mistakes(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights(*words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_help_without_torch() -> None:
+    code = (
+        "import sys; from giverny.scripts.main import main\n"
+        "try: main(['weights', '--help'])\nexcept SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0
