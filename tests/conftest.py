@@ -225,7 +225,7 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def becomes_true(self, expression: str, *, seconds: float = 5.0) -> bool:
+    def becomes_true(self, expression: str, *, seconds: float = 20.0) -> bool:
         """Whether an expression holds soon: the page does some things a moment later."""
         end = time.monotonic() + seconds
         while not (holds := bool(self.evaluate(expression))) and time.monotonic() < end:

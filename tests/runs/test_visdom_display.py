@@ -127,7 +127,10 @@ def test_a_resumed_run_draws_its_log(visdom_server: Any, make: Make, log: Path) 
     display.on_start(progress(0))
     report(display, 20, 40, 60)
     display.on_samples(progress(60), {"fake_B": np.zeros((4, 4, 3), dtype=np.uint8)})
-    kept = [{"epoch": 1, "images": i, **record(i, warnings=["D is bored"])} for i in (20, 40, 60)]
+    kept = [
+        {"epoch": 1, "images": i, "steps": i, **record(i, warnings=["D is bored"])}
+        for i in (20, 40, 60)
+    ]
     log.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     display = make()
     display.on_start(progress(40))  # the report at 60 will be made again
