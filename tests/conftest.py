@@ -80,7 +80,8 @@ def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
     yield mount
     for disk in mounted:
-        subprocess.run(["umount", str(disk)], check=True)  # noqa: S607
+        # Lazily: a process that is just ending may still hold it for a moment.
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607
 
 
 @pytest.fixture
