@@ -1,3 +1,7 @@
-"""Gatys et al. (2015, 2016): style transfer of single pictures by optimisation."""
+"""Style transfer by optimisation (Gatys et al. 2016), and the feature networks it looks through."""
 
-__all__: list[str] = []
+import lazy_loader
+
+# The names are listed in __init__.pyi and imported when they are first used, so that what
+# needs no torch starts without it.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

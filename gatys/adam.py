@@ -1,5 +1,6 @@
 """Adam on the pixels of a picture, with moments that survive a change of scale."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -46,11 +47,22 @@ class Adam:
         betas: decay of the two moments.
         epsilon: added to the root of the second moment. Departure: 1e-8 in the paper, which is no
             longer small beside the gradients of means over a large picture.
+        decay_over: steps over which the rate falls to 0 along half a cosine (Loshchilov and Hutter
+            2017, equation 5, without restarts), where it stays; None: it does not fall. For losses
+            that change from step to step, whose noise would stay in the picture.
     """
 
     lr: float = 0.02
     betas: tuple[float, float] = (0.9, 0.99)
     epsilon: float = 1e-12
+    decay_over: int | None = None
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        if self.decay_over is None:
+            return self.lr
+        done = min(step / self.decay_over, 1.0)
+        return self.lr * (1 + math.cos(math.pi * done)) / 2
 
     @property
     def tolerated(self) -> float:
@@ -79,7 +91,7 @@ class AdamWalk:
     def __init__(
         self, image: Tensor, settings: Adam, *, shrink: float = 1.0, state: AdamState | None = None
     ) -> None:
-        self._image = image
+        self._image, self._settings, self._shrink = image, settings, shrink
         self._optimizer = torch.optim.Adam(
             [image], lr=settings.lr * shrink, betas=settings.betas, eps=settings.epsilon
         )
@@ -88,11 +100,15 @@ class AdamWalk:
 
     def run(self, evaluate: Callable[[], tuple[Tensor, Tensor]]) -> NoReturn:
         """Evaluate and step until ``evaluate`` raises."""
+        step = 0
         while True:
             _, self._image.grad = evaluate()
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._settings.rate(step) * self._shrink
             self._optimizer.step()
             with torch.no_grad():
                 self._image.clamp_(0, 1)
+            step += 1
 
     @property
     def state(self) -> AdamState | None:

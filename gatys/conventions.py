@@ -40,8 +40,8 @@ __all__ = [
     "variation_from_sum",
 ]
 
-StatisticKind = Literal["gram", "gaussian", "sliced"]
-"""What of a style is matched; see :mod:`giverny.gatys.statistics`."""
+StatisticKind = Literal["gram", "gaussian", "sliced", "patches"]
+"""What of a style is matched; see ``gatys/statistics.py`` and ``gatys/patches.py``."""
 
 _IMAGENET_DEVIATION = (0.229 + 0.224 + 0.225) / 3
 
@@ -55,7 +55,8 @@ class Preset:
         source: where the settings are from.
         notes: what is not exactly the source's, or was not said there.
         network: whose weights the source takes: ``vgg19`` (torchvision's), ``vgg19_caffe``, or
-            ``vgg19_unit`` (scaled so that activations have a mean of 1).
+            ``vgg19_unit`` (scaled so that activations have a mean of 1). ``random`` is the network
+            without a file, ``pixels`` none at all.
         input_scale: how many times ours the source's input is; the weights below allow for it.
         content_layers: weights of layers, which add up to 1.
         style_layers: the same.
@@ -70,11 +71,13 @@ class Preset:
         replicate_padding: the first convolution continues the picture by its edge pixels.
         optimizer: ``lbfgs`` or ``adam``.
         learning_rate: for a picture in [0, 1].
+        schedule: of Adam's rate at each scale: ``constant``, or ``cosine``, which ends at 0.
         betas: Adam's.
         history: L-BFGS's.
         sizes: longer sides in pixels, coarse to fine.
         iterations: at each size; of L-BFGS, evaluations.
-        init: ``content`` or ``noise``.
+        init: ``content``, ``palette`` (the content in the style's colours) or ``noise``.
+        tones: whether the content's targets take on the style's values, rank by rank.
         average_decay: of the moving average of iterates; 0: none.
         clamp: values are brought back to [0, 1] after each step.
     """
@@ -97,11 +100,13 @@ class Preset:
     replicate_padding: bool = False
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     learning_rate: float = 1.0
+    schedule: Literal["constant", "cosine"] = "constant"
     betas: tuple[float, float] = (0.9, 0.999)
     history: int = 100
     sizes: tuple[int, ...] = (512,)
     iterations: tuple[int, ...]
-    init: Literal["content", "noise"] = "content"
+    init: Literal["content", "palette", "noise"] = "content"
+    tones: bool = False
     average_decay: float = 0.0
     clamp: bool = False
 

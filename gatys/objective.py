@@ -183,7 +183,7 @@ class Objective:
         ]
         if content is None:
             return [], style
-        return content_terms(content, here, first if relative else None), style
+        return content_terms(content, look, here, first if relative else None), style
 
     def _here(self, content: Content | None, styles: Sequence[Style]) -> Features:
         """Return features at the size of the picture: of the content, or of a plain grey."""

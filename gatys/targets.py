@@ -14,7 +14,9 @@ from torch.nn import functional
 
 from giverny.gatys.losses import content_loss, full_precision
 from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing, smooth, smoothing_of_layers
-from giverny.gatys.statistics import Gram, Statistic
+from giverny.gatys.statistics import Gram, Statistic, shares_of
+from giverny.gatys.tones import toned
+from giverny.gatys.transport import mixed_quantiles, quantiles_of
 from giverny.options.errors import GivernyError
 
 __all__ = [
@@ -38,6 +40,9 @@ Features = Mapping[str, Tensor]
 _LEAST_SHARE = 1e-3
 _LEAST_ENERGY = 1e-12
 
+# Values of a style that are told apart.
+_TONES = 2**12
+
 # How many measurements of a collection wait until they are mixed.
 _WAITING = 16
 
@@ -51,12 +56,15 @@ class Content:
         layers: weight of each layer, at least 0.
         weight: of the whole term.
         smoothing: of all layers, or of some by name.
+        tones: what gives the targets its values, rank by rank (``gatys/tones.py``); none: they
+            stay the content's.
     """
 
     picture: Tensor
     layers: Mapping[str, float]
     weight: float = 1.0
     smoothing: Smoothing | Mapping[str, Smoothing] = NO_SMOOTHING
+    tones: Sequence["Region"] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,20 +165,32 @@ def mask_at(mask: Tensor, features: Tensor) -> Tensor:
     return functional.interpolate(full_precision(mask), size=features.shape[-2:], mode="area")
 
 
-def content_terms(content: Content, shown: Features, other: Features | None) -> list[Term]:
+def content_terms(
+    content: Content,
+    look: Callable[[Tensor], Features],
+    shown: Features,
+    other: Features | None,
+) -> list[Term]:
     """Return the losses of a content.
 
     Args:
         content: what to show.
+        look: returns the features of a style picture.
         shown: features of its picture.
         other: features of a style picture, if losses shall be relative to the mean square of the
             target; empty if there is none.
     """
     layers = layers_of(content)
     smoothing = smoothing_of_layers(content.smoothing, list(layers))
+    tones = [(region.mask, _tones(region, layers, look)) for region in content.tones]
     terms = []
     for layer, share in layers.items():
-        target = smooth(shown[layer], smoothing[layer])
+        target = shown[layer]
+        for mask, quantiles in tones:
+            target = toned(
+                target, quantiles[layer], None if mask is None else mask_at(mask, target)
+            )
+        target = smooth(target, smoothing[layer])
         weight: float | Tensor = content.weight * share
         if other is not None:
             rival = None
@@ -246,6 +266,22 @@ def _measured(style: Style, region: Region, look: Callable[[Tensor], Features]) 
     if not looked:
         raise ValueError(f"{region.name}: expected at least one style picture, got none")
     return {layer: mix.result() for layer, mix in mixes.items() if mix.weight > 0}
+
+
+def _tones(
+    region: Region, layers: Iterable[str], look: Callable[[Tensor], Features]
+) -> dict[str, Tensor]:
+    """Return the quantiles of each channel of the mix of a region's styles, by layer."""
+    parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    weights = []
+    for one in region.styles:
+        weights.append(one.weight)
+        features = look(one.picture)
+        for layer, found in parts.items():
+            values = full_precision(features[layer]).flatten(2)
+            found.append(quantiles_of(values, min(values.shape[2], _TONES)))
+    shares = shares_of(weights)
+    return {layer: mixed_quantiles(found, shares) for layer, found in parts.items()}
 
 
 class _Mix:

@@ -5,6 +5,7 @@ the distributions themselves, along directions. Both are divided by what makes t
 the number of channels and positions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,9 +26,12 @@ __all__ = [
     "Normal",
     "mixed_quantiles",
     "quantiles",
+    "quantiles_at",
+    "quantiles_of",
     "sliced_wasserstein_loss",
     "symmetric_root",
     "trace_of_root",
+    "transport_cost",
     "unit_directions",
     "wasserstein_loss",
 ]
@@ -150,16 +154,35 @@ def sliced_wasserstein_loss(
     Raises:
         ValueError: the mask is of another size.
     """
-    weights = position_weights(features, mask)
-    values, order = _projected(features, directions).sort(dim=2)
+    return transport_cost(
+        _projected(features, directions), target, position_weights(features, mask)
+    )
+
+
+def transport_cost(
+    values: Tensor,
+    target: Tensor,
+    weights: Tensor | None = None,
+    *,
+    cost: Callable[[Tensor], Tensor] = torch.square,
+) -> Tensor:
+    """Return the mean cost of moving numbers onto quantiles, each to that of its rank.
+
+    Args:
+        values: (N, D, M), distributions along D directions.
+        target: quantiles, evenly spaced, (1, D, K).
+        weights: of the positions, (N, 1, M), adding up to 1; all the same unless given.
+        cost: of a difference.
+    """
+    values, order = values.sort(dim=2)
     if weights is None:
         if target.shape[2] != values.shape[2]:
             # Both hold quantiles at (i + 1/2) / count: just how this reads between its samples.
             target = functional.interpolate(target, size=values.shape[2], mode="linear")
-        return (values - target).square().mean()
+        return cost(values - target).mean()
     weights = weights.expand_as(values).gather(2, order)
     ranks = weights.cumsum(dim=2) - weights / 2
-    return (weights * (values - _at(target, ranks)).square()).sum(dim=2).mean()
+    return (weights * cost(values - quantiles_at(target, ranks))).sum(dim=2).mean()
 
 
 def quantiles(
@@ -177,12 +200,22 @@ def quantiles(
         ValueError: the mask is of another size.
     """
     projected = _projected(features, directions)
-    weights = position_weights(features, mask)
-    if weights is None and count == projected.shape[2]:
-        return projected.sort(dim=2).values
+    return quantiles_of(projected, count, position_weights(features, mask))
+
+
+def quantiles_of(values: Tensor, count: int, weights: Tensor | None = None) -> Tensor:
+    """Return ``count`` evenly spaced quantiles of numbers, (N, D, M) -> (N, D, ``count``).
+
+    Args:
+        values: distributions along D directions.
+        count: how many; M keeps all values.
+        weights: of the positions, (N, 1, M); all the same unless given.
+    """
+    if weights is None and count == values.shape[2]:
+        return values.sort(dim=2).values
     if weights is None:
-        weights = projected.new_full((1, 1, projected.shape[2]), 1 / projected.shape[2])
-    return _weighted_quantiles(projected, weights.expand_as(projected), count)
+        weights = values.new_full((1, 1, values.shape[2]), 1 / values.shape[2])
+    return _weighted_quantiles(values, weights.expand_as(values), count)
 
 
 def mixed_quantiles(parts: list[Tensor], weights: list[float]) -> Tensor:
@@ -200,6 +233,16 @@ def mixed_quantiles(parts: list[Tensor], weights: list[float]) -> Tensor:
     ]
     count = max(part.shape[2] for part in parts)
     return _weighted_quantiles(torch.cat(parts, dim=2), torch.cat(shares, dim=2), count)
+
+
+def quantiles_at(even: Tensor, ranks: Tensor) -> Tensor:
+    """Return evenly spaced quantiles, (1, D, K), read at ranks in (0, 1), (N, D, M)."""
+    count = even.shape[2]
+    place = (ranks * count - 0.5).clamp(0, count - 1)
+    lower = place.floor().long()
+    upper = (lower + 1).clamp_max(count - 1)
+    even = even.expand(ranks.shape[0], -1, -1)
+    return torch.lerp(even.gather(2, lower), even.gather(2, upper), place - lower)
 
 
 class _ExactTraceOfRoot(torch.autograd.Function):
@@ -273,13 +316,3 @@ def _weighted_quantiles(values: Tensor, weights: Tensor, count: int) -> Tensor:
     wanted = (torch.arange(count, device=values.device, dtype=values.dtype) + 0.5) / count
     places = torch.searchsorted(shares, wanted.expand(*values.shape[:2], count).contiguous())
     return values.gather(2, places.clamp_max(values.shape[2] - 1))
-
-
-def _at(even: Tensor, ranks: Tensor) -> Tensor:
-    """Return evenly spaced quantiles, (1, D, K), read at ranks in (0, 1), (N, D, M)."""
-    count = even.shape[2]
-    place = (ranks * count - 0.5).clamp(0, count - 1)
-    lower = place.floor().long()
-    upper = (lower + 1).clamp_max(count - 1)
-    even = even.expand(ranks.shape[0], -1, -1)
-    return torch.lerp(even.gather(2, lower), even.gather(2, upper), place - lower)

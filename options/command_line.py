@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from docstring_parser import parse_from_object
 from jsonargparse import (  # type: ignore[attr-defined]
     ActionConfigFile,
     ArgumentParser,
@@ -52,9 +53,11 @@ class CommandParser(ArgumentParser):
         epilog: last lines of the help, e.g. examples.
         positionals: how the positional arguments read in the usage line.
         skip: fields that the caller adds itself, as positional arguments.
+        lists: fields that take one or more values, divided by spaces, and their types.
+        presets: whether ``--config`` takes the name of a shipped preset, too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each command says all of itself in one call
         self,
         command: str,
         options: type,
@@ -63,6 +66,8 @@ class CommandParser(ArgumentParser):
         epilog: str = "",
         positionals: str = "",
         skip: set[str] | None = None,
+        lists: Mapping[str, type] | None = None,
+        presets: bool = False,
     ) -> None:
         super().__init__(
             prog=command,
@@ -72,16 +77,27 @@ class CommandParser(ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
+        known = f", or a preset: {', '.join(preset_names())}" if presets else ""
         self.add_argument(
             "--config",
-            action=_ConfigOrPreset,
+            action=_ConfigOrPreset if presets else ActionConfigFile,
             metavar="FILE.yaml",
-            help=f"file with options, or a preset: {', '.join(preset_names())}",
+            help=f"file with options{known}",
         )
         self._options = options
+        lists = lists or {}
         kinds = list(sections(options).values()) or [options]
         for kind in kinds:
-            self.add_class_arguments(kind, skip=skip or set())
+            self.add_class_arguments(kind, skip={*(skip or ()), *lists})
+        for name, type_ in lists.items():
+            self.add_argument(
+                f"--{name}",
+                nargs="+",
+                type=type_,
+                default=[],
+                metavar=name.upper().removesuffix("S"),
+                help=_describe(options, name),
+            )
 
     def parse(self, argv: Sequence[str]) -> Namespace:
         """Parse ``argv`` into a namespace of flat options; exits with status 2 on a mistake."""
@@ -115,6 +131,12 @@ class CommandParser(ArgumentParser):
 
     def _names(self) -> set[str]:
         return {action.dest for action in self._actions if action.dest != "help"}
+
+
+def _describe(options: type, field: str) -> str:
+    """Return what the docstring below a field says."""
+    texts = {each.arg_name: each.description for each in parse_from_object(options).params}
+    return (texts[field] or "").replace("\n", " ")
 
 
 class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):

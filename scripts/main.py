@@ -17,6 +17,7 @@ __all__ = ["main"]
 # import torch only after their options were parsed.
 COMMANDS = {
     "demo": ("giverny.scripts.demo", "the whole tour on shipped material, offline, in minutes"),
+    "stylize": ("giverny.scripts.stylize", "show one picture in the style of others"),
     "plot": ("giverny.scripts.plot", "draw the losses of runs: png, svg, pdf, csv"),
     "train": ("giverny.scripts.train", "train a CycleGAN on two folders of pictures"),
     "translate": ("giverny.scripts.translate", "translate pictures: any size in, same size out"),

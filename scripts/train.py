@@ -93,6 +93,7 @@ def _parser() -> CommandParser:
         TrainOptions,
         description="Train a CycleGAN on two folders of unpaired pictures.",
         epilog=_EPILOG,
+        presets=True,
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue the run NAME exactly where it was saved"

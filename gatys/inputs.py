@@ -1,0 +1,208 @@
+"""What goes into a stylisation: its pictures as they are read, and as each scale needs them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from giverny.data.decode import read_picture
+from giverny.data.files import list_pictures
+from giverny.data.transforms import resize
+from giverny.gatys.colours import match_colours
+from giverny.gatys.initial import Start, initial_image, picture_image
+from giverny.gatys.masks import (
+    Region as MaskedRegion,
+    make_regions,
+    parse_mask_pair,
+    read_mask,
+    resize_mask,
+)
+from giverny.gatys.scales import fit
+from giverny.gatys.targets import Region, StylePicture
+from giverny.options.errors import OptionError
+from giverny.options.stylize import StylizeOptions
+from giverny.runs.seeds import make_generator
+
+__all__ = ["Pictures", "read_pictures", "regions_at", "start_at"]
+
+Rgb = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """The pictures of a stylisation, decoded.
+
+    Attributes:
+        content: RGB, (H, W, 3), uint8.
+        styles: for each style its pictures, RGB, uint8: one, or those of a folder.
+        shares: of the styles, adding up to 1.
+        regions: where each style goes; empty without masks.
+        start: picture to start from, or None.
+        files: all files that were read.
+    """
+
+    content: Rgb
+    styles: Sequence[Sequence[Rgb]]
+    shares: Sequence[float]
+    regions: Sequence[MaskedRegion]
+    start: Rgb | None
+    files: Sequence[Path]
+
+
+def read_pictures(options: StylizeOptions) -> Pictures:
+    """Decode content, styles, masks and the picture to start from.
+
+    Pictures of a folder are kept no larger than they are needed, as there may be thousands.
+
+    Raises:
+        OptionError: there is no content or no style, or masks do not fit together.
+        PictureError: a file cannot be read.
+        FolderError: a folder of styles holds no picture.
+    """
+    if options.content is None or not options.styles:
+        raise OptionError("content", "expected a content picture and at least one style")
+    groups = [list_pictures(path) if path.is_dir() else [path] for path in options.styles]
+    content = read_picture(options.content).rgb
+    pairs = [parse_mask_pair(text, options.styles) for text in options.masks]
+    masks = [read_mask(pair.path, *content.shape[:2]) for pair in pairs]
+    regions = make_regions(pairs, masks, options.styles, rest=options.mask_rest) if pairs else []
+    start = None if options.init_image is None else read_picture(options.init_image).rgb
+    files = [options.content, *(path for group in groups for path in group)]
+    files += [pair.path for pair in pairs]
+    files += [] if options.init_image is None else [options.init_image]
+    weights = options.style_weights or [1.0] * len(groups)
+    if sum(weights) == 0:
+        raise OptionError("style_weights", "all are 0; give at least one style a weight")
+    longest = round(options.size * options.style_scale)
+    pictures = Pictures(
+        content=content,
+        styles=[_read_group(group, longest) for group in groups],
+        shares=[weight / sum(weights) for weight in weights],
+        regions=regions,
+        start=start,
+        files=files,
+    )
+    if options.keep_colours not in {"linear", "histogram"}:
+        return pictures
+    recoloured = [
+        [_bytes(match_colours(rgb / 255.0, content / 255.0, options.keep_colours)) for rgb in group]
+        for group in pictures.styles
+    ]
+    return replace(pictures, styles=recoloured)
+
+
+def _read_group(paths: Sequence[Path], longest: int) -> list[Rgb]:
+    if len(paths) == 1:
+        return [read_picture(paths[0]).rgb]
+    return [_at_most(read_picture(path).rgb, longest) for path in paths]
+
+
+def _at_most(rgb: Rgb, longest: int) -> Rgb:
+    height, width = rgb.shape[:2]
+    if max(height, width) <= longest:
+        return rgb
+    return resize(rgb, *fit(height, width, longest))
+
+
+class _Styles:
+    """The pictures of a style at one size, made anew each time: a folder may not fit otherwise."""
+
+    def __init__(
+        self, pictures: Sequence[Rgb], longest: int, weight: float, device: torch.device
+    ) -> None:
+        self._pictures, self._longest = pictures, longest
+        self._weight, self._device = weight, device
+
+    def __iter__(self) -> Iterator[StylePicture]:
+        for rgb in self._pictures:
+            height, width = rgb.shape[:2]
+            # Never enlarged: there would be no strokes, but blurs, in it.
+            size = fit(height, width, min(self._longest, max(height, width)))
+            picture = picture_image(rgb, *size).to(self._device)
+            yield StylePicture(picture=picture, weight=self._weight / len(self._pictures))
+
+
+class _Mix:
+    """Several styles, one after the other."""
+
+    def __init__(self, styles: Sequence[Iterable[StylePicture]]) -> None:
+        self._styles = styles
+
+    def __iter__(self) -> Iterator[StylePicture]:
+        return chain.from_iterable(self._styles)
+
+
+def regions_at(
+    pictures: Pictures, height: int, width: int, *, style_scale: float, device: torch.device
+) -> list[Region]:
+    """Return the regions that are styled, for a picture of that size.
+
+    Args:
+        pictures: that were read.
+        height: in pixels.
+        width: in pixels.
+        style_scale: size of the styles relative to the picture's.
+        device: where to.
+    """
+    longest = round(max(height, width) * style_scale)
+    groups = [
+        _Styles(group, longest, share, device)
+        for group, share in zip(pictures.styles, pictures.shares, strict=True)
+    ]
+    if not pictures.regions:
+        return [Region(styles=_Mix(groups))]
+    return [
+        Region(
+            styles=groups[region.style],
+            mask=torch.from_numpy(resize_mask(region.mask, height, width))[None, None].to(device),
+            name=region.name,
+        )
+        for region in pictures.regions
+        if region.style is not None
+    ]
+
+
+def start_at(pictures: Pictures, start: Start, height: int, width: int, *, seed: int) -> Tensor:
+    """Return the picture to start from, (1, 3, height, width), in [0, 1], on the CPU.
+
+    With masks, ``palette`` and ``statistics`` give each region the colours of its own style.
+    """
+    every = list(range(len(pictures.styles)))
+    if not pictures.regions or start not in {"palette", "statistics"}:
+        return _start(pictures, start, every, height, width, seed)
+    image = picture_image(pictures.content, height, width)
+    mixed = torch.zeros_like(image)
+    for region in pictures.regions:
+        part = image
+        if region.style is not None:
+            part = _start(pictures, start, [region.style], height, width, seed)
+        mixed += part * torch.from_numpy(resize_mask(region.mask, height, width))
+    return mixed.clamp_(0, 1)
+
+
+def _start(
+    pictures: Pictures, start: Start, styles: Sequence[int], height: int, width: int, seed: int
+) -> Tensor:
+    weights = [
+        pictures.shares[index] / len(pictures.styles[index])
+        for index in styles
+        for _ in pictures.styles[index]
+    ]
+    return initial_image(
+        start,
+        height=height,
+        width=width,
+        generator=make_generator(seed, "start"),
+        picture=pictures.start if start == "file" else pictures.content,
+        styles=[rgb for index in styles for rgb in pictures.styles[index]],
+        weights=weights,
+    )
+
+
+def _bytes(image: NDArray[np.float32]) -> Rgb:
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,73 @@
+"""What there is to look at without a network: colours, and light and dark."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from giverny.data.tensors import check_images
+from giverny.options.names import nearest
+
+__all__ = ["LUMA", "Pixels"]
+
+LUMA = (0.299, 0.587, 0.114)
+"""Luminance of R, G and B as television weighted them (ITU-R BT.601)."""
+
+
+class Pixels(nn.Module):
+    """Has two layers: ``pixels``, the picture itself, and ``luminance``, (N, 1, H, W), blurred.
+
+    Attributes:
+        layers: their names.
+
+    Args:
+        blur: standard deviation of the Gaussian that leaves of the luminance what content is, in
+            pixels; 0 leaves it as it is.
+    """
+
+    layers = ("pixels", "luminance")
+
+    def __init__(self, blur: float = 1.5) -> None:
+        super().__init__()
+        if not 0 <= blur < math.inf:
+            raise ValueError(f"blur: expected at least 0 pixels, got {blur}")
+        reach = math.ceil(3 * blur)
+        distance = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        kernel = torch.exp(-((distance / max(blur, 1e-6)) ** 2) / 2)
+        self.register_buffer("_kernel", (kernel / kernel.sum()).float(), persistent=False)
+        self.register_buffer("_luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
+
+    def smallest(self, layers: Sequence[str]) -> int:  # noqa: ARG002 - as of other networks
+        """Return the smallest side of a picture, in pixels: any will do."""
+        return 1
+
+    def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Return the layers asked for.
+
+        Args:
+            image: RGB, (N, 3, H, W), floating point, nominally in [0, 1].
+            layers: names out of ``self.layers``.
+
+        Raises:
+            ValueError: the shape or type is another, or a name is unknown.
+        """
+        check_images(image, name="image")
+        for name in layers:
+            if name not in self.layers:
+                raise ValueError(
+                    f"layers: {name!r} is none of {', '.join(self.layers)}"
+                    f"{nearest(name, self.layers)}"
+                )
+        return {name: image if name == "pixels" else self._luminance(image) for name in layers}
+
+    def _luminance(self, image: Tensor) -> Tensor:
+        luminance = (image * self.get_buffer("_luma")).sum(dim=1, keepdim=True)
+        kernel = self.get_buffer("_kernel").to(image.dtype)
+        reach = kernel.numel() // 2
+        if not reach:
+            return luminance
+        wide = functional.pad(luminance, (reach,) * 4, mode="replicate")
+        rows = functional.conv2d(wide, kernel.view(1, 1, 1, -1))
+        return functional.conv2d(rows, kernel.view(1, 1, -1, 1))

@@ -1,0 +1,164 @@
+"""All options of `giverny stylize`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from giverny.options.checks import require, require_between, require_positive
+from giverny.options.names import nearest
+from giverny.options.run import Device
+
+__all__ = ["STYLIZE_PRESETS", "STYLIZE_SUFFIXES", "StylizeOptions"]
+
+STYLIZE_PRESETS = (
+    *("auto", "builtin", "random", "gatys2016", "leongatys", "tutorial", "neural_style"),
+    *("crowsonkb", "adam_5000", "adam_lr5"),
+)
+STYLIZE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeOptions:
+    """Show one picture in the style of others, by optimisation (Gatys et al. 2016)."""
+
+    output: Path = Path("stylized.png")
+    """file for the picture: .png, .jpg, .webp, or .tif with 16 bits"""
+    content: Path | None = None
+    """what to show; also the first positional argument"""
+    styles: Sequence[Path] = ()
+    """how; pictures, or folders of them; also the other positional arguments"""
+    style_weights: Sequence[float] = ()
+    """shares of the styles, in their order; equal unless given"""
+    style_scale: float = 1.0
+    """size of the styles relative to the picture: larger values give larger strokes"""
+    preset: str = "auto"
+    """settings: builtin, random, gatys2016, leongatys, tutorial, neural_style, crowsonkb,
+    adam_5000, adam_lr5; auto is crowsonkb where VGG19 weights are found, builtin elsewhere"""
+    backbone: Literal["auto", "vgg19", "vgg16", "random", "pixels"] = "auto"
+    """feature network; random (a VGG of random filters) and pixels (none) need no file"""
+    weights: Path | None = None
+    """file of weights of the feature network; see giverny weights"""
+    size: int = 256
+    """longer side of the picture, in pixels"""
+    iterations: Sequence[int] = ()
+    """evaluations of the losses at each scale, coarse to fine; the last counts for the rest"""
+    content_weight: float | None = None
+    """weight of the content loss, in Giverny's convention; the preset's unless given"""
+    style_weight: float | None = None
+    """weight of the style loss; the preset's unless given"""
+    tv_weight: float | None = None
+    """weight of the total variation; the preset's unless given"""
+    content_layers: Sequence[str] = ()
+    """layers of the content loss, e.g. relu4_2; the preset's unless given"""
+    style_layers: Sequence[str] = ()
+    """layers of the style loss, e.g. relu1_1 relu2_1; the preset's unless given"""
+    statistic: Literal["gram", "gaussian", "sliced", "patches"] | None = None
+    """what of the style is matched: gram (Gram matrices), gaussian (means and covariances), sliced
+    (whole distributions) or patches (those of patches); the preset's unless given"""
+    pooling: Literal["max", "average", "l2"] | None = None
+    """pooling of the feature network: max, average or l2; the preset's unless given"""
+    optimizer: Literal["lbfgs", "adam"] | None = None
+    """how the picture is optimised: lbfgs or adam; the preset's unless given"""
+    lr: float | None = None
+    """learning rate of adam, for pixels in [0, 1]; the preset's unless given"""
+    history: int | None = None
+    """steps that lbfgs remembers; the preset's unless given"""
+    init: Literal["content", "palette", "noise", "statistics", "file"] | None = None
+    """what the picture starts as: content, palette (the content in the styles' colours), noise,
+    statistics (noise in their colours) or file; the preset's unless given"""
+    init_image: Path | None = None
+    """picture to start from, with --init file; an earlier result, say"""
+    keep_colours: Literal["none", "luminance", "linear", "histogram"] = "none"
+    """keep the content's colours: the result's lightness only, or recolour the styles first"""
+    masks: Sequence[str] = ()
+    """MASK=STYLE or MASK=untouched, one or more: white marks where that style goes"""
+    mask_rest: Literal["style", "untouched"] = "style"
+    """what happens where no mask is white"""
+    save_every: int | None = None
+    """evaluations between pictures that are kept as OUTPUT_0050.png and so on, at each scale"""
+    video: Path | None = None
+    """animation of the optimisation: .gif, .apng or .mp4"""
+    triptych: Path | None = None
+    """picture of content, styles and result side by side"""
+    plot_losses: Path | None = None
+    """drawing of the losses: .png or .svg"""
+    seed: int = 0
+    """seed of everything that is random"""
+    device: Device = "auto"
+    """where to compute; auto takes a GPU if there is one"""
+
+    def __post_init__(self) -> None:
+        self._require_suffixes()
+        self._require_apart()
+        require(
+            self.preset in STYLIZE_PRESETS,
+            "preset",
+            f"{self.preset!r} is none of {', '.join(STYLIZE_PRESETS)}"
+            f"{nearest(self.preset, STYLIZE_PRESETS)}",
+        )
+        require(self.size >= 32, "size", f"{self.size} is below 32")
+        require(
+            (self.init == "file") == (self.init_image is not None),
+            "init_image",
+            "goes with --init file, and only with it",
+        )
+        require_between("style_scale", self.style_scale, 0.1, 10.0)
+        require(0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)")
+        for name in ("lr", "history", "save_every"):
+            value = getattr(self, name)
+            if value is not None:
+                require_positive(name, value)
+        for count in self.iterations:
+            require_positive("iterations", count)
+        self._require_weights()
+
+    def _require_suffixes(self) -> None:
+        for name, path, suffixes in (
+            ("output", self.output, STYLIZE_SUFFIXES),
+            ("triptych", self.triptych, STYLIZE_SUFFIXES),
+            ("video", self.video, (".gif", ".apng", ".png", ".mp4")),
+            ("plot_losses", self.plot_losses, (".png", ".svg")),
+        ):
+            if path is not None:
+                suffix = path.suffix.lower()
+                hint = nearest(suffix, suffixes) if suffix else ""
+                fits = suffix in suffixes
+                require(fits, name, f"{path} ends in none of {', '.join(suffixes)}{hint}")
+
+    def _require_weights(self) -> None:
+        require(
+            not self.style_weights or len(self.style_weights) == len(self.styles),
+            "style_weights",
+            f"{len(self.style_weights)} numbers for {len(self.styles)} styles; give one for each",
+        )
+        require(
+            not (self.style_weights and self.masks),
+            "style_weights",
+            "mix styles over the whole picture; with --masks each region has one style",
+        )
+        for name in ("content_weight", "style_weight", "tv_weight"):
+            weight = getattr(self, name)
+            if weight is not None:
+                require_between(name, weight, 0.0, float("inf"))
+        for weight in self.style_weights:
+            require_between("style_weights", weight, 0.0, float("inf"))
+
+    def _require_apart(self) -> None:
+        """Refuse to write over what is read, or twice to one file."""
+        read = [path for path in (self.content, *self.styles, self.init_image) if path is not None]
+        if self.weights is not None:
+            read.append(self.weights)
+        written: list[Path] = []
+        for name in ("output", "triptych", "video", "plot_losses"):
+            path: Path | None = getattr(self, name)
+            if path is None:
+                continue
+            for other in (*read, *written):
+                require(
+                    path.absolute() != other.absolute(),
+                    name,
+                    f"{path} is also {'read' if other in read else 'written'} as another file; "
+                    "choose another name",
+                )
+            written.append(path)
