@@ -202,9 +202,9 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
     parser.add_argument("--presets", nargs="+", choices=list(_PROGRAMS), default=list(_PROGRAMS))
     parser.add_argument("--content", type=Path, default=_PAIRS / "content_landscape.jpg")
     parser.add_argument("--style", type=Path, default=_PAIRS / "style_starry_night.jpg")
-    parser.add_argument("--size", type=int, default=160, help="longer side in pixels")
+    parser.add_argument("--size", type=int, default=128, help="longer side in pixels")
     parser.add_argument(
-        "--smallest", type=int, default=112, help="that of the first scale of crowsonkb, at least"
+        "--smallest", type=int, default=90, help="that of the first scale of crowsonkb, at least"
     )
     parser.add_argument("--iterations", type=int, default=100, help="at each scale")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side")

@@ -93,7 +93,7 @@ def build_settings(options: StylizeOptions) -> Preset:
     Raises:
         OptionError: a layer is unknown, or the preset does not go with the backbone.
     """
-    preset = _preset(options)
+    preset = _suited(_preset(options), options)
     changes: dict[str, Any] = {
         "content_weight": options.content_weight,
         "style_weight": options.style_weight,
@@ -114,7 +114,9 @@ def build_settings(options: StylizeOptions) -> Preset:
         if layers := getattr(options, name):
             names = _parse_layers(layers, preset.network, options, name)
             changes[name] = dict.fromkeys(names, 1 / len(names))
-    return replace(preset, **{name: value for name, value in changes.items() if value is not None})
+    told = {name: value for name, value in changes.items() if value is not None}
+    settings = replace(preset, **told)
+    return replace(settings, style_weight=settings.style_weight * options.style_strength)
 
 
 def _preset(options: StylizeOptions) -> Preset:
@@ -124,14 +126,47 @@ def _preset(options: StylizeOptions) -> Preset:
     if not asked:
         asked = "builtin" if _find(options) is None else "crowsonkb"
     preset = {"builtin": BUILTIN, "random": RANDOM}.get(asked) or find_preset(asked)
-    pixels = preset.network == "pixels"
-    if backbone != "auto" and pixels != (backbone == "pixels"):
+    looks, fits = {
+        "pixels": ("pixels", {"pixels"}),
+        "random": ("layers of a random network", {"random"}),
+    }.get(preset.network, ("layers of a network", {"vgg19", "vgg16", "random"}))
+    if backbone != "auto" and backbone not in fits:
         raise OptionError(
             "preset",
-            f"{preset.name} looks at {'pixels' if pixels else 'layers of a network'}, and "
-            f"--backbone is {backbone}; leave one of them out",
+            f"{preset.name} looks at {looks}, and --backbone is {backbone}; leave one of them out",
+        )
+    if options.weights is not None and {"pixels", "random"} & {preset.network, backbone}:
+        raise OptionError(
+            "weights",
+            f"{options.weights} would not be used: preset {preset.name}, with --backbone "
+            f"{backbone}, needs no file; leave it out, or choose others of these",
         )
     return preset
+
+
+def _suited(preset: Preset, options: StylizeOptions) -> Preset:
+    """Return a preset for random filters, where VGG's weights are not there or not wanted.
+
+    Their losses are relative to their targets' energies, to which a program's weights mean nothing.
+    """
+    if not preset.network.startswith("vgg") or options.backbone in {"vgg16", "vgg19"}:
+        return preset
+    if options.backbone != "random":
+        if _find(options) is not None:
+            return preset
+        _log.warning(
+            "no weights of VGG19 are found, so %s looks through random filters, with weights of "
+            "losses that suit them; 'giverny weights list' says how to get VGG's",
+            preset.name,
+        )
+    return replace(
+        preset,
+        network="random",
+        content_weight=RANDOM.content_weight,
+        style_weight=RANDOM.style_weight,
+        variation=RANDOM.variation,
+        variation_kind=RANDOM.variation_kind,
+    )
 
 
 def _parse_layers(
@@ -146,6 +181,8 @@ def _parse_layers(
                 f"{name!r} is none of {', '.join(Pixels.layers)}{nearest(name, Pixels.layers)}; "
                 "layers of VGG need --backbone random, or a file of weights",
             )
+        if names.count(name) > 1:
+            raise OptionError(option, f"{name} is named twice; name each layer once")
     return tuple(names)
 
 
@@ -167,23 +204,16 @@ def build_backbone(options: StylizeOptions, settings: Preset) -> Backbone:
     layers = [*settings.content_layers, *settings.style_layers]
     if settings.network == "pixels":
         return Backbone(network=Pixels(CONTENT_BLUR), name="pixels", weights=None)
-    random = options.backbone == "random" or settings.network == "random"
-    path = None if random else _find(options)
+    path = None if settings.network == "random" else _find(options)
     if path is None:
         if options.backbone in {"vgg16", "vgg19"}:
             raise CheckpointError(missing_message(_depth(options)))
-        if not random:
-            _log.warning(
-                "no weights of VGG19 are found, so %s looks through random filters; "
-                "'giverny weights list' says how to get them",
-                settings.name,
-            )
         network = random_vgg(0, replace(RANDOM_RECIPE, pooling=settings.pooling))
         _truncate(network, layers)
         return Backbone(network=network, name="random", weights=None)
     file = read_weights(path)
     network = Vgg(
-        depth=file.depth,
+        depth=file.depth if options.backbone == "auto" else _depth(options),
         width=file.width,
         pooling=settings.pooling,
         keep_size_of_activations=settings.keep_size_of_activations,
@@ -191,7 +221,7 @@ def build_backbone(options: StylizeOptions, settings: Preset) -> Backbone:
     )
     loaded = load_weights(network, path)
     _truncate(network, layers)
-    return Backbone(network=network, name=f"vgg{file.depth}", weights=loaded)
+    return Backbone(network=network, name=f"vgg{network.depth}", weights=loaded)
 
 
 def _truncate(network: Vgg, layers: list[str]) -> None:

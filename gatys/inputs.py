@@ -28,7 +28,7 @@ from giverny.options.errors import OptionError
 from giverny.options.stylize import StylizeOptions
 from giverny.runs.seeds import make_generator
 
-__all__ = ["Pictures", "read_pictures", "regions_at", "start_at"]
+__all__ = ["Pictures", "read_pictures", "regions_at", "start_at", "style_side", "style_size"]
 
 Rgb = NDArray[np.uint8]
 
@@ -109,6 +109,20 @@ def _at_most(rgb: Rgb, longest: int) -> Rgb:
     return resize(rgb, *fit(height, width, longest))
 
 
+def style_side(height: int, width: int, style_scale: float) -> int:
+    """Return the longest side that styles have, at most, for a picture of that size."""
+    return round(max(height, width) * style_scale)
+
+
+def style_size(rgb: Rgb, longest: int) -> tuple[int, int]:
+    """Return height and width of a style, whose longest side is to be ``longest`` at most.
+
+    Never enlarged: there would be no strokes, but blurs, in it.
+    """
+    height, width = rgb.shape[:2]
+    return fit(height, width, min(longest, max(height, width)))
+
+
 class _Styles:
     """The pictures of a style at one size, made anew each time: a folder may not fit otherwise."""
 
@@ -120,10 +134,7 @@ class _Styles:
 
     def __iter__(self) -> Iterator[StylePicture]:
         for rgb in self._pictures:
-            height, width = rgb.shape[:2]
-            # Never enlarged: there would be no strokes, but blurs, in it.
-            size = fit(height, width, min(self._longest, max(height, width)))
-            picture = picture_image(rgb, *size).to(self._device)
+            picture = picture_image(rgb, *style_size(rgb, self._longest)).to(self._device)
             yield StylePicture(picture=picture, weight=self._weight / len(self._pictures))
 
 
@@ -149,13 +160,16 @@ def regions_at(
         style_scale: size of the styles relative to the picture's.
         device: where to.
     """
-    longest = round(max(height, width) * style_scale)
+    longest = style_side(height, width, style_scale)
     groups = [
         _Styles(group, longest, share, device)
         for group, share in zip(pictures.styles, pictures.shares, strict=True)
     ]
     if not pictures.regions:
-        return [Region(styles=_Mix(groups))]
+        counting = [
+            group for group, share in zip(groups, pictures.shares, strict=True) if share > 0
+        ]
+        return [Region(styles=_Mix(counting))]
     return [
         Region(
             styles=groups[region.style],

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from giverny.gatys.losses import full_precision, position_weights
+from giverny.gatys.losses import full_precision, position_weights, without_autocast
 from giverny.gatys.statistics import shares_of
 from giverny.gatys.transport import mixed_quantiles, quantiles_of, transport_cost
 
@@ -113,4 +113,5 @@ class Patches:
         """
         margin = self._side // 2
         wide = functional.pad(full_precision(features), (margin,) * 4, mode="replicate")
-        return functional.conv2d(wide, filters.to(wide.dtype)).flatten(2)
+        with without_autocast(wide):
+            return functional.conv2d(wide, filters.to(wide.dtype)).flatten(2)

@@ -64,7 +64,7 @@ class Pixels(nn.Module):
 
     def _luminance(self, image: Tensor) -> Tensor:
         luminance = (image * self.get_buffer("_luma")).sum(dim=1, keepdim=True)
-        kernel = self.get_buffer("_kernel").to(image.dtype)
+        kernel = self.get_buffer("_kernel").to(luminance.dtype)
         reach = kernel.numel() // 2
         if not reach:
             return luminance

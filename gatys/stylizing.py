@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +20,14 @@ from giverny.gatys.build import (
 from giverny.gatys.colours import keep_colours
 from giverny.gatys.conventions import Preset
 from giverny.gatys.initial import picture_image
-from giverny.gatys.inputs import Pictures, read_pictures, regions_at, start_at
+from giverny.gatys.inputs import (
+    Pictures,
+    read_pictures,
+    regions_at,
+    start_at,
+    style_side,
+    style_size,
+)
 from giverny.gatys.iterates import Watch, Watcher
 from giverny.gatys.masks import Region as MaskedRegion, compose_untouched, resize_mask
 from giverny.gatys.memory import check_memory, gigabytes
@@ -26,6 +35,7 @@ from giverny.gatys.objective import Objective, Variation
 from giverny.gatys.optimize import Outcome, optimise
 from giverny.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
 from giverny.gatys.targets import Content, Style
+from giverny.options.errors import PictureError
 from giverny.options.stylize import StylizeOptions
 from giverny.runs.devices import pick_device
 
@@ -50,6 +60,9 @@ class Plan:
         scales: from coarse to fine.
         memory_bytes: that it is estimated to take.
         device: where it will be computed.
+        files: that were read, weights included.
+        finish: makes the picture of an iterate's image, (1, 3, H, W), as the result will be made:
+            RGB, (H, W, 3), float32, with the content's colours and untouched regions.
     """
 
     backbone: str
@@ -57,6 +70,8 @@ class Plan:
     scales: Sequence[Scale]
     memory_bytes: int
     device: torch.device
+    files: Sequence[Path]
+    finish: Callable[[torch.Tensor], NDArray[np.float32]]
 
     @property
     def evaluations(self) -> int:
@@ -87,6 +102,7 @@ class StylizeResult:
         stopped: whether it was stopped before its end.
         statements: what there is to say about each scale.
         device: where it was computed.
+        files: that were read, weights included.
     """
 
     image: NDArray[np.float32]
@@ -99,6 +115,7 @@ class StylizeResult:
     stopped: bool
     statements: Sequence[str]
     device: torch.device
+    files: Sequence[Path]
 
 
 def stylize(
@@ -129,6 +146,7 @@ def stylize(
     scales = _plan(options, settings, backbone, pictures)
     last = scales[-1]
     network = backbone.network.to(device)
+    _check_styles(options, settings, backbone, pictures, scales)
     needed = check_memory(build_demand(settings, network), last.height, last.width, device=device)
     plan = Plan(
         backbone=backbone.name,
@@ -136,6 +154,8 @@ def stylize(
         scales=scales,
         memory_bytes=needed,
         device=device,
+        files=[*pictures.files, *([backbone.weights.path] if backbone.weights else [])],
+        finish=partial(_finished, options=options, pictures=pictures),
     )
     begin(plan)
     image = start_at(
@@ -172,7 +192,7 @@ def stylize(
             break
     final = outcomes[-1]
     return StylizeResult(
-        image=_finished(final.image, options, pictures),
+        image=plan.finish(final.image),
         settings=settings,
         backbone=backbone,
         pictures=pictures,
@@ -182,6 +202,7 @@ def stylize(
         stopped=final.ended == "stopped",
         statements=[outcome.statement for outcome in outcomes],
         device=device,
+        files=plan.files,
     )
 
 
@@ -206,6 +227,28 @@ def _plan(
         iterations=iterations,
         smallest_side=backbone.network.smallest([*settings.content_layers, *settings.style_layers]),
     )
+
+
+def _check_styles(
+    options: StylizeOptions,
+    settings: Preset,
+    backbone: Backbone,
+    pictures: Pictures,
+    scales: Sequence[Scale],
+) -> None:
+    """Refuse styles that are too small for the network, before anything is computed."""
+    needed = backbone.network.smallest(list(settings.style_layers))
+    longest = style_side(scales[0].height, scales[0].width, options.style_scale)
+    for path, group in zip(options.styles, pictures.styles, strict=True):
+        for rgb in group:
+            height, width = style_size(rgb, longest)
+            if min(height, width) < needed:
+                raise PictureError(
+                    path,
+                    f"is a style of {width} x {height} pixels at the smallest scale, too small for "
+                    f"the network, which needs {needed}: take a larger picture, a larger --size or "
+                    "--style_scale, or earlier --style_layers",
+                )
 
 
 def _objective(

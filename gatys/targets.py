@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from giverny.gatys.losses import content_loss, full_precision
+from giverny.gatys.losses import content_loss, full_precision, position_weights
 from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing, smooth, smoothing_of_layers
 from giverny.gatys.statistics import Gram, Statistic, shares_of
 from giverny.gatys.tones import toned
@@ -278,8 +278,11 @@ def _tones(
         weights.append(one.weight)
         features = look(one.picture)
         for layer, found in parts.items():
-            values = full_precision(features[layer]).flatten(2)
-            found.append(quantiles_of(values, min(values.shape[2], _TONES)))
+            shown = features[layer]
+            mask = None if one.mask is None else mask_at(one.mask, shown)
+            values = full_precision(shown).flatten(2)
+            counting = position_weights(shown, mask)
+            found.append(quantiles_of(values, min(values.shape[2], _TONES), counting))
     shares = shares_of(weights)
     return {layer: mixed_quantiles(found, shares) for layer, found in parts.items()}
 

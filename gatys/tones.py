@@ -8,6 +8,7 @@ do not pull against each other.
 import torch
 from torch import Tensor
 
+from giverny.gatys.losses import full_precision
 from giverny.gatys.transport import quantiles_at
 
 __all__ = ["toned"]
@@ -27,11 +28,11 @@ def toned(features: Tensor, quantiles: Tensor, mask: Tensor | None = None) -> Te
         inside = mask.flatten() > 0.5
     result = flat.clone()
     for channel in range(flat.shape[1]):
-        values = flat[0, channel, inside]
+        values = full_precision(flat[0, channel, inside])
         if values.numel():
             ranks = _ranks(values).view(1, 1, -1)
             wanted = quantiles[:, channel : channel + 1].to(values.dtype)
-            result[0, channel, inside] = quantiles_at(wanted, ranks).flatten()
+            result[0, channel, inside] = quantiles_at(wanted, ranks).flatten().to(flat.dtype)
     return result.view_as(features)
 
 

@@ -186,7 +186,7 @@ def missing_message(depth: int = 19) -> str:
         f"Put it into {folder}, or give it as --weights FILE. To carry less:\n"
         f"  giverny weights pack {published.name} --output {candidates(depth)[1].name}\n"
         f"writes the convolutions alone, a tenth of it, which serves just as well there.\n"
-        f"Without a file, --backbone random works now: a random VGG, the same for a seed."
+        "Without a file, --preset builtin works now: it needs no network."
     )
 
 

@@ -95,8 +95,8 @@ class CommandParser(ArgumentParser):
                 nargs="+",
                 type=type_,
                 default=[],
-                metavar=name.upper().removesuffix("S"),
-                help=_describe(options, name),
+                metavar=re.sub("(?<=SS)ES$|S$", "", name.upper()),
+                help=_describe(kinds, name),
             )
 
     def parse(self, argv: Sequence[str]) -> Namespace:
@@ -133,9 +133,11 @@ class CommandParser(ArgumentParser):
         return {action.dest for action in self._actions if action.dest != "help"}
 
 
-def _describe(options: type, field: str) -> str:
-    """Return what the docstring below a field says."""
-    texts = {each.arg_name: each.description for each in parse_from_object(options).params}
+def _describe(kinds: Sequence[type], field: str) -> str:
+    """Return what the docstring below a field of one of some option classes says."""
+    texts = {
+        each.arg_name: each.description for kind in kinds for each in parse_from_object(kind).params
+    }
     return (texts[field] or "").replace("\n", " ")
 
 

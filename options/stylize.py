@@ -1,5 +1,7 @@
 """All options of `giverny stylize`."""
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +49,8 @@ class StylizeOptions:
     """weight of the content loss, in Giverny's convention; the preset's unless given"""
     style_weight: float | None = None
     """weight of the style loss; the preset's unless given"""
+    style_strength: float = 1.0
+    """factor of the style weight: 10 for more of the style, 0.1 for less"""
     tv_weight: float | None = None
     """weight of the total variation; the preset's unless given"""
     content_layers: Sequence[str] = ()
@@ -80,7 +84,7 @@ class StylizeOptions:
     video: Path | None = None
     """animation of the optimisation: .gif, .apng or .mp4"""
     triptych: Path | None = None
-    """picture of content, styles and result side by side"""
+    """picture of content, styles and result side by side: .png, .jpg or .webp"""
     plot_losses: Path | None = None
     """drawing of the losses: .png or .svg"""
     seed: int = 0
@@ -103,12 +107,15 @@ class StylizeOptions:
             "init_image",
             "goes with --init file, and only with it",
         )
+        require_between("style_strength", self.style_strength, 0.0, float("inf"))
         require_between("style_scale", self.style_scale, 0.1, 10.0)
         require(0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)")
         for name in ("lr", "history", "save_every"):
             value = getattr(self, name)
             if value is not None:
                 require_positive(name, value)
+        if self.lr is not None:
+            require(math.isfinite(self.lr), "lr", f"{self.lr} is no finite number")
         for count in self.iterations:
             require_positive("iterations", count)
         self._require_weights()
@@ -116,7 +123,7 @@ class StylizeOptions:
     def _require_suffixes(self) -> None:
         for name, path, suffixes in (
             ("output", self.output, STYLIZE_SUFFIXES),
-            ("triptych", self.triptych, STYLIZE_SUFFIXES),
+            ("triptych", self.triptych, STYLIZE_SUFFIXES[:4]),
             ("video", self.video, (".gif", ".apng", ".png", ".mp4")),
             ("plot_losses", self.plot_losses, (".png", ".svg")),
         ):
@@ -149,6 +156,10 @@ class StylizeOptions:
         read = [path for path in (self.content, *self.styles, self.init_image) if path is not None]
         if self.weights is not None:
             read.append(self.weights)
+        for text in self.masks:
+            # MASK=STYLE, and either may hold "=" itself.
+            parts = text.split("=")
+            read += [Path("=".join(parts[:end])) for end in range(1, len(parts) + 1)]
         written: list[Path] = []
         for name in ("output", "triptych", "video", "plot_losses"):
             path: Path | None = getattr(self, name)
@@ -156,9 +167,30 @@ class StylizeOptions:
                 continue
             for other in (*read, *written):
                 require(
-                    path.absolute() != other.absolute(),
+                    path.resolve() != other.resolve(),
                     name,
                     f"{path} is also {'read' if other in read else 'written'} as another file; "
                     "choose another name",
                 )
+            for style in self.styles:
+                require(
+                    not style.is_dir() or not path.resolve().is_relative_to(style.resolve()),
+                    name,
+                    f"{path} lies in {style}, whose pictures are styles: the next run would take "
+                    "it for one; choose another folder",
+                )
             written.append(path)
+        if self.save_every is not None:
+            self._require_apart_from_kept(read)
+
+    def _require_apart_from_kept(self, read: Sequence[Path]) -> None:
+        """Refuse to read what ``save_every`` may write."""
+        kept = re.compile(rf"{re.escape(self.output.stem)}_[0-9]{{4,}}\.png")
+        for path in read:
+            beside = path.resolve().parent == self.output.resolve().parent
+            require(
+                not (beside and kept.fullmatch(path.name)),
+                "save_every",
+                f"{path} is read, and a picture that is kept may get its name; "
+                "choose another --output",
+            )

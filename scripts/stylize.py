@@ -1,7 +1,8 @@
 """`giverny stylize`: show one picture in the style of others."""
 
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +12,8 @@ from giverny.options.command_line import CommandParser
 from giverny.options.stylize import StylizeOptions
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from tqdm import tqdm
 
     from giverny.gatys.animation import Film
@@ -41,28 +44,20 @@ def main(argv: Sequence[str]) -> int:
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
     from giverny.gatys.animation import Film  # noqa: PLC0415
-    from giverny.gatys.loss_log import LossLog  # noqa: PLC0415
     from giverny.gatys.stylizing import stylize  # noqa: PLC0415
     from giverny.runs.interrupts import Interrupts  # noqa: PLC0415
 
     with ExitStack() as stack:
         film = stack.enter_context(Film(options.video)) if options.video else None
-        log = LossLog(options.output.with_name(f"{options.output.stem}.losses.csv"))
         bar = stack.enter_context(
             tqdm(unit="it", disable=not sys.stderr.isatty(), dynamic_ncols=True)
         )
         interrupts = stack.enter_context(Interrupts())
-
-        def begin(plan: "Plan") -> None:
-            bar.write(str(plan))
-            for change in _changes(config, plan):
-                bar.write(f"not as in the recipe: {change}")
-            bar.reset(plan.evaluations)
-
+        notes = _Notes(options, config, film, bar)
         result = stylize(
             options,
-            begin=begin,
-            watcher=_watcher(options, log, film, bar),
+            begin=notes.begin,
+            watcher=notes.watch,
             every=options.save_every or _EVERY,
             stop=lambda: interrupts.received is not None,
         )
@@ -70,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         if film is not None:
             film.write()
         if options.plot_losses is not None:
-            _plot(log, options.plot_losses)
+            _plot(notes.log, options.plot_losses)
     return 0 if interrupts.received is None else 128 + interrupts.received
 
 
@@ -83,6 +78,7 @@ def _parse(argv: Sequence[str]) -> tuple[StylizeOptions, list[Path]]:
         epilog=_EPILOG,
         positionals=" [CONTENT STYLE [STYLE ...]]",
         lists={
+            "styles": Path,
             "style_weights": float,
             "iterations": int,
             "content_layers": str,
@@ -115,57 +111,113 @@ def _changes(config: Sequence[Path], plan: "Plan") -> list[str]:
 
     from giverny.gatys.recipe import changes_since, read_recipe  # noqa: PLC0415
 
-    recipes = [read_recipe(path) for path in config]
-    return [
-        change
-        for recipe in recipes
-        if recipe.facts is not None
-        for change in changes_since(
-            recipe.facts, device=str(plan.device), threads=torch.get_num_threads()
-        )
-    ]
+    changes: list[str] = []
+    for facts in (read_recipe(path).facts for path in config):
+        if facts is None:
+            continue
+        changes += changes_since(facts, device=str(plan.device), threads=torch.get_num_threads())
+        known = {file.path for file in facts.inputs}
+        read = dict.fromkeys(str(path.absolute()) for path in plan.files)
+        changes += [f"{path} is read now, too" for path in read if path not in known]
+    return changes
 
 
-def _watcher(
-    options: StylizeOptions, log: "LossLog", film: "Film | None", bar: "tqdm[Never]"
-) -> "Callable[[Iterate], None]":
-    """Return what is told of iterates: losses, the bar, frames, and pictures that are kept."""
-    from giverny.data import Picture, write_picture  # noqa: PLC0415
-    from giverny.data.tensors import to_pictures  # noqa: PLC0415
+class _Notes:
+    """What is told as it goes: losses, the bar, frames of the video, pictures that are kept."""
 
-    def watch(iterate: "Iterate") -> None:
-        log(iterate)
-        bar.update(iterate.evaluations - bar.n)
-        bar.set_postfix_str(f"{iterate.width} x {iterate.height}")
+    def __init__(
+        self,
+        options: StylizeOptions,
+        config: Sequence[Path],
+        film: "Film | None",
+        bar: "tqdm[Never]",
+    ) -> None:
+        self._options, self._config, self._film, self._bar = options, config, film, bar
+        self._log: LossLog | None = None
+
+    def begin(self, plan: "Plan") -> None:
+        """Say what will be done; refuse it where the results could not be written."""
+        options = self._options
+        changes = _changes(self._config, plan)
+        for path in (options.output, options.triptych, options.video, options.plot_losses):
+            if path is not None:
+                _check_place(path)
+        self._finish = plan.finish
+        self._bar.write(str(plan))
+        for change in changes:
+            self._bar.write(f"not as in the recipe: {change}")
+        self._bar.reset(plan.evaluations)
+
+    @property
+    def log(self) -> "LossLog":
+        """The losses; begun with the first, so that a mistake leaves those of an earlier run."""
+        from giverny.gatys.loss_log import LossLog  # noqa: PLC0415
+
+        if self._log is None:
+            output = self._options.output
+            self._log = LossLog(output.with_name(f"{output.stem}.losses.csv"))
+        return self._log
+
+    def watch(self, iterate: "Iterate") -> None:
+        """Note an iterate."""
+        from giverny.data import Picture, write_picture  # noqa: PLC0415
+
+        options = self._options
+        self.log(iterate)
+        self._bar.update(iterate.evaluations - self._bar.n)
+        self._bar.set_postfix_str(f"{iterate.width} x {iterate.height}")
         keep = options.save_every and not iterate.last
-        if film is None and not keep:
+        if self._film is None and not keep:
             return
-        rgb = to_pictures(iterate.image * 2 - 1)[0]
-        if film is not None:
-            film.add(rgb)
+        rgb = _eight_bits(self._finish(iterate.image))
+        if self._film is not None:
+            self._film.add(rgb)
         if keep:
             name = f"{options.output.stem}_{iterate.evaluations:04d}.png"
             write_picture(options.output.with_name(name), Picture(rgb=rgb))
 
-    return watch
+
+def _check_place(path: Path) -> None:
+    """Refuse a file that could not be written; make its folder.
+
+    Raises:
+        PictureError: it is a folder, or its folder cannot be made or written.
+    """
+    from giverny.options.errors import PictureError  # noqa: PLC0415
+
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir():
+        raise PictureError(path, f"cannot be written: {there} is a file, not a folder")
+    if path.is_dir():
+        raise PictureError(path, "cannot be written: it is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(b"0")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PictureError(path, f"cannot be written: {reason}") from error
+
+
+def _eight_bits(image: "NDArray[np.float32]") -> "NDArray[np.uint8]":
+    import numpy as np  # noqa: PLC0415
+
+    return np.rint(image * 255).astype(np.uint8)
 
 
 def _write(result: "StylizeResult", options: StylizeOptions) -> None:
     """Write the picture, what else was asked for, and the recipe; say what was done."""
-    import numpy as np  # noqa: PLC0415
-
     from giverny.data import Picture, write_picture  # noqa: PLC0415
     from giverny.data.encode import write_float_picture  # noqa: PLC0415
     from giverny.gatys.recipe import recipe_path, write_recipe  # noqa: PLC0415
     from giverny.gatys.triptych import draw_triptych  # noqa: PLC0415
 
     write_float_picture(options.output, result.image)
+    write_recipe(recipe_path(options.output), _flat(result, options), _facts(result, options))
     if options.triptych is not None:
-        shown = np.rint(result.image * 255).astype(np.uint8)
         styles = [group[0] for group in result.pictures.styles]
-        sheet = draw_triptych(result.pictures.content, styles, shown)
+        sheet = draw_triptych(result.pictures.content, styles, _eight_bits(result.image))
         write_picture(options.triptych, Picture(rgb=sheet))
-    write_recipe(recipe_path(options.output), _flat(options), _facts(result, options))
     height, width = result.image.shape[:2]
     how = "stopped; wrote" if result.stopped else "wrote"
     for statement in result.statements:
@@ -177,8 +229,11 @@ def _write(result: "StylizeResult", options: StylizeOptions) -> None:
     )
 
 
-def _flat(options: StylizeOptions) -> dict[str, object]:
-    """Return the options with absolute paths, those of masks included."""
+def _flat(result: "StylizeResult", options: StylizeOptions) -> dict[str, object]:
+    """Return the options with absolute paths, those of masks included, and nothing left open.
+
+    Weights that are found later would otherwise make another picture of the same recipe.
+    """
     from giverny.gatys.masks import parse_mask_pair  # noqa: PLC0415
 
     flat: dict[str, object] = {
@@ -189,7 +244,14 @@ def _flat(options: StylizeOptions) -> dict[str, object]:
         pair = parse_mask_pair(text, options.styles)
         style = "untouched" if pair.style is None else options.styles[pair.style].absolute()
         masks.append(f"{pair.path.absolute()}={style}")
-    return {**flat, "masks": masks}
+    weights = result.backbone.weights
+    return {
+        **flat,
+        "masks": masks,
+        "preset": result.settings.name,
+        "backbone": result.backbone.name,
+        "weights": None if weights is None else weights.path,
+    }
 
 
 def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
@@ -198,9 +260,8 @@ def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
     from giverny.gatys.recipe import Facts, describe_file, installed_versions  # noqa: PLC0415
 
     weights = result.backbone.weights
-    files = [*result.pictures.files, *([weights.path] if weights else [])]
     return Facts(
-        inputs=[describe_file(path) for path in files],
+        inputs=[describe_file(path) for path in result.files],
         backbone=result.backbone.name,
         backbone_sha256=weights.sha256 if weights else "",
         versions=installed_versions(),

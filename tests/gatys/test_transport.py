@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.linalg  # type: ignore[import-untyped]
@@ -10,9 +12,12 @@ from giverny.gatys.transport import (
     Normal,
     mixed_quantiles,
     quantiles,
+    quantiles_at,
+    quantiles_of,
     sliced_wasserstein_loss,
     symmetric_root,
     trace_of_root,
+    transport_cost,
     unit_directions,
     wasserstein_loss,
 )
@@ -163,6 +168,69 @@ def test_sliced_distance_nears_the_integral_for_other_sizes() -> None:
     inverse = [np.sort(v)[np.minimum((steps * v.size).astype(int), v.size - 1)] for v in (x, y)]
     assert found == pytest.approx(np.mean((inverse[0] - inverse[1]) ** 2), rel=0.01)
     assert scipy.stats.wasserstein_distance(x, y) <= found**0.5
+
+
+def test_absolute_cost_by_scipy() -> None:
+    values, target = noise(1, 3, 40), noise(1, 3, 40, seed=1) * 2 + 1
+    even = target.sort(dim=2).values
+    expected = np.mean(
+        [scipy.stats.wasserstein_distance(*pair) for pair in zip(values[0], target[0], strict=True)]
+    )
+    found = transport_cost(values, even, cost=torch.abs)
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+    squared = (values.sort(dim=2).values - even).square().mean()
+    torch.testing.assert_close(transport_cost(values, even), squared)
+    # With weights, scipy's is the integral; ours reads the target once for each value.
+    weights = torch.rand(1, 1, 40, generator=torch.Generator().manual_seed(9)).double()
+    weights = weights / weights.sum()
+    fine = even.repeat_interleave(100, dim=2)
+    expected = np.mean(
+        [
+            scipy.stats.wasserstein_distance(*pair, u_weights=weights.flatten())
+            for pair in zip(values[0], target[0], strict=True)
+        ]
+    )
+    found = transport_cost(values, fine, weights, cost=torch.abs)
+    assert found.item() == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("cost", [torch.abs, torch.square])
+@pytest.mark.parametrize("count", [5, 12, 30])
+def test_equal_weights_are_no_weights(cost: Callable[[Tensor], Tensor], count: int) -> None:
+    values, even = noise(2, 3, 12), noise(1, 3, count, seed=1).sort(dim=2).values
+    weights = torch.full((1, 1, 12), 1 / 12, dtype=torch.float64)
+    plain = transport_cost(values, even, cost=cost)
+    torch.testing.assert_close(transport_cost(values, even, weights, cost=cost), plain)
+
+
+def test_gradient_of_the_absolute_cost_is_a_sign() -> None:
+    values = torch.tensor([[[5.0, 1.0, 2.0]]], requires_grad=True)
+    loss = transport_cost(values, torch.tensor([[[0.0, 4.0, 4.5]]]), cost=torch.abs)
+    (gradient,) = torch.autograd.grad(loss, values)
+    torch.testing.assert_close(gradient, torch.tensor([[[1.0, 1.0, -1.0]]]) / 3)
+
+
+def test_quantiles_of_numbers() -> None:
+    values = noise(1, 2, 35)
+    ordered = values.sort(dim=2).values
+    assert torch.equal(quantiles_of(values, 35), ordered)
+    # The middle one of each 5.
+    assert torch.equal(quantiles_of(values, 7), ordered[..., 2::5])
+    assert torch.equal(quantiles_of(values, 105), ordered.repeat_interleave(3, dim=2))
+    counts = torch.tensor([[[1.0, 0.0, 3.0]]])
+    found = quantiles_of(torch.tensor([[[7.0, 1.0, 5.0]]]), 4, counts)
+    assert found.tolist() == [[[5.0, 5.0, 5.0, 7.0]]]
+
+
+def test_quantiles_are_read_between_their_ranks() -> None:
+    even, ranks = noise(1, 3, 9).sort(dim=2).values, torch.linspace(0.001, 0.999, 50).double()
+    found = quantiles_at(even, ranks.expand(2, 3, 50))
+    places = (np.arange(9) + 0.5) / 9
+    expected = np.stack([np.interp(ranks, places, one) for one in even[0]])
+    np.testing.assert_allclose(found[0], expected, atol=1e-12)
+    assert torch.equal(found[1], found[0])
+    single = torch.full((1, 1, 1), 3.0)
+    assert quantiles_at(single, torch.tensor([[[0.1, 0.9]]])).tolist() == [[[3.0, 3.0]]]
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -298,7 +298,7 @@ def test_the_message_says_all_that_is_needed() -> None:
         *("vgg16-397923af.pth", "528 MB", "begins with 397923af", str(weights_folder())),
         "curl --fail --location --remote-name "
         "https://download.pytorch.org/models/vgg16-397923af.pth",
-        *("--weights FILE", "giverny weights pack vgg16-397923af.pth", "--backbone random"),
+        *("--weights FILE", "giverny weights pack vgg16-397923af.pth", "--preset builtin"),
     ):
         assert words in message
 

@@ -8,7 +8,11 @@ from giverny.options.command_line import CommandParser, preset_names
 
 def parser() -> CommandParser:
     return CommandParser(
-        "giverny train", TrainOptions, description="Train.", epilog="examples:\n  one\n  two\n"
+        "giverny train",
+        TrainOptions,
+        description="Train.",
+        epilog="examples:\n  one\n  two\n",
+        presets=True,
     )
 
 

@@ -43,7 +43,7 @@ def test_list_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["VGG19: no weights", "VGG16: no weights", ""]
     assert lines[3].startswith("No weights of VGG19 were found in ")
-    assert lines[-1].startswith("Without a file, --backbone random works now")
+    assert lines[-1].startswith("Without a file, --preset builtin works now")
 
 
 def test_pack_and_list(cache: Path, vgg19: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,446 @@
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from giverny.gatys import build
+from giverny.gatys.adam import Adam
+from giverny.gatys.backbones import Vgg
+from giverny.gatys.build import (
+    build_backbone,
+    build_demand,
+    build_method,
+    build_settings,
+    build_statistic,
+)
+from giverny.gatys.builtin import BUILTIN, RANDOM, RANDOM_RECIPE
+from giverny.gatys.conventions import Preset
+from giverny.gatys.lbfgs import Lbfgs
+from giverny.gatys.patches import Patches
+from giverny.gatys.pixels import Pixels
+from giverny.gatys.presets import PRESETS
+from giverny.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced
+from giverny.gatys.weights import candidates
+from giverny.options.errors import CheckpointError, OptionError
+from giverny.options.stylize import STYLIZE_PRESETS, StylizeOptions
+
+WIDTH = 1 / 16
+
+
+@pytest.fixture(autouse=True)
+def _weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where weights are looked for: an empty folder. The random network is a narrow one."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(build, "RANDOM_RECIPE", replace(RANDOM_RECIPE, width=WIDTH))
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+
+
+@pytest.fixture
+def some_weights() -> None:
+    """A file where VGG19's weights are looked for; settings do not read it."""
+    candidates(19)[1].touch()
+
+
+@pytest.fixture
+def write_weights(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a file of weights of a narrow VGG."""
+
+    def write(
+        path: Path = tmp_path / "mine.safetensors", *, depth: int = 19, convolutions: int = 16
+    ) -> Path:
+        generator = torch.Generator().manual_seed(depth)
+        weights = {
+            name: torch.randn(value.shape, generator=generator) / 10
+            for name, value in Vgg(depth=depth, width=WIDTH).state_dict().items()
+        }
+        kept = {name: weights[name] for name in list(weights)[: 2 * convolutions]}
+        save_file(kept, path)
+        return path
+
+    return write
+
+
+def options(**changes: Any) -> StylizeOptions:
+    return StylizeOptions(content=Path("photo.jpg"), styles=[Path("style.jpg")], **changes)
+
+
+def settings(**changes: Any) -> Preset:
+    return build_settings(options(**changes))
+
+
+def preset(name: str) -> Preset:
+    return {"builtin": BUILTIN, "random": RANDOM, **PRESETS}[name]
+
+
+# Which preset
+
+
+@pytest.mark.usefixtures("some_weights")
+def test_every_preset_that_options_name_is_there() -> None:
+    assert set(STYLIZE_PRESETS) == {"auto", "builtin", "random", *PRESETS}
+    for name in STYLIZE_PRESETS[1:]:
+        assert settings(preset=name) == preset(name)
+        assert settings(preset=name).name == name
+
+
+def test_auto_is_builtin_until_there_are_weights(write_weights: Callable[..., Path]) -> None:
+    assert settings() == BUILTIN
+    write_weights(candidates(16)[1], depth=16)
+    assert settings() == BUILTIN  # VGG16 is only taken when it is asked for
+    write_weights(candidates(19)[1])
+    assert settings() == PRESETS["crowsonkb"]
+    assert settings(preset="builtin") == BUILTIN
+
+
+def test_auto_with_a_file_that_is_named(tmp_path: Path, write_weights: Callable[..., Path]) -> None:
+    assert settings(weights=write_weights()) == PRESETS["crowsonkb"]
+    with pytest.raises(CheckpointError, match=r"no\.pth: no such file"):
+        settings(weights=tmp_path / "no.pth")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    [
+        ("pixels", "builtin"),
+        ("random", "random"),
+        ("vgg16", "crowsonkb"),
+        ("vgg19", "crowsonkb"),
+    ],
+)
+def test_auto_suits_the_backbone(
+    backbone: str, name: str, write_weights: Callable[..., Path]
+) -> None:
+    assert settings(backbone=backbone) == preset(name)
+    write_weights(candidates(19)[1])
+    assert settings(backbone=backbone) == preset(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone", "says"),
+    [
+        ("builtin", "vgg19", "builtin looks at pixels, and --backbone is vgg19; leave one"),
+        ("builtin", "random", "builtin looks at pixels, and --backbone is random"),
+        ("gatys2016", "pixels", "gatys2016 looks at layers of a network, and --backbone is pixels"),
+        ("random", "pixels", "random looks at layers of a random network, and --backbone is pixel"),
+        ("random", "vgg19", "random looks at layers of a random network, and --backbone is vgg19"),
+    ],
+)
+def test_conflicts_of_preset_and_backbone(name: str, backbone: str, says: str) -> None:
+    with pytest.raises(OptionError, match=f"--preset: {says}"):
+        settings(preset=name, backbone=backbone)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"), [("builtin", "pixels"), ("random", "random"), ("tutorial", "vgg16")]
+)
+def test_presets_that_go_with_a_backbone(name: str, backbone: str) -> None:
+    assert settings(preset=name, backbone=backbone) == preset(name)
+
+
+def test_a_preset_on_random_filters_has_weights_that_suit_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    suited = replace(
+        PRESETS["tutorial"],
+        network="random",
+        content_weight=RANDOM.content_weight,
+        style_weight=RANDOM.style_weight,
+        variation=RANDOM.variation,
+        variation_kind=RANDOM.variation_kind,
+    )
+    assert settings(preset="tutorial", backbone="random") == suited
+    assert not caplog.records
+    assert settings(preset="tutorial") == suited
+    assert settings(preset="tutorial", style_weight=3.0) == replace(suited, style_weight=3.0)
+    candidates(19)[1].touch()
+    assert settings(preset="tutorial") == PRESETS["tutorial"]
+    assert settings(preset="tutorial", backbone="random") == suited
+
+
+@pytest.mark.parametrize(
+    "changes", [{"preset": "builtin"}, {"preset": "random"}, {"backbone": "random"}]
+)
+def test_a_file_that_would_not_be_used_is_refused(
+    changes: dict[str, Any], write_weights: Callable[..., Path]
+) -> None:
+    with pytest.raises(OptionError, match=r"--weights: .*mine.safetensors would not be used"):
+        settings(weights=write_weights(), **changes)
+
+
+# What options change
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        ({"content_weight": 0.0}, "content_weight", 0.0),
+        ({"style_weight": 7.0}, "style_weight", 7.0),
+        ({"tv_weight": 0.5}, "variation", 0.5),
+        ({"statistic": "sliced"}, "statistic", "sliced"),
+        ({"pooling": "l2"}, "pooling", "l2"),
+        ({"lr": 0.5}, "learning_rate", 0.5),
+        ({"history": 7}, "history", 7),
+        ({"init": "noise"}, "init", "noise"),
+        ({"init": "statistics"}, "init", "statistics"),
+        ({"iterations": [30, 20]}, "iterations", (30, 20)),
+        (
+            {"style_layers": ["relu1_1", "conv2_1"]},
+            "style_layers",
+            {"relu1_1": 0.5, "conv2_1": 0.5},
+        ),
+        ({"content_layers": ["relu3_1"]}, "content_layers", {"relu3_1": 1.0}),
+    ],
+)
+@pytest.mark.parametrize("name", ["gatys2016", "crowsonkb"])
+@pytest.mark.usefixtures("some_weights")
+def test_each_option_changes_its_setting_alone(
+    name: str, given: dict[str, Any], field: str, value: Any
+) -> None:
+    found = settings(preset=name, **given)
+    assert getattr(found, field) == value
+    assert found == replace(preset(name), **{field: value})
+
+
+def test_the_strength_of_the_style_multiplies_its_weight() -> None:
+    strong = replace(BUILTIN, style_weight=2.5 * BUILTIN.style_weight)
+    assert settings(style_strength=2.5) == strong
+    assert settings(style_strength=0.5, style_weight=7.0).style_weight == 3.5
+
+
+@pytest.mark.usefixtures("some_weights")
+def test_another_optimizer_has_a_rate_of_its_own() -> None:
+    found = settings(preset="gatys2016", optimizer="adam")
+    assert (found.optimizer, found.learning_rate) == ("adam", 0.02)
+    found = settings(preset="adam_lr5", optimizer="lbfgs")
+    assert (found.optimizer, found.learning_rate) == ("lbfgs", 1.0)
+    assert settings(preset="adam_lr5", optimizer="adam").learning_rate == 5 / 255
+    assert settings(preset="gatys2016", optimizer="adam", lr=0.3).learning_rate == 0.3
+
+
+def test_a_picture_to_start_from_leaves_the_preset_s_start() -> None:
+    assert settings(init="file", init_image=Path("before.png")).init == BUILTIN.init
+
+
+def test_layers_by_other_names_depend_on_the_depth(caplog: pytest.LogCaptureFixture) -> None:
+    layers = ["features.28"]
+    found = settings(preset="crowsonkb", style_layers=layers).style_layers
+    assert found == {"conv5_1": 1.0}
+    found = settings(preset="crowsonkb", style_layers=layers, backbone="vgg16").style_layers
+    assert found == {"conv5_3": 1.0}
+    assert "read features.28 as conv5_3 of VGG16" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"style_layers": ["pixel"]}, "--style_layers: 'pixel' is none of .* did you mean pixels"),
+        ({"content_layers": ["luminence"]}, "--content_layers: 'luminence' .* did you mean lumina"),
+        (
+            {"content_layers": ["relu4_2"]},
+            "none of pixels, luminance; layers of VGG need --backbone random, or a file of weights",
+        ),
+        ({"style_layers": ["pixels", "pixels"]}, "--style_layers: pixels is named twice"),
+        ({"preset": "tutorial", "style_layers": ["relu9_9"]}, "'relu9_9' is no layer of VGG19"),
+        ({"preset": "tutorial", "content_layers": ["pixels"]}, "'pixels' is no layer of VGG19"),
+    ],
+)
+def test_layers_that_are_none(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        settings(**given)
+
+
+def test_layers_of_pixels() -> None:
+    both = ["luminance", "pixels"]
+    assert settings(content_layers=both).content_layers == {"luminance": 0.5, "pixels": 0.5}
+    assert settings(style_layers=["luminance"]).style_layers == {"luminance": 1.0}
+
+
+# The network
+
+
+def test_no_network() -> None:
+    backbone = build_backbone(options(), settings())
+    assert isinstance(backbone.network, Pixels)
+    assert (backbone.name, backbone.weights, backbone.relative) == ("pixels", None, False)
+
+
+def test_random_filters_that_are_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    given = options(backbone="random", pooling="max")
+    backbone = build_backbone(given, build_settings(given))
+    assert isinstance(backbone.network, Vgg)
+    assert (backbone.name, backbone.weights, backbone.relative) == ("random", None, True)
+    assert backbone.network.layers[-1] == "relu4_1"  # no deeper than is needed
+    assert not caplog.records
+    again = build_backbone(given, build_settings(given)).network
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found, expected = (net(image, ["relu4_1"])["relu4_1"] for net in (again, backbone.network))
+    assert torch.equal(found, expected)
+    average = build_backbone(given, replace(build_settings(given), pooling="average")).network
+    assert not torch.equal(average(image, ["relu4_1"])["relu4_1"], expected)
+
+
+def test_random_filters_for_want_of_weights_are_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given = options(preset="neural_style")
+    backbone = build_backbone(given, build_settings(given))
+    assert (backbone.name, backbone.relative) == ("random", True)
+    assert backbone.network.layers[-1] == "relu5_1"
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "no weights of VGG19 are found, so neural_style looks through random" in caplog.text
+
+
+@pytest.mark.parametrize("depth", [16, 19])
+def test_a_backbone_that_is_asked_for_needs_its_weights(
+    depth: int, write_weights: Callable[..., Path]
+) -> None:
+    given = options(backbone=f"vgg{depth}")
+    with pytest.raises(CheckpointError, match=f"No weights of VGG{depth} were found"):
+        build_backbone(given, build_settings(given))
+    other = {16: 19, 19: 16}[depth]
+    write_weights(candidates(other)[1], depth=other)
+    with pytest.raises(CheckpointError, match=f"No weights of VGG{depth} were found"):
+        build_backbone(given, build_settings(given))
+    path = write_weights(candidates(depth)[1], depth=depth)
+    backbone = build_backbone(given, build_settings(given))
+    assert isinstance(backbone.network, Vgg)
+    assert (backbone.name, backbone.relative) == (f"vgg{depth}", False)
+    assert (backbone.network.depth, backbone.network.width) == (depth, WIDTH)
+    assert backbone.network.layers[-1] == "relu5_1"
+    assert backbone.weights is not None
+    assert backbone.weights.path == path
+
+
+def test_a_file_that_is_named_decides_the_depth(write_weights: Callable[..., Path]) -> None:
+    path = write_weights(depth=16, convolutions=13)
+    given = options(weights=path, preset="crowsonkb", style_layers=["relu1_1"], content_weight=0)
+    backbone = build_backbone(given, build_settings(given))
+    assert backbone.name == "vgg16"
+    assert backbone.network.layers[-1] == "relu4_2"
+    state = backbone.network.state_dict()  # type: ignore[attr-defined]
+    held = load_file(path)
+    assert all(torch.equal(state[name], held[name]) for name in state)
+
+
+def test_a_file_of_another_depth_is_refused(write_weights: Callable[..., Path]) -> None:
+    given = options(weights=write_weights(depth=19), backbone="vgg16")
+    with pytest.raises(
+        CheckpointError, match="holds VGG19 up to conv5_4, and the network is VGG16"
+    ):
+        build_backbone(given, build_settings(given))
+    # Up to conv3_3 they are the same.
+    path = write_weights(depth=16, convolutions=7)
+    layers = {"style_layers": ["relu1_1"], "content_layers": ["relu3_3"]}
+    given = options(weights=path, backbone="vgg16", **layers)
+    assert build_backbone(given, build_settings(given)).name == "vgg16"
+
+
+def test_a_file_that_ends_too_early(write_weights: Callable[..., Path]) -> None:
+    given = options(weights=write_weights(convolutions=13), preset="adam_lr5")
+    with pytest.raises(CheckpointError, match="network ends at relu5_1, before relu5_2; choose"):
+        build_backbone(given, build_settings(given))
+    given = options(weights=given.weights, preset="gatys2016")
+    assert build_backbone(given, build_settings(given)).network.layers[-1] == "relu5_1"
+
+
+def test_settings_reach_the_network(write_weights: Callable[..., Path]) -> None:
+    given = options(weights=write_weights())
+    plain = build_settings(given)
+    assert plain.replicate_padding
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def features(**changes: Any) -> torch.Tensor:
+        network = build_backbone(given, replace(plain, **changes)).network
+        return network(image, ["relu2_1"])["relu2_1"]
+
+    assert torch.equal(features(), features())
+    for changes in (
+        {"pooling": "average"},
+        {"pooling": "l2"},
+        {"pooling": "l2", "keep_size_of_activations": True},
+        {"replicate_padding": False},
+    ):
+        assert not torch.allclose(features(), features(**changes))
+
+
+# Optimiser, statistic, memory
+
+
+@pytest.mark.parametrize("name", STYLIZE_PRESETS[1:])
+def test_methods(name: str) -> None:
+    wanted = preset(name)
+    method = build_method(wanted, 70)
+    if name in {"builtin", "crowsonkb", "adam_5000", "adam_lr5"}:
+        decay = 70 if name == "builtin" else None
+        assert method == Adam(lr=wanted.learning_rate, betas=wanted.betas, decay_over=decay)
+    else:
+        assert method == Lbfgs(lr=1.0, history=wanted.history)
+
+
+@pytest.mark.parametrize("name", STYLIZE_PRESETS[1:])
+def test_statistics(name: str) -> None:
+    kinds = {"builtin": Patches, "random": Sliced, "crowsonkb": Gaussian}
+    statistic = build_statistic(preset(name), seed=3)
+    assert type(statistic) is kinds.get(name, Gram)
+
+
+def test_statistics_suit_the_optimizer() -> None:
+    sliced = replace(PRESETS["gatys2016"], statistic="sliced")
+    assert build_statistic(sliced, seed=3) == Sliced(seed=3, directions=64)
+    resampled = build_statistic(replace(sliced, optimizer="adam"), seed=3)
+    assert isinstance(resampled, ResampledSliced)
+    assert resampled.generator.initial_seed() == 3
+    assert build_statistic(replace(sliced, statistic="gaussian"), seed=3) == Gaussian(iterations=12)
+    exact = replace(sliced, statistic="gaussian", root_iterations=20)
+    assert build_statistic(exact, seed=3) == Gaussian(iterations=20)
+
+
+def test_lbfgs_sees_the_same_patches_in_each_evaluation() -> None:
+    image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    style = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    def values(**changes: Any) -> tuple[int, list[float]]:
+        statistic = build_statistic(replace(BUILTIN, **changes), seed=3)
+        target = statistic.measure(style)
+        return len(target.filters), [statistic.distance(image, target).item() for _ in range(4)]
+
+    stock, found = values(optimizer="lbfgs")
+    assert stock == 64
+    assert found == pytest.approx([found[0]] * 4, rel=1e-6)
+    stock, found = values()
+    assert stock == 512
+    assert max(found) > 1.001 * min(found)
+
+
+def test_demand_of_pixels() -> None:
+    demand = build_demand(BUILTIN, Pixels())
+    assert (demand.history, list(demand.style_channels)) == (0, [])
+    assert [layer.stride for layer in demand.layers] == [1]
+    assert 10e6 < demand.bytes(256, 256) < 1e9
+    assert build_demand(replace(BUILTIN, optimizer="lbfgs", history=9), Pixels()).history == 9
+
+
+def test_demand_of_a_network() -> None:
+    network = Vgg(width=WIDTH)
+    network.truncate("relu5_1")
+    wanted = replace(PRESETS["gatys2016"], style_layers={"relu1_1": 0.5, "pool2": 0.5})
+    demand = build_demand(wanted, network)
+    assert demand.history == 100
+    assert list(demand.style_channels) == [4]
+    # 13 convolutions and 4 poolings, whose averages keep no indices.
+    assert len(demand.layers) == 17
+    assert {layer.index_bytes for layer in demand.layers} == {0}
+    assert demand.layers[-1].channels == 32
+    assert demand.layers[-1].stride == 16
+    adam = build_demand(replace(wanted, optimizer="adam", pooling="max"), network)
+    assert adam.history == 0
+    assert {layer.index_bytes for layer in adam.layers} == {0, 8}
+    network.truncate("conv2_2")
+    assert len(build_demand(wanted, network).layers) == 5
