@@ -17,8 +17,10 @@ from giverny.options.plot import PlotOptions
 from giverny.options.run import RunOptions
 from giverny.options.schedule import ScheduleOptions
 from giverny.options.sections import difference, flatten, make
+from giverny.options.stylize import StylizeOptions
 from giverny.options.train import TrainOptions
 from giverny.options.translate import TranslateOptions
+from giverny.options.weights import WeightsOptions
 
 __all__ = [
     "CheckpointError",
@@ -34,9 +36,11 @@ __all__ = [
     "PlotOptions",
     "RunOptions",
     "ScheduleOptions",
+    "StylizeOptions",
     "TrainOptions",
     "TrainingError",
     "TranslateOptions",
+    "WeightsOptions",
     "difference",
     "flatten",
     "make",

@@ -16,9 +16,11 @@ __all__ = ["main"]
 # Name -> module and one line of help. The modules are imported only when they are called, and
 # import torch only after their options were parsed.
 COMMANDS = {
+    "backbone": ("giverny.scripts.backbone", "train an own VGG as the feature network of stylize"),
     "demo": ("giverny.scripts.demo", "the whole tour on shipped material, offline, in minutes"),
     "stylize": ("giverny.scripts.stylize", "show one picture in the style of others"),
     "plot": ("giverny.scripts.plot", "draw the losses of runs: png, svg, pdf, csv"),
+    "sweep": ("giverny.scripts.sweep", "stylize with all combinations of some settings"),
     "train": ("giverny.scripts.train", "train a CycleGAN on two folders of pictures"),
     "translate": ("giverny.scripts.translate", "translate pictures: any size in, same size out"),
     "weights": ("giverny.scripts.weights", "find, check and pack weights of feature networks"),

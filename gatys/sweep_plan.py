@@ -1,0 +1,292 @@
+"""What a sweep will do: a YAML of axes becomes cells, each a stylisation of its own."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from giverny.data.files import list_pictures
+from giverny.options.errors import OptionError
+from giverny.options.names import nearest
+from giverny.options.sections import make
+from giverny.options.stylize import StylizeOptions
+
+__all__ = ["SweepCell", "SweepPlan", "read_sweep", "sweep_cells", "sweep_names"]
+
+_OPTIONS = {each.name for each in fields(StylizeOptions)}
+_PATHS = {"content", "styles", "weights", "init_image"}
+_LISTS = {"style_weights", "iterations", "content_layers", "style_layers", "masks"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPlan:
+    """A sweep as its file says it.
+
+    Attributes:
+        name: of the file, without its ending.
+        title: heading of the page.
+        source: whose study it repeats; may be empty.
+        options: of ``giverny stylize``, for all cells.
+        axes: what varies: label of each value, and the options that it sets, by name of the axis.
+        combinations: labels of the cells that are wanted; empty: all combinations.
+        rows: names of the axes that go down the contact sheet.
+        columns: names of the axes that go across.
+    """
+
+    name: str
+    title: str
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    axes: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    combinations: Sequence[Mapping[str, str]] = ()
+    rows: Sequence[str]
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepCell:
+    """One stylisation of a sweep.
+
+    Attributes:
+        number: counted from 1, in the order of the axes.
+        labels: of its values, by name of the axis.
+        options: all options; ``output`` is the picture's name alone.
+    """
+
+    number: int
+    labels: Mapping[str, str]
+    options: StylizeOptions
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its files, the same in every run of the sweep."""
+        words = "_".join(_slug(label) for label in self.labels.values())
+        return f"{self.number:03d}_{words}"[:80]
+
+
+def sweep_names() -> list[str]:
+    """Return the names of the sweeps that ship with Giverny, sorted."""
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in _shipped().iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def read_sweep(
+    name: str,
+    *,
+    contents: Sequence[Path] = (),
+    styles: Sequence[Path] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> SweepPlan:
+    """Read a sweep.
+
+    Args:
+        name: a file, or the name of a shipped sweep.
+        contents: pictures or folders in place of the file's; several become an axis.
+        styles: likewise; each picture is a style.
+        changes: of the options for all cells, values as texts or as YAML reads them.
+
+    Raises:
+        OptionError: the file is none, or says something that is not known.
+    """
+    raw = _read(name)
+    known = {"title", "source", "options", "axes", "combinations", "rows", "columns"}
+    for key in raw:
+        if key not in known:
+            raise OptionError("sweep", f"{name}: {key} is unknown{nearest(key, known)}")
+    axes = {axis: _values(axis, values) for axis, values in dict(raw.get("axes") or {}).items()}
+    options = dict(raw.get("options") or {})
+    for text, value in (changes or {}).items():
+        parsed = yaml.safe_load(value) if isinstance(value, str) else value
+        options[text] = parsed
+        axes.pop(text, None)  # said for all cells, so it does not vary
+    options = _known(name, options)
+    named = {*_as_list(raw.get("rows")), *_as_list(raw.get("columns")), *axes}
+    for axis, option, given in (("style", "styles", styles), ("content", "content", contents)):
+        pictures = _pictures(given)
+        if len(pictures) == 1 and axis not in named:
+            options[option] = pictures[0]  # the same for all cells
+        elif pictures:
+            options.pop(option, None)
+            axes = {axis: _picture_axis(option, pictures), **_without(axes, axis)}
+    if not axes:
+        raise OptionError("sweep", f"{name}: expected at least one axis, e.g. style_weight")
+    rows, columns = _layout(name, raw, list(axes))
+    return SweepPlan(
+        name=Path(name).stem,
+        title=str(raw.get("title", Path(name).stem)),
+        source=str(raw.get("source", "")),
+        options=options,
+        axes=axes,
+        combinations=[
+            {axis: str(label) for axis, label in one.items() if axis in axes}
+            for one in raw.get("combinations") or ()
+        ],
+        rows=rows,
+        columns=columns,
+    )
+
+
+def sweep_cells(plan: SweepPlan) -> list[SweepCell]:
+    """Return the cells, in the order of the axes, the last one varying first.
+
+    Raises:
+        OptionError: options do not fit together, or a listed combination is none of the axes'.
+    """
+    _check_combinations(plan)
+    made: list[SweepCell] = []
+    for labels in _combined(plan):
+        flat = dict(plan.options)
+        for axis, label in labels.items():
+            flat.update(plan.axes[axis][label])
+        try:
+            options = make(StylizeOptions, {**_typed(flat), "output": "picture.png"})
+        except OptionError as error:
+            where = ", ".join(f"{axis} {label}" for axis, label in labels.items())
+            raise OptionError("sweep", f"{where}: {error}") from error
+        if options.content is None or not options.styles:
+            raise OptionError(
+                "sweep",
+                f"{plan.name} names no {'style' if options.content else 'content'} picture"
+                "; give --contents and --styles",
+            )
+        made.append(SweepCell(number=len(made) + 1, labels=labels, options=options))
+    return made
+
+
+def _combined(plan: SweepPlan) -> Iterator[dict[str, str]]:
+    for values in itertools.product(*plan.axes.values()):
+        labels = dict(zip(plan.axes, values, strict=True))
+        wanted = plan.combinations
+        if not wanted or any(one.items() <= labels.items() for one in wanted):
+            yield labels
+
+
+def _check_combinations(plan: SweepPlan) -> None:
+    for one in plan.combinations:
+        for axis, label in one.items():
+            if label not in plan.axes[axis]:
+                hint = nearest(label, plan.axes[axis])
+                raise OptionError("sweep", f"combinations: {label!r} is no value of {axis}{hint}")
+
+
+def _shipped() -> Any:
+    return files("giverny.options") / "presets" / "sweeps"
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = Path(name)
+    try:
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+        elif name in sweep_names():
+            text = (_shipped() / f"{name}.yaml").read_text(encoding="utf-8")
+        else:
+            raise OptionError(
+                "sweep",
+                f"{name} is neither a file nor a sweep{nearest(name, sweep_names())}"
+                f" (sweeps: {', '.join(sweep_names())})",
+            )
+        raw = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionError("sweep", f"{name} cannot be read: {error}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("axes", {}), dict):
+        raise OptionError("sweep", f"{name}: expected 'axes:' and below it 'name: [values]'")
+    return raw
+
+
+def _values(axis: str, values: Any) -> dict[str, dict[str, Any]]:
+    """Return the options that each value of an axis sets, by label."""
+    if not isinstance(values, list | dict) or not values:
+        raise OptionError("sweep", f"{axis}: expected a list of values, or 'label: value' lines")
+    if isinstance(values, list):
+        values = {_label(value): value for value in values}
+    named = {}
+    for label, value in values.items():
+        options = value if isinstance(value, dict) else {_option_of(axis): value}
+        named[str(label)] = _known(axis, options)
+    return named
+
+
+def _option_of(axis: str) -> str:
+    return "styles" if axis == "style" else axis
+
+
+def _known(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    for name in options:
+        if name not in _OPTIONS - {"output"}:
+            raise OptionError(
+                "sweep", f"{where}: {name} is no option of giverny stylize{nearest(name, _OPTIONS)}"
+            )
+    return dict(options)
+
+
+def _typed(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring values to the types of the options: paths, and tuples where several may be given."""
+    return {name: _typed_value(name, value) for name, value in flat.items()}
+
+
+def _typed_value(name: str, value: Any) -> Any:
+    if name in _LISTS | {"styles"}:
+        several = value if isinstance(value, list | tuple) else [value]
+        return tuple(Path(one) for one in several) if name in _PATHS else tuple(several)
+    return Path(value) if name in _PATHS and value is not None else value
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _pictures(given: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in given:
+        found += list_pictures(path) if path.is_dir() else [path]
+    return found
+
+
+def _picture_axis(option: str, pictures: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    names = [path.stem.replace("_", " ") for path in pictures]
+    return {
+        name if names.count(name) == 1 else str(path): {option: path}
+        for name, path in zip(names, pictures, strict=True)
+    }
+
+
+def _without(axes: Mapping[str, Any], axis: str) -> dict[str, Any]:
+    return {name: values for name, values in axes.items() if name != axis}
+
+
+def _layout(name: str, raw: Mapping[str, Any], axes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the axes that go down and across: the file's, and the others where there is room."""
+    asked = {side: _as_list(raw.get(side)) for side in ("rows", "columns")}
+    for side, names in asked.items():
+        known = set(dict(raw.get("axes") or {})) | set(axes)
+        for axis in names:
+            if axis not in known:
+                raise OptionError(
+                    "sweep", f"{name}: {side}: {axis} is no axis{nearest(axis, known)}"
+                )
+    columns = [axis for axis in asked["columns"] if axis in axes]
+    rows = [axis for axis in asked["rows"] if axis in axes]
+    free = [axis for axis in axes if axis not in rows and axis not in columns]
+    if not columns and free:
+        columns.append(free.pop())
+    return [*free, *rows], columns
+
+
+def _as_list(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in text)[:24]

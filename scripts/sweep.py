@@ -1,0 +1,97 @@
+"""`giverny sweep`: stylize with all combinations of some settings, and compare."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from giverny.options.command_line import CommandParser
+from giverny.options.sweep import SweepOptions
+
+__all__ = ["main"]
+
+_EPILOG = """examples:
+  giverny sweep style_weight --contents photo.jpg --styles starry.jpg --output sweeps/weight
+  giverny sweep contents_by_styles --contents photos/ --styles paintings/ --output gallery --jobs 2
+  giverny sweep mine.yaml --output mine --set size=128 iterations=50
+
+A sweep is YAML:
+  title: Style weight and layers
+  options: {content: photo.jpg, styles: starry.jpg, size: 256}
+  axes:
+    style_layers: {shallow: [relu1_1], deep: [relu1_1, relu2_1, relu3_1]}
+    style_weight: [0.1, 1, 10]
+  rows: style_layers
+  columns: style_weight
+
+Run it again and it goes on where it stopped.
+shipped: """
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, run the cells, write table, sheet, curves and page; return the exit status."""
+    from giverny.gatys.sweep_plan import (  # noqa: PLC0415 - reads pictures' names: NumPy, no torch
+        read_sweep,
+        sweep_cells,
+        sweep_names,
+    )
+
+    parser = CommandParser(
+        "giverny sweep",
+        SweepOptions,
+        description="Stylize with all combinations of some settings; compare pictures, losses, "
+        "times.",
+        epilog=_EPILOG + ", ".join(sweep_names()),
+        positionals=" SWEEP",
+        lists={"contents": str, "styles": str, "set": str},
+    )
+    parser.add_argument("sweep", metavar="SWEEP", help="file, or name of a shipped sweep")
+    parsed = parser.parse(argv)
+    options = parser.make(SweepOptions, parsed, drop=["sweep"])
+    plan = read_sweep(
+        parsed.sweep,
+        contents=[Path(path) for path in options.contents],
+        styles=[Path(path) for path in options.styles],
+        changes=options.changes(),
+    )
+    cells = sweep_cells(plan)
+
+    from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
+
+    from giverny.gatys.sweep_cell import CellResult  # noqa: PLC0415
+    from giverny.gatys.sweep_page import write_sweep_page  # noqa: PLC0415
+    from giverny.gatys.sweep_plan import SweepCell  # noqa: PLC0415
+    from giverny.gatys.sweeping import run_sweep, write_results  # noqa: PLC0415
+    from giverny.runs.interrupts import Interrupts  # noqa: PLC0415
+
+    with (
+        Interrupts() as interrupts,
+        tqdm(total=len(cells), unit="cell", disable=not sys.stderr.isatty()) as bar,
+    ):
+
+        def tell(cell: SweepCell, result: CellResult, known: bool) -> None:
+            bar.update()
+            named = ", ".join(f"{axis} {label}" for axis, label in cell.labels.items())
+            if result.error:
+                bar.write(f"failed: {named}: {result.error}")
+            elif not known:
+                bar.write(f"{named}: {result.seconds:.0f} s, total {result.losses['total']:.4g}")
+
+        result = run_sweep(
+            plan,
+            cells,
+            options.output,
+            jobs=options.jobs,
+            threads=options.threads,
+            overwrite=options.overwrite,
+            tell=tell,
+            stop=lambda: interrupts.received is not None,
+        )
+        options.output.mkdir(parents=True, exist_ok=True)
+        write_results(result)
+        write_sweep_page(result)
+    done = len(result.results) - len(result.failed)
+    print(f"{done} of {len(cells)} cells done, {len(result.failed)} failed", end="; ")
+    print(f"open {options.output / 'index.html'}")
+    if interrupts.received is not None:
+        return 128 + interrupts.received
+    return 1 if result.failed else 0

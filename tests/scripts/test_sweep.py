@@ -1,0 +1,178 @@
+"""`giverny sweep` through the command."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from giverny.data import read_picture
+from giverny.gatys.sweep_plan import sweep_names
+from giverny.scripts.main import main
+
+SWEEPS = Path(__file__).parents[2] / "options" / "presets" / "sweeps"
+TINY = ["--set", "size=32", "iterations=[2]", "--threads", "1"]
+
+
+@pytest.fixture
+def pictures(picture_folder: Callable[..., Path]) -> list[str]:
+    """Arguments that name a content and a style."""
+    content = picture_folder("contents", count=1, seed=1)
+    styles = picture_folder("styles", count=1, seed=2)
+    return ["--contents", str(content), "--styles", str(styles)]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> str:
+    """A sweep of four quick cells."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "title: Seeds\noptions: {preset: builtin, init: noise}\n"
+        "axes: {seed: [1, 2], content_weight: [0.5, 4]}\nrows: seed\ncolumns: content_weight\n",
+        encoding="utf-8",
+    )
+    return str(path)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_times(table: list[dict[str, str]]) -> list[dict[str, str]]:
+    varying = {"seconds", "peak_memory_mib"}
+    return [{k: v for k, v in row.items() if k not in varying} for row in table]
+
+
+def test_table_sheet_curves_and_page(
+    sweep: str, pictures: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["sweep", sweep, *pictures, "--output", str(out), *TINY]) == 0
+    assert "4 of 4 cells done, 0 failed" in capsys.readouterr().out
+    table = rows(out)
+    assert [(row["seed"], row["content_weight"]) for row in table] == [
+        ("1", "0.5"),
+        ("1", "4"),
+        ("2", "0.5"),
+        ("2", "4"),
+    ]
+    for row in table:
+        assert row["status"] == "done"
+        assert float(row["parts_sum"]) == pytest.approx(float(row["total_loss"]), rel=1e-5)
+        assert float(row["seconds"]) > 0
+        assert float(row["peak_memory_mib"]) > 10
+        assert row["evaluations"] == "10"  # two at each of five sizes
+        assert (out / row["picture"]).is_file()
+    assert table[0]["total_loss"] != table[2]["total_loss"]
+    sheet = read_picture(out / "contact_sheet.png").rgb
+    assert sheet.shape[1] > 2 * 32
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert all(name in page for name in ("contact_sheet.png", "losses.png", "results.csv"))
+
+
+def test_done_cells_are_skipped_and_the_table_is_the_same(
+    sweep: str, pictures: list[str], tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    arguments = ["sweep", sweep, *pictures, *TINY]
+    assert main([*arguments, "--output", str(whole)]) == 0
+    assert main([*arguments, "--output", str(out)]) == 0
+    before = {path: path.stat().st_mtime_ns for path in sorted(out.glob("cells/*/picture.png"))}
+    lost, *kept = before
+    lost.unlink()  # as after a kill
+    assert main([*arguments, "--output", str(out)]) == 0
+    assert all(path.stat().st_mtime_ns == before[path] for path in kept)
+    assert without_times(rows(out)) == without_times(rows(whole))
+    assert lost.read_bytes() == (whole / lost.relative_to(out)).read_bytes()
+
+
+def test_changed_options_are_computed_again(
+    sweep: str, pictures: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["sweep", sweep, *pictures, "--output", str(out), "--threads", "1", "--set"]
+    assert main([*arguments, "size=32", "iterations=[2]"]) == 0
+    first = rows(out)
+    assert main([*arguments, "size=32", "iterations=[3]"]) == 0
+    assert [row["evaluations"] for row in rows(out)] == ["15"] * 4
+    assert first != rows(out)
+
+
+def test_processes_give_the_same_table(sweep: str, pictures: list[str], tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    changes = ["--set", "size=32", "iterations=[2]", "seed=1"]
+    arguments = ["sweep", sweep, *pictures, *changes]
+    assert main([*arguments, "--output", str(one)]) == 0
+    assert main([*arguments, "--output", str(two), "--jobs", "2"]) == 0
+    assert without_times(rows(one)) == without_times(rows(two))
+
+
+def test_a_failed_cell_does_not_stop_the_others(
+    tmp_path: Path, pictures: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "options: {preset: builtin}\naxes: {content_layers: [[luminance], [luminanse]]}\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "out"
+    assert main(["sweep", str(path), *pictures, "--output", str(out), *TINY]) == 1
+    assert [row["status"] for row in rows(out)] == ["done", "failed"]
+    assert "did you mean luminance" in rows(out)[1]["error"]
+    said = capsys.readouterr()
+    assert "1 of 2 cells done, 1 failed" in said.out
+    assert "Traceback" not in said.err
+    assert "luminanse" in (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_an_interrupted_sweep_goes_on(sweep: str, pictures: list[str], tmp_path: Path) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    words = ["sweep", sweep, *pictures, "--set", "size=32", "iterations=[12]", "--threads", "1"]
+    code = f"from giverny.scripts.main import main; raise SystemExit(main({words!r} + "
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{code}['--output', {str(out)!r}]))"], stderr=subprocess.PIPE
+    )
+    end = time.monotonic() + 120
+    while not list(out.glob("cells/*/cell.json")) and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+    statuses = [row["status"] for row in rows(out)]
+    assert statuses[0] == "done"
+    assert main([*words, "--output", str(out)]) == 0
+    assert main([*words, "--output", str(whole)]) == 0
+    assert without_times(rows(out)) == without_times(rows(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sweep_names())
+def test_every_shipped_sweep_runs(name: str, pictures: list[str], tmp_path: Path) -> None:
+    raw = yaml.safe_load((SWEEPS / f"{name}.yaml").read_text(encoding="utf-8"))
+    axes = raw.get("axes", {})
+    axes |= {"iterations": [2, 3]} if "iterations" in axes else {}
+    axes |= {"size": [32, 40]} if "size" in axes else {}
+    if axes:  # two cells are enough
+        first, *others = ((axis, [*values][:2]) for axis, values in axes.items())
+        kept = [(axis, values[:1]) for axis, values in others]
+        raw["axes"] = {axis: _values(axes[axis], values) for axis, values in [first, *kept]}
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    changes = [] if "iterations" in axes else ["iterations=[2]"]
+    changes += [] if "size" in axes else ["size=32"]
+    out = tmp_path / "out"
+    words = ["sweep", str(path), *pictures, "--output", str(out)]
+    assert main([*words, *(["--set", *changes] if changes else [])]) == 0
+    assert {row["status"] for row in rows(out)} == {"done"}
+    assert (out / "contact_sheet.png").is_file()
+
+
+def _values(every: object, kept: list[object]) -> object:
+    return {label: every[label] for label in kept} if isinstance(every, dict) else kept
