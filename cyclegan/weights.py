@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from giverny.cyclegan.architecture import Generator, GeneratorArchitecture, detect_architecture
 from giverny.data.atomic import atomic_path, write_error
 from giverny.options.errors import CheckpointError
-from giverny.runs.state import DAMAGED
+from giverny.runs.state import DAMAGED, save_pth
 
 __all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator", "save_pth"]
 
@@ -101,19 +101,6 @@ def save_generator(
         try:
             save_file(tensors, temporary, metadata={"format": "pt", _METADATA_KEY: described})
         except SafetensorError as error:
-            raise write_error(path, error) from error
-
-
-def save_pth(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write a state_dict atomically, as the reference does (tensors on the CPU).
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    with atomic_path(path) as temporary:
-        try:
-            torch.save({key: value.detach().cpu() for key, value in weights.items()}, temporary)
-        except RuntimeError as error:  # torch reports a full disk so
             raise write_error(path, error) from error
 
 

@@ -1,60 +1,72 @@
-"""Loading the unpaired training set: worker processes, unreadable files, whole epochs."""
+"""Loading a training set: worker processes, unreadable files, whole epochs."""
 
 import atexit
 import logging
 import signal
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from giverny.data.datasets import Domain, UnpairedBatch, UnpairedPictures, collate_unpaired
 from giverny.data.sampling import UnpairedSampler
 from giverny.options.errors import FolderError
 
-__all__ = ["UnpairedLoader"]
+__all__ = ["LoadedBatch", "PictureLoader", "UnpairedLoader", "note_unreadable", "start_worker"]
 
 _log = logging.getLogger(__name__)
 
 
-class UnpairedLoader:
-    """Yields batches of both domains, and knows where it is.
+class LoadedBatch(Protocol):
+    """What every batch of pictures tells."""
+
+    @property
+    def unreadable(self) -> tuple[tuple[Path, str], ...]:
+        """Files that were met and could not be read, with the reason."""
+        ...
+
+
+Batch = TypeVar("Batch", bound=LoadedBatch)
+Loader = TypeVar("Loader", bound="PictureLoader[Any]")
+
+
+class PictureLoader(Generic[Batch]):
+    """Yields batches, and knows where it is.
 
     An unreadable file is named once, counted, and replaced by the next readable one.
 
     Args:
-        domains: pictures of A and of B.
-        folders: their folders, for messages.
-        sampler: which picture meets which.
+        dataset: gives a batch of one for a :class:`Draw`.
+        sampler: which pictures, in which order.
+        collate: joins batches of one.
         workers: loading processes; 0 loads in this process.
         pin_memory: load into page-locked memory, for a GPU.
     """
 
     def __init__(
         self,
-        domains: tuple[Domain, Domain],
-        folders: tuple[Path, Path],
+        dataset: Dataset[Batch],
         *,
         sampler: UnpairedSampler,
+        collate: Callable[[Sequence[Batch]], Batch],
         workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
         self.sampler = sampler
         self.unreadable: dict[Path, str] = {}
-        self._domains, self._folders = domains, folders
-        self._loader: DataLoader[UnpairedBatch] = DataLoader(
-            UnpairedPictures(*domains),
+        self._loader: DataLoader[Batch] = DataLoader(
+            dataset,
             batch_sampler=sampler,
             num_workers=workers,
-            collate_fn=collate_unpaired,
+            collate_fn=collate,
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
-            worker_init_fn=_start_worker if workers else None,
-            # Every pair brings its own seed; without a generator here, the loader would draw from
+            worker_init_fn=start_worker if workers else None,
+            # Every draw brings its own seed; without a generator here, the loader would draw from
             # torch's own one each epoch, and a resumed run would see other dropout.
             generator=torch.Generator(),
         )
@@ -64,28 +76,28 @@ class UnpairedLoader:
 
     @property
     def global_batch(self) -> int:
-        """Pictures of each domain per batch, of all processes together."""
+        """Pictures (of each domain) per batch, of all processes together."""
         return self.sampler.global_batch
 
     @property
     def epoch_images(self) -> int:
-        """Pictures of each domain per epoch."""
+        """Pictures (of each domain) per epoch."""
         return self.sampler.epoch_length
 
     @property
     def position(self) -> int:
-        """Pictures of each domain that this epoch has used."""
+        """Pictures (of each domain) that this epoch has used."""
         return self.sampler.position
 
-    def __iter__(self) -> Iterator[UnpairedBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         """Yield the rest of the epoch (nothing, if it was saved at its very end), then go on.
 
         Raises:
-            FolderError: a domain has no readable picture left.
+            FolderError: there is no readable picture left.
         """
         try:
             for batch in self._loader:
-                self._note(batch.unreadable)
+                note_unreadable(self.unreadable, batch.unreadable)
                 self._check(batch)
                 self.sampler.advance()
                 yield batch
@@ -118,6 +130,39 @@ class UnpairedLoader:
                 worker.kill()
             worker.join()
 
+    def _check(self, batch: Batch) -> None:
+        """Refuse a batch without pictures."""
+
+
+class UnpairedLoader(PictureLoader[UnpairedBatch]):
+    """Yields batches of both domains.
+
+    Args:
+        domains: pictures of A and of B.
+        folders: their folders, for messages.
+        sampler: which picture meets which.
+        workers: loading processes; 0 loads in this process.
+        pin_memory: load into page-locked memory, for a GPU.
+    """
+
+    def __init__(
+        self,
+        domains: tuple[Domain, Domain],
+        folders: tuple[Path, Path],
+        *,
+        sampler: UnpairedSampler,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__(
+            UnpairedPictures(*domains),
+            sampler=sampler,
+            collate=collate_unpaired,
+            workers=workers,
+            pin_memory=pin_memory,
+        )
+        self._domains, self._folders = domains, folders
+
     def _check(self, batch: UnpairedBatch) -> None:
         for images, domain, folder in zip(
             (batch.A, batch.B), self._domains, self._folders, strict=True
@@ -128,21 +173,28 @@ class UnpairedLoader:
                     folder, f"none of its pictures can be read; the first reason: {reason}"
                 )
 
-    def _note(self, unreadable: Sequence[tuple[Path, str]]) -> None:
-        for path, reason in unreadable:
-            if path not in self.unreadable:
-                self.unreadable[path] = reason
-                _log.warning("%s cannot be read (%s); it is passed over", path, reason)
+
+def note_unreadable(known: dict[Path, str], met: Sequence[tuple[Path, str]]) -> None:
+    """Name files that cannot be read, each once.
+
+    Args:
+        known: those that were named before, with the reasons; the new ones are added.
+        met: files and reasons.
+    """
+    for path, reason in met:
+        if path not in known:
+            known[path] = reason
+            _log.warning("%s cannot be read (%s); it is passed over", path, reason)
 
 
-def _close(loader: "weakref.ref[UnpairedLoader]") -> None:
+def _close(loader: "weakref.ref[Loader]") -> None:
     """Close a loader that still lives when Python ends."""
     living = loader()
     if living is not None:
         living.close()
 
 
-def _start_worker(_worker: int) -> None:
+def start_worker(_worker: int) -> None:
     """Leave Ctrl-C and SIGTERM, which often reach the whole group, to the main process.
 
     It saves, and then tells the workers to end; if it is killed, they notice and end too.

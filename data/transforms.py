@@ -1,5 +1,6 @@
 """Bringing pictures to size: the reference's preprocess modes, as functions of arrays."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ __all__ = [
     "centre_crop",
     "random_crop",
     "random_flip",
+    "random_light",
+    "random_part",
     "resize",
     "round_to_multiple",
 ]
@@ -73,6 +76,50 @@ def random_flip(rgb: Rgb, *, generator: torch.Generator) -> Rgb:
     """Mirror a picture, (H, W, 3) uint8, left to right with probability 1/2."""
     flips = torch.rand((), generator=generator).item() < 0.5
     return rgb[:, ::-1] if flips else rgb
+
+
+def random_part(rgb: Rgb, size: int, *, smallest_area: float, generator: torch.Generator) -> Rgb:
+    """Cut a random part out of a picture and scale it to a square (Szegedy et al. 2015, sec. 6).
+
+    Args:
+        rgb: RGB, (H, W, 3), uint8.
+        size: side of the result in pixels.
+        smallest_area: the part has between this share of the picture's area and all of it, evenly
+            distributed; its sides are as 3 : 4 to 4 : 3, and never longer than the picture's.
+        generator: source of randomness, on the CPU.
+
+    Returns:
+        RGB, (size, size, 3), uint8.
+    """
+    height, width = rgb.shape[:2]
+    draws = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+    area = height * width * (smallest_area + (1 - smallest_area) * draws[0])
+    aspect = (4 / 3) ** (2 * draws[1] - 1)
+    wide, high = min(math.sqrt(area * aspect), width), min(math.sqrt(area / aspect), height)
+    left, top = draws[2] * (width - wide), draws[3] * (height - high)
+    part = Image.fromarray(rgb).resize(
+        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + wide, top + high)
+    )
+    return np.asarray(part)
+
+
+def random_light(rgb: Rgb, strength: float, *, generator: torch.Generator) -> Rgb:
+    """Change brightness and contrast by chance, and the colours not at all.
+
+    All three channels get the same line, so hue and the order of colours stay.
+
+    Args:
+        rgb: RGB, (H, W, 3), uint8.
+        strength: both factors are between 1 - strength and 1 + strength.
+        generator: source of randomness, on the CPU.
+    """
+    bright, contrast = (
+        1 + strength * (2 * torch.rand(2, generator=generator, dtype=torch.float64) - 1)
+    ).tolist()
+    mean = float(rgb.mean())
+    table = (np.arange(256) - mean) * contrast + mean
+    levels: Rgb = np.rint(table * bright).clip(0, 255).astype(np.uint8)
+    return levels[rgb]
 
 
 def round_to_multiple(size: int, multiple: int, *, smallest: int = 1) -> int:

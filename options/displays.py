@@ -6,14 +6,14 @@ from typing import Literal
 from giverny.options.checks import require
 from giverny.options.names import nearest
 
-__all__ = ["DISPLAYS", "DisplayOptions", "Samples"]
+__all__ = ["DISPLAYS", "BasicDisplayOptions", "DisplayOptions", "Samples"]
 
 DISPLAYS = ("console", "page", "visdom", "tensorboard")
 Samples = Literal["fixed", "batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DisplayOptions:
+class BasicDisplayOptions:
     """Where a training is watched. log.jsonl is always written."""
 
     display: str = "console,page"
@@ -24,8 +24,6 @@ class DisplayOptions:
     """port of the visdom server"""
     display_env: str = ""
     """visdom environment; the run's name if empty"""
-    display_samples: Samples = "fixed"
-    """pictures to show: fixed, the first of each domain every time, or those of the batch"""
 
     def __post_init__(self) -> None:
         for name in self.displays:
@@ -45,3 +43,11 @@ class DisplayOptions:
         """The names in ``display``, each once."""
         names = (name.strip() for name in self.display.split(","))
         return tuple(dict.fromkeys(name for name in names if name not in {"", "none"}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisplayOptions(BasicDisplayOptions):
+    """Where a training is watched. log.jsonl is always written."""
+
+    display_samples: Samples = "fixed"
+    """pictures to show: fixed, the first of each domain every time, or those of the batch"""

@@ -20,8 +20,9 @@ class PlotOptions:
 
     output: Path
     """file for the figure; its ending says which kind: .png, .svg or .pdf"""
-    losses: Sequence[str] = ("G", "D")
-    """losses to draw: as the log names them (G_A), both of a kind (G), or all"""
+    losses: Sequence[str] = ("auto",)
+    """losses to draw: as the log names them (G_A), both of a kind (G), or all; auto is G and D,
+    and all of a run that has neither"""
     first: int | None = None
     """draw only the first so many iterations (updates)"""
     x_axis: XAxis = "iterations"

@@ -6,14 +6,14 @@ from typing import Literal
 
 from giverny.options.checks import require, require_between, require_positive
 
-__all__ = ["Device", "MixedPrecision", "RunOptions"]
+__all__ = ["BasicRunOptions", "Device", "MixedPrecision", "RunOptions"]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 MixedPrecision = Literal["no", "fp16", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class BasicRunOptions:
     """The run: name, place, device, reports, checkpoints."""
 
     name: str = "experiment_name"
@@ -28,8 +28,6 @@ class RunOptions:
     """compute in 16 bits where that is safe: bf16 or fp16"""
     gradient_accumulation_steps: int = 1
     """batches that are added up to one step"""
-    ema_decay: float = 0.0
-    """decay per step of the generators' running average, e.g. 0.999; 0 keeps none"""
     print_freq: int = 100
     """pictures between two reports (console, log.jsonl)"""
     display_freq: int = 400
@@ -46,7 +44,6 @@ class RunOptions:
             f"{self.name!r} cannot name a folder; use letters, digits, '-' and '_'",
         )
         require(0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)")
-        require_between("ema_decay", self.ema_decay, 0.0, 1.0)
         for option, value in (
             ("gradient_accumulation_steps", self.gradient_accumulation_steps),
             ("print_freq", self.print_freq),
@@ -55,3 +52,15 @@ class RunOptions:
             ("save_epoch_freq", self.save_epoch_freq),
         ):
             require_positive(option, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(BasicRunOptions):
+    """The run: name, place, device, reports, checkpoints."""
+
+    ema_decay: float = 0.0
+    """decay per step of the generators' running average, e.g. 0.999; 0 keeps none"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_between("ema_decay", self.ema_decay, 0.0, 1.0)

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from giverny.runs.forecast import Forecast, spell_duration
+from giverny.runs.history import reported_values
 from giverny.runs.observers import Observer, Progress
 
 __all__ = ["Console"]
@@ -56,7 +57,7 @@ class Console(Observer):
         """Print one line: position, losses, learning rate, speed."""
         self._forecast.add(record)
         self._warn(record.get("warnings", ()))
-        losses = " ".join(f"{name} {value:.3f}" for name, value in record["losses"].items())
+        losses = " ".join(f"{name} {value:.3f}" for name, value in reported_values(record).items())
         self._line(
             f"epoch {progress.epoch}/{progress.total_epochs}, image {progress.images}: {losses}"
             f" | lr {record['learning_rate']:.3g}, {record['images_per_second']:.3g} img/s,"

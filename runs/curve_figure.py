@@ -29,8 +29,17 @@ __all__ = ["draw_curves", "figure_bytes"]
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _GREY = "#555555"
 _DASHES = (0, (4, 1.6))
-_TITLES = {"G": "Generator", "D": "Discriminator", "cycle": "Cycle", "idt": "Identity"}
+_TITLES = {
+    "G": "Generator loss",
+    "D": "Discriminator loss",
+    "cycle": "Cycle loss",
+    "idt": "Identity loss",
+    "loss": "Cross-entropy",
+    "top1": "Top-1 accuracy",
+    "top5": "Top-5 accuracy",
+}
 _AXES = {"iterations": "Iteration", "images": "Images of each domain", "epochs": "Epoch"}
+_DASHED = ("B", "val")
 _CHARACTER_INCHES = 0.083  # of the legend's font, on average
 _HANDLE_INCHES = 0.65
 _STYLE = {
@@ -101,7 +110,7 @@ def draw_curves(
                 axes.plot(x, curve.values, **look.behind)
             axes.plot(x, smooth, **look.front)
         for kind, axes in by_kind.items():
-            axes.set_ylabel(f"{_TITLES.get(kind, kind)} loss", parse_math=False)
+            axes.set_ylabel(_TITLES.get(kind, f"{kind} loss"), parse_math=False)
             if log_scale:
                 _make_logarithmic(axes, [c for c in curves if loss_kind(c.loss) == kind])
         panels[-1].set_xlabel(_AXES[x_axis])
@@ -158,7 +167,7 @@ def _looks(curves: Sequence[Curve]) -> dict[tuple[str, str], _Look]:
     for row, run in enumerate(runs):
         for column, domain in enumerate(domains):
             color = _color(row, len(runs)) if len(runs) > 1 else _COLORS[column]
-            looks[run, domain] = _Look(color, dashed=domain == "B")
+            looks[run, domain] = _Look(color, dashed=domain in _DASHED)
     return looks
 
 
@@ -170,8 +179,8 @@ def _color(index: int, count: int) -> str:
 
 
 def _domain(curve: Curve) -> str:
-    """Return ``A`` or ``B``, or nothing for a loss of neither."""
-    return curve.loss[-1] if loss_kind(curve.loss) != curve.loss else ""
+    """Return ``A``, ``B`` or ``val`` (held out), or nothing for a loss of none of these."""
+    return curve.loss[len(loss_kind(curve.loss)) + 1 :]
 
 
 def _make_logarithmic(axes: Axes, curves: Sequence[Curve]) -> None:
@@ -203,7 +212,9 @@ def _legend_entries(
         return [(looks[runs[0], domain], names) for domain, names in lines.items()]
     entries = [(_Look(looks[run, next(iter(lines))].color), run) for run in runs]
     if len(lines) > 1:
-        entries += [(_Look(_GREY, dashed=domain == "B"), names) for domain, names in lines.items()]
+        entries += [
+            (_Look(_GREY, dashed=domain in _DASHED), names) for domain, names in lines.items()
+        ]
     return entries
 
 

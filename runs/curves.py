@@ -14,6 +14,7 @@ from giverny.options.plot import XAxis
 
 __all__ = ["Curve", "choose_losses", "curves_csv", "loss_kind"]
 
+_MAIN_KINDS = ("G", "D")
 _FIRST_KINDS = ("G", "D", "cycle", "idt")
 
 
@@ -96,15 +97,16 @@ class Curve:
 
 
 def loss_kind(loss: str) -> str:
-    """Return what ``G_A`` and ``G_B`` have in common: ``G``."""
-    return loss[:-2] if loss.endswith(("_A", "_B")) else loss
+    """Return what ``G_A`` and ``G_B``, or ``loss`` and ``loss_val``, have in common: ``G``."""
+    return loss[:-2] if loss.endswith(("_A", "_B")) else loss.removesuffix("_val")
 
 
 def choose_losses(words: Iterable[str], present: Sequence[str]) -> list[str]:
     """Return the losses that are meant, each once.
 
     Args:
-        words: names (``G_A``), kinds (``G`` is ``G_A`` and ``G_B``) or ``all``.
+        words: names (``G_A``), kinds (``G`` is ``G_A`` and ``G_B``), ``all``, or ``auto``, which
+            is ``G`` and ``D`` where there are any and all otherwise.
         present: names of the losses in the logs.
 
     Raises:
@@ -112,9 +114,10 @@ def choose_losses(words: Iterable[str], present: Sequence[str]) -> list[str]:
     """
     known = [kind for kind in _FIRST_KINDS if kind in map(loss_kind, present)]
     kinds = list(dict.fromkeys([*known, *map(loss_kind, present)]))
+    main = [kind for kind in kinds if kind in _MAIN_KINDS]
     chosen: list[str] = []
     for word in words:
-        of = kinds if word == "all" else [word]
+        of = {"all": kinds, "auto": main or kinds}.get(word, [word])
         found = [loss for kind in of for loss in present if kind in {loss, loss_kind(loss)}]
         if not found:
             raise OptionError(

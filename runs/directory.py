@@ -61,14 +61,18 @@ class RunDirectory:
         """Return the reference's file name of a network, e.g. ``latest_net_G_A.pth``."""
         return self.path / f"{label}_net_{network}.pth"
 
-    def write_options(self, flat: Mapping[str, Any]) -> None:
+    def write_options(self, flat: Mapping[str, Any], *, command: str = "train") -> None:
         """Write the complete options, reloadable with ``--config``.
+
+        Args:
+            flat: the options.
+            command: the words after ``giverny`` that take them.
 
         Raises:
             FolderError: the file cannot be written.
         """
         text = yaml.safe_dump(dict(flat), sort_keys=False, allow_unicode=True)
-        header = "# All options of this run. To repeat it: giverny train --config THIS_FILE\n"
+        header = f"# All options of this run. To repeat it: giverny {command} --config THIS_FILE\n"
         try:
             write_text_atomic(self.options_file, header + text)
         except OSError as error:

@@ -181,14 +181,17 @@ class DataWait:
         num_threads: processes that load pictures.
         cache_images: whether pictures are kept in memory; then the wait counts only when each
             process has had the time to read them all once.
+        size_option: the option that files need not be much larger than.
     """
 
-    def __init__(self, *, num_threads: int, cache_images: bool) -> None:
+    def __init__(
+        self, *, num_threads: int, cache_images: bool, size_option: str = "load_size"
+    ) -> None:
         self._loading_epochs = max(1, num_threads) if cache_images else 0
         self._first_epoch: int | None = None
         self._level = Level(
             "The networks have waited for pictures for more than 20 % of the time since image "
-            f"{{since}}. {_loading_advice(num_threads, cache_images=cache_images)}",
+            f"{{since}}. {_loading_advice(num_threads, cache_images, size_option)}",
             self._waited,
             begins=0.2,
             ends=0.15,
@@ -206,7 +209,7 @@ class DataWait:
         return float(record["data_wait"]) if warm else None
 
 
-def _loading_advice(num_threads: int, *, cache_images: bool) -> str:
+def _loading_advice(num_threads: int, cache_images: bool, size_option: str) -> str:
     """Say the next thing to try, and then what always helps."""
     threads = (
         "Load them in processes of their own: --num_threads 4"
@@ -216,6 +219,6 @@ def _loading_advice(num_threads: int, *, cache_images: bool) -> str:
     )
     cache = "" if cache_images else "; keep them in memory, if they fit: --cache_images true"
     return (
-        f"{threads}{cache}; or shrink the files once to little more than --load_size, "
+        f"{threads}{cache}; or shrink the files once to little more than --{size_option}, "
         "and put them on a local disk."
     )

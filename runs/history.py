@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["History", "Point"]
+__all__ = ["History", "Point", "reported_values"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,8 @@ class Point:
     Attributes:
         images: pictures of each domain at the last of the reports.
         epoch: epoch of the last of the reports.
-        values: mean losses by name, and ``learning_rate``, ``images_per_second``, ``data_wait``.
+        values: mean losses and scores by name, and ``learning_rate``, ``images_per_second``,
+            ``data_wait``.
         reports: how many reports are in it.
     """
 
@@ -38,7 +39,7 @@ class History:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add a record of ``log.jsonl`` (with ``images`` and ``epoch``)."""
-        values = dict(record["losses"])
+        values = reported_values(record)
         for name in ("learning_rate", "images_per_second", "data_wait"):
             values[name] = record[name]
         point = Point(images=record["images"], epoch=record["epoch"], values=values)
@@ -60,6 +61,11 @@ class History:
     def names(self) -> Sequence[str]:
         """Names of the values, in the order in which they were first met."""
         return tuple(dict.fromkeys(name for point in self._points for name in point.values))
+
+
+def reported_values(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the losses of a record of ``log.jsonl``, and the scores where an epoch ended."""
+    return {**record["losses"], **record.get("scores", {})}
 
 
 def _joined(one: Point, other: Point) -> Point:

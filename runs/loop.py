@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from giverny.data.tensors import to_pictures
 from giverny.options.errors import GivernyError, LostProcessError, TrainingError
@@ -42,6 +43,8 @@ class Pace:
         sample_images: pictures between samples.
         checkpoint_images: pictures between states.
         keep_epochs: epochs between weights that are kept.
+        evaluate: the learner evaluates itself at the end of each epoch. That is reported and shown,
+            and a state that is due there is saved after it, not between the last step and it.
     """
 
     epochs: int
@@ -51,6 +54,7 @@ class Pace:
     sample_images: int = 400
     checkpoint_images: int = 5000
     keep_epochs: int = 5
+    evaluate: bool = False
 
 
 class TrainingLoop(Generic[Batch]):
@@ -66,6 +70,7 @@ class TrainingLoop(Generic[Batch]):
         export: writes the networks under a label (``latest`` or an epoch).
         doctor: looks for known failures in every report.
         sample_batch: what samples are made of; the batch at hand unless given.
+        converged: asked after each epoch whether nothing more is to be gained.
     """
 
     def __init__(  # noqa: PLR0913
@@ -80,12 +85,13 @@ class TrainingLoop(Generic[Batch]):
         export: Callable[[str, Progress], None],
         doctor: Doctor | None = None,
         sample_batch: Batch | None = None,
+        converged: Callable[[], bool] = lambda: False,
     ) -> None:
         self._learner, self._loader, self._pace = learner, loader, pace
         self._directory, self._accelerator = directory, accelerator
         self._observer = observer if accelerator.is_main_process else Observer()
         self._export, self._doctor = export, doctor or Doctor()
-        self._sample_batch = sample_batch
+        self._sample_batch, self._converged = sample_batch, converged
         self._meter = Meter(average=partial(mean_over_processes, accelerator=accelerator))
         total = pace.epochs * loader.epoch_images
         self.progress = Progress(
@@ -98,7 +104,7 @@ class TrainingLoop(Generic[Batch]):
             processes=accelerator.num_processes,
             epoch_images=loader.epoch_images,
         )
-        self._saved_images: int | None = None
+        self._saved: tuple[int, int] | None = None  # images, epoch
         self._reported = False
 
     def resume(self) -> None:
@@ -131,15 +137,15 @@ class TrainingLoop(Generic[Batch]):
         self.progress = replace(
             self.progress, total_images=min(total, self._pace.max_images or total), **position
         )
-        self._saved_images = self.progress.images
+        self._saved = self.progress.images, self.progress.epoch
+        self._end_where_converged()
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to train."""
         limit = self._pace.max_images
-        return self.progress.epoch > self._pace.epochs or (
-            limit is not None and self.progress.images >= limit
-        )
+        limited = limit is not None and self.progress.images >= limit
+        return limited or self.progress.epoch > self._pace.epochs or self._converged()
 
     def run(self) -> Signals | None:
         """Train to the end, or until a signal asks to stop; save in both cases.
@@ -211,6 +217,8 @@ class TrainingLoop(Generic[Batch]):
             )
             self._meter.add(losses, step=self.progress.steps, images=images)
             self._observer.on_step(self.progress)
+            if self._pace.evaluate and self._loader.position >= self._loader.epoch_images:
+                continue  # to the end of the epoch, which is told and saved as a whole
             self._keep_pace(before, batches[-1])
             if self.finished or self._stops(interrupts):
                 return
@@ -239,7 +247,7 @@ class TrainingLoop(Generic[Batch]):
         now, pace = self.progress.images, self._pace
         self._reported = _passed(before, now, pace.report_images)
         if self._reported:
-            self._report(batch)
+            self._report(self._learner.present_learning_rate, batch)
         if _passed(before, now, pace.sample_images) or now >= self.progress.total_images:
             self._show_samples(batch)
         if _passed(before, now, pace.checkpoint_images):
@@ -249,30 +257,61 @@ class TrainingLoop(Generic[Batch]):
         if not self._accelerator.is_main_process:
             return
         shown = self._sample_batch if self._sample_batch is not None else batch
-        images = self._learner.samples(shown)
+        self._tell_samples(self._learner.samples(shown))
+
+    def _tell_samples(self, images: Mapping[str, Tensor]) -> None:
         pictures = {name: to_pictures(some[:1])[0] for name, some in images.items()}
         self._observer.on_samples(self.progress, pictures)
 
-    def _report(self, batch: Batch) -> None:
+    def _report(
+        self,
+        learning_rate: float,
+        batch: Batch | None = None,
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
         record = self._meter.report()
         if not self._accelerator.is_main_process:
             return
-        record["learning_rate"] = self._learner.present_learning_rate
+        if scores is not None:
+            record["scores"] = dict(scores)
+        record["learning_rate"] = learning_rate
         record["weights"] = dict(self._learner.loss_weights)
-        record["outputs"] = dict(self._learner.vitals(batch))
+        record["outputs"] = {} if batch is None else dict(self._learner.vitals(batch))
         record["warnings"] = self._examine(record)
         self._observer.on_report(self.progress, record)
 
     def _end_epoch(self) -> None:
-        self._learner.end_epoch()
+        learning_rate = self._learner.present_learning_rate
+        evaluation = self._learner.end_epoch()
+        if evaluation is not None:
+            self._reported = True
+            self._report(learning_rate, scores=evaluation.scores)
+            if self._accelerator.is_main_process and evaluation.samples:
+                self._tell_samples(evaluation.samples)
         ended = self.progress.epoch
         self.progress = replace(self.progress, epoch=ended + 1)
+        self._end_where_converged()
+        saved = self._saved[0] if self._saved else 0
         if ended % self._pace.keep_epochs == 0:
             self._checkpoint(str(ended))
+        elif self._pace.evaluate and _passed(
+            saved, self.progress.images, self._pace.checkpoint_images
+        ):
+            self._checkpoint("latest")
+
+    def _end_where_converged(self) -> None:
+        """Let the training be as long as it has become."""
+        if self._converged():
+            self.progress = replace(
+                self.progress,
+                total_images=self.progress.images,
+                total_epochs=self.progress.epoch - 1,
+            )
 
     def _checkpoint(self, label: str) -> None:
         """Save the state and export the networks, after making sure that they are worth it."""
-        if label == "latest" and self._saved_images == self.progress.images:
+        here = self.progress.images, self.progress.epoch
+        if label == "latest" and self._saved == here:
             return
         self._meter.check()
         self._learner.check_finite()
@@ -284,7 +323,7 @@ class TrainingLoop(Generic[Batch]):
         processes = gather_states(own, self._accelerator)
         if self._accelerator.is_main_process:
             self._write(label, processes)
-        self._saved_images = self.progress.images
+        self._saved = here
         self._accelerator.wait_for_everyone()
 
     def _write(self, label: str, processes: Sequence[Mapping[str, Any]]) -> None:
@@ -308,10 +347,10 @@ class TrainingLoop(Generic[Batch]):
         self._observer.on_checkpoint(self.progress, self._directory.state_file)
 
     def _last_good(self) -> str:
-        if self._saved_images is None:
+        if self._saved is None:
             return "No state was saved before; start again under another --name"
         return (
-            f"The last good state, at image {self._saved_images}, is kept: "
+            f"The last good state, at image {self._saved[0]}, is kept: "
             f"{self._directory.state_file}; continue from it with --resume "
             "(--allow_changes where options change)"
         )

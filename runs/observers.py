@@ -57,7 +57,8 @@ class Observer:
 
         Args:
             progress: where the training is.
-            record: ``losses`` (means by name), ``learning_rate``, ``seconds``,
+            record: ``losses`` (means by name), ``scores`` (measures of the epoch that ended, by
+                name; only there), ``learning_rate``, ``seconds``,
                 ``images_per_second``, ``data_wait`` (share of the time, 0 to 1), ``weights`` (that
                 losses carry, by name), ``outputs`` (measures of what the networks make, by name;
                 None where there is none) and ``warnings`` (sentences). A line of ``log.jsonl``,

@@ -1,14 +1,28 @@
 """What the training loop asks of a method: something that learns, and where batches come from."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-__all__ = ["Learner", "Loader"]
+__all__ = ["Evaluation", "Learner", "Loader"]
 
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
 Batch_co = TypeVar("Batch_co", covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a learner found out about itself at the end of an epoch.
+
+    Attributes:
+        scores: measures by name; ``loss_val`` is drawn beside the loss ``loss``.
+        samples: pictures to show, each RGB, (N, 3, H, W), in [-1, 1].
+    """
+
+    scores: Mapping[str, float]
+    samples: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Learner(Protocol[Batch_contra]):
@@ -22,8 +36,8 @@ class Learner(Protocol[Batch_contra]):
         """Prepare for an epoch, counted from 1."""
         ...
 
-    def end_epoch(self) -> None:
-        """Finish an epoch."""
+    def end_epoch(self) -> Evaluation | None:
+        """Finish an epoch; return what to report of it where ``Pace.evaluate`` is set."""
         ...
 
     def samples(self, batch: Batch_contra) -> Mapping[str, Tensor]:

@@ -1,6 +1,6 @@
 """The parts of the report page: what is wrong, where the training is, its curves, its tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -24,7 +24,12 @@ _MEANINGS = {
     "D": "discriminators",
     "cycle": "round trip",
     "idt": "identity",
+    "loss": "cross-entropy; held out",
+    "top1": "share of right answers; held out",
+    "top5": "share with the right answer among five; held out",
 }
+# A loss of both domains together comes after those of A and of B; one of held-out pictures last.
+_ENDINGS = ("_A", "_B", "", "_val")
 _PACE = {
     "learning_rate": "Learning rate",
     "images_per_second": "Images per second",
@@ -116,8 +121,7 @@ def charts(history: History) -> Sequence[tags.html_tag]:
     for name in (name for name in lines if name not in _PACE):
         kinds.setdefault(loss_kind(name), []).append(lines[name])
     panels = [
-        # A loss of both domains together comes after those of A and of B.
-        line_chart(kind, sorted(some, key=_last_if(kind)), note=_MEANINGS.get(kind, ""))
+        line_chart(kind, sorted(some, key=_place), note=_MEANINGS.get(kind, ""))
         for kind, some in kinds.items()
         if some
     ]
@@ -126,8 +130,8 @@ def charts(history: History) -> Sequence[tags.html_tag]:
     return [_section("Losses", panels, hint), _section("Pace", pace)]
 
 
-def _last_if(kind: str) -> Callable[[Line], tuple[bool, str]]:
-    return lambda line: (line.name == kind, line.name)
+def _place(line: Line) -> int:
+    return _ENDINGS.index(line.name[len(loss_kind(line.name)) :])
 
 
 def _pace_chart(name: str, title: str, points: Sequence[tuple[float, float]]) -> tags.html_tag:

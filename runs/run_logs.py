@@ -13,6 +13,7 @@ import numpy as np
 from giverny.options.errors import FolderError, GivernyError
 from giverny.options.names import nearest
 from giverny.runs.curves import Curve
+from giverny.runs.history import reported_values
 from giverny.runs.log import inspect_log
 
 __all__ = ["RunLog", "read_runs"]
@@ -39,8 +40,8 @@ class RunLog:
 
     @cached_property
     def losses(self) -> tuple[str, ...]:
-        """Names of the losses, in the order of the log."""
-        names = (name for record in self.records for name in record.get("losses", {}))
+        """Names of the losses and scores, in the order of the log."""
+        names = (name for record in self.records for name in reported_values(record))
         return tuple(dict.fromkeys(names))
 
     @cached_property
@@ -60,7 +61,7 @@ class RunLog:
 
     def curve(self, loss: str) -> Curve:
         """Return the series of a loss, finite values only; empty if the run does not have it."""
-        kept = [record for record in self.records if _is_number(record.get("losses", {}).get(loss))]
+        kept = [record for record in self.records if _is_number(reported_values(record).get(loss))]
         steps, images, epochs = (
             np.array([record[name] for record in kept], dtype=np.int64) for name in _POSITION
         )
@@ -70,7 +71,7 @@ class RunLog:
             iterations=steps,
             images=images,
             epochs=epochs,
-            values=np.array([record["losses"][loss] for record in kept], dtype=np.float64),
+            values=np.array([reported_values(record)[loss] for record in kept], dtype=np.float64),
             epoch_images=self.epoch_images,
         )
 

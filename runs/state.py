@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from giverny.data.atomic import atomic_path, write_error
 from giverny.options.errors import CheckpointError
 
-__all__ = ["DAMAGED", "load_state", "random_state", "restore_random_state", "save_state"]
+__all__ = [
+    "DAMAGED",
+    "load_state",
+    "random_state",
+    "restore_random_state",
+    "save_pth",
+    "save_state",
+]
 
 _VERSION = 1
 
@@ -52,6 +60,19 @@ def load_state(path: Path) -> dict[str, Any]:
         found = state.get("version") if isinstance(state, dict) else None
         raise CheckpointError(f"{path}: expected a state of version {_VERSION}, found {found}")
     return state
+
+
+def save_pth(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write the state_dict of a network atomically, with its tensors on the CPU.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            torch.save({key: value.detach().cpu() for key, value in weights.items()}, temporary)
+        except RuntimeError as error:  # torch reports a full disk so
+            raise write_error(path, error) from error
 
 
 def random_state() -> dict[str, Any]:

@@ -48,6 +48,7 @@ class TensorBoardDisplay(Observer):
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
         """Write the numbers."""
         numbers = {f"loss/{name}": value for name, value in record["losses"].items()}
+        numbers |= {f"score/{name}": value for name, value in record.get("scores", {}).items()}
         for name in ("learning_rate", "images_per_second", "data_wait"):
             numbers[name] = record[name]
         with self._writing() as writer:

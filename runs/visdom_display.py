@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.runs.history import History
+from giverny.runs.history import History, reported_values
 from giverny.runs.log import read_log
 from giverny.runs.observers import Observer, Pictures, Progress
 from giverny.runs.visdom_client import UnansweredError, VisdomClient
@@ -196,7 +196,7 @@ class _Curves:
     def add(self, record: Mapping[str, Any]) -> None:
         """Take up a record of ``log.jsonl``."""
         self._history.add(record)
-        self._latest = (record["images"], record["epoch"], record["losses"])
+        self._latest = (record["images"], record["epoch"], reported_values(record))
         if record["images"] > record["epoch"] * self._epoch_images:
             self._axis = "images"
 

@@ -42,9 +42,10 @@ def main(argv: Sequence[str]) -> int:
         "--losses",
         nargs="+",
         metavar="LOSS",
-        default=["G", "D"],
-        help="losses to draw: as the log names them (G_A), both of a kind (G), or all; "
-        "give it after the runs, or with commas: --losses=G,cycle_A",
+        default=["auto"],
+        help="losses to draw: as the log names them (G_A), both of a kind (G), or all; auto, the "
+        "default, is G and D, and all of a run that has neither; give it after the runs, or with "
+        "commas: --losses=G,cycle_A",
     )
     parsed = parser.parse(argv)
     options = parser.make(PlotOptions, parsed, drop=["runs"])

@@ -213,7 +213,7 @@ def test_a_worker_ignores_ctrl_c_and_sigterm() -> None:
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     try:
-        loaders._start_worker(0)
+        loaders.start_worker(0)
         assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 2
     finally:
         for number, handler in zip(numbers, before, strict=True):

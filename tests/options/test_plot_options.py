@@ -11,7 +11,7 @@ def options(**changes: Any) -> PlotOptions:
 
 
 def test_losses_are_words_or_commas_each_once() -> None:
-    assert options().loss_names == ("G", "D")
+    assert options().loss_names == ("auto",)
     assert options(losses=["G_A,D_A", "cycle", "G_A"]).loss_names == ("G_A", "D_A", "cycle")
 
 

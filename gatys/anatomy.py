@@ -1,0 +1,266 @@
+"""What torchvision's models are made of: traced once, each place that is a map of features.
+
+Tracing is torchvision's (``torchvision.models.feature_extraction``), of the model in evaluation.
+Shapes are found by running the traced model on tensors without contents.
+"""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+from giverny.gatys.model_names import stage_of
+from giverny.options.errors import OptionError
+from giverny.options.names import nearest
+
+__all__ = [
+    "Anatomy",
+    "FeatureMap",
+    "find_anatomy",
+    "make_model",
+    "model_names",
+    "part_of",
+    "run_without_contents",
+    "shapes_of",
+]
+
+# Two sides that are multiples of every stride, so that differences of sizes give strides.
+_SIDES = (256, 512)
+_OVERWRITING: dict[Any, Any] = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+}
+# What tells classes apart. SqueezeNet's is a convolution, so a map; its last stage is before it.
+_HEADS = ("classifier", "fc", "head", "heads")
+_SUMS = (operator.add, torch.add)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMap:
+    """A place in a model whose output is a map of features.
+
+    Attributes:
+        name: of the node.
+        channels: of the map.
+        stride: pixels of the picture per position, along each side.
+        channels_last: whether the model has it as (N, H, W, C).
+    """
+
+    name: str
+    channels: int
+    stride: int
+    channels_last: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """A model, taken apart; it holds no weights.
+
+    Attributes:
+        model: torchvision's name.
+        graph: the traced model; no operation overwrites its input.
+        maps: by name, shallow to deep.
+        nodes: of the maps, in the graph.
+        state_names: names of weights of the whole model.
+        residual: whether maps are added to one another.
+    """
+
+    model: str
+    graph: fx.Graph
+    maps: Mapping[str, FeatureMap]
+    nodes: Mapping[str, fx.Node]
+    state_names: frozenset[str]
+    residual: bool
+
+
+def model_names() -> list[str]:
+    """Return the names of torchvision's classification models, whether or not they are of use."""
+    return list(models.list_models(module=models))
+
+
+def make_model(name: str) -> nn.Module:
+    """Make a model without weights: frozen, evaluating, on the CPU.
+
+    torch's global generator is left as it was. Nothing in the model overwrites its input, so that
+    what stands before a ReLU can be looked at.
+
+    Raises:
+        OptionError: torchvision has no such model.
+    """
+    if name not in (known := model_names()):
+        raise OptionError(
+            "backbone", f"{name!r} is no classification model of torchvision{nearest(name, known)}"
+        )
+    # Their weights are trained for [-1, 1] and torchvision converts inside, if asked to.
+    extra = {"init_weights": False, "transform_input": True}
+    with torch.random.fork_rng(devices=[]):
+        model: nn.Module = models.get_model(
+            name, weights=None, **(extra if name in {"inception_v3", "googlenet"} else {})
+        )
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            setattr(module, "inplace", False)  # noqa: B010 - no declared attribute of a Module
+    return model.eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=8)
+def find_anatomy(name: str) -> Anatomy:
+    """Take a model apart; about a second, and nothing the next time.
+
+    Raises:
+        OptionError: torchvision has no such model, or it has no use for pictures of any size.
+    """
+    model = make_model(name)
+    train, evaluation = get_graph_node_names(model, suppress_diff_warning=True)
+    traced = create_feature_extractor(
+        model,
+        train_return_nodes=train[-1:],
+        eval_return_nodes=evaluation,
+        suppress_diff_warning=True,
+    ).eval()
+    _stop_overwriting(traced.graph)
+    traced.recompile()
+    maps = _find_maps(traced, name)
+    output = next(node for node in reversed(traced.graph.nodes) if node.op == "output")
+    every: Mapping[str, fx.Node] = output.args[0]
+    # A copy: the traced model's own graph would keep its weights in memory.
+    graph = fx.Graph()
+    copies: dict[Any, Any] = {}
+    graph.graph_copy(traced.graph, copies)
+    nodes = {layer: copies[every[layer]] for layer in maps}
+    return Anatomy(
+        model=name,
+        graph=graph,
+        maps=maps,
+        nodes=nodes,
+        state_names=frozenset(model.state_dict()),
+        residual=any(
+            node.target in _SUMS and len(set(node.all_input_nodes) & set(nodes.values())) == 2
+            for node in nodes.values()
+        ),
+    )
+
+
+def shapes_of(network: fx.GraphModule, side: int) -> dict[str, Any]:
+    """Return what a network gives for a square picture, without computing it.
+
+    Args:
+        network: any, on any device.
+        side: height and width of the picture, in pixels.
+
+    Returns:
+        Its outputs; tensors are without contents.
+
+    Raises:
+        RuntimeError: torch's own, where the picture is too small.
+    """
+    picture = torch.empty(1, 3, side, side, device="meta")
+    return run_without_contents(network, picture)
+
+
+def run_without_contents(network: fx.GraphModule, picture: Tensor) -> dict[str, Any]:
+    """Run a network with weights that have no contents, on a picture that has none (``meta``)."""
+    plain = _Plain(network)
+    state = {**dict(plain.named_parameters()), **dict(plain.named_buffers())}
+    nothing = {
+        key: value.to("meta").requires_grad_(value.requires_grad) for key, value in state.items()
+    }
+    found: dict[str, Any] = torch.func.functional_call(plain, nothing, (picture,))
+    return found
+
+
+def part_of(
+    anatomy: Anatomy, layers: Sequence[str], *, returned: Sequence[str] | None = None
+) -> tuple[fx.Graph, dict[str, fx.Node]]:
+    """Return the part of a model that some layers need.
+
+    Args:
+        anatomy: of the model.
+        layers: what is computed, with all on the way there.
+        returned: which of them the part returns; all unless given.
+
+    Returns:
+        The part, and the nodes of all layers in it.
+    """
+    needed: set[fx.Node] = set()
+    new = [anatomy.nodes[name] for name in layers]
+    while new:
+        node = new.pop()
+        if node not in needed:
+            needed.add(node)
+            new += node.all_input_nodes
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in anatomy.graph.nodes:
+        if node in needed:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    held = {name: copies[node] for name, node in anatomy.nodes.items() if node in copies}
+    graph.output({name: held[name] for name in (layers if returned is None else returned)})
+    return graph, held
+
+
+def _stop_overwriting(graph: fx.Graph) -> None:
+    """Let every operation write into a tensor of its own.
+
+    Otherwise what is asked for would be overwritten by what comes after: torchvision's ResNets
+    add the shortcut into the output of bn3, and apply their ReLU in place.
+    """
+    for node in graph.nodes:
+        if node.op == "call_function":
+            node.target = _OVERWRITING.get(node.target, node.target)
+            if node.kwargs.get("inplace"):
+                node.kwargs = {**node.kwargs, "inplace": False}
+        elif node.op == "call_method" and node.target.endswith("_"):
+            node.target = node.target.rstrip("_")
+
+
+class _Plain(nn.Module):
+    """Calls a traced network past its wrapper, which prints to stderr what it raises."""
+
+    def __init__(self, network: fx.GraphModule) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, picture: Tensor) -> Any:
+        return self.network.forward(picture)
+
+
+def _find_maps(traced: fx.GraphModule, name: str) -> dict[str, FeatureMap]:
+    """Return the nodes whose output grows with the picture along two sides.
+
+    What has no more channels than a picture is one: Inception's conversion of its input.
+    """
+    try:
+        small, large = (shapes_of(traced, side) for side in _SIDES)
+    except (AssertionError, RuntimeError) as error:
+        raise OptionError(
+            "backbone",
+            f"{name} takes pictures of one size only; choose a model that takes any, such as "
+            "resnet50, inception_v3, efficientnet_b0 or convnext_tiny",
+        ) from error
+    maps = {}
+    for layer, features in small.items():
+        if not isinstance(features, Tensor) or features.ndim != 4 or stage_of(layer) in _HEADS:
+            continue
+        sizes, larger = features.shape, large[layer].shape
+        grown = [axis for axis in range(4) if sizes[axis] != larger[axis]]
+        if grown not in ([2, 3], [1, 2]):
+            continue
+        channels = sizes[1 if grown == [2, 3] else 3]
+        if channels > 3:
+            axis = grown[0]
+            maps[layer] = FeatureMap(
+                name=layer,
+                channels=channels,
+                stride=round((_SIDES[1] - _SIDES[0]) / (larger[axis] - sizes[axis])),
+                channels_last=grown == [1, 2],
+            )
+    return maps

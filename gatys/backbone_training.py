@@ -1,0 +1,246 @@
+"""The whole training of a classifier, from options to a run directory."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from accelerate import Accelerator
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from giverny.data.sampling import UnpairedSampler
+from giverny.gatys.backbone_files import save_classifier
+from giverny.gatys.class_batches import (
+    Augmentation,
+    ClassPictures,
+    HeldOutPictures,
+    TrainingLoader,
+)
+from giverny.gatys.class_data import (
+    ClassSets,
+    find_class_folders,
+    open_caltech101,
+    open_cifar100,
+    open_folders,
+)
+from giverny.gatys.classifier import VggClassifier, init_weights
+from giverny.gatys.classifying import ClassifierLearner
+from giverny.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
+from giverny.options.sections import flatten
+from giverny.runs.devices import make_accelerator
+from giverny.runs.directory import RunDirectory
+from giverny.runs.doctor import DataWait, Doctor
+from giverny.runs.loop import Pace, TrainingLoop
+from giverny.runs.observers import Observer, Progress, Watchers
+from giverny.runs.processes import share_weights
+from giverny.runs.seeds import make_generator
+from giverny.runs.training import TrainResult, build_displays, check_run, run_in_directory
+
+__all__ = ["open_class_sets", "train_backbone"]
+
+
+def train_backbone(
+    options: BackboneOptions,
+    *,
+    resume: bool = False,
+    allow_changes: bool = False,
+    observers: Sequence[Observer] = (),
+) -> TrainResult:
+    """Train a classifier into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
+
+    Args:
+        options: all options.
+        resume: continue the run of that name, exactly where its state was saved.
+        allow_changes: resume even where options that alter the training differ.
+        observers: who else is told what happens, beside log.jsonl and ``--display``.
+
+    Raises:
+        OptionError: an option cannot be used here, or differs from the run that is resumed.
+        FolderError: a folder of pictures is missing or empty, or the run directory exists already
+            (without ``resume``), or cannot be written.
+        CheckpointError: the state to resume is missing, damaged or of another network.
+        TrainingError: a loss is not finite.
+        GivernyError: a state cannot be written, or another process trains this run.
+    """
+    directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
+    accelerator = make_accelerator(options.run.device, options.run.mixed_precision)
+    flat = flatten(options)
+    check_run(
+        directory,
+        flat,
+        resume=resume,
+        may_change=BACKBONE_MAY_CHANGE,
+        allow_changes=allow_changes,
+    )
+    torch.manual_seed(options.run.seed + accelerator.process_index)
+    torch.backends.cudnn.benchmark = True  # all pictures have one size
+    sets = open_class_sets(options.data, seed=options.run.seed)
+    loader = _build_loader(options, sets, accelerator)
+    held_out = _build_held_out(options.data, sets, accelerator)
+    learner = _build_learner(options, sets, held_out, accelerator)
+    if accelerator.is_main_process:
+        directory.create()
+    displays = build_displays(options.displays, directory, options=flat, accelerator=accelerator)
+    loop = TrainingLoop(
+        learner,
+        loader,
+        pace=_build_pace(options),
+        directory=directory,
+        accelerator=accelerator,
+        observer=Watchers([*displays, *observers]),
+        export=partial(_export, directory, learner, sets.classes),
+        doctor=_build_doctor(options.data),
+        converged=learner.converged,
+    )
+    try:
+        signal = run_in_directory(
+            loop,
+            directory,
+            options=flat,
+            command="backbone train",
+            resume=resume,
+            is_main_process=accelerator.is_main_process,
+        )
+    finally:
+        loader.close()
+    return TrainResult(
+        directory=directory.path,
+        progress=loop.progress,
+        signal=signal,
+        unreadable={**loader.unreadable, **held_out.unreadable},
+        is_main_process=accelerator.is_main_process,
+    )
+
+
+def open_class_sets(data: ClassDataOptions, *, seed: int) -> ClassSets:
+    """Find the pictures that the options name.
+
+    Args:
+        data: the options.
+        seed: chooses which pictures are held out, where they are not given.
+
+    Raises:
+        FolderError: a folder is missing, or holds no pictures or too few classes.
+    """
+    generator = make_generator(seed, "held out")
+    if data.dataset == "cifar100":
+        return open_cifar100(data.dataroot, download=data.download)
+    if data.dataset == "caltech101":
+        return open_caltech101(
+            data.dataroot, share=data.val_share, generator=generator, download=data.download
+        )
+    folders = data.class_folders or find_class_folders(data.dataroot)
+    held_out = data.val_class_folders
+    if not held_out and data.val_folder is not None:
+        held_out = {
+            name: data.val_folder / folder.relative_to(data.dataroot)
+            for name, folder in folders.items()
+        }
+    return open_folders(folders, held_out or None, share=data.val_share, generator=generator)
+
+
+def _build_loader(
+    options: BackboneOptions, sets: ClassSets, accelerator: Accelerator
+) -> TrainingLoader:
+    data = options.data
+    pictures = ClassPictures(sets.train, augmentation=_augmentation(data), cache=data.cache_images)
+    sampler = UnpairedSampler(
+        len(pictures),
+        1,  # there is no second domain to pair with
+        batch_size=data.batch_size,
+        generator=make_generator(options.run.seed, "order"),
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+    return TrainingLoader(
+        pictures,
+        sampler=sampler,
+        workers=data.num_threads,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+
+
+def _build_held_out(
+    data: ClassDataOptions, sets: ClassSets, accelerator: Accelerator
+) -> HeldOutPictures:
+    pictures = ClassPictures(
+        sets.held_out, augmentation=_augmentation(data), cache=data.cache_images
+    )
+    return HeldOutPictures(
+        pictures,
+        batch_size=data.batch_size,
+        # Loading processes end with the epoch, and what they keep with them.
+        workers=0 if data.cache_images else data.num_threads,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+
+
+def _augmentation(data: ClassDataOptions) -> Augmentation:
+    return Augmentation(
+        size=data.side, smallest_area=data.smallest_area, flip=data.flip, light=data.light
+    )
+
+
+def _build_learner(
+    options: BackboneOptions,
+    sets: ClassSets,
+    held_out: HeldOutPictures,
+    accelerator: Accelerator,
+) -> ClassifierLearner:
+    shape, schedule = options.network, options.schedule
+    network = VggClassifier(
+        len(sets.classes),
+        depth=shape.depth,
+        width=shape.width,
+        batch_norm=shape.batch_norm,
+        pooled=min(7, options.data.side // 32),
+        dropout=shape.dropout,
+    )
+    generator = make_generator(options.run.seed, "weights")
+    init_weights(network, init=shape.init, generator=generator)
+    network.to(accelerator.device)
+    share_weights([network], accelerator)
+    optimizer = AdamW(network.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
+    return ClassifierLearner(
+        network,
+        optimizer=optimizer,
+        plateau=ReduceLROnPlateau(
+            optimizer, factor=schedule.plateau_factor, patience=schedule.plateau_patience
+        ),
+        held_out=held_out,
+        accelerator=accelerator,
+        label_smoothing=schedule.label_smoothing,
+        patience=schedule.patience,
+    )
+
+
+def _build_pace(options: BackboneOptions) -> Pace:
+    run, schedule = options.run, options.schedule
+    return Pace(
+        epochs=schedule.n_epochs,
+        max_images=schedule.max_images,
+        accumulate=run.gradient_accumulation_steps,
+        report_images=run.print_freq,
+        sample_images=run.display_freq,
+        checkpoint_images=run.save_latest_freq,
+        keep_epochs=run.save_epoch_freq,
+        evaluate=True,
+    )
+
+
+def _build_doctor(data: ClassDataOptions) -> Doctor:
+    waits = DataWait(
+        num_threads=data.num_threads, cache_images=data.cache_images, size_option="size"
+    )
+    return Doctor(local_signs=[waits])
+
+
+def _export(
+    directory: RunDirectory,
+    learner: ClassifierLearner,
+    classes: Sequence[str],
+    label: str,
+    progress: Progress,  # noqa: ARG001
+) -> None:
+    save_classifier(directory, label, learner, classes)

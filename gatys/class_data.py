@@ -1,0 +1,281 @@
+"""Pictures with classes: folders of class folders, CIFAR-100 and Caltech-101."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision import datasets
+
+from giverny.data.decode import read_picture
+from giverny.data.files import list_pictures
+from giverny.options.errors import FolderError
+
+__all__ = [
+    "ClassSets",
+    "Labelled",
+    "PictureArrays",
+    "PictureFiles",
+    "find_class_folders",
+    "open_caltech101",
+    "open_cifar100",
+    "open_folders",
+    "split_by_class",
+]
+
+Rgb = NDArray[np.uint8]
+
+
+class Labelled(Protocol):
+    """Pictures, each with the number of its class."""
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """Class of each picture, counted from 0."""
+        ...
+
+    def path(self, index: int) -> Path:
+        """Return the file that a picture is in, for messages."""
+        ...
+
+    def read(self, index: int) -> Rgb:
+        """Return a picture, RGB, (H, W, 3), uint8.
+
+        Raises:
+            PictureError: it cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFiles:
+    """Pictures in files of their own, decoded when asked for.
+
+    Attributes:
+        paths: the files.
+        labels: class of each, counted from 0.
+    """
+
+    paths: Sequence[Path]
+    labels: Sequence[int]
+
+    def path(self, index: int) -> Path:
+        """Return the file of a picture."""
+        return self.paths[index]
+
+    def read(self, index: int) -> Rgb:
+        """Return a picture, RGB, (H, W, 3), uint8, upright, sRGB.
+
+        Raises:
+            PictureError: it cannot be read.
+        """
+        return read_picture(self.paths[index]).rgb
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PictureArrays:
+    """Pictures in memory.
+
+    Attributes:
+        file: where they were read from.
+        images: RGB, (N, H, W, 3), uint8.
+        labels: class of each, counted from 0.
+    """
+
+    file: Path
+    images: Rgb
+    labels: Sequence[int]
+
+    def path(self, index: int) -> Path:  # noqa: ARG002
+        """Return the file that holds all of them."""
+        return self.file
+
+    def read(self, index: int) -> Rgb:
+        """Return a picture, RGB, (H, W, 3), uint8."""
+        picture: Rgb = self.images[index]
+        return picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassSets:
+    """What a classifier is trained on, and what it is judged by.
+
+    Attributes:
+        classes: names of the classes.
+        train: pictures to learn from.
+        held_out: other pictures of the same classes.
+    """
+
+    classes: tuple[str, ...]
+    train: Labelled
+    held_out: Labelled
+
+
+def find_class_folders(root: Path) -> dict[str, Path]:
+    """Return the folders in a folder by their names, which are the classes, sorted.
+
+    Raises:
+        FolderError: there are fewer than two.
+    """
+    if not root.is_dir():
+        raise FolderError(root, "no such folder; expected one with a folder of pictures per class")
+    found = {
+        path.name: path
+        for path in sorted(root.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    }
+    if len(found) < 2:
+        raise FolderError(
+            root,
+            f"holds {', '.join(found) or 'no folder'}; expected two or more folders, each with the "
+            "pictures of one class (name them with --classes where they lie elsewhere)",
+        )
+    return found
+
+
+def open_folders(
+    train: Mapping[str, Path],
+    held_out: Mapping[str, Path] | None = None,
+    *,
+    share: float,
+    generator: torch.Generator,
+) -> ClassSets:
+    """List the pictures of class folders, which may have folders inside.
+
+    Args:
+        train: classes and their folders.
+        held_out: the same classes and folders of other pictures; unless given, a share of each
+            class is held out.
+        share: of each class that is held out.
+        generator: chooses those, on the CPU.
+
+    Raises:
+        FolderError: a folder is missing or holds no pictures.
+    """
+    files = _list(train)
+    if held_out is None:
+        return split_by_class(tuple(train), files, share=share, generator=generator)
+    others = _list({name: held_out[name] for name in train})
+    return ClassSets(classes=tuple(train), train=files, held_out=others)
+
+
+def open_cifar100(root: Path, *, download: bool = False) -> ClassSets:
+    """Open CIFAR-100 (Krizhevsky 2009) as torchvision keeps it; its test pictures are held out.
+
+    Args:
+        root: folder with ``cifar-100-python``.
+        download: fetch what is not there, 169 MB.
+
+    Raises:
+        FolderError: it is not there, damaged, or cannot be fetched.
+    """
+    try:
+        parts = [datasets.CIFAR100(root, train=train, download=download) for train in (True, False)]
+    except (OSError, RuntimeError, LookupError, EOFError, ValueError) as error:
+        raise FolderError(
+            root,
+            f"CIFAR-100 cannot be read ({_first_line(error)}); expected cifar-100-python/train, "
+            "test and meta, as torchvision unpacks and verifies them"
+            + ("" if download else ". Add --download to fetch 169 MB"),
+        ) from error
+    train, held_out = (
+        PictureArrays(
+            file=root / datasets.CIFAR100.base_folder / name,
+            images=np.ascontiguousarray(part.data),
+            labels=[int(label) for label in part.targets],
+        )
+        for name, part in zip(("train", "test"), parts, strict=True)
+    )
+    return ClassSets(classes=tuple(parts[0].classes), train=train, held_out=held_out)
+
+
+def open_caltech101(
+    root: Path, *, share: float, generator: torch.Generator, download: bool = False
+) -> ClassSets:
+    """Open Caltech-101 (Fei-Fei et al. 2004) as torchvision keeps it; it has no test set.
+
+    Args:
+        root: folder with ``caltech101/101_ObjectCategories``.
+        share: of each class that is held out.
+        generator: chooses those, on the CPU.
+        download: fetch what is not there, 137 MB.
+
+    Raises:
+        FolderError: it is not there or cannot be fetched.
+    """
+    if not root.is_dir() and not download:  # torchvision would make it
+        raise FolderError(root, _NO_CALTECH)
+    try:
+        found = datasets.Caltech101(root, download=download)
+    except (OSError, RuntimeError, ImportError) as error:
+        raise FolderError(root, f"{_NO_CALTECH} ({_first_line(error)})") from error
+    folder = Path(found.root) / "101_ObjectCategories"
+    files = PictureFiles(
+        paths=[
+            folder / found.categories[label] / f"image_{number:04d}.jpg"
+            for label, number in zip(found.y, found.index, strict=True)
+        ],
+        labels=list(found.y),
+    )
+    return split_by_class(tuple(found.categories), files, share=share, generator=generator)
+
+
+def split_by_class(
+    classes: tuple[str, ...], files: PictureFiles, *, share: float, generator: torch.Generator
+) -> ClassSets:
+    """Hold out the same share of each class: one picture at least, and never all.
+
+    Args:
+        classes: names of the classes.
+        files: all pictures.
+        share: of each class, 0 to 1.
+        generator: chooses them, on the CPU.
+
+    Raises:
+        FolderError: a class has a single picture.
+    """
+    places: dict[int, list[int]] = {}
+    for index, label in enumerate(files.labels):
+        places.setdefault(label, []).append(index)
+    held: set[int] = set()
+    for label, some in sorted(places.items()):
+        if len(some) < 2:
+            raise FolderError(
+                files.paths[some[0]].parent,
+                f"class {classes[label]} has a single picture; one has to be held out, so it takes "
+                "two or more",
+            )
+        count = min(max(1, round(share * len(some))), len(some) - 1)
+        order = torch.randperm(len(some), generator=generator).tolist()
+        held.update(some[place] for place in order[:count])
+    train, held_out = (
+        PictureFiles(
+            paths=[files.paths[index] for index in chosen],
+            labels=[files.labels[index] for index in chosen],
+        )
+        for chosen in (sorted(set(range(len(files.paths))) - held), sorted(held))
+    )
+    return ClassSets(classes=classes, train=train, held_out=held_out)
+
+
+_NO_CALTECH = (
+    "holds no Caltech-101; expected caltech101/101_ObjectCategories, as torchvision unpacks it. "
+    "Add --download to fetch 137 MB"
+)
+
+
+def _list(folders: Mapping[str, Path]) -> PictureFiles:
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders.values()):
+        found = list_pictures(folder)
+        paths += found
+        labels += [label] * len(found)
+    return PictureFiles(paths=paths, labels=labels)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,207 @@
+"""Weights of torchvision's models: where they are, and loading them. Never downloads."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torchvision import models
+
+from giverny.gatys.anatomy import find_anatomy
+from giverny.gatys.extraction import Extracted
+from giverny.gatys.model_names import stage_of
+from giverny.gatys.weight_files import (
+    _refuse_what_is_no_file_of_weights,
+    _tensors,
+    _verify_name,
+)
+from giverny.gatys.weights import weights_folder
+from giverny.options.errors import CheckpointError
+
+__all__ = [
+    "ModelWeights",
+    "find_model_weights",
+    "load_extracted",
+    "missing_model_message",
+    "model_candidates",
+]
+
+# What wrappers put before the names of weights.
+_WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|model\.|backbone\.)+")
+# Names of torchvision's own files of DenseNet, of before modules' names could have no dots.
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+_SHOWN = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelWeights:
+    """A file with weights of a model.
+
+    Attributes:
+        path: the file.
+        model: torchvision's name.
+        bytes: its size.
+        sha256: of the whole file, 64 hex digits.
+        verified: what vouches for its contents, in words; empty if nothing does.
+        entry: torchvision's name of these weights, e.g. ``IMAGENET1K_V2``; empty if they are not
+            known to be torchvision's.
+    """
+
+    path: Path
+    model: str
+    bytes: int
+    sha256: str
+    verified: str
+    entry: str
+
+    def __str__(self) -> str:
+        known = f" {self.entry}" if self.entry else ""
+        return (
+            f"{self.model}{known}, {self.bytes / 1e6:,.1f} MB, SHA-256 {self.sha256[:8]}... "
+            f"{self.verified or '(nothing to compare it with)'}"
+        )
+
+
+def model_candidates(model: str) -> tuple[Path, ...]:
+    """Return where weights of a model are found without being named: torchvision's files, cached.
+
+    torchvision's default comes first.
+    """
+    return tuple(weights_folder() / _file_name(entry) for entry in _entries(model))
+
+
+def find_model_weights(model: str, file: Path | None = None) -> Path | None:
+    """Return the file with the weights of a model, or None if there is none.
+
+    Args:
+        model: torchvision's name.
+        file: the file that the user named, which then must exist; otherwise torchvision's cache is
+            looked through. Nothing is downloaded.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    if file is not None:
+        if not file.is_file():
+            raise CheckpointError(f"{file}: no such file; expected weights of {model}")
+        return file
+    return next((path for path in model_candidates(model) if path.is_file()), None)
+
+
+def load_extracted(model: str, path: Path) -> tuple[Extracted, ModelWeights]:
+    """Make a model with the weights of a ``.pth`` or ``.safetensors`` file, and verify them.
+
+    Weights of what tells classes apart may be missing or of any shape. Pictures are normalised as
+    torchvision says for these weights, or for its default ones if the file's name is none of its.
+
+    Args:
+        model: torchvision's name.
+        path: a state_dict with torchvision's names.
+
+    Returns:
+        The network, frozen, on the CPU, and what is known of the file.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, unsafe, does not have the hash that its name
+            says, or holds weights of something else.
+        OptionError: torchvision has no such model, or it takes pictures of one size only.
+    """
+    network = Extracted(model)
+    try:
+        _refuse_what_is_no_file_of_weights(path)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        verified = _verify_name(path, sha256)
+        tensors, _ = _tensors(path)
+        _fill(network, tensors)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    entries = _entries(model)
+    known = next((entry for entry in entries if _file_name(entry) == path.name), None)
+    expects = (known or entries[0]).transforms()
+    network.set_normalisation(expects.mean, expects.std)
+    return network, ModelWeights(
+        path=path,
+        model=model,
+        bytes=path.stat().st_size,
+        sha256=sha256,
+        verified=verified,
+        entry=known.name if known else "",
+    )
+
+
+def missing_model_message(model: str) -> str:
+    """Say that there are no weights, how to get them, and what works without."""
+    entry, folder = _entries(model)[0], weights_folder()
+    name = _file_name(entry)
+    return (
+        f"No weights of {model} were found in {folder}; Giverny never downloads them.\n"
+        f"The file is torchvision's {name} ({round(entry.meta['_file_size'])} MB; its SHA-256 "
+        f"begins with {Path(name).stem.rsplit('-', 1)[-1]}). On a machine with a network:\n"
+        f"  curl --fail --location --remote-name {entry.url}\n"
+        f"Put it into {folder}, or give it as --weights FILE.\n"
+        f"Without a file, --backbone random:{model} works now: random weights, the same for a seed."
+    )
+
+
+def _entries(model: str) -> list[Any]:
+    """Return torchvision's weights of a model, its default first."""
+    entries = models.get_model_weights(model)
+    return list(dict.fromkeys([entries.DEFAULT, *entries]))
+
+
+def _file_name(entry: Any) -> str:
+    return str(entry.url).rsplit("/", 1)[-1]
+
+
+def _fill(network: Extracted, tensors: Mapping[str, Tensor]) -> None:
+    """Copy a state_dict into a network, if it is one of that model."""
+    expected = network.body.state_dict()
+    held = {_rename(name, expected): value for name, value in tensors.items()}
+    missing = [
+        name for name in expected if name not in held and not name.endswith("num_batches_tracked")
+    ]
+    stages = set(map(stage_of, expected))
+    # What tells classes apart is no stage of the network, and may be whatever it is.
+    unexpected = [
+        name
+        for name in held
+        if name not in find_anatomy(network.model).state_names and stage_of(name) in stages
+    ]
+    if missing or unexpected:
+        raise CheckpointError(
+            f"not weights of {network.model}: "
+            + " and ".join(
+                f"{what} {_some(names)}"
+                for what, names in (("lacks", missing), ("holds unexpected", unexpected))
+                if names
+            )
+        )
+    for name, value in expected.items():
+        found = held.get(name, value)
+        if found.shape != value.shape:
+            raise CheckpointError(
+                f"not weights of {network.model}: {name} has shape {tuple(found.shape)}, expected "
+                f"{tuple(value.shape)}"
+            )
+        if not found.isfinite().all():
+            raise CheckpointError(f"{name} holds values that are not finite numbers")
+    network.body.load_state_dict({name: held.get(name, value) for name, value in expected.items()})
+
+
+def _rename(name: str, expected: Mapping[str, Tensor]) -> str:
+    """Return torchvision's name of a weight, without what wrappers put before it."""
+    if name in expected:
+        return name
+    bare = _WRAPPERS.sub("", name)
+    modern = _OLD_DENSENET.sub(r"\1\2", bare)
+    return modern if modern in expected else bare
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many there are."""
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown}, ... ({len(names)} in all)"

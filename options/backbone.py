@@ -1,0 +1,220 @@
+"""All options of `giverny backbone train`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from giverny.options.checks import require, require_at_least, require_between, require_positive
+from giverny.options.displays import BasicDisplayOptions
+from giverny.options.run import BasicRunOptions
+
+__all__ = [
+    "BACKBONE_MAY_CHANGE",
+    "BackboneOptions",
+    "BackboneRunOptions",
+    "ClassDataOptions",
+    "ClassScheduleOptions",
+    "ClassifierOptions",
+    "DatasetName",
+]
+
+DatasetName = Literal["folder", "cifar100", "caltech101"]
+
+# Options that a resumed run may change freely: none of them alters a weight of the run that is
+# continued, or (the last three) only where it ends.
+BACKBONE_MAY_CHANGE = frozenset(
+    {
+        "name",
+        "checkpoints_dir",
+        "download",
+        "num_threads",
+        "cache_images",
+        "print_freq",
+        "display_freq",
+        "save_latest_freq",
+        "save_epoch_freq",
+        "display",
+        "display_server",
+        "display_port",
+        "display_env",
+        "max_images",
+        "n_epochs",
+        "patience",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneRunOptions(BasicRunOptions):
+    """The run: name, place, device, reports, checkpoints."""
+
+    name: str = "backbone"
+    print_freq: int = 2000
+    display_freq: int = 10_000
+    save_latest_freq: int = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassDataOptions:
+    """The pictures and their classes."""
+
+    dataset: DatasetName = "folder"
+    """folder (a folder of pictures for each class), cifar100 or caltech101 (torchvision's files)"""
+    dataroot: Path = Path("datasets/classes")
+    """folder that holds the class folders, or cifar-100-python, or caltech101"""
+    classes: Sequence[str] = ()
+    """NAME or NAME=FOLDER for each class, two or more; FOLDER is looked for in DATAROOT; unless
+    given, each folder in DATAROOT is a class"""
+    val_folder: Path | None = None
+    """folder with class folders of the held-out pictures"""
+    val_classes: Sequence[str] = ()
+    """NAME=FOLDER for each class: its held-out pictures, looked for in VAL_FOLDER or DATAROOT"""
+    val_share: float = 0.1
+    """share of each class that is held out, where neither VAL_FOLDER nor VAL_CLASSES is given"""
+    download: bool = False
+    """fetch cifar100 or caltech101 where they are not in DATAROOT"""
+    size: int | None = None
+    """side of the pictures that the network sees, in pixels; unless given, 32 for cifar100 and 128
+    for others"""
+    smallest_area: float = 0.35
+    """a random part of each picture is cut out, with this share of its area or more"""
+    light: float = 0.2
+    """strength of random brightness and contrast; hues stay as they are"""
+    flip: bool = True
+    """mirror half of the pictures at random"""
+    batch_size: int = 64
+    """pictures per step and process"""
+    num_threads: int = 4
+    """processes that load pictures; 0 loads them in the training process"""
+    cache_images: bool = False
+    """keep decoded pictures in memory (per loading process): for small datasets"""
+
+    def __post_init__(self) -> None:
+        require(
+            self.size is None or self.size >= 32,
+            "size",
+            f"{self.size} is below 32, and five poolings leave nothing of that",
+        )
+        require_between("val_share", self.val_share, 0.0, 1.0)
+        require(self.val_share > 0, "val_share", "0.0 would leave nothing to judge by")
+        require(
+            0 < self.smallest_area <= 1, "smallest_area", f"{self.smallest_area} is not in (0, 1]"
+        )
+        require_between("light", self.light, 0.0, 1.0)
+        require_at_least("batch_size", self.batch_size, 2)
+        require_at_least("num_threads", self.num_threads, 0)
+        self._require_folders()
+
+    def _require_folders(self) -> None:
+        if self.dataset != "folder":
+            for name in ("classes", "val_classes", "val_folder"):
+                require(not getattr(self, name), name, "goes with --dataset folder only")
+        else:
+            require(not self.download, "download", "goes with --dataset cifar100 or caltech101")
+        for name in ("classes", "val_classes"):
+            words: Sequence[str] = getattr(self, name)
+            pairs = _pairs(words)
+            require(len(words) != 1, name, f"{words} is one class; expected two or more")
+            require(len(pairs) == len(words), name, "a class is named twice")
+            for word in words:
+                require(all(_pairs([word]).popitem()), name, f"{word!r} is no NAME=FOLDER")
+        require(
+            not self.val_classes or set(_pairs(self.classes)) == set(_pairs(self.val_classes)),
+            "val_classes",
+            f"names {', '.join(_pairs(self.val_classes))}; expected those of --classes: "
+            f"{', '.join(_pairs(self.classes)) or 'none'}",
+        )
+
+    @property
+    def side(self) -> int:
+        """The side of the pictures that the network sees, in pixels."""
+        return self.size or (32 if self.dataset == "cifar100" else 128)
+
+    @property
+    def class_folders(self) -> dict[str, Path]:
+        """Folders of the classes that are named, by their names."""
+        return {name: self.dataroot / folder for name, folder in _pairs(self.classes).items()}
+
+    @property
+    def val_class_folders(self) -> dict[str, Path]:
+        """Folders of held-out pictures of the classes that are named, by their names."""
+        root = self.val_folder or self.dataroot
+        return {name: root / folder for name, folder in _pairs(self.val_classes).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions:
+    """The network: VGG16 or VGG19."""
+
+    depth: Literal[16, 19] = 19
+    """layers with weights: 16 or 19"""
+    width: float = 1.0
+    """channels, relative to the published network; 0.25 trains on two processor cores"""
+    batch_norm: bool = False
+    """batch normalisation after each convolution; folded into it in what stylize reads"""
+    dropout: float = 0.5
+    """dropout of the fully connected layers"""
+    init: Literal["default", "xavier", "kaiming"] = "kaiming"
+    """distribution that the weights are drawn from: kaiming (for ReLUs), xavier, or default
+    (PyTorch's own)"""
+
+    def __post_init__(self) -> None:
+        require(0.0625 <= self.width <= 4, "width", f"{self.width} is not in 0.0625..4")
+        require_between("dropout", self.dropout, 0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScheduleOptions:
+    """The schedule: length, learning rate, regularisation."""
+
+    n_epochs: int = 120
+    """epochs at most"""
+    patience: int = 20
+    """epochs without a lower held-out loss after which training is over"""
+    max_images: int | None = None
+    """stop after so many pictures, wherever that is in an epoch"""
+    lr: float = 0.001
+    """initial learning rate of AdamW"""
+    weight_decay: float = 0.01
+    """weight decay of AdamW"""
+    plateau_patience: int = 5
+    """epochs without a lower held-out loss after which the learning rate falls"""
+    plateau_factor: float = 0.2
+    """what the learning rate is multiplied by then"""
+    label_smoothing: float = 0.1
+    """share of the target that is spread over all classes"""
+
+    def __post_init__(self) -> None:
+        require_positive("n_epochs", self.n_epochs)
+        require_positive("patience", self.patience)
+        if self.max_images is not None:
+            require_positive("max_images", self.max_images)
+        require_positive("lr", self.lr)
+        require_at_least("weight_decay", self.weight_decay, 0.0)
+        require_at_least("plateau_patience", self.plateau_patience, 0)
+        require(
+            0 < self.plateau_factor < 1, "plateau_factor", f"{self.plateau_factor} is not in (0, 1)"
+        )
+        require_between("label_smoothing", self.label_smoothing, 0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneOptions:
+    """Options of the training of a classifier, one section each.
+
+    Raises:
+        OptionError: a value cannot be used; names the option.
+    """
+
+    run: BackboneRunOptions = field(default_factory=BackboneRunOptions)
+    data: ClassDataOptions = field(default_factory=ClassDataOptions)
+    network: ClassifierOptions = field(default_factory=ClassifierOptions)
+    schedule: ClassScheduleOptions = field(default_factory=ClassScheduleOptions)
+    displays: BasicDisplayOptions = field(default_factory=BasicDisplayOptions)
+
+
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    """Return names and folders; a name alone is the name of its folder."""
+    pairs = (word.partition("=") for word in words)
+    return {name: folder if sign else name for name, sign, folder in pairs}

@@ -1,0 +1,147 @@
+"""What every training does around its loop: checks, displays, the lock, and how it ended."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+from accelerate import Accelerator
+
+from giverny.options.displays import BasicDisplayOptions
+from giverny.options.errors import FolderError, OptionError
+from giverny.options.sections import difference
+from giverny.runs.directory import RunDirectory
+from giverny.runs.displays import make_displays
+from giverny.runs.environment import describe_environment
+from giverny.runs.loop import TrainingLoop
+from giverny.runs.observers import Observer, Progress
+
+__all__ = ["TrainResult", "build_displays", "check_run", "run_in_directory"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """How a training ended.
+
+    Attributes:
+        directory: the run directory.
+        progress: where it ended.
+        signal: the signal that stopped it, or None.
+        unreadable: pictures that were passed over, with the reasons.
+        is_main_process: whether this is the process that writes; of several only one does.
+    """
+
+    directory: Path
+    progress: Progress
+    signal: Signals | None
+    unreadable: Mapping[Path, str]
+    is_main_process: bool = True
+
+
+def check_run(
+    directory: RunDirectory,
+    options: Mapping[str, Any],
+    *,
+    resume: bool,
+    may_change: Collection[str],
+    may_grow: Collection[str] = (),
+    allow_changes: bool = False,
+) -> None:
+    """Refuse to overwrite a run, or to continue it with options that would make it another.
+
+    Args:
+        directory: of the run.
+        options: flat options of now.
+        resume: whether the run is to be continued.
+        may_change: names of options that alter nothing of what is continued.
+        may_grow: those of them that may not become smaller.
+        allow_changes: let all changes pass.
+
+    Raises:
+        FolderError: there is a run, and it is not to be continued.
+        OptionError: shows each refused option with its old and new value.
+    """
+    if not resume:
+        if directory.has_state:
+            raise FolderError(
+                directory.path, "holds a training already; add --resume, or choose another --name"
+            )
+        return
+    stored = directory.read_options()
+    changes = difference(stored, options)
+    refused = {name: pair for name, pair in changes.items() if name not in may_change}
+    for name in may_grow:
+        if options[name] < stored.get(name, 0):
+            refused[name] = changes[name]
+    if refused and not allow_changes:
+        lines = "".join(f"\n  {name}: {old} -> {new}" for name, (old, new) in refused.items())
+        raise OptionError(
+            next(iter(refused)),
+            f"options differ from the run that is resumed:{lines}\n"
+            "leave them out, or add --allow_changes to continue with the new values",
+        )
+
+
+def build_displays(
+    displays: BasicDisplayOptions,
+    directory: RunDirectory,
+    *,
+    options: Mapping[str, Any],
+    accelerator: Accelerator,
+) -> list[Observer]:
+    """Make the log and the displays that the options ask for; none but in the main process.
+
+    Args:
+        displays: which.
+        directory: of the run.
+        options: of the run, flat, to show.
+        accelerator: knows device and processes.
+
+    Raises:
+        OptionError: the package of a display is not installed.
+    """
+    if not accelerator.is_main_process:
+        return []
+    return make_displays(
+        displays.displays,
+        directory,
+        options=options,
+        environment=describe_environment(accelerator),
+        server=displays.display_server,
+        port=displays.display_port,
+        env=displays.display_env or directory.path.name,
+    )
+
+
+def run_in_directory(
+    loop: TrainingLoop[Any],
+    directory: RunDirectory,
+    *,
+    options: Mapping[str, Any],
+    command: str,
+    resume: bool,
+    is_main_process: bool,
+) -> Signals | None:
+    """Hold the run, resume it if asked, write its options, and train.
+
+    Args:
+        loop: what trains.
+        directory: of the run.
+        options: flat, to write.
+        command: the words after ``giverny`` that take them.
+        resume: whether to continue from the state.
+        is_main_process: whether this process writes.
+
+    Returns:
+        The signal that stopped it, or None.
+
+    Raises:
+        GivernyError: see :meth:`TrainingLoop.run` and :meth:`RunDirectory.locked`.
+    """
+    with directory.locked(write=is_main_process):
+        if resume:
+            loop.resume()
+        if is_main_process:
+            directory.write_options(options, command=command)
+        return loop.run()

@@ -1,0 +1,91 @@
+"""`giverny backbone train`: train an own VGG as a classifier, for `giverny stylize`."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from giverny.options.backbone import BackboneOptions
+from giverny.options.command_line import CommandParser
+from giverny.options.names import nearest
+from giverny.scripts.trainings import add_resuming, parse_training, run_training
+
+if TYPE_CHECKING:
+    from giverny.runs.training import TrainResult
+
+__all__ = ["main"]
+
+_HELP = """usage: giverny backbone train [options]
+
+Train an own VGG16 or VGG19 as a classifier, and use it as the feature network of giverny stylize.
+
+'giverny backbone train --help' lists the options.
+
+"""
+_EPILOG = """examples:
+  giverny backbone train --dataroot animals --name animals
+  giverny backbone train --dataroot monet2photo --classes monet=trainA photo=trainB \\
+      --val_classes monet=testA photo=testB --size 64 --width 0.25 --batch_norm true --name monet
+  giverny backbone train --dataset cifar100 --dataroot datasets --mixed_precision bf16
+  giverny backbone train --resume --name monet
+  giverny stylize photo.jpg starry.jpg --weights checkpoints/monet/backbone.safetensors
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, train, report; return the exit status."""
+    words = list(argv)
+    if not words or words[0] in {"-h", "--help", "help"}:
+        sys.stdout.write(_HELP + _EPILOG)
+        raise SystemExit(0 if words else 2)
+    if words[0] != "train":
+        hint = nearest(words[0], ["train"])
+        sys.stderr.write(f"giverny backbone: error: unknown action {words[0]!r}{hint}\n")
+        sys.stderr.write("Try 'giverny backbone --help'.\n")
+        return 2
+    return _train(words[1:])
+
+
+def _train(argv: Sequence[str]) -> int:
+    words = parse_training(_parser, BackboneOptions, argv)
+
+    def start() -> "TrainResult":
+        from giverny.gatys.backbone_training import train_backbone  # noqa: PLC0415 - torch
+
+        return train_backbone(words.options, resume=words.resume, allow_changes=words.allow_changes)
+
+    return run_training(start, command="backbone train", changes=words.changes, report=_report)
+
+
+def _report(result: "TrainResult") -> None:
+    """Say how well it went, and what comes next."""
+    from giverny.gatys.backbone_files import backbone_file  # noqa: PLC0415 - torch
+    from giverny.gatys.weight_files import read_weights  # noqa: PLC0415
+
+    file = backbone_file(result.directory)
+    said = read_weights(file).provenance
+    print(f"trained: {result.directory} ({result.progress.images} images)")
+    if "top1_val" in said:
+        top5 = f", top-5 {float(said['top5_val']):.1%}" if "top5_val" in said else ""
+        print(
+            f"best epoch {said['epoch']}: held out, top-1 {float(said['top1_val']):.1%}{top5}, "
+            f"cross-entropy {float(said['loss_val']):.3f}"
+        )
+    print(f"stylize with: giverny stylize PHOTO STYLE --weights {file} --output FILE")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "giverny backbone train",
+        BackboneOptions,
+        description="Train an own VGG16 or VGG19 as a classifier of pictures.",
+        epilog=_EPILOG,
+        skip={"download"},
+        lists={"classes": str, "val_classes": str},
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch cifar100 or caltech101 where they are not in DATAROOT; nothing else does",
+    )
+    add_resuming(parser)
+    return parser

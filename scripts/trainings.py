@@ -1,0 +1,127 @@
+"""What `giverny train` and `giverny backbone train` have in common: resuming, changes, the end."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from giverny.options.command_line import CommandParser
+from giverny.options.errors import GivernyError
+from giverny.options.sections import ABSENT, difference, flatten
+from giverny.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from giverny.runs.training import TrainResult
+
+__all__ = ["TrainingWords", "add_resuming", "parse_training", "run_training"]
+
+T = TypeVar("T")
+
+_CONTROL = ("resume", "allow_changes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingWords(Generic[T]):
+    """What a command line asks for.
+
+    Attributes:
+        options: all options.
+        resume: whether a run is to be continued.
+        allow_changes: whether options may differ from that run's.
+        changes: what differs: names to old and new values.
+    """
+
+    options: T
+    resume: bool
+    allow_changes: bool
+    changes: Mapping[str, tuple[object, object]]
+
+
+def add_resuming(parser: CommandParser) -> None:
+    """Add ``--resume`` and ``--allow_changes``."""
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run NAME exactly where it was saved"
+    )
+    parser.add_argument(
+        "--allow_changes",
+        action="store_true",
+        help="resume although options differ from those of the run",
+    )
+
+
+def parse_training(
+    make_parser: Callable[[], CommandParser], options: type[T], argv: Sequence[str]
+) -> TrainingWords[T]:
+    """Parse; what a run to be resumed was started with is the default, so changes are enough.
+
+    Args:
+        make_parser: makes a parser with :func:`add_resuming`.
+        options: the options class; has ``--name`` and ``--checkpoints_dir``.
+        argv: the words after the command.
+
+    Raises:
+        FolderError: there is no run to resume.
+    """
+    parser = make_parser()
+    parsed = parser.parse(argv)
+    stored = None
+    if parsed.resume:
+        stored = RunDirectory(Path(parsed.checkpoints_dir) / parsed.name).read_options()
+        parser = make_parser()
+        parser.set_stored(stored)
+        parsed = parser.parse(argv)
+    made = parser.make(options, parsed, drop=_CONTROL)
+    return TrainingWords(
+        options=made,
+        resume=bool(parsed.resume),
+        allow_changes=bool(parsed.allow_changes),
+        changes=difference(stored, flatten(made)) if stored else {},
+    )
+
+
+def run_training(
+    train: "Callable[[], TrainResult]",
+    *,
+    command: str,
+    changes: Mapping[str, tuple[object, object]],
+    report: "Callable[[TrainResult], None]",
+) -> int:
+    """Train and say how it ended; of several processes, one speaks.
+
+    Args:
+        train: does it.
+        command: the words after ``giverny``.
+        changes: of options, to tell.
+        report: tells of a training that came to its end.
+
+    Returns:
+        The exit status.
+    """
+    for name, (old, new) in changes.items():
+        if old != ABSENT:  # else the run is older than the option
+            print(f"changed: {name}: {old} -> {new}", file=sys.stderr)
+
+    from giverny.runs.processes import first_to_speak, leave_processes  # noqa: PLC0415 - torch
+
+    try:
+        result = train()
+    except GivernyError as error:
+        if first_to_speak():
+            raise
+        return error.exit_status
+    leave_processes()
+    if not result.is_main_process:
+        return 0 if result.signal is None else 128 + result.signal
+    if result.unreadable:
+        print(f"{len(result.unreadable)} pictures could not be read and were passed over")
+    if result.signal is None:
+        report(result)
+        return 0
+    folder = result.directory.parent
+    where = "" if folder == Path("checkpoints") else f" --checkpoints_dir {folder}"
+    print(
+        f"stopped at image {result.progress.images}; saved in {result.directory}. "
+        f"Continue with: giverny {command} --resume --name {result.directory.name}{where}"
+    )
+    return 128 + result.signal
