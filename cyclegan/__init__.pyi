@@ -15,7 +15,8 @@ from .losses import (
 )
 from .networks import Networks
 from .schedules import LearningRate, lr_multiplier
-from .trainer import LossWeights, StepLosses, Trainer
+from .steps import LossWeights, PerceptualLoss, StepLosses
+from .trainer import Trainer
 from .training import TrainResult, train
 from .translation import TranslateResult, translate
 from .translator import Translator
@@ -29,6 +30,7 @@ __all__ = [
     "LossWeights",
     "Networks",
     "PatchDiscriminator",
+    "PerceptualLoss",
     "PixelDiscriminator",
     "ResnetGenerator",
     "StepLosses",

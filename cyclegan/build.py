@@ -15,12 +15,14 @@ from giverny.cyclegan.image_pool import ImagePool
 from giverny.cyclegan.initialise import init_weights
 from giverny.cyclegan.networks import Networks
 from giverny.cyclegan.schedules import LearningRate
-from giverny.cyclegan.trainer import LossWeights, Trainer
+from giverny.cyclegan.steps import LossWeights, PerceptualLoss
+from giverny.cyclegan.trainer import Trainer
 from giverny.data.datasets import Domain, UnpairedBatch
 from giverny.data.files import list_pictures
 from giverny.data.loaders import UnpairedLoader
 from giverny.data.sampling import UnpairedSampler
 from giverny.data.transforms import Preprocessing
+from giverny.options.errors import OptionError
 from giverny.options.networks import NetG, NetworkOptions
 from giverny.options.train import TrainOptions
 from giverny.runs.loop import Pace
@@ -72,8 +74,20 @@ def build_networks(options: NetworkOptions, *, generator: torch.Generator) -> Ne
     return networks
 
 
-def build_trainer(options: TrainOptions, accelerator: Accelerator) -> Trainer:
-    """Make the networks, their optimizers and schedule, and what trains them."""
+def build_trainer(
+    options: TrainOptions, accelerator: Accelerator, *, perceptual: PerceptualLoss | None = None
+) -> Trainer:
+    """Make the networks, their optimizers and schedule, and what trains them.
+
+    Raises:
+        OptionError: the options have a perceptual loss, and none is given.
+    """
+    if options.losses.lambda_perceptual > 0 and perceptual is None:
+        raise OptionError(
+            "lambda_perceptual",
+            "a perceptual loss is asked for and none was passed; from Python, give "
+            "train(..., make_perceptual=...), for example of giverny.gatys.PerceptualDistance",
+        )
     seed, process = options.run.seed, accelerator.process_index
     networks = build_networks(options.networks, generator=make_generator(seed, "weights"))
     networks.to(accelerator.device)
@@ -106,11 +120,14 @@ def build_trainer(options: TrainOptions, accelerator: Accelerator) -> Trainer:
             cycle_B=losses.lambda_B,
             identity=losses.lambda_identity,
             gradient_penalty=losses.lambda_gp,
+            perceptual=losses.lambda_perceptual,
         ),
         gan_mode=losses.gan_mode,
         accelerator=accelerator,
         generator=make_generator(seed, "gradient penalty", process=process),
         averages=_averages(networks, options.run.ema_decay),
+        perceptual=perceptual,
+        perceptual_targets=losses.perceptual_targets,
     )
 
 

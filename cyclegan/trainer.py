@@ -1,7 +1,6 @@
 """One training step of a CycleGAN (Zhu et al. 2017, section 3 and figure 3)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,65 +20,18 @@ from giverny.cyclegan.losses import (
 )
 from giverny.cyclegan.networks import Networks
 from giverny.cyclegan.schedules import LearningRate
+from giverny.cyclegan.steps import LossWeights, PerceptualLoss, StepLosses, Translations
 from giverny.cyclegan.vitals import contrast_and_correlation, read_back
 from giverny.data.datasets import UnpairedBatch
-from giverny.options.errors import TrainingError
+from giverny.options.errors import CheckpointError, TrainingError
+from giverny.options.losses import PerceptualTargets
 from giverny.runs.meter import AFTER_NOT_FINITE
 from giverny.runs.processes import average_gradients
 
-__all__ = ["LossWeights", "StepLosses", "Trainer", "Translations"]
+__all__ = ["Trainer"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """Weights of the losses (Zhu et al. 2017, section 4: lambda = 10; section 5.2: 0.5 lambda).
-
-    Attributes:
-        cycle_A: of the cycle A -> B -> A.
-        cycle_B: of the cycle B -> A -> B.
-        identity: of the identity losses, relative to ``cycle_A`` and ``cycle_B``.
-        gradient_penalty: of the penalty of ``wgangp``.
-    """
-
-    cycle_A: float = 10.0
-    cycle_B: float = 10.0
-    identity: float = 0.5
-    gradient_penalty: float = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepLosses:
-    """The weighted losses of one step, as scalars on the device, detached."""
-
-    D_A: Tensor
-    G_A: Tensor
-    cycle_A: Tensor
-    idt_A: Tensor
-    D_B: Tensor
-    G_B: Tensor
-    cycle_B: Tensor
-    idt_B: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Translations:
-    """What the generators make of one batch; each (N, 3, H, W) in [-1, 1].
-
-    Attributes:
-        fake_B: G_A(real_A).
-        fake_A: G_B(real_B).
-        rec_A: G_B(fake_B).
-        rec_B: G_A(fake_A).
-        idt_A: G_A(real_B), None without identity loss.
-        idt_B: G_B(real_A), None without identity loss.
-    """
-
-    fake_B: Tensor
-    fake_A: Tensor
-    rec_A: Tensor
-    rec_B: Tensor
-    idt_A: Tensor | None
-    idt_B: Tensor | None
+_PERCEPTUAL = ("perceptual_A", "perceptual_B")
 
 
 class Trainer:
@@ -98,6 +50,9 @@ class Trainer:
         accelerator: device, precision and processes.
         generator: randomness of the gradient penalty, on the CPU.
         averages: running averages of G_A and G_B, or None.
+        perceptual: compares what the generators make with what they make it of, or None.
+        perceptual_targets: what of a batch is compared with its input: ``translation``,
+            ``reconstruction``, or ``both``, whose mean it then is.
     """
 
     def __init__(  # noqa: PLR0913
@@ -113,6 +68,8 @@ class Trainer:
         accelerator: Accelerator,
         generator: torch.Generator,
         averages: tuple[WeightAverage, WeightAverage] | None = None,
+        perceptual: PerceptualLoss | None = None,
+        perceptual_targets: PerceptualTargets = "translation",
     ) -> None:
         self.networks = networks
         self.learning_rate = learning_rate
@@ -122,6 +79,7 @@ class Trainer:
         self._fake_A_pool, self._fake_B_pool = pools
         self._weights, self._gan_mode = weights, gan_mode
         self._adversarial = adversarial_loss(gan_mode)
+        self._perceptual, self._perceptual_targets = perceptual, perceptual_targets
         self._accelerator, self._generator = accelerator, generator
         self._epoch_loss: Tensor | None = None
         self._epoch_steps = 0
@@ -167,13 +125,30 @@ class Trainer:
             # The reference weighs idt_A = G_A(B), a reconstruction of B, with lambda_B.
             idt_A = weights.identity * weights.cycle_B * identity_loss(made.idt_A, batch.B)
             idt_B = weights.identity * weights.cycle_A * identity_loss(made.idt_B, batch.A)
-        return {
+        losses = {
             "G_A": self._adversarial(self.networks.D_A(made.fake_B), True),
             "G_B": self._adversarial(self.networks.D_B(made.fake_A), True),
             "cycle_A": weights.cycle_A * cycle_loss(made.rec_A, batch.A),
             "cycle_B": weights.cycle_B * cycle_loss(made.rec_B, batch.B),
             "idt_A": idt_A,
             "idt_B": idt_B,
+        }
+        return losses | self._perceptual_losses(batch, made)
+
+    def _perceptual_losses(self, batch: UnpairedBatch, made: Translations) -> dict[str, Tensor]:
+        compare, weight = self._perceptual, self._weights.perceptual
+        if compare is None:
+            return {}
+        pairs_A = {"translation": made.fake_B, "reconstruction": made.rec_A}
+        pairs_B = {"translation": made.fake_A, "reconstruction": made.rec_B}
+        chosen = self._perceptual_targets
+        names = list(pairs_A) if chosen == "both" else [chosen]
+        return {
+            name: weight / len(names) * sum((compare(pairs[n], real) for n in names), start=zero)
+            for name, pairs, real, zero in (
+                ("perceptual_A", pairs_A, batch.A, batch.A.new_zeros(())),
+                ("perceptual_B", pairs_B, batch.B, batch.B.new_zeros(())),
+            )
         }
 
     def discriminator_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
@@ -258,6 +233,7 @@ class Trainer:
             "cycle_B": weights.cycle_B,
             "idt_A": weights.identity * weights.cycle_B,
             "idt_B": weights.identity * weights.cycle_A,
+            **({} if self._perceptual is None else dict.fromkeys(_PERCEPTUAL, weights.perceptual)),
         }
 
     @property
@@ -328,14 +304,20 @@ class Trainer:
             "learning_rate": self.learning_rate.state_dict(),
             "averages": averages,
             "scaler": scaler.state_dict() if scaler is not None else {},
+            "perceptual": self._fingerprint(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state.
 
         Raises:
-            CheckpointError: the networks are others.
+            CheckpointError: the networks are others, or the perceptual loss is.
         """
+        if self._fingerprint() and state.get("perceptual") not in {"", None, self._fingerprint()}:
+            raise CheckpointError(
+                "the network of the perceptual loss has other weights than in the run that is "
+                "resumed; give the file that the run began with as --perceptual_weights"
+            )
         self.networks.load_state_dict(state["networks"])
         for optimizer, saved in (
             (self._optimizer_G, state["optimizer_G"]),
@@ -380,6 +362,9 @@ class Trainer:
                 average.load_state_dict(saved[place])
             else:
                 average.restart(network)
+
+    def _fingerprint(self) -> str:
+        return "" if self._perceptual is None else self._perceptual.fingerprint()
 
     def _set_training(self, training: bool) -> None:
         for network in self.networks.named().values():

@@ -1,6 +1,6 @@
 """The whole training, from options to a run directory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from giverny.cyclegan.build import (
     generator_architecture,
 )
 from giverny.cyclegan.checkpoint import save_networks
+from giverny.cyclegan.steps import PerceptualLoss
 from giverny.options.sections import flatten
 from giverny.options.train import MAY_CHANGE, TrainOptions
 from giverny.runs.devices import make_accelerator
@@ -33,6 +34,7 @@ def train(
     resume: bool = False,
     allow_changes: bool = False,
     observers: Sequence[Observer] = (),
+    make_perceptual: Callable[[torch.device], PerceptualLoss] | None = None,
 ) -> TrainResult:
     """Train a CycleGAN into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
 
@@ -41,6 +43,7 @@ def train(
         resume: continue the run of that name, exactly where its state was saved.
         allow_changes: resume even where options that alter the training differ.
         observers: who else is told what happens, beside log.jsonl and ``--display``.
+        make_perceptual: makes the perceptual loss on a device; called if the options have one.
 
     Raises:
         OptionError: an option cannot be used here, or differs from the run that is resumed.
@@ -66,7 +69,10 @@ def train(
     torch.manual_seed(options.run.seed + accelerator.process_index)
     torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal
     loader = build_loader(options, accelerator)
-    trainer = build_trainer(options, accelerator)
+    perceptual = None
+    if options.losses.lambda_perceptual > 0 and make_perceptual is not None:
+        perceptual = make_perceptual(accelerator.device)
+    trainer = build_trainer(options, accelerator, perceptual=perceptual)
     if accelerator.is_main_process:
         directory.create()
     displays = build_displays(options.displays, directory, options=flat, accelerator=accelerator)

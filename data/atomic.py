@@ -26,7 +26,7 @@ _UMASK = _read_umask()
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it is synced and renamed to ``path``.
 
     The temporary file lies in the same folder, so the rename never crosses a file system. If the
@@ -34,6 +34,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file to write. Its folder must exist.
+        mode: permissions of the file, before the umask takes some of them away.
 
     Yields:
         The path to write to. The body must have closed the file when it ends.
@@ -48,7 +49,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         # mkstemp makes private files; give what an ordinary open() would have given.
-        temporary.chmod(0o666 & ~_UMASK)
+        temporary.chmod(mode & ~_UMASK)
         temporary.replace(path)
         _sync(path.parent)
     except BaseException:
@@ -68,13 +69,13 @@ def write_error(path: Path, error: Exception) -> OSError:
     return OSError(number, reason, str(path))
 
 
-def write_text_atomic(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path`` atomically.
+def write_text_atomic(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Write ``text`` as UTF-8 to ``path`` atomically, with permissions as in :func:`atomic_path`.
 
     Raises:
         OSError: the folder cannot be written or the disk is full.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, mode=mode) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -78,14 +78,22 @@ def random_flip(rgb: Rgb, *, generator: torch.Generator) -> Rgb:
     return rgb[:, ::-1] if flips else rgb
 
 
-def random_part(rgb: Rgb, size: int, *, smallest_area: float, generator: torch.Generator) -> Rgb:
+def random_part(
+    rgb: Rgb,
+    size: int,
+    *,
+    smallest_area: float,
+    largest_area: float = 1.0,
+    generator: torch.Generator,
+) -> Rgb:
     """Cut a random part out of a picture and scale it to a square (Szegedy et al. 2015, sec. 6).
 
     Args:
         rgb: RGB, (H, W, 3), uint8.
         size: side of the result in pixels.
-        smallest_area: the part has between this share of the picture's area and all of it, evenly
-            distributed; its sides are as 3 : 4 to 4 : 3, and never longer than the picture's.
+        smallest_area: the part has at least this share of the picture's area.
+        largest_area: and at most this one, evenly distributed; its sides are as 3 : 4 to 4 : 3, and
+            never longer than the picture's.
         generator: source of randomness, on the CPU.
 
     Returns:
@@ -93,7 +101,7 @@ def random_part(rgb: Rgb, size: int, *, smallest_area: float, generator: torch.G
     """
     height, width = rgb.shape[:2]
     draws = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
-    area = height * width * (smallest_area + (1 - smallest_area) * draws[0])
+    area = height * width * (smallest_area + (largest_area - smallest_area) * draws[0])
     aspect = (4 / 3) ** (2 * draws[1] - 1)
     wide, high = min(math.sqrt(area * aspect), width), min(math.sqrt(area / aspect), height)
     left, top = draws[2] * (width - wide), draws[3] * (height - high)

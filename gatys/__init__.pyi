@@ -5,9 +5,11 @@ from .iterates import Iterate
 from .lbfgs import Lbfgs
 from .losses import content_loss, gram_loss, gram_matrix, total_variation
 from .masks import read_mask
+from .networks import Backbone, make_network
 from .objective import Objective, Variation
 from .optimize import Outcome, optimise
 from .patches import Patches
+from .perceptual import PerceptualDistance, make_perceptual_distance
 from .pixels import Pixels
 from .presets import find_preset
 from .random_backbone import RandomRecipe, random_vgg
@@ -19,6 +21,7 @@ from .weights import find_weights, load_weights
 
 __all__ = [
     "Adam",
+    "Backbone",
     "Content",
     "Gaussian",
     "Gram",
@@ -27,6 +30,7 @@ __all__ = [
     "Objective",
     "Outcome",
     "Patches",
+    "PerceptualDistance",
     "Pixels",
     "Plan",
     "Preset",
@@ -45,6 +49,8 @@ __all__ = [
     "gram_loss",
     "gram_matrix",
     "load_weights",
+    "make_network",
+    "make_perceptual_distance",
     "optimise",
     "random_vgg",
     "read_mask",

@@ -4,18 +4,23 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from giverny.data.atomic import atomic_path, write_error
-from giverny.gatys.classifier import VggClassifier
-from giverny.gatys.classifying import ClassifierLearner
 from giverny.gatys.weight_files import METADATA_KEY, tensors_sha256
 from giverny.runs.directory import RunDirectory
 from giverny.runs.state import save_pth
 
-__all__ = ["backbone_file", "save_classifier"]
+if TYPE_CHECKING:  # stylize asks here for a backbone, and needs nothing that trains one
+    from giverny.gatys.classifier import VggClassifier
+    from giverny.gatys.classifying import ClassifierLearner
+
+__all__ = ["backbone_file", "find_trained", "save_classifier"]
+
+_TRAINED = "trained by giverny backbone train"
 
 
 def backbone_file(run: Path) -> Path:
@@ -23,8 +28,32 @@ def backbone_file(run: Path) -> Path:
     return run / "backbone.safetensors"
 
 
+def find_trained(place: Path) -> Path | None:
+    """Return the feature network that ``giverny backbone train`` left, if it is there.
+
+    Args:
+        place: the directory of a run, or a copy of its ``backbone.safetensors`` under any name.
+
+    Returns:
+        The file for :func:`read_weights`, which tells whether it is whole; None where there is
+        none, or a file that something else wrote.
+    """
+    if place.is_dir():
+        file = backbone_file(place)
+        return file if file.is_file() else None
+    if place.suffix != ".safetensors" or not place.is_file():
+        return None
+    try:
+        with safe_open(place, framework="pt") as opened:
+            said = json.loads((opened.metadata() or {}).get(METADATA_KEY, "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return None
+    kind = said.get("kind") if isinstance(said, dict) else None
+    return place if str(kind).endswith(_TRAINED) else None
+
+
 def save_classifier(
-    directory: RunDirectory, label: str, learner: ClassifierLearner, classes: Sequence[str]
+    directory: RunDirectory, label: str, learner: "ClassifierLearner", classes: Sequence[str]
 ) -> None:
     """Write the classifier, and the convolutions of its best epoch.
 
@@ -48,7 +77,7 @@ def save_classifier(
         return
     features = dict(best.features or network.plain_features())
     provenance = {
-        "kind": f"convolutions of VGG{network.depth}, trained by giverny backbone train",
+        "kind": f"convolutions of VGG{network.depth}, {_TRAINED}",
         "architecture": _describe(network),
         "classes": json.dumps(list(classes)),
         "epoch": str(best.epoch),
@@ -65,7 +94,7 @@ def save_classifier(
             raise write_error(path, error) from error
 
 
-def _describe(network: VggClassifier) -> str:
+def _describe(network: "VggClassifier") -> str:
     """Return what it takes to build the network again, as JSON."""
     size = network.avgpool.output_size
     return json.dumps(

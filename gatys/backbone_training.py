@@ -132,10 +132,7 @@ def open_class_sets(data: ClassDataOptions, *, seed: int) -> ClassSets:
     folders = data.class_folders or find_class_folders(data.dataroot)
     held_out = data.val_class_folders
     if not held_out and data.val_folder is not None:
-        held_out = {
-            name: data.val_folder / folder.relative_to(data.dataroot)
-            for name, folder in folders.items()
-        }
+        held_out = {name: data.val_folder / name for name in folders}
     return open_folders(folders, held_out or None, share=data.val_share, generator=generator)
 
 
@@ -178,7 +175,11 @@ def _build_held_out(
 
 def _augmentation(data: ClassDataOptions) -> Augmentation:
     return Augmentation(
-        size=data.side, smallest_area=data.smallest_area, flip=data.flip, light=data.light
+        size=data.side,
+        smallest_area=data.smallest_area,
+        largest_area=data.largest_area,
+        flip=data.flip,
+        light=data.light,
     )
 
 
@@ -194,7 +195,7 @@ def _build_learner(
         depth=shape.depth,
         width=shape.width,
         batch_norm=shape.batch_norm,
-        pooled=min(7, options.data.side // 32),
+        pooled=shape.pooled or min(7, options.data.side // 32),
         dropout=shape.dropout,
     )
     generator = make_generator(options.run.seed, "weights")

@@ -1,36 +1,39 @@
 """From options to a network and settings: the only place that sees options."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from giverny.gatys.adam import Adam
 from giverny.gatys.backbones import Vgg
-from giverny.gatys.builtin import BUILTIN, CONTENT_BLUR, PATCH_SIDE, RANDOM, RANDOM_RECIPE
+from giverny.gatys.builtin import BUILTIN, MODEL, PATCH_SIDE, RANDOM
 from giverny.gatys.conventions import Preset
-from giverny.gatys.layers import parse_layers
 from giverny.gatys.lbfgs import Lbfgs
 from giverny.gatys.memory import Demand, Layer, vgg_layers
+from giverny.gatys.model_anatomy import find_anatomy
+from giverny.gatys.model_layers import default_layers
+from giverny.gatys.model_network import ModelNetwork
+from giverny.gatys.networks import (
+    Backbone,
+    Network,
+    make_network,
+    model_of,
+    parse_network_layers,
+    settled,
+)
 from giverny.gatys.optimize import Method
 from giverny.gatys.patches import Patches
-from giverny.gatys.pixels import Pixels
 from giverny.gatys.presets import find_preset
-from giverny.gatys.random_backbone import random_vgg
+from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing
 from giverny.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced, Statistic
-from giverny.gatys.weight_files import WeightsFile, read_weights
-from giverny.gatys.weights import find_weights, load_weights, missing_message
-from giverny.options.errors import CheckpointError, OptionError
-from giverny.options.names import nearest
+from giverny.gatys.weights import find_weights
+from giverny.options.errors import OptionError
 from giverny.options.stylize import StylizeOptions
 
 __all__ = [
-    "Backbone",
-    "Network",
     "build_backbone",
     "build_demand",
     "build_method",
@@ -44,47 +47,6 @@ _log = logging.getLogger(__name__)
 _DIRECTIONS = 64
 # Filters that Adam's are taken from.
 _STOCK = 512
-
-
-class Network(Protocol):
-    """A feature network, or what stands for one."""
-
-    @property
-    def layers(self) -> Sequence[str]:
-        """Names of its layers, shallow to deep."""
-        ...
-
-    def smallest(self, layers: Sequence[str]) -> int:
-        """Return the smallest side of a picture, in pixels, that has all of these layers."""
-        ...
-
-    def to(self, device: torch.device, /) -> Any:
-        """Move it to a device."""
-        ...
-
-    def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-        """Return the features, (1, C, H', W'), of a picture, RGB, (1, 3, H, W), in [0, 1]."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backbone:
-    """A feature network, and where its weights are from.
-
-    Attributes:
-        network: frozen, on the CPU.
-        name: ``vgg19``, ``vgg16``, ``random`` or ``pixels``.
-        weights: the file, None where there is none.
-    """
-
-    network: Network
-    name: str
-    weights: WeightsFile | None
-
-    @property
-    def relative(self) -> bool:
-        """Whether losses are to be relative to their targets, whose sizes mean nothing."""
-        return self.name == "random"
 
 
 def build_settings(options: StylizeOptions) -> Preset:
@@ -112,7 +74,8 @@ def build_settings(options: StylizeOptions) -> Preset:
         changes["iterations"] = tuple(options.iterations)
     for name in ("content_layers", "style_layers"):
         if layers := getattr(options, name):
-            names = _parse_layers(layers, preset.network, options, name)
+            network = "pixels" if preset.network == "pixels" else options.backbone
+            names = parse_network_layers(layers, network, option=name)
             changes[name] = dict.fromkeys(names, 1 / len(names))
     told = {name: value for name, value in changes.items() if value is not None}
     settings = replace(preset, **told)
@@ -121,21 +84,30 @@ def build_settings(options: StylizeOptions) -> Preset:
 
 def _preset(options: StylizeOptions) -> Preset:
     asked, backbone = options.preset, options.backbone
+    model = model_of(backbone)
     if asked == "auto":
-        asked = {"auto": "", "pixels": "builtin", "random": "random"}.get(backbone, "crowsonkb")
+        asked = {"auto": "", "pixels": "builtin", "random": "random"}.get(
+            backbone, "model" if model else "crowsonkb"
+        )
     if not asked:
         asked = "builtin" if _find(options) is None else "crowsonkb"
-    preset = {"builtin": BUILTIN, "random": RANDOM}.get(asked) or find_preset(asked)
-    looks, fits = {
+    ours = {"builtin": BUILTIN, "random": RANDOM, "model": MODEL}
+    preset = ours.get(asked) or find_preset(asked)
+    models = {backbone} if model else set()
+    kinds: dict[str, tuple[str, set[str]]] = {
         "pixels": ("pixels", {"pixels"}),
         "random": ("layers of a random network", {"random"}),
-    }.get(preset.network, ("layers of a network", {"vgg19", "vgg16", "random"}))
-    if backbone != "auto" and backbone not in fits:
+        "model": ("layers of a model of torchvision, such as resnet50", models),
+    }
+    general = ("layers of a network", {"vgg19", "vgg16", "random", *models})
+    looks, fits = kinds.get(preset.network, general)
+    if backbone not in fits and (backbone != "auto" or preset.network == "model"):
         raise OptionError(
             "preset",
             f"{preset.name} looks at {looks}, and --backbone is {backbone}; leave one of them out",
         )
-    if options.weights is not None and {"pixels", "random"} & {preset.network, backbone}:
+    random = backbone == "random" or backbone.startswith("random:")
+    if options.weights is not None and (random or preset.network in {"pixels", "random"}):
         raise OptionError(
             "weights",
             f"{options.weights} would not be used: preset {preset.name}, with --backbone "
@@ -145,45 +117,71 @@ def _preset(options: StylizeOptions) -> Preset:
 
 
 def _suited(preset: Preset, options: StylizeOptions) -> Preset:
-    """Return a preset for random filters, where VGG's weights are not there or not wanted.
+    """Return a preset for the network that there is, where that is another than its source's.
 
-    Their losses are relative to their targets' energies, to which a program's weights mean nothing.
+    Losses then are relative to their targets' energies, to which a program's weights mean nothing.
     """
-    if not preset.network.startswith("vgg") or options.backbone in {"vgg16", "vgg19"}:
-        return preset
-    if options.backbone != "random":
-        if _find(options) is not None:
-            return preset
-        _log.warning(
-            "no weights of VGG19 are found, so %s looks through random filters, with weights of "
-            "losses that suit them; 'giverny weights list' says how to get VGG's",
-            preset.name,
+    if model := model_of(options.backbone):
+        return _suited_to_model(preset, model, options)
+    smoothing = _smoothing(options, residual=False)
+    if preset.network == "pixels" and smoothing != NO_SMOOTHING:
+        raise OptionError(
+            "smoothing", f"is for layers of a network, and {preset.name} looks at pixels"
         )
-    return replace(
-        preset,
-        network="random",
-        content_weight=RANDOM.content_weight,
-        style_weight=RANDOM.style_weight,
-        variation=RANDOM.variation,
-        variation_kind=RANDOM.variation_kind,
+    preset = replace(preset, smoothing=smoothing)
+    if not preset.network.startswith("vgg"):
+        return preset
+    found = options.backbone in {"vgg16", "vgg19"}
+    if not found and options.backbone != "random":
+        found = _find(options) is not None
+        if not found:
+            _log.warning(
+                "no weights of VGG19 are found, so %s looks through random filters, with weights "
+                "of losses that suit them; 'giverny weights list' says how to get VGG's",
+                preset.name,
+            )
+    if found and smoothing == NO_SMOOTHING:
+        return preset
+    return _with_weights_of(RANDOM, preset if found else replace(preset, network="random"))
+
+
+def _suited_to_model(preset: Preset, model: str, options: StylizeOptions) -> Preset:
+    if options.pooling is not None:
+        raise OptionError("pooling", f"changes VGG alone; leave it out with {options.backbone}")
+    content, style = default_layers(model)
+    return _with_weights_of(
+        MODEL,
+        replace(
+            preset,
+            network=settled(options.backbone, options.weights),
+            content_layers={content: 1.0},
+            style_layers=dict.fromkeys(style, 1 / len(style)),
+            smoothing=_smoothing(options, residual=find_anatomy(model).residual),
+        ),
     )
 
 
-def _parse_layers(
-    names: Sequence[str], network: str, options: StylizeOptions, option: str
-) -> tuple[str, ...]:
-    if network != "pixels":
-        return parse_layers(names, _depth(options), option=option)
-    for name in names:
-        if name not in Pixels.layers:
-            raise OptionError(
-                option,
-                f"{name!r} is none of {', '.join(Pixels.layers)}{nearest(name, Pixels.layers)}; "
-                "layers of VGG need --backbone random, or a file of weights",
-            )
-        if names.count(name) > 1:
-            raise OptionError(option, f"{name} is named twice; name each layer once")
-    return tuple(names)
+def _with_weights_of(other: Preset, preset: Preset) -> Preset:
+    return replace(
+        preset,
+        content_weight=other.content_weight,
+        style_weight=other.style_weight,
+        variation=other.variation,
+        variation_kind=other.variation_kind,
+    )
+
+
+def _smoothing(options: StylizeOptions, *, residual: bool) -> Smoothing:
+    """Return what is asked for; SWAG's softmax for residual networks unless said otherwise.
+
+    Source: Wang, Li and Vasconcelos 2021: a temperature of 1, in every layer.
+    """
+    if options.smoothing == "auto":
+        return Smoothing(kind="softmax") if residual else NO_SMOOTHING
+    try:
+        return Smoothing.parse(options.smoothing)
+    except ValueError as error:
+        raise OptionError("smoothing", f"{error} (or auto)") from error
 
 
 def _depth(options: StylizeOptions) -> int:
@@ -191,7 +189,7 @@ def _depth(options: StylizeOptions) -> int:
 
 
 def _find(options: StylizeOptions) -> Path | None:
-    """Return the file of weights that is to be used; None if there is none."""
+    """Return the file of VGG's weights that is to be used; None if there is none."""
     return find_weights(_depth(options), options.weights)
 
 
@@ -201,37 +199,15 @@ def build_backbone(options: StylizeOptions, settings: Preset) -> Backbone:
     Raises:
         CheckpointError: its weights are not found, damaged, or too few.
     """
-    layers = [*settings.content_layers, *settings.style_layers]
-    if settings.network == "pixels":
-        return Backbone(network=Pixels(CONTENT_BLUR), name="pixels", weights=None)
-    path = None if settings.network == "random" else _find(options)
-    if path is None:
-        if options.backbone in {"vgg16", "vgg19"}:
-            raise CheckpointError(missing_message(_depth(options)))
-        network = random_vgg(0, replace(RANDOM_RECIPE, pooling=settings.pooling))
-        _truncate(network, layers)
-        return Backbone(network=network, name="random", weights=None)
-    file = read_weights(path)
-    network = Vgg(
-        depth=file.depth if options.backbone == "auto" else _depth(options),
-        width=file.width,
+    ours = settings.network in {"random", "pixels"} or model_of(options.backbone)
+    return make_network(
+        settings.network if ours else options.backbone,
+        options.weights,
+        layers=[*settings.content_layers, *settings.style_layers],
         pooling=settings.pooling,
         keep_size_of_activations=settings.keep_size_of_activations,
         replicate_padding=settings.replicate_padding,
     )
-    loaded = load_weights(network, path)
-    _truncate(network, layers)
-    return Backbone(network=network, name=f"vgg{network.depth}", weights=loaded)
-
-
-def _truncate(network: Vgg, layers: list[str]) -> None:
-    missing = [name for name in layers if name not in network.layers]
-    if missing:
-        raise CheckpointError(
-            f"the network ends at {network.layers[-1]}, before {missing[0]}; choose other "
-            "--content_layers and --style_layers, or a file of weights that goes deeper"
-        )
-    network.truncate(max(layers, key=network.layers.index))
 
 
 def build_method(settings: Preset, iterations: int) -> Method:
@@ -264,6 +240,8 @@ def build_statistic(settings: Preset, *, seed: int) -> Statistic[Any]:
 def build_demand(settings: Preset, network: Network) -> Demand:
     """Return what a run asks of the memory."""
     history = settings.history if settings.optimizer == "lbfgs" else 0
+    if isinstance(network, ModelNetwork):
+        return _model_demand(settings, network, history)
     if not isinstance(network, Vgg):
         # Projections, their order, and the sorted ones; blurred luminance.
         kept = [Layer(channels=3 * _DIRECTIONS, stride=1, index_bytes=0)]
@@ -276,3 +254,15 @@ def build_demand(settings: Preset, network: Network) -> Demand:
     names = [name for name in settings.style_layers if not name.startswith("pool")]
     channels = [network.convolution(f"conv{name[4:]}").out_channels for name in names]
     return Demand(layers=kept, history=history, style_channels=channels)
+
+
+def _model_demand(settings: Preset, network: ModelNetwork, history: int) -> Demand:
+    layers = list({**settings.content_layers, **settings.style_layers})
+    demand = network.demand(layers, style_layers=list(settings.style_layers), history=history)
+    if settings.smoothing == NO_SMOOTHING:
+        return demand
+    # What a softmax gives, and its product.
+    smoothed = [
+        Layer(channels=2 * network.channels[name], stride=network.strides[name]) for name in layers
+    ]
+    return replace(demand, layers=[*demand.layers, *smoothed])

@@ -1,9 +1,11 @@
 """What works without any file of weights, and settings that suit it."""
 
+from dataclasses import replace
+
 from giverny.gatys.conventions import Preset
 from giverny.gatys.random_backbone import RandomRecipe
 
-__all__ = ["BUILTIN", "CONTENT_BLUR", "PATCH_SIDE", "RANDOM", "RANDOM_RECIPE"]
+__all__ = ["BUILTIN", "CONTENT_BLUR", "MODEL", "PATCH_SIDE", "RANDOM", "RANDOM_RECIPE"]
 
 PATCH_SIDE = 5
 """Side of the patches of ``builtin``, in pixels."""
@@ -58,3 +60,19 @@ RANDOM = Preset(
     init="palette",
 )
 """The preset of the random network."""
+
+MODEL = replace(
+    RANDOM,
+    name="model",
+    source="found by eye on the pairs of docs/stylizing.md, after Wang, Li and Vasconcelos 2021",
+    notes="Losses are relative to their targets' energies, so that weights mean about the same for"
+    " all networks. Layers and smoothing are those that suit the model.",
+    network="model",
+    content_layers={},
+    style_layers={},
+    style_weight=100.0,
+    variation=0.1,
+    replicate_padding=False,
+    pooling="max",
+)
+"""The preset of torchvision's models."""

@@ -1,6 +1,6 @@
 """Batches of pictures with classes: brought to size, varied by chance, whatever cannot be read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,35 +66,40 @@ class Augmentation:
     Attributes:
         size: side of the square, in pixels.
         smallest_area: of the part that is cut out for training, relative to the picture.
+        largest_area: of that part; of a held-out picture the middle is seen, as large as this.
         flip: mirror half of the pictures in training.
         light: strength of random brightness and contrast in training; hues always stay.
     """
 
     size: int
     smallest_area: float = 0.35
+    largest_area: float = 1.0
     flip: bool = True
     light: float = 0.2
 
     def fit(self, rgb: Rgb) -> Rgb:
-        """Shrink a large picture, as far as its smallest parts have ``size`` pixels; no chance.
-
-        Raises:
-            ValueError: the result would be absurdly large.
-        """
+        """Shrink a large picture, as far as its smallest parts have ``size`` pixels; no chance."""
         height, width = rgb.shape[:2]
         scale = self.size / (min(height, width) * self.smallest_area**0.5)
-        return rgb if scale >= 1 else _scaled(rgb, scale)
+        return rgb if scale >= 1 else resize(rgb, round(height * scale), round(width * scale))
 
     def vary(self, rgb: Rgb, *, generator: torch.Generator) -> Rgb:
         """Return a random square of ``size`` pixels for training."""
-        part = random_part(rgb, self.size, smallest_area=self.smallest_area, generator=generator)
+        part = random_part(
+            rgb,
+            self.size,
+            smallest_area=self.smallest_area,
+            largest_area=self.largest_area,
+            generator=generator,
+        )
         if self.light:
             part = random_light(part, self.light, generator=generator)
         return random_flip(part, generator=generator) if self.flip else part
 
     def centre(self, rgb: Rgb) -> Rgb:
         """Return the middle square, scaled to ``size`` pixels."""
-        return centre_crop(_scaled(rgb, self.size / min(rgb.shape[:2]), self.size), self.size)
+        side = max(1, round(min(rgb.shape[:2]) * self.largest_area**0.5))
+        return resize(centre_crop(rgb, side), self.size, self.size)
 
 
 class ClassPictures(Dataset[ClassBatch]):
@@ -148,10 +153,7 @@ class ClassPictures(Dataset[ClassBatch]):
     def _fitted(self, index: int) -> Rgb:
         if self._cache is not None and index in self._cache:
             return self._cache[index]
-        try:
-            fitted = self._augmentation.fit(self.pictures.read(index))
-        except ValueError as error:
-            raise PictureError(self.pictures.path(index), str(error)) from error
+        fitted = self._augmentation.fit(self.pictures.read(index))
         if self._cache is not None:
             self._cache[index] = fitted
         return fitted
@@ -183,12 +185,13 @@ class TrainingLoader(PictureLoader[ClassBatch]):
             pin_memory=pin_memory,
         )
 
-    def _check(self, batch: ClassBatch) -> None:
-        if not len(batch.labels):
-            path, reason = next(iter(self.unreadable.items()))
-            raise FolderError(
-                path.parent, f"no training picture can be read; the first reason: {reason}"
-            )
+        self._pictures = pictures.pictures
+        self._lost = 0
+
+    def _check(self, batch: ClassBatch) -> None:  # noqa: ARG002
+        if len(self.unreadable) > self._lost:
+            self._lost = len(self.unreadable)
+            _refuse_lost_class(self._pictures, self.unreadable)
 
 
 class HeldOutPictures:
@@ -239,6 +242,24 @@ def collate_classes(some: Sequence[ClassBatch]) -> ClassBatch:
     )
 
 
+def _refuse_lost_class(pictures: Labelled, unreadable: Mapping[Path, str]) -> None:
+    """Refuse to train without a class; where single pictures are missing, others stand in."""
+    left: set[int] = set()
+    lost: dict[int, Path] = {}
+    for index, label in enumerate(pictures.labels):
+        path = pictures.path(index)
+        if path in unreadable:
+            lost.setdefault(label, path)
+        else:
+            left.add(label)
+    for path in (path for label, path in lost.items() if label not in left):
+        raise FolderError(
+            path.parent,
+            "none of the training pictures of this class can be read; the first reason: "
+            f"{unreadable[path]}",
+        )
+
+
 class _Middles(Dataset[ClassBatch]):
     def __init__(self, pictures: ClassPictures, indices: Sequence[int]) -> None:
         self._pictures, self._indices = pictures, indices
@@ -256,8 +277,3 @@ def _empty(unreadable: Sequence[tuple[Path, str]]) -> ClassBatch:
         labels=torch.empty(0, dtype=torch.int64),
         unreadable=tuple(unreadable),
     )
-
-
-def _scaled(rgb: Rgb, scale: float, smallest: int = 1) -> Rgb:
-    height, width = (max(round(side * scale), smallest) for side in rgb.shape[:2])
-    return resize(rgb, height, width)

@@ -1,5 +1,6 @@
 """Pictures with classes: folders of class folders, CIFAR-100 and Caltech-101."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,12 +154,14 @@ def open_folders(
         generator: chooses those, on the CPU.
 
     Raises:
-        FolderError: a folder is missing or holds no pictures.
+        FolderError: a folder is missing or holds no pictures, or a picture is used twice.
     """
     files = _list(train)
     if held_out is None:
+        _refuse_repeated(files)
         return split_by_class(tuple(train), files, share=share, generator=generator)
     others = _list({name: held_out[name] for name in train})
+    _refuse_repeated(files, others)
     return ClassSets(classes=tuple(train), train=files, held_out=others)
 
 
@@ -206,13 +209,13 @@ def open_caltech101(
     Raises:
         FolderError: it is not there or cannot be fetched.
     """
-    if not root.is_dir() and not download:  # torchvision would make it
+    folder = root / "caltech101" / "101_ObjectCategories"
+    if not folder.is_dir() and not download:  # torchvision would make the one above it
         raise FolderError(root, _NO_CALTECH)
     try:
         found = datasets.Caltech101(root, download=download)
-    except (OSError, RuntimeError, ImportError) as error:
+    except (OSError, RuntimeError, ImportError, ValueError) as error:
         raise FolderError(root, f"{_NO_CALTECH} ({_first_line(error)})") from error
-    folder = Path(found.root) / "101_ObjectCategories"
     files = PictureFiles(
         paths=[
             folder / found.categories[label] / f"image_{number:04d}.jpg"
@@ -275,6 +278,23 @@ def _list(folders: Mapping[str, Path]) -> PictureFiles:
         paths += found
         labels += [label] * len(found)
     return PictureFiles(paths=paths, labels=labels)
+
+
+def _refuse_repeated(*parts: PictureFiles) -> None:
+    """Refuse a picture of two classes, and one that is both learnt from and held out.
+
+    Scores would mean nothing, and nobody would see it.
+    """
+    seen: set[str] = set()
+    for path in (path for part in parts for path in part.paths):
+        place = os.path.abspath(path)  # noqa: PTH100 - not resolve(), which asks the disk
+        if place in seen:
+            raise FolderError(
+                path.parent,
+                f"{path.name} would be used twice: in two classes, or both to learn from and held "
+                "out; expected folders that share no picture",
+            )
+        seen.add(place)
 
 
 def _first_line(error: Exception) -> str:

@@ -21,7 +21,7 @@ from giverny.runs.protocols import Evaluation
 
 __all__ = ["Best", "ClassifierLearner", "ClassifierLosses"]
 
-_SHOWN = 6  # held-out pictures
+_SHOWN = 6  # pictures of each kind
 _TOP = 5
 
 
@@ -80,6 +80,9 @@ class ClassifierLearner:
         self.network = network
         self.best = Best(scores={"loss_val": math.inf})
         self._epoch = self._judged = 0
+        # The same names in all samples of a run: the page passes over an epoch that lacks one.
+        self._hardest: dict[str, Tensor] = {}
+        self._learnt: dict[str, Tensor] = {}
         self._lr = float(optimizer.param_groups[0]["lr"])
         self._optimizer = accelerator.prepare_optimizer(optimizer)
         self._plateau, self._held_out = plateau, held_out
@@ -108,6 +111,7 @@ class ClassifierLearner:
             rights.append((logits.detach().argmax(1) == batch.labels).float().mean())
         average_gradients(self.network.parameters(), self._accelerator)
         self._optimizer.step()
+        self._learnt = _training_samples(batches[-1])
         return ClassifierLosses(loss=torch.stack(losses).mean(), top1=torch.stack(rights).mean())
 
     def start_epoch(self, epoch: int) -> None:
@@ -119,7 +123,7 @@ class ClassifierLearner:
 
         Returns:
             ``loss_val`` (without label smoothing), ``top1_val`` and, with more than five classes,
-            ``top5_val``; and the pictures with the highest losses.
+            ``top5_val``; and the pictures with the highest losses, beside some of the last step.
 
         Raises:
             GivernyError: no held-out picture can be read.
@@ -136,10 +140,8 @@ class ClassifierLearner:
             features = self.network.plain_features()
             self.best = Best(epoch=self._epoch, scores=scores, features=features)
         self._plateau.step(scores["loss_val"])
-        return Evaluation(
-            scores=scores,
-            samples={f"hardest_{place}": image for place, image in enumerate(hardest, start=1)},
-        )
+        self._hardest = {f"hardest_{place}": image for place, image in enumerate(hardest, start=1)}
+        return Evaluation(scores=scores, samples={**self._hardest, **self._learnt})
 
     def converged(self) -> bool:
         """Whether the held-out loss has not fallen for so many epochs that training is over."""
@@ -171,14 +173,20 @@ class ClassifierLearner:
     def _share_statistics(self) -> None:
         """Give all processes the mean of their statistics of batch normalisation."""
         if self._accelerator.num_processes > 1:
-            for buffer in self.network.buffers():
-                if buffer.is_floating_point():
-                    buffer.copy_(self._accelerator.reduce(buffer, reduction="mean"))
+            for buffer in self._statistics().values():
+                buffer.copy_(self._accelerator.reduce(buffer, reduction="mean"))
 
     def samples(self, batch: ClassBatch) -> dict[str, Tensor]:
-        """Return some of the pictures of a batch, as training sees them, in [-1, 1]."""
-        some = batch.images[:_SHOWN] * 2 - 1
-        return {f"training_{place}": image[None] for place, image in enumerate(some, start=1)}
+        """Return the hardest pictures so far, and some of a batch as training sees them.
+
+        Args:
+            batch: RGB, (N, 3, S, S), in [0, 1].
+
+        Returns:
+            ``hardest_1``, ... (none before the first epoch has ended) and ``training_1``, ..., each
+            RGB, (1, 3, S, S), in [-1, 1].
+        """
+        return {**self._hardest, **_training_samples(batch)}
 
     def vitals(self, batch: ClassBatch) -> dict[str, float | None]:  # noqa: ARG002
         """Return nothing: losses and scores tell all."""
@@ -239,11 +247,19 @@ class ClassifierLearner:
             self._accelerator.scaler.load_state_dict(state["scaler"])
 
     def process_state(self) -> dict[str, Any]:
-        """Return what differs between processes: nothing."""
-        return {}
+        """Return what differs between processes: the statistics of batch normalisation."""
+        if self._accelerator.num_processes == 1:
+            return {}
+        return {name: value.cpu() for name, value in self._statistics().items()}
 
     def load_process_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved process state."""
+        statistics = self._statistics()
+        for name, value in state.items():
+            statistics[name].copy_(value)
+
+    def _statistics(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.network.named_buffers() if "running" in name}
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -254,6 +270,11 @@ class ClassifierLearner:
     def present_learning_rate(self) -> float:
         """The learning rate of the next step."""
         return float(self._optimizer.param_groups[0]["lr"])
+
+
+def _training_samples(batch: ClassBatch) -> dict[str, Tensor]:
+    some = batch.images[:_SHOWN] * 2 - 1
+    return {f"training_{place}": image[None] for place, image in enumerate(some, start=1)}
 
 
 def _hardest(

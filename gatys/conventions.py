@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from giverny.gatys.losses import VariationKind
+from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing
 
 __all__ = [
     "Preset",
@@ -56,7 +57,7 @@ class Preset:
         notes: what is not exactly the source's, or was not said there.
         network: whose weights the source takes: ``vgg19`` (torchvision's), ``vgg19_caffe``, or
             ``vgg19_unit`` (scaled so that activations have a mean of 1). ``random`` is the network
-            without a file, ``pixels`` none at all.
+            without a file, ``pixels`` none at all, ``model`` any of torchvision's.
         input_scale: how many times ours the source's input is; the weights below allow for it.
         content_layers: weights of layers, which add up to 1.
         style_layers: the same.
@@ -65,6 +66,7 @@ class Preset:
         variation: weight of the total variation.
         variation_kind: which differences it counts.
         statistic: what of the style is matched.
+        smoothing: of all features before they are compared.
         root_iterations: of the matrix root of ``gaussian``; None: exact.
         pooling: ``max``, ``average`` or ``l2``.
         keep_size_of_activations: pooling other than ``max`` is scaled to give values as large.
@@ -94,6 +96,7 @@ class Preset:
     variation: float = 0.0
     variation_kind: VariationKind = "squared"
     statistic: StatisticKind = "gram"
+    smoothing: Smoothing = NO_SMOOTHING
     root_iterations: int | None = None
     pooling: Literal["max", "average", "l2"] = "max"
     keep_size_of_activations: bool = False

@@ -21,7 +21,15 @@ from torch import Tensor
 
 from giverny.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD, Pooling, Vgg
 
-__all__ = ["Filters", "Normalise", "RandomRecipe", "calibration_pictures", "random_vgg"]
+__all__ = [
+    "Filters",
+    "Normalise",
+    "RandomRecipe",
+    "calibration_pictures",
+    "normal",
+    "random_vgg",
+    "rounded",
+]
 
 Filters = Literal["kaiming", "orthogonal"]
 Normalise = Literal["layer", "channel"]
@@ -123,7 +131,7 @@ def calibration_pictures(
 def _discs(side: int, generator: torch.Generator) -> Tensor:
     """Paint one picture; elementary arithmetic in float64, so the same on every machine."""
     uniform = torch.rand(3, _DISCS, generator=generator).double()
-    drawn = _normal(_DISCS * 4, generator).view(_DISCS, 4, 1, 1)
+    drawn = normal(_DISCS * 4, generator).view(_DISCS, 4, 1, 1)
     mean, std = (
         torch.tensor(values, dtype=torch.float64).view(3, 1, 1)
         for values in (IMAGENET_MEAN, IMAGENET_STD)
@@ -150,7 +158,7 @@ def _filters(
     for kernel, group in zip(kernels, weight.tensor_split(len(kernels)), strict=True):
         edge = (largest - kernel) // 2
         fan_in = shape[1] * kernel * kernel
-        drawn = _normal(group.shape[0] * fan_in, generator).view(-1, fan_in)
+        drawn = normal(group.shape[0] * fan_in, generator).view(-1, fan_in)
         if kind == "orthogonal":
             drawn = _orthogonal(drawn)
         window = group[..., edge : edge + kernel, edge : edge + kernel]
@@ -158,15 +166,15 @@ def _filters(
     return weight
 
 
-def _normal(count: int, generator: torch.Generator) -> Tensor:
+def normal(count: int, generator: torch.Generator) -> Tensor:
     """Draw nearly normal numbers of mean 0 and variance 1: sums of four uniform ones.
 
     torch's own normal numbers differ in the last bits between processors; uniform ones and their
     sums in float64 are exact.
     """
     uniform = torch.rand(4, count, generator=generator)
-    normal: Tensor = (uniform.double().sum(dim=0) - 2) * math.sqrt(3)
-    return normal
+    drawn: Tensor = (uniform.double().sum(dim=0) - 2) * math.sqrt(3)
+    return drawn
 
 
 def _orthogonal(matrix: Tensor) -> Tensor:
@@ -175,7 +183,7 @@ def _orthogonal(matrix: Tensor) -> Tensor:
     q, r = torch.linalg.qr(matrix if tall else matrix.T)
     q = q * r.diagonal().sign()  # else the draw would not be uniform (Mezzadri 2007)
     orthogonal = q if tall else q.T
-    return _rounded(orthogonal / orthogonal.square().mean().sqrt(), bits=16)
+    return rounded(orthogonal / orthogonal.square().mean().sqrt(), bits=16)
 
 
 def _calibrate(network: Vgg, pictures: Tensor, recipe: RandomRecipe) -> None:
@@ -188,11 +196,11 @@ def _calibrate(network: Vgg, pictures: Tensor, recipe: RandomRecipe) -> None:
             continue
         shift = torch.zeros(features.shape[1], dtype=features.dtype)
         if recipe.centred:
-            shift = _rounded(-features.mean(dim=(0, 2, 3)))
+            shift = rounded(-features.mean(dim=(0, 2, 3)))
         shifted = features + shift.view(1, -1, 1, 1)
         energy = shifted.clamp_min(0).square().mean(dim=over)
         # A channel that never fires stays as it is.
-        factor = torch.where(energy > 0, _rounded(energy.rsqrt()), 1.0).expand_as(shift)
+        factor = torch.where(energy > 0, rounded(energy.rsqrt()), 1.0).expand_as(shift)
         convolution = network.convolution(name)
         assert convolution.bias is not None  # noqa: S101 - as Vgg makes them
         convolution.weight.mul_(factor.view(-1, 1, 1, 1))
@@ -200,7 +208,7 @@ def _calibrate(network: Vgg, pictures: Tensor, recipe: RandomRecipe) -> None:
         features = shifted * factor.view(1, -1, 1, 1)
 
 
-def _rounded(values: Tensor, *, bits: int = 8) -> Tensor:
+def rounded(values: Tensor, *, bits: int = 8) -> Tensor:
     """Round to so many binary digits, so that the last bits of sums on other machines are lost."""
     mantissa, exponent = torch.frexp(values)
     return torch.ldexp((mantissa * 2**bits).round(), exponent - bits)

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from giverny.gatys.build import (
-    Backbone,
     build_backbone,
     build_demand,
     build_method,
@@ -31,9 +30,11 @@ from giverny.gatys.inputs import (
 from giverny.gatys.iterates import Watch, Watcher
 from giverny.gatys.masks import Region as MaskedRegion, compose_untouched, resize_mask
 from giverny.gatys.memory import check_memory, gigabytes
+from giverny.gatys.networks import Backbone
 from giverny.gatys.objective import Objective, Variation
 from giverny.gatys.optimize import Outcome, optimise
 from giverny.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
+from giverny.gatys.smoothing import NO_SMOOTHING
 from giverny.gatys.targets import Content, Style
 from giverny.options.errors import PictureError
 from giverny.options.stylize import StylizeOptions
@@ -237,7 +238,8 @@ def _check_styles(
     scales: Sequence[Scale],
 ) -> None:
     """Refuse styles that are too small for the network, before anything is computed."""
-    needed = backbone.network.smallest(list(settings.style_layers))
+    # Styles are looked at in all layers: those of the content tell tones and energies.
+    needed = backbone.network.smallest([*settings.content_layers, *settings.style_layers])
     longest = style_side(scales[0].height, scales[0].width, options.style_scale)
     for path, group in zip(options.styles, pictures.styles, strict=True):
         for rgb in group:
@@ -267,6 +269,7 @@ def _objective(
             picture=picture_image(pictures.content, *size).to(device),
             layers=settings.content_layers,
             weight=settings.content_weight,
+            smoothing=settings.smoothing,
             tones=regions if settings.tones else (),
         ),
         styles=[
@@ -274,12 +277,13 @@ def _objective(
                 regions=regions,
                 layers=settings.style_layers,
                 weight=settings.style_weight,
+                smoothing=settings.smoothing,
                 statistic=build_statistic(settings, seed=options.seed + scale.index),
             )
         ],
         variation=Variation(weight=settings.variation, kind=settings.variation_kind),
         value_range=0.0 if settings.clamp else 1.0,
-        relative=backbone.relative,
+        relative=backbone.relative or settings.smoothing != NO_SMOOTHING,
     )
 
 

@@ -18,7 +18,15 @@ from giverny.gatys.layers import DEPTHS, layer_names
 from giverny.options.errors import CheckpointError
 from giverny.runs.state import DAMAGED
 
-__all__ = ["METADATA_KEY", "WeightsFile", "read_weights", "tensors_sha256"]
+__all__ = [
+    "METADATA_KEY",
+    "WeightsFile",
+    "read_tensors",
+    "read_weights",
+    "refuse_other_files",
+    "tensors_sha256",
+    "verify_name",
+]
 
 METADATA_KEY = "giverny"
 """Name under which our safetensors hold their provenance, as JSON."""
@@ -96,11 +104,11 @@ def tensors_sha256(weights: Mapping[str, Tensor]) -> str:
 
 
 def _read(path: Path) -> WeightsFile:
-    _refuse_what_is_no_file_of_weights(path)
+    refuse_other_files(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    verified = _verify_name(path, sha256)
-    tensors, provenance = _tensors(path)
+    verified = verify_name(path, sha256)
+    tensors, provenance = read_tensors(path)
     weights, depth, named_as_caffe = _rename(tensors)
     if expected := provenance.get("tensors_sha256"):
         if tensors_sha256(weights) != expected:
@@ -125,8 +133,12 @@ def _read(path: Path) -> WeightsFile:
     )
 
 
-def _refuse_what_is_no_file_of_weights(path: Path) -> None:
-    """Name what is often found in place of weights."""
+def refuse_other_files(path: Path) -> None:
+    """Name what is often found in place of weights.
+
+    Raises:
+        CheckpointError: it is one of these; the message leaves the path out.
+    """
     if not path.is_file():
         raise CheckpointError("a folder; give a file" if path.is_dir() else "no such file")
     with path.open("rb") as file:
@@ -144,7 +156,12 @@ def _refuse_what_is_no_file_of_weights(path: Path) -> None:
         )
 
 
-def _verify_name(path: Path, sha256: str) -> str:
+def verify_name(path: Path, sha256: str) -> str:
+    """Return what vouches for a file, in words; empty if its name says no hash.
+
+    Raises:
+        CheckpointError: its name says another hash; the message leaves the path out.
+    """
     found = _HASH_IN_NAME.search(path.name)
     if found is None:
         return ""
@@ -157,8 +174,12 @@ def _verify_name(path: Path, sha256: str) -> str:
     return "as its name says"
 
 
-def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return all tensors of a file, and what it says of itself."""
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return all tensors of a ``.pth`` or ``.safetensors`` file, and what it says of itself.
+
+    Raises:
+        CheckpointError: damaged, unsafe or something else; the message leaves the path out.
+    """
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)

@@ -67,7 +67,7 @@ class ClassDataOptions:
     """NAME or NAME=FOLDER for each class, two or more; FOLDER is looked for in DATAROOT; unless
     given, each folder in DATAROOT is a class"""
     val_folder: Path | None = None
-    """folder with class folders of the held-out pictures"""
+    """folder with class folders of the held-out pictures, named as those of the others are"""
     val_classes: Sequence[str] = ()
     """NAME=FOLDER for each class: its held-out pictures, looked for in VAL_FOLDER or DATAROOT"""
     val_share: float = 0.1
@@ -79,6 +79,9 @@ class ClassDataOptions:
     for others"""
     smallest_area: float = 0.35
     """a random part of each picture is cut out, with this share of its area or more"""
+    largest_area: float = 1.0
+    """and with this share or less; held-out pictures show as much of their middle. A small one
+    keeps the pixels of the file, for classes that differ in strokes or grain, not in things"""
     light: float = 0.2
     """strength of random brightness and contrast; hues stay as they are"""
     flip: bool = True
@@ -101,6 +104,11 @@ class ClassDataOptions:
         require(
             0 < self.smallest_area <= 1, "smallest_area", f"{self.smallest_area} is not in (0, 1]"
         )
+        require(
+            self.smallest_area <= self.largest_area <= 1,
+            "largest_area",
+            f"{self.largest_area} is not between --smallest_area, {self.smallest_area}, and 1",
+        )
         require_between("light", self.light, 0.0, 1.0)
         require_at_least("batch_size", self.batch_size, 2)
         require_at_least("num_threads", self.num_threads, 0)
@@ -119,6 +127,16 @@ class ClassDataOptions:
             require(len(pairs) == len(words), name, "a class is named twice")
             for word in words:
                 require(all(_pairs([word]).popitem()), name, f"{word!r} is no NAME=FOLDER")
+        places = (
+            () if self.val_folder is None or self.val_classes else _pairs(self.classes).values()
+        )
+        for place in places:
+            require(
+                not Path(place).is_absolute(),
+                "val_folder",
+                f"{place} of --classes cannot be looked for in it; name the held-out folders of "
+                "the classes with --val_classes",
+            )
         require(
             not self.val_classes or set(_pairs(self.classes)) == set(_pairs(self.val_classes)),
             "val_classes",
@@ -140,7 +158,8 @@ class ClassDataOptions:
     def val_class_folders(self) -> dict[str, Path]:
         """Folders of held-out pictures of the classes that are named, by their names."""
         root = self.val_folder or self.dataroot
-        return {name: root / folder for name, folder in _pairs(self.val_classes).items()}
+        words = self.val_classes or (self.classes if self.val_folder else ())
+        return {name: root / folder for name, folder in _pairs(words).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +172,9 @@ class ClassifierOptions:
     """channels, relative to the published network; 0.25 trains on two processor cores"""
     batch_norm: bool = False
     """batch normalisation after each convolution; folded into it in what stylize reads"""
+    pooled: int | None = None
+    """height and width of what the fully connected layers see; 1 tells them what there is and not
+    where, which suits small sets of pictures; unless given, 7 as published, or SIZE / 32 if less"""
     dropout: float = 0.5
     """dropout of the fully connected layers"""
     init: Literal["default", "xavier", "kaiming"] = "kaiming"
@@ -161,6 +183,8 @@ class ClassifierOptions:
 
     def __post_init__(self) -> None:
         require(0.0625 <= self.width <= 4, "width", f"{self.width} is not in 0.0625..4")
+        if self.pooled is not None:
+            require_positive("pooled", self.pooled)
         require_between("dropout", self.dropout, 0.0, 1.0)
 
 

@@ -32,10 +32,14 @@ T = TypeVar("T")
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
-def preset_names() -> list[str]:
-    """Return the names of the presets that ship with Giverny, sorted."""
-    folder = files("giverny.options") / "presets"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if _is_yaml(entry.name))
+def preset_names(folder: str = ".") -> list[str]:
+    """Return the names of the presets that ship with Giverny, sorted.
+
+    Args:
+        folder: where they lie in ``options/presets``; those of ``giverny train`` unless given.
+    """
+    entries = (files("giverny.options") / "presets" / folder).iterdir()
+    return sorted(Path(entry.name).stem for entry in entries if _is_yaml(entry.name))
 
 
 def preset_text(name: str) -> str:
@@ -54,7 +58,8 @@ class CommandParser(ArgumentParser):
         positionals: how the positional arguments read in the usage line.
         skip: fields that the caller adds itself, as positional arguments.
         lists: fields that take one or more values, divided by spaces, and their types.
-        presets: whether ``--config`` takes the name of a shipped preset, too.
+        presets: folder in ``options/presets`` with the presets whose names ``--config`` takes,
+            too; none unless given.
     """
 
     def __init__(  # noqa: PLR0913 - each command says all of itself in one call
@@ -67,7 +72,7 @@ class CommandParser(ArgumentParser):
         positionals: str = "",
         skip: set[str] | None = None,
         lists: Mapping[str, type] | None = None,
-        presets: bool = False,
+        presets: str | None = None,
     ) -> None:
         super().__init__(
             prog=command,
@@ -77,7 +82,8 @@ class CommandParser(ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
-        known = f", or a preset: {', '.join(preset_names())}" if presets else ""
+        self.preset_folder = presets or ""
+        known = f", or a preset: {', '.join(preset_names(presets))}" if presets else ""
         self.add_argument(
             "--config",
             action=_ConfigOrPreset if presets else ActionConfigFile,
@@ -155,13 +161,14 @@ class _ConfigOrPreset(ActionConfigFile):
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
         name = str(values)
         if not Path(name).exists():
-            if name not in preset_names():
-                presets = preset_names()
+            presets = preset_names(parser.preset_folder)
+            if name not in presets:
                 parser.error(
                     f"--config: {name} is neither a file nor a preset{nearest(name, presets)}"
                     f" (presets: {', '.join(presets)})"
                 )
-            values = str(files("giverny.options") / "presets" / f"{name}.yaml")
+            folder = files("giverny.options") / "presets" / parser.preset_folder
+            values = str(folder / f"{name}.yaml")
         super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
 
 

@@ -7,6 +7,7 @@ The tree::
     ├── FolderError              a folder is missing, empty, or cannot be written
     ├── PictureError             one picture file cannot be read or written
     ├── CheckpointError          a weights or state file does not fit, or is damaged
+    ├── SurveyError              a file of a survey is missing, damaged, or of another survey
     └── TrainingError            training cannot go on (a loss is not finite)
         └── LostProcessError     another process of the job is gone
 
@@ -23,6 +24,7 @@ __all__ = [
     "LostProcessError",
     "OptionError",
     "PictureError",
+    "SurveyError",
     "TrainingError",
 ]
 
@@ -75,6 +77,20 @@ class PictureError(GivernyError, OSError):
 
 class CheckpointError(GivernyError, ValueError):
     """A weights or state file does not fit the networks, or is damaged."""
+
+
+class SurveyError(GivernyError, ValueError):
+    """A key, an answers file, a database or an export is missing, damaged, or does not fit.
+
+    Attributes:
+        path: the file or folder.
+        reason: what is wrong with it, without the path.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
 
 
 class TrainingError(GivernyError, RuntimeError):

@@ -1,18 +1,22 @@
 """The loss functions and their weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require_at_least
+from giverny.options.backbones import split_backbone
+from giverny.options.checks import require, require_at_least
 
-__all__ = ["GanMode", "LossOptions"]
+__all__ = ["GanMode", "LossOptions", "PerceptualTargets"]
 
+PerceptualTargets = Literal["translation", "reconstruction", "both"]
 GanMode = Literal["lsgan", "vanilla", "wgangp"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossOptions:
-    """The losses: adversarial, cycle, identity."""
+    """The losses: adversarial, cycle, identity, perceptual."""
 
     gan_mode: GanMode = "lsgan"
     """adversarial loss: least squares, cross-entropy, or Wasserstein with gradient penalty"""
@@ -26,13 +30,39 @@ class LossOptions:
     """weight of the gradient penalty with --gan_mode wgangp"""
     pool_size: int = 50
     """translations kept to show the discriminators old ones too; 0 shows only new ones"""
+    lambda_perceptual: float = 0.0
+    """weight of the perceptual loss: distance from the input, seen through a network; 0: none"""
+    perceptual_targets: PerceptualTargets = "translation"
+    """what is compared with the input: its translation, its reconstruction, or both"""
+    perceptual_backbone: str = "auto"
+    """network to look through: vgg19, vgg16, a model of torchvision, random, or what giverny
+    backbone train wrote; auto: VGG where its weights are found, random otherwise"""
+    perceptual_weights: Path | None = None
+    """file with its weights"""
+    perceptual_layers: Sequence[str] = ()
+    """layers to compare, equally weighted; those that suit the network if not given"""
 
     def __post_init__(self) -> None:
-        for option, value in (
+        names = ("perceptual_backbone", "perceptual_weights")
+        for name, value in zip(
+            names,
+            split_backbone(self.perceptual_backbone, self.perceptual_weights, options=names),
+            strict=True,
+        ):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "perceptual_layers", tuple(self.perceptual_layers))
+        for option, number in (
             ("lambda_A", self.lambda_A),
             ("lambda_B", self.lambda_B),
             ("lambda_identity", self.lambda_identity),
             ("lambda_gp", self.lambda_gp),
             ("pool_size", self.pool_size),
+            ("lambda_perceptual", self.lambda_perceptual),
         ):
-            require_at_least(option, value, 0)
+            require_at_least(option, number, 0)
+        for option in ("perceptual_weights", "perceptual_layers"):
+            require(
+                self.lambda_perceptual > 0 or not getattr(self, option),
+                option,
+                "there is no perceptual loss; give --lambda_perceptual, for example 1",
+            )

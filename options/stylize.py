@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from giverny.options.backbones import split_backbone
 from giverny.options.checks import require, require_between, require_positive
 from giverny.options.names import nearest
 from giverny.options.run import Device
@@ -14,7 +15,7 @@ from giverny.options.run import Device
 __all__ = ["STYLIZE_PRESETS", "STYLIZE_SUFFIXES", "StylizeOptions"]
 
 STYLIZE_PRESETS = (
-    *("auto", "builtin", "random", "gatys2016", "leongatys", "tutorial", "neural_style"),
+    *("auto", "builtin", "random", "model", "gatys2016", "leongatys", "tutorial", "neural_style"),
     *("crowsonkb", "adam_5000", "adam_lr5"),
 )
 STYLIZE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -35,12 +36,16 @@ class StylizeOptions:
     style_scale: float = 1.0
     """size of the styles relative to the picture: larger values give larger strokes"""
     preset: str = "auto"
-    """settings: builtin, random, gatys2016, leongatys, tutorial, neural_style, crowsonkb,
-    adam_5000, adam_lr5; auto is crowsonkb where VGG19 weights are found, builtin elsewhere"""
-    backbone: Literal["auto", "vgg19", "vgg16", "random", "pixels"] = "auto"
-    """feature network; random (a VGG of random filters) and pixels (none) need no file"""
+    """settings: builtin, random, model, gatys2016, leongatys, tutorial, neural_style, crowsonkb,
+    adam_5000, adam_lr5; auto is crowsonkb where VGG19 weights are found, builtin elsewhere, and
+    model for a model of torchvision"""
+    backbone: str = "auto"
+    """feature network: vgg19, vgg16, a model of torchvision such as resnet50 (its weights are
+    random where none are found), random:resnet50, random (a VGG of random filters) or pixels (no
+    network), or what giverny backbone train wrote; auto is what the preset suits"""
     weights: Path | None = None
-    """file of weights of the feature network; see giverny weights"""
+    """file of weights of the feature network; torchvision's cache is looked through unless given;
+    see giverny weights"""
     size: int = 256
     """longer side of the picture, in pixels"""
     iterations: Sequence[int] = ()
@@ -54,14 +59,18 @@ class StylizeOptions:
     tv_weight: float | None = None
     """weight of the total variation; the preset's unless given"""
     content_layers: Sequence[str] = ()
-    """layers of the content loss, e.g. relu4_2; the preset's unless given"""
+    """layers of the content loss, e.g. relu4_2, or layer3 of a ResNet; the preset's unless given"""
     style_layers: Sequence[str] = ()
-    """layers of the style loss, e.g. relu1_1 relu2_1; the preset's unless given"""
+    """layers of the style loss, e.g. relu1_1 relu2_1; 'giverny weights layers MODEL' lists those of
+    a model; the preset's unless given"""
     statistic: Literal["gram", "gaussian", "sliced", "patches"] | None = None
     """what of the style is matched: gram (Gram matrices), gaussian (means and covariances), sliced
     (whole distributions) or patches (those of patches); the preset's unless given"""
+    smoothing: str = "auto"
+    """what is done to features before they are compared: none, softmax, softmax(T) or scale(A);
+    auto is softmax for networks with residual sums (ResNet, EfficientNet, ConvNeXt), else none"""
     pooling: Literal["max", "average", "l2"] | None = None
-    """pooling of the feature network: max, average or l2; the preset's unless given"""
+    """pooling of VGG: max, average or l2; the preset's unless given"""
     optimizer: Literal["lbfgs", "adam"] | None = None
     """how the picture is optimised: lbfgs or adam; the preset's unless given"""
     lr: float | None = None
@@ -93,6 +102,11 @@ class StylizeOptions:
     """where to compute; auto takes a GPU if there is one"""
 
     def __post_init__(self) -> None:
+        names = ("backbone", "weights")
+        for name, value in zip(
+            names, split_backbone(self.backbone, self.weights, options=names), strict=True
+        ):
+            object.__setattr__(self, name, value)
         self._require_suffixes()
         self._require_apart()
         require(

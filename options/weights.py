@@ -8,24 +8,26 @@ from giverny.options.checks import require
 
 __all__ = ["WeightsAction", "WeightsOptions"]
 
-WeightsAction = Literal["list", "check", "pack"]
+WeightsAction = Literal["list", "check", "pack", "layers"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsOptions:
-    """Find, check and pack the weights of feature networks (VGG16, VGG19)."""
+    """Find, check and pack the weights of feature networks; list their layers."""
 
     action: WeightsAction
     """what to do"""
     file: Path | None = None
     """weights file to check or pack"""
+    model: str = ""
+    """network whose layers are listed; without one, all models of torchvision are"""
     output: Path | None = None
     """packed file, .safetensors; unless given, it goes where Giverny looks for it"""
     last_layer: str = "conv5_1"
     """last convolution that is packed; conv5_4 packs all of VGG19"""
 
     def __post_init__(self) -> None:
-        needs = self.action != "list"
+        needs = self.action in {"check", "pack"}
         require(
             needs == (self.file is not None),
             "file",

@@ -35,7 +35,7 @@ class Console(Observer):
             self._line(f"watch it: {self._page}")
         if progress.processes > 1:
             self._line(
-                f"{progress.processes} processes, {progress.global_batch} pictures of each domain "
+                f"{progress.processes} processes, {progress.global_batch} images "
                 "per batch of all of them"
             )
         self._bar = tqdm(

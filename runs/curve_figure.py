@@ -34,11 +34,13 @@ _TITLES = {
     "D": "Discriminator loss",
     "cycle": "Cycle loss",
     "idt": "Identity loss",
+    "perceptual": "Perceptual loss",
     "loss": "Cross-entropy",
     "top1": "Top-1 accuracy",
     "top5": "Top-5 accuracy",
 }
-_AXES = {"iterations": "Iteration", "images": "Images of each domain", "epochs": "Epoch"}
+_AXES = {"iterations": "Iteration", "images": "Images", "epochs": "Epoch"}
+_DOMAINS = ("A", "B")
 _DASHED = ("B", "val")
 _CHARACTER_INCHES = 0.083  # of the legend's font, on average
 _HANDLE_INCHES = 0.65
@@ -113,7 +115,9 @@ def draw_curves(
             axes.set_ylabel(_TITLES.get(kind, f"{kind} loss"), parse_math=False)
             if log_scale:
                 _make_logarithmic(axes, [c for c in curves if loss_kind(c.loss) == kind])
-        panels[-1].set_xlabel(_AXES[x_axis])
+        paired = any(_domain(curve) in _DOMAINS for curve in curves)
+        of_each = " of each domain" if x_axis == "images" and paired else ""
+        panels[-1].set_xlabel(_AXES[x_axis] + of_each)
         if x_axis != "epochs":
             panels[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         panels[-1].set_xlim(left=0)

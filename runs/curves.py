@@ -15,7 +15,7 @@ from giverny.options.plot import XAxis
 __all__ = ["Curve", "choose_losses", "curves_csv", "loss_kind"]
 
 _MAIN_KINDS = ("G", "D")
-_FIRST_KINDS = ("G", "D", "cycle", "idt")
+_FIRST_KINDS = ("G", "D", "cycle", "idt", "perceptual")
 
 
 @dataclass(frozen=True, kw_only=True)

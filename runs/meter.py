@@ -33,10 +33,12 @@ class Meter:
         self._images = 0
 
     def add(self, losses: Any, *, step: int, images: int) -> None:
-        """Remember the losses of one step: a dataclass of scalar tensors on one device."""
-        if not self._losses:
-            self._names = [field.name for field in fields(losses)]
-            self._first_step = step
+        """Remember the losses of one step: a dataclass of scalar tensors on one device, or None."""
+        names = [field.name for field in fields(losses)]
+        names = [name for name in names if getattr(losses, name) is not None]
+        if not self._losses or names != self._names:
+            # Those of a run that is resumed with other losses cannot be averaged with these.
+            self._losses, self._names, self._first_step = [], names, step
         self._losses.append(torch.stack([getattr(losses, name) for name in self._names]))
         self._images += images
 

@@ -24,9 +24,10 @@ _MEANINGS = {
     "D": "discriminators",
     "cycle": "round trip",
     "idt": "identity",
-    "loss": "cross-entropy; held out",
-    "top1": "share of right answers; held out",
-    "top5": "share with the right answer among five; held out",
+    "perceptual": "as a network sees it",
+    "loss": "cross-entropy; dashed: of held-out pictures",
+    "top1": "share of right answers; dashed: of held-out pictures",
+    "top5": "share with the right answer among five; dashed: of held-out pictures",
 }
 # A loss of both domains together comes after those of A and of B; one of held-out pictures last.
 _ENDINGS = ("_A", "_B", "", "_val")

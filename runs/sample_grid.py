@@ -20,7 +20,14 @@ __all__ = ["SampleGrid"]
 
 # The reference's names: a row for each domain, with what a network makes of a picture of it.
 _ROWS = (("real_A", "fake_B", "rec_A", "idt_B"), ("real_B", "fake_A", "rec_B", "idt_A"))
-_MEANINGS = {"real": "input", "fake": "translated", "rec": "and back", "idt": "identity"}
+_MEANINGS = {
+    "real": "input",
+    "fake": "translated",
+    "rec": "and back",
+    "idt": "identity",
+    "hardest": "held out, high loss",
+    "training": "as learnt from",
+}
 
 
 @dataclass(kw_only=True)

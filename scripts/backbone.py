@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from giverny.options.backbone import BackboneOptions
@@ -23,8 +24,8 @@ Train an own VGG16 or VGG19 as a classifier, and use it as the feature network o
 """
 _EPILOG = """examples:
   giverny backbone train --dataroot animals --name animals
-  giverny backbone train --dataroot monet2photo --classes monet=trainA photo=trainB \\
-      --val_classes monet=testA photo=testB --size 64 --width 0.25 --batch_norm true --name monet
+  giverny backbone train --config small --dataroot monet2photo --name monet \\
+      --classes monet=trainA photo=trainB --val_classes monet=testA photo=testB
   giverny backbone train --dataset cifar100 --dataroot datasets --mixed_precision bf16
   giverny backbone train --resume --name monet
   giverny stylize photo.jpg starry.jpg --weights checkpoints/monet/backbone.safetensors
@@ -53,17 +54,22 @@ def _train(argv: Sequence[str]) -> int:
 
         return train_backbone(words.options, resume=words.resume, allow_changes=words.allow_changes)
 
-    return run_training(start, command="backbone train", changes=words.changes, report=_report)
+    report = partial(_report, words.options)
+    return run_training(start, command="backbone train", changes=words.changes, report=report)
 
 
-def _report(result: "TrainResult") -> None:
+def _report(options: BackboneOptions, result: "TrainResult") -> None:
     """Say how well it went, and what comes next."""
     from giverny.gatys.backbone_files import backbone_file  # noqa: PLC0415 - torch
     from giverny.gatys.weight_files import read_weights  # noqa: PLC0415
 
     file = backbone_file(result.directory)
     said = read_weights(file).provenance
-    print(f"trained: {result.directory} ({result.progress.images} images)")
+    schedule, early = options.schedule, ""
+    if result.progress.total_epochs < schedule.n_epochs:
+        count = "1 epoch" if schedule.patience == 1 else f"{schedule.patience} epochs"
+        early = f"; the held-out loss did not fall for {count}"
+    print(f"trained: {result.directory} ({result.progress.images} images{early})")
     if "top1_val" in said:
         top5 = f", top-5 {float(said['top5_val']):.1%}" if "top5_val" in said else ""
         print(
@@ -81,6 +87,7 @@ def _parser() -> CommandParser:
         epilog=_EPILOG,
         skip={"download"},
         lists={"classes": str, "val_classes": str},
+        presets="backbones",
     )
     parser.add_argument(
         "--download",

@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": ("giverny.scripts.demo", "the whole tour on shipped material, offline, in minutes"),
     "stylize": ("giverny.scripts.stylize", "show one picture in the style of others"),
     "plot": ("giverny.scripts.plot", "draw the losses of runs: png, svg, pdf, csv"),
+    "survey": ("giverny.scripts.survey", "ask people which pictures are real"),
     "sweep": ("giverny.scripts.sweep", "stylize with all combinations of some settings"),
     "train": ("giverny.scripts.train", "train a CycleGAN on two folders of pictures"),
     "translate": ("giverny.scripts.translate", "translate pictures: any size in, same size out"),

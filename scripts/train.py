@@ -1,13 +1,18 @@
 """`giverny train`: train a CycleGAN on two folders of pictures."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from giverny.options.command_line import CommandParser
+from giverny.options.losses import LossOptions
 from giverny.options.train import TrainOptions
 from giverny.scripts.trainings import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
+    import torch
+
+    from giverny.gatys.perceptual import PerceptualDistance
     from giverny.runs.training import TrainResult
 
 __all__ = ["main"]
@@ -15,6 +20,7 @@ __all__ = ["main"]
 _EPILOG = """examples:
   giverny train --dataroot datasets/monet2photo --name monet
   giverny train --config tiny --folder_A paintings --folder_B photos --name try
+  giverny train --dataroot datasets/monet2photo --name sharp --lambda_perceptual 1
   giverny train --resume --name monet
   giverny train --resume --name monet --n_epochs_decay 200
 """
@@ -27,9 +33,28 @@ def main(argv: Sequence[str]) -> int:
     def start() -> "TrainResult":
         from giverny.cyclegan.training import train  # noqa: PLC0415 - torch, after parsing
 
-        return train(words.options, resume=words.resume, allow_changes=words.allow_changes)
+        return train(
+            words.options,
+            resume=words.resume,
+            allow_changes=words.allow_changes,
+            make_perceptual=partial(_make_perceptual, words.options.losses),
+        )
 
     return run_training(start, command="train", changes=words.changes, report=_report)
+
+
+def _make_perceptual(losses: LossOptions, device: "torch.device") -> "PerceptualDistance":
+    """Make what `cyclegan` must not import: a distance seen through a network of `gatys`."""
+    from giverny.gatys.perceptual import make_perceptual_distance  # noqa: PLC0415 - only if asked
+
+    made = make_perceptual_distance(
+        losses.perceptual_backbone,
+        losses.perceptual_weights,
+        layers=losses.perceptual_layers,
+        device=device,
+    )
+    print(f"perceptual loss: {made}")
+    return made
 
 
 def _report(result: "TrainResult") -> None:
@@ -44,7 +69,8 @@ def _parser() -> CommandParser:
         TrainOptions,
         description="Train a CycleGAN on two folders of unpaired pictures.",
         epilog=_EPILOG,
-        presets=True,
+        presets=".",
+        lists={"perceptual_layers": str},
     )
     add_resuming(parser)
     return parser

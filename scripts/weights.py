@@ -1,4 +1,4 @@
-"""`giverny weights`: find, check and pack the weights of feature networks."""
+"""`giverny weights`: find, check and pack the weights of feature networks; list layers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,35 +16,46 @@ __all__ = ["main"]
 _EPILOG = """actions:
   list    what is found where, and whether its SHA-256 is right
   check   what a file holds; exit status 1 if it is damaged or something else
-  pack    write the convolutions alone: 52 MB of VGG19's 548
+  pack    write VGG's convolutions alone: 52 MB of VGG19's 548
+  layers  all layers of a network, for --style_layers; without MODEL, all models of torchvision
 
 examples:
   giverny weights list
   giverny weights check vgg19-dcbb9e9d.pth
   giverny weights pack vgg19-dcbb9e9d.pth --output vgg19.safetensors
+  giverny weights layers resnet50
 """
 
 
 def main(argv: Sequence[str]) -> int:
     """Parse, do, report; return the exit status."""
+    actions = ["list", "check", "pack", "layers"]
     parser = CommandParser(
         "giverny weights",
         WeightsOptions,
         description="Find, check and pack the weights of feature networks. Downloads nothing.",
         epilog=_EPILOG,
-        positionals=" {list,check,pack} [FILE]",
-        skip={"action", "file"},
+        positionals=f" {{{','.join(actions)}}} [FILE | MODEL]",
+        skip={"action", "file", "model"},
     )
-    parser.add_argument("action", choices=["list", "check", "pack"], help="list, check or pack")
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="weights file")
-    options = parser.make(WeightsOptions, parser.parse(argv))
+    parser.add_argument("action", choices=actions, help="list, check, pack or layers")
+    parser.add_argument("what", nargs="?", metavar="FILE | MODEL", help="weights file, or network")
+    parsed = parser.parse(argv)
+    if parsed.action == "layers":
+        parsed.model = parsed.what or ""
+    elif parsed.what is not None:
+        parsed.file = Path(parsed.what)
+    options = parser.make(WeightsOptions, parsed, drop=["what"])
+    if options.action == "layers":
+        return _layers(options.model)
     if options.file is None:
         return _list()
     return _check(options.file) if options.action == "check" else _pack(options.file, options)
 
 
 def _list() -> int:
-    from giverny.gatys.weights import (  # noqa: PLC0415 - torch, after parsing
+    from giverny.gatys.model_weights import cached_files  # noqa: PLC0415 - torch, after parsing
+    from giverny.gatys.weights import (  # noqa: PLC0415
         PUBLISHED,
         candidates,
         find_weights,
@@ -52,14 +63,14 @@ def _list() -> int:
     )
 
     status = 0
+    vgg = {path: depth for depth in sorted(PUBLISHED, reverse=True) for path in candidates(depth)}
+    for path in [*filter(Path.is_file, vgg), *cached_files()]:
+        try:
+            _check(path)
+        except CheckpointError as error:
+            print(error)
+            status = 1
     for depth in sorted(PUBLISHED, reverse=True):
-        for path in candidates(depth):
-            try:
-                if path.is_file():
-                    _check(path)
-            except CheckpointError as error:
-                print(error)
-                status = 1
         if find_weights(depth) is None:
             print(f"VGG{depth}: no weights")
     if find_weights() is None:
@@ -68,9 +79,39 @@ def _list() -> int:
 
 
 def _check(path: Path) -> int:
+    from giverny.gatys.model_weights import load_model, model_of_file  # noqa: PLC0415
     from giverny.gatys.weight_files import read_weights  # noqa: PLC0415
 
-    _print(read_weights(path))
+    if model := model_of_file(path):
+        print(f"{path}: {load_model(model, path)[1]}")
+    else:
+        _print(read_weights(path))
+    return 0
+
+
+def _layers(name: str) -> int:
+    """Print the layers of a network, and where its weights are; or the names of all models."""
+    from giverny.gatys.layers import layer_names  # noqa: PLC0415
+    from giverny.gatys.model_anatomy import model_names  # noqa: PLC0415
+    from giverny.gatys.model_layers import layer_table  # noqa: PLC0415
+    from giverny.gatys.model_weights import (  # noqa: PLC0415
+        find_model_weights,
+        missing_model_message,
+    )
+    from giverny.gatys.networks import OWN_NETWORKS, model_of  # noqa: PLC0415
+    from giverny.gatys.pixels import Pixels  # noqa: PLC0415
+
+    if not name:
+        print("\n".join(dict.fromkeys([*OWN_NETWORKS, *model_names()])))
+        return 0
+    model = model_of(name)
+    if model is None:
+        depth = 16 if name == "vgg16" else 19
+        print("\n".join(Pixels.layers if name == "pixels" else layer_names(depth)))
+        return 0
+    path = find_model_weights(model)
+    print(layer_table(model))
+    print(f"\n{missing_model_message(model)}" if path is None else f"weights: {path}")
     return 0
 
 

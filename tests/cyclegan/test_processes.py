@@ -198,7 +198,7 @@ def test_one_process_begins_and_two_go_on(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "2 processes, 2 pictures of each domain per batch of all of them" in done.stderr
+    assert "2 processes, 2 images per batch of all of them" in done.stderr
     assert "the run had 1 and now has 2 processes" in done.stderr
     state = load_state(run_directory(options).state_file)
     assert state["progress"]["images"] in {12, 13}

@@ -47,7 +47,8 @@ def expected_losses(networks: Networks, batch: UnpairedBatch) -> dict[str, Tenso
 
 
 def as_dict(losses: Any) -> dict[str, float]:
-    return {field.name: float(getattr(losses, field.name)) for field in fields(losses)}
+    values = {field.name: getattr(losses, field.name) for field in fields(losses)}
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 @pytest.mark.parametrize("size_B", [24, 32])

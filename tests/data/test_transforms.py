@@ -11,6 +11,8 @@ from giverny.data.transforms import (
     Preprocessing,
     random_crop,
     random_flip,
+    random_light,
+    random_part,
     resize,
     round_to_multiple,
 )
@@ -244,3 +246,63 @@ def test_limit_counts_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="11 x 10 pixels, more than 100"):
         resize(noise(3, 3), 10, 11)
     assert resize(noise(20, 20), 20, 20).shape == (20, 20, 3)  # it is there already
+
+
+def test_a_random_part_has_the_area_and_shape_asked_for() -> None:
+    rgb = places(240, 240)
+    shares, aspects = [], []
+    for seed in range(200):
+        part = random_part(rgb, 50, smallest_area=0.2, generator=seeded(seed)).astype(float)
+        assert part.shape == (50, 50, 3)
+        # Away from the edges, which bicubic interpolation bends.
+        high, wide = ((part[-3, -3, i] - part[2, 2, i]) * 50 / 45 for i in (0, 1))
+        shares.append(high * wide / 240**2)
+        aspects.append(wide / high)
+    assert 0.18 < min(shares) < 0.25
+    assert 0.85 < max(shares) < 1.02
+    assert np.mean(shares) == pytest.approx(0.58, abs=0.06)
+    assert 0.73 < min(aspects) < 0.8
+    assert 1.25 < max(aspects) < 1.37
+
+
+def test_a_random_part_may_have_to_be_small() -> None:
+    spans = []
+    for seed in range(100):
+        part = random_part(
+            places(200, 200), 40, smallest_area=0.04, largest_area=0.09, generator=seeded(seed)
+        ).astype(int)
+        high, wide = (part[-3, -3, i] - part[2, 2, i] for i in (0, 1))
+        spans.append(float(high * wide) * (40 / 35) ** 2 / 200**2)
+    assert 0.035 < min(spans) < 0.05
+    assert 0.08 < max(spans) < 0.1
+
+
+def test_all_of_the_area_of_a_square_is_nearly_all_of_it() -> None:
+    parts = [
+        random_part(places(60, 60), 60, smallest_area=1.0, generator=seeded(seed)).astype(int)
+        for seed in range(50)
+    ]
+    spans = [part.max(axis=(0, 1))[:2] - part.min(axis=(0, 1))[:2] for part in parts]
+    # A side is never longer than the picture, so that of another shape loses up to a seventh.
+    assert min(map(min, spans)) >= 59 * 0.85
+    assert all(max(span) >= 58 for span in spans)
+
+
+def test_light_changes_brightness_and_contrast_within_bounds_and_no_hue() -> None:
+    rgb = noise(20, 20) // 4 + 96  # far from black and white, where values are cut off
+    gains = []
+    for seed in range(200):
+        lit = random_light(rgb, 0.2, generator=seeded(seed)).astype(float)
+        gain, offset = np.polyfit(rgb.ravel().astype(float), lit.ravel(), 1)
+        # All three channels are on one line, but for rounding to whole levels.
+        np.testing.assert_allclose(lit, gain * rgb + offset, atol=1.0)
+        gains.append(gain)
+        assert 0.79 < lit.mean() / rgb.mean() < 1.21
+    assert 0.63 < min(gains) < 0.75
+    assert 1.3 < max(gains) < 1.45
+    assert random_light(rgb, 1.0, generator=seeded()).dtype == np.uint8
+
+
+def test_light_of_no_strength_changes_nothing() -> None:
+    rgb = noise(9, 9)
+    np.testing.assert_array_equal(random_light(rgb, 0.0, generator=seeded()), rgb)

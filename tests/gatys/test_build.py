@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from giverny.gatys import build
+from giverny.gatys import networks
 from giverny.gatys.adam import Adam
 from giverny.gatys.backbones import Vgg
 from giverny.gatys.build import (
@@ -18,12 +18,14 @@ from giverny.gatys.build import (
     build_settings,
     build_statistic,
 )
-from giverny.gatys.builtin import BUILTIN, RANDOM, RANDOM_RECIPE
+from giverny.gatys.builtin import BUILTIN, MODEL, RANDOM, RANDOM_RECIPE
 from giverny.gatys.conventions import Preset
 from giverny.gatys.lbfgs import Lbfgs
+from giverny.gatys.model_network import ModelNetwork
 from giverny.gatys.patches import Patches
 from giverny.gatys.pixels import Pixels
 from giverny.gatys.presets import PRESETS
+from giverny.gatys.smoothing import Smoothing
 from giverny.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced
 from giverny.gatys.weights import candidates
 from giverny.options.errors import CheckpointError, OptionError
@@ -36,7 +38,7 @@ WIDTH = 1 / 16
 def _weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where weights are looked for: an empty folder. The random network is a narrow one."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(build, "RANDOM_RECIPE", replace(RANDOM_RECIPE, width=WIDTH))
+    monkeypatch.setattr(networks, "RANDOM_RECIPE", replace(RANDOM_RECIPE, width=WIDTH))
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
 
@@ -75,7 +77,7 @@ def settings(**changes: Any) -> Preset:
 
 
 def preset(name: str) -> Preset:
-    return {"builtin": BUILTIN, "random": RANDOM, **PRESETS}[name]
+    return {"builtin": BUILTIN, "random": RANDOM, "model": MODEL, **PRESETS}[name]
 
 
 # Which preset
@@ -83,8 +85,8 @@ def preset(name: str) -> Preset:
 
 @pytest.mark.usefixtures("some_weights")
 def test_every_preset_that_options_name_is_there() -> None:
-    assert set(STYLIZE_PRESETS) == {"auto", "builtin", "random", *PRESETS}
-    for name in STYLIZE_PRESETS[1:]:
+    assert set(STYLIZE_PRESETS) == {"auto", "builtin", "random", "model", *PRESETS}
+    for name in set(STYLIZE_PRESETS) - {"auto", "model"}:
         assert settings(preset=name) == preset(name)
         assert settings(preset=name).name == name
 
@@ -171,6 +173,62 @@ def test_a_file_that_would_not_be_used_is_refused(
 ) -> None:
     with pytest.raises(OptionError, match=r"--weights: .*mine.safetensors would not be used"):
         settings(weights=write_weights(), **changes)
+
+
+# Models of torchvision
+
+
+def test_settings_that_suit_a_model() -> None:
+    found = settings(backbone="random:resnet18")
+    assert (found.name, found.network) == ("model", "random:resnet18")
+    assert found.content_layers == {"layer3.1.relu_1": 1.0}
+    assert list(found.style_layers)[:2] == ["relu", "layer1.1.relu_1"]
+    assert sum(found.style_layers.values()) == pytest.approx(1)
+    assert (found.style_weight, found.statistic) == (MODEL.style_weight, MODEL.statistic)
+    report = settings(backbone="random:resnet18", preset="adam_lr5")
+    assert (report.optimizer, report.statistic, report.iterations) == ("adam", "gram", (1000,))
+    assert report.style_layers == found.style_layers
+    assert report.style_weight == MODEL.style_weight
+
+
+@pytest.mark.parametrize(
+    ("backbone", "kind"),
+    [
+        ("random:resnet18", "softmax"),
+        ("random:efficientnet_b0", "softmax"),
+        ("random:vgg19_bn", "none"),
+        ("random", "none"),
+        ("vgg19", "none"),
+        ("vgg16", "none"),
+    ],
+)
+def test_residual_networks_are_smoothed_unless_said_otherwise(backbone: str, kind: str) -> None:
+    assert settings(backbone=backbone).smoothing == Smoothing(kind=kind)  # type: ignore[arg-type]
+    assert settings(backbone=backbone, smoothing="none").smoothing == Smoothing()
+    changed = settings(backbone=backbone, smoothing="softmax(2)")
+    assert changed.smoothing == Smoothing(kind="softmax", amount=2)
+
+
+@pytest.mark.usefixtures("some_weights")
+def test_smoothed_vgg_has_weights_of_relative_losses() -> None:
+    plain, smoothed = settings(backbone="vgg19"), settings(backbone="vgg19", smoothing="softmax")
+    assert plain == PRESETS["crowsonkb"]
+    assert smoothed.network == plain.network
+    assert (smoothed.content_weight, smoothed.style_weight) == (
+        RANDOM.content_weight,
+        RANDOM.style_weight,
+    )
+
+
+def test_demand_of_a_model() -> None:
+    given = options(backbone="random:resnet18")
+    plain = replace(build_settings(given), smoothing=Smoothing())
+    network = ModelNetwork("resnet18")
+    demand = build_demand(plain, network)
+    assert demand.history == MODEL.history
+    assert list(demand.style_channels) == [64, 64, 128, 256, 512]
+    smoothed = build_demand(build_settings(given), network)
+    assert smoothed.bytes(256, 256) > demand.bytes(256, 256) > 30e6
 
 
 # What options change
@@ -386,7 +444,7 @@ def test_methods(name: str) -> None:
 
 @pytest.mark.parametrize("name", STYLIZE_PRESETS[1:])
 def test_statistics(name: str) -> None:
-    kinds = {"builtin": Patches, "random": Sliced, "crowsonkb": Gaussian}
+    kinds = {"builtin": Patches, "random": Sliced, "model": Sliced, "crowsonkb": Gaussian}
     statistic = build_statistic(preset(name), seed=3)
     assert type(statistic) is kinds.get(name, Gram)
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import scipy.ndimage  # type: ignore[import-untyped]
+import scipy.ndimage
 import torch
 from torch import Tensor
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import scipy.special  # type: ignore[import-untyped]
+import scipy.special
 import torch
 
 from giverny.gatys.losses import gram_matrix

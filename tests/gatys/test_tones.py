@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import scipy.stats  # type: ignore[import-untyped]
+import scipy.stats
 import torch
 from torch import Tensor
 

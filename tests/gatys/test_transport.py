@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import scipy.linalg  # type: ignore[import-untyped]
-import scipy.stats  # type: ignore[import-untyped]
+import scipy.linalg
+import scipy.stats
 import torch
 from torch import Tensor
 

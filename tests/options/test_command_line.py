@@ -12,7 +12,7 @@ def parser() -> CommandParser:
         TrainOptions,
         description="Train.",
         epilog="examples:\n  one\n  two\n",
-        presets=True,
+        presets=".",
     )
 
 

@@ -230,7 +230,7 @@ def test_console_tells_of_several_processes() -> None:
     console = Console(stream)
     console.on_start(replace(progress(), processes=4, global_batch=8))
     console.on_end(progress())
-    told = "4 processes, 8 pictures of each domain per batch of all of them\n"
+    told = "4 processes, 8 images per batch of all of them\n"
     assert stream.getvalue() == told
 
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from skimage.color import rgb2lab
+from torchvision import models
 
 from giverny.gatys.backbones import Vgg
 from giverny.gatys.loss_log import read_losses
@@ -317,6 +318,76 @@ def test_a_recipe_holds_what_was_found(
     assert (folder / "moved.png").read_bytes() == (folder / "vgg.png").read_bytes()
 
 
+# Models of torchvision.
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "size"),
+    [
+        ("resnet18", ("layer1", "conv3_block1_2_bn"), "40"),
+        ("resnet50", ("layer1", "layer2", "layer3"), "40"),
+        ("inception_v3", ("Conv2d_2b_3x3", "Mixed_5b"), "64"),
+        ("efficientnet_b0", ("features.1", "features.3"), "40"),
+        ("convnext_tiny", ("features.1", "features.3"), "40"),
+    ],
+)
+def test_any_model_of_torchvision_and_its_recipe(
+    model: str,
+    layers: tuple[str, ...],
+    size: str,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("content.png", "a.png", "--size", size, "--iterations", "2", "--backbone", model)
+    with caplog.at_level(logging.WARNING):
+        found = ("--style_layers", *layers, "--content_layers", layers[-1])
+        assert stylize(*words, *found, "--output", "out.png") == 0
+    said = [record.getMessage() for record in caplog.records]
+    assert sum(f"no weights of {model} are found, so they are random" in line for line in said) == 1
+    assert f"preset model with random:{model} on cpu" in capsys.readouterr().out
+    assert (pixels(folder / "out.png") != 0).any()
+    recipe = read_recipe(folder / "out.png.yaml").options
+    assert (recipe["preset"], recipe["backbone"]) == ("model", f"random:{model}")
+    if model == "resnet18":
+        assert any("read conv3_block1_2_bn as layer2.0.bn2" in line for line in said)
+        caplog.clear()
+        assert stylize("--config", "out.png.yaml", "--output", "again.png") == 0
+        assert not [r for r in caplog.records if "no weights" in r.getMessage()]
+        assert (folder / "again.png").read_bytes() == (folder / "out.png").read_bytes()
+
+
+def test_a_model_with_weights_in_a_file_or_in_torchvision_s_cache(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    torch.save(models.resnet18(weights=None).state_dict(), folder / "mine.pth")
+    tiny = ("--size", "40", "--iterations", "2", "--style_layers", "layer1", "layer2")
+    words = ("content.png", "a.png", *tiny, "--backbone", "resnet18")
+    assert stylize(*words, "--weights", "mine.pth", "--output", "file.png") == 0
+    assert "preset model with resnet18 on cpu" in capsys.readouterr().out
+    recipe = read_recipe(folder / "file.png.yaml")
+    assert recipe.options["weights"] == str(folder / "mine.pth")
+    assert recipe.facts is not None
+    assert recipe.facts.backbone_sha256 == describe_file(folder / "mine.pth").sha256
+    place = tmp_path / "torch" / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    place.parent.mkdir(parents=True)
+    place.write_bytes((folder / "mine.pth").read_bytes())
+    assert stylize(*words, "--output", "cache.png") == 1
+    assert "its name says f37072fd" in capsys.readouterr().err
+    assert stylize("--config", "file.png.yaml", "--output", "again.png") == 0
+    assert (folder / "again.png").read_bytes() == (folder / "file.png").read_bytes()
+    assert stylize(*words, "--backbone", "random:resnet18", "--output", "random.png") == 0
+    assert (folder / "random.png").read_bytes() != (folder / "file.png").read_bytes()
+
+
+def test_residual_networks_are_smoothed_unless_it_is_switched_off(folder: Path) -> None:
+    words = ("content.png", "a.png", *SMALL, *RESNET, "--style_layers", "layer1", "--output")
+    assert stylize(*words, "auto.png") == 0
+    assert stylize(*words, "none.png", "--smoothing", "none") == 0
+    assert (folder / "auto.png").read_bytes() != (folder / "none.png").read_bytes()
+
+
 # The same again.
 
 
@@ -377,6 +448,8 @@ def test_what_is_not_as_in_the_recipe_is_said(
 # Mistakes: one message, an exit status, nothing written, and no evaluation wasted.
 
 FIRST = ("content.png", "a.png")
+RESNET = ("--backbone", "random:resnet18")
+DEEP = ("--content_layers", "layer4", "--style_layers", "layer1")
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no style": (("content.png",), 2, "give at least one style picture"),
     "nothing": ((), 2, "expected a content picture and at least one style"),
@@ -417,19 +490,56 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unknown preset": (
         (*FIRST, "--preset", "gatys2015"),
         2,
-        "--preset: 'gatys2015' is none of auto, builtin, random, gatys2016, leongatys, tutorial, "
-        "neural_style, crowsonkb, adam_5000, adam_lr5; did you mean gatys2016?",
+        "--preset: 'gatys2015' is none of auto, builtin, random, model, gatys2016, leongatys, "
+        "tutorial, neural_style, crowsonkb, adam_5000, adam_lr5; did you mean gatys2016?",
     ),
     "unknown layer": (
         (*FIRST, *RANDOM, "--style_layers", "relu9_1"),
         2,
         "--style_layers: ",
     ),
+    "unknown backbone": (
+        (*FIRST, "--backbone", "resnt50"),
+        2,
+        "--backbone: 'resnt50' is none of auto, vgg19, vgg16, random, pixels and no model of "
+        "torchvision; did you mean resnet50",
+    ),
+    "backbone of one size": ((*FIRST, "--backbone", "vit_b_16"), 2, "pictures of one size only"),
+    "backbone is a file": (
+        (*FIRST, "--backbone", "mine.pth"),
+        1,
+        "mine.pth: no such file",
+    ),
+    "unknown layer of a model": (
+        (*FIRST, *RESNET, "--style_layers", "layer1", "layer5"),
+        2,
+        "--style_layers: 'layer5' is no layer of resnet18; did you mean layer4",
+    ),
+    "pooling of a model": ((*FIRST, *RESNET, "--pooling", "average"), 2, "changes VGG alone"),
+    "no weights of a model": (
+        (*FIRST, "--backbone", "resnet18", "--weights", "none.pth"),
+        1,
+        "none.pth: no such file; expected weights of resnet18",
+    ),
+    "weights of a random model": ((*FIRST, *RESNET, "--weights", "none.pth"), 2, "not be used"),
+    "preset of a model": ((*FIRST, "--preset", "model"), 2, "and --backbone is auto"),
+    "unknown smoothing": (
+        (*FIRST, *RESNET, "--smoothing", "blur"),
+        2,
+        "--smoothing: expected none, softmax, softmax(T) or scale(a), got 'blur' (or auto)",
+    ),
+    "smoothing of pixels": ((*FIRST, "--smoothing", "softmax"), 2, "builtin looks at pixels"),
     "unknown option": ((*FIRST, "--keep_colors", "linear"), 2, "did you mean --keep_colours"),
     "style too small": (
         ("content.png", "pixel.png", *RANDOM),
         1,
         "pixel.png: is a style of 1 x 1 pixels at the smallest scale, too small for the network",
+    ),
+    "style too small for the content's layers": (
+        ("content.png", "one/0.png", *RESNET, *DEEP, "--size", "48"),
+        1,
+        "one/0.png: is a style of 32 x 30 pixels at the smallest scale, too small for the network, "
+        "which needs 32",
     ),
     "wrong weights": ((*FIRST, "--weights", "text.png"), 1, "text.png: "),
     "no weights": ((*FIRST, "--weights", "none.pth"), 1, "none.pth: no such file"),

@@ -50,6 +50,30 @@ def test_resume_needs_nothing_but_the_name(
     assert load_state(run_directory(tmp_path) / "state.pt")["progress"]["images"] == 9
 
 
+def test_a_perceptual_loss_through_a_network_of_gatys_resumes(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--checkpoints_dir", str(tmp_path / "checkpoints"), "--name", "tiny"]
+    seen = ["--perceptual_backbone", "random", "--perceptual_layers", "relu1_2", "relu2_1"]
+    words = ["train", "--config", str(config), "--max_images", "3", "--lambda_perceptual", "2"]
+    assert main([*words, *seen]) == 0
+    assert "perceptual loss: random (no file), relu1_2 relu2_1" in capsys.readouterr().out
+    assert main(["train", "--resume", *where, "--max_images", "6"]) == 0
+    printed = capsys.readouterr()
+    assert "perceptual loss: random (no file), relu1_2 relu2_1" in printed.out
+    assert " perceptual_A " in printed.err
+    assert main(["train", "--resume", *where, "--perceptual_layers", "relu1_1"]) == 2
+    assert "perceptual_layers: " in capsys.readouterr().err
+
+
+def test_an_unknown_perceptual_layer_is_named(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--config", str(config), "--lambda_perceptual", "1"]
+    assert main([*words, "--perceptual_layers", "relu3_33"]) == 2
+    assert "--perceptual_layers: " in capsys.readouterr().err
+
+
 def test_resume_with_another_option_is_refused(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

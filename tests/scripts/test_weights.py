@@ -87,6 +87,36 @@ def test_check(vgg19: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("cache")
+def test_layers_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights("layers", "resnet18") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "layer2.1.relu_1*             128  8" in lines
+    assert lines[-1].startswith("Without a file, weights are random, the same each time")
+    assert weights("layers", "vgg16") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "pool5"
+    assert weights("layers", "pixels") == 0
+    assert capsys.readouterr().out == "pixels\nluminance\n"
+    assert weights("layers") == 0
+    names = capsys.readouterr().out.splitlines()
+    assert names[0] == "vgg19"
+    assert {"resnet50", "inception_v3", "efficientnet_b0", "convnext_tiny"} < set(names)
+    assert len(names) == len(set(names))
+    assert weights("layers", "resnet-18") == 2
+    assert "did you mean resnet18" in capsys.readouterr().err
+
+
+def test_a_model_s_file_is_checked_as_that_model_s(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = cache / "resnet18-f37072fd.pth"
+    torch.save({"conv1.weight": torch.ones(1)}, path)
+    assert weights("check", path) == 1
+    assert "its name says f37072fd" in capsys.readouterr().err
+    assert weights("list") == 1
+    assert f"{path}: its SHA-256 begins with" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("cache")
 def test_pack_to_a_file(vgg19: Path) -> None:
     output = Path("a") / "b.safetensors"
     assert weights("pack", vgg19, "--output", output, "--last_layer", "conv5_4") == 0

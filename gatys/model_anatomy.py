@@ -15,20 +15,25 @@ from torch import Tensor, fx, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from giverny.gatys.model_names import stage_of
 from giverny.options.errors import OptionError
 from giverny.options.names import nearest
 
 __all__ = [
+    "LIST_COMMAND",
     "Anatomy",
     "FeatureMap",
+    "check_model",
     "find_anatomy",
     "make_model",
     "model_names",
     "part_of",
     "run_without_contents",
     "shapes_of",
+    "stage_of",
 ]
+
+LIST_COMMAND = "giverny weights layers"
+"""Command that lists the models, or the layers of one, whose name goes after it."""
 
 # Two sides that are multiples of every stride, so that differences of sizes give strides.
 _SIDES = (256, 512)
@@ -38,6 +43,10 @@ _OVERWRITING: dict[Any, Any] = {
     operator.imul: operator.mul,
     operator.itruediv: operator.truediv,
 }
+# Transformers whose positions are counted for pictures of one size.
+_ONE_SIZE = ("maxvit_", "vit_")
+# Modules that only hold the stages of a model.
+_HOLDERS = ("features", "trunk_output", "layers")
 # What tells classes apart. SqueezeNet's is a convolution, so a map; its last stage is before it.
 _HEADS = ("classifier", "fc", "head", "heads")
 _SUMS = (operator.add, torch.add)
@@ -82,8 +91,46 @@ class Anatomy:
 
 
 def model_names() -> list[str]:
-    """Return the names of torchvision's classification models, whether or not they are of use."""
-    return list(models.list_models(module=models))
+    """Return the names of torchvision's classification models that take pictures of any size."""
+    names = models.list_models(module=models)
+    return [name for name in names if not name.startswith(_ONE_SIZE)]
+
+
+def check_model(name: str, *, others: Sequence[str] = ()) -> None:
+    """Refuse what is no model, or of no use.
+
+    Args:
+        name: of the model.
+        others: names that may have been meant, and are none of torchvision's.
+
+    Raises:
+        OptionError: torchvision has no such model (the nearest are shown), or it takes pictures of
+            one size only.
+    """
+    if name.startswith(_ONE_SIZE):
+        raise OptionError(
+            "backbone",
+            f"{name} takes pictures of one size only; choose a model that takes any, such as "
+            "resnet50, inception_v3, efficientnet_b0 or convnext_tiny",
+        )
+    if name not in (known := model_names()):
+        none_of = f"none of {', '.join(others)} and " if others else ""
+        raise OptionError(
+            "backbone",
+            f"{name!r} is {none_of}no model of torchvision{nearest(name, [*others, *known])} "
+            f"('{LIST_COMMAND}' lists them)",
+        )
+
+
+def stage_of(name: str) -> str:
+    """Return the stage that a layer is in.
+
+    Example:
+        >>> stage_of("layer1.0.relu_2"), stage_of("features.3.1.block.0")
+        ('layer1', 'features.3')
+    """
+    parts = name.split(".")
+    return ".".join(parts[:2]) if parts[0] in _HOLDERS else parts[0]
 
 
 def make_model(name: str) -> nn.Module:
@@ -92,13 +139,9 @@ def make_model(name: str) -> nn.Module:
     torch's global generator is left as it was. Nothing in the model overwrites its input, so that
     what stands before a ReLU can be looked at.
 
-    Raises:
-        OptionError: torchvision has no such model.
+    Args:
+        name: out of :func:`model_names`.
     """
-    if name not in (known := model_names()):
-        raise OptionError(
-            "backbone", f"{name!r} is no classification model of torchvision{nearest(name, known)}"
-        )
     # Their weights are trained for [-1, 1] and torchvision converts inside, if asked to.
     extra = {"init_weights": False, "transform_input": True}
     with torch.random.fork_rng(devices=[]):
@@ -116,8 +159,9 @@ def find_anatomy(name: str) -> Anatomy:
     """Take a model apart; about a second, and nothing the next time.
 
     Raises:
-        OptionError: torchvision has no such model, or it has no use for pictures of any size.
+        OptionError: torchvision has no such model, or it takes pictures of one size only.
     """
+    check_model(name)
     model = make_model(name)
     train, evaluation = get_graph_node_names(model, suppress_diff_warning=True)
     traced = create_feature_extractor(
@@ -128,7 +172,7 @@ def find_anatomy(name: str) -> Anatomy:
     ).eval()
     _stop_overwriting(traced.graph)
     traced.recompile()
-    maps = _find_maps(traced, name)
+    maps = _find_maps(traced)
     output = next(node for node in reversed(traced.graph.nodes) if node.op == "output")
     every: Mapping[str, fx.Node] = output.args[0]
     # A copy: the traced model's own graph would keep its weights in memory.
@@ -170,8 +214,12 @@ def run_without_contents(network: fx.GraphModule, picture: Tensor) -> dict[str, 
     """Run a network with weights that have no contents, on a picture that has none (``meta``)."""
     plain = _Plain(network)
     state = {**dict(plain.named_parameters()), **dict(plain.named_buffers())}
+    # Whatever type the network computes in, or a double one would look as if nothing fitted it.
     nothing = {
-        key: value.to("meta").requires_grad_(value.requires_grad) for key, value in state.items()
+        key: torch.empty_like(
+            value, device="meta", dtype=picture.dtype if value.is_floating_point() else None
+        ).requires_grad_(value.requires_grad)
+        for key, value in state.items()
     }
     found: dict[str, Any] = torch.func.functional_call(plain, nothing, (picture,))
     return found
@@ -233,19 +281,12 @@ class _Plain(nn.Module):
         return self.network.forward(picture)
 
 
-def _find_maps(traced: fx.GraphModule, name: str) -> dict[str, FeatureMap]:
+def _find_maps(traced: fx.GraphModule) -> dict[str, FeatureMap]:
     """Return the nodes whose output grows with the picture along two sides.
 
     What has no more channels than a picture is one: Inception's conversion of its input.
     """
-    try:
-        small, large = (shapes_of(traced, side) for side in _SIDES)
-    except (AssertionError, RuntimeError) as error:
-        raise OptionError(
-            "backbone",
-            f"{name} takes pictures of one size only; choose a model that takes any, such as "
-            "resnet50, inception_v3, efficientnet_b0 or convnext_tiny",
-        ) from error
+    small, large = (shapes_of(traced, side) for side in _SIDES)
     maps = {}
     for layer, features in small.items():
         if not isinstance(features, Tensor) or features.ndim != 4 or stage_of(layer) in _HEADS:

@@ -7,7 +7,7 @@ they give it a mean square of 1, as :func:`~giverny.gatys.random_backbone.random
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,14 +15,19 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-from giverny.gatys.anatomy import find_anatomy, part_of
-from giverny.gatys.extraction import Extracted
-from giverny.gatys.random_backbone import _normal, _rounded, calibration_pictures
+from giverny.gatys.model_anatomy import find_anatomy, part_of
+from giverny.gatys.model_network import ModelNetwork
+from giverny.gatys.random_backbone import calibration_pictures, normal, rounded
+from giverny.runs.seeds import make_generator
 
-__all__ = ["random_extracted"]
+__all__ = ["random_model"]
+
+# Calibration pictures have positions of the deepest layer beyond one, along each side: statistics
+# of a single position for each picture are useless on larger pictures.
+_MORE_POSITIONS = 3
 
 
-def random_extracted(model: str, seed: int = 0) -> Extracted:
+def random_model(model: str, seed: int = 0, *, layers: Sequence[str] = ()) -> ModelNetwork:
     """Make a model with random weights, on the CPU, in float32.
 
     Weights of convolutions and linear layers are independent and nearly normal (He et al. 2015,
@@ -33,24 +38,33 @@ def random_extracted(model: str, seed: int = 0) -> Extracted:
     Args:
         model: torchvision's name.
         seed: of weights and calibration pictures.
+        layers: the network has no more than these need, as if it were truncated; all unless given.
 
     Returns:
         The network, frozen.
 
     Raises:
         OptionError: torchvision has no such model, or it takes pictures of one size only.
+        ValueError: it has no such layer.
     """
-    network = Extracted(model).double()
-    generator = torch.Generator().manual_seed(seed)
+    network = ModelNetwork(model)
+    deepest = network.layers[-1]
+    side = network.smallest([deepest]) + _MORE_POSITIONS * network.strides[deepest]
+    if layers:
+        network.truncate(layers)
+    network.double()
     for name, parameter in network.body.named_parameters():
-        _fill(name.rsplit(".", 1)[-1], parameter, generator)
+        # A generator for each, so that weights do not depend on what else there is.
+        _fill(name.rsplit(".", 1)[-1], parameter, make_generator(seed, name))
     handles = [
         module.register_forward_pre_hook(_measure)
         for module in network.body.modules()
         if isinstance(module, _BatchNorm)
     ]
     try:
-        network.factors = _factors(network, calibration_pictures(generator))
+        network.factors = _factors(
+            network, calibration_pictures(make_generator(seed, "pictures"), side=side)
+        )
     finally:
         _remove(handles)
     return network.float()
@@ -59,7 +73,7 @@ def random_extracted(model: str, seed: int = 0) -> Extracted:
 def _fill(kind: str, parameter: Tensor, generator: torch.Generator) -> None:
     if kind == "weight" and parameter.ndim > 1:
         fan_in = parameter[0].numel()
-        drawn = _normal(parameter.numel(), generator).view_as(parameter)
+        drawn = normal(parameter.numel(), generator).view_as(parameter)
         parameter.copy_(math.sqrt(2 / fan_in) * drawn)
     elif kind in {"weight", "layer_scale"}:
         nn.init.ones_(parameter)
@@ -71,15 +85,15 @@ def _measure(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     """Give batch normalisation the statistics of what it is about to see."""
     (features,) = inputs
     over = [axis for axis in range(features.ndim) if axis != 1]
-    module.get_buffer("running_mean").copy_(_rounded(features.mean(dim=over)))
+    module.get_buffer("running_mean").copy_(rounded(features.mean(dim=over)))
     variance = features.var(dim=over, correction=0)
     # A channel that says nothing stays as it is.
     module.get_buffer("running_var").copy_(
-        torch.where(variance > 0, _rounded(variance), torch.ones_like(variance))
+        torch.where(variance > 0, rounded(variance), torch.ones_like(variance))
     )
 
 
-def _factors(network: Extracted, pictures: Tensor) -> dict[str, float]:
+def _factors(network: ModelNetwork, pictures: Tensor) -> dict[str, float]:
     """Return what brings the mean square of each layer to 1, calibrating on the way."""
     anatomy = find_anatomy(network.model)
     graph, nodes = part_of(anatomy, network.layers, returned=network.layers[-1:])
@@ -106,6 +120,6 @@ class _Measure(fx.Interpreter):
         found = super().run_node(n)
         if n in self.layers:
             energy = found.square().mean()
-            factor = _rounded(energy.rsqrt()).item() if energy > 0 else 1.0
+            factor = rounded(energy.rsqrt()).item() if energy > 0 else 1.0
             self.factors[self.layers[n]] = factor
         return found

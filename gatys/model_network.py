@@ -1,8 +1,8 @@
 """Any convolutional model of torchvision as feature network, by name and names of layers.
 
-``Extracted("resnet50")`` has a layer for every map of features in the model. Weights come from
-:func:`~giverny.gatys.extraction_weights.load_extracted` or, at random, from
-:func:`~giverny.gatys.random_extraction.random_extracted`.
+``ModelNetwork("resnet50")`` has a layer for every map of features in the model. Weights come from
+:func:`~giverny.gatys.model_weights.load_model` or, at random, from
+:func:`~giverny.gatys.random_model.random_model`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +13,20 @@ from torch import Tensor, fx, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from giverny.data.tensors import check_images
-from giverny.gatys.anatomy import find_anatomy, make_model, part_of, run_without_contents, shapes_of
 from giverny.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
 from giverny.gatys.memory import Demand, Layer
-from giverny.gatys.model_names import LIST_COMMAND
-from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing
+from giverny.gatys.model_anatomy import (
+    LIST_COMMAND,
+    find_anatomy,
+    make_model,
+    part_of,
+    run_without_contents,
+    shapes_of,
+)
 from giverny.options.errors import GivernyError
 from giverny.options.names import nearest
 
-__all__ = ["Extracted", "default_smoothing"]
+__all__ = ["ModelNetwork"]
 
 # Largest side that a layer can need: Inception v3 needs 75.
 _LARGEST_NEED = 512
@@ -30,7 +35,7 @@ _KEPT_STRIDE = 4
 _KEPT_SIDE = 256
 
 
-class Extracted(nn.Module):
+class ModelNetwork(nn.Module):
     """A model of torchvision, frozen, that gives the maps of features that are asked for.
 
     Pictures come in [0, 1]; the normalisation is inside. Parameters are zero until they are filled.
@@ -40,6 +45,8 @@ class Extracted(nn.Module):
         body: the model without what tells classes apart; its state_dict has torchvision's names.
         layers: valid names of layers, in the order of computation.
         channels: of each layer.
+        strides: pixels of the picture per position of each layer.
+        residual: whether maps are added to one another.
         factors: what layers are multiplied by; 1 unless given.
     """
 
@@ -57,6 +64,8 @@ class Extracted(nn.Module):
         self._anatomy = find_anatomy(model)
         self.layers = tuple(self._anatomy.maps)
         self.channels = {name: found.channels for name, found in self._anatomy.maps.items()}
+        self.strides = {name: found.stride for name, found in self._anatomy.maps.items()}
+        self.residual = self._anatomy.residual
         self.factors: Mapping[str, float] = {}
         self._extractors: dict[frozenset[str], fx.GraphModule] = {}
         self._smallest: dict[frozenset[str], int] = {}
@@ -101,7 +110,7 @@ class Extracted(nn.Module):
         key = frozenset(layers)
         if key not in self._smallest:
             network = self._extractor(layers)
-            low = max(self._anatomy.maps[name].stride for name in layers) - 1
+            low = max(self.strides[name] for name in layers) - 1
             high = low + 1 if _has_positions(network, low + 1) else _LARGEST_NEED
             while high - low > 1:
                 middle = (low + high) // 2
@@ -197,23 +206,6 @@ class Extracted(nn.Module):
         self._extractors.clear()
         moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return moved
-
-
-def default_smoothing(model: str, layers: Sequence[str]) -> dict[str, Smoothing]:
-    """Return the smoothing of each layer that suits a model: SWAG where it has residual sums.
-
-    Source: Wang, Li and Vasconcelos 2021: a softmax over all channels and positions, of temperature
-    1, in every layer. Losses then should be relative to their targets.
-
-    Args:
-        model: torchvision's name.
-        layers: what is compared.
-
-    Raises:
-        OptionError: torchvision has no such model, or it takes pictures of one size only.
-    """
-    residual = find_anatomy(model).residual
-    return dict.fromkeys(layers, Smoothing(kind="softmax") if residual else NO_SMOOTHING)
 
 
 def _has_positions(network: fx.GraphModule, side: int) -> bool:

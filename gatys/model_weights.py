@@ -10,23 +10,24 @@ from typing import Any
 from torch import Tensor
 from torchvision import models
 
-from giverny.gatys.anatomy import find_anatomy
-from giverny.gatys.extraction import Extracted
-from giverny.gatys.model_names import stage_of
+from giverny.gatys.model_anatomy import find_anatomy, model_names, stage_of
+from giverny.gatys.model_network import ModelNetwork
 from giverny.gatys.weight_files import (
-    _refuse_what_is_no_file_of_weights,
-    _tensors,
-    _verify_name,
+    read_tensors,
+    refuse_other_files,
+    verify_name,
 )
 from giverny.gatys.weights import weights_folder
 from giverny.options.errors import CheckpointError
 
 __all__ = [
     "ModelWeights",
+    "cached_files",
     "find_model_weights",
-    "load_extracted",
+    "load_model",
     "missing_model_message",
     "model_candidates",
+    "model_of_file",
 ]
 
 # What wrappers put before the names of weights.
@@ -34,6 +35,8 @@ _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|model\.|backbone\.)+")
 # Names of torchvision's own files of DenseNet, of before modules' names could have no dots.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 _SHOWN = 4
+# Of gatys/backbones.py.
+_OWN = ("vgg16", "vgg19")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +94,11 @@ def find_model_weights(model: str, file: Path | None = None) -> Path | None:
     return next((path for path in model_candidates(model) if path.is_file()), None)
 
 
-def load_extracted(model: str, path: Path) -> tuple[Extracted, ModelWeights]:
+def load_model(model: str, path: Path) -> tuple[ModelNetwork, ModelWeights]:
     """Make a model with the weights of a ``.pth`` or ``.safetensors`` file, and verify them.
 
     Weights of what tells classes apart may be missing or of any shape. Pictures are normalised as
-    torchvision says for these weights, or for its default ones if the file's name is none of its.
+    torchvision says for these weights, or for its default ones if the file is none of its.
 
     Args:
         model: torchvision's name.
@@ -109,18 +112,18 @@ def load_extracted(model: str, path: Path) -> tuple[Extracted, ModelWeights]:
             says, or holds weights of something else.
         OptionError: torchvision has no such model, or it takes pictures of one size only.
     """
-    network = Extracted(model)
+    network = ModelNetwork(model)
     try:
-        _refuse_what_is_no_file_of_weights(path)
+        refuse_other_files(path)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        verified = _verify_name(path, sha256)
-        tensors, _ = _tensors(path)
+        verified = verify_name(path, sha256)
+        tensors, _ = read_tensors(path)
         _fill(network, tensors)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     entries = _entries(model)
-    known = next((entry for entry in entries if _file_name(entry) == path.name), None)
+    known = next((entry for entry in entries if sha256.startswith(_digits(entry))), None)
     expects = (known or entries[0]).transforms()
     network.set_normalisation(expects.mean, expects.std)
     return network, ModelWeights(
@@ -128,9 +131,26 @@ def load_extracted(model: str, path: Path) -> tuple[Extracted, ModelWeights]:
         model=model,
         bytes=path.stat().st_size,
         sha256=sha256,
-        verified=verified,
+        verified="as torchvision says" if known else verified,
         entry=known.name if known else "",
     )
+
+
+def cached_files() -> list[Path]:
+    """Return torchvision's files of weights in its cache, but for VGG16's and VGG19's."""
+    every = (path for model in model_names() for path in model_candidates(model))
+    return [path for path in every if path.is_file() and model_of_file(path)]
+
+
+def model_of_file(path: Path) -> str | None:
+    """Return the model whose weights torchvision publishes under a file's name.
+
+    None if there is none, and for VGG16 and VGG19, which Giverny has networks of its own for.
+    """
+    for model in model_names():
+        if model not in _OWN and path.name in map(_file_name, _entries(model)):
+            return model
+    return None
 
 
 def missing_model_message(model: str) -> str:
@@ -140,10 +160,10 @@ def missing_model_message(model: str) -> str:
     return (
         f"No weights of {model} were found in {folder}; Giverny never downloads them.\n"
         f"The file is torchvision's {name} ({round(entry.meta['_file_size'])} MB; its SHA-256 "
-        f"begins with {Path(name).stem.rsplit('-', 1)[-1]}). On a machine with a network:\n"
+        f"begins with {_digits(entry)}). On a machine with a network:\n"
         f"  curl --fail --location --remote-name {entry.url}\n"
         f"Put it into {folder}, or give it as --weights FILE.\n"
-        f"Without a file, --backbone random:{model} works now: random weights, the same for a seed."
+        f"Without a file, weights are random, the same each time (--backbone random:{model})."
     )
 
 
@@ -157,7 +177,12 @@ def _file_name(entry: Any) -> str:
     return str(entry.url).rsplit("/", 1)[-1]
 
 
-def _fill(network: Extracted, tensors: Mapping[str, Tensor]) -> None:
+def _digits(entry: Any) -> str:
+    """Return the first digits of a file's SHA-256, which torchvision puts into its name."""
+    return Path(_file_name(entry)).stem.rsplit("-", 1)[-1]
+
+
+def _fill(network: ModelNetwork, tensors: Mapping[str, Tensor]) -> None:
     """Copy a state_dict into a network, if it is one of that model."""
     expected = network.body.state_dict()
     held = {_rename(name, expected): value for name, value in tensors.items()}

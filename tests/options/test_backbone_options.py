@@ -1,0 +1,106 @@
+"""Options of `giverny backbone train`: defaults, refusals, and the way to a file and back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from giverny.options import OptionError, flatten, make
+from giverny.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
+from giverny.options.command_line import preset_names
+
+PRESETS = Path(__file__).parents[2] / "options" / "presets" / "backbones"
+TWO = ("a", "b")
+
+
+@pytest.mark.parametrize("name", preset_names("backbones"))
+def test_presets_are_valid(name: str) -> None:
+    loaded = yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert isinstance(make(BackboneOptions, loaded), BackboneOptions)
+
+
+def test_options_survive_a_file() -> None:
+    options = make(
+        BackboneOptions,
+        {"classes": ["cat=cats", "dog=/dogs"], "val_classes": ["cat=c", "dog=d"], "size": 64},
+    )
+    again = make(BackboneOptions, yaml.safe_load(yaml.safe_dump(flatten(options))))
+    assert flatten(again) == flatten(options)
+    assert again.data.class_folders == options.data.class_folders
+
+
+def test_what_may_change_exists() -> None:
+    assert set(flatten(BackboneOptions())) >= BACKBONE_MAY_CHANGE
+
+
+def test_sizes_unless_given() -> None:
+    assert ClassDataOptions().side == 128
+    assert ClassDataOptions(dataset="cifar100").side == 32
+    assert ClassDataOptions(dataset="cifar100", size=64).side == 64
+
+
+def test_folders_of_classes() -> None:
+    data = ClassDataOptions(dataroot=Path("data"), classes=("cat", "dog=/pets/dogs", "wolf=x/y=z"))
+    assert data.class_folders == {
+        "cat": Path("data/cat"),
+        "dog": Path("/pets/dogs"),
+        "wolf": Path("data/x/y=z"),
+    }
+    assert data.val_class_folders == {}
+
+
+def test_held_out_folders_are_looked_for_in_the_folder_for_them() -> None:
+    root, val = Path("data"), Path("val")
+    named = ("a=train_a", "b=train_b")
+    same = ClassDataOptions(dataroot=root, classes=named, val_folder=val)
+    assert same.val_class_folders == {"a": val / "train_a", "b": val / "train_b"}
+    words = ("b=test_b", "a=test_a")
+    others = ClassDataOptions(dataroot=root, classes=named, val_folder=val, val_classes=words)
+    assert others.val_class_folders == {"a": val / "test_a", "b": val / "test_b"}
+    inside = ClassDataOptions(dataroot=root, classes=named, val_classes=words)
+    assert inside.val_class_folders == {"a": root / "test_a", "b": root / "test_b"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"size": 31}, "size: 31 is below 32"),
+        ({"val_share": 0.0}, "val_share: 0.0 would leave nothing"),
+        ({"val_share": 1.0}, "val_share: 1.0"),
+        ({"smallest_area": 0.0}, "smallest_area: 0.0"),
+        ({"smallest_area": 1.1}, "smallest_area: 1.1"),
+        ({"largest_area": 1.1}, "largest_area: 1.1 is not between"),
+        ({"smallest_area": 0.5, "largest_area": 0.4}, "largest_area: 0.4 is not between .* 0.5"),
+        ({"light": -0.1}, "light: -0.1"),
+        ({"batch_size": 1}, "batch_size: 1 is below"),
+        ({"num_threads": -1}, "num_threads: -1"),
+        ({"classes": ["cats"]}, "is one class; expected two or more"),
+        ({"classes": ["cats", "cats=x"]}, "a class is named twice"),
+        ({"classes": ["cats=", "dogs"]}, "'cats=' is no NAME=FOLDER"),
+        ({"classes": ["=cats", "dogs"]}, "'=cats' is no NAME=FOLDER"),
+        ({"val_classes": TWO}, "names a, b; expected those of --classes: none"),
+        ({"classes": TWO, "val_classes": ["a", "c"]}, "names a, c; expected .*: a, b"),
+        ({"classes": ["a=/x", "b"], "val_folder": Path("v")}, "/x of --classes cannot be looked"),
+        ({"dataset": "cifar100", "classes": TWO}, "classes: goes with --dataset folder only"),
+        ({"dataset": "caltech101", "val_folder": Path("v")}, "val_folder: goes with"),
+        ({"download": True}, "download: goes with --dataset cifar100 or caltech101"),
+        ({"depth": 16, "width": 0.01}, "width: 0.01 is not in"),
+        ({"pooled": 0}, "pooled: 0 is not above 0"),
+        ({"dropout": 1.0}, "dropout: 1.0"),
+        ({"n_epochs": 0}, "n_epochs: 0"),
+        ({"patience": 0}, "patience: 0"),
+        ({"max_images": 0}, "max_images: 0"),
+        ({"lr": 0.0}, "lr: 0.0"),
+        ({"weight_decay": -1.0}, "weight_decay: -1.0"),
+        ({"plateau_patience": -1}, "plateau_patience: -1"),
+        ({"plateau_factor": 1.0}, "plateau_factor: 1.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing: 1.0"),
+        ({"name": "a/b"}, "name: 'a/b' cannot name a folder"),
+        ({"display": "paper"}, "display"),
+        ({"plateau_patients": 3}, "did you mean plateau_patience"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        make(BackboneOptions, changes)
