@@ -1,0 +1,236 @@
+"""How often the intervals of `giverny survey report` hold the truth, in studies with a known one.
+
+    python benchmarks/survey_coverage.py
+    python benchmarks/survey_coverage.py --studies 4000 --resamples 10000
+    python benchmarks/survey_coverage.py --markdown >> docs/survey_report.md
+
+Every simulated study draws people and pictures anew from populations in which they differ by the
+given standard deviations (log-odds), and lets each person judge all pictures: real ones and those
+of two generators. An interval of 95 % should hold the rate of the whole population in 95 % of the
+studies. Beside the report's interval stand those that are common:
+
+- ``two-level``: percentiles of a two-level bootstrap, people and pictures drawn anew;
+- ``people``: percentiles with only people drawn anew (HYPE);
+- ``Wilson``: all answers taken as independent.
+
+With ``--pairs``, trials are pairs of a fake and a random real picture, whose effects add up.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import norm
+
+from giverny.survey.bootstrap import Spread, Table, TwoLevel
+from giverny.survey.random_effects import constant_of
+from giverny.survey.rates import Interval
+from giverny.survey.signal_detection import d_prime_of_rates
+
+__all__ = ["main"]
+
+Values = NDArray[np.float64]
+_GROUPS = ("real", "generator", "other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Design and truth of a study.
+
+    Attributes:
+        people: number of.
+        pictures: of each group.
+        rate: fooling rate of the generator; real pictures have 0.75, the other generator 0.4.
+        person_sd: of people, log-odds.
+        picture_sd: of pictures, log-odds.
+        answered: share of the answers that are there.
+    """
+
+    people: int
+    pictures: int
+    rate: float
+    person_sd: float
+    picture_sd: float
+    answered: float = 1.0
+
+    @property
+    def rates(self) -> Values:
+        """Truth of each group."""
+        return np.array([0.75, self.rate, 0.4])
+
+
+@dataclass
+class Tally:
+    """How often intervals held the truth, and their widths."""
+
+    held: list[bool] = field(default_factory=list)
+    above: int = 0
+    below: int = 0
+    half_widths: list[float] = field(default_factory=list)
+
+    def add(self, found: Spread | Interval | None, truth: float) -> None:
+        """Count one interval."""
+        if found is None:
+            return
+        interval = found.interval() if isinstance(found, Spread) else found
+        self.held.append(interval.holds(truth))
+        self.above += interval.low > truth
+        self.below += interval.high < truth
+        self.half_widths.append(interval.half_width)
+
+    @property
+    def coverage(self) -> float:
+        """Share of intervals that held the truth."""
+        return float(np.mean(self.held))
+
+
+def main() -> int:
+    """Simulate, print; return the exit status."""
+    args = _arguments()
+    rng = np.random.default_rng(args.seed)
+    start = time.perf_counter()
+    names = ["report", "two-level", "people", "Wilson", "error", "d'", "difference"]
+    names = names[:4] if args.pairs else names
+    divider = " | " if args.markdown else "  "
+    columns = ["people", "pictures", "rate", "SD people", "SD pictures", "+-", *names]
+    print(divider.join(columns))
+    if args.markdown:
+        print(divider.join("---:" for _ in columns))
+    for setting in _settings(args.pairs):
+        tallies = _run(setting, args.studies, args.resamples, rng, pairs=args.pairs)
+        answered = "" if setting.answered == 1 else f" ({setting.answered:.0%} answered)"
+        cells = [
+            f"{setting.people}",
+            f"{setting.pictures}{answered}",
+            f"{setting.rate:.0%}",
+            f"{setting.person_sd:g}",
+            f"{setting.picture_sd:g}",
+            f"{100 * np.mean(tallies['report'].half_widths):.1f}",
+            *(f"{100 * tallies[name].coverage:.1f}" for name in names),
+        ]
+        if not args.markdown:
+            cells = [cell.rjust(len(name)) for cell, name in zip(cells, columns, strict=True)]
+        print(divider.join(cells), flush=True)
+    print(f"\n{args.studies} studies each, {time.perf_counter() - start:.0f} s")
+    return 0
+
+
+def _settings(pairs: bool) -> Iterator[Setting]:
+    effects = [(0.0, 0.0), (0.3, 0.3), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]
+    if pairs:
+        effects = [(0.0, 0.0), (0.5, 0.5), (0.5, 1.0)]
+    for people, pictures in ((14, 10), (30, 50), (25, 20)):
+        for rate in (0.1, 0.27, 0.5):
+            for person_sd, picture_sd in effects:
+                yield Setting(
+                    people=people,
+                    pictures=pictures,
+                    rate=rate,
+                    person_sd=person_sd,
+                    picture_sd=picture_sd,
+                )
+    if not pairs:
+        for people, pictures, answered in ((30, 50, 0.2), (14, 10, 0.6)):
+            yield Setting(
+                people=people,
+                pictures=pictures,
+                rate=0.27,
+                person_sd=0.5,
+                picture_sd=1.0,
+                answered=answered,
+            )
+
+
+def _run(
+    setting: Setting, studies: int, resamples: int, rng: np.random.Generator, *, pairs: bool
+) -> dict[str, Tally]:
+    names = ("report", "two-level", "people", "Wilson", "error", "d'", "difference")
+    tallies = {name: Tally() for name in names}
+    truth = setting.rates
+    for _ in range(studies):
+        table = _pairs(setting, rng) if pairs else _study(setting, rng)
+        two_level = TwoLevel(table, resamples=resamples, rng=rng)
+        place = table.groups.index("generator")
+
+        def share(rates: Values, place: int = place) -> Values:
+            return np.asarray(rates[..., place])
+
+        spread = two_level.spread(share, "share")
+        tallies["report"].add(spread, setting.rate)
+        tallies["two-level"].add(two_level.percentiles(share), setting.rate)
+        tallies["people"].add(two_level.for_people(share), setting.rate)
+        tallies["Wilson"].add(table.rate("generator").wilson(), setting.rate)
+        if pairs:
+            continue
+        error = two_level.spread(lambda rates: (rates[..., 1] + 1 - rates[..., 0]) / 2, "share")
+        tallies["error"].add(error, (truth[1] + 1 - truth[0]) / 2)
+        sensitivity = two_level.spread(
+            lambda rates: d_prime_of_rates(rates[..., [1, 0]]), "plain", corrected=True
+        )
+        tallies["d'"].add(sensitivity, float(norm.ppf(truth[0]) - norm.ppf(truth[1])))
+        difference = two_level.spread(lambda rates: rates[..., 1] - rates[..., 2], "difference")
+        tallies["difference"].add(difference, truth[1] - truth[2])
+    return tallies
+
+
+def _study(setting: Setting, rng: np.random.Generator) -> Table:
+    """Draw a study of single pictures; people lean to REAL or FAKE in all groups alike."""
+    size = (setting.people, setting.pictures)
+    people = rng.normal(0, setting.person_sd, setting.people)
+    said, who, what, group = [], [], [], []
+    for number, rate in enumerate(setting.rates):
+        pictures = rng.normal(0, setting.picture_sd, setting.pictures)
+        constant = constant_of(float(rate), setting.person_sd, setting.picture_sd)
+        chance = expit(constant + people[:, None] + pictures)
+        there = rng.random(size) < setting.answered
+        said.append((rng.random(size) < chance)[there])
+        rows, columns = np.nonzero(there)
+        who.append(rows)
+        what.append(columns + number * setting.pictures)
+        group.append(np.full(len(rows), number))
+    return Table(
+        called_real=np.concatenate(said).astype(np.float64),
+        person=np.concatenate(who),
+        picture=np.concatenate(what),
+        group=np.concatenate(group),
+        groups=_GROUPS,
+    )
+
+
+def _pairs(setting: Setting, rng: np.random.Generator) -> Table:
+    """Draw a study of pairs: fakes beside real pictures, another one for each person."""
+    people = rng.normal(0, setting.person_sd, setting.people)
+    # Both pictures of a pair make it easy or hard; together they have the SD that is stated.
+    one_sd = setting.picture_sd / np.sqrt(2)
+    fakes = rng.normal(0, one_sd, setting.pictures)
+    reals = rng.normal(0, one_sd, setting.pictures)
+    beside = np.argsort(rng.random((setting.people, setting.pictures)), axis=1)
+    constant = constant_of(setting.rate, setting.person_sd, setting.picture_sd)
+    chance = expit(constant + people[:, None] + fakes + reals[beside])
+    who, what = np.indices(chance.shape)
+    return Table(
+        called_real=(rng.random(chance.shape) < chance).ravel().astype(np.float64),
+        person=who.ravel(),
+        picture=what.ravel(),
+        group=np.zeros(chance.size, np.int64),
+        groups=("generator",),
+        beside=beside.ravel(),
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--studies", type=int, default=2000, help="simulated in each setting")
+    parser.add_argument("--resamples", type=int, default=1000, help="of each bootstrap")
+    parser.add_argument("--seed", type=int, default=6)
+    parser.add_argument("--pairs", action="store_true", help="the protocol of pairs")
+    parser.add_argument("--markdown", action="store_true", help="print a table of Markdown")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

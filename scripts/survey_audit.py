@@ -1,0 +1,62 @@
+"""`giverny survey audit`: look for what gives the answers of a study away."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from giverny.options.command_line import CommandParser
+from giverny.options.survey_audit import SurveyAuditOptions
+
+__all__ = ["main"]
+
+_EPILOG = """examples:
+  giverny survey audit study --key study.key.json
+  giverny survey audit study --output audit.json
+
+Exit status: 0 nothing gives answers away; 1 something does, or a file is not as it was exported.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, look, report; return the exit status."""
+    parser = CommandParser(
+        "giverny survey audit",
+        SurveyAuditOptions,
+        description="Look for what gives the answers of a study away.",
+        epilog=_EPILOG,
+        positionals=" FOLDER",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="what giverny survey export wrote")
+    parsed = parser.parse(argv)
+    options = parser.make(SurveyAuditOptions, parsed, drop=["folder"])
+    folder = Path(parsed.folder)
+
+    from giverny.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
+    from giverny.survey.audit import audit_study  # noqa: PLC0415
+    from giverny.survey.key import read_key  # noqa: PLC0415
+    from giverny.survey.soundness import check_key  # noqa: PLC0415
+
+    beside = folder.absolute()
+    key_path = options.key or beside.with_name(f"{beside.name}.key.json")
+    key = read_key(key_path)
+    check_key(key_path, key)
+    archive = options.zip
+    if archive is None and (found := beside.with_name(f"{beside.name}.zip")).is_file():
+        archive = found
+    audit = audit_study(
+        folder, key, archive=archive, alpha=options.alpha, permutations=options.permutations
+    )
+    print(audit.table())
+    if options.output is not None:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(audit.as_dict(), indent=1, ensure_ascii=False)
+        write_text_atomic(options.output, text + "\n")
+    leaks, faults = len(audit.of("leak")), len(audit.of("fault"))
+    counts = f"{leaks} leaks, {faults} faults, {len(audit.of('warning'))} warnings"
+    print(f"\n{'passed' if audit.passed else 'FAILED'}: {counts} in {audit.pictures} pictures")
+    if audit.smallest_p > audit.alpha:
+        print(
+            f"note: so few pictures give no p below {audit.smallest_p:.3g}: what is random by "
+            "design, such as names and positions, cannot be judged"
+        )
+    return 0 if audit.passed else 1

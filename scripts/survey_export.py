@@ -1,0 +1,80 @@
+"""`giverny survey export`: make a study from folders of pictures."""
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from giverny.options.command_line import CommandParser
+from giverny.options.survey_export import SurveyExportOptions
+
+__all__ = ["main"]
+
+_EPILOG = """examples:
+  giverny survey export --real photos --fake cyclegan=translated --output study
+  giverny survey export --real photos --fake gatys=a cyclegan=b --per_class 20 --output study
+  giverny survey export --real photos --fake cyclegan=b --protocol pair --output pairs
+  giverny survey export --real photos --fake cyclegan=b --protocol timed --exposure_ms 500 \\
+      --equalise jpeg:90 --output timed --key ~/keys/timed.json
+
+Beside OUTPUT lie OUTPUT.zip, which is public, too, and OUTPUT.key.json, which is not.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, export, report; return the exit status."""
+    parser = CommandParser(
+        "giverny survey export",
+        SurveyExportOptions,
+        description="Make a study of folders of pictures, without a word on which are real.",
+        epilog=_EPILOG,
+        lists={"fake": str},
+    )
+    parsed = parser.parse(argv)
+    options = parser.make(SurveyExportOptions, parsed)
+
+    from tqdm import tqdm  # noqa: PLC0415 - NumPy and the rest come after parsing
+
+    from giverny.survey.export import export  # noqa: PLC0415
+
+    with (
+        _stoppable(),
+        tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar,
+    ):
+
+        def count(total: int) -> None:
+            bar.total = total
+            bar.update()
+
+        done = export(options, on_picture=count)
+    for path, reason in done.passed_over.items():
+        print(f"passed over: {path}: {reason}", file=sys.stderr)
+    for note in done.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for row in done.audit.of("warning"):
+        print(f"warning: {row.name}: {row.detail}", file=sys.stderr)
+    study = done.study
+    kind = "pairs" if study.protocol == "pair" else "pictures"
+    print(
+        f"{len(study.orders[0]) - study.attention_checks} {kind} to judge, "
+        f"{study.attention_checks} attention checks, {len(study.practice)} for practice; "
+        f"{len(study.orders)} orders; audit: passed"
+    )
+    print(f"public:  {done.folder} (open index.html), {done.archive}")
+    print(f"private: {done.key}")
+    return 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM end the export as Ctrl-C does: with what it began removed."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,83 @@
+"""`giverny survey import`: read the answers of forms and platforms into one table."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from giverny.options.command_line import CommandParser
+from giverny.options.errors import OptionError
+from giverny.options.survey_import import SurveyImportOptions
+
+__all__ = ["main"]
+
+_EPILOG = """examples:
+  giverny survey import downloads/*.csv --key study.key.json --output answers.csv
+  giverny survey import answers.sqlite --key study.key.json --output answers.csv
+  giverny survey import batch.csv prolific_export.csv --key study.key.json \\
+      --participants people.csv --output answers.csv
+
+Without --key, unknown pictures and missing answers cannot be told. Of two answers of one person to
+one picture the first counts.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, read, report; return the exit status."""
+    parser = CommandParser(
+        "giverny survey import",
+        SurveyImportOptions,
+        description="Read the answers of forms and platforms into one table.",
+        epilog=_EPILOG,
+        positionals=" FILE [FILE ...]",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="what a platform gave")
+    parsed = parser.parse(argv)
+    options = parser.make(SurveyImportOptions, parsed, drop=["files"])
+    files = [Path(name) for name in parsed.files]
+    _refuse(options, files)
+
+    from giverny.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
+    from giverny.survey.answers import write_answers  # noqa: PLC0415
+    from giverny.survey.importing import import_answers, participants_table  # noqa: PLC0415
+    from giverny.survey.key import read_key  # noqa: PLC0415
+    from giverny.survey.soundness import check_key  # noqa: PLC0415
+
+    key = None
+    if options.key is not None:
+        key = read_key(options.key)
+        check_key(options.key, key)
+    imported = import_answers(files, key=key, format_=options.format)
+    for file in imported.files:
+        count = f"{len(file.people)} people" if file.people else f"{len(file.answers)} answers"
+        print(f"{file.path}: {file.format}, {count}")
+    for oddity in imported.oddities:
+        print(f"note: {oddity}")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_answers(options.output, imported.answers)
+    practice = sum(one.is_practice for one in imported.answers)
+    print(
+        f"wrote {options.output}: {len(imported.answers) - practice} answers and {practice} of "
+        f"practice, of {len(imported.participants)} participants"
+    )
+    if options.participants is not None:
+        header, rows = participants_table(imported)
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([header, *rows])
+        options.participants.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(options.participants, text.getvalue())
+        print(f"wrote {options.participants}")
+    return 0
+
+
+def _refuse(options: SurveyImportOptions, files: Sequence[Path]) -> None:
+    """Refuse to replace what is there, or what is read."""
+    read = {path.resolve() for path in (*files, *([options.key] if options.key else []))}
+    for name, path in (("output", options.output), ("participants", options.participants)):
+        if path is None:
+            continue
+        if path.resolve() in read:
+            raise OptionError(name, f"{path} is read; choose another name")
+        if os.path.lexists(path) and not options.overwrite:
+            raise OptionError(name, f"{path} exists; --overwrite true replaces it")

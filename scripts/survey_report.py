@@ -1,0 +1,63 @@
+"""`giverny survey report`: rates, intervals, tests, figures and a page from answers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from giverny.options.command_line import CommandParser
+from giverny.options.errors import GivernyError
+from giverny.options.survey_report import SurveyReportOptions
+
+if TYPE_CHECKING:
+    from giverny.survey.findings import Findings
+
+__all__ = ["main"]
+
+_EPILOG = """examples:
+  giverny survey report answers.csv --key study.key.json --study study --output report
+  giverny survey report answers.sqlite --key study.key.json --failed_checks 1
+  giverny survey report downloads/ more.json --key study.key.json --margin 0.1
+
+ANSWERS are tables (.csv, .json) of 'giverny survey import' or downloaded from the static site,
+databases of 'giverny survey serve' (.sqlite), or folders of such files.
+What everything means: docs/survey_report.md
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, analyse, write, say; return the exit status."""
+    parser = CommandParser(
+        "giverny survey report",
+        SurveyReportOptions,
+        description="Analyse the answers of a study: a page, tables, figures.",
+        epilog=_EPILOG,
+        positionals=" ANSWERS [ANSWERS ...]",
+    )
+    parser.add_argument(
+        "answers", nargs="+", metavar="ANSWERS", help="files with answers, or folders of such"
+    )
+    parsed = parser.parse(argv)
+    options = parser.make(SurveyReportOptions, parsed, drop=["answers"])
+
+    from giverny.survey.report import write_report  # noqa: PLC0415 - SciPy, after parsing
+
+    try:
+        findings = write_report([Path(path) for path in parsed.answers], options)
+    except OSError as error:
+        if isinstance(error, GivernyError):
+            raise
+        message = f"{error.filename or options.output}: {error.strerror or error}"
+        raise GivernyError(message) from error
+    print(_summary(findings))
+    print(f"wrote {options.output / 'index.html'}")
+    return 0
+
+
+def _summary(findings: "Findings") -> str:
+    from giverny.survey.sentences import conclusions  # noqa: PLC0415
+    from giverny.survey.wording import counted  # noqa: PLC0415
+
+    people = counted(findings.after.people, "person", "people")
+    excluded = findings.before.people - findings.after.people
+    lines = [f"{people} ({excluded} excluded), {counted(findings.after.answers, 'answer')}"]
+    return "\n".join([*lines, *conclusions(findings)]).replace("\N{NO-BREAK SPACE}", " ")

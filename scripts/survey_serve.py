@@ -1,0 +1,58 @@
+"""`giverny survey serve`: run a study in browsers."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from giverny.options.command_line import CommandParser
+from giverny.options.errors import GivernyError
+from giverny.options.survey_serve import SurveyServeOptions
+
+__all__ = ["main"]
+
+_EPILOG = """examples:
+  giverny survey serve study --key study.key.json --database answers.sqlite
+  giverny survey serve study --key study.key.json --database answers.sqlite --host 0.0.0.0 \\
+      --redirect_url 'https://app.prolific.com/submissions/complete?cc=C1ABCDEF'
+
+Send participants to the address that it prints, with ?participant=ID, or the ids of Prolific
+(PROLIFIC_PID, STUDY_ID, SESSION_ID) or Mechanical Turk (workerId, hitId, assignmentId).
+Stop it with Ctrl-C, start it again, and everybody goes on where they were.
+"""
+_LOOPBACK = ("127.", "[::1]", "localhost")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, listen, serve until stopped; return the exit status."""
+    parser = CommandParser(
+        "giverny survey serve",
+        SurveyServeOptions,
+        description="Run a study in browsers; answers go into SQLite.",
+        epilog=_EPILOG,
+        positionals=" FOLDER",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="what giverny survey export wrote")
+    parsed = parser.parse(argv)
+    options = parser.make(SurveyServeOptions, parsed, drop=["folder"])
+
+    try:
+        from giverny.survey.serving import serving  # noqa: PLC0415 - Flask, after parsing
+    except ModuleNotFoundError as error:
+        if error.name not in ("flask", "waitress"):
+            raise
+        raise GivernyError(
+            f'giverny survey serve needs {error.name}: pip install "giverny[survey]"'
+        ) from error
+
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    with serving(Path(parsed.folder), options) as server:
+        print(f"study    {server.study.survey_id}: {server.study.protocol}", flush=True)
+        print(f"open     {server.url}")
+        print(f"results  {server.results_url}  (for you alone: it is made with the key)")
+        print(f"answers  {options.database}", flush=True)
+        if not server.url.removeprefix("http://").startswith(_LOOPBACK):
+            print("note: without HTTPS in front of it, everybody on the way can read along")
+        server.run()
+        answers = server.database.read("SELECT count(*) AS n FROM answers")[0]["n"]
+    print(f"stopped: {answers:,} answers in {options.database}")
+    return 0

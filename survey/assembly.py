@@ -1,0 +1,205 @@
+"""From pictures to a study: their names, practice, attention checks, and the orders."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from giverny.data.uniform import encode_plain_png
+from giverny.options.errors import OptionError
+from giverny.options.sections import flatten
+from giverny.options.survey_export import SurveyExportOptions
+from giverny.survey.attention import draw_check
+from giverny.survey.gathering import Gathered
+from giverny.survey.key import Key, KeyedPicture
+from giverny.survey.orders import (
+    Shown,
+    bits_told,
+    make_orders,
+    pair_up,
+    smallest_max_run,
+)
+from giverny.survey.pictures import Prepared
+from giverny.survey.selection import REAL
+from giverny.survey.texts import Words
+from giverny.survey.tokens import draw_tokens, make_rng
+from giverny.survey.trials import Practice, Study, Trial
+
+__all__ = ["Piece", "assemble", "attention_cards", "pieces_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A picture of a study.
+
+    Attributes:
+        keyed: the truth about it.
+        png: what is shown.
+        scene: what it shows, as far as its file's name told.
+    """
+
+    keyed: KeyedPicture
+    png: bytes
+    scene: str
+
+
+def pieces_of(gathered: Gathered) -> list[Piece]:
+    """Return the gathered pictures with their truth."""
+    pieces = []
+    for name, group in gathered.chosen.items():
+        for place, one in enumerate(group):
+            ready = gathered.prepared[one.path]
+            keyed = KeyedPicture(
+                kind="practice" if place < gathered.needs[name].practice else "scored",
+                label="real" if name == REAL else "fake",
+                generator=name,
+                source=_as_text(one.path),
+                source_sha256=ready.source_sha256,
+                picture_sha256=ready.sha256,
+            )
+            pieces.append(Piece(keyed=keyed, png=ready.png, scene=one.scene))
+    return pieces
+
+
+def attention_cards(options: SurveyExportOptions, study: Study, seed: int) -> list[Piece]:
+    """Draw the attention checks: one card for each, or two for each pair."""
+    words = Words(study)
+    rng = make_rng(seed, "attention")
+    pieces = []
+    for number in range(options.attention):
+        pair = options.protocol == "pair"
+        for label in ("real", "fake") if pair else (("real", "fake")[number % 2],):
+            card = draw_check(
+                words("attention_card"),
+                words(f"answer_{label}").upper(),
+                width=options.width,
+                height=options.height,
+                rng=rng,
+            )
+            ready = Prepared(png=encode_plain_png(card), source_sha256="", scale=1, jpeg=False)
+            keyed = KeyedPicture(kind="attention", label=label, picture_sha256=ready.sha256)
+            pieces.append(Piece(keyed=keyed, png=ready.png, scene=f"card {number} {label}"))
+    return pieces
+
+
+def assemble(
+    options: SurveyExportOptions, study: Study, pieces: Sequence[Piece], seed: int
+) -> tuple[Study, Key]:
+    """Give the pictures names, and the participants orders.
+
+    Args:
+        options: of ``giverny survey export``.
+        study: what is known without them.
+        pieces: all pictures.
+        seed: of the study.
+
+    Returns:
+        The study, and its key, whose tokens are in the order of ``pieces``.
+
+    Raises:
+        OptionError: ``max_run`` would give the answers away.
+        GivernyError: the pictures cannot be ordered.
+    """
+    tokens = draw_tokens(len(pieces), make_rng(seed, "tokens"))
+    pictures = {token: one.keyed for token, one in zip(tokens, pieces, strict=True)}
+    by_kind: dict[str, list[Shown]] = {"scored": [], "practice": [], "attention": []}
+    for token, one in zip(tokens, pieces, strict=True):
+        shown = Shown(token=token, fake=one.keyed.label == "fake", scene=one.scene)
+        by_kind[one.keyed.kind].append(shown)
+    attention = [one.token for one in by_kind["attention"]]
+    _require_silent_runs(options, by_kind["scored"])
+    rng = make_rng(seed, "orders")
+    pairs = options.protocol == "pair"
+    orders = make_orders(
+        by_kind["scored"],
+        _attention_trials(attention, rng, pairs=pairs),
+        rng,
+        count=options.orders,
+        pairs=pairs,
+        max_run=options.max_run,
+    )
+    practice = _practice(options, by_kind["practice"], make_rng(seed, "practice"))
+    study = replace(
+        study,
+        pictures={token: f"images/{token}.png" for token in sorted(tokens)},
+        practice=practice,
+        orders=orders,
+    )
+    key = Key(
+        survey_id=study.survey_id,
+        version=study.version,
+        protocol=study.protocol,
+        seed=seed,
+        pictures=pictures,
+        orders=orders,
+        options=_stored_options(options, study),
+    )
+    return study, key
+
+
+def _require_silent_runs(options: SurveyExportOptions, shown: Sequence[Shown]) -> None:
+    """Refuse a limit of runs that would tell everybody who compares the orders what is real."""
+    if options.max_run is None:
+        return
+    fakes = sum(one.fake for one in shown)
+    numbers = len(shown) - fakes, fakes, options.orders
+    pairs = options.protocol == "pair"
+    smallest = smallest_max_run(*numbers, pairs=pairs)
+    if options.max_run < smallest:
+        bits = bits_told(*numbers, options.max_run, pairs=pairs)
+        raise OptionError(
+            "max_run",
+            f"{options.max_run}: only one in 2^{bits:.0f} ways of naming the pictures real and "
+            f"fake would obey it in all {options.orders} orders, which everybody can read; take "
+            f"{smallest} or more, or fewer --orders",
+        )
+
+
+def _stored_options(options: SurveyExportOptions, study: Study) -> dict[str, Any]:
+    """Return the options for the key, and the words by which platforms will report answers."""
+    words = Words(study)
+    names = ("answer_real", "answer_fake", "picture_first", "picture_second")
+    flat = {
+        name: _as_text(Path(value)) if isinstance(value, str) else value
+        for name, value in flatten(options).items()
+    }
+    flat["fake"] = [f"{name}={_as_text(path)}" for name, path in options.generators.items()]
+    return {**flat, "words": {name: words(name) for name in names}}
+
+
+def _attention_trials(
+    tokens: Sequence[str], rng: np.random.Generator, *, pairs: bool
+) -> list[Trial]:
+    if not pairs:
+        return [(token,) for token in tokens]
+    turned = rng.permutation(len(tokens) // 2) % 2
+    return [
+        (tokens[place + 1], tokens[place]) if turn else (tokens[place], tokens[place + 1])
+        for place, turn in zip(range(0, len(tokens), 2), turned.tolist(), strict=True)
+    ]
+
+
+def _practice(
+    options: SurveyExportOptions, shown: Sequence[Shown], rng: np.random.Generator
+) -> list[Practice]:
+    if options.protocol != "pair":
+        return [
+            Practice(trial=(shown[place].token,), answer="fake" if shown[place].fake else "real")
+            for place in rng.permutation(len(shown)).tolist()
+        ]
+    turned = (rng.permutation(len(shown) // 2) % 2).tolist()
+    return [
+        Practice(
+            trial=(fake.token, real.token) if turn else (real.token, fake.token),
+            answer="fake" if turn else "real",
+        )
+        for (real, fake), turn in zip(pair_up(shown, rng), turned, strict=True)
+    ]
+
+
+def _as_text(path: Path) -> str:
+    """Return a path as text; bytes in it that are no text (possible on Linux) are spelled out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,223 @@
+"""The files of forms and platforms, as answers that are not yet checked."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from giverny.options.errors import SurveyError
+from giverny.options.survey_import import AnswerFormat
+from giverny.survey.answers import Answer, read_answers
+from giverny.survey.database import read_database
+from giverny.survey.import_platforms import (
+    read_jspsych,
+    read_mturk,
+    read_prolific,
+    read_qualtrics,
+)
+from giverny.survey.import_rows import (
+    PARTICIPANT,
+    SESSION,
+    Raw,
+    ReadFile,
+    answers_of_row,
+    as_number,
+    asked_columns,
+    few,
+    first_of,
+)
+from giverny.survey.responses import Vocabulary
+from giverny.survey.tables import Table, read_table
+
+__all__ = ["read_file"]
+
+
+_PICTURE = ("token", "picture", "image", "stimulus", "item", "file", "filename")
+_SAID = ("survey_response", "response", "answer", "choice", "judgement", "judgment", "said")
+
+
+def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary) -> ReadFile:
+    """Read a file, and find out what it is where ``format_`` is ``auto``.
+
+    Raises:
+        SurveyError: it cannot be read, or has no column that is understood.
+    """
+    if format_ in ("auto", "database") and _begins(path, b"SQLite format 3\0"):
+        answers = _of_answers(path, read_database(path))
+        return ReadFile(path=path, format="database", answers=answers)
+    if format_ == "database":
+        raise SurveyError(path, "is no database of 'giverny survey serve'")
+    if _begins(path, b"[") or _begins(path, b"{") or path.suffix.lower() == ".json":
+        return _read_json(path, format_, vocabulary)
+    table = read_table(path)
+    kind = _recognise(table, vocabulary) if format_ == "auto" else format_
+    readers: Mapping[str, Callable[[Table, Vocabulary], ReadFile]] = {
+        "giverny": _read_own,
+        "google_forms": _read_wide,
+        "mturk": read_mturk,
+        "qualtrics": read_qualtrics,
+        "jspsych": lambda table, words: read_jspsych(
+            table.path, [(f"line {line}", row) for line, row in table.records()], words
+        ),
+        "prolific": read_prolific,
+        "wide": _read_wide,
+        "long": _read_long,
+    }
+    found = readers[kind](table, vocabulary)
+    ragged = [f"lines with too few or too many cells: {few(table.ragged)}"] if table.ragged else []
+    return ReadFile(
+        path=path,
+        format=kind,
+        answers=found.answers,
+        people=found.people,
+        notes=[*found.notes, *ragged],
+    )
+
+
+def _recognise(table: Table, vocabulary: Vocabulary) -> AnswerFormat:
+    has = table.column
+    tests: Sequence[tuple[AnswerFormat, bool]] = [
+        ("jspsych", bool(has("trial_type") and has("trial_index"))),
+        ("giverny", all(map(has, ("survey_id", "token", "response", "is_practice")))),
+        ("mturk", bool(has("AssignmentId") and has("WorkerId"))),
+        ("qualtrics", bool(has("ResponseId") and has("RecordedDate", "StartDate"))),
+        ("prolific", bool(has("Submission id") and has("Participant id") and has("Status"))),
+        ("google_forms", table.header[0] == "Timestamp" and bool(asked_columns(table, vocabulary))),
+        ("long", bool(has(*_PICTURE) and has(*_SAID))),
+        ("wide", bool(asked_columns(table, vocabulary))),
+    ]
+    for name, holds in tests:
+        if holds:
+            return name
+    raise SurveyError(
+        table.path,
+        "is not understood: no column names a picture of the study, and none is called "
+        f"{' or '.join(_PICTURE[:3])}; its columns are {few(table.header)}. Say what it is with "
+        "--format",
+    )
+
+
+def _read_own(table: Table, _vocabulary: Vocabulary) -> ReadFile:
+    return ReadFile(
+        path=table.path,
+        format="giverny",
+        answers=_of_answers(table.path, read_answers(table.path)),
+    )
+
+
+def _of_answers(path: Path, answers: Sequence[Answer]) -> list[Raw]:
+    return [
+        Raw(
+            where=f"{path.name}, answer {number}",
+            participant=one.participant,
+            session=one.session,
+            trial=(one.token, one.other) if one.other else (one.token,),
+            said=one.response,
+            place=one.trial,
+            survey_id=one.survey_id,
+            rt_ms=one.rt_ms,
+            exposure_ms=one.exposure_ms,
+            is_practice=one.is_practice,
+            completed=one.completed,
+            onset=one.onset,
+            viewport=one.viewport,
+            device_pixel_ratio=one.device_pixel_ratio,
+        )
+        for number, one in enumerate(answers, 1)
+    ]
+
+
+def _read_wide(table: Table, vocabulary: Vocabulary) -> ReadFile:
+    """Read a row for each participant; Google Forms begins it with the time."""
+    columns = asked_columns(table, vocabulary)
+    if not columns:
+        raise SurveyError(table.path, "no column names a picture of the study")
+    answers: list[Raw] = []
+    times: dict[str, int] = {}
+    for line, row in table.records():
+        name = first_of(row, table, PARTICIPANT)
+        session = first_of(row, table, SESSION)
+        if not name:
+            stamp = row.get("Timestamp", "") or f"{table.path.stem} line {line}"
+            times[stamp] = times.get(stamp, 0) + 1
+            name = stamp if times[stamp] == 1 else f"{stamp} ({times[stamp]})"
+        answers += answers_of_row(
+            f"{table.path.name}, line {line}", row, columns, name, session or name
+        )
+    return ReadFile(path=table.path, format="wide", answers=answers)
+
+
+def _read_long(table: Table, vocabulary: Vocabulary) -> ReadFile:
+    """Read a row for each answer."""
+    picture, said = table.column(*_PICTURE), table.column(*_SAID)
+    if picture is None or said is None:
+        raise SurveyError(
+            table.path,
+            f"expected a column {', '.join(_PICTURE[:4])}, and one {', '.join(_SAID[1:4])}",
+        )
+    milliseconds = table.column("rt_ms", "rt", "reaction_time_ms", "response_time_ms")
+    seconds = table.column("rt_s", "reaction_time_s", "seconds")
+    other, place = table.column("other"), table.column("trial", "trial_number", "position")
+    answers = []
+    for line, row in table.records():
+        text = f"{row[picture]} {row[other] if other else ''}"
+        # What names no picture of the study is reported as it is.
+        trial = vocabulary.trial_in(text) or (row[picture],)
+        taken = as_number(row[milliseconds]) if milliseconds else None
+        if taken is None and seconds and (slow := as_number(row[seconds])) is not None:
+            taken = slow * 1000
+        name = first_of(row, table, PARTICIPANT)
+        answers.append(
+            Raw(
+                where=f"{table.path.name}, line {line}",
+                participant=name or table.path.stem,
+                session=first_of(row, table, SESSION) or name or table.path.stem,
+                trial=trial,
+                said=row[said],
+                place=int(as_number(row[place]) or 0) if place else 0,
+                survey_id=row.get("survey_id", ""),
+                rt_ms=taken,
+            )
+        )
+    return ReadFile(path=table.path, format="long", answers=answers)
+
+
+def _read_json(path: Path, format_: AnswerFormat, vocabulary: Vocabulary) -> ReadFile:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise SurveyError(path, "no such file") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise SurveyError(path, f"is no JSON: {error}") from error
+    rows = stored if isinstance(stored, list) else []
+    # Saved by a server, each participant's list may be in a list of its own.
+    rows = [row for part in rows for row in (part if isinstance(part, list) else [part])]
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise SurveyError(path, "expected a list of answers")
+    jspsych = any("trial_type" in row or "trial_index" in row for row in rows)
+    if format_ == "jspsych" or (format_ == "auto" and jspsych):
+        texts = [
+            (f"trial {number}", {name: _cell(value) for name, value in row.items()})
+            for number, row in enumerate(rows, 1)
+        ]
+        return read_jspsych(path, texts, vocabulary)
+    if format_ not in ("auto", "giverny"):
+        raise SurveyError(path, f"is JSON, and {format_} is not")
+    return ReadFile(path=path, format="giverny", answers=_of_answers(path, read_answers(path)))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _begins(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return False
+    if start.startswith(b"SQLite"):
+        return head.startswith(start)
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start)

@@ -1,0 +1,190 @@
+"""Which pictures a study shows: balanced, by chance, each scene once."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from giverny.data.files import PICTURE_SUFFIXES, list_pictures
+from giverny.options.errors import FolderError, GivernyError
+
+__all__ = ["REAL", "Candidate", "Needs", "choose", "find_candidates", "scene_of"]
+
+REAL = ""
+"""Name of the class of real pictures; those of fakes have the names of their generators."""
+
+# What translating programs append; the reference's are 0001_fake_B.png, 0001_real_A.png.
+_APPENDED = re.compile(r"[ _.-](fake|real|rec|idt|translated|stylized)([ _.-][ab])?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A picture file that could be shown.
+
+    Attributes:
+        path: the file.
+        group: :data:`REAL`, or the generator's name.
+        scene: what it shows, as far as its name tells.
+    """
+
+    path: Path
+    group: str
+    scene: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """How many pictures of a group are judged, and how many are for practice."""
+
+    scored: int
+    practice: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.scored + self.practice
+
+
+def scene_of(path: Path) -> str:
+    """Return what a picture shows, as its file's name tells it: ``0001_fake_B.png`` is ``0001``.
+
+    Folders, endings, case and Unicode form do not count.
+
+    >>> scene_of(Path("out/IMG 7.jpg.png")) == scene_of(Path("in/img 7.JPG"))
+    True
+    """
+    name = unicodedata.normalize("NFKC", path.name).casefold()
+    while name.endswith(PICTURE_SUFFIXES):
+        name = name.rpartition(".")[0]
+    return _APPENDED.sub("", name) or name
+
+
+def find_candidates(folders: Mapping[str, Path], *, exclude: Path) -> dict[str, list[Candidate]]:
+    """List the pictures of every group.
+
+    Args:
+        folders: folder of every group, :data:`REAL` among them.
+        exclude: the output folder, which may lie in one of them.
+
+    Raises:
+        FolderError: a folder is missing, holds no picture, or a file is in two of them.
+    """
+    found: dict[str, list[Candidate]] = {}
+    groups: dict[Path, str] = {}
+    for group, folder in folders.items():
+        paths = list_pictures(folder, exclude=exclude)
+        for path in paths:
+            before = groups.setdefault(path.resolve(), group)
+            if before != group:
+                raise FolderError(
+                    folder,
+                    f"{path} is {_called(before)} and {_called(group)}; give folders that do not "
+                    "overlap",
+                )
+        found[group] = [Candidate(path=one, group=group, scene=scene_of(one)) for one in paths]
+    return found
+
+
+def choose(
+    candidates: Mapping[str, Sequence[Candidate]],
+    needs: Mapping[str, Needs],
+    rng: np.random.Generator,
+    *,
+    passed_over: Collection[Path] = (),
+    repeat_scenes: bool = False,
+) -> dict[str, list[Candidate]]:
+    """Choose the pictures of every group, so that no two show the same scene.
+
+    Args:
+        candidates: of every group.
+        needs: of every group.
+        rng: draws; the same state gives the same choice.
+        passed_over: files that cannot be shown.
+        repeat_scenes: where there are too few scenes, show some both real and fake, or by several
+            generators; never twice in a group.
+
+    Returns:
+        Of every group ``total`` pictures in random order; those for practice first.
+
+    Raises:
+        GivernyError: there are too few.
+    """
+    scenes = sorted({one.scene for group in candidates.values() for one in group})
+    places = dict(zip(scenes, rng.permutation(len(scenes)).tolist(), strict=True))
+    # Drawn for all candidates, so that passing one over changes as little as possible.
+    offers: dict[str, dict[int, Candidate]] = {}
+    for name in sorted(candidates):
+        shuffled = [candidates[name][place] for place in rng.permutation(len(candidates[name]))]
+        usable = [one for one in shuffled if one.path not in passed_over]
+        offers[name] = {places[one.scene]: one for one in reversed(usable)}
+        if len(offers[name]) < needs[name].total:
+            raise GivernyError(
+                _too_few(name, len(offers[name]), len(candidates[name]), needs[name], passed_over)
+            )
+    matched = _match(offers, needs)
+    if not repeat_scenes and any(len(matched[name]) < needs[name].total for name in matched):
+        raise GivernyError(_too_few_scenes(matched, needs))
+    chosen: dict[str, list[Candidate]] = {}
+    for name, places_of in matched.items():
+        rest = sorted(set(offers[name]) - set(places_of))
+        wanted = [*places_of, *rest[: needs[name].total - len(places_of)]]
+        chosen[name] = [offers[name][place] for place in wanted]
+    # Scenes that several groups show come last, so that practice keeps clear of what is judged.
+    times = Counter(one.scene for group in chosen.values() for one in group)
+    for name in sorted(chosen):
+        mixed = [chosen[name][place] for place in rng.permutation(len(chosen[name]))]
+        chosen[name] = sorted(mixed, key=lambda one: times[one.scene] > 1)
+    return chosen
+
+
+def _match(
+    offers: Mapping[str, Mapping[int, Candidate]], needs: Mapping[str, Needs]
+) -> dict[str, list[int]]:
+    """Give every group scenes of its own, as many as can be (Hopcroft and Karp 1973)."""
+    slots = [(name, index) for name in sorted(needs) for index in range(needs[name].total)]
+    total = len(slots)
+    # With as many scenes to choose from as there are slots, a group never goes short.
+    at_hand = {name: np.array(sorted(offers[name])[:total], np.int32) for name in needs}
+    columns = [at_hand[name] for name, _ in slots]
+    starts = np.cumsum([0, *map(len, columns)], dtype=np.int32)
+    indices: NDArray[np.int32] = np.concatenate(columns)
+    width = 1 + int(indices.max())
+    graph = csr_array((np.ones(len(indices), np.int8), indices, starts), shape=(total, width))
+    partners = maximum_bipartite_matching(graph, perm_type="column")
+    matched: dict[str, list[int]] = {name: [] for name in needs}
+    for (name, _), place in zip(slots, partners.tolist(), strict=True):
+        if place >= 0:
+            matched[name].append(place)
+    return matched
+
+
+def _called(group: str) -> str:
+    return "real" if group == REAL else f"fake ({group})"
+
+
+def _too_few(name: str, have: int, files: int, needs: Needs, passed_over: Collection[Path]) -> str:
+    reason = f" (of {files} files; some have the same name, or were passed over)"
+    return (
+        f"too few {_called(name)} pictures: {needs.scored} to judge and {needs.practice} for "
+        f"practice are needed, and there are {have}"
+        f"{reason if files != have else ''}; lower --per_class or --practice"
+        f"{''.join(f'{chr(10)}  passed over: {path}' for path in sorted(passed_over)[:10])}"
+    )
+
+
+def _too_few_scenes(matched: Mapping[str, Sequence[int]], needs: Mapping[str, Needs]) -> str:
+    have = ", ".join(
+        f"{len(matched[name])} of {needs[name].total} {_called(name)}" for name in sorted(needs)
+    )
+    return (
+        "too few different scenes: files of equal names are taken for the same scene, which nobody "
+        f"may see both real and fake; without that there are {have}. Lower --per_class, add "
+        "pictures, or, if equal names mean nothing or it does not matter, --repeat_sources true"
+    )

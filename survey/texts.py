@@ -1,0 +1,165 @@
+"""All that participants read: the shipped English texts, or a researcher's own or translated."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import yaml
+
+from giverny.options.errors import SurveyError
+from giverny.options.names import nearest
+from giverny.survey.trials import Study
+
+__all__ = ["Words", "check_texts", "complete_texts", "read_texts"]
+
+
+def read_texts(path: Path | None) -> dict[str, str]:
+    """Read texts by name.
+
+    Args:
+        path: a YAML file such as ``page/texts_en.yaml``. What is missing in it is taken from the
+            English texts, unless it says to be in another language. None: the English texts.
+
+    Returns:
+        Every text, with the names in braces still in it.
+
+    Raises:
+        SurveyError: the file is no YAML, a name is unknown, a translation is not complete, a text
+            has a place to fill in that it cannot have, or the two keys are the same.
+        OSError: the file cannot be read.
+    """
+    english = _english()
+    if path is None:
+        return dict(english)
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SurveyError(path, f"is no YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise SurveyError(path, "expected lines of 'name: text'")
+    for name, text in given.items():
+        _check(path, name, text)
+    texts = {name: str(text).strip() for name, text in given.items()}
+    missing = sorted(set(english) - set(texts))
+    if texts.get("language", "en").split("-")[0] != "en" and missing:
+        raise SurveyError(
+            path, f"is in {texts['language']!r}, but has no text for {', '.join(missing)}"
+        )
+    texts = {**english, **texts}
+    _check_settings(path, texts)
+    return texts
+
+
+def check_texts(path: Path, texts: Mapping[str, str]) -> None:
+    """Refuse texts of a stored study that cannot be shown.
+
+    Raises:
+        SurveyError: as :func:`read_texts`; names ``path``.
+    """
+    for name, text in texts.items():
+        _check(path, name, text)
+    _check_settings(path, {**_english(), **texts})
+
+
+def complete_texts(study: Study) -> dict[str, str]:
+    """Return the texts of a study; those that it does not have are the English ones."""
+    return {**_english(), **study.texts}
+
+
+class Words:
+    """The texts of a study, filled in.
+
+    >>> from giverny.survey.trials import Study
+    >>> study = Study(
+    ...     survey_id="s",
+    ...     version="1",
+    ...     protocol="single",
+    ...     question="real",
+    ...     pictures={},
+    ...     width=8,
+    ...     height=8,
+    ...     practice=[],
+    ...     orders=[[("a",), ("b",)]],
+    ...     real_share=0.5,
+    ... )
+    >>> Words(study)("trial_where", number=1, total=2)
+    '1 of 2'
+    >>> Words(study)("instructions_trials")
+    'There are 2 of them, one after the other.'
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.texts = complete_texts(study)
+        trials = len(study.orders[0]) if study.orders else 0
+        # Of a person who needs four seconds for a trial, and a minute for the rest.
+        minutes = 1 + -(-(trials + len(study.practice)) * 4 // 60)
+        self.constants: dict[str, Any] = {
+            "exposure_ms": study.exposure_ms or 0,
+            "key_fake": self.texts["key_fake"],
+            "key_real": self.texts["key_real"],
+            "minutes": minutes,
+            "practice": len(study.practice),
+            "real_percent": f"{100 * study.real_share:.3g}",
+            "trials": trials,
+        }
+
+    def __call__(self, name: str, **values: Any) -> str:
+        """Return one text with its places filled."""
+        return self.texts[name].format_map({**self.constants, **values})
+
+    def paragraphs(self, name: str) -> list[str]:
+        """Return one text, filled in, as its paragraphs."""
+        return [" ".join(part.split()) for part in self(name).split("\n\n") if part.strip()]
+
+
+# Places that every text may have, and those that single texts have besides.
+_CONSTANTS = (
+    "exposure_ms",
+    "key_fake",
+    "key_real",
+    "minutes",
+    "practice",
+    "real_percent",
+    "trials",
+)
+_PLACES = dict.fromkeys(("practice_where", "trial_where"), ("number", "total"))
+
+
+@cache
+def _english() -> Mapping[str, str]:
+    text = (files("giverny.survey") / "page" / "texts_en.yaml").read_text(encoding="utf-8")
+    return {name: str(value).strip() for name, value in yaml.safe_load(text).items()}
+
+
+def _check(path: Path, name: object, text: object) -> None:
+    if not isinstance(name, str) or name not in _english():
+        raise SurveyError(path, f"{name}: no such text{nearest(str(name), _english())}")
+    if isinstance(text, bool) or not isinstance(text, str | int):
+        hint = "; write it in quotes" if text is not None else ""
+        raise SurveyError(path, f"{name}: expected a text, got {text!r}{hint}")
+    if not str(text).strip():
+        raise SurveyError(path, f"{name}: is empty")
+    allowed = {*_CONSTANTS, *_PLACES.get(name, ())}
+    try:
+        parts = list(Formatter().parse(str(text)))
+    except ValueError as error:
+        raise SurveyError(path, f"{name}: {error}; write {{{{ for a brace itself") from error
+    for _, place, form, conversion in parts:
+        if place is not None and (place not in allowed or form or conversion):
+            raise SurveyError(
+                path,
+                f"{name}: cannot fill in {{{place}}}; can fill in {', '.join(sorted(allowed))}",
+            )
+
+
+def _check_settings(path: Path, texts: Mapping[str, str]) -> None:
+    if texts["direction"] not in ("ltr", "rtl"):
+        raise SurveyError(path, f"direction: expected ltr or rtl, got {texts['direction']!r}")
+    keys = [texts["key_real"].casefold(), texts["key_fake"].casefold()]
+    if not all(len(key) == 1 and key.isalnum() for key in keys) or keys[0] == keys[1]:
+        raise SurveyError(
+            path, f"key_real, key_fake: expected two different letters or digits, got {keys}"
+        )
