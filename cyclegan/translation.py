@@ -10,7 +10,7 @@ from giverny.cyclegan.conversion import Conversion, Converted, Job, convert
 from giverny.cyclegan.translator import Translator
 from giverny.cyclegan.weights import LoadedGenerator
 from giverny.data.decode import read_size
-from giverny.data.files import output_names
+from giverny.data.files import PREVIEWS_MARK, output_names
 from giverny.data.inputs import gather_pictures
 from giverny.options.errors import FolderError, OptionError, PictureError
 from giverny.options.translate import TranslateOptions
@@ -67,6 +67,7 @@ def translate(
     generator = find_generator(options.model, direction=options.direction, epoch=options.epoch)
     jobs = plan_jobs(photos, options)
     _check_writable(options.output)
+    _mark_previews(options.output / _PREVIEWS)
     waiting = [job for job in jobs if options.overwrite or not job.target.exists()]
     on_start(len(waiting), generator)
     converted = convert(
@@ -133,6 +134,12 @@ def _check_writable(folder: Path) -> None:
         raise FolderError(folder, f"cannot be written ({reason}); choose another --output") from (
             error
         )
+
+
+def _mark_previews(folder: Path) -> None:
+    """Keep the previews, half of which are untouched photographs, out of what reads the results."""
+    folder.mkdir(exist_ok=True)
+    (folder / PREVIEWS_MARK).touch()
 
 
 def _pairs(jobs: Sequence[Job], output: Path) -> list[BeforeAfter]:

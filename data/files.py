@@ -10,16 +10,20 @@ from pathlib import Path, PurePosixPath
 
 from giverny.options.errors import FolderError
 
-__all__ = ["PICTURE_SUFFIXES", "list_pictures", "output_names"]
+__all__ = ["PICTURE_SUFFIXES", "PREVIEWS_MARK", "list_pictures", "output_names"]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """File name endings that are taken for pictures, in lower case; ``.JPG`` counts too."""
+
+PREVIEWS_MARK = ".previews"
+"""A folder with a file of this name holds small copies for a page, and nothing to work on."""
 
 
 def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
     """List the picture files in ``folder`` and its sub-folders.
 
-    Hidden files and folders (a leading dot) are skipped. Links are followed; a folder that can be
+    Hidden files and folders (a leading dot) are skipped, and so are folders of previews, as in the
+    results of ``giverny translate``: among them are the photographs themselves. Links are followed; a folder that can be
     reached in several ways is listed once, by its own place where that lies in ``folder``.
 
     Args:
@@ -99,12 +103,12 @@ def _walk(folder: Path, left_out: Path | None) -> list[Path]:
             if left_out is not None and current.resolve().is_relative_to(left_out):
                 continue
             with os.scandir(current) as entries:
-                visible = sorted(
-                    (entry for entry in entries if not entry.name.startswith(".")),
-                    key=lambda entry: entry.name,
-                )
+                found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             raise FolderError(current, f"cannot be listed: {error.strerror}") from error
+        if any(entry.name == PREVIEWS_MARK for entry in found):
+            continue
+        visible = [entry for entry in found if not entry.name.startswith(".")]
         files.extend(current / entry.name for entry in visible if _is(entry, folder=False))
         folders = [entry for entry in visible if _is(entry, folder=True)]
         waiting.extendleft(current / entry.name for entry in folders if not entry.is_symlink())

@@ -143,7 +143,7 @@ class Equivalence:
 
     Attributes:
         margin: how far from one half the error may be.
-        interval: 90 %; within the margin where ``p`` is below 0.05, but for the grain of resampling.
+        interval: 90 %; inside the margin where ``p`` is below 0.05, up to the resampling's grain.
         p: larger one of the two tests.
         shown: whether the pictures are shown to be indistinguishable within the margin.
     """

@@ -102,7 +102,7 @@ def _methods(findings: Findings) -> tags.html_tag:
         f"drawn anew, independently, {findings.resamples:,} times) on the log-odds scale, its "
         "spread set to the unbiased one of crossed random effects (method of moments) and "
         "stretched to the t-distribution with Satterthwaite's degrees of freedom. In simulated "
-        "studies they hold the truth in 93 to 98 % (docs/survey_report.md).",
+        "studies they hold the truth in 93.5 to 98 %, of pairs to 99 % (docs/survey_report.md).",
         "Intervals for other people: percentiles of the bootstrap of people (Zhou et al. 2019).",
         "Intervals of single pictures: Wilson (1927); results.csv has those of Clopper and Pearson "
         "(1934) as well. Tests of single pictures: exact binomial, Holm (1979).",

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from giverny.data.files import PICTURE_SUFFIXES, list_pictures, output_names
+from giverny.data.files import PICTURE_SUFFIXES, PREVIEWS_MARK, list_pictures, output_names
 from giverny.options.errors import FolderError
 
 
@@ -56,6 +56,12 @@ class TestListPictures:
         # differently from comparing the whole string.
         make(tmp_path, "b/z.png", "b-1.png", "b.png", "B.png", "10.png", "9.png")
         assert listed(tmp_path) == ["10.png", "9.png", "B.png", "b-1.png", "b.png", "b/z.png"]
+
+    def test_previews_are_no_pictures(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.png", "page/before/a.webp", f"page/{PREVIEWS_MARK}", "other/page/b.png")
+        assert listed(tmp_path) == ["a.png", "other/page/b.png"]
+        with pytest.raises(FolderError):
+            list_pictures(tmp_path / "page")
 
     def test_paths_begin_with_the_folder_as_given(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

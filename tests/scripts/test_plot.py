@@ -116,7 +116,9 @@ def test_the_log_of_a_real_training(
     tiny_options: Callable[..., TrainOptions], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = flatten(tiny_options(max_images=7, print_freq=2, display="none"))
-    words = [word for name, value in options.items() if value is not None for word in (name, value)]
+    words = [
+        word for name, value in options.items() if value not in (None, []) for word in (name, value)
+    ]
     named = [f"--{w}" if at % 2 == 0 else str(w) for at, w in enumerate(words)]
     assert main(["train", *named]) == 0
     capsys.readouterr()
