@@ -16,7 +16,7 @@ from giverny.cyclegan.build import (
 )
 from giverny.cyclegan.checkpoint import save_networks
 from giverny.cyclegan.steps import PerceptualLoss
-from giverny.options.sections import flatten
+from giverny.options.sections import default_values, flatten
 from giverny.options.train import MAY_CHANGE, TrainOptions
 from giverny.runs.devices import make_accelerator
 from giverny.runs.directory import RunDirectory
@@ -60,6 +60,7 @@ def train(
         directory,
         flat,
         resume=resume,
+        defaults=default_values(TrainOptions),
         may_change=MAY_CHANGE,
         may_grow=("n_epochs_decay",),
         allow_changes=allow_changes,

@@ -23,8 +23,9 @@ def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
     """List the picture files in ``folder`` and its sub-folders.
 
     Hidden files and folders (a leading dot) are skipped, and so are folders of previews, as in the
-    results of ``giverny translate``: among them are the photographs themselves. Links are followed; a folder that can be
-    reached in several ways is listed once, by its own place where that lies in ``folder``.
+    results of ``giverny translate``: among them are the photographs themselves. Links are followed;
+    a folder that can be reached in several ways is listed once, by its own place where that lies in
+    ``folder``.
 
     Args:
         folder: where to look.

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from giverny.data.atomic import atomic_path, write_error
-from giverny.gatys.weight_files import METADATA_KEY, tensors_sha256
+from giverny.gatys.weight_files import METADATA_KEY, TRAINED_HERE, tensors_sha256
 from giverny.runs.directory import RunDirectory
 from giverny.runs.state import save_pth
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:  # stylize asks here for a backbone, and needs nothing that tr
     from giverny.gatys.classifying import ClassifierLearner
 
 __all__ = ["backbone_file", "find_trained", "save_classifier"]
-
-_TRAINED = "trained by giverny backbone train"
 
 
 def backbone_file(run: Path) -> Path:
@@ -49,7 +47,7 @@ def find_trained(place: Path) -> Path | None:
     except (OSError, SafetensorError, ValueError):
         return None
     kind = said.get("kind") if isinstance(said, dict) else None
-    return place if str(kind).endswith(_TRAINED) else None
+    return place if str(kind).endswith(TRAINED_HERE) else None
 
 
 def save_classifier(
@@ -77,7 +75,7 @@ def save_classifier(
         return
     features = dict(best.features or network.plain_features())
     provenance = {
-        "kind": f"convolutions of VGG{network.depth}, {_TRAINED}",
+        "kind": f"convolutions of VGG{network.depth}, {TRAINED_HERE}",
         "architecture": _describe(network),
         "classes": json.dumps(list(classes)),
         "epoch": str(best.epoch),

@@ -26,7 +26,7 @@ from giverny.gatys.class_data import (
 from giverny.gatys.classifier import VggClassifier, init_weights
 from giverny.gatys.classifying import ClassifierLearner
 from giverny.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
-from giverny.options.sections import flatten
+from giverny.options.sections import default_values, flatten
 from giverny.runs.devices import make_accelerator
 from giverny.runs.directory import RunDirectory
 from giverny.runs.doctor import DataWait, Doctor
@@ -69,6 +69,7 @@ def train_backbone(
         directory,
         flat,
         resume=resume,
+        defaults=default_values(BackboneOptions),
         may_change=BACKBONE_MAY_CHANGE,
         allow_changes=allow_changes,
     )

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from giverny.gatys.adam import Adam
+from giverny.gatys.backbone_files import find_trained
 from giverny.gatys.backbones import Vgg
-from giverny.gatys.builtin import BUILTIN, MODEL, PATCH_SIDE, RANDOM
+from giverny.gatys.builtin import BUILTIN, MODEL, PATCH_SIDE, RANDOM, TRAINED
 from giverny.gatys.conventions import Preset
 from giverny.gatys.lbfgs import Lbfgs
 from giverny.gatys.memory import Demand, Layer, vgg_layers
@@ -90,8 +91,10 @@ def _preset(options: StylizeOptions) -> Preset:
             backbone, "model" if model else "crowsonkb"
         )
     if not asked:
-        asked = "builtin" if _find(options) is None else "crowsonkb"
-    ours = {"builtin": BUILTIN, "random": RANDOM, "model": MODEL}
+        found = _find(options)
+        published = "trained" if found and find_trained(found) else "crowsonkb"
+        asked = "builtin" if found is None else published
+    ours = {"builtin": BUILTIN, "random": RANDOM, "trained": TRAINED, "model": MODEL}
     preset = ours.get(asked) or find_preset(asked)
     models = {backbone} if model else set()
     kinds: dict[str, tuple[str, set[str]]] = {
@@ -129,20 +132,30 @@ def _suited(preset: Preset, options: StylizeOptions) -> Preset:
             "smoothing", f"is for layers of a network, and {preset.name} looks at pixels"
         )
     preset = replace(preset, smoothing=smoothing)
-    if not preset.network.startswith("vgg"):
-        return preset
-    found = options.backbone in {"vgg16", "vgg19"}
-    if not found and options.backbone != "random":
-        found = _find(options) is not None
-        if not found:
+    return _suited_to_vgg(preset, options) if preset.network.startswith("vgg") else preset
+
+
+def _suited_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
+    asked, file = options.backbone in {"vgg16", "vgg19"}, None
+    if options.backbone != "random":
+        file = _find(options)
+        if file is None and not asked:
             _log.warning(
                 "no weights of VGG19 are found, so %s looks through random filters, with weights "
                 "of losses that suit them; 'giverny weights list' says how to get VGG's",
                 preset.name,
             )
-    if found and smoothing == NO_SMOOTHING:
-        return preset
-    return _with_weights_of(RANDOM, preset if found else replace(preset, network="random"))
+    if file is None and not asked:
+        return _with_weights_of(RANDOM, replace(preset, network="random"))
+    if file is not None and find_trained(file):
+        return _with_weights_of(TRAINED, preset)
+    if preset.name == TRAINED.name:
+        raise OptionError(
+            "preset",
+            "trained is for a network of giverny backbone train; give it as --backbone, or choose "
+            "another preset",
+        )
+    return preset if preset.smoothing == NO_SMOOTHING else _with_weights_of(RANDOM, preset)
 
 
 def _suited_to_model(preset: Preset, model: str, options: StylizeOptions) -> Preset:

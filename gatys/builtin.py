@@ -5,7 +5,7 @@ from dataclasses import replace
 from giverny.gatys.conventions import Preset
 from giverny.gatys.random_backbone import RandomRecipe
 
-__all__ = ["BUILTIN", "CONTENT_BLUR", "MODEL", "PATCH_SIDE", "RANDOM", "RANDOM_RECIPE"]
+__all__ = ["BUILTIN", "CONTENT_BLUR", "MODEL", "PATCH_SIDE", "RANDOM", "RANDOM_RECIPE", "TRAINED"]
 
 PATCH_SIDE = 5
 """Side of the patches of ``builtin``, in pixels."""
@@ -60,6 +60,21 @@ RANDOM = Preset(
     init="palette",
 )
 """The preset of the random network."""
+
+TRAINED = replace(
+    RANDOM,
+    name="trained",
+    source="found by eye on the pairs of docs/stylizing.md, with a network of docs/backbones.md",
+    notes="Losses are relative to their targets' energies: features of one's own network are of any"
+    " size.",
+    network="vgg19",
+    content_weight=0.01,
+    variation=0.01,
+    statistic="gaussian",
+    replicate_padding=False,
+    iterations=(120, 100, 80),
+)
+"""The preset of a network of `giverny backbone train`."""
 
 MODEL = replace(
     RANDOM,

@@ -91,7 +91,8 @@ class Backbone:
     @property
     def relative(self) -> bool:
         """Whether losses are to be relative to their targets, whose sizes mean nothing."""
-        return self.name not in {"vgg19", "vgg16", "pixels"}
+        own = isinstance(self.weights, WeightsFile) and self.weights.trained_here
+        return own or self.name not in {"vgg19", "vgg16", "pixels"}
 
 
 def make_network(

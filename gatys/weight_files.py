@@ -20,6 +20,7 @@ from giverny.runs.state import DAMAGED
 
 __all__ = [
     "METADATA_KEY",
+    "TRAINED_HERE",
     "WeightsFile",
     "read_tensors",
     "read_weights",
@@ -30,6 +31,9 @@ __all__ = [
 
 METADATA_KEY = "giverny"
 """Name under which our safetensors hold their provenance, as JSON."""
+
+TRAINED_HERE = "trained by giverny backbone train"
+"""How the provenance of such a file ends, under ``kind``."""
 
 # torchvision and torch.hub put the first digits of a file's SHA-256 into its name.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth?$")
@@ -67,6 +71,11 @@ class WeightsFile:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Tensor] = field(repr=False)
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether they are no published weights, but one's own of ``giverny backbone train``."""
+        return self.provenance.get("kind", "").endswith(TRAINED_HERE)
 
     def __str__(self) -> str:
         width = "" if self.width == 1 else f", {self.width:g} times as wide"

@@ -5,14 +5,14 @@ the reference's ``--lr`` stays ``--lr``. Names are unique across the sections of
 """
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from giverny.options.errors import OptionError
 from giverny.options.names import nearest
 
-__all__ = ["ABSENT", "difference", "flatten", "make", "sections"]
+__all__ = ["ABSENT", "default_values", "difference", "flatten", "make", "sections"]
 
 T = TypeVar("T")
 
@@ -44,6 +44,20 @@ def flatten(options: object) -> dict[str, Any]:
             flat.update(flatten(value))
         else:
             flat[name] = _plain(value)
+    return flat
+
+
+def default_values(options: type) -> dict[str, Any]:
+    """Return the defaults of an options class in flat form, of options that have one."""
+    inner = sections(options)
+    flat: dict[str, Any] = {}
+    for field in fields(options):
+        if field.name in inner:
+            flat.update(default_values(inner[field.name]))
+        elif field.default is not MISSING:
+            flat[field.name] = _plain(field.default)
+        elif field.default_factory is not MISSING:
+            flat[field.name] = _plain(field.default_factory())
     return flat
 
 

@@ -15,8 +15,8 @@ from giverny.options.run import Device
 __all__ = ["STYLIZE_PRESETS", "STYLIZE_SUFFIXES", "StylizeOptions"]
 
 STYLIZE_PRESETS = (
-    *("auto", "builtin", "random", "model", "gatys2016", "leongatys", "tutorial", "neural_style"),
-    *("crowsonkb", "adam_5000", "adam_lr5"),
+    *("auto", "builtin", "random", "trained", "model", "gatys2016", "leongatys", "tutorial"),
+    *("neural_style", "crowsonkb", "adam_5000", "adam_lr5"),
 )
 STYLIZE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
@@ -36,9 +36,9 @@ class StylizeOptions:
     style_scale: float = 1.0
     """size of the styles relative to the picture: larger values give larger strokes"""
     preset: str = "auto"
-    """settings: builtin, random, model, gatys2016, leongatys, tutorial, neural_style, crowsonkb,
-    adam_5000, adam_lr5; auto is crowsonkb where VGG19 weights are found, builtin elsewhere, and
-    model for a model of torchvision"""
+    """settings: builtin, random, trained, model, gatys2016, leongatys, tutorial, neural_style,
+    crowsonkb, adam_5000, adam_lr5; auto is crowsonkb where VGG19 weights are found, builtin
+    elsewhere, trained for a network of giverny backbone train, model for one of torchvision"""
     backbone: str = "auto"
     """feature network: vgg19, vgg16, a model of torchvision such as resnet50 (its weights are
     random where none are found), random:resnet50, random (a VGG of random filters) or pixels (no

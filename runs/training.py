@@ -44,6 +44,7 @@ def check_run(
     options: Mapping[str, Any],
     *,
     resume: bool,
+    defaults: Mapping[str, Any],
     may_change: Collection[str],
     may_grow: Collection[str] = (),
     allow_changes: bool = False,
@@ -54,6 +55,7 @@ def check_run(
         directory: of the run.
         options: flat options of now.
         resume: whether the run is to be continued.
+        defaults: what options count as that are newer than the run.
         may_change: names of options that alter nothing of what is continued.
         may_grow: those of them that may not become smaller.
         allow_changes: let all changes pass.
@@ -68,7 +70,7 @@ def check_run(
                 directory.path, "holds a training already; add --resume, or choose another --name"
             )
         return
-    stored = directory.read_options()
+    stored = {**defaults, **directory.read_options()}
     changes = difference(stored, options)
     refused = {name: pair for name, pair in changes.items() if name not in may_change}
     for name in may_grow:

@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - NumPy and the rest come after parsing
 
-    from giverny.survey.export import export  # noqa: PLC0415
+    from giverny.survey.export import export_study  # noqa: PLC0415
 
     with (
         _stoppable(),
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
             bar.total = total
             bar.update()
 
-        done = export(options, on_picture=count)
+        done = export_study(options, on_picture=count)
     for path, reason in done.passed_over.items():
         print(f"passed over: {path}: {reason}", file=sys.stderr)
     for note in done.notes:

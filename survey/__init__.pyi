@@ -4,14 +4,13 @@ from .audit import audit_study
 from .audit_report import Audit
 from .bootstrap import TwoLevel
 from .database import read_database
-from .export import Exported, export
+from .export import Exported, export_study
 from .importing import Imported, import_answers
 from .key import Key, KeyedPicture, read_key, write_key
 from .power import Design
 from .rates import Interval, Rate, holm
 from .report import read_all_answers, write_report
 from .server import create_app
-from .serving import Serving, serving
 from .site import write_site
 from .trials import Practice, Study
 
@@ -26,7 +25,6 @@ __all__ = [
     "KeyedPicture",
     "Practice",
     "Rate",
-    "Serving",
     "Study",
     "TwoLevel",
     "analyse",
@@ -34,14 +32,13 @@ __all__ = [
     "answers_json",
     "audit_study",
     "create_app",
-    "export",
+    "export_study",
     "holm",
     "import_answers",
     "read_all_answers",
     "read_answers",
     "read_database",
     "read_key",
-    "serving",
     "write_answers",
     "write_key",
     "write_report",

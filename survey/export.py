@@ -24,7 +24,7 @@ from giverny.survey.texts import read_texts
 from giverny.survey.tokens import draw_tokens, make_rng
 from giverny.survey.trials import Study
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "export_study"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Exported:
     notes: Sequence[str]
 
 
-def export(
+def export_study(
     options: SurveyExportOptions, *, on_picture: Callable[[int], None] | None = None
 ) -> Exported:
     """Make a study: all of it, or nothing.

@@ -1,6 +1,7 @@
 """What all tests share: tiny picture folders, tiny options, parsed pages, headless Chromium."""
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
 MONET2PHOTO = Path(__file__).parents[2] / "shared" / "monet2photo"
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start hear Ctrl-C, where these tests themselves were told not to.
+
+    A shell tells that to what it starts in the background, and children inherit it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -260,6 +260,18 @@ def test_resuming_with_other_options_is_refused_with_a_diff(tiny_options: Option
         train(tiny_options(ngf=3), resume=True, allow_changes=True)
 
 
+def test_options_newer_than_a_run_count_as_their_defaults(tiny_options: Options) -> None:
+    options = tiny_options(max_images=4)
+    train(options)
+    file = options.run.checkpoints_dir / options.run.name / "options.yaml"
+    stored = yaml.safe_load(file.read_text(encoding="utf-8"))
+    del stored["lambda_perceptual"], stored["upsample"]
+    file.write_text(yaml.safe_dump(stored), encoding="utf-8")
+    with pytest.raises(OptionError, match="upsample: deconv -> resize"):
+        train(tiny_options(max_images=5, upsample="resize"), resume=True)
+    train(tiny_options(max_images=5), resume=True)
+
+
 def test_changes_that_are_allowed_happen(tiny_options: Options) -> None:
     train(tiny_options(max_images=4))
     changes = {"beta1": 0.9, "lr_policy": "plateau", "lr": 1e-5, "ema_decay": 0.9}

@@ -1,3 +1,4 @@
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from giverny.gatys.build import (
     build_settings,
     build_statistic,
 )
-from giverny.gatys.builtin import BUILTIN, MODEL, RANDOM, RANDOM_RECIPE
+from giverny.gatys.builtin import BUILTIN, MODEL, RANDOM, RANDOM_RECIPE, TRAINED
 from giverny.gatys.conventions import Preset
 from giverny.gatys.lbfgs import Lbfgs
 from giverny.gatys.model_network import ModelNetwork
@@ -27,6 +28,7 @@ from giverny.gatys.pixels import Pixels
 from giverny.gatys.presets import PRESETS
 from giverny.gatys.smoothing import Smoothing
 from giverny.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced
+from giverny.gatys.weight_files import METADATA_KEY, TRAINED_HERE
 from giverny.gatys.weights import candidates
 from giverny.options.errors import CheckpointError, OptionError
 from giverny.options.stylize import STYLIZE_PRESETS, StylizeOptions
@@ -77,7 +79,9 @@ def settings(**changes: Any) -> Preset:
 
 
 def preset(name: str) -> Preset:
-    return {"builtin": BUILTIN, "random": RANDOM, "model": MODEL, **PRESETS}[name]
+    return {"builtin": BUILTIN, "random": RANDOM, "trained": TRAINED, "model": MODEL, **PRESETS}[
+        name
+    ]
 
 
 # Which preset
@@ -85,8 +89,8 @@ def preset(name: str) -> Preset:
 
 @pytest.mark.usefixtures("some_weights")
 def test_every_preset_that_options_name_is_there() -> None:
-    assert set(STYLIZE_PRESETS) == {"auto", "builtin", "random", "model", *PRESETS}
-    for name in set(STYLIZE_PRESETS) - {"auto", "model"}:
+    assert set(STYLIZE_PRESETS) == {"auto", "builtin", "random", "trained", "model", *PRESETS}
+    for name in set(STYLIZE_PRESETS) - {"auto", "trained", "model"}:
         assert settings(preset=name) == preset(name)
         assert settings(preset=name).name == name
 
@@ -98,6 +102,25 @@ def test_auto_is_builtin_until_there_are_weights(write_weights: Callable[..., Pa
     write_weights(candidates(19)[1])
     assert settings() == PRESETS["crowsonkb"]
     assert settings(preset="builtin") == BUILTIN
+
+
+def test_a_network_of_one_s_own_has_a_preset_and_relative_losses(
+    tmp_path: Path, write_weights: Callable[..., Path]
+) -> None:
+    published = write_weights(tmp_path / "published.safetensors")
+    own = tmp_path / "backbone.safetensors"
+    said = {METADATA_KEY: json.dumps({"kind": f"convolutions of VGG19, {TRAINED_HERE}"})}
+    save_file(load_file(published), own, metadata=said)
+    assert settings(weights=own) == settings(weights=own, preset="trained") == TRAINED
+    paper = settings(weights=own, preset="gatys2016")
+    assert paper.statistic == "gram"
+    assert paper.content_weight == TRAINED.content_weight
+    given = options(weights=own)
+    assert build_backbone(given, TRAINED).relative
+    given = options(weights=published)
+    assert not build_backbone(given, build_settings(given)).relative
+    with pytest.raises(OptionError, match="is for a network of giverny backbone train"):
+        settings(weights=published, preset="trained")
 
 
 def test_auto_with_a_file_that_is_named(tmp_path: Path, write_weights: Callable[..., Path]) -> None:
@@ -444,7 +467,13 @@ def test_methods(name: str) -> None:
 
 @pytest.mark.parametrize("name", STYLIZE_PRESETS[1:])
 def test_statistics(name: str) -> None:
-    kinds = {"builtin": Patches, "random": Sliced, "model": Sliced, "crowsonkb": Gaussian}
+    kinds = {
+        "builtin": Patches,
+        "random": Sliced,
+        "model": Sliced,
+        "trained": Gaussian,
+        "crowsonkb": Gaussian,
+    }
     statistic = build_statistic(preset(name), seed=3)
     assert type(statistic) is kinds.get(name, Gram)
 

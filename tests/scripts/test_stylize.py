@@ -490,8 +490,9 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unknown preset": (
         (*FIRST, "--preset", "gatys2015"),
         2,
-        "--preset: 'gatys2015' is none of auto, builtin, random, model, gatys2016, leongatys, "
-        "tutorial, neural_style, crowsonkb, adam_5000, adam_lr5; did you mean gatys2016?",
+        "--preset: 'gatys2015' is none of auto, builtin, random, trained, model, gatys2016, "
+        "leongatys, tutorial, neural_style, crowsonkb, adam_5000, adam_lr5; did you mean "
+        "gatys2016?",
     ),
     "unknown layer": (
         (*FIRST, *RANDOM, "--style_layers", "relu9_1"),

@@ -20,7 +20,7 @@ from giverny.options.survey_export import SurveyExportOptions
 from giverny.survey.archive import write_archive
 from giverny.survey.audit import audit_study
 from giverny.survey.audit_report import Audit
-from giverny.survey.export import export
+from giverny.survey.export import export_study
 from giverny.survey.key import Key, read_key
 from giverny.survey.leak_statistics import auc_of, examine
 from giverny.survey.public_text import find_terms
@@ -80,7 +80,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Sample:
         orders=12,
         seed=3,
     )
-    done = export(options)
+    done = export_study(options)
     return Sample(folder=done.folder, archive=done.archive, key=read_key(done.key))
 
 

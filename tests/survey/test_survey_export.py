@@ -23,7 +23,7 @@ from giverny.data import read_picture
 from giverny.options.errors import FolderError, GivernyError, OptionError, PictureError, SurveyError
 from giverny.options.survey_export import SurveyExportOptions
 from giverny.survey.containers import read_container
-from giverny.survey.export import Exported, export
+from giverny.survey.export import Exported, export_study
 from giverny.survey.key import Key, KeyedPicture, read_key
 from giverny.survey.selection import scene_of
 from giverny.survey.soundness import read_study
@@ -67,7 +67,7 @@ def by_kind(key: Key, kind: str) -> dict[str, KeyedPicture]:
 
 
 def test_balanced_disjoint_and_every_scene_once(root: Path) -> None:
-    study, key = stored(export(options(root)))
+    study, key = stored(export_study(options(root)))
     scored, practice = by_kind(key, "scored"), by_kind(key, "practice")
     assert Counter(one.label for one in scored.values()) == {"real": 3, "fake": 3}
     assert Counter(one.label for one in practice.values()) == {"real": 1, "fake": 1}
@@ -89,7 +89,7 @@ def test_balanced_disjoint_and_every_scene_once(root: Path) -> None:
 
 
 def test_the_folder_is_complete_and_holds_nothing_else(root: Path) -> None:
-    done = export(options(root))
+    done = export_study(options(root))
     files = {path.relative_to(done.folder).as_posix() for path in done.folder.rglob("*.*")}
     images = {f"images/{token}.png" for token in read_key(done.key).pictures}
     platforms = ("google_forms.gs", "jspsych.html", "mturk.csv", "mturk.html", "qualtrics.txt")
@@ -112,7 +112,7 @@ def test_files_have_one_length_no_metadata_and_no_history(root: Path) -> None:
         exif[315] = "somebody"
         picture.save(path.with_suffix(".jpg"), exif=exif, dpi=(300, 300), comment=b"real")
         path.unlink()
-    done = export(options(root))
+    done = export_study(options(root))
     paths = sorted((done.folder / "images").iterdir())
     containers = [read_container(path.read_bytes()) for path in paths]
     assert len(set(containers)) == 1
@@ -125,7 +125,7 @@ def test_files_have_one_length_no_metadata_and_no_history(root: Path) -> None:
 
 
 def test_the_archive_is_in_order_of_names_and_of_one_time(root: Path) -> None:
-    done = export(options(root))
+    done = export_study(options(root))
     with zipfile.ZipFile(done.archive) as archive:
         entries = archive.infolist()
         for entry in entries:
@@ -149,11 +149,11 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_same_seed_gives_the_same_bytes(root: Path) -> None:
-    first = export(options(root))
+    first = export_study(options(root))
     for path in (root / "real").iterdir():
         os.utime(path, (1, 1))
-    second = export(options(root, output=root / "again"))
-    third = export(options(root, output=root / "third", seed=2))
+    second = export_study(options(root, output=root / "again"))
+    third = export_study(options(root, output=root / "third", seed=2))
     assert everything_in(first.folder) == everything_in(second.folder)
     assert first.archive.read_bytes() == second.archive.read_bytes()
     assert read_key(first.key).pictures == read_key(second.key).pictures
@@ -162,11 +162,12 @@ def test_the_same_seed_gives_the_same_bytes(root: Path) -> None:
 
 def test_without_a_seed_one_is_drawn_that_nobody_guesses(root: Path) -> None:
     keys = [
-        read_key(export(options(root, output=root / name, seed=None)).key) for name in ("a", "b")
+        read_key(export_study(options(root, output=root / name, seed=None)).key)
+        for name in ("a", "b")
     ]
     assert keys[0].seed != keys[1].seed
     assert min(key.seed for key in keys) > 2**32  # fails once in 2**30 runs
-    again = read_key(export(options(root, output=root / "c", seed=keys[0].seed)).key)
+    again = read_key(export_study(options(root, output=root / "c", seed=keys[0].seed)).key)
     assert again.pictures == keys[0].pictures
 
 
@@ -175,7 +176,7 @@ def test_several_generators_and_as_many_real_pictures(
 ) -> None:
     picture_folder("real", count=30, seed=4)
     fakes = [f"gan={root / 'gan'}", f'Gatys\'s "best" / ü={root / "other"}']
-    _, key = stored(export(options(root, fake=fakes, practice=4)))
+    _, key = stored(export_study(options(root, fake=fakes, practice=4)))
     assert Counter(one.generator for one in by_kind(key, "scored").values()) == {
         "": 6,
         "gan": 3,
@@ -192,8 +193,8 @@ def test_too_few_scenes_are_refused_or_repeated_but_never_neighbours(
     root: Path,
 ) -> None:
     with pytest.raises(GivernyError, match=r"different scenes.*--repeat_sources true"):
-        export(options(root, per_class=7))
-    done = export(options(root, per_class=7, repeat_sources=True, orders=40))
+        export_study(options(root, per_class=7))
+    done = export_study(options(root, per_class=7, repeat_sources=True, orders=40))
     study, key = stored(done)
     scenes = {token: scene_of(Path(one.source)) for token, one in key.pictures.items()}
     times = Counter(scenes[token] for token in by_kind(key, "scored"))
@@ -212,7 +213,7 @@ def test_pairs_have_one_of_each_and_balanced_sides(
 ) -> None:
     picture_folder("real", count=20, seed=1)
     study, key = stored(
-        export(options(root, protocol="pair", question=question, per_class=4, orders=30))
+        export_study(options(root, protocol="pair", question=question, per_class=4, orders=30))
     )
     assert study.question == question
     sides = Counter[str]()
@@ -229,7 +230,7 @@ def test_pairs_have_one_of_each_and_balanced_sides(
 
 
 def test_a_timed_study_says_how_long_and_has_no_forms_that_cannot(root: Path) -> None:
-    done = export(options(root, protocol="timed", exposure_ms=250, mask_ms=40))
+    done = export_study(options(root, protocol="timed", exposure_ms=250, mask_ms=40))
     study, _ = stored(done)
     assert (study.exposure_ms, study.mask_ms) == (250, 40)
     assert sorted(path.name for path in (done.folder / "platforms").iterdir()) == [
@@ -239,8 +240,8 @@ def test_a_timed_study_says_how_long_and_has_no_forms_that_cannot(root: Path) ->
 
 def test_short_runs_in_many_orders_would_tell_the_truth(root: Path) -> None:
     with pytest.raises(OptionError, match=r"2: only one in 2\^\d+ ways.*take 4 or more"):
-        export(options(root, per_class=4, max_run=2, orders=100))
-    done = export(options(root, per_class=4, max_run=3, orders=2))
+        export_study(options(root, per_class=4, max_run=2, orders=100))
+    done = export_study(options(root, per_class=4, max_run=3, orders=2))
     key = read_key(done.key)
     for order in done.study.orders:
         kinds = [key.pictures[trial[0]] for trial in order]
@@ -260,7 +261,7 @@ def test_pixels_go_one_way_whatever_the_file_is(
         coarse = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
         wide = Image.fromarray(coarse).resize((96, 64), Image.Resampling.BICUBIC)
         wide.save(folder / f"wide {index}.png")
-    key = read_key(export(options(tmp_path, per_class=2)).key)
+    key = read_key(export_study(options(tmp_path, per_class=2)).key)
     for token, one in key.pictures.items():
         if one.label == "fake" or one.kind == "attention":
             continue
@@ -275,8 +276,8 @@ def test_pixels_go_one_way_whatever_the_file_is(
 
 
 def test_equalise_puts_every_picture_through_jpeg_once(root: Path) -> None:
-    plain = export(options(root))
-    done = export(options(root, output=root / "jpegs", equalise="jpeg:60"))
+    plain = export_study(options(root))
+    done = export_study(options(root, output=root / "jpegs", equalise="jpeg:60"))
     key = read_key(done.key)
     for token, one in key.pictures.items():
         if one.kind == "attention":
@@ -291,7 +292,7 @@ def test_equalise_puts_every_picture_through_jpeg_once(root: Path) -> None:
 
 
 def test_attention_checks_differ_and_are_as_long_as_the_others(root: Path) -> None:
-    done = export(options(root, attention=5))
+    done = export_study(options(root, attention=5))
     cards = by_kind(read_key(done.key), "attention")
     assert Counter(one.label for one in cards.values()) == {"real": 3, "fake": 2}
     assert len({one.picture_sha256 for one in cards.values()}) == 5
@@ -301,10 +302,10 @@ def test_attention_checks_differ_and_are_as_long_as_the_others(root: Path) -> No
 
 
 def test_a_damaged_picture_is_named_and_passed_over(root: Path) -> None:
-    chosen = {one.source for one in read_key(export(options(root)).key).pictures.values()}
+    chosen = {one.source for one in read_key(export_study(options(root)).key).pictures.values()}
     damaged = sorted(Path(source) for source in chosen if "real" in source)[0]
     damaged.write_bytes(damaged.read_bytes()[:200])
-    done = export(options(root, output=root / "again"))
+    done = export_study(options(root, output=root / "again"))
     assert list(done.passed_over) == [damaged]
     key = read_key(done.key)
     assert str(damaged) not in {one.source for one in key.pictures.values()}
@@ -315,7 +316,7 @@ def test_too_few_readable_pictures_are_refused_with_their_names(root: Path) -> N
     for path in sorted((root / "gan").iterdir())[3:]:
         path.write_bytes(b"no picture")
     with pytest.raises(GivernyError, match=r"too few fake \(gan\).*there are 3(.|\n)*09\.png"):
-        export(options(root))
+        export_study(options(root))
     assert not (root / "study").exists()
 
 
@@ -328,14 +329,14 @@ def test_the_same_picture_real_and_fake_is_refused(root: Path) -> None:
     for path in (root / "real").iterdir():
         path.write_bytes(first.read_bytes())
     with pytest.raises(PictureError, match="cannot be both real and fake"):
-        export(options(root))
+        export_study(options(root))
 
 
 def test_the_same_picture_twice_in_a_folder_is_passed_over(root: Path) -> None:
     files = sorted((root / "real").iterdir())
     for path in files[1:6]:
         path.write_bytes(files[0].read_bytes())
-    done = export(options(root))
+    done = export_study(options(root))
     assert len({one.picture_sha256 for one in read_key(done.key).pictures.values()}) == 10
 
 
@@ -344,20 +345,20 @@ def test_folders_that_overlap_are_refused(root: Path) -> None:
     (root / "real").rename(root / "both" / "real")
     (root / "gan").rename(root / "both" / "gan")
     with pytest.raises(FolderError, match="is real and fake"):
-        export(options(root, real=root / "both", fake=[f"gan={root / 'both' / 'gan'}"]))
+        export_study(options(root, real=root / "both", fake=[f"gan={root / 'both' / 'gan'}"]))
 
 
 def test_links_count_as_what_they_lead_to(root: Path) -> None:
     (root / "gan" / "linked.png").symlink_to(root / "real" / "00.png")
     with pytest.raises(FolderError, match="is real and fake"):
-        export(options(root))
+        export_study(options(root))
 
 
 @pytest.mark.parametrize("there", ["study", "study.zip", "study.key.json"])
 def test_nothing_is_replaced(root: Path, there: str) -> None:
     (root / there).symlink_to(root / "nowhere")
     with pytest.raises(SurveyError, match="exists, and an export replaces nothing"):
-        export(options(root))
+        export_study(options(root))
     assert (root / there).is_symlink()
 
 
@@ -370,7 +371,7 @@ def test_names_that_no_file_system_or_page_likes(root: Path) -> None:
         path.rename(path.with_name(name))
     broken = os.fsdecode(b"\xff\xfe.png")
     (root / "real" / "08.png").rename(root / "real" / broken)
-    done = export(options(root, per_class=9, practice=0, fake=[f"gan={root / 'other'}"],
+    done = export_study(options(root, per_class=9, practice=0, fake=[f"gan={root / 'other'}"],
                           repeat_sources=True))  # fmt: skip
     assert done.audit.passed
     sources = [one.source for one in read_key(done.key).pictures.values()]
@@ -386,7 +387,7 @@ def test_a_leak_stops_the_export_and_leaves_nothing(
 
     monkeypatch.setattr("giverny.survey.export.write_site", careless)
     with pytest.raises(SurveyError, match=r"(?s)was not written.*name of a generator"):
-        export(options(root))
+        export_study(options(root))
     assert sorted(path.name for path in root.iterdir()) == ["gan", "other", "real"]
 
 
@@ -400,7 +401,7 @@ def test_a_failing_disk_leaves_nothing(
 
     monkeypatch.setattr("giverny.survey.export.write_archive", full)
     with pytest.raises(OSError, match="No space left"):
-        export(options(root))
+        export_study(options(root))
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
@@ -408,19 +409,19 @@ def test_a_full_or_read_only_disk_is_one_message_and_stays_clean(
     root: Path, small_disk: Path
 ) -> None:
     with pytest.raises(OSError, match="No space left"):
-        export(options(root, output=small_disk / "study", width=256, height=256))
+        export_study(options(root, output=small_disk / "study", width=256, height=256))
     assert list(small_disk.iterdir()) == []
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)  # noqa: S607
     with pytest.raises(FolderError, match="cannot be written: Read-only"):
-        export(options(root, output=small_disk / "study"))
+        export_study(options(root, output=small_disk / "study"))
 
 
 def test_letters_that_the_font_lacks_are_named(root: Path) -> None:
     texts = root / "texts.yaml"
     texts.write_text("attention_card: 请回答\n", encoding="utf-8")
     with pytest.raises(GivernyError, match=r"font of attention checks has no '.'"):
-        export(options(root, texts=texts))
-    assert export(options(root, texts=texts, attention=0)).audit.passed
+        export_study(options(root, texts=texts))
+    assert export_study(options(root, texts=texts, attention=0)).audit.passed
 
 
 def test_what_is_renamed_goes_back_when_the_last_cannot(
@@ -435,7 +436,7 @@ def test_what_is_renamed_goes_back_when_the_last_cannot(
 
     monkeypatch.setattr(Path, "rename", rename)
     with pytest.raises(OSError, match="Input/output"):
-        export(options(root))
+        export_study(options(root))
     monkeypatch.undo()
     assert sorted(path.name for path in root.iterdir()) == ["gan", "other", "real"]
 
@@ -458,14 +459,14 @@ def test_a_killed_export_leaves_nothing_half_done(root: Path, number: signal.Sig
     if number != signal.SIGKILL:
         assert not list(root.glob(".giverny*"))
     # The next one sweeps up.
-    export(options(root))
+    export_study(options(root))
     assert not list(root.glob(".giverny*"))
 
 
 def test_two_exports_beside_each_other_leave_each_other_alone(root: Path) -> None:
     with staged(root / "one") as first:
         (first / "a").write_text("a", encoding="utf-8")
-        export(options(root))
+        export_study(options(root))
         assert (first / "a").is_file()
     assert not first.exists()
 
@@ -503,11 +504,11 @@ def test_missing_folders_are_refused(root: Path) -> None:
         ({"real": root / "reel"}, "did you mean"),
     ):
         with pytest.raises(GivernyError, match=message):
-            export(options(root, **changes))
+            export_study(options(root, **changes))
 
 
 def test_a_real_study(monet2photo: Path, tmp_path: Path) -> None:
-    done = export(
+    done = export_study(
         options(
             tmp_path,
             real=monet2photo / "testB",

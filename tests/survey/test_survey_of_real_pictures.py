@@ -65,33 +65,17 @@ def with_refreshes(person: "Person", answer: Callable[[list[str]], None]) -> Any
     return answered
 
 
-def test_from_training_to_report(
-    folders: tuple[Path, Path],
-    tmp_path: Path,
-    person: "Person",
-    survey_server: Callable[..., Any],
-    downloads: Callable[[str], Path],
-) -> None:
-    real, painted = folders
-    study, key_path = tmp_path / "study", tmp_path / "study.key.json"
-    words = ["--real", str(real), "--fake", f"brief={painted}", "--output", str(study)]
-    assert main(["survey", "export", *words, "--per_class", str(PER_CLASS), "--orders", "10"]) == 0
-    key = read_key(key_path)
-    for one in key.pictures.values():  # and not the photographs that the page of results shows
-        assert one.kind == "attention" or Path(one.source).parent in (real, painted)
-    answer = partial(truthful, person, key)
-
-    # From the disk, at a desk.
+def take_from_disk(person: "Person", study: Path, answer: Callable[[list[str]], None]) -> None:
     person.browser.set_view(1280, 900)
     person.browser.console()
     person.browser.driver.get(f"{(study / 'index.html').as_uri()}?PROLIFIC_PID=desk")
     person.agree()
     person.goes_through(with_refreshes(person, answer))
     person.click("#csv")
-    from_disk = downloads(".csv")
 
-    # From a server that is killed, at a phone.
-    server = survey_server(SimpleNamespace(folder=study, key_path=key_path))
+
+def take_from_server(person: "Person", server: Any, answer: Callable[[list[str]], None]) -> None:
+    """Answer at a phone; the server is killed after ten answers."""
     person.browser.set_view(360, 740, touch=True)
     person.browser.driver.get(f"{server.url}?PROLIFIC_PID=phone")
     person.agree()
@@ -109,19 +93,42 @@ def test_from_training_to_report(
     assert person.browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
     server.stop()
 
-    table, report = tmp_path / "answers.csv", tmp_path / "report"
-    sources = [str(from_disk), str(server.database)]
+
+def test_from_training_to_report(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    person: "Person",
+    survey_server: Callable[..., Any],
+    downloads: Callable[[str], Path],
+) -> None:
+    real, painted = folders
+    study, key_path = tmp_path / "study", tmp_path / "study.key.json"
+    words = ["--real", str(real), "--fake", f"brief={painted}", "--output", str(study)]
+    assert main(["survey", "export", *words, "--per_class", str(PER_CLASS), "--orders", "10"]) == 0
+    key = read_key(key_path)
+    for one in key.pictures.values():  # and not the photographs that the page of results shows
+        assert one.kind == "attention" or Path(one.source).parent in (real, painted)
+    answer = partial(truthful, person, key)
+    take_from_disk(person, study, answer)
+    server = survey_server(SimpleNamespace(folder=study, key_path=key_path))
+    take_from_server(person, server, answer)
+
+    table = tmp_path / "answers.csv"
+    sources = [str(downloads(".csv")), str(server.database)]
     with_key = ["--key", str(key_path)]
     assert main(["survey", "import", *sources, *with_key, "--output", str(table)]) == 0
     answers = read_answers(table)
-    trials = 2 * PER_CLASS + 4 + 2  # and practice, and attention
     for participant in ("desk", "phone"):
         tokens = [one.token for one in answers if one.participant == participant]
         assert sorted(tokens) == sorted(key.pictures)
-        assert len(tokens) == trials
+    look_at_report(person, table, key, ["--study", str(study), *with_key])
+
+
+def look_at_report(person: "Person", table: Path, key: Key, words: list[str]) -> None:
+    report = table.with_name("report")
     # These hands are quicker than a person's.
-    words = [*with_key, "--study", str(study), "--output", str(report), "--min_rt_ms", "0"]
-    assert main(["survey", "report", str(table), *words, "--resamples", "1000"]) == 0
+    words = [*words, "--output", str(report), "--min_rt_ms", "0", "--resamples", "1000"]
+    assert main(["survey", "report", str(table), *words]) == 0
     results = json.loads((report / "results.json").read_text(encoding="utf-8"))
     fooled = sum(
         one.label == "fake" and one.kind == "scored" and _number(key, token) % 3 == 0
@@ -131,7 +138,8 @@ def test_from_training_to_report(
     assert rate == pytest.approx(fooled / PER_CLASS)
     person.browser.set_view(1280, 900)
     person.browser.open(report / "index.html")
-    assert person.browser.evaluate(
+    person.browser.evaluate("[...document.images].forEach(i => { i.loading = 'eager'; })")
+    assert person.browser.becomes_true(
         "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
     )
     assert person.browser.evaluate("document.images.length") >= 2 * PER_CLASS
