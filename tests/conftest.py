@@ -238,9 +238,16 @@ class Browser:
 
     def becomes_true(self, expression: str, *, seconds: float = 20.0) -> bool:
         """Whether an expression holds soon: the page does some things a moment later."""
+        leaving = pytest.importorskip("selenium.common").WebDriverException
         end = time.monotonic() + seconds
-        while not (holds := bool(self.evaluate(expression))) and time.monotonic() < end:
-            time.sleep(0.05)
+        holds = False
+        while not holds and time.monotonic() < end:
+            try:
+                holds = bool(self.evaluate(expression))
+            except leaving:  # the page gave way to another while it was asked
+                holds = False
+            if not holds:
+                time.sleep(0.05)
         return holds
 
     def drag(self, element: "WebElement", start: tuple[int, int], way: tuple[int, int]) -> None:

@@ -123,6 +123,7 @@ def test_without_javascript(small_study: Make, survey_server: Serve, person: "Pe
         screen = person.browser.evaluate("document.querySelector('section').dataset.screen")
         if screen == "thanks":
             break
+        person.browser.evaluate("window.isLeft = true")
         if screen == "consent":
             driver.find_element("css selector", "input[type=checkbox]").click()
         if screen == "trial":
@@ -132,6 +133,8 @@ def test_without_javascript(small_study: Make, survey_server: Serve, person: "Pe
             driver.find_element("css selector", f"button[value={said[token]}]").click()
         else:
             driver.find_element("css selector", ".main-button").click()
+        # A click does not wait for the page that it asks for.
+        assert person.browser.becomes_true("!window.isLeft && document.readyState === 'complete'")
     assert said_in(server.answers()) == said
     assert len(said) == 6
     assert driver.current_url == f"{server.url}?participant=p"
