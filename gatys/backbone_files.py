@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from giverny.data.atomic import atomic_path, write_error
@@ -18,36 +17,12 @@ if TYPE_CHECKING:  # stylize asks here for a backbone, and needs nothing that tr
     from giverny.gatys.classifier import VggClassifier
     from giverny.gatys.classifying import ClassifierLearner
 
-__all__ = ["backbone_file", "find_trained", "save_classifier"]
+__all__ = ["backbone_file", "save_classifier"]
 
 
 def backbone_file(run: Path) -> Path:
     """Return the feature network of a run, for ``giverny stylize --weights``."""
     return run / "backbone.safetensors"
-
-
-def find_trained(place: Path) -> Path | None:
-    """Return the feature network that ``giverny backbone train`` left, if it is there.
-
-    Args:
-        place: the directory of a run, or a copy of its ``backbone.safetensors`` under any name.
-
-    Returns:
-        The file for :func:`read_weights`, which tells whether it is whole; None where there is
-        none, or a file that something else wrote.
-    """
-    if place.is_dir():
-        file = backbone_file(place)
-        return file if file.is_file() else None
-    if place.suffix != ".safetensors" or not place.is_file():
-        return None
-    try:
-        with safe_open(place, framework="pt") as opened:
-            said = json.loads((opened.metadata() or {}).get(METADATA_KEY, "{}"))
-    except (OSError, SafetensorError, ValueError):
-        return None
-    kind = said.get("kind") if isinstance(said, dict) else None
-    return place if str(kind).endswith(TRAINED_HERE) else None
 
 
 def save_classifier(

@@ -1,6 +1,7 @@
 """From options to a network and settings: the only place that sees options."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import torch
 
 from giverny.gatys.adam import Adam
-from giverny.gatys.backbone_files import find_trained
 from giverny.gatys.backbones import Vgg
 from giverny.gatys.builtin import BUILTIN, MODEL, PATCH_SIDE, RANDOM, TRAINED
 from giverny.gatys.conventions import Preset
@@ -30,6 +30,7 @@ from giverny.gatys.patches import Patches
 from giverny.gatys.presets import find_preset
 from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing
 from giverny.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced, Statistic
+from giverny.gatys.weight_files import is_trained_here
 from giverny.gatys.weights import find_weights
 from giverny.options.errors import OptionError
 from giverny.options.stylize import StylizeOptions
@@ -73,14 +74,32 @@ def build_settings(options: StylizeOptions) -> Preset:
         changes["learning_rate"] = 0.02 if options.optimizer == "adam" else 1.0
     if options.iterations:
         changes["iterations"] = tuple(options.iterations)
-    for name in ("content_layers", "style_layers"):
+    for kind in ("content", "style"):
+        name = f"{kind}_layers"
         if layers := getattr(options, name):
             network = "pixels" if preset.network == "pixels" else options.backbone
             names = parse_network_layers(layers, network, option=name)
-            changes[name] = dict.fromkeys(names, 1 / len(names))
+            changes[name], share = _layer_weights(getattr(preset, name), names)
+            if changes[f"{kind}_weight"] is None and preset.layers_add_up:
+                changes[f"{kind}_weight"] = share * getattr(preset, f"{kind}_weight")
     told = {name: value for name, value in changes.items() if value is not None}
     settings = replace(preset, **told)
     return replace(settings, style_weight=settings.style_weight * options.style_strength)
+
+
+def _layer_weights(
+    preset: Mapping[str, float], names: Sequence[str]
+) -> tuple[Mapping[str, float], float]:
+    """Return weights of layers, which add up to 1, and the share of the preset's that is kept.
+
+    Among its own layers, the preset's weights keep their ratios; others count the same.
+    """
+    if set(names) == set(preset):
+        return preset, 1.0
+    kept = sum(preset.get(name, 0.0) for name in names)
+    if not set(names) <= set(preset) or not kept:
+        return dict.fromkeys(names, 1 / len(names)), 1.0
+    return {name: preset[name] / kept for name in names}, kept
 
 
 def _preset(options: StylizeOptions) -> Preset:
@@ -92,7 +111,7 @@ def _preset(options: StylizeOptions) -> Preset:
         )
     if not asked:
         found = _find(options)
-        published = "trained" if found and find_trained(found) else "crowsonkb"
+        published = "trained" if found and is_trained_here(found) else "crowsonkb"
         asked = "builtin" if found is None else published
     ours = {"builtin": BUILTIN, "random": RANDOM, "trained": TRAINED, "model": MODEL}
     preset = ours.get(asked) or find_preset(asked)
@@ -147,7 +166,7 @@ def _suited_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
             )
     if file is None and not asked:
         return _with_weights_of(RANDOM, replace(preset, network="random"))
-    if file is not None and find_trained(file):
+    if file is not None and is_trained_here(file):
         return _with_weights_of(TRAINED, preset)
     if preset.name == TRAINED.name:
         raise OptionError(
@@ -169,6 +188,7 @@ def _suited_to_model(preset: Preset, model: str, options: StylizeOptions) -> Pre
             network=settled(options.backbone, options.weights),
             content_layers={content: 1.0},
             style_layers=dict.fromkeys(style, 1 / len(style)),
+            layers_add_up=False,  # these layers are none of the source's
             smoothing=_smoothing(options, residual=find_anatomy(model).residual),
         ),
     )
@@ -241,7 +261,7 @@ def build_statistic(settings: Preset, *, seed: int) -> Statistic[Any]:
         stock = _STOCK if settings.optimizer == "adam" else _DIRECTIONS
         return Patches(side=PATCH_SIDE, filters=_DIRECTIONS, stock=stock, seed=seed)
     if settings.statistic == "gaussian":
-        return Gaussian(iterations=settings.root_iterations or 12)
+        return Gaussian(iterations=settings.root_iterations)
     if settings.statistic == "sliced" and settings.optimizer == "adam":
         generator = torch.Generator().manual_seed(seed)
         return ResampledSliced(generator=generator, directions=_DIRECTIONS)

@@ -1,6 +1,6 @@
 """A grid of pictures with labelled rows and columns, as one puts it into a report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Rgb = NDArray[np.uint8]
 
 _MARGIN = 12
 _GAP = 6
+_FAILED = "failed"
 _INK, _FAINT, _EMPTY = (34, 34, 34), (110, 110, 110), (238, 238, 238)
 
 
@@ -25,6 +26,7 @@ def draw_contact_sheet(
     *,
     row_title: str = "",
     column_title: str = "",
+    failed: Collection[tuple[str, str]] = (),
     tile: int = 256,
 ) -> Rgb:
     """Draw pictures in a grid.
@@ -36,6 +38,7 @@ def draw_contact_sheet(
         columns: labels from left to right.
         row_title: what the rows are.
         column_title: what the columns are.
+        failed: places that say that their picture failed.
         tile: longest side of a picture on the sheet, in pixels; smaller ones are not enlarged.
 
     Returns:
@@ -48,35 +51,31 @@ def draw_contact_sheet(
         raise ValueError("expected at least one picture, one row and one column")
     shown = {place: _fitted(rgb, tile) for place, rgb in pictures.items()}
     width = max(rgb.shape[1] for rgb in shown.values())
-    heights = [
-        max(
-            (shown[row, column].shape[0] for column in columns if (row, column) in shown), default=0
-        )
-        for row in rows
-    ]
-    usual = max(heights)
-    heights = [height or usual for height in heights]
+    heights = _heights(shown, rows, columns)
     size = max(13, min(26, round(width / 12)))
     font, small = ImageFont.load_default(size), ImageFont.load_default(max(11, size - 3))
     across = [_lines(label, font, width) for label in columns]
+    width = max(width, *(_widest(lines, font) for lines in across))
+    width = max(width, _widest([_FAILED], small) + _GAP) if failed else width
     down = [_lines(label, font, max(width // 2, 90)) for label in rows]
     line = round(1.3 * size)
-    left = _MARGIN + max(_widest(lines, font) for lines in down) + 2 * _GAP
+    beside = max(_widest([row_title], small), *(_widest(lines, font) for lines in down))
+    left = _MARGIN + beside + 2 * _GAP
     titles = line if row_title or column_title else 0
     top = _MARGIN + titles + max(len(lines) for lines in across) * line + _GAP
     sheet = Image.new(
         "RGB",
         (
-            left + len(columns) * (width + _GAP) - _GAP + _MARGIN,
+            left
+            + max(len(columns) * (width + _GAP) - _GAP, _widest([column_title], small))
+            + _MARGIN,
             top + sum(heights) + (len(rows) - 1) * _GAP + _MARGIN,
         ),
         "white",
     )
     draw = ImageDraw.Draw(sheet)
-    if column_title:
-        draw.text((left, _MARGIN), column_title, _FAINT, small)
-    if row_title:
-        draw.text((_MARGIN, top - line - _GAP), row_title, _FAINT, small)
+    draw.text((left, _MARGIN), column_title, _FAINT, small)
+    draw.text((_MARGIN, top - line - _GAP), row_title, _FAINT, small)
     for column, lines in enumerate(across):
         middle = left + column * (width + _GAP) + width // 2
         _write(draw, lines, middle, top - _GAP - len(lines) * line, line, font, anchor="ma")
@@ -86,12 +85,13 @@ def draw_contact_sheet(
         _write(draw, lines, left - 2 * _GAP, first, line, font, anchor="ra")
         for index, name in enumerate(columns):
             x = left + index * (width + _GAP)
-            found = shown.get((row, name))
-            if found is None:
-                draw.rectangle((x, y, x + width - 1, y + height - 1), fill=_EMPTY)
-            else:
+            if (row, name) in shown:
+                found = shown[row, name]
                 place = (x + (width - found.shape[1]) // 2, y + (height - found.shape[0]) // 2)
                 sheet.paste(Image.fromarray(found), place)
+            else:
+                said = _FAILED if (row, name) in failed else ""
+                _write_empty(draw, (x, y, x + width - 1, y + height - 1), said, small)
         y += height + _GAP
     return np.asarray(sheet)
 
@@ -102,6 +102,17 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def _fitted(rgb: Rgb, tile: int) -> Rgb:
     height, width = rgb.shape[:2]
     return rgb if max(height, width) <= tile else resize(rgb, *fit(height, width, tile))
+
+
+def _heights(
+    shown: Mapping[tuple[str, str], Rgb], rows: Sequence[str], columns: Sequence[str]
+) -> list[int]:
+    """Return the height of each row; one without pictures is as high as the highest."""
+    heights = [
+        max((shown[row, name].shape[0] for name in columns if (row, name) in shown), default=0)
+        for row in rows
+    ]
+    return [height or max(heights) for height in heights]
 
 
 def _lines(label: str, font: _Font, width: int) -> list[str]:
@@ -120,6 +131,13 @@ def _lines(label: str, font: _Font, width: int) -> list[str]:
 
 def _widest(lines: Sequence[str], font: _Font) -> int:
     return round(max(font.getlength(line) for line in lines))
+
+
+def _write_empty(
+    draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], said: str, font: _Font
+) -> None:
+    draw.rectangle(box, fill=_EMPTY)
+    draw.text(((box[0] + box[2]) // 2, (box[1] + box[3]) // 2), said, _INK, font, anchor="mm")
 
 
 def _write(

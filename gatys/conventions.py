@@ -61,6 +61,8 @@ class Preset:
         input_scale: how many times ours the source's input is; the weights below allow for it.
         content_layers: weights of layers, which add up to 1.
         style_layers: the same.
+        layers_add_up: the source adds up its layers' losses, each with a weight of its own, so that
+            fewer layers are a smaller loss; otherwise it divides by the sum of these weights.
         content_weight: of the content loss.
         style_weight: of the style loss.
         variation: weight of the total variation.
@@ -91,13 +93,14 @@ class Preset:
     input_scale: float = 1.0
     content_layers: Mapping[str, float]
     style_layers: Mapping[str, float]
+    layers_add_up: bool = False
     content_weight: float
     style_weight: float
     variation: float = 0.0
     variation_kind: VariationKind = "squared"
     statistic: StatisticKind = "gram"
     smoothing: Smoothing = NO_SMOOTHING
-    root_iterations: int | None = None
+    root_iterations: int | None = 12
     pooling: Literal["max", "average", "l2"] = "max"
     keep_size_of_activations: bool = False
     replicate_padding: bool = False

@@ -163,7 +163,16 @@ def model_of(name: str) -> str | None:
         raise OptionError("backbone", f"{name}: a VGG of random filters is --backbone random")
     if Path(name).suffix in {".pth", ".pt", ".safetensors"}:
         raise OptionError("backbone", f"{name} is a file; give it as --weights {name}")
-    check_model(model, others=("auto", *OWN_NETWORKS))
+    try:
+        check_model(model, others=("auto", *OWN_NETWORKS))
+    except OptionError:
+        if not Path(name).is_dir():
+            raise
+        raise OptionError(
+            "backbone",
+            f"{name} is a folder that holds no backbone.safetensors, which giverny backbone train "
+            "leaves in the folder of a run; give that folder, or a file of weights",
+        ) from None
     return model
 
 

@@ -66,6 +66,7 @@ class Facts:
         threads: threads of the computation; the order of sums depends on it.
         seed: of all random numbers.
         evaluations: of the losses.
+        stopped: how far it had come when it was stopped before its end; empty if it was not.
         seconds: that the optimisation took.
         losses: the final ones, by name.
         picture: the picture that was written, if it is known.
@@ -82,6 +83,7 @@ class Facts:
     seconds: float
     losses: Mapping[str, float]
     picture: FileFacts | None = None
+    stopped: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +186,12 @@ def changes_since(facts: Facts, *, device: str, threads: int) -> list[str]:
 
     Returns:
         A sentence for each input file that is missing or has another content, and for each version,
-        device or number of threads that differs; none where the picture will be the same.
+        device or number of threads that differs, and whether it was stopped then; none where the
+        picture will be the same.
     """
     found = [change for file in facts.inputs if (change := _file_change(file))]
+    if facts.stopped:
+        found.append(f"it goes on to its end now, the recipe is of a picture {facts.stopped}")
     now = installed_versions()
     for name, before in facts.versions.items():
         if now.get(name) != before:

@@ -18,6 +18,7 @@ from giverny.gatys.build import (
 )
 from giverny.gatys.colours import keep_colours
 from giverny.gatys.conventions import Preset
+from giverny.gatys.evaluation import Precision
 from giverny.gatys.initial import picture_image
 from giverny.gatys.inputs import (
     Pictures,
@@ -36,11 +37,15 @@ from giverny.gatys.optimize import Outcome, optimise
 from giverny.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
 from giverny.gatys.smoothing import NO_SMOOTHING
 from giverny.gatys.targets import Content, Style
-from giverny.options.errors import PictureError
+from giverny.options.errors import OptionError, PictureError
 from giverny.options.stylize import StylizeOptions
 from giverny.runs.devices import pick_device
 
 __all__ = ["Plan", "StylizeResult", "stylize"]
+
+_PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Gradients of pixels are smaller than what float16 holds.
+_LOSS_SCALES = {"fp16": 1024.0}
 
 
 def _ignore(_: object) -> None:
@@ -100,7 +105,8 @@ class StylizeResult:
         losses: of the last scale, by name.
         evaluations: of the losses, at all scales.
         seconds: wall-clock, of the optimisation.
-        stopped: whether it was stopped before its end.
+        stopped: how far it had come when it was stopped before its end, in words; empty if it was
+            not. Stopped at a coarse scale, the picture is enlarged to the size of the last.
         statements: what there is to say about each scale.
         device: where it was computed.
         files: that were read, weights included.
@@ -113,7 +119,7 @@ class StylizeResult:
     losses: dict[str, float]
     evaluations: int
     seconds: float
-    stopped: bool
+    stopped: str
     statements: Sequence[str]
     device: torch.device
     files: Sequence[Path]
@@ -143,6 +149,8 @@ def stylize(
     settings = build_settings(options)
     pictures = read_pictures(options)
     device = pick_device(options.device)
+    if options.mixed_precision == "fp16" and device.type == "cpu":
+        raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
     backbone = build_backbone(options, settings)
     scales = _plan(options, settings, backbone, pictures)
     last = scales[-1]
@@ -186,6 +194,7 @@ def stylize(
                 before=scale.before,
             ),
             state=None if state is None else state.resized(scale.height, scale.width),
+            precision=Precision(loss_scale=_LOSS_SCALES.get(options.mixed_precision, 1.0)),
         )
         outcomes.append(outcome)
         image = outcome.image
@@ -193,18 +202,29 @@ def stylize(
             break
     final = outcomes[-1]
     return StylizeResult(
-        image=plan.finish(final.image),
+        image=plan.finish(enlarge(final.image, last.height, last.width)),
         settings=settings,
         backbone=backbone,
         pictures=pictures,
         losses=final.losses,
         evaluations=sum(outcome.evaluations for outcome in outcomes),
         seconds=sum(outcome.seconds for outcome in outcomes),
-        stopped=final.ended == "stopped",
+        stopped=_where(plan, scales[len(outcomes) - 1], outcomes),
         statements=[outcome.statement for outcome in outcomes],
         device=device,
         files=plan.files,
     )
+
+
+def _where(plan: Plan, scale: Scale, outcomes: Sequence[Outcome]) -> str:
+    """Say where a run was stopped; nothing if it was not."""
+    if outcomes[-1].ended != "stopped":
+        return ""
+    count = sum(outcome.evaluations for outcome in outcomes)
+    statement = f"stopped after {count} evaluations of {plan.evaluations}"
+    if scale.index == scale.scales:
+        return statement
+    return f"{statement}, at {scale.width} x {scale.height} pixels, and enlarged"
 
 
 def _plan(
@@ -284,6 +304,8 @@ def _objective(
         variation=Variation(weight=settings.variation, kind=settings.variation_kind),
         value_range=0.0 if settings.clamp else 1.0,
         relative=backbone.relative or settings.smoothing != NO_SMOOTHING,
+        # Without a network there is nothing to save, and pixels would lose digits.
+        autocast=None if settings.network == "pixels" else _PRECISIONS.get(options.mixed_precision),
     )
 
 

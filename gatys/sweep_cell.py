@@ -6,6 +6,8 @@ import resource
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,16 @@ from giverny.data.atomic import write_text_atomic
 from giverny.data.encode import write_float_picture
 from giverny.gatys.iterates import TERMS
 from giverny.gatys.loss_log import LossLog
+from giverny.gatys.masks import parse_mask_pair
+from giverny.gatys.model_weights import find_model_weights
+from giverny.gatys.networks import model_of
 from giverny.gatys.stylizing import stylize
 from giverny.gatys.sweep_plan import SweepCell
-from giverny.options.errors import GivernyError
+from giverny.gatys.weights import find_weights
+from giverny.options.errors import GivernyError, OptionError
+from giverny.options.stylize import StylizeOptions
 
-__all__ = ["CellResult", "cell_key", "read_cell", "run_cell"]
+__all__ = ["CellResult", "cell_key", "read_cell", "run_cell", "write_failure"]
 
 _EVERY = 10
 
@@ -35,7 +42,7 @@ class CellResult:
         evaluations: of the losses.
         seconds: of the optimisation.
         peak_memory_mib: most memory that the process held meanwhile, on the device if that is a
-            GPU; nan where the system does not tell.
+            GPU; what earlier cells of the same process left counts, too.
         size: width and height of the picture.
         error: why it failed; empty if it did not.
     """
@@ -51,15 +58,19 @@ class CellResult:
 
 
 def cell_key(cell: SweepCell, threads: int) -> str:
-    """Return a hash of everything that decides the picture: options, files, threads.
+    """Return a hash of everything that decides the picture.
+
+    These are options, files (masks, and weights that are found in the cache, among them), threads
+    and Giverny's version.
 
     A file that is missing counts as empty: the cell then fails when it is run.
     """
     options = cell.options
-    paths = [options.content, *options.styles, options.weights, options.init_image]
+    paths = [options.content, *options.styles, *_masks(options), options.init_image]
+    paths.append(_weights(options))
     hashes = [_file_hash(path) for path in paths if path is not None]
     told = {key: str(value) for key, value in asdict(options).items() if key != "output"}
-    text = json.dumps([told, hashes, threads], sort_keys=True)
+    text = json.dumps([told, hashes, threads, version("giverny")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -77,7 +88,7 @@ def read_cell(folder: Path, key: str) -> CellResult | None:
 
 
 def run_cell(cell: SweepCell, folder: Path, threads: int, *, stop: Any = None) -> CellResult | None:
-    """Make a cell and keep it; a failure that Giverny knows is a result, too.
+    """Make a cell and keep it; a failure is a result, too.
 
     Returns:
         The result, or None if it was stopped.
@@ -87,6 +98,8 @@ def run_cell(cell: SweepCell, folder: Path, threads: int, *, stop: Any = None) -
     """
     torch.set_num_threads(threads)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ("cell.json", "picture.png", "losses.csv"):
+        (folder / name).unlink(missing_ok=True)  # of other settings
     key = cell_key(cell, threads)
     started = time.perf_counter()
     _reset_peak()
@@ -97,12 +110,10 @@ def run_cell(cell: SweepCell, folder: Path, threads: int, *, stop: Any = None) -
             return None
         write_float_picture(folder / "picture.png", result.image)
     except GivernyError as error:
-        seconds = round(time.perf_counter() - started, 3)
-        failed = CellResult(
-            key=key, labels=cell.labels, losses={}, seconds=seconds, error=str(error)
-        )
-        _write(folder, failed)
-        return failed
+        return write_failure(cell, folder, key, str(error), seconds=time.perf_counter() - started)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        told = f"{type(error).__name__}: {error}"
+        return write_failure(cell, folder, key, told, seconds=time.perf_counter() - started)
     height, width = result.image.shape[:2]
     made = CellResult(
         key=key,
@@ -117,6 +128,45 @@ def run_cell(cell: SweepCell, folder: Path, threads: int, *, stop: Any = None) -
     return made
 
 
+def write_failure(
+    cell: SweepCell, folder: Path, key: str, error: str, *, seconds: float = 0.0
+) -> CellResult:
+    """Keep, and return, that a cell failed, and why.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    failed = CellResult(
+        key=key, labels=cell.labels, losses={}, seconds=round(seconds, 3), error=error
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder, failed)
+    return failed
+
+
+def _masks(options: StylizeOptions) -> list[Path]:
+    try:
+        return [parse_mask_pair(text, options.styles).path for text in options.masks]
+    except OptionError:  # which the cell then fails with
+        return []
+
+
+def _weights(options: StylizeOptions) -> Path | None:
+    """Return the file that the feature network is made of; None if there is none."""
+    name = options.backbone
+    if options.weights is not None:
+        return options.weights
+    if name in {"random", "pixels"} or name.startswith("random:"):
+        return None
+    if options.preset in {"builtin", "random"}:
+        return None
+    try:
+        model = model_of(name)
+    except OptionError:
+        return None
+    return find_model_weights(model) if model else find_weights(16 if name == "vgg16" else 19)
+
+
 def _write(folder: Path, result: CellResult) -> None:
     write_text_atomic(folder / "cell.json", json.dumps(asdict(result), indent=1) + "\n")
 
@@ -126,10 +176,17 @@ def _file_hash(path: Path) -> str:
         inner = sorted(file for file in path.rglob("*") if file.is_file())
         return hashlib.sha256("".join(_file_hash(file) for file in inner).encode()).hexdigest()
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        facts = path.stat()
+        return _content_hash(path, facts.st_size, facts.st_mtime_ns)
     except OSError:
         return ""
+
+
+@cache
+def _content_hash(path: Path, _size: int, _changed: int) -> str:
+    # Kept, as all cells may look through the same half gigabyte.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reset_peak() -> None:

@@ -34,11 +34,12 @@ def write_sweep_page(result: SweepResult) -> list[Path]:
     """
     written = []
     done = [cell for cell in result.cells if result.picture(cell)]
+    sheet, curves = result.folder / "contact_sheet.png", result.folder / "losses.png"
+    for old in (sheet, curves):
+        old.unlink(missing_ok=True)
     if done:
-        sheet = result.folder / "contact_sheet.png"
         write_picture(sheet, Picture(rgb=_sheet(result, done)))
         written.append(sheet)
-        curves = result.folder / "losses.png"
         with atomic_path(curves) as temporary:
             temporary.write_bytes(figure_bytes(_curves(result, done), ".png"))
         written.append(curves)
@@ -63,6 +64,7 @@ def _sheet(result: SweepResult, done: Sequence[SweepCell]) -> NDArray[np.uint8]:
         list(dict.fromkeys(column for _, column in places)),
         row_title=", ".join(plan.rows),
         column_title=", ".join(plan.columns),
+        failed={_place(plan, cell) for cell in result.cells if result.has_failed(cell)},
     )
 
 

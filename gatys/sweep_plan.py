@@ -1,6 +1,8 @@
 """What a sweep will do: a YAML of axes becomes cells, each a stylisation of its own."""
 
+import hashlib
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
@@ -14,12 +16,13 @@ from giverny.options.errors import OptionError
 from giverny.options.names import nearest
 from giverny.options.sections import make
 from giverny.options.stylize import StylizeOptions
+from giverny.options.sweep import typed_stylize_options
 
 __all__ = ["SweepCell", "SweepPlan", "read_sweep", "sweep_cells", "sweep_names"]
 
-_OPTIONS = {each.name for each in fields(StylizeOptions)}
-_PATHS = {"content", "styles", "weights", "init_image"}
-_LISTS = {"style_weights", "iterations", "content_layers", "style_layers", "masks"}
+# A cell keeps its picture and losses, and nothing else.
+_USELESS = {"output", "video", "triptych", "plot_losses", "save_every"}
+_OPTIONS = {each.name for each in fields(StylizeOptions)} - _USELESS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +66,11 @@ class SweepCell:
 
     @property
     def folder(self) -> str:
-        """Name of the folder of its files, the same in every run of the sweep."""
-        words = "_".join(_slug(label) for label in self.labels.values())
-        return f"{self.number:03d}_{words}"[:80]
+        """Name of the folder of its files, of the labels alone: axes may grow or be reordered."""
+        labels = dict(sorted(self.labels.items()))
+        words = "_".join(_slug(label) for label in labels.values())
+        digest = hashlib.sha256(json.dumps(labels).encode()).hexdigest()
+        return f"{words[:60]}_{digest[:8]}"
 
 
 def sweep_names() -> list[str]:
@@ -100,11 +105,13 @@ def read_sweep(
     for key in raw:
         if key not in known:
             raise OptionError("sweep", f"{name}: {key} is unknown{nearest(key, known)}")
-    axes = {axis: _values(axis, values) for axis, values in dict(raw.get("axes") or {}).items()}
+    axes = {
+        str(axis): _values(str(axis), values) for axis, values in (raw.get("axes") or {}).items()
+    }
+    combinations = _read_combinations(name, raw.get("combinations"), {*axes, "style", "content"})
     options = dict(raw.get("options") or {})
     for text, value in (changes or {}).items():
-        parsed = yaml.safe_load(value) if isinstance(value, str) else value
-        options[text] = parsed
+        options[text] = _parsed(text, value)
         axes.pop(text, None)  # said for all cells, so it does not vary
     options = _known(name, options)
     named = {*_as_list(raw.get("rows")), *_as_list(raw.get("columns")), *axes}
@@ -125,8 +132,7 @@ def read_sweep(
         options=options,
         axes=axes,
         combinations=[
-            {axis: str(label) for axis, label in one.items() if axis in axes}
-            for one in raw.get("combinations") or ()
+            {axis: label for axis, label in one.items() if axis in axes} for one in combinations
         ],
         rows=rows,
         columns=columns,
@@ -140,13 +146,15 @@ def sweep_cells(plan: SweepPlan) -> list[SweepCell]:
         OptionError: options do not fit together, or a listed combination is none of the axes'.
     """
     _check_combinations(plan)
+    typed_stylize_options(plan.options)  # a mistake in all cells is said without a cell's labels
     made: list[SweepCell] = []
     for labels in _combined(plan):
         flat = dict(plan.options)
         for axis, label in labels.items():
             flat.update(plan.axes[axis][label])
         try:
-            options = make(StylizeOptions, {**_typed(flat), "output": "picture.png"})
+            typed = typed_stylize_options(flat)
+            options = make(StylizeOptions, {**typed, "output": "picture.png"})
         except OptionError as error:
             where = ", ".join(f"{axis} {label}" for axis, label in labels.items())
             raise OptionError("sweep", f"{where}: {error}") from error
@@ -196,9 +204,33 @@ def _read(name: str) -> dict[str, Any]:
         raw = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionError("sweep", f"{name} cannot be read: {error}") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("axes", {}), dict):
+    if not isinstance(raw, dict) or not isinstance(raw.get("axes") or {}, dict):
         raise OptionError("sweep", f"{name}: expected 'axes:' and below it 'name: [values]'")
-    return raw
+    if not isinstance(raw.get("options") or {}, dict):
+        raise OptionError("sweep", f"{name}: expected 'options:' and below it 'name: value'")
+    return {str(key): value for key, value in raw.items()}
+
+
+def _parsed(option: str, value: Any) -> Any:
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError as error:
+        raise OptionError("set", f"{option}={value} is no YAML value") from error
+
+
+def _read_combinations(name: str, raw: Any, known: set[str]) -> list[dict[str, str]]:
+    """Return the combinations that a file lists, by axes that the file may have."""
+    raw = [] if raw is None else raw
+    if not isinstance(raw, list) or not all(one and isinstance(one, dict) for one in raw):
+        raise OptionError(
+            "sweep", f"{name}: combinations: expected a list of {{axis: label}}, got {raw}"
+        )
+    for axis in itertools.chain.from_iterable(raw):
+        if axis not in known:
+            raise OptionError(
+                "sweep", f"{name}: combinations: {axis} is no axis{nearest(str(axis), known)}"
+            )
+    return [{axis: _label(label) for axis, label in one.items()} for one in raw]
 
 
 def _values(axis: str, values: Any) -> dict[str, dict[str, Any]]:
@@ -210,7 +242,7 @@ def _values(axis: str, values: Any) -> dict[str, dict[str, Any]]:
     named = {}
     for label, value in values.items():
         options = value if isinstance(value, dict) else {_option_of(axis): value}
-        named[str(label)] = _known(axis, options)
+        named[_label(label)] = _known(axis, options)
     return named
 
 
@@ -220,29 +252,24 @@ def _option_of(axis: str) -> str:
 
 def _known(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
     for name in options:
-        if name not in _OPTIONS - {"output"}:
+        if name in _USELESS:
             raise OptionError(
-                "sweep", f"{where}: {name} is no option of giverny stylize{nearest(name, _OPTIONS)}"
+                "sweep",
+                f"{where}: {name} is not for sweeps, which keep picture and losses of each cell; "
+                "leave it out",
             )
+        if name not in _OPTIONS:
+            near = nearest(str(name), _OPTIONS)
+            raise OptionError("sweep", f"{where}: {name} is no option of giverny stylize{near}")
     return dict(options)
-
-
-def _typed(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring values to the types of the options: paths, and tuples where several may be given."""
-    return {name: _typed_value(name, value) for name, value in flat.items()}
-
-
-def _typed_value(name: str, value: Any) -> Any:
-    if name in _LISTS | {"styles"}:
-        several = value if isinstance(value, list | tuple) else [value]
-        return tuple(Path(one) for one in several) if name in _PATHS else tuple(several)
-    return Path(value) if name in _PATHS and value is not None else value
 
 
 def _label(value: Any) -> str:
     if isinstance(value, list):
         return "+".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
 
 
 def _pictures(given: Sequence[Path]) -> list[Path]:

@@ -3,14 +3,17 @@
 import csv
 import io
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from giverny.data.atomic import write_text_atomic
 from giverny.gatys.iterates import TERMS
-from giverny.gatys.sweep_cell import CellResult, cell_key, read_cell, run_cell
+from giverny.gatys.sweep_cell import CellResult, cell_key, read_cell, run_cell, write_failure
 from giverny.gatys.sweep_plan import SweepCell, SweepPlan
 
 __all__ = ["SweepResult", "run_sweep", "write_results"]
@@ -38,6 +41,11 @@ class SweepResult:
     def failed(self) -> list[CellResult]:
         """Results of the cells that failed."""
         return [result for result in self.results.values() if result.error]
+
+    def has_failed(self, cell: SweepCell) -> bool:
+        """Whether a cell was tried and failed."""
+        found = self.results.get(cell.number)
+        return found is not None and bool(found.error)
 
     def picture(self, cell: SweepCell) -> Path | None:
         """Return the picture of a cell, None if it has none."""
@@ -107,23 +115,109 @@ def _here(
 def _in_processes(
     cells: Sequence[SweepCell], folder: Path, jobs: int, threads: int, stop: Callable[[], bool]
 ) -> Iterator[tuple[SweepCell, CellResult]]:
-    # A process of its own for each cell: its peak memory is its own, and torch is not forked.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-        left = list(cells)
-        running: dict[Future[CellResult | None], SweepCell] = {}
+    # A process of its own for each cell: its peak memory is its own, torch is not forked, and if
+    # the system kills it for its memory, the others go on. No pool: that breaks as a whole.
+    left = list(cells)
+    running: list[_Child] = []
+    try:
         while left or running:
             while left and len(running) < jobs and not stop():
                 cell = left.pop(0)
-                running[pool.submit(run_cell, cell, folder / cell.folder, threads)] = cell
+                running.append(_Child(cell, folder / cell.folder, threads))
             if not running:
                 return
-            done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in done:
-                cell = running.pop(future)
-                result = future.result()
+            for child in _ended(running, stop()):
+                running.remove(child)
+                result = child.result()
                 if result is not None:
-                    yield cell, result
+                    yield child.cell, result
+    finally:
+        for child in running:
+            child.process.terminate()
+            child.process.join()
+
+
+def _ended(running: Sequence["_Child"], stopped: bool) -> list["_Child"]:
+    """Wait a little for children, which are told if they are to stop; return those that ended."""
+    if stopped:
+        for child in running:
+            child.stop()
+    wait([child.process.sentinel for child in running], timeout=0.2)
+    return [child for child in running if child.process.exitcode is not None]
+
+
+class _Child:
+    """A process that makes one cell."""
+
+    def __init__(self, cell: SweepCell, folder: Path, threads: int) -> None:
+        self.cell, self._folder, self._threads = cell, folder, threads
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._stopped = False
+        self.process: SpawnProcess = context.Process(
+            target=_make_in_child, args=(other, cell, folder, threads), daemon=True
+        )
+        # Ctrl-C goes to all processes, and is this one's to decide about. A child inherits what is
+        # blocked, so that it is safe while it starts, too.
+        resource_tracker.ensure_running()  # which would unblock it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        other.close()
+
+    def stop(self) -> None:
+        """Ask it to end after its evaluation."""
+        if self._stopped:
+            return
+        self._stopped = True
+        try:
+            self._pipe.send(None)
+        except OSError:  # it has just ended
+            return
+
+    def result(self) -> CellResult | None:
+        """Return what came of it when it has ended; None if it was stopped.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self.process.join()
+        try:
+            found: CellResult | Exception | None = self._pipe.recv()
+        except (EOFError, OSError):
+            if self._stopped:
+                return None
+            key = cell_key(self.cell, self._threads)
+            return write_failure(self.cell, self._folder, key, _death(self.process.exitcode))
+        finally:
+            self._pipe.close()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def _death(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"its process ended with status {status}"
+    killed = f"its process was killed by {signal.Signals(-status).name}"
+    more = ", as systems do where memory runs out; try fewer --jobs or a smaller size"
+    return killed + (more if -status == signal.SIGKILL else "")
+
+
+def _make_in_child(pipe: Connection, cell: SweepCell, folder: Path, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    found: CellResult | Exception | None
+    try:
+        # Something to read is the wish to stop, or the end of the process that would say so.
+        found = run_cell(cell, folder, threads, stop=pipe.poll)
+    except Exception as error:  # noqa: BLE001 - it is raised again where it can be told
+        found = error
+    try:
+        pipe.send(found)
+    except OSError:  # nobody is left to tell
+        return
 
 
 def write_results(result: SweepResult) -> Path:

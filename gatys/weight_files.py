@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +22,7 @@ __all__ = [
     "METADATA_KEY",
     "TRAINED_HERE",
     "WeightsFile",
+    "is_trained_here",
     "read_tensors",
     "read_weights",
     "refuse_other_files",
@@ -42,6 +43,8 @@ _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth?$")
 _CAFFE_HASHES = ("d01eb7cb", "00b39a1b")
 # What those expect: BGR in 0..255 less this mean (the same README), here in the order of RGB.
 _CAFFE_MEAN_RGB = (123.68, 116.779, 103.939)
+# Classes of ImageNet, and channels of the first convolution, of the published networks.
+_PUBLISHED_CLASSES, _PUBLISHED_CHANNELS = 1000, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,8 @@ class WeightsFile:
         width: channels, relative to the published network.
         notes: what was done to the weights, in words.
         provenance: what the file says of itself.
+        trained_here: whether they are no published weights, but one's own; see
+            :func:`is_trained_here`.
         weights: state_dict of the convolutions, float32, for RGB normalised as ImageNet.
     """
 
@@ -70,12 +75,8 @@ class WeightsFile:
     width: float
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    trained_here: bool = False
     weights: Mapping[str, Tensor] = field(repr=False)
-
-    @property
-    def trained_here(self) -> bool:
-        """Whether they are no published weights, but one's own of ``giverny backbone train``."""
-        return self.provenance.get("kind", "").endswith(TRAINED_HERE)
 
     def __str__(self) -> str:
         width = "" if self.width == 1 else f", {self.width:g} times as wide"
@@ -101,6 +102,20 @@ def read_weights(path: Path) -> WeightsFile:
         return _read(path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def is_trained_here(path: Path) -> bool:
+    """Return whether a file holds one's own weights, to which published losses mean nothing.
+
+    That is what ``giverny backbone train`` writes, packed or not: a file that says so, or a whole
+    classifier of another width than the published network, or of other than ImageNet's 1000
+    classes. A file that cannot be read is none.
+    """
+    try:
+        # Shapes are enough: a meta device leaves the values on the disk.
+        return _is_own(*read_tensors(path, device="meta"))
+    except (CheckpointError, OSError):
+        return False
 
 
 def tensors_sha256(weights: Mapping[str, Tensor]) -> str:
@@ -135,9 +150,10 @@ def _read(path: Path) -> WeightsFile:
         verified=verified,
         depth=depth,
         last=last,
-        width=len(weights["features.0.bias"]) / 64,
+        width=len(weights["features.0.bias"]) / _PUBLISHED_CHANNELS,
         notes=tuple(notes),
         provenance=provenance,
+        trained_here=_is_own(tensors, provenance),
         weights=weights,
     )
 
@@ -183,8 +199,14 @@ def verify_name(path: Path, sha256: str) -> str:
     return "as its name says"
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(
+    path: Path, *, device: Literal["cpu", "meta"] = "cpu"
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return all tensors of a ``.pth`` or ``.safetensors`` file, and what it says of itself.
+
+    Args:
+        path: the file.
+        device: ``meta`` for shapes alone; ``.safetensors`` are read all the same.
 
     Raises:
         CheckpointError: damaged, unsafe or something else; the message leaves the path out.
@@ -192,7 +214,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         # torch names what it refuses to call; anything else that it cannot read is no pickle.
         found = (
@@ -224,6 +246,18 @@ def _flat(loaded: Any) -> dict[str, Tensor]:
     if not isinstance(loaded, dict):
         raise CheckpointError(f"expected a state_dict of tensors, got {type(loaded).__name__}")
     return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _is_own(tensors: Mapping[str, Tensor], provenance: Mapping[str, str]) -> bool:
+    if provenance.get("kind", "").endswith(TRAINED_HERE):
+        return True
+    outputs = {name: len(value) for name, value in tensors.items() if value.ndim}
+    matches = {name: re.fullmatch(r"(?:.*\.)?classifier\.(\d+)\.weight", name) for name in outputs}
+    heads = {int(match[1]): outputs[name] for name, match in matches.items() if match}
+    first = [count for name, count in outputs.items() if name.endswith("features.0.weight")]
+    return bool(heads) and (
+        heads[max(heads)] != _PUBLISHED_CLASSES or first not in ([], [_PUBLISHED_CHANNELS])
+    )
 
 
 def _rename(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int, bool]:

@@ -13,7 +13,13 @@ from torch import Tensor
 from giverny.data.atomic import atomic_path, write_error
 from giverny.gatys.backbones import Vgg
 from giverny.gatys.layers import convolution_names, layer_names
-from giverny.gatys.weight_files import METADATA_KEY, WeightsFile, read_weights, tensors_sha256
+from giverny.gatys.weight_files import (
+    METADATA_KEY,
+    TRAINED_HERE,
+    WeightsFile,
+    read_weights,
+    tensors_sha256,
+)
 from giverny.options.errors import CheckpointError
 from giverny.options.names import nearest
 
@@ -127,18 +133,21 @@ def pack(path: Path, output: Path | None = None, *, last: str = "conv5_1") -> We
     Args:
         path: what to read.
         output: the ``.safetensors`` to write; its folder is made. Unless given, it is where
-            :func:`find_weights` looks.
+            :func:`find_weights` looks, which is for the published network alone.
         last: last convolution to keep.
 
     Returns:
         What was written, read back.
 
     Raises:
-        CheckpointError: the file cannot be used, does not reach ``last``, or is the output.
+        CheckpointError: the file cannot be used, does not reach ``last``, or is the output; or it
+            is another network than the published one, and there is no ``output``.
         OSError: the output cannot be written.
     """
     file = read_weights(path)
-    output = output or candidates(file.depth)[1]
+    if output is None:
+        _require_published(file)
+        output = candidates(file.depth)[1]
     if output.suffix != ".safetensors":
         raise CheckpointError(f"{output}: expected a name that ends in .safetensors")
     if output.exists() and output.samefile(path):
@@ -151,8 +160,10 @@ def pack(path: Path, output: Path | None = None, *, last: str = "conv5_1") -> We
             f"{nearest(last, held)}"
         )
     kept = dict(list(file.weights.items())[: 2 * (held.index(last) + 1)])
+    kind = f"convolutions of VGG{file.depth}, conv1_1 to {last}"
     provenance = {
-        "kind": f"convolutions of VGG{file.depth}, conv1_1 to {last}",
+        **file.provenance,
+        "kind": f"{kind}, {TRAINED_HERE}" if file.trained_here else kind,
         "source": path.name,
         "source_sha256": file.sha256,
         "source_verified": file.verified,
@@ -162,6 +173,17 @@ def pack(path: Path, output: Path | None = None, *, last: str = "conv5_1") -> We
     }
     _write(output, kept, provenance)
     return read_weights(output)
+
+
+def _require_published(file: WeightsFile) -> None:
+    """Refuse what every later run would take for the published weights."""
+    if not file.trained_here and file.width == 1:
+        return
+    what = "your own network" if file.trained_here else f"a network {file.width:g} times as wide"
+    raise CheckpointError(
+        f"{file.path}: is {what}, and without --output it would be taken for the published "
+        f"VGG{file.depth} from then on; give --output, and use it as --weights"
+    )
 
 
 def _write(output: Path, weights: dict[str, Tensor], provenance: dict[str, str]) -> None:

@@ -107,7 +107,10 @@ class CommandParser(ArgumentParser):
 
     def parse(self, argv: Sequence[str]) -> Namespace:
         """Parse ``argv`` into a namespace of flat options; exits with status 2 on a mistake."""
-        return self.parse_args(list(argv))
+        try:
+            return self.parse_args(list(argv))
+        except UnicodeDecodeError:
+            self.error("--config: the file is no text; expected YAML, such as night.png.yaml")
 
     def make(self, options: type[T], parsed: Namespace, *, drop: Sequence[str] = ()) -> T:
         """Make the options object from what :meth:`parse` gave; exits with 2 on a bad value."""

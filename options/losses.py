@@ -60,9 +60,14 @@ class LossOptions:
             ("lambda_perceptual", self.lambda_perceptual),
         ):
             require_at_least(option, number, 0)
-        for option in ("perceptual_weights", "perceptual_layers"):
+        for option, without in (
+            ("perceptual_backbone", "auto"),
+            ("perceptual_weights", None),
+            ("perceptual_layers", ()),
+            ("perceptual_targets", "translation"),
+        ):
             require(
-                self.lambda_perceptual > 0 or not getattr(self, option),
+                self.lambda_perceptual > 0 or getattr(self, option) == without,
                 option,
                 "there is no perceptual loss; give --lambda_perceptual, for example 1",
             )

@@ -10,7 +10,7 @@ from typing import Literal
 from giverny.options.backbones import split_backbone
 from giverny.options.checks import require, require_between, require_positive
 from giverny.options.names import nearest
-from giverny.options.run import Device
+from giverny.options.run import Device, MixedPrecision
 
 __all__ = ["STYLIZE_PRESETS", "STYLIZE_SUFFIXES", "StylizeOptions"]
 
@@ -100,6 +100,8 @@ class StylizeOptions:
     """seed of everything that is random"""
     device: Device = "auto"
     """where to compute; auto takes a GPU if there is one"""
+    mixed_precision: MixedPrecision = "no"
+    """compute the network in 16 bits: bf16 or fp16; statistics and losses stay in 32"""
 
     def __post_init__(self) -> None:
         names = ("backbone", "weights")
@@ -195,16 +197,16 @@ class StylizeOptions:
                 )
             written.append(path)
         if self.save_every is not None:
-            self._require_apart_from_kept(read)
+            self._require_apart_from_kept(read, written)
 
-    def _require_apart_from_kept(self, read: Sequence[Path]) -> None:
-        """Refuse to read what ``save_every`` may write."""
+    def _require_apart_from_kept(self, read: Sequence[Path], written: Sequence[Path]) -> None:
+        """Refuse to read, or to write something else to, what ``save_every`` may write."""
         kept = re.compile(rf"{re.escape(self.output.stem)}_[0-9]{{4,}}\.png")
-        for path in read:
+        for path in (*read, *written):
             beside = path.resolve().parent == self.output.resolve().parent
             require(
                 not (beside and kept.fullmatch(path.name)),
                 "save_every",
-                f"{path} is read, and a picture that is kept may get its name; "
-                "choose another --output",
+                f"{path} is {'read' if path in read else 'written'}, and a picture that is kept "
+                "may get its name; choose another --output",
             )

@@ -33,7 +33,8 @@ class SurveyReportOptions:
     margin: float = 0.05
     """how far from 50 % the share of errors may be for pictures to be called indistinguishable"""
     blocks: int = 1
-    """equal parts of a session with a staircase of its own each, for HYPE-time; HYPE has 3"""
+    """equal parts of a session with a staircase of its own each, for HYPE-time; HYPE has 3, giverny
+    survey serve 1"""
     resamples: int = 10_000
     """of every bootstrap and permutation test"""
     seed: int = 0

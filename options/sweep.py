@@ -1,13 +1,23 @@
 """All options of `giverny sweep`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from giverny.options.checks import require, require_positive
+from giverny.options.command_line import CommandParser
+from giverny.options.errors import OptionError
+from giverny.options.names import nearest
+from giverny.options.stylize import StylizeOptions
 
-__all__ = ["SweepOptions"]
+__all__ = ["SweepOptions", "typed_stylize_options"]
+
+_HINTS: dict[str, Any] = {field.name: field.type for field in fields(StylizeOptions)}
+_LISTS = {name: get_args(hint)[0] for name, hint in _HINTS.items() if get_origin(hint) is Sequence}
+_WORDS = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +48,53 @@ class SweepOptions:
     def changes(self) -> dict[str, Any]:
         """Return what ``set`` says, values still as texts."""
         return {name: value for name, _, value in (text.partition("=") for text in self.set)}
+
+
+def typed_stylize_options(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring values of a YAML file to the types of ``giverny stylize``, as its command line does.
+
+    Args:
+        flat: by the names of the options, which must be known. Where several values may be given,
+            one will do.
+
+    Raises:
+        OptionError: a value is of another type, or none of those that there are.
+    """
+    return {name: _typed(name, value) for name, value in flat.items()}
+
+
+def _typed(name: str, value: Any) -> Any:
+    hint = _LISTS.get(name, _HINTS[name])
+    if value is None and NoneType in get_args(hint):
+        return None
+    several = list(value) if isinstance(value, list | tuple) else [value]
+    asked = several if name in _LISTS else value
+    if value is None or (name in _LISTS and None in several):
+        raise OptionError(name, f"expected {_words(hint)}, got null")
+    try:
+        found = _checker().parse_object({name: asked})[name]
+    except (TypeError, ValueError) as error:
+        near = nearest(str(value), _choices(hint))
+        raise OptionError(name, f"expected {_words(hint)}, got {value}{near}") from error
+    return tuple(found) if name in _LISTS else found
+
+
+def _choices(hint: Any) -> list[str]:
+    kinds = [hint, *get_args(hint)]
+    return [str(one) for kind in kinds if get_origin(kind) is Literal for one in get_args(kind)]
+
+
+def _words(hint: Any) -> str:
+    if choices := _choices(hint):
+        return f"one of {', '.join(choices)}"
+    return next(words for kind, words in _WORDS.items() if kind in (hint, *get_args(hint)))
+
+
+class _Checker(CommandParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise ValueError(message) from ex
+
+
+@cache
+def _checker() -> _Checker:
+    return _Checker("giverny sweep", StylizeOptions, description="", lists=_LISTS)

@@ -66,6 +66,8 @@ def main(argv: Sequence[str]) -> int:
         )
         _write(result, options)
         if film is not None:
+            if result.stopped:
+                film.add(_eight_bits(result.image))  # as large as it would have become
             film.write()
         if options.plot_losses is not None:
             _plot(notes.log, options.plot_losses)
@@ -275,6 +277,7 @@ def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
         seconds=round(result.seconds, 3),
         losses=result.losses,
         picture=describe_file(options.output),
+        stopped=result.stopped,
     )
 
 

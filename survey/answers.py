@@ -3,13 +3,14 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from giverny.data.atomic import write_text_atomic
 from giverny.options.errors import SurveyError
+from giverny.survey.tables import decimal, read_bytes, read_table
 from giverny.survey.trials import Question
 
 __all__ = ["Answer", "answers_csv", "answers_json", "read_answers", "write_answers"]
@@ -55,6 +56,8 @@ class Answer:
 _COLUMNS = [column.name for column in fields(Answer)]
 _NUMBERS = ("rt_ms", "exposure_ms", "device_pixel_ratio")
 _FLAGS = ("is_practice", "completed")
+_TEXTS = ("survey_id", "participant", "session", "token", "other", "onset", "viewport")
+_NEEDED = ("survey_id", "participant", "session", "trial", "token", "response")
 
 
 def answers_csv(answers: Iterable[Answer]) -> str:
@@ -86,45 +89,100 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """Read what :func:`write_answers` wrote.
+    """Read what :func:`write_answers` wrote, also after a spreadsheet has saved it anew.
+
+    What is no JSON is a table of any encoding and separator that :func:`read_table` knows.
 
     Raises:
-        SurveyError: the file is no such table; names the line and the column.
-        OSError: the file cannot be read.
+        SurveyError: the file cannot be read, or is no such table; names the line and the column.
     """
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix.lower() == ".json":
-        try:
-            rows = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SurveyError(path, f"is no JSON: {error}") from error
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise SurveyError(path, "expected a list of answers")
-        return [_answer(path, f"answer {number}", row) for number, row in enumerate(rows, 1)]
-    table = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in _COLUMNS if name not in (table.fieldnames or [])]
-    if missing:
+    stored = read_bytes(path)
+    start = stored.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if path.suffix.lower() == ".json" or start in (b"[", b"{"):
+        return _of_json(path, stored)
+    table = read_table(path)
+    columns = {name: table.column(name) for name in _COLUMNS}
+    if missing := [name for name, column in columns.items() if column is None]:
         raise SurveyError(
             path,
             f"has no column {', '.join(missing)}; expected the table of 'giverny survey import' "
             "or 'giverny survey serve'",
         )
-    return [_answer(path, f"line {table.line_num}", row) for row in table]
+    if table.ragged:
+        raise SurveyError(
+            path,
+            f"line {table.ragged[0]}: expected {len(table.header)} cells as in the header; the "
+            "line was cut off, or has a separator too many",
+        )
+    return [
+        _answer(path, f"line {line}", {name: row[column or ""] for name, column in columns.items()})
+        for line, row in table.records()
+    ]
+
+
+def _of_json(path: Path, stored: bytes) -> list[Answer]:
+    try:
+        rows = json.loads(stored)
+    except (ValueError, RecursionError) as error:
+        raise SurveyError(path, f"is no JSON: {error}") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise SurveyError(path, "expected a list of answers")
+    for number, row in enumerate(rows, 1):
+        if missing := [name for name in _NEEDED if name not in row]:
+            raise SurveyError(path, f"answer {number} has no {', '.join(missing)}")
+    return [_answer(path, f"answer {number}", row) for number, row in enumerate(rows, 1)]
 
 
 def _answer(path: Path, where: str, row: Mapping[str, Any]) -> Answer:
     """Make an answer of a row of texts, or of an object of JSON."""
-    values: dict[str, Any] = {name: row.get(name, "") for name in _COLUMNS}
-    try:
-        values["trial"] = int(values["trial"])
-        for name in _NUMBERS:
-            values[name] = None if values[name] in ("", None) else float(values[name])
-        for name in _FLAGS:
-            values[name] = bool(int(values[name]))
-    except (TypeError, ValueError) as error:
-        raise SurveyError(path, f"{where}: {error}") from error
-    if values["response"] not in ("real", "fake"):
-        raise SurveyError(
-            path, f"{where}: response: expected real or fake, got {values['response']!r}"
-        )
+
+    def value(name: str, read: Callable[[str], Any], expected: str) -> Any:
+        said = row.get(name, "")
+        try:
+            return read(_as_text(said))
+        except (TypeError, ValueError):
+            shown = repr(said)[:40]
+            message = f"{where}: {name}: expected {expected}, got {shown}"
+            raise SurveyError(path, message) from None
+
+    values = {name: value(name, str, "a text") for name in _TEXTS}
+    values |= {name: value(name, _number, "a number or nothing") for name in _NUMBERS}
+    values |= {name: value(name, _flag, "0, 1, true or false") for name in _FLAGS}
+    values["trial"] = value("trial", _whole, "a whole number")
+    values["response"] = value("response", _response, "real or fake")
     return Answer(**values)
+
+
+def _as_text(said: object) -> str:
+    if not isinstance(said, str | int | float | None):
+        raise TypeError(said)
+    text = "" if said is None else str(said)
+    text.encode()  # half a pair of surrogates can be in JSON, and cannot be written
+    return text
+
+
+def _number(text: str) -> float | None:
+    return decimal(text) if text else None
+
+
+def _whole(text: str) -> int:
+    number = decimal(text)
+    if number != int(number):
+        raise ValueError(text)
+    return int(number)
+
+
+def _flag(text: str) -> bool:
+    word = text.casefold()
+    if word in ("", "true", "false"):
+        return word == "true"
+    number = decimal(word)
+    if number not in (0, 1):
+        raise ValueError(text)
+    return number == 1
+
+
+def _response(text: str) -> str:
+    if text not in ("real", "fake"):
+        raise ValueError(text)
+    return text

@@ -151,9 +151,17 @@ def _is_straight_line(session: Session) -> bool:
 
 
 def _fast_share(session: Session, min_rt_ms: float) -> float:
-    times = [one.rt_ms for one in session.judgements if one.rt_ms is not None]
+    times = [time for one in session.judgements if (time := _thinking_ms(one)) is not None]
     return sum(time < min_rt_ms for time in times) / len(times) if times else 0.0
 
 
 def _slow(session: Session, min_rt_ms: float) -> list[Judgement]:
-    return [one for one in session.judgements if one.rt_ms is None or one.rt_ms >= min_rt_ms]
+    times = [(one, _thinking_ms(one)) for one in session.judgements]
+    return [one for one, time in times if time is None or time >= min_rt_ms]
+
+
+def _thinking_ms(judgement: Judgement) -> float | None:
+    """Return the time in which an answer was possible: of timed pictures, after they were gone."""
+    if judgement.rt_ms is None:
+        return None
+    return judgement.rt_ms - (judgement.exposure_ms or 0.0)

@@ -4,18 +4,18 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from giverny.options.errors import OptionError, SurveyError
 from giverny.options.survey_export import SurveyExportOptions
-from giverny.survey.archive import settle, write_archive
+from giverny.survey.archive import public_files, settle, write_archive
 from giverny.survey.assembly import assemble, attention_cards, pieces_of
 from giverny.survey.audit import audit_study
 from giverny.survey.audit_report import Audit
 from giverny.survey.gathering import gather, gathering_notes
-from giverny.survey.key import Key, write_key
+from giverny.survey.key import Key, file_sha256, write_key
 from giverny.survey.platforms import write_platforms
 from giverny.survey.selection import REAL
 from giverny.survey.site import write_site
@@ -111,7 +111,15 @@ def _folders(options: SurveyExportOptions) -> dict[str, Path]:
         raise OptionError("real", "is missing: expected a folder with real pictures")
     if not options.generators:
         raise OptionError("fake", "is missing: expected NAME=FOLDER, one or more")
-    return {REAL: options.real, **options.generators}
+    folders = {REAL: options.real, **options.generators}
+    for folder in folders.values():
+        if options.output.resolve().is_relative_to(folder.resolve()):
+            raise OptionError(
+                "output",
+                f"{options.output} lies in {folder}, so that another export would take its "
+                "pictures, real and fake ones, for input; choose a folder outside of it",
+            )
+    return folders
 
 
 def _refuse_existing(options: SurveyExportOptions) -> None:
@@ -139,6 +147,9 @@ def _write(
         write_site(folder, study)
         write_platforms(folder / "platforms", study, base_url=options.base_url)
         settle(folder)
+        texts = [path for path in public_files(folder) if path.parent.name != "images"]
+        hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in texts}
+        key = replace(key, files=hashes)
         write_archive(folder, archive, prefix=study.survey_id)
         write_key(private / "key.json", key)
         audit = audit_study(folder, key, archive=archive)

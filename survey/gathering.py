@@ -54,7 +54,7 @@ def gather(
         PictureError: a picture is both real and fake.
     """
     needs = _needs(options, folders)
-    candidates = find_candidates(folders, exclude=options.output)
+    candidates = find_candidates(folders)
     way = Way(
         width=options.width,
         height=options.height,

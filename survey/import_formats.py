@@ -18,6 +18,7 @@ from giverny.survey.import_platforms import (
 from giverny.survey.import_rows import (
     PARTICIPANT,
     SESSION,
+    Namer,
     Raw,
     ReadFile,
     answers_of_row,
@@ -27,7 +28,7 @@ from giverny.survey.import_rows import (
     first_of,
 )
 from giverny.survey.responses import Vocabulary
-from giverny.survey.tables import Table, read_table
+from giverny.survey.tables import Table, read_bytes, read_table
 
 __all__ = ["read_file"]
 
@@ -36,8 +37,14 @@ _PICTURE = ("token", "picture", "image", "stimulus", "item", "file", "filename")
 _SAID = ("survey_response", "response", "answer", "choice", "judgement", "judgment", "said")
 
 
-def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary) -> ReadFile:
+def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: Namer) -> ReadFile:
     """Read a file, and find out what it is where ``format_`` is ``auto``.
+
+    Args:
+        path: the file.
+        format_: what it is.
+        vocabulary: of the study.
+        named: names those whom no column names.
 
     Raises:
         SurveyError: it cannot be read, or has no column that is understood.
@@ -48,22 +55,20 @@ def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary) -> Read
     if format_ == "database":
         raise SurveyError(path, "is no database of 'giverny survey serve'")
     if _begins(path, b"[") or _begins(path, b"{") or path.suffix.lower() == ".json":
-        return _read_json(path, format_, vocabulary)
+        return _read_json(path, format_, vocabulary, named)
     table = read_table(path)
     kind = _recognise(table, vocabulary) if format_ == "auto" else format_
-    readers: Mapping[str, Callable[[Table, Vocabulary], ReadFile]] = {
+    readers: Mapping[str, Callable[[Table, Vocabulary, Namer], ReadFile]] = {
         "giverny": _read_own,
         "google_forms": _read_wide,
         "mturk": read_mturk,
         "qualtrics": read_qualtrics,
-        "jspsych": lambda table, words: read_jspsych(
-            table.path, [(f"line {line}", row) for line, row in table.records()], words
-        ),
+        "jspsych": _read_jspsych_table,
         "prolific": read_prolific,
         "wide": _read_wide,
         "long": _read_long,
     }
-    found = readers[kind](table, vocabulary)
+    found = readers[kind](table, vocabulary, named)
     ragged = [f"lines with too few or too many cells: {few(table.ragged)}"] if table.ragged else []
     return ReadFile(
         path=path,
@@ -97,7 +102,12 @@ def _recognise(table: Table, vocabulary: Vocabulary) -> AnswerFormat:
     )
 
 
-def _read_own(table: Table, _vocabulary: Vocabulary) -> ReadFile:
+def _read_jspsych_table(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
+    rows = [(f"line {line}", row) for line, row in table.records()]
+    return read_jspsych(table.path, rows, vocabulary, named)
+
+
+def _read_own(table: Table, _vocabulary: Vocabulary, _named: Namer) -> ReadFile:
     return ReadFile(
         path=table.path,
         format="giverny",
@@ -127,7 +137,7 @@ def _of_answers(path: Path, answers: Sequence[Answer]) -> list[Raw]:
     ]
 
 
-def _read_wide(table: Table, vocabulary: Vocabulary) -> ReadFile:
+def _read_wide(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
     """Read a row for each participant; Google Forms begins it with the time."""
     columns = asked_columns(table, vocabulary)
     if not columns:
@@ -135,19 +145,19 @@ def _read_wide(table: Table, vocabulary: Vocabulary) -> ReadFile:
     answers: list[Raw] = []
     times: dict[str, int] = {}
     for line, row in table.records():
-        name = first_of(row, table, PARTICIPANT)
         session = first_of(row, table, SESSION)
+        name = first_of(row, table, PARTICIPANT) or session
         if not name:
             stamp = row.get("Timestamp", "") or f"{table.path.stem} line {line}"
             times[stamp] = times.get(stamp, 0) + 1
-            name = stamp if times[stamp] == 1 else f"{stamp} ({times[stamp]})"
+            name = named(stamp if times[stamp] == 1 else f"{stamp} ({times[stamp]})")
         answers += answers_of_row(
             f"{table.path.name}, line {line}", row, columns, name, session or name
         )
     return ReadFile(path=table.path, format="wide", answers=answers)
 
 
-def _read_long(table: Table, vocabulary: Vocabulary) -> ReadFile:
+def _read_long(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
     """Read a row for each answer."""
     picture, said = table.column(*_PICTURE), table.column(*_SAID)
     if picture is None or said is None:
@@ -166,12 +176,13 @@ def _read_long(table: Table, vocabulary: Vocabulary) -> ReadFile:
         taken = as_number(row[milliseconds]) if milliseconds else None
         if taken is None and seconds and (slow := as_number(row[seconds])) is not None:
             taken = slow * 1000
-        name = first_of(row, table, PARTICIPANT)
+        session = first_of(row, table, SESSION)
+        name = first_of(row, table, PARTICIPANT) or session or named(table.path.stem)
         answers.append(
             Raw(
                 where=f"{table.path.name}, line {line}",
-                participant=name or table.path.stem,
-                session=first_of(row, table, SESSION) or name or table.path.stem,
+                participant=name,
+                session=session or name,
                 trial=trial,
                 said=row[said],
                 place=int(as_number(row[place]) or 0) if place else 0,
@@ -182,12 +193,10 @@ def _read_long(table: Table, vocabulary: Vocabulary) -> ReadFile:
     return ReadFile(path=table.path, format="long", answers=answers)
 
 
-def _read_json(path: Path, format_: AnswerFormat, vocabulary: Vocabulary) -> ReadFile:
+def _read_json(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: Namer) -> ReadFile:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise SurveyError(path, "no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        stored = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
         raise SurveyError(path, f"is no JSON: {error}") from error
     rows = stored if isinstance(stored, list) else []
     # Saved by a server, each participant's list may be in a list of its own.
@@ -200,7 +209,7 @@ def _read_json(path: Path, format_: AnswerFormat, vocabulary: Vocabulary) -> Rea
             (f"trial {number}", {name: _cell(value) for name, value in row.items()})
             for number, row in enumerate(rows, 1)
         ]
-        return read_jspsych(path, texts, vocabulary)
+        return read_jspsych(path, texts, vocabulary, named)
     if format_ not in ("auto", "giverny"):
         raise SurveyError(path, f"is JSON, and {format_} is not")
     return ReadFile(path=path, format="giverny", answers=_of_answers(path, read_answers(path)))

@@ -8,6 +8,7 @@ from giverny.options.errors import SurveyError
 from giverny.survey.import_rows import (
     PARTICIPANT,
     SESSION,
+    Namer,
     Raw,
     ReadFile,
     answers_of_row,
@@ -21,7 +22,7 @@ from giverny.survey.tables import Table
 __all__ = ["read_jspsych", "read_mturk", "read_prolific", "read_qualtrics"]
 
 
-def read_mturk(table: Table, vocabulary: Vocabulary) -> ReadFile:
+def read_mturk(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
     """Read a batch's results; columns Answer.NAME, or all in Answer.taskAnswers as JSON."""
     answers: list[Raw] = []
     rejected = 0
@@ -36,9 +37,9 @@ def read_mturk(table: Table, vocabulary: Vocabulary) -> ReadFile:
             if name.startswith("Answer.") and (cells[name] or len(trial) == 1)
         }
         rejected += row.get("AssignmentStatus", "") == "Rejected"
-        answers += answers_of_row(
-            where, cells, columns, row.get("WorkerId", ""), row.get("AssignmentId", "")
-        )
+        session = row.get("AssignmentId", "")
+        name = row.get("WorkerId", "") or session or named(f"{table.path.stem} line {line}")
+        answers += answers_of_row(where, cells, columns, name, session)
     if not answers:
         raise SurveyError(table.path, "no column Answer.* names a picture of the study")
     notes = [f"{rejected} rejected assignments are among the answers"] if rejected else []
@@ -59,7 +60,7 @@ def _task_answers(path: Path, line: int, row: Mapping[str, str]) -> dict[str, st
     return {f"Answer.{name}": str(value) for name, value in first.items()}
 
 
-def read_qualtrics(table: Table, vocabulary: Vocabulary) -> ReadFile:
+def read_qualtrics(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
     """Read a survey's responses; below the header are the questions' texts, then import ids."""
     rows = list(table.records())
     ids = next((n for n, (_, row) in enumerate(rows[:3]) if "ImportId" in "".join(row.values())), 0)
@@ -79,12 +80,14 @@ def read_qualtrics(table: Table, vocabulary: Vocabulary) -> ReadFile:
             previews += 1
             continue
         finished = row.get("Finished", "").casefold()
+        session = row.get("ResponseId", "")
+        name = first_of(row, table, PARTICIPANT) or session
         answers += answers_of_row(
             f"{table.path.name}, line {line}",
             row,
             columns,
-            first_of(row, table, PARTICIPANT) or row.get("ResponseId", ""),
-            row.get("ResponseId", ""),
+            name or named(f"{table.path.stem} line {line}"),
+            session,
             completed=finished in ("true", "1") if finished else None,
         )
     notes = [f"{previews} previews passed over"] if previews else []
@@ -92,7 +95,7 @@ def read_qualtrics(table: Table, vocabulary: Vocabulary) -> ReadFile:
 
 
 def read_jspsych(
-    path: Path, rows: Sequence[tuple[str, Mapping[str, str]]], vocabulary: Vocabulary
+    path: Path, rows: Sequence[tuple[str, Mapping[str, str]]], vocabulary: Vocabulary, named: Namer
 ) -> ReadFile:
     """Read jsPsych's data, of this export's page or of a timeline of image-button-response."""
     header = tuple(dict.fromkeys(name for _, row in rows for name in row))
@@ -109,7 +112,7 @@ def read_jspsych(
         if said.isdecimal() and not row.get("survey_response"):
             said = str(int(said) + 1)  # buttons are counted from 0
         name = first_of(row, table, PARTICIPANT)
-        session = first_of(row, table, SESSION) or name or path.stem
+        session = first_of(row, table, SESSION) or name or named(path.stem)
         places[session] = places.get(session, 0) + 1
         practice = row.get("is_practice", "")
         answers.append(
@@ -134,7 +137,7 @@ def read_jspsych(
     return ReadFile(path=path, format="jspsych", answers=answers)
 
 
-def read_prolific(table: Table, _vocabulary: Vocabulary) -> ReadFile:
+def read_prolific(table: Table, _vocabulary: Vocabulary, _named: Namer) -> ReadFile:
     """Read who took part; later submissions of the same person count."""
     column = table.column("Participant id") or ""
     people = {row[column]: row for _, row in table.records() if row.get(column)}

@@ -1,18 +1,20 @@
 """Rows of tables as answers that are not yet checked."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from giverny.options.survey_import import AnswerFormat
 from giverny.survey.responses import Vocabulary
-from giverny.survey.tables import Table
+from giverny.survey.tables import Table, decimal
 from giverny.survey.trials import Trial
 
 __all__ = [
     "PARTICIPANT",
     "SESSION",
+    "Namer",
+    "Names",
     "Raw",
     "ReadFile",
     "answers_of_row",
@@ -29,6 +31,9 @@ PARTICIPANT = (
 )
 SESSION = ("SESSION_ID", "Session", "ResponseId", "AssignmentId", "Submission id")
 _LONGEST_ID = 200
+
+Namer = Callable[[str], str]
+"""Turns what one file calls somebody without an id into a name that no other file has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,29 @@ class ReadFile:
     answers: Sequence[Raw] = ()
     people: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+
+class Names:
+    """Names of those who have no id: people of two files are two people.
+
+    Attributes:
+        repeated: names that more than one file has.
+    """
+
+    def __init__(self) -> None:
+        self.repeated: set[str] = set()
+        self._file_of: dict[str, int] = {}
+
+    def of_file(self, number: int) -> Namer:
+        """Return what names the people of a file; files of the same number are one."""
+
+        def name(base: str) -> str:
+            if self._file_of.setdefault(base, number) == number:
+                return base
+            self.repeated.add(base)
+            return f"{base} (file {number})"
+
+        return name
 
 
 def asked_columns(table: Table, vocabulary: Vocabulary) -> dict[str, Trial]:
@@ -150,7 +178,7 @@ def first_of(row: Mapping[str, str], table: Table, names: Sequence[str]) -> str:
 def as_number(text: str) -> float | None:
     """Return a number, or None where a text is none, or is beyond all sense."""
     try:
-        number = float(text)
+        number = decimal(text)
     except ValueError:
         return None
     return number if abs(number) < 1e12 else None

@@ -9,7 +9,7 @@ from giverny.options.errors import SurveyError
 from giverny.options.survey_import import AnswerFormat
 from giverny.survey.answers import Answer
 from giverny.survey.import_formats import read_file
-from giverny.survey.import_rows import Raw, ReadFile, few
+from giverny.survey.import_rows import Names, Raw, ReadFile, few
 from giverny.survey.key import Key
 from giverny.survey.responses import Vocabulary
 
@@ -77,8 +77,9 @@ def import_answers(
 ) -> Imported:
     """Read files of answers, each of whatever kind.
 
-    Of two answers of the same participant to the same picture the first counts; the files count
-    in the order given.
+    Of two sessions of the same participant the first counts, as in a report: by the clock where it
+    is known, else in the order of the files. Of two answers of a session to the same picture the
+    first counts. Whoever has no id is another person in every file.
 
     Args:
         paths: files.
@@ -89,8 +90,21 @@ def import_answers(
         SurveyError: a file cannot be read, or there is not one answer in all.
     """
     vocabulary = Vocabulary.of(key)
-    files = [read_file(path, format_, vocabulary) for path in paths]
+    names = Names()
+    # A file that is given twice has the same people.
+    numbers: dict[Path, int] = {}
+    files = [
+        read_file(
+            path,
+            format_,
+            vocabulary,
+            names.of_file(numbers.setdefault(path.resolve(), number)),
+        )
+        for number, path in enumerate(paths, 1)
+    ]
     tally = _Tally()
+    for name in sorted(names.repeated):
+        tally.note("without an id and of the same name in several files, taken for others", name)
     for file in files:
         for note in file.notes:
             tally.note("notes", f"{file.path.name}: {note}")
@@ -103,7 +117,8 @@ def import_answers(
     if not answers:
         reasons = "; ".join(map(str, tally.oddities())) or "the files hold none"
         raise SurveyError(paths[0], f"no answer could be read: {reasons}")
-    answers = _complete(_without_repeats(answers, tally), key, tally)
+    answers = _without_repeats(_first_sessions(answers, tally), tally)
+    answers = _complete(answers, key, tally)
     people = {name: row for file in files for name, row in file.people.items()}
     _join(answers, people, tally)
     answers.sort(key=lambda one: (one.participant, one.session, one.trial))
@@ -167,13 +182,37 @@ def _checked(raw: Raw, key: Key | None, vocabulary: Vocabulary, tally: _Tally) -
     )
 
 
+def _first_sessions(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
+    """Keep the first session of each participant, whole, and nothing of the others.
+
+    Who comes again has seen the pictures, and may know why the first visit would not count.
+    """
+    sessions: dict[tuple[str, str], list[Answer]] = defaultdict(list)
+    for one in answers:
+        sessions[_visit(one)].append(one)
+    # As in exclusions.first_sessions: practice alone shows no picture of the study.
+    order = sorted(
+        sessions,
+        key=lambda name: (
+            all(one.is_practice for one in sessions[name]),
+            min((one.onset for one in sessions[name] if one.onset), default="~"),
+        ),
+    )
+    first: dict[str, str] = {}
+    for participant, session in order:
+        if first.setdefault(participant, session) != session:
+            count = len(sessions[participant, session])
+            tally.note("second sessions, left out", f"{participant}: {session}, {count} answers")
+    return [one for one in answers if first[one.participant] == one.session]
+
+
 def _without_repeats(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
-    """Keep the first answer of each participant to each picture."""
-    kept: dict[tuple[str, str, str], Answer] = {}
+    """Keep the first answer of each session to each picture."""
+    kept: dict[tuple[str, str, str, str], Answer] = {}
     for one in answers:
         # Two pictures are the same pair, whichever is left.
         left, right = sorted((one.token, one.other)) if one.other else (one.token, "")
-        first = kept.setdefault((one.participant, left, right), one)
+        first = kept.setdefault((one.participant, one.session, left, right), one)
         if first is one:
             continue
         same = (
@@ -181,29 +220,29 @@ def _without_repeats(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
             if first.token == one.token
             else (first.response != one.response)
         )
-        if first.session != one.session:
-            tally.note("answers of a second session", one.participant)
-        else:
-            what = "duplicates" if same else "duplicates that contradict the first"
-            tally.note(what, f"{one.participant}: {one.token}")
+        what = "duplicates" if same else "duplicates that contradict the first"
+        tally.note(what, f"{one.participant}: {one.token}")
     return list(kept.values())
 
 
 def _complete(answers: Sequence[Answer], key: Key | None, tally: _Tally) -> list[Answer]:
     """Say of whom all answers are there, and note the others."""
-    judged = Counter(one.participant for one in answers if not one.is_practice)
+    judged = Counter(_visit(one) for one in answers if not one.is_practice)
     if key is None:
         wanted = max(judged.values(), default=0)
     else:
         wanted = min((len(order) for order in key.orders), default=0)
-    ended = {one.participant for one in answers if one.completed}
-    for name in dict.fromkeys(one.participant for one in answers):
-        if judged[name] < wanted and name not in ended:
-            tally.note("partial sessions", f"{name}: {judged[name]} of {wanted}")
-        elif judged[name] < wanted:
-            tally.note("ended, and answers are missing", f"{name}: {judged[name]} of {wanted}")
-    whole = {name for name, count in judged.items() if count >= wanted} | ended
-    return [replace(one, completed=one.participant in whole) for one in answers]
+    ended = {_visit(one) for one in answers if one.completed}
+    for visit in dict.fromkeys(map(_visit, answers)):
+        if judged[visit] < wanted:
+            what = "ended, and answers are missing" if visit in ended else "partial sessions"
+            tally.note(what, f"{visit[0]}: {judged[visit]} of {wanted}")
+    whole = {visit for visit, count in judged.items() if count >= wanted} | ended
+    return [replace(one, completed=_visit(one) in whole) for one in answers]
+
+
+def _visit(answer: Answer) -> tuple[str, str]:
+    return answer.participant, answer.session
 
 
 def _join(

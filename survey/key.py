@@ -11,7 +11,7 @@ from giverny.data.atomic import write_text_atomic
 from giverny.options.errors import SurveyError
 from giverny.survey.trials import Order, Protocol, Question
 
-__all__ = ["Key", "KeyedPicture", "Kind", "read_key", "write_key"]
+__all__ = ["Key", "KeyedPicture", "Kind", "file_sha256", "read_key", "write_key"]
 
 Kind = Literal["scored", "practice", "attention"]
 
@@ -51,6 +51,7 @@ class Key:
         pictures: token to the truth.
         orders: as in the study.
         options: of ``giverny survey export``, flat.
+        files: name to SHA-256, hexadecimal, of the public files that are no pictures.
     """
 
     survey_id: str
@@ -60,6 +61,7 @@ class Key:
     pictures: Mapping[str, KeyedPicture]
     orders: Sequence[Order]
     options: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def generators(self) -> list[str]:
@@ -109,6 +111,16 @@ def read_key(path: Path) -> Key:
         return Key(**{**stored, "pictures": pictures, "orders": orders})
     except (AttributeError, KeyError, TypeError) as error:
         raise SurveyError(path, f"is no key: {error}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

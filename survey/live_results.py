@@ -31,7 +31,7 @@ def results_page(sessions: Sessions, key: Key, table: str) -> str:
         tags.section(
             tags.h1("Results so far"),
             tags.p(f"Study {sessions.study.survey_id}; nothing is excluded yet.", cls="quiet"),
-            _facts(sessions, answers),
+            _facts(sessions, answers, key),
             _rates(sessions, answers, key),
             tags.p(
                 "Intervals are Wilson's, 95 %, as if all answers were independent; those of the "
@@ -51,15 +51,15 @@ def results_page(sessions: Sessions, key: Key, table: str) -> str:
     return str(page.render(indent=""))
 
 
-def _facts(sessions: Sessions, answers: list[Answer]) -> tags.html_tag:
+def _facts(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag:
     rows = sessions.database.read(
         "SELECT count(*) AS begun, count(completed) AS completed, max(started) AS latest "
         "FROM sessions"
     )
     times = sorted(one.rt_ms for one in answers if one.rt_ms is not None and not one.is_practice)
     asked = sessions.database.read(
-        "SELECT number, asked_ms FROM answers WHERE asked_ms IS NOT NULL AND NOT is_practice "
-        "ORDER BY number, trial"
+        "SELECT number, token, asked_ms FROM answers "
+        "WHERE asked_ms IS NOT NULL AND NOT is_practice ORDER BY number, trial"
     )
     facts = {
         "Begun": f"{rows[0]['begun']:,}",
@@ -70,7 +70,8 @@ def _facts(sessions: Sessions, answers: list[Answer]) -> tags.html_tag:
     }
     if sessions.has_staircase and asked:
         blocks: dict[int, list[int]] = {}
-        for row in asked:
+        scored = (row for row in asked if key.pictures[row["token"]].kind == "scored")
+        for row in scored:
             blocks.setdefault(row["number"], []).append(row["asked_ms"])
         modes = [mode for block in blocks.values() if (mode := modal_exposure(block)) is not None]
         facts["Mean of modal exposures"] = f"{sum(modes) / len(modes):.0f} ms"

@@ -144,9 +144,18 @@ def read_pilot(path: Path) -> tuple[float, float, float]:
             for one in groups
             if one["person_sd"] is not None
         ]
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except FileNotFoundError:
         raise SurveyError(
-            path, f"is no results.json of 'giverny survey report': {error!r}"
+            path, "no such file; expected the results.json of 'giverny survey report'"
+        ) from None
+    except OSError as error:
+        raise SurveyError(path, f"cannot be read: {error.strerror or error}") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = "its groups do not say what those of a report say"
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
+            reason = "it is no JSON"
+        raise SurveyError(
+            path, f"is no results.json of 'giverny survey report': {reason}"
         ) from error
     if not sds:
         raise SurveyError(path, "does not say how much people and pictures differ: it is too small")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from giverny.data.atomic import write_text_atomic
-from giverny.options.errors import SurveyError
+from giverny.options.errors import OptionError, SurveyError
 from giverny.options.survey_report import SurveyReportOptions
 from giverny.survey.analysis import analyse
 from giverny.survey.answers import Answer, read_answers
 from giverny.survey.findings import Findings
 from giverny.survey.key import read_key
+from giverny.survey.soundness import check_key
 
 __all__ = ["read_all_answers", "results_csv", "results_json", "write_report"]
 
@@ -31,13 +32,18 @@ def read_all_answers(paths: Sequence[Path]) -> list[Answer]:
     """Read answers of several files.
 
     Args:
-        paths: tables (.csv, .json), databases of ``giverny survey serve`` (.sqlite), or folders
-            with such files.
+        paths: tables (CSV, JSON) and databases of ``giverny survey serve`` of whatever name, or
+            folders with .csv, .json and .sqlite files.
 
     Raises:
         SurveyError: a file is missing, of another kind, or damaged.
         OSError: a file cannot be read.
     """
+
+    def is_database(path: Path) -> bool:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+
     answers: list[Answer] = []
     for path in paths:
         if path.is_dir():
@@ -49,15 +55,28 @@ def read_all_answers(paths: Sequence[Path]) -> list[Answer]:
             answers += read_all_answers(found)
         elif not path.is_file():
             raise SurveyError(path, "no such file; expected answers as .csv, .json or .sqlite")
-        elif path.suffix.lower() in _DATABASES:
+        elif path.suffix.lower() in _DATABASES or is_database(path):
             from giverny.survey.database import read_database  # noqa: PLC0415 - rarely needed
 
             answers += read_database(path)
-        elif path.suffix.lower() in _TABLES:
-            answers += read_answers(path)
         else:
-            raise SurveyError(path, "expected answers as .csv, .json or .sqlite")
+            answers += read_answers(path)
     return answers
+
+
+def _require_private(output: Path) -> None:
+    """Refuse to write into a study's folder, which its owner gives away.
+
+    Raises:
+        OptionError: it is in one.
+    """
+    for folder in (output.resolve(), *output.resolve().parents):
+        if (folder / "study.json").is_file():
+            raise OptionError(
+                "output",
+                f"{output} is in a study, {folder}, which is public, and a report tells which "
+                "pictures are real; choose a folder outside of it",
+            )
 
 
 def write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Findings:
@@ -71,7 +90,9 @@ def write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Finding
         SurveyError: answers, key or pictures are missing, damaged or of different studies.
         OSError: a file cannot be read or written.
     """
+    _require_private(options.output)
     key = read_key(options.key)
+    check_key(options.key, key)
     answers = read_all_answers(paths)
     findings = analyse(answers, key, options.key, options)
     # matplotlib and dominate, after all that can be refused.

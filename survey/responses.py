@@ -78,7 +78,7 @@ class Vocabulary:
         'real'
         """
         word = _fold(said)
-        if word.endswith(".0"):  # a spreadsheet's number
+        if word.endswith((".0", ",0")):  # a spreadsheet's number
             word = word[:-2]
         if pair and self.asked is not None and word in self.first | self.second:
             chosen_is_first = word in self.first

@@ -66,20 +66,20 @@ def scene_of(path: Path) -> str:
     return _APPENDED.sub("", name) or name
 
 
-def find_candidates(folders: Mapping[str, Path], *, exclude: Path) -> dict[str, list[Candidate]]:
+def find_candidates(folders: Mapping[str, Path]) -> dict[str, list[Candidate]]:
     """List the pictures of every group.
 
     Args:
         folders: folder of every group, :data:`REAL` among them.
-        exclude: the output folder, which may lie in one of them.
 
     Raises:
-        FolderError: a folder is missing, holds no picture, or a file is in two of them.
+        FolderError: a folder is missing, holds no picture or a study, or a file is in two of them.
     """
     found: dict[str, list[Candidate]] = {}
     groups: dict[Path, str] = {}
     for group, folder in folders.items():
-        paths = list_pictures(folder, exclude=exclude)
+        paths = list_pictures(folder)
+        _refuse_studies(folder, paths)
         for path in paths:
             before = groups.setdefault(path.resolve(), group)
             if before != group:
@@ -90,6 +90,17 @@ def find_candidates(folders: Mapping[str, Path], *, exclude: Path) -> dict[str, 
                 )
         found[group] = [Candidate(path=one, group=group, scene=scene_of(one)) for one in paths]
     return found
+
+
+def _refuse_studies(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse folders in which an earlier study lies: its pictures are real and fake ones."""
+    inner = {place for path in paths for place in path.parents if place.is_relative_to(folder)}
+    for place in sorted(inner):
+        if (place / "study.json").is_file():
+            raise FolderError(
+                folder,
+                f"holds an exported study, {place}, whose pictures are real and fake; move it away",
+            )
 
 
 def choose(

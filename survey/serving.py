@@ -120,7 +120,13 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
 
 def _read(folder: Path, options: SurveyServeOptions) -> tuple[Study, Key]:
     """Read the study and its key; refuse what does not fit together."""
-    study, key = read_study(folder), read_key(options.key)
+    study = read_study(folder)
+    for name, path in (("key", options.key), ("database", options.database)):
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise OptionError(
+                name, f"{path} lies in {folder}, which is public; choose a place outside of it"
+            )
+    key = read_key(options.key)
     check_key(options.key, key)
     for kind, name, reason in check_folder(folder, study, key):
         if kind in ("fault", "leak"):

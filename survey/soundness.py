@@ -1,17 +1,16 @@
 """Is a folder the study that it claims to be, and is it that of a key?"""
 
-import hashlib
 import json
 import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 from giverny.options.errors import SurveyError
 from giverny.survey.archive import public_files
-from giverny.survey.key import Key, KeyedPicture
+from giverny.survey.key import Key, KeyedPicture, file_sha256
 from giverny.survey.tokens import TOKEN
-from giverny.survey.trials import Study
+from giverny.survey.trials import Protocol, Study
 
 __all__ = ["check_folder", "check_key", "read_study"]
 
@@ -58,6 +57,8 @@ def check_key(path: Path, key: Key) -> None:
     words = key.options.get("words", {}) if isinstance(key.options, dict) else None
     if not isinstance(words, dict) or not isinstance(key.survey_id, str):
         raise SurveyError(path, "is no key: expected options by name, and a text as survey_id")
+    if key.protocol not in get_args(Protocol):
+        raise SurveyError(path, f"is no key: {key.protocol!r} is no protocol")
     for order in key.orders:
         if not all(token in key.pictures for trial in order for token in trial):
             raise SurveyError(path, "is no key: an order names an unknown picture")
@@ -80,7 +81,7 @@ def check_folder(folder: Path, study: Study, key: Key) -> list[Fault]:
         faults.append(("fault", "protocol", f"{study.protocol}, and {key.protocol} in the key"))
     faults += _compare_tokens(study, key)
     faults += _compare_pictures(folder, study, key)
-    faults += _compare_files(folder, study)
+    faults += _compare_files(folder, study, key)
     return faults or [("ok", "files", f"{len(study.pictures)} pictures are those of the key")]
 
 
@@ -147,10 +148,8 @@ def _compare_pictures(folder: Path, study: Study, key: Key) -> list[Fault]:
                 faults.append(("leak", "links", f"{place} is a link to {path.readlink()}"))
             elif not stat.S_ISREG(mode):
                 faults.append(("fault", "pictures", f"{place} is no file"))
-            elif token in key.pictures:
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                if digest != key.pictures[token].picture_sha256:
-                    faults.append(("fault", "pictures", f"{place} was changed since the export"))
+            elif token in key.pictures and file_sha256(path) != key.pictures[token].picture_sha256:
+                faults.append(("fault", "pictures", f"{place} was changed since the export"))
         except OSError as error:
             faults.append(("fault", "pictures", f"{place}: {error.strerror or error}"))
     if len(faults) > 5:
@@ -158,7 +157,7 @@ def _compare_pictures(folder: Path, study: Study, key: Key) -> list[Fault]:
     return faults
 
 
-def _compare_files(folder: Path, study: Study) -> list[Fault]:
+def _compare_files(folder: Path, study: Study, key: Key) -> list[Fault]:
     expected = _EXPECTED | set(study.pictures.values())
     faults: list[Fault] = []
     for path in public_files(folder):
@@ -167,4 +166,11 @@ def _compare_files(folder: Path, study: Study) -> list[Fault]:
             faults.append(("leak", "links", f"{name} is a link to {path.readlink()}"))
         elif name not in expected:
             faults.append(("warning", "other files", f"{name} is not from the export"))
+        elif name in key.files and file_sha256(path) != key.files[name]:
+            faults.append(("fault", "files", f"{name} was changed since the export"))
+    faults += [
+        ("fault", "files", f"{name} is missing")
+        for name in key.files
+        if not (folder / name).is_file()
+    ]
     return faults[:20]

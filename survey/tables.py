@@ -2,13 +2,14 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from giverny.options.errors import SurveyError
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "decimal", "read_bytes", "read_table"]
 
 _FIELD_LIMIT = 2**20
 _SEPARATORS = ",;\t"
@@ -70,13 +71,37 @@ def read_table(path: Path) -> Table:
     return Table(path=path, header=header, rows=rows, ragged=ragged)
 
 
-def _decode(path: Path) -> str:
+def read_bytes(path: Path) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        SurveyError: there is no such file, or it cannot be read.
+    """
     try:
-        stored = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise SurveyError(path, "no such file") from None
     except OSError as error:
         raise SurveyError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def decimal(text: str) -> float:
+    """Return the number that a text is, with a point or with a comma.
+
+    >>> decimal("2618,6")
+    2618.6
+
+    Raises:
+        ValueError: it is none, or none that is finite.
+    """
+    number = float(text.replace(",", "."))
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _decode(path: Path) -> str:
+    stored = read_bytes(path)
     if stored.startswith((b"\xff\xfe", b"\xfe\xff")):
         encodings = ["utf-16"]
     else:

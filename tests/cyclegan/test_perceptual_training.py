@@ -142,7 +142,13 @@ def test_asked_for_and_not_passed_is_refused(tiny_options: Options) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"perceptual_layers": ["relu1_1"]}, {"perceptual_weights": "file.pth"}]
+    "changes",
+    [
+        {"perceptual_layers": ["relu1_1"]},
+        {"perceptual_weights": "file.pth"},
+        {"perceptual_backbone": "resnet50"},
+        {"perceptual_targets": "both"},
+    ],
 )
 def test_settings_without_a_weight_are_refused(
     tiny_options: Options, changes: dict[str, Any]

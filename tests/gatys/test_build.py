@@ -20,6 +20,7 @@ from giverny.gatys.build import (
     build_statistic,
 )
 from giverny.gatys.builtin import BUILTIN, MODEL, RANDOM, RANDOM_RECIPE, TRAINED
+from giverny.gatys.classifier import VggClassifier, init_weights
 from giverny.gatys.conventions import Preset
 from giverny.gatys.lbfgs import Lbfgs
 from giverny.gatys.model_network import ModelNetwork
@@ -121,6 +122,27 @@ def test_a_network_of_one_s_own_has_a_preset_and_relative_losses(
     assert not build_backbone(given, build_settings(given)).relative
     with pytest.raises(OptionError, match="is for a network of giverny backbone train"):
         settings(weights=published, preset="trained")
+
+
+def test_a_classifier_of_one_s_own_has_relative_losses(tmp_path: Path) -> None:
+    path = tmp_path / "latest_net_classifier.pth"
+    network = VggClassifier(2, width=WIDTH, pooled=1)
+    init_weights(network, generator=torch.Generator().manual_seed(0))
+    torch.save(network.state_dict(), path)
+    assert settings(weights=path) == settings(backbone=str(path)) == TRAINED
+    assert build_backbone(options(weights=path), TRAINED).relative
+
+
+def test_a_folder_without_a_network_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "random").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("run", str(tmp_path / "run")):
+        with pytest.raises(OptionError, match=r"run is a folder that holds no backbone\.safetens"):
+            settings(backbone=name)
+    assert settings(backbone="random") == RANDOM
 
 
 def test_auto_with_a_file_that_is_named(tmp_path: Path, write_weights: Callable[..., Path]) -> None:
@@ -286,6 +308,48 @@ def test_each_option_changes_its_setting_alone(
     found = settings(preset=name, **given)
     assert getattr(found, field) == value
     assert found == replace(preset(name), **{field: value})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.usefixtures("some_weights")
+def test_naming_a_preset_s_own_layers_changes_nothing(name: str) -> None:
+    own = preset(name)
+    named = {"style_layers": [*own.style_layers], "content_layers": [*own.content_layers]}
+    assert settings(preset=name, **named) == own
+    backwards = [*own.style_layers][::-1]
+    assert settings(preset=name, style_layers=backwards) == own
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.usefixtures("some_weights")
+def test_some_of_a_preset_s_own_layers_keep_its_weights(name: str) -> None:
+    own = preset(name)
+    three = [*own.style_layers][2:]
+    found = settings(preset=name, style_layers=three)
+    assert sum(found.style_layers.values()) == pytest.approx(1)
+    kept = {layer: own.style_layers[layer] for layer in three}
+    ratios = {found.style_layers[layer] / kept[layer] for layer in three}
+    assert max(ratios) == pytest.approx(min(ratios))
+    adds_up = name in {"leongatys", "tutorial", "neural_style"}
+    share = sum(kept.values()) if adds_up else 1
+    assert found.style_weight == pytest.approx(share * own.style_weight)
+    assert settings(preset=name, style_layers=three, style_weight=7.0).style_weight == 7.0
+
+
+@pytest.mark.usefixtures("some_weights")
+def test_three_layers_of_the_tutorial_are_its_sum_of_three() -> None:
+    three = {"conv1_1": 64, "conv1_2": 64, "conv2_1": 128}
+    found = settings(preset="tutorial", style_layers=[*three], style_strength=10)
+    # The tutorial: 1e7 mean (G - A)^2 / (C M)^2 of each, which is 4e7 / C^2 of E_l.
+    weights = {layer: found.style_weight * weight for layer, weight in found.style_layers.items()}
+    assert weights == pytest.approx({layer: 10 * 4e7 / c**2 for layer, c in three.items()})
+
+
+def test_layers_of_a_model_have_its_whole_weight_however_many_are_named() -> None:
+    report = {"backbone": "random:resnet18", "preset": "tutorial"}
+    whole = settings(**report)
+    some = settings(**report, style_layers=[*whole.style_layers][:2])
+    assert (some.style_weight, len(some.style_layers)) == (whole.style_weight, 2)
 
 
 def test_the_strength_of_the_style_multiplies_its_weight() -> None:
@@ -487,6 +551,8 @@ def test_statistics_suit_the_optimizer() -> None:
     assert build_statistic(replace(sliced, statistic="gaussian"), seed=3) == Gaussian(iterations=12)
     exact = replace(sliced, statistic="gaussian", root_iterations=20)
     assert build_statistic(exact, seed=3) == Gaussian(iterations=20)
+    exact = replace(sliced, statistic="gaussian", root_iterations=None)
+    assert build_statistic(exact, seed=3) == Gaussian(iterations=None)
 
 
 def test_lbfgs_sees_the_same_patches_in_each_evaluation() -> None:

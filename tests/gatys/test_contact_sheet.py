@@ -65,6 +65,30 @@ def test_labels_are_written_and_long_ones_broken() -> None:
     assert (broken != 255).any(axis=2).sum() > (short != 255).any(axis=2).sum()
 
 
+def test_labels_of_narrow_columns_do_not_overlap() -> None:
+    label = "unbreakablelabel"
+    pictures = {("a", "x"): plain(RED, 40, 16), ("a", label): plain(GREEN, 40, 16)}
+    sheet = draw_contact_sheet(pictures, ["a"], ["x", label, f"{label}s"], column_title="t" * 90)
+    top, green = places(sheet, RED)[0], places(sheet, GREEN)
+    ink = (sheet[top - 20 : top - 4] < 200).any(axis=(0, 2))
+    centre = green[1] + green[3] // 2
+    words = np.split(np.nonzero(ink)[0], np.nonzero(np.diff(np.nonzero(ink)[0]) > 5)[0] + 1)
+    assert len(words) >= 3  # gaps between the labels
+    assert any(word[0] < centre < word[-1] for word in words)
+    assert (sheet[:, -4:] == 255).all()
+
+
+def test_a_failed_place_says_so() -> None:
+    pictures = {("a", "x"): plain(RED, 40, 16)}
+    blank = draw_contact_sheet(pictures, ["a", "b", "c"], ["x"])
+    told = draw_contact_sheet(pictures, ["a", "b", "c"], ["x"], failed={("b", "x")})
+    assert told.shape[1] > blank.shape[1]  # room for the word
+    top, left, height, width = places(told, (238, 238, 238))
+    b, c = told[top : top + 40, left : left + width], told[top + 46 : top + height]
+    assert (b < 100).any()
+    assert (c[:, left : left + width] == 238).all()
+
+
 def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one picture"):
         draw_contact_sheet({}, ["a"], ["x"])

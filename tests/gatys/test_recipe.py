@@ -124,6 +124,15 @@ def test_nothing_changed(inputs: tuple[Path, Path]) -> None:
     assert changes_since(facts(*inputs), device="cpu: a processor", threads=2) == []
 
 
+def test_a_picture_that_was_stopped_is_another_one(tmp_path: Path) -> None:
+    noted = replace(facts(), stopped="stopped after 12 evaluations of 300")
+    write_recipe(tmp_path / "r.yaml", {}, noted)
+    assert read_recipe(tmp_path / "r.yaml").facts == replace(noted, inputs=())
+    assert changes_since(noted, device="cpu: a processor", threads=2) == [
+        "it goes on to its end now, the recipe is of a picture stopped after 12 evaluations of 300"
+    ]
+
+
 def test_changes_are_named(inputs: tuple[Path, Path]) -> None:
     noted = facts(*inputs)
     noted = replace(noted, versions={**noted.versions, "torch": "0.1", "Lua": "5.1"})

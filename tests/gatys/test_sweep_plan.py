@@ -109,13 +109,89 @@ def test_shipped_sweeps_are_whole(name: str) -> None:
         ({"axes": [1]}, "expected 'axes:'"),
         ({"axes": {"seed": [-1]}}, "seed -1: --seed: -1 is not in"),
         ({"axes": {"seed": [1]}, "combinations": [{"seed": 2}]}, "'2' is no value of seed"),
-        ({"axes": {"seed": [1]}, "options": {"output": "x.png"}}, "output is no option"),
+        (
+            {"axes": {"seed": [1]}, "combinations": [{"sed": 1}]},
+            "combinations: sed is no axis; did you mean seed",
+        ),
+        ({"axes": {"seed": [1]}, "combinations": 5}, "combinations: expected a list"),
+        ({"axes": {"seed": [1]}, "options": ["a"]}, "expected 'options:'"),
+        ({"axes": {"save_every": [1, 2]}}, "save_every is not for sweeps"),
+        ({"axes": {"seed": [1, 1.5]}}, "seed 1.5: --seed: expected a whole number, got 1.5"),
+        ({"axes": {"seed": [1]}, "options": {"output": "x.png"}}, "output is not for sweeps"),
         ({"axes": {"seed": [1]}, "options": {"size": 64}}, "names no content picture"),
     ],
 )
 def test_a_bad_sweep_says_what_is_wrong(tmp_path: Path, raw: dict[str, object], said: str) -> None:
     with pytest.raises(OptionError, match=said):
         sweep_cells(read_sweep(write(tmp_path, **raw)))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("size", "abc", "expected a whole number, got abc"),
+        ("size", "null", "expected a whole number, got null"),
+        ("style_weight", "high", "expected a number, got high"),
+        ("iterations", "x", "expected a whole number, got x"),
+        ("iterations", "[5, null]", "expected a whole number, got null"),
+        ("preset", "5", "expected a text, got 5"),
+        ("backbone", "5", "expected a text, got 5"),
+        ("masks", "5", "expected a text, got 5"),
+        ("init_image", "5", "expected a path, got 5"),
+        ("device", "gpu", "expected one of auto, cpu, cuda, mps, got gpu"),
+        ("pooling", "maxx", "expected one of max, average, l2, got maxx; did you mean max"),
+        ("keep_colours", "foo", "expected one of none, luminance, linear, histogram, got foo"),
+        ("optimizer", "foo", "expected one of lbfgs, adam, got foo"),
+        ("seed", "1.5", "expected a whole number, got 1.5"),
+    ],
+)
+def test_values_have_the_types_of_the_command_line(
+    tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    name = write(tmp_path, axes={"style_scale": [1, 2]})
+    with pytest.raises(OptionError) as caught:
+        sweep_cells(read_sweep(name, changes={option: value}))
+    assert str(caught.value).startswith(f"--{option}: {said}")
+
+
+def test_a_change_that_is_no_yaml(tmp_path: Path) -> None:
+    name = write(tmp_path, axes={"seed": [1, 2]})
+    with pytest.raises(OptionError, match=r"--set: size=\[ is no YAML value"):
+        read_sweep(name, changes={"size": "["})
+
+
+def test_numbers_are_read_as_on_the_command_line(tmp_path: Path) -> None:
+    name = write(tmp_path, axes={"seed": [1, 2]})
+    changes = {"style_weight": "1e3", "tv_weight": "null", "iterations": "7"}
+    options = sweep_cells(read_sweep(name, changes=changes))[0].options
+    assert (options.style_weight, options.tv_weight, options.iterations) == (1000.0, None, (7,))
+
+
+def test_combinations_may_name_axes_that_do_not_vary_now(tmp_path: Path) -> None:
+    axes = {"seed": [1, 2], "pooling": ["max", "l2"]}
+    listed = [{"seed": 1, "pooling": "l2", "style": "night"}]
+    name = write(tmp_path, axes=axes, combinations=listed)
+    (cell,) = sweep_cells(read_sweep(name, changes={"seed": "9"}))
+    assert (cell.labels, cell.options.seed) == ({"pooling": "l2"}, 9)
+
+
+def test_folders_stay_when_axes_grow_or_are_reordered(tmp_path: Path) -> None:
+    def folders(**axes: object) -> dict[tuple[object, ...], str]:
+        cells = sweep_cells(read_sweep(write(tmp_path, axes=axes)))
+        return {(cell.options.seed, cell.options.pooling): cell.folder for cell in cells}
+
+    first = folders(seed=[3, 5], pooling=["max", "l2"])
+    grown = folders(pooling=["average", "max", "l2"], seed=[1, 3, 5])
+    assert len(set(grown.values())) == 9
+    assert {place: grown[place] for place in first} == first
+
+
+def test_folders_of_like_labels_differ(tmp_path: Path) -> None:
+    long = "a" * 100
+    axes = {"recipe": {f"{long}/": {"seed": 1}, f"{long}:": {"seed": 2}}}
+    one, two = sweep_cells(read_sweep(write(tmp_path, axes=axes)))
+    assert one.folder != two.folder
+    assert len(one.folder) <= 80
 
 
 def test_an_unknown_name_shows_the_nearest() -> None:

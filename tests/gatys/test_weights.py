@@ -15,7 +15,13 @@ from torch import Tensor
 from giverny.gatys import weight_files, weights as weights_module
 from giverny.gatys.backbones import Vgg
 from giverny.gatys.layers import layer_names
-from giverny.gatys.weight_files import read_weights, tensors_sha256
+from giverny.gatys.weight_files import (
+    METADATA_KEY,
+    TRAINED_HERE,
+    is_trained_here,
+    read_weights,
+    tensors_sha256,
+)
 from giverny.gatys.weights import (
     PUBLISHED,
     Published,
@@ -342,8 +348,70 @@ def test_features_of_a_packed_file_are_the_same(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("cache")
 def test_packing_where_it_is_found(tmp_path: Path) -> None:
     path = tmp_path / "vgg.pth"
-    torch.save(random_weights(16), path)
-    assert pack(path).path == find_weights(16) == candidates(16)[1]
+    # Up to conv4_1, which tells VGG16 from VGG19, in the published width.
+    torch.save(dict(list(random_weights(16, 1).items())[:16]), path)
+    assert pack(path, last="conv1_2").path == find_weights(16) == candidates(16)[1]
+
+
+def own_classifier(path: Path, *, width: float, classes: int) -> Path:
+    """As ``latest_net_classifier.pth``; of the width 1, with two convolutions only."""
+    heads = {"classifier.0.weight": torch.zeros(8, 8)}
+    heads["classifier.6.weight"] = torch.zeros(classes, 8)
+    features = list(random_weights(width=width).items())[: 4 if width == 1 else None]
+    torch.save({**dict(features), **heads}, path)
+    return path
+
+
+def test_a_network_of_one_s_own_stays_so_when_it_is_packed(tmp_path: Path, cache: Path) -> None:
+    own = tmp_path / "backbone.safetensors"
+    said = {"kind": f"convolutions of VGG19, {TRAINED_HERE}", "classes": '["cold"]', "epoch": "3"}
+    save_file(random_weights(), own, metadata={METADATA_KEY: json.dumps(said)})
+    classifier = own_classifier(tmp_path / "latest_net_classifier.pth", width=WIDTH, classes=1000)
+    for source in (own, classifier):
+        assert is_trained_here(source)
+        assert read_weights(source).trained_here
+        with pytest.raises(CheckpointError, match=r"is your own network, .* give --output"):
+            pack(source)
+        packed = pack(source, tmp_path / "packed" / f"{source.stem}.safetensors")
+        assert packed.trained_here
+        assert is_trained_here(packed.path)
+        assert packed.provenance["source"] == source.name
+    again = pack(tmp_path / "packed" / "backbone.safetensors", tmp_path / "a.safetensors")
+    assert again.trained_here
+    assert (again.provenance["classes"], again.provenance["epoch"]) == ('["cold"]', "3")
+    assert again.provenance["kind"].startswith("convolutions of VGG19, conv1_1 to conv5_1")
+    assert not any(cache.iterdir())
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_narrow_network_is_not_packed_where_the_published_one_is_looked_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "vgg.pth"
+    torch.save(random_weights(), path)
+    assert not is_trained_here(path)
+    with pytest.raises(CheckpointError, match=r"0.0625 times as wide, .* give --output"):
+        pack(path)
+
+
+@pytest.mark.parametrize(
+    ("width", "classes", "own"), [(1, 1000, False), (1, 10, True), (WIDTH, 1000, True)]
+)
+def test_a_classifier_is_published_if_it_has_that_width_and_as_many_classes(
+    tmp_path: Path, width: float, classes: int, own: bool
+) -> None:
+    path = own_classifier(tmp_path / "vgg.pth", width=width, classes=classes)
+    assert is_trained_here(path) is read_weights(path).trained_here is own
+    # In the form of torchvision's own files, which are older.
+    torch.save(torch.load(path), path, _use_new_zipfile_serialization=False)
+    assert is_trained_here(path) is own
+
+
+def test_what_cannot_be_read_is_no_network_of_one_s_own(tmp_path: Path) -> None:
+    for name in ("a.pth", "a.safetensors"):
+        assert not is_trained_here(tmp_path / name)
+        (tmp_path / name).write_bytes(b"damaged")
+        assert not is_trained_here(tmp_path / name)
 
 
 def test_a_packed_file_that_changed(tmp_path: Path) -> None:

@@ -147,6 +147,21 @@ def test_pictures_that_are_kept_do_not_replace_what_is_read() -> None:
     assert options(**{**taken, "output": Path("deep/out.png")}, save_every=25).save_every == 25
 
 
+@pytest.mark.parametrize("name", ["triptych", "video", "plot_losses"])
+def test_pictures_that_are_kept_do_not_replace_what_is_written(name: str) -> None:
+    taken = {name: Path("o_0002.png"), "output": Path("o.jpg")}
+    with pytest.raises(OptionError, match=r"--save_every: o_0002\.png is written, and a picture"):
+        options(**taken, save_every=2)
+    assert options(**taken).save_every is None
+    assert options(**{**taken, name: Path("deep/o_0002.png")}, save_every=2).save_every == 2
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+def test_precisions(precision: str) -> None:
+    made = make(StylizeOptions, {"mixed_precision": precision})
+    assert made.mixed_precision == flatten(made)["mixed_precision"] == precision
+
+
 def test_paths_are_compared_by_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OptionError, match="is also read"):

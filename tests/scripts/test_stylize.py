@@ -21,7 +21,8 @@ from skimage.color import rgb2lab
 from torchvision import models
 
 from giverny.gatys.backbones import Vgg
-from giverny.gatys.loss_log import read_losses
+from giverny.gatys.iterates import Iterate
+from giverny.gatys.loss_log import LossLog, read_losses
 from giverny.gatys.recipe import describe_file, read_recipe
 from giverny.scripts.main import main
 
@@ -445,6 +446,37 @@ def test_what_is_not_as_in_the_recipe_is_said(
     assert lines[1] == f"not as in the recipe: {folder / 'one' / 'new.png'} is read now, too"
 
 
+# Precision.
+
+
+def test_sixteen_bits_for_the_network_give_about_the_same_losses(folder: Path) -> None:
+    words = ("content.png", "a.png", "--preset", "tutorial", "--size", "40", "--iterations")
+    found = {}
+    for precision in ("no", "bf16"):
+        extra = ("--mixed_precision", precision, "--output", f"{precision}.png")
+        # One evaluation is that of the start, which is the same picture.
+        assert stylize(*words, "1", "--init", "noise", *extra) == 0
+        recipe = read_recipe(folder / f"{precision}.png.yaml")
+        assert recipe.options["mixed_precision"] == precision
+        assert recipe.facts is not None
+        found[precision] = recipe.facts.losses
+    assert found["bf16"] == pytest.approx(found["no"], rel=0.03)
+    assert found["bf16"]["style"] != found["no"]["style"]
+    start = pixels(folder / "bf16.png")
+    assert stylize(*words, "5", "--init", "noise", "--mixed_precision", "bf16") == 0
+    facts = read_recipe(folder / "stylized.png.yaml").facts
+    assert facts is not None
+    assert 0 < facts.losses["total"] < 0.8 * found["bf16"]["total"]
+    assert (pixels(folder / "stylized.png") != start).mean() > 0.5
+
+
+def test_sixteen_bits_change_nothing_without_a_network(folder: Path) -> None:
+    words = ("content.png", "a.png", *SMALL, "--output")
+    assert stylize(*words, "no.png") == 0
+    assert stylize(*words, "bf16.png", "--mixed_precision", "bf16") == 0
+    assert (folder / "no.png").read_bytes() == (folder / "bf16.png").read_bytes()
+
+
 # Mistakes: one message, an exit status, nothing written, and no evaluation wasted.
 
 FIRST = ("content.png", "a.png")
@@ -600,6 +632,22 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "sheet is a folder": ((*FIRST, "--triptych", "empty.png"), 1, "cannot be written: it is a"),
     "no such recipe": (("--config", "none.yaml"), 2, "--config: File does not exist: "),
     "damaged recipe": (("--config", "text.png"), 2, "Problems parsing config"),
+    "half precision": (
+        (*FIRST, "--device", "cpu", "--mixed_precision", "fp16"),
+        2,
+        "--mixed_precision: fp16 needs a GPU; use bf16 or no on the CPU",
+    ),
+    "precision": ((*FIRST, "--mixed_precision", "8"), 2, "--mixed_precision: expected one of"),
+    "kept picture is a sheet": (
+        (*FIRST, "--triptych", "o_0002.png", "--save_every", "2", "--output", "o.jpg"),
+        2,
+        "--save_every: o_0002.png is written, and a picture that is kept may get its name",
+    ),
+    "folder without a network": (
+        (*FIRST, "--backbone", "one"),
+        2,
+        "--backbone: one is a folder that holds no backbone.safetensors",
+    ),
     "device": ((*FIRST, "--device", "gpu"), 2, "--device: expected one of"),
 }
 
@@ -673,6 +721,37 @@ def test_a_full_disk_is_said(small_disk: Path, capsys: pytest.CaptureFixture[str
     assert {path.name for path in small_disk.iterdir()} == {"filler", "out.losses.csv"}
     filler.unlink()
     assert stylize(*words) == 0
+
+
+def test_stopped_at_a_coarse_scale_it_is_as_large_as_was_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = LossLog.__call__
+
+    def note_and_interrupt(log: LossLog, iterate: Iterate) -> None:
+        note(log, iterate)
+        if iterate.evaluations == 10:
+            signal.raise_signal(signal.SIGINT)
+
+    words = ("content.png", "a.png", "--size", "40", "--iterations", "1000")
+    with monkeypatch.context() as patch:
+        patch.setattr(LossLog, "__call__", note_and_interrupt)
+        assert stylize(*words, "--output", "out.png", "--video", "making.gif") == 130
+    assert "stopped; wrote out.png (40 x 30) after 11 evaluations in" in capsys.readouterr().out
+    assert pixels(folder / "out.png").shape == (HEIGHT, WIDTH, 3)
+    assert frames_of(folder / "making.gif")[-1].shape == (HEIGHT, WIDTH, 3)
+    facts = read_recipe(folder / "out.png.yaml").facts
+    assert facts is not None
+    assert facts.stopped == "stopped after 11 evaluations of 5000, at 10 x 8 pixels, and enlarged"
+    assert stylize("--config", "out.png.yaml", "--iterations", "2", "--output", "again.png") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not as")]
+    assert lines == [
+        f"not as in the recipe: it goes on to its end now, the recipe is of a picture "
+        f"{facts.stopped}"
+    ]
+    again = read_recipe(folder / "again.png.yaml").facts
+    assert again is not None
+    assert again.stopped == ""
 
 
 @pytest.mark.slow

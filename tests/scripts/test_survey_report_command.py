@@ -22,7 +22,7 @@ from giverny.survey.simulation import Population, simulate
 def study(tmp_path: Path) -> Path:
     """A folder with key.json and answers.csv of twelve people and eight pictures."""
     pictures = {
-        f"t{place:02d}": KeyedPicture(
+        f"tk{place:02d}": KeyedPicture(
             kind="scored",
             label="real" if place < 4 else "fake",
             generator="" if place < 4 else "cyclegan",

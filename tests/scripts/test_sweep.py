@@ -1,21 +1,30 @@
 """`giverny sweep` through the command."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
-from giverny.data import read_picture
-from giverny.gatys.sweep_plan import sweep_names
+from giverny.data import Picture, read_picture, write_picture
+from giverny.gatys.sweep_cell import cell_key, read_cell, run_cell
+from giverny.gatys.sweep_plan import SweepCell, sweep_names
+from giverny.gatys.weights import weights_folder
+from giverny.options.stylize import StylizeOptions
 from giverny.scripts.main import main
 
 SWEEPS = Path(__file__).parents[2] / "options" / "presets" / "sweeps"
+listed = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="children are listed in /proc"
+)
 TINY = ["--set", "size=32", "iterations=[2]", "--threads", "1"]
 
 
@@ -92,6 +101,76 @@ def test_done_cells_are_skipped_and_the_table_is_the_same(
     assert lost.read_bytes() == (whole / lost.relative_to(out)).read_bytes()
 
 
+def test_only_what_is_new_of_a_grown_axis_is_computed(pictures: list[str], tmp_path: Path) -> None:
+    path, out = tmp_path / "mine.yaml", tmp_path / "out"
+    words = ["sweep", str(path), *pictures, "--output", str(out), *TINY]
+    path.write_text("options: {preset: builtin}\naxes: {seed: [5]}\n", encoding="utf-8")
+    assert main(words) == 0
+    (before,) = out.glob("cells/*/picture.png")
+    changed = before.stat().st_mtime_ns
+    path.write_text("options: {preset: builtin}\naxes: {seed: [4, 5]}\n", encoding="utf-8")
+    assert main(words) == 0
+    assert before.stat().st_mtime_ns == changed
+    assert [row["status"] for row in rows(out)] == ["done", "done"]
+    assert (out / rows(out)[1]["picture"]) == before
+
+
+def one_cell(tmp_path: Path, **options: Any) -> SweepCell:
+    rgb = np.random.default_rng(3).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    for name in ("a.png", "b.png"):
+        write_picture(tmp_path / name, Picture(rgb=rgb))
+    made = StylizeOptions(content=tmp_path / "a.png", styles=(tmp_path / "b.png",), **options)
+    return SweepCell(number=1, labels={"seed": "1"}, options=made)
+
+
+def test_a_cell_is_of_its_masks(tmp_path: Path) -> None:
+    mask = tmp_path / "mask.png"
+    cell = one_cell(tmp_path, preset="builtin", masks=(f"{mask}={tmp_path / 'b.png'}",))
+    write_picture(mask, Picture(rgb=np.zeros((40, 40, 3), np.uint8)))
+    dark = cell_key(cell, 1)
+    assert cell_key(cell, 1) == dark
+    write_picture(mask, Picture(rgb=np.full((50, 40, 3), 255, np.uint8)))
+    assert cell_key(cell, 1) != dark
+
+
+@pytest.mark.parametrize(
+    ("backbone", "file"),
+    [
+        ("auto", "vgg19-dcbb9e9d.pth"),
+        ("vgg16", "vgg16-397923af.pth"),
+        ("resnet50", "resnet50-11ad3fa6.pth"),
+    ],
+)
+def test_a_cell_is_of_the_weights_that_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backbone: str, file: str
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    cell = one_cell(tmp_path, backbone=backbone)
+    none = cell_key(cell, 1)
+    weights_folder().mkdir(parents=True)
+    (weights_folder() / file).write_bytes(b"weights")
+    some = cell_key(cell, 1)
+    (weights_folder() / file).write_bytes(b"other weights")
+    assert len({none, some, cell_key(cell, 1)}) == 3
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), RuntimeError("odd"), MemoryError()])
+def test_any_failure_is_a_result_and_leaves_no_older_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    cell, out = one_cell(tmp_path, preset="builtin", size=32, iterations=(1,)), tmp_path / "out"
+    assert run_cell(cell, out, 1) == read_cell(out, cell_key(cell, 1))
+    monkeypatch.setattr("giverny.gatys.sweep_cell.stylize", fail)
+    result = run_cell(cell, out, 1)
+    assert result is not None
+    assert result.error.startswith(type(error).__name__)
+    assert not (out / "picture.png").exists()
+    assert read_cell(out, cell_key(cell, 1)) is None
+
+
 def test_changed_options_are_computed_again(
     sweep: str, pictures: list[str], tmp_path: Path
 ) -> None:
@@ -150,6 +229,62 @@ def test_an_interrupted_sweep_goes_on(sweep: str, pictures: list[str], tmp_path:
     assert main([*words, "--output", str(out)]) == 0
     assert main([*words, "--output", str(whole)]) == 0
     assert without_times(rows(out)) == without_times(rows(whole))
+
+
+def start(words: list[str]) -> subprocess.Popen[bytes]:
+    """Start a sweep in a process group of its own, as a terminal does."""
+    code = f"from giverny.scripts.main import main; raise SystemExit(main({words!r}))"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def children_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Return the processes that make cells."""
+    task = Path(f"/proc/{process.pid}/task")
+    found = {int(pid) for path in task.glob("*/children") for pid in path.read_text().split()}
+    return [p for p in found if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+
+def wait_for(ready: Callable[[], object]) -> None:
+    end = time.monotonic() + 120
+    while not ready() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert ready()
+
+
+@listed
+def test_ctrl_c_reaches_all_processes_and_everything_is_written(
+    sweep: str, pictures: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    changes = ["--set", "size=64", "iterations=[4000]", "content_weight=1"]
+    process = start(["sweep", sweep, *pictures, "--output", str(out), "--jobs", "2", *changes])
+    wait_for(lambda: len(children_of(process)) == 2)  # which are just starting
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+    assert [row["status"] for row in rows(out)] == ["missing", "missing"]
+    assert (out / "index.html").is_file()
+
+
+@listed
+def test_a_killed_process_is_a_failed_cell(sweep: str, pictures: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    changes = ["--set", "size=32", "iterations=[40]", "content_weight=1"]
+    process = start(["sweep", sweep, *pictures, "--output", str(out), "--jobs", "2", *changes])
+    wait_for(lambda: len(children_of(process)) == 2)
+    os.kill(children_of(process)[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert b"Traceback" not in said
+    assert sorted(row["status"] for row in rows(out)) == ["done", "failed"]
+    (failed,) = (row for row in rows(out) if row["status"] == "failed")
+    assert "killed by SIGKILL" in failed["error"]
 
 
 @pytest.mark.slow

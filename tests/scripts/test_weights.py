@@ -46,18 +46,31 @@ def test_list_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].startswith("Without a file, --preset builtin works now")
 
 
-def test_pack_and_list(cache: Path, vgg19: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert weights("pack", vgg19) == 0
+def test_pack_and_list(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = Vgg()
+    network.truncate("relu1_2")
+    torch.save(network.state_dict(), vgg19 := tmp_path / "vgg19.pth")
+    assert weights("pack", vgg19, "--last_layer", "conv1_2") == 0
     packed = candidates(19)[1]
     assert packed.parent == cache
     out = capsys.readouterr().out
-    assert out.startswith(f"{packed}: VGG19, 0.0625 times as wide, conv1_1 to conv5_1, 0.")
+    assert out.startswith(f"{packed}: VGG19, conv1_1 to conv1_2, 0.2 MB, ")
     assert f"  source: {vgg19.name}\n" in out
     assert weights("list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{packed}: VGG19")
     assert lines[0].endswith(" as packed")
     assert lines[-1] == "VGG16: no weights"
+
+
+def test_another_network_is_packed_to_a_named_file_only(
+    cache: Path, vgg19: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert weights("pack", vgg19) == 1
+    assert f"{vgg19}: is your own network, and without --output" in capsys.readouterr().err
+    assert not any(cache.iterdir())
+    assert weights("pack", vgg19, "--output", tmp_path / "own.safetensors") == 0
+    assert "conv1_1 to conv5_1, trained by giverny backbone train" in capsys.readouterr().out
 
 
 def test_list_shows_a_damaged_file(

@@ -528,7 +528,7 @@ def test_answers_are_read_from_files_folders_and_databases(single: Made, tmp_pat
     for path, message in (
         (tmp_path / "missing.csv", "no such file"),
         (single.study / "images", "holds no"),
-        (single.key_path.with_suffix(".txt"), "expected answers as"),
+        (single.key_path.with_suffix(".txt"), "is empty"),
     ):
         if path.suffix == ".txt":
             path.write_text("", encoding="utf-8")
