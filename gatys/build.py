@@ -64,6 +64,7 @@ def build_settings(options: StylizeOptions) -> Preset:
         "variation": options.tv_weight,
         "statistic": options.statistic,
         "pooling": options.pooling,
+        "replicate_padding": options.replicate_padding,
         "optimizer": options.optimizer,
         "learning_rate": options.lr,
         "history": options.history,

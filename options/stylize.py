@@ -71,6 +71,9 @@ class StylizeOptions:
     auto is softmax for networks with residual sums (ResNet, EfficientNet, ConvNeXt), else none"""
     pooling: Literal["max", "average", "l2"] | None = None
     """pooling of VGG: max, average or l2; the preset's unless given"""
+    replicate_padding: bool | None = None
+    """pad VGG's first convolution by edge pixels, not zeros, which darken borders; the preset's
+    unless given"""
     optimizer: Literal["lbfgs", "adam"] | None = None
     """how the picture is optimised: lbfgs or adam; the preset's unless given"""
     lr: float | None = None

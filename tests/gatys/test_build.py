@@ -145,6 +145,17 @@ def test_a_folder_without_a_network_is_said_to_be_one(
     assert settings(backbone="random") == RANDOM
 
 
+def test_padding_by_edge_pixels_is_an_option(write_weights: Callable[..., Path]) -> None:
+    path = write_weights()
+    for asked in (True, False):
+        given = options(weights=path, preset="gatys2016", replicate_padding=asked)
+        network = build_backbone(given, build_settings(given)).network
+        assert isinstance(network, Vgg)
+        expected = "replicate" if asked else "zeros"
+        assert network.convolution("conv1_1").padding_mode == expected
+    assert settings(weights=path, preset="crowsonkb").replicate_padding
+
+
 def test_auto_with_a_file_that_is_named(tmp_path: Path, write_weights: Callable[..., Path]) -> None:
     assert settings(weights=write_weights()) == PRESETS["crowsonkb"]
     with pytest.raises(CheckpointError, match=r"no\.pth: no such file"):
