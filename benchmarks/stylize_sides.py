@@ -63,6 +63,7 @@ def main() -> int:
 
 def _giverny(session: Session) -> None:
     """Make one picture, as gatys/stylizing.py does; imported only here, as peers must not pay."""
+    # Imported only here and below, as the other side must not carry it.
     from giverny.gatys.backbones import Vgg  # noqa: PLC0415
     from giverny.gatys.optimize import optimise  # noqa: PLC0415
     from giverny.gatys.scales import enlarge, plan_scales, scale_sizes  # noqa: PLC0415

@@ -25,7 +25,6 @@ from giverny.data.transforms import Preprocessing
 from giverny.options.errors import OptionError
 from giverny.options.networks import NetG, NetworkOptions
 from giverny.options.train import TrainOptions
-from giverny.runs.loop import Pace
 from giverny.runs.processes import share_weights
 from giverny.runs.seeds import make_generator
 
@@ -33,7 +32,6 @@ __all__ = [
     "build_doctor",
     "build_loader",
     "build_networks",
-    "build_pace",
     "build_sample_batch",
     "build_trainer",
     "generator_architecture",
@@ -188,20 +186,6 @@ def _build_domains(options: TrainOptions) -> tuple[Domain, Domain]:
         for folder in data.folders
     )
     return domain_A, domain_B
-
-
-def build_pace(options: TrainOptions) -> Pace:
-    """Return how long to train, and how often to report and save."""
-    run, schedule = options.run, options.schedule
-    return Pace(
-        epochs=schedule.total_epochs,
-        max_images=schedule.max_images,
-        accumulate=run.gradient_accumulation_steps,
-        report_images=run.print_freq,
-        sample_images=run.display_freq,
-        checkpoint_images=run.save_latest_freq,
-        keep_epochs=run.save_epoch_freq,
-    )
 
 
 def build_doctor(options: TrainOptions) -> CycleganDoctor:

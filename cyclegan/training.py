@@ -9,7 +9,6 @@ import torch
 from giverny.cyclegan.build import (
     build_doctor,
     build_loader,
-    build_pace,
     build_sample_batch,
     build_trainer,
     generator_architecture,
@@ -23,7 +22,13 @@ from giverny.runs.directory import RunDirectory
 from giverny.runs.loop import TrainingLoop
 from giverny.runs.memory import keep_freed_memory
 from giverny.runs.observers import Observer, Progress, Watchers
-from giverny.runs.training import TrainResult, build_displays, check_run, run_in_directory
+from giverny.runs.training import (
+    TrainResult,
+    build_displays,
+    build_pace,
+    check_run,
+    run_in_directory,
+)
 
 __all__ = ["TrainResult", "train"]
 
@@ -80,7 +85,11 @@ def train(
     loop = TrainingLoop(
         trainer,
         loader,
-        pace=build_pace(options),
+        pace=build_pace(
+            options.run,
+            epochs=options.schedule.total_epochs,
+            max_images=options.schedule.max_images,
+        ),
         directory=directory,
         accelerator=accelerator,
         observer=Watchers([*displays, *observers]),

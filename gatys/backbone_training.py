@@ -30,11 +30,17 @@ from giverny.options.sections import default_values, flatten
 from giverny.runs.devices import make_accelerator
 from giverny.runs.directory import RunDirectory
 from giverny.runs.doctor import DataWait, Doctor
-from giverny.runs.loop import Pace, TrainingLoop
+from giverny.runs.loop import TrainingLoop
 from giverny.runs.observers import Observer, Progress, Watchers
 from giverny.runs.processes import share_weights
 from giverny.runs.seeds import make_generator
-from giverny.runs.training import TrainResult, build_displays, check_run, run_in_directory
+from giverny.runs.training import (
+    TrainResult,
+    build_displays,
+    build_pace,
+    check_run,
+    run_in_directory,
+)
 
 __all__ = ["open_class_sets", "train_backbone"]
 
@@ -85,7 +91,12 @@ def train_backbone(
     loop = TrainingLoop(
         learner,
         loader,
-        pace=_build_pace(options),
+        pace=build_pace(
+            options.run,
+            epochs=options.schedule.n_epochs,
+            max_images=options.schedule.max_images,
+            evaluate=True,
+        ),
         directory=directory,
         accelerator=accelerator,
         observer=Watchers([*displays, *observers]),
@@ -214,20 +225,6 @@ def _build_learner(
         accelerator=accelerator,
         label_smoothing=schedule.label_smoothing,
         patience=schedule.patience,
-    )
-
-
-def _build_pace(options: BackboneOptions) -> Pace:
-    run, schedule = options.run, options.schedule
-    return Pace(
-        epochs=schedule.n_epochs,
-        max_images=schedule.max_images,
-        accumulate=run.gradient_accumulation_steps,
-        report_images=run.print_freq,
-        sample_images=run.display_freq,
-        checkpoint_images=run.save_latest_freq,
-        keep_epochs=run.save_epoch_freq,
-        evaluate=True,
     )
 
 

@@ -55,7 +55,7 @@ def build_settings(options: StylizeOptions) -> Preset:
     """Return the preset with what the options change.
 
     Raises:
-        OptionError: a layer is unknown, or the preset does not go with the backbone.
+        OptionError: a layer is unknown, or the preset or an option does not go with the backbone.
     """
     preset = _suited(_preset(options), options)
     changes: dict[str, Any] = {
@@ -85,6 +85,11 @@ def build_settings(options: StylizeOptions) -> Preset:
                 changes[f"{kind}_weight"] = share * getattr(preset, f"{kind}_weight")
     told = {name: value for name, value in changes.items() if value is not None}
     settings = replace(preset, **told)
+    if options.replicate_padding is not None and not settings.network.startswith("vgg"):
+        raise OptionError(
+            "replicate_padding",
+            f"changes VGG with weights alone, not {settings.network}; leave it out",
+        )
     return replace(settings, style_weight=settings.style_weight * options.style_strength)
 
 

@@ -10,14 +10,15 @@ from accelerate import Accelerator
 
 from giverny.options.displays import BasicDisplayOptions
 from giverny.options.errors import FolderError, OptionError
+from giverny.options.run import BasicRunOptions
 from giverny.options.sections import difference
 from giverny.runs.directory import RunDirectory
 from giverny.runs.displays import make_displays
 from giverny.runs.environment import describe_environment
-from giverny.runs.loop import TrainingLoop
+from giverny.runs.loop import Pace, TrainingLoop
 from giverny.runs.observers import Observer, Progress
 
-__all__ = ["TrainResult", "build_displays", "check_run", "run_in_directory"]
+__all__ = ["TrainResult", "build_displays", "build_pace", "check_run", "run_in_directory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,29 @@ def check_run(
             f"options differ from the run that is resumed:{lines}\n"
             "leave them out, or add --allow_changes to continue with the new values",
         )
+
+
+def build_pace(
+    run: BasicRunOptions, *, epochs: int, max_images: int | None, evaluate: bool = False
+) -> Pace:
+    """Return how long to train, and how often to report and save.
+
+    Args:
+        run: has the intervals.
+        epochs: of the training.
+        max_images: where it ends before, or None.
+        evaluate: whether what is trained judges itself at the end of each epoch.
+    """
+    return Pace(
+        epochs=epochs,
+        max_images=max_images,
+        accumulate=run.gradient_accumulation_steps,
+        report_images=run.print_freq,
+        sample_images=run.display_freq,
+        checkpoint_images=run.save_latest_freq,
+        keep_epochs=run.save_epoch_freq,
+        evaluate=evaluate,
+    )
 
 
 def build_displays(

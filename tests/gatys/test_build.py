@@ -154,6 +154,9 @@ def test_padding_by_edge_pixels_is_an_option(write_weights: Callable[..., Path])
         expected = "replicate" if asked else "zeros"
         assert network.convolution("conv1_1").padding_mode == expected
     assert settings(weights=path, preset="crowsonkb").replicate_padding
+    for other in ("random", "pixels", "resnet18"):
+        with pytest.raises(OptionError, match="changes VGG with weights alone"):
+            settings(backbone=other, replicate_padding=False)
 
 
 def test_auto_with_a_file_that_is_named(tmp_path: Path, write_weights: Callable[..., Path]) -> None:
