@@ -39,7 +39,7 @@ typing:
 
 .venv/installed-dev: setup.cfg pyproject.toml .venv/can-build-visdom | .venv/bin/python
 	$(BIN)/pip install --quiet --no-build-isolation 'setuptools<81' \
-		--editable '.[dev,survey,tensorboard,visdom]'
+		--editable '.[dev,metrics,survey,tensorboard,visdom]'
 	@touch $@
 
 clean:

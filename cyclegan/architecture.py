@@ -15,6 +15,9 @@ __all__ = ["Generator", "GeneratorArchitecture", "detect_architecture"]
 
 Generator = ResnetGenerator | UnetGenerator
 
+# Where the convolution of an upsampling layer lies that interpolates first.
+_SMOOTH = ".2"
+
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorArchitecture:
@@ -24,10 +27,10 @@ class GeneratorArchitecture:
         kind: ``resnet`` or ``unet``.
         depth: residual blocks of a ResNet, halvings of a U-Net.
         channels: filters of the first convolution (``ngf``).
-        norm: ``instance``, ``batch`` or ``none``.
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
         dropout: whether blocks have dropout. A U-Net's weights do not tell; it does not matter
             for translating.
-        upsample: ``deconv`` or ``resize``.
+        upsample: ``deconv``, ``resize`` or ``bilinear``.
         in_channels: channels of the input.
         out_channels: channels of the output.
     """
@@ -107,7 +110,8 @@ def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
             f"these weights use CUT's anti-aliased layers ({blurs[0]} and {len(blurs) - 1} more), "
             "which Giverny does not have; train with --no_antialias --no_antialias_up there"
         )
-    if _has(weights, "model.model.0.weight", 4) and _has(weights, "model.model.3.weight", 3, 4):
+    outermost = (_has(weights, f"model.model.3{place}.weight", 3, 4) for place in ("", _SMOOTH))
+    if _has(weights, "model.model.0.weight", 4) and any(outermost):
         return _detect_unet(weights)
     if _has(weights, "model.1.weight", 7):
         return _detect_resnet(weights)
@@ -128,7 +132,8 @@ def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
         int(found[1]) for key in weights if (found := re.match(r"model\.(\d+)\.conv_block\.", key))
     }
     first, channels = weights["model.1.weight"], len(weights["model.1.weight"])
-    up = weights.get(f"model.{10 + len(indices)}.weight")
+    smooth = weights.get(f"model.{10 + len(indices)}{_SMOOTH}.weight")
+    up = weights.get(f"model.{10 + len(indices)}.weight", smooth)
     last = weights.get(f"model.{17 + len(indices)}.weight")
     if not indices or up is None or last is None:
         raise CheckpointError(
@@ -143,7 +148,7 @@ def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
         norm=_detect_norm(weights, conv="model.1", norm="model.2"),
         # Dropout stands before the second padding and moves the second convolution from 5 to 6.
         dropout=second is None or second.ndim != 4,
-        upsample="deconv" if len(up) == 4 * channels else "resize",
+        upsample=_detect_upsample(smooth=smooth is not None, deconv=len(up) == 4 * channels),
         in_channels=first.shape[1],
         out_channels=len(last),
     )
@@ -151,7 +156,9 @@ def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
 
 def _detect_unet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
     convolutions = [weight for weight in weights.values() if weight.ndim == 4]
-    first, last = weights["model.model.0.weight"], weights["model.model.3.weight"]
+    smooth = weights.get(f"model.model.3{_SMOOTH}.weight")
+    first, last = weights["model.model.0.weight"], weights.get("model.model.3.weight", smooth)
+    assert last is not None  # noqa: S101 - the caller has looked
     # A transposed convolution has a kernel of 4 and its channels the other way round.
     resizes = last.shape[2] == 3
     return GeneratorArchitecture(
@@ -159,13 +166,19 @@ def _detect_unet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
         depth=len(convolutions) // 2,
         channels=len(first),
         norm=_detect_norm(weights, conv="model.model.0", norm="model.model.1.model.2"),
-        upsample="resize" if resizes else "deconv",
+        upsample=_detect_upsample(smooth=smooth is not None, deconv=not resizes),
         in_channels=first.shape[1],
         out_channels=last.shape[0 if resizes else 1],
     )
 
 
+def _detect_upsample(*, smooth: bool, deconv: bool) -> str:
+    if smooth:
+        return "bilinear"
+    return "deconv" if deconv else "resize"
+
+
 def _detect_norm(weights: Mapping[str, Tensor], *, conv: str, norm: str) -> str:
     if f"{norm}.weight" in weights:
-        return "batch"
+        return "batch" if f"{norm}.running_mean" in weights else "layer"
     return "instance" if f"{conv}.bias" in weights else "none"

@@ -1,6 +1,7 @@
 """Layers that the generators and discriminators are made of."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ __all__ = [
     "has_bias",
     "is_per_sample",
     "norm_layer",
+    "smooth_resize_layer",
     "upsample_layer",
 ]
 
@@ -26,15 +28,20 @@ def norm_layer(norm: str) -> NormLayer:
     Instance normalisation has no weights and keeps no running statistics (Ulyanov et al. 2016):
     a checkpoint holds no tensors of it.
 
+    Layer normalisation takes all channels of a picture together (Ba et al. 2016; GroupNorm of one
+    group, Wu and He 2018). It keeps what instance normalisation forgets: how bright and of which
+    colour a picture is, which shows in the means of its channels.
+
     Args:
-        norm: ``instance``, ``batch`` or ``none``.
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
 
     Raises:
-        ValueError: ``norm`` is none of the three.
+        ValueError: ``norm`` is none of the four.
     """
     layers: dict[str, NormLayer] = {
         "instance": nn.InstanceNorm2d,
         "batch": nn.BatchNorm2d,
+        "layer": partial(nn.GroupNorm, 1),
         "none": lambda _channels: nn.Identity(),
     }
     if norm not in layers:
@@ -57,7 +64,7 @@ class ResnetBlock(nn.Module):
 
     Args:
         channels: channels in and out.
-        norm: ``instance``, ``batch`` or ``none``.
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
         dropout: put dropout of 0.5 between the convolutions. It shifts the second convolution's
             index, and so its name in a checkpoint, from 5 to 6, as in the reference.
     """
@@ -105,20 +112,37 @@ class ResizeConv2d(nn.Conv2d):
         return super().forward(padded)
 
 
+def smooth_resize_layer(in_channels: int, out_channels: int, *, bias: bool) -> nn.Module:
+    """Return a layer that doubles the size by bilinear interpolation, then a 3x3 convolution.
+
+    Nearest neighbours leave steps between equal blocks for the next layers to smooth;
+    interpolation leaves none. Its weights lie one level deeper than those of the other layers
+    (``.2.weight``), which tells them apart.
+
+    Input (N, in, H, W), output (N, out, 2H, 2W).
+    """
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+        nn.ReflectionPad2d(1),
+        nn.Conv2d(in_channels, out_channels, 3, bias=bias),
+    )
+
+
 def upsample_layer(
     upsample: str, in_channels: int, out_channels: int, *, bias: bool, kernel: int = 3
 ) -> nn.Module:
     """Return a layer that doubles height and width.
 
     Args:
-        upsample: ``deconv`` (the reference's transposed convolution) or ``resize``.
+        upsample: ``deconv`` (the reference's transposed convolution), ``resize`` (nearest
+            neighbour and a convolution) or ``bilinear`` (the same, interpolating).
         in_channels: channels in.
         out_channels: channels out.
         bias: whether it has a bias.
         kernel: side of the transposed convolution's kernel: 3 in a ResNet, 4 in a U-Net.
 
     Raises:
-        ValueError: ``upsample`` is neither of the two.
+        ValueError: ``upsample`` is none of the three.
     """
     if upsample == "deconv":
         return nn.ConvTranspose2d(
@@ -132,7 +156,9 @@ def upsample_layer(
         )
     if upsample == "resize":
         return ResizeConv2d(in_channels, out_channels, bias=bias)
-    raise ValueError(f"upsample: expected deconv or resize, got {upsample!r}")
+    if upsample == "bilinear":
+        return smooth_resize_layer(in_channels, out_channels, bias=bias)
+    raise ValueError(f"upsample: expected deconv, resize or bilinear, got {upsample!r}")
 
 
 def is_per_sample(network: nn.Module) -> bool:

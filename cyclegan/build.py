@@ -1,5 +1,6 @@
 """From options to networks, optimizers and the trainer: the only place that sees options."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -8,11 +9,13 @@ from torch import nn
 from torch.optim import Adam
 
 from giverny.cyclegan.architecture import GeneratorArchitecture
+from giverny.cyclegan.augment import DifferentiableAugmentation
 from giverny.cyclegan.averaging import WeightAverage
 from giverny.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
 from giverny.cyclegan.doctor import CycleganDoctor
 from giverny.cyclegan.image_pool import ImagePool
 from giverny.cyclegan.initialise import init_weights
+from giverny.cyclegan.judged_pictures import JudgedPictures
 from giverny.cyclegan.networks import Networks
 from giverny.cyclegan.schedules import LearningRate
 from giverny.cyclegan.steps import LossWeights, PerceptualLoss
@@ -103,16 +106,12 @@ def build_trainer(
         n_epochs_decay=schedule.n_epochs_decay,
         lr_decay_iters=schedule.lr_decay_iters,
     )
-    pool_A, pool_B = (
-        ImagePool(losses.pool_size, generator=make_generator(seed, purpose, process=process))
-        for purpose in ("pool of fake_A", "pool of fake_B")
-    )
     return Trainer(
         networks,
         optimizer_G=optimizer_G,
         optimizer_D=optimizer_D,
         learning_rate=learning_rate,
-        pools=(pool_A, pool_B),
+        judged=_judged_pictures(options, process),
         weights=LossWeights(
             cycle_A=losses.lambda_A,
             cycle_B=losses.lambda_B,
@@ -126,6 +125,7 @@ def build_trainer(
         averages=_averages(networks, options.run.ema_decay),
         perceptual=perceptual,
         perceptual_targets=losses.perceptual_targets,
+        augment=_augment(losses.diffaugment, make_generator(seed, "augmentation", process=process)),
     )
 
 
@@ -195,6 +195,26 @@ def build_doctor(options: TrainOptions) -> CycleganDoctor:
         num_threads=options.data.num_threads,
         cache_images=options.data.cache_images,
     )
+
+
+def _judged_pictures(options: TrainOptions, process: int) -> JudgedPictures:
+    size, count = options.losses.pool_size, options.data.batch_size_D
+
+    def pool(purpose: str) -> ImagePool:
+        generator = make_generator(options.run.seed, f"pool of {purpose}", process=process)
+        return ImagePool(size, generator=generator)
+
+    return JudgedPictures(
+        (pool("fake_A"), pool("fake_B")),
+        reals=(pool("real_A"), pool("real_B")) if count > 0 else None,
+        count=count,
+    )
+
+
+def _augment(
+    policy: Sequence[str], generator: torch.Generator
+) -> DifferentiableAugmentation | None:
+    return DifferentiableAugmentation(policy, generator=generator) if policy else None
 
 
 def _discriminator(options: NetworkOptions) -> nn.Module:

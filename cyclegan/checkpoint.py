@@ -7,15 +7,17 @@ from torch import Tensor, nn
 
 from giverny.cyclegan.architecture import GeneratorArchitecture
 from giverny.cyclegan.averaging import WeightAverage
+from giverny.cyclegan.shipped import resolve_model
 from giverny.cyclegan.trainer import Trainer
 from giverny.cyclegan.weights import LoadedGenerator, load_generator, save_generator, save_pth
 from giverny.options.errors import CheckpointError, OptionError
 from giverny.runs.directory import RunDirectory
 from giverny.runs.observers import Progress
 
-__all__ = ["find_generator", "save_networks"]
+__all__ = ["GENERATOR_OF", "find_generator", "save_networks"]
 
-_GENERATOR_OF = {"AtoB": "G_A", "BtoA": "G_B"}
+GENERATOR_OF = {"AtoB": "G_A", "BtoA": "G_B"}
+"""The generator of each direction."""
 
 
 def save_networks(
@@ -46,7 +48,7 @@ def save_networks(
         ("AtoB", trainer.networks.G_A, averages[0]),
         ("BtoA", trainer.networks.G_B, averages[1]),
     ):
-        name = _GENERATOR_OF[direction]
+        name = GENERATOR_OF[direction]
         weights, kind = _best(network, average)
         if average is not None:
             save_pth(directory.network_file(label, f"{name}_ema"), weights)
@@ -68,7 +70,8 @@ def find_generator(
     """Load the generator that a user means.
 
     Args:
-        model: a run directory, or one generator's file.
+        model: a run directory, one generator's file, or a name; see
+            :func:`~giverny.cyclegan.shipped.resolve_model`.
         direction: ``AtoB`` or ``BtoA``; None is ``AtoB`` of a run, and whatever a file says.
         epoch: ``latest`` or a kept epoch, of a run directory.
 
@@ -76,15 +79,14 @@ def find_generator(
         CheckpointError: there is no such generator, or it cannot be loaded.
         OptionError: the file says that it translates the other way.
     """
+    model = resolve_model(model)
     if not model.is_dir():
-        if not model.exists():
-            raise CheckpointError(f"{model}: no such run folder or weights file")
         loaded = load_generator(model)
         says = loaded.provenance.get("direction", direction)
         if direction not in {None, says}:
             raise OptionError("direction", f"{direction}, but {model} translates {says}")
         return loaded
-    name, directory = _GENERATOR_OF[direction or "AtoB"], RunDirectory(model)
+    name, directory = GENERATOR_OF[direction or "AtoB"], RunDirectory(model)
     latest = [model / f"{name}.safetensors"] if epoch == "latest" else []
     candidates = [
         *latest,

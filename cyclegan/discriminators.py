@@ -19,7 +19,7 @@ class PatchDiscriminator(nn.Module):
     Args:
         channels: filters of the first convolution (``ndf``).
         layers: convolutions of stride 2.
-        norm: ``instance``, ``batch`` or ``none``.
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
         in_channels: channels of the input.
 
     Raises:
@@ -59,7 +59,7 @@ class PixelDiscriminator(nn.Module):
 
     Args:
         channels: filters of the first convolution (``ndf``).
-        norm: ``instance``, ``batch`` or ``none``.
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
         in_channels: channels of the input.
 
     Raises:

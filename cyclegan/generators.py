@@ -27,9 +27,9 @@ class ResnetGenerator(nn.Module):
     Args:
         channels: filters of the first convolution (``ngf``).
         blocks: residual blocks: 9 for 256 px, 6 for 128 px.
-        norm: ``instance``, ``batch`` or ``none``.
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
         dropout: dropout of 0.5 in the blocks.
-        upsample: ``deconv`` or ``resize`` (nearest neighbour + convolution).
+        upsample: ``deconv``, ``resize`` (nearest neighbour + convolution) or ``bilinear``.
         in_channels: channels of the input.
         out_channels: channels of the output.
 
@@ -89,9 +89,9 @@ class UnetGenerator(nn.Module):
     Args:
         downs: halvings: 8 for ``unet_256``, 7 for ``unet_128``.
         channels: filters of the first convolution (``ngf``).
-        norm: ``instance``, ``batch`` or ``none``.
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
         dropout: dropout of 0.5 in the inner blocks of full width.
-        upsample: ``deconv`` or ``resize`` (nearest neighbour + convolution).
+        upsample: ``deconv``, ``resize`` (nearest neighbour + convolution) or ``bilinear``.
         in_channels: channels of the input.
         out_channels: channels of the output.
 

@@ -44,6 +44,17 @@ class ImagePool:
             return images.detach()
         return torch.stack([self._swap(image) for image in images.detach()])
 
+    def sample(self, count: int) -> Tensor:
+        """Draw stored pictures, (count, 3, H, W), each from all; all must be of one size.
+
+        Raises:
+            ValueError: none is stored.
+        """
+        if not self._images:
+            raise ValueError("the pool is empty")
+        places = torch.randint(len(self._images), (count,), generator=self._generator)
+        return torch.stack([self._images[place] for place in places.tolist()])
+
     def _swap(self, image: Tensor) -> Tensor:
         if len(self._images) < self.size:
             self._images.append(image.clone())

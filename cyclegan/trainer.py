@@ -8,9 +8,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from giverny.cyclegan.augment import DifferentiableAugmentation
 from giverny.cyclegan.averaging import WeightAverage
 from giverny.cyclegan.blocks import apply_together
-from giverny.cyclegan.image_pool import ImagePool
+from giverny.cyclegan.judged_pictures import JudgedPictures
 from giverny.cyclegan.losses import (
     adversarial_loss,
     cycle_loss,
@@ -44,7 +45,7 @@ class Trainer:
         optimizer_G: of both generators.
         optimizer_D: of both discriminators.
         learning_rate: steers both.
-        pools: histories of fake_A and of fake_B.
+        judged: chooses what the discriminators judge.
         weights: of the losses.
         gan_mode: ``lsgan``, ``vanilla`` or ``wgangp``.
         accelerator: device, precision and processes.
@@ -53,6 +54,7 @@ class Trainer:
         perceptual: compares what the generators make with what they make it of, or None.
         perceptual_targets: what of a batch is compared with its input: ``translation``,
             ``reconstruction``, or ``both``, whose mean it then is.
+        augment: changes all that the discriminators see, or None.
     """
 
     def __init__(  # noqa: PLR0913
@@ -62,7 +64,7 @@ class Trainer:
         optimizer_G: Optimizer,
         optimizer_D: Optimizer,
         learning_rate: LearningRate,
-        pools: tuple[ImagePool, ImagePool],
+        judged: JudgedPictures,
         weights: LossWeights,
         gan_mode: str,
         accelerator: Accelerator,
@@ -70,16 +72,18 @@ class Trainer:
         averages: tuple[WeightAverage, WeightAverage] | None = None,
         perceptual: PerceptualLoss | None = None,
         perceptual_targets: PerceptualTargets = "translation",
+        augment: DifferentiableAugmentation | None = None,
     ) -> None:
         self.networks = networks
         self.learning_rate = learning_rate
         self.averages = averages
         self._optimizer_G = accelerator.prepare_optimizer(optimizer_G)
         self._optimizer_D = accelerator.prepare_optimizer(optimizer_D)
-        self._fake_A_pool, self._fake_B_pool = pools
+        self._judged = judged
         self._weights, self._gan_mode = weights, gan_mode
         self._adversarial = adversarial_loss(gan_mode)
         self._perceptual, self._perceptual_targets = perceptual, perceptual_targets
+        self._augment = augment
         self._accelerator, self._generator = accelerator, generator
         self._epoch_loss: Tensor | None = None
         self._epoch_steps = 0
@@ -126,8 +130,8 @@ class Trainer:
             idt_A = weights.identity * weights.cycle_B * identity_loss(made.idt_A, batch.B)
             idt_B = weights.identity * weights.cycle_A * identity_loss(made.idt_B, batch.A)
         losses = {
-            "G_A": self._adversarial(self.networks.D_A(made.fake_B), True),
-            "G_B": self._adversarial(self.networks.D_B(made.fake_A), True),
+            "G_A": self._adversarial(self.networks.D_A(self._seen(made.fake_B)), True),
+            "G_B": self._adversarial(self.networks.D_B(self._seen(made.fake_A)), True),
             "cycle_A": weights.cycle_A * cycle_loss(made.rec_A, batch.A),
             "cycle_B": weights.cycle_B * cycle_loss(made.rec_B, batch.B),
             "idt_A": idt_A,
@@ -153,6 +157,7 @@ class Trainer:
 
     def discriminator_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """Return the objective of one discriminator for real and (detached) fake pictures."""
+        real, fake = self._seen(real), self._seen(fake)
         real_scores, fake_scores = apply_together(discriminator, real, fake)
         loss = discriminator_loss(self._adversarial, real_scores, fake_scores)
         if self._gan_mode == "wgangp":
@@ -161,6 +166,10 @@ class Trainer:
                 penalty = gradient_penalty(discriminator, real, fake, generator=self._generator)
             loss = loss + self._weights.gradient_penalty * penalty
         return loss
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """Return pictures as the discriminators see them."""
+        return images if self._augment is None else self._augment(images)
 
     def _update_generators(
         self, batches: Sequence[UnpairedBatch]
@@ -191,10 +200,10 @@ class Trainer:
         self._optimizer_D.zero_grad()
         losses = []
         for batch, (new_A, new_B) in zip(batches, fakes, strict=True):
-            fake_A, fake_B = self._fake_A_pool.query(new_A), self._fake_B_pool.query(new_B)
+            judged = self._judged.choose(batch, new_A, new_B)
             with self._accelerator.autocast():
-                D_A = self.discriminator_loss(self.networks.D_A, batch.B, fake_B)
-                D_B = self.discriminator_loss(self.networks.D_B, batch.A, fake_A)
+                D_A = self.discriminator_loss(self.networks.D_A, judged.real_B, judged.fake_B)
+                D_B = self.discriminator_loss(self.networks.D_B, judged.real_A, judged.fake_A)
             self._accelerator.backward((D_A + D_B) / len(batches))
             losses.append({"D_A": D_A.detach(), "D_B": D_B.detach()})
         average_gradients(self.networks.discriminators.parameters(), self._accelerator)
@@ -335,9 +344,9 @@ class Trainer:
     def process_state(self) -> dict[str, Any]:
         """Return what differs between processes: pools and generator states."""
         return {
-            "fake_A_pool": self._fake_A_pool.state_dict(),
-            "fake_B_pool": self._fake_B_pool.state_dict(),
+            **self._judged.state_dict(),
             "generator": self._generator.get_state(),
+            "augment": None if self._augment is None else self._augment.state(),
             "epoch_loss": None if self._epoch_loss is None else self._epoch_loss.cpu(),
             "epoch_steps": self._epoch_steps,
         }
@@ -345,9 +354,10 @@ class Trainer:
     def load_process_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved process state."""
         device = self._accelerator.device
-        self._fake_A_pool.load_state_dict(state["fake_A_pool"], device=device)
-        self._fake_B_pool.load_state_dict(state["fake_B_pool"], device=device)
+        self._judged.load_state_dict(state, device=device)
         self._generator.set_state(state["generator"].cpu())
+        if self._augment is not None and state.get("augment") is not None:
+            self._augment.set_state(state["augment"])
         loss = state["epoch_loss"]
         self._epoch_loss = None if loss is None else loss.to(device)
         self._epoch_steps = state["epoch_steps"]

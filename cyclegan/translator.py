@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from giverny.cyclegan.architecture import Generator
+from giverny.cyclegan.bent_grid import BentGrid
 from giverny.data.padding import pad_to_multiple
 from giverny.data.tensors import check_images
 
 __all__ = ["Translator"]
 
+_SMALLEST_BENT_PX = 64
 _PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -23,14 +25,23 @@ class Translator:
         generator: the network; put on ``device`` and into evaluation mode.
         device: where to compute.
         mixed_precision: ``no``, ``fp16`` or ``bf16``.
+        grid_bend_px: how far pictures are bent, see :class:`~giverny.cyclegan.bent_grid.BentGrid`;
+            0 leaves them straight. Those below 64 pixels always stay so.
     """
 
     def __init__(
-        self, generator: Generator, *, device: torch.device, mixed_precision: str = "no"
+        self,
+        generator: Generator,
+        *,
+        device: torch.device,
+        mixed_precision: str = "no",
+        grid_bend_px: float = 0.0,
     ) -> None:
         self._generator = generator.to(device).eval()
         self._device = device
         self._precision = _PRECISIONS.get(mixed_precision)
+        self._bend_px = grid_bend_px
+        self._grid: tuple[tuple[int, int], BentGrid] | None = None
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -50,9 +61,22 @@ class Translator:
         padded, (rows, columns) = pad_to_multiple(
             images.to(self._device, torch.float32), generator.stride, smallest=generator.smallest
         )
+        grid = self._bent_grid(padded.shape[2], padded.shape[3])
         with self._autocast():
-            translated: Tensor = generator(padded)
-        return translated[:, :, rows, columns].float()
+            translated: Tensor = generator(padded if grid is None else grid.bend(padded))
+        translated = translated.float()
+        if grid is not None:
+            translated = grid.straighten(translated).clamp_(-1, 1)
+        return translated[:, :, rows, columns]
+
+    def _bent_grid(self, height: int, width: int) -> BentGrid | None:
+        """Return the grid for pictures of a size; the last one is kept for the next picture."""
+        if self._bend_px == 0 or min(height, width) < _SMALLEST_BENT_PX:
+            return None
+        if self._grid is None or self._grid[0] != (height, width):
+            bent = BentGrid(height, width, strength_px=self._bend_px, device=self._device)
+            self._grid = (height, width), bent
+        return self._grid[1]
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self._precision is None:

@@ -22,6 +22,7 @@ __all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator"
 _PREFIXES = ("module.", "_orig_mod.")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _METADATA_KEY = "giverny"
+_MOST_BENT_PX = 3.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,22 @@ class LoadedGenerator:
     architecture: GeneratorArchitecture
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def grid_bend_px(self) -> float:
+        """How far pictures should be bent for it, as its file says; 0 where it does not.
+
+        Raises:
+            CheckpointError: the file says something that is no length.
+        """
+        said = self.provenance.get("grid_bend_px", "0")
+        try:
+            length = float(said)
+        except ValueError:
+            length = -1.0
+        if not 0 <= length <= _MOST_BENT_PX:
+            raise CheckpointError(f"its metadata ask for a grid_bend_px of {said!r}")
+        return length
 
 
 def load_generator(path: Path) -> LoadedGenerator:

@@ -14,13 +14,16 @@ from .measures import (
     ssim,
 )
 from .padding import pad_to_multiple
+from .patch_distance import patch_descriptors, patch_distance
 from .sampling import Draw, UnpairedSampler
+from .spectrum import GridPeaks
 from .tensors import check_images, to_pictures, to_tensor
 from .transforms import Preprocessing
 
 __all__ = [
     "Domain",
     "Draw",
+    "GridPeaks",
     "Picture",
     "Preprocessing",
     "UnpairedBatch",
@@ -37,6 +40,8 @@ __all__ = [
     "output_names",
     "pad_to_multiple",
     "palette_distance",
+    "patch_descriptors",
+    "patch_distance",
     "psnr",
     "read_picture",
     "read_size",

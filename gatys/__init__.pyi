@@ -1,6 +1,7 @@
 from .adam import Adam
 from .backbones import Vgg
 from .conventions import Preset
+from .extractor import FeatureExtractor, make_extractor
 from .iterates import Iterate
 from .lbfgs import Lbfgs
 from .losses import content_loss, gram_loss, gram_matrix, total_variation
@@ -23,6 +24,7 @@ __all__ = [
     "Adam",
     "Backbone",
     "Content",
+    "FeatureExtractor",
     "Gaussian",
     "Gram",
     "Iterate",
@@ -49,6 +51,7 @@ __all__ = [
     "gram_loss",
     "gram_matrix",
     "load_weights",
+    "make_extractor",
     "make_network",
     "make_perceptual_distance",
     "optimise",

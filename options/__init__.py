@@ -11,7 +11,9 @@ from giverny.options.errors import (
     PictureError,
     TrainingError,
 )
+from giverny.options.evaluate import EvaluateOptions
 from giverny.options.losses import LossOptions
+from giverny.options.models import ModelsOptions
 from giverny.options.networks import NetworkOptions
 from giverny.options.plot import PlotOptions
 from giverny.options.run import RunOptions
@@ -26,10 +28,12 @@ __all__ = [
     "CheckpointError",
     "DataOptions",
     "DisplayOptions",
+    "EvaluateOptions",
     "FolderError",
     "GivernyError",
     "LossOptions",
     "LostProcessError",
+    "ModelsOptions",
     "NetworkOptions",
     "OptionError",
     "PictureError",

@@ -37,6 +37,10 @@ class DataOptions:
     """take the pictures of both domains in the order of their names instead of at random"""
     batch_size: int = 1
     """pictures of each domain per step and process"""
+    batch_size_D: int = 0
+    """real pictures, and as many translations, that each discriminator judges per step; those
+    beyond BATCH_SIZE are earlier ones, out of pools of POOL_SIZE. Discriminators cost little and
+    learn more steadily from several; 0: only the new ones"""
     max_dataset_size: int | None = None
     """use only the first so many pictures of each domain"""
     num_threads: int = 4
@@ -49,6 +53,13 @@ class DataOptions:
         require_positive("crop_size", self.crop_size)
         require_positive("batch_size", self.batch_size)
         require_at_least("num_threads", self.num_threads, 0)
+        require_at_least("batch_size_D", self.batch_size_D, 0)
+        require(
+            self.batch_size_D == 0 or self.crops,
+            "batch_size_D",
+            f"pictures of different sizes cannot be judged together; use a mode that crops, not "
+            f"--preprocess {self.preprocess}",
+        )
         if self.max_dataset_size is not None:
             require_positive("max_dataset_size", self.max_dataset_size)
         if self.preprocess in {"resize_and_crop", "scale_width_and_crop"}:

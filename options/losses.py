@@ -8,7 +8,10 @@ from typing import Literal
 from giverny.options.backbones import split_backbone
 from giverny.options.checks import require, require_at_least
 
-__all__ = ["GanMode", "LossOptions", "PerceptualTargets"]
+__all__ = ["DIFFAUGMENT", "GanMode", "LossOptions", "PerceptualTargets"]
+
+DIFFAUGMENT = ("color", "translation", "cutout")
+"""Kinds of differentiable augmentation."""
 
 PerceptualTargets = Literal["translation", "reconstruction", "both"]
 GanMode = Literal["lsgan", "vanilla", "wgangp"]
@@ -30,6 +33,9 @@ class LossOptions:
     """weight of the gradient penalty with --gan_mode wgangp"""
     pool_size: int = 50
     """translations kept to show the discriminators old ones too; 0 shows only new ones"""
+    diffaugment: Sequence[str] = ()
+    """differentiable augmentation of what the discriminators see, for few pictures: any of
+    color, translation, cutout; color also hides the palette from them"""
     lambda_perceptual: float = 0.0
     """weight of the perceptual loss: distance from the input, seen through a network; 0: none"""
     perceptual_targets: PerceptualTargets = "translation"
@@ -51,6 +57,13 @@ class LossOptions:
         ):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "perceptual_layers", tuple(self.perceptual_layers))
+        object.__setattr__(self, "diffaugment", tuple(self.diffaugment))
+        for kind in self.diffaugment:
+            require(
+                kind in DIFFAUGMENT,
+                "diffaugment",
+                f"expected some of {', '.join(DIFFAUGMENT)}, got {kind!r}",
+            )
         for option, number in (
             ("lambda_A", self.lambda_A),
             ("lambda_B", self.lambda_B),

@@ -9,8 +9,8 @@ __all__ = ["InitType", "NetD", "NetG", "NetworkOptions", "Norm", "Upsample"]
 
 NetG = Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"]
 NetD = Literal["basic", "n_layers", "pixel"]
-Norm = Literal["instance", "batch", "none"]
-Upsample = Literal["deconv", "resize"]
+Norm = Literal["instance", "batch", "layer", "none"]
+Upsample = Literal["deconv", "resize", "bilinear"]
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
 # How many pixels of the input meet in one pixel of the narrowest layer, and the smallest side in
@@ -39,10 +39,12 @@ class NetworkOptions:
     n_layers_D: int = 3
     """depth of the discriminator with --netD n_layers"""
     norm: Norm = "instance"
-    """normalisation layers"""
+    """normalisation layers: instance is the reference's; layer keeps a picture's light and colours,
+    which instance forgets, and so learns faster from small crops"""
     upsample: Upsample = "deconv"
     """how a generator enlarges: deconv is the reference's transposed convolution; resize is
-    nearest-neighbour and convolution, which leaves no checkerboard"""
+    nearest-neighbour and convolution, without its checkerboard; bilinear interpolates
+    instead, without steps between pixels"""
     dropout: bool = False
     """dropout of 0.5 in the generator's blocks"""
     init_type: InitType = "normal"

@@ -68,6 +68,11 @@ class TrainOptions:
             "gan_mode",
             "wgangp compares pictures of one size; use a --preprocess that crops",
         )
+        require(
+            self.data.batch_size_D == 0 or self.losses.pool_size > 0,
+            "batch_size_D",
+            f"{self.data.batch_size_D} takes pools of earlier pictures, and --pool_size is 0",
+        )
         smallest = self.networks.smallest
         require(
             not self.data.crops or size >= smallest,

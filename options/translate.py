@@ -17,8 +17,9 @@ PictureFormat = Literal["png", "jpg", "webp"]
 class TranslateOptions:
     """Translate pictures with a trained generator; size out = size in."""
 
-    model: Path
-    """run folder (checkpoints/NAME), or one generator as .safetensors or .pth"""
+    model: Path = Path("monet")
+    """monet and photo ship with Giverny: photographs into Monets, and Monets into photographs; or a
+    run folder (checkpoints/NAME or NAME), or one generator as .safetensors or .pth"""
     output: Path
     """folder for the translated pictures and their page, index.html"""
     direction: Direction | None = None
@@ -31,6 +32,10 @@ class TranslateOptions:
     """quality of jpg and webp files, 1 to 100"""
     long_side: int | None = None
     """scale larger pictures down to so many pixels on their longer side first"""
+    grid_bend_px: float | None = None
+    """bend pictures by about so many pixels for the generator, and back after it, so that what it
+    paints forms no regular grid: 3 is enough; 0 does not. Unless given, what the model's file says:
+    3 for the shipped models, 0 for others"""
     overwrite: bool = False
     """translate again what is already in OUTPUT"""
     batch_size: int = 4
@@ -46,6 +51,12 @@ class TranslateOptions:
         require(1 <= self.quality <= 100, "quality", f"{self.quality} is not in 1..100")
         require_positive("batch_size", self.batch_size)
         require_positive("num_threads", self.num_threads)
+        if self.grid_bend_px is not None:
+            require(
+                0 <= self.grid_bend_px <= 3.5,
+                "grid_bend_px",
+                f"{self.grid_bend_px} is not in 0..3.5; beyond, pictures would fold",
+            )
         if self.long_side is not None:
             require_positive("long_side", self.long_side)
         require(

@@ -1,5 +1,6 @@
 """`giverny demo`: the whole tour on shipped material, offline, in minutes."""
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +11,19 @@ import yaml
 from giverny.options.command_line import CommandParser, preset_text
 from giverny.options.demo import DemoOptions
 from giverny.options.sections import make
+from giverny.options.stylize import StylizeOptions
+from giverny.options.survey_export import SurveyExportOptions
 from giverny.options.train import TrainOptions
 from giverny.options.translate import TranslateOptions
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from giverny.cyclegan.tour import TourResult
+    from giverny.cyclegan.translation import TranslateResult
+    from giverny.data.sample_domains import SampleDomains
+    from giverny.runs.tour_page import Chapter
 
 __all__ = ["main"]
 
@@ -24,27 +33,37 @@ _EPILOG = """examples:
 """
 _SHOWN = 6
 _SIZE_PX = 136  # a little more than the crop of the preset
+_CONTENT, _STYLE = "rocket", "flower"  # of the stylised picture
+_STYLIZED_PX = 192
+_CREDIT = "Photographs: scikit-image; china and flower: scikit-learn, CC BY 2.0."
 
 
 def main(argv: Sequence[str]) -> int:
-    """Parse, make the domains, train, translate, report; return the exit status."""
+    """Parse, do all steps, write the page; return the exit status."""
     parser = CommandParser(
         "giverny demo",
         DemoOptions,
-        description="Make two small domains from shipped photographs, train a CycleGAN on them, "
-        "measure it against the truth, translate whole photographs, write a page.",
+        description="Turn shipped photographs into Monets; then paint two small domains, train a "
+        "CycleGAN on them, measure it against the truth, stylize a picture, make a survey, and "
+        "write one page with all of it.",
         epilog=_EPILOG,
     )
     options = parser.make(DemoOptions, parser.parse(argv))
     started = time.perf_counter()
 
-    from giverny.cyclegan.tour import run_tour  # noqa: PLC0415 - torch, after parsing
-    from giverny.cyclegan.translation import translate  # noqa: PLC0415
-    from giverny.data.sample_domains import make_sample_domains  # noqa: PLC0415
-    from giverny.runs.comparison_page import measure_table  # noqa: PLC0415
-    from giverny.runs.directory import RunDirectory  # noqa: PLC0415
+    def say(step: int, what: str) -> None:
+        print(f"{step}/6 [{time.perf_counter() - started:3.0f} s] {what}", flush=True)
 
-    print("1/4 painting the training pictures (photographs: scikit-image, scikit-learn)")
+    from giverny.cyclegan.tour import run_tour  # noqa: PLC0415 - torch, after parsing
+    from giverny.data.sample_domains import make_sample_domains  # noqa: PLC0415
+    from giverny.runs.directory import RunDirectory  # noqa: PLC0415
+    from giverny.runs.tour_page import measure_table, write_tour  # noqa: PLC0415
+
+    say(1, "photographs into Monets, by the model in the box")
+    photographs = _write_photographs(options.output / "photographs")
+    monets = _translate(photographs, Path("monet"), options.output / "monets")
+    print(f"    {len(monets.converted.done)} pictures; open {monets.page.resolve()}")
+    say(2, "painting the training pictures (photographs: scikit-image, scikit-learn)")
     domains = make_sample_domains(
         options.output / "domains",
         size_px=_SIZE_PX,
@@ -52,27 +71,35 @@ def main(argv: Sequence[str]) -> int:
         test_pictures=options.test_pictures,
         seed=options.seed,
     )
-    print(f"2/4 training on {domains.trainA} and {domains.trainB}")
+    say(3, f"training on {domains.trainA} and {domains.trainB}")
     RunDirectory(options.output / "checkpoints" / "demo").start_afresh()
     result = run_tour(domains, _train_options(options, domains.root))
     if result.training.signal is not None:
         print("stopped")
         return 128 + result.training.signal
-    print("3/4 distance of the held-out photographs from their true paintings")
+    print("distance of the held-out photographs from their true paintings:")
     print(measure_table(result.comparisons))
-    print("4/4 translating whole photographs")
-    photographs = _write_photographs(options.output / "photographs")
-    translated = translate(
-        [photographs],
-        TranslateOptions(
-            model=result.training.directory,
-            direction="BtoA",
-            output=options.output / "translated",
-            overwrite=True,
-            device="cpu",
-        ),
+    say(4, "translating whole photographs with what was trained")
+    translated = _translate(
+        photographs, result.training.directory, options.output / "translated", direction="BtoA"
     )
-    page = _write_page(options.output, result, translated.page)
+    say(5, f"{_CONTENT} in the style of a painting of {_STYLE}")
+    stylized = _stylize(photographs / f"{_CONTENT}.jpg", domains, options.output / "stylized.png")
+    say(6, "a survey of true paintings and translations")
+    study = _survey(domains, result, options)
+    page = options.output / "index.html"
+    write_tour(
+        page,
+        [
+            _monet_chapter(monets, options.output),
+            _training_chapter(result, translated, options.output),
+            stylized,
+            study,
+        ],
+        title="Giverny's demo",
+        description=f"Made by this machine in {time.perf_counter() - started:.0f} seconds, without "
+        f"a network. {_CREDIT}",
+    )
     print(f"done in {time.perf_counter() - started:.0f} s; open {page.resolve()}")
     return 0
 
@@ -91,45 +118,152 @@ def _train_options(options: DemoOptions, dataroot: Path) -> TrainOptions:
 
 def _write_photographs(folder: Path) -> Path:
     """Write the whole sample photographs, of which training saw small parts of some."""
-    from giverny.data import Picture, write_picture  # noqa: PLC0415
     from giverny.data.sample_photographs import sample_photographs  # noqa: PLC0415
 
     for name, rgb in sample_photographs().items():
-        write_picture(folder / f"{name}.jpg", Picture(rgb=rgb))
+        _write(folder / f"{name}.jpg", rgb)
     return folder
 
 
-def _write_page(output: Path, result: "TourResult", gallery: Path) -> Path:
-    """Write the page that shows numbers, held-out pictures and the way to the rest."""
+def _write(path: Path, rgb: "NDArray[np.uint8]") -> Path:
     from giverny.data import Picture, write_picture  # noqa: PLC0415
-    from giverny.runs.comparison_page import ComparisonRow, write_comparison  # noqa: PLC0415
 
-    rows = []
+    write_picture(path, Picture(rgb=rgb))
+    return path
+
+
+def _translate(
+    photographs: Path, model: Path, output: Path, *, direction: str | None = None
+) -> "TranslateResult":
+    from giverny.cyclegan.translation import translate  # noqa: PLC0415
+
+    return translate(
+        [photographs],
+        make(
+            TranslateOptions,
+            {
+                "model": model,
+                "direction": direction,
+                "output": output,
+                "overwrite": True,
+                "device": "cpu",
+            },
+        ),
+    )
+
+
+def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
+    from giverny.runs.tour_page import Chapter, Strip  # noqa: PLC0415
+
+    strips = [
+        Strip(
+            name=job.source.stem,
+            pictures={"photograph": job.source, "by the model in the box": job.target},
+        )
+        for job in monets.converted.done
+    ]
+    return Chapter(
+        heading="Photographs into Monets",
+        text="The model that ships with Giverny, on photographs that it has never seen, in their "
+        f"own sizes: giverny translate {output / 'photographs'} --output DIR.",
+        strips=strips,
+        links={"All of them, with sliders": monets.page},
+    )
+
+
+def _training_chapter(
+    result: "TourResult", translated: "TranslateResult", output: Path
+) -> "Chapter":
+    from giverny.runs.tour_page import Chapter, Strip  # noqa: PLC0415
+
+    strips = []
     step = max(1, len(result.photographs) // _SHOWN)
     for name in sorted(result.photographs)[::step][:_SHOWN]:
-        stem, files = Path(name).stem, {}
-        for heading, pictures in (
-            ("photograph", result.photographs),
-            ("translation", result.translations),
-            ("true painting", result.truth),
-        ):
-            files[heading] = output / "pictures" / f"{stem}_{heading.replace(' ', '_')}.png"
-            write_picture(files[heading], Picture(rgb=pictures[name]))
-        rows.append(ComparisonRow(name=stem, pictures=files))
-    page = output / "index.html"
-    write_comparison(
-        page,
-        result.comparisons,
-        rows,
-        title="Giverny's demo",
-        description=(
-            f"{result.training.progress.images} pictures of each domain, from random weights. "
-            "The photographs below were held out, and their true paintings are known. "
-            "Photographs: scikit-image; china and flower: scikit-learn, CC BY 2.0."
-        ),
+        stem = Path(name).stem
+        files = {
+            heading: _write(
+                output / "pictures" / f"{stem}_{heading.replace(' ', '_')}.png", pictures[name]
+            )
+            for heading, pictures in (
+                ("photograph", result.photographs),
+                ("translation", result.translations),
+                ("true painting", result.truth),
+            )
+        }
+        strips.append(Strip(name=stem, pictures=files))
+    return Chapter(
+        heading="A training of two minutes",
+        text=f"{result.training.progress.images} pictures of each of two small domains, from "
+        "random weights. The photographs below were held out, and their true paintings are known, "
+        "so that the distance to the truth can be measured.",
+        strips=strips,
+        comparisons=result.comparisons,
         links={
-            "Whole photographs, before and after": gallery,
+            "Whole photographs, before and after": translated.page,
             "How the training went": result.training.directory / "web" / "index.html",
         },
     )
-    return page
+
+
+def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter":
+    """Show a photograph in the style of one of the domain's paintings."""
+    from giverny.data.files import list_pictures  # noqa: PLC0415
+    from giverny.gatys.stylizing import stylize  # noqa: PLC0415
+    from giverny.runs.tour_page import Chapter, Strip  # noqa: PLC0415
+
+    paintings = list_pictures(domains.testA)
+    style = next((path for path in paintings if path.name.startswith(_STYLE)), paintings[0])
+    made = stylize(
+        StylizeOptions(
+            content=content,
+            styles=(style,),
+            size=_STYLIZED_PX,
+            output=output,
+            preset="builtin",
+            device="cpu",
+        )
+    )
+    rgb = (made.image.clip(0, 1) * 255).round().astype("uint8")
+    _write(output, rgb)
+    pictures = {"photograph": content, "style": style, "stylised": output}
+    return Chapter(
+        heading="One picture in the style of another",
+        text="Optimised pixel by pixel, without weights and without training: giverny stylize "
+        f"{content} {style} --output PICTURE.",
+        strips=[Strip(name=content.stem, pictures=pictures)],
+    )
+
+
+def _survey(domains: "SampleDomains", result: "TourResult", options: DemoOptions) -> "Chapter":
+    """Make a study of true paintings and of what the training made of photographs."""
+    from giverny.runs.tour_page import Chapter  # noqa: PLC0415
+    from giverny.survey.export import export_study  # noqa: PLC0415
+
+    fakes = options.output / "fakes"
+    for name, rgb in result.translations.items():
+        _write(fakes / name, rgb)
+    study = options.output / "study"
+    shutil.rmtree(study, ignore_errors=True)
+    for file in (study.with_suffix(".zip"), study.with_suffix(".key.json")):
+        file.unlink(missing_ok=True)
+    practice = 2
+    done = export_study(
+        SurveyExportOptions(
+            output=study,
+            real=domains.testA,
+            fake=[f"demo={fakes}"],
+            per_class=max(1, min(10, options.test_pictures - practice)),
+            practice=practice,
+            attention=1,
+            orders=20,
+            width=_SIZE_PX,
+            height=_SIZE_PX,
+            seed=options.seed,
+        )
+    )
+    return Chapter(
+        heading="Real or fake?",
+        text="A survey of true paintings and of what the training made: nothing in the folder "
+        "tells which is which. The key is in a file of its own.",
+        links={"Take it": done.folder / "index.html"},
+    )

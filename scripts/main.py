@@ -19,6 +19,8 @@ COMMANDS = {
     "backbone": ("giverny.scripts.backbone", "train an own VGG as the feature network of stylize"),
     "demo": ("giverny.scripts.demo", "the whole tour on shipped material, offline, in minutes"),
     "stylize": ("giverny.scripts.stylize", "show one picture in the style of others"),
+    "evaluate": ("giverny.scripts.evaluate", "measure how near results are to a domain"),
+    "models": ("giverny.scripts.models", "list the models that there are to translate with"),
     "plot": ("giverny.scripts.plot", "draw the losses of runs: png, svg, pdf, csv"),
     "survey": ("giverny.scripts.survey", "ask people which pictures are real"),
     "sweep": ("giverny.scripts.sweep", "stylize with all combinations of some settings"),

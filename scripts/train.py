@@ -70,7 +70,7 @@ def _parser() -> CommandParser:
         description="Train a CycleGAN on two folders of unpaired pictures.",
         epilog=_EPILOG,
         presets=".",
-        lists={"perceptual_layers": str},
+        lists={"diffaugment": str, "perceptual_layers": str},
     )
     add_resuming(parser)
     return parser

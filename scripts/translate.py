@@ -10,9 +10,10 @@ from giverny.options.translate import TranslateOptions
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny translate photos --model checkpoints/monet --direction BtoA --output monets
+  giverny translate photos --output monets
+  giverny translate photos --model checkpoints/mine --direction BtoA --output results
   giverny translate a.jpg b.png --model style_monet.pth --output out --format jpg
-  giverny translate photos --model checkpoints/monet --output small --long_side 1024
+  giverny translate photos --output small --long_side 1024
 """
 
 

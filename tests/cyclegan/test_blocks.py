@@ -1,7 +1,13 @@
 import torch
 from torch import Tensor, nn
 
-from giverny.cyclegan.blocks import ResizeConv2d, ResnetBlock, apply_together, is_per_sample
+from giverny.cyclegan.blocks import (
+    ResizeConv2d,
+    ResnetBlock,
+    apply_together,
+    is_per_sample,
+    smooth_resize_layer,
+)
 
 
 def noise(*shape: int, seed: int = 1) -> Tensor:
@@ -39,6 +45,16 @@ def test_resize_convolution_of_an_impulse() -> None:
     # The pixel becomes 2 x 2, and a 3 x 3 box is summed around every place.
     profile = torch.tensor([0.0, 1, 2, 2, 1, 0, 0, 0])
     torch.testing.assert_close(found, torch.outer(profile, profile))
+
+
+def test_smooth_resizing_leaves_no_steps_between_pixels() -> None:
+    layer = smooth_resize_layer(1, 1, bias=False)
+    convolution = layer[2]  # type: ignore[index]
+    nn.init.dirac_(convolution.weight)
+    ramp = torch.arange(6.0).expand(1, 1, 6, 6)
+    with torch.no_grad():
+        found = layer(ramp)[0, 0, 0, 1:-1]
+    torch.testing.assert_close(found, torch.linspace(0.25, 4.75, 10))
 
 
 def test_together_is_one_pass_with_the_same_numbers() -> None:

@@ -138,5 +138,5 @@ def test_pixel_judges_every_pixel_alone() -> None:
 
 def test_unknown_norm_is_refused() -> None:
     for make in (PatchDiscriminator, PixelDiscriminator):
-        with pytest.raises(ValueError, match=r"norm: .*'layer'"):
-            make(channels=2, norm="layer")
+        with pytest.raises(ValueError, match=r"norm: .*'group'"):
+            make(channels=2, norm="group")

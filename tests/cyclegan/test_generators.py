@@ -171,7 +171,7 @@ def test_resnet_equals_the_paper_written_in_functions(upsample: str) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("upsample", ["deconv", "resize"])
+@pytest.mark.parametrize("upsample", ["deconv", "resize", "bilinear"])
 @pytest.mark.parametrize("size", [(8, 8), (12, 20), (36, 8)])
 def test_resnet_keeps_sizes_that_are_multiples_of_4(size: tuple[int, int], upsample: str) -> None:
     network = ResnetGenerator(channels=4, blocks=1, upsample=upsample)
@@ -205,13 +205,14 @@ def checkerboard(network: ResnetGenerator) -> float:
 
 def test_resizing_leaves_no_checkerboard_and_transposed_convolution_does() -> None:
     found = {}
-    for upsample in ("deconv", "resize"):
+    for upsample in ("deconv", "resize", "bilinear"):
         # Without normalisation, which would turn an even picture into zeros.
         network = ResnetGenerator(channels=8, blocks=1, norm="none", upsample=upsample)
         init_weights(network, init_type="kaiming", generator=torch.Generator().manual_seed(0))
         found[upsample] = checkerboard(network)
     assert found["deconv"] > 0.1
     assert found["resize"] < 1e-5
+    assert found["bilinear"] < 1e-5
 
 
 def test_resizing_keeps_the_names_and_has_the_shape_of_a_convolution() -> None:
@@ -221,6 +222,30 @@ def test_resizing_keeps_the_names_and_has_the_shape_of_a_convolution() -> None:
     expected = dict(shapes(deconv))
     expected |= {"model.19.weight": (128, 256, 3, 3), "model.22.weight": (64, 128, 3, 3)}
     assert dict(shapes(resize)) == expected
+
+
+def test_interpolating_puts_its_convolutions_one_level_deeper() -> None:
+    with torch.device("meta"):
+        resnet, unet = (
+            make(channels=4, upsample="bilinear") for make in (ResnetGenerator, UnetGenerator)
+        )
+    names = [key for key in resnet.state_dict() if key.endswith(".2.weight")]
+    assert names == ["model.19.2.weight", "model.22.2.weight"]
+    assert unet.state_dict()["model.model.3.2.weight"].shape == (3, 8, 3, 3)
+
+
+def test_layer_norm_keeps_what_instance_norm_forgets() -> None:
+    """The same pattern in other light: to instance norm they are one picture."""
+    pattern = 0.2 * noise(1, 3, 16, 16)
+    light = torch.tensor([0.8, -0.2, -0.6])[None, :, None, None]
+    found = {}
+    for norm in ("instance", "layer"):
+        network = ResnetGenerator(channels=8, blocks=1, norm=norm)
+        init_weights(network, init_type="kaiming", generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            found[norm] = (network(pattern + light) - network(pattern - light)).abs().mean()
+    assert found["instance"] < 1e-3
+    assert found["layer"] > 0.1
 
 
 def unet_layers(downs: int) -> list[str]:
@@ -324,12 +349,12 @@ def test_other_channels() -> None:
 
 def test_unknown_layers_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="norm: expected one of instance, batch, none, got 'layer'"
+        ValueError, match="norm: expected one of instance, batch, layer, none, got 'group'"
     ):
-        ResnetGenerator(channels=2, norm="layer")
-    with pytest.raises(ValueError, match=r"norm: .*'layer'"):
-        UnetGenerator(channels=2, norm="layer")
-    with pytest.raises(ValueError, match="upsample: expected deconv or resize, got 'bilinear'"):
-        ResnetGenerator(channels=2, upsample="bilinear")
+        ResnetGenerator(channels=2, norm="group")
+    with pytest.raises(ValueError, match=r"norm: .*'group'"):
+        UnetGenerator(channels=2, norm="group")
+    with pytest.raises(ValueError, match="expected deconv, resize or bilinear, got 'bicubic'"):
+        ResnetGenerator(channels=2, upsample="bicubic")
     with pytest.raises(ValueError, match="downs: expected 2 or more, got 1"):
         UnetGenerator(channels=2, downs=1)

@@ -142,3 +142,21 @@ def test_smaller_pool_forgets_the_rest() -> None:
     restored.load_state_dict(images.state_dict(), device=torch.device("cpu"))
     assert len(restored) == 2
     assert {ask(restored, 9) for _ in range(30)} == {0, 1, 9}
+
+
+def test_samples_are_drawn_from_all_stored_pictures_and_leave_the_pool_alone() -> None:
+    images = pool(4)
+    for value in range(4):
+        ask(images, value)
+    drawn = images.sample(200)
+    assert drawn.shape == (200, 3, 1, 1)
+    assert {int(value) for value in drawn[:, 0, 0, 0]} == {0, 1, 2, 3}
+    assert len(images) == 4
+    other = pool(4, seed=5)
+    other.load_state_dict(images.state_dict())
+    assert torch.equal(images.sample(9), other.sample(9))
+
+
+def test_an_empty_pool_has_no_samples() -> None:
+    with pytest.raises(ValueError, match="the pool is empty"):
+        pool(4).sample(1)

@@ -107,6 +107,10 @@ def test_accumulated_batches_equal_one_large_batch(tiny_options: Options) -> Non
         {"netD": "pixel"},
         {"netD": "n_layers", "n_layers_D": 1},
         {"upsample": "resize"},
+        {"upsample": "bilinear", "norm": "layer"},
+        {"diffaugment": ["color", "translation", "cutout"]},
+        {"diffaugment": ["translation"], "gan_mode": "wgangp"},
+        {"batch_size_D": 5, "gan_mode": "wgangp"},
         {"dropout": True},
         {"mixed_precision": "bf16"},
         {"netG": "unet_128", "load_size": 128, "crop_size": 128},
@@ -124,6 +128,40 @@ def test_every_variant_moves_all_weights(tiny_options: Options, changes: dict[st
         moved = [not torch.equal(before[name][key], w) for key, w in network.named_parameters()]
         # The biases before instance normalisation are idle, in the reference too.
         assert sum(moved) >= len(moved) // 2, name
+
+
+def test_both_sides_judge_augmented_pictures_and_cycles_compare_the_real_ones(
+    tiny_options: Options,
+) -> None:
+    plain = make_trainer(tiny_options(pool_size=0))
+    augmented = make_trainer(tiny_options(pool_size=0, diffaugment=["color"]))
+    ours, theirs = as_dict(plain.step([make_batch()])), as_dict(augmented.step([make_batch()]))
+    changed = {name for name in ours if ours[name] != pytest.approx(theirs[name], rel=1e-4)}
+    assert changed == {"G_A", "G_B", "D_A", "D_B"}
+
+
+def test_discriminators_judge_earlier_pictures_beside_the_new_ones(tiny_options: Options) -> None:
+    trainer = make_trainer(tiny_options(batch_size_D=4))
+    seen: list[tuple[Tensor, Tensor]] = []
+    judge = trainer.discriminator_loss
+
+    def spy(discriminator: Any, real: Tensor, fake: Tensor) -> Tensor:
+        if discriminator is trainer.networks.D_A:  # judges B
+            seen.append((real.clone(), fake.clone()))
+        return judge(discriminator, real, fake)
+
+    trainer.discriminator_loss = spy  # type: ignore[method-assign]
+    batches = [make_batch(seed) for seed in range(3)]
+    for batch in batches:
+        trainer.step([batch])
+    for step, (real, fake) in enumerate(seen):
+        assert len(real) == len(fake) == 4
+        assert torch.equal(real[:1], batches[step].B)
+        known = torch.cat([batch.B for batch in batches[: step + 1]])
+        assert all(any(torch.equal(image, old) for old in known) for image in real)
+    # The new pictures come first, and of three steps not all others are new.
+    later = seen[2][0][1:]
+    assert any(not torch.equal(image, batches[2].B[0]) for image in later)
 
 
 def test_without_identity_loss_its_terms_are_zero(tiny_options: Options) -> None:

@@ -29,12 +29,16 @@ ARCHITECTURES = {
     "dropout": GeneratorArchitecture(depth=2, channels=2, dropout=True),
     "batch": GeneratorArchitecture(depth=2, channels=2, norm="batch"),
     "batch and dropout": GeneratorArchitecture(depth=2, channels=2, norm="batch", dropout=True),
+    "layer": GeneratorArchitecture(depth=2, channels=2, norm="layer"),
+    "unet with layer norm": GeneratorArchitecture(kind="unet", depth=3, channels=2, norm="layer"),
     "no norm": GeneratorArchitecture(depth=2, channels=2, norm="none"),
     "resize": GeneratorArchitecture(depth=2, channels=2, upsample="resize"),
+    "bilinear": GeneratorArchitecture(depth=2, channels=2, upsample="bilinear"),
     "grey to colour": GeneratorArchitecture(depth=1, channels=2, in_channels=1, out_channels=3),
     "unet": GeneratorArchitecture(kind="unet", depth=7, channels=2),
     "unet with batch norm": GeneratorArchitecture(kind="unet", depth=3, channels=2, norm="batch"),
     "unet without norm": GeneratorArchitecture(kind="unet", depth=2, channels=2, norm="none"),
+    "unet, bilinear": GeneratorArchitecture(kind="unet", depth=3, channels=2, upsample="bilinear"),
     "unet of other channels": GeneratorArchitecture(
         kind="unet", depth=8, channels=3, in_channels=1, out_channels=2
     ),
@@ -117,6 +121,22 @@ def test_a_unet_is_read_off_its_names(tmp_path: Path, upsample: str, norm: str) 
     )
     save_pth(tmp_path / "a.pth", weights_of(architecture))
     assert load_generator(tmp_path / "a.pth").architecture == architecture
+
+
+@pytest.mark.parametrize(("said", "length"), [(None, 0.0), ("2", 2.0), ("0.5", 0.5)])
+def test_a_file_may_ask_for_bending(tmp_path: Path, said: str | None, length: float) -> None:
+    path = tmp_path / "a.safetensors"
+    asked = {} if said is None else {"grid_bend_px": said}
+    save_generator(path, weights_of(SMALL), SMALL, asked)
+    assert load_generator(path).grid_bend_px == length
+
+
+@pytest.mark.parametrize("said", ["much", "-1", "nan", "40"])
+def test_a_file_that_asks_for_the_impossible_is_refused(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "a.safetensors"
+    save_generator(path, weights_of(SMALL), SMALL, {"grid_bend_px": said})
+    with pytest.raises(CheckpointError, match=f"grid_bend_px of '{said}'"):
+        _ = load_generator(path).grid_bend_px
 
 
 def test_safetensors_without_metadata_is_read_off_its_names(tmp_path: Path) -> None:
@@ -334,7 +354,7 @@ def test_damaged_metadata(tmp_path: Path) -> None:
     for architecture in ("not JSON", "[1]", '{"colour": "red"}', '{"kind": "gan"}'):
         message = damaged(path, json.dumps({"architecture": architecture}))
         assert message.startswith("the file's metadata do not describe a generator: ")
-    for architecture in ('{"norm": "layer"}', '{"depth": "nine"}', '{"channels": -4}'):
+    for architecture in ('{"norm": "group"}', '{"depth": "nine"}', '{"channels": -4}'):
         message = damaged(path, json.dumps({"architecture": architecture}))
         assert message.startswith("describes no possible generator, resnet, ")
 

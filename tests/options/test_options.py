@@ -122,6 +122,10 @@ def test_names_are_unique_across_sections() -> None:
         ({"seed": -1}, "seed"),
         ({"print_freq": 0}, "print_freq"),
         ({"n_layers_D": 0}, "n_layers_D"),
+        ({"batch_size_D": -1}, "batch_size_D"),
+        ({"batch_size_D": 4, "preprocess": "none"}, "batch_size_D"),
+        ({"batch_size_D": 4, "pool_size": 0}, "batch_size_D"),
+        ({"diffaugment": ["color", "blur"]}, "diffaugment"),
     ],
 )
 def test_bad_values_name_their_option(changes: dict[str, Any], option: str) -> None:
@@ -138,7 +142,15 @@ def test_unknown_name_shows_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"quality": 0}, {"quality": 101}, {"long_side": 0}, {"epoch": "last"}]
+    "changes",
+    [
+        {"quality": 0},
+        {"quality": 101},
+        {"long_side": 0},
+        {"epoch": "last"},
+        {"grid_bend_px": 4.0},
+        {"grid_bend_px": -1.0},
+    ],
 )
 def test_bad_translate_values(changes: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=f"--{next(iter(changes))}: "):

@@ -21,13 +21,23 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
     assert "before training" in printed
     assert "colour distance (CIEDE2000)" in printed
     assert f"open {demo / 'index.html'}" in printed
+    # The first thing that it says is where the Monets are.
+    assert f"open {demo / 'monets' / 'index.html'}" in printed.split("2/6")[0]
     page = (demo / "index.html").read_text(encoding="utf-8")
     assert "true painting" in page
-    assert "translated/index.html" in page
-    assert (demo / "translated" / "index.html").is_file()
+    for link in (
+        "monets/index.html",
+        "translated/index.html",
+        "checkpoints/demo/web/index.html",
+        "study/index.html",
+        "stylized.png",
+    ):
+        assert f'"{link}"' in page
+        assert (demo / link).is_file()
     for photograph in list_pictures(demo / "photographs"):
-        result = demo / "translated" / f"{photograph.stem}.png"
-        assert read_size(result) == read_size(photograph)
+        for folder in ("monets", "translated"):
+            result = demo / folder / f"{photograph.stem}.png"
+            assert read_size(result) == read_size(photograph)
     # A second tour starts afresh, on the pictures that are there.
     assert main(words) == 0
     assert read_log(demo / "checkpoints" / "demo" / "log.jsonl") == []

@@ -92,7 +92,7 @@ def test_resume_with_another_option_is_refused(
         (["--lr", "0"], 2, "--lr: 0.0 is not above 0"),
         (["--device", "cuda"], 2, "cuda is not available here"),
         (["--mixed_precision", "fp16"], 2, "fp16 needs a GPU"),
-        (["--config", "monet"], 2, "did you mean monet2photo"),
+        (["--config", "monet"], 2, "did you mean monet_small or monet2photo"),
     ],
 )
 def test_mistakes_have_a_message_and_a_status(

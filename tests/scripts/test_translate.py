@@ -100,6 +100,23 @@ def test_direction_and_epoch_choose_the_generator(
     assert np.array_equal(results["BtoA", "latest"], results["BtoA", "7"])
 
 
+def test_without_a_model_photographs_become_monets(
+    tmp_path: Path, picture_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = picture_folder("photos", count=2, size=(30, 50))
+    assert translate(photos, "--output", tmp_path / "monets") == 0
+    assert "2 translated in" in capsys.readouterr().out
+    assert translate(photos, "--model", "monet", "--output", tmp_path / "named") == 0
+    assert translate(photos, "--model", "photo", "--output", tmp_path / "photos_again") == 0
+    monet, named, photo = (
+        read_picture(tmp_path / folder / "00.png").rgb
+        for folder in ("monets", "named", "photos_again")
+    )
+    assert np.array_equal(monet, named)
+    assert photo.shape == monet.shape
+    assert not np.array_equal(photo, monet)
+
+
 def test_a_single_file_knows_its_direction(
     model: Path, tmp_path: Path, picture_folder: Callable[..., Path]
 ) -> None:

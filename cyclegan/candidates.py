@@ -1,0 +1,268 @@
+"""What `giverny evaluate` compares: folders of pictures, and generators at work."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from giverny.cyclegan.checkpoint import GENERATOR_OF, find_generator
+from giverny.cyclegan.evaluation import Candidate, Reference, Sample
+from giverny.cyclegan.result_folders import PictureFiles, distinct_names, find_results
+from giverny.cyclegan.shipped import SHIPPED, resolve_model
+from giverny.cyclegan.translator import Translator
+from giverny.cyclegan.weights import LoadedGenerator
+from giverny.data.files import list_pictures
+from giverny.data.tensors import to_pictures, to_tensor
+from giverny.options.errors import CheckpointError, FolderError, OptionError
+from giverny.options.evaluate import EvaluateOptions
+from giverny.options.names import nearest
+
+__all__ = ["is_run", "kept_epochs", "make_candidates", "make_reference"]
+
+_OTHER_WAY = {"AtoB": "BtoA", "BtoA": "AtoB"}
+
+
+def make_reference(options: EvaluateOptions) -> Reference:
+    """List the real pictures and the inputs.
+
+    Raises:
+        FolderError: a folder is missing, holds too few pictures, or ``more_real`` holds pictures of
+            ``real``.
+    """
+    real = _list(options.real, options)
+    inputs = None if options.inputs is None else _list(options.inputs, options)
+    shuffle = np.random.default_rng(options.seed).permutation
+    if options.more_real is None:
+        if len(real) < 4:
+            raise FolderError(
+                options.real,
+                f"holds {len(real)} pictures, too few to compare one half with the other; give "
+                "more pictures, or further ones as --more_real",
+            )
+        halves = np.array_split(shuffle(len(real)), 2)
+        real, others = ([real[place] for place in sorted(half)] for half in halves)
+        folder = options.real
+    else:
+        more, folder = list_pictures(options.more_real, exclude=options.output), options.more_real
+        if twice := {path.resolve() for path in real} & {path.resolve() for path in more}:
+            raise FolderError(
+                folder,
+                f"holds {len(twice)} of the pictures in {options.real}, such as "
+                f"{min(twice).name}; the floor needs other ones",
+            )
+        # As many as there are inputs, so that both references err by as much.
+        chosen = shuffle(len(more))[: len(inputs or real)]
+        others = [more[place] for place in sorted(chosen)]
+    return Reference(
+        real=PictureFiles(folder=options.real, files=real),
+        others=PictureFiles(folder=folder, files=others),
+        inputs=None
+        if inputs is None or options.inputs is None
+        else PictureFiles(folder=options.inputs, files=inputs),
+    )
+
+
+def make_candidates(
+    named: Sequence[Path], options: EvaluateOptions, *, device: torch.device
+) -> list[Candidate]:
+    """Make a candidate of each folder of results, and of each checkpoint of each model.
+
+    All are looked at, models loaded once; no network stays in memory.
+
+    Args:
+        named: folders of results, run folders, files of generators, or names of shipped models.
+        options: all options.
+        device: where generators compute.
+
+    Raises:
+        CheckpointError: a generator is missing or damaged.
+        FolderError: a folder is missing, empty, ambiguous or named twice, or a generator has no
+            inputs.
+        OptionError: a file translates the other way.
+    """
+    meant = [_meant(path) for path in named]
+    candidates: list[Candidate] = []
+    for path, where, name in zip(named, meant, distinct_names(meant), strict=True):
+        if str(path) in SHIPPED:
+            candidates.append(_of_shipped(str(path), options, device))
+        elif where.is_file():
+            candidates.append(_of_file(where, name, options, device))
+        elif is_run(where):
+            candidates += _of_run(where, name, options, device)
+        else:
+            candidates.append(_of_folder(where, name, options))
+    return candidates
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds generators of a run, of Giverny or of the reference."""
+    return any(folder.glob("G_[AB].safetensors")) or any(folder.glob("*_net_G*.pth"))
+
+
+def kept_epochs(run: Path, direction: str) -> list[str]:
+    """Return the epochs whose weights a run has kept, in their order, then ``latest`` if it has."""
+    name = GENERATOR_OF[direction]
+    pattern = re.compile(rf"(\d+|latest)_net_(?:{name}|{name}_ema|G)\.pth")
+    found = {match[1] for path in run.iterdir() if (match := pattern.fullmatch(path.name))}
+    if (run / f"{name}.safetensors").is_file():
+        found.add("latest")
+    latest = sorted(found & {"latest"})
+    return [*sorted(found - {"latest"}, key=int), *latest]
+
+
+def _meant(path: Path) -> Path:
+    """Return the folder or file that a user means.
+
+    Raises:
+        FolderError: there is none, or it could be two.
+    """
+    if str(path) in SHIPPED:
+        if path.exists():
+            raise FolderError(
+                path,
+                f"is a model that Giverny ships, and a folder here; for the folder, give "
+                f"{path.absolute()}, for the model, {SHIPPED[str(path)].path}",
+            )
+        return SHIPPED[str(path)].path
+    try:
+        return resolve_model(path)
+    except CheckpointError as error:
+        above = path.parent
+        near = [other.name for other in above.iterdir()] if above.is_dir() else []
+        hint = nearest(path.name, [*near, *SHIPPED])
+        raise FolderError(
+            path,
+            f"no such folder of results, run folder or weights file{hint}; giverny models lists "
+            "what models there are",
+        ) from error
+
+
+def _of_shipped(name: str, options: EvaluateOptions, device: torch.device) -> Candidate:
+    model = SHIPPED[name]
+    return _of_model(
+        f"{name} (shipped)",
+        _Generator(path=Path(name), way_back=Path(model.opposite)),
+        options,
+        device,
+    )
+
+
+def _of_file(path: Path, name: str, options: EvaluateOptions, device: torch.device) -> Candidate:
+    generator = _Generator(path=path, direction=options.direction)
+    candidate = _of_model(name, generator, options, device)
+    if options.epochs == ("latest",):
+        return candidate
+    note = f"{name} is one file, so --epochs says nothing about it"
+    return replace(candidate, notes=[*candidate.notes, note])
+
+
+def _of_run(
+    run: Path, name: str, options: EvaluateOptions, device: torch.device
+) -> list[Candidate]:
+    direction = options.direction or "AtoB"
+    epochs: Sequence[str] = options.epochs
+    if "all" in epochs:
+        epochs = kept_epochs(run, direction) or ["latest"]
+    return [
+        _of_model(
+            name if len(epochs) == 1 and epoch == "latest" else f"{name}, epoch {epoch}",
+            _Generator(path=run, direction=direction, epoch=epoch, way_back=run),
+            options,
+            device,
+        )
+        for epoch in epochs
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Generator:
+    """Where a generator is, and the one of the other direction, None for none."""
+
+    path: Path
+    direction: str | None = None
+    epoch: str = "latest"
+    way_back: Path | None = None
+
+    def load(self) -> LoadedGenerator:
+        return find_generator(self.path, direction=self.direction, epoch=self.epoch)
+
+    def load_way_back(self) -> LoadedGenerator | None:
+        if self.way_back is None:
+            return None
+        direction = None if self.direction is None else _OTHER_WAY[self.direction]
+        try:
+            return find_generator(self.way_back, direction=direction, epoch=self.epoch)
+        except CheckpointError:
+            return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Translations:
+    """Pictures that are translated when they are needed; networks are in memory meanwhile."""
+
+    inputs: PictureFiles
+    generator: _Generator
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __iter__(self) -> Iterator[Sample]:
+        translator = self._translator(self.generator.load())
+        opposite = self.generator.load_way_back()
+        back = None if opposite is None else self._translator(opposite)
+        for sample in self.inputs:
+            translated = _translate(sample.picture, translator)
+            yield Sample(
+                picture=translated,
+                before=sample.picture,
+                back=None if back is None else _translate(translated, back),
+                name=sample.name,
+            )
+
+    def _translator(self, loaded: LoadedGenerator) -> Translator:
+        """Translate as `giverny translate` does."""
+        return Translator(loaded.network, device=self.device, grid_bend_px=loaded.grid_bend_px)
+
+
+def _of_model(
+    name: str, generator: _Generator, options: EvaluateOptions, device: torch.device
+) -> Candidate:
+    if options.inputs is None:
+        raise OptionError("inputs", f"missing; {generator.path} is a model, and needs pictures")
+    loaded = generator.load()
+    inputs = PictureFiles(folder=options.inputs, files=_list(options.inputs, options))
+    told = [f"epoch {generator.epoch}"] if generator.path.is_dir() else []
+    told += [f"{key} {value}" for key, value in sorted(loaded.provenance.items())]
+    return Candidate(
+        name=name,
+        pictures=_Translations(inputs=inputs, generator=generator, device=device),
+        what=f"{generator.path}: {'; '.join([str(loaded.architecture), *told])}",
+        notes=loaded.notes,
+    )
+
+
+def _of_folder(folder: Path, name: str, options: EvaluateOptions) -> Candidate:
+    inputs = None
+    if options.inputs is not None:
+        inputs = (options.inputs, _list(options.inputs, options))
+    found = find_results(
+        folder,
+        list_pictures(folder, exclude=options.output),
+        inputs=inputs,
+        direction=options.direction,
+        max_pictures=options.max_pictures,
+    )
+    return Candidate(name=name, pictures=found.pictures, what=str(folder), notes=found.notes)
+
+
+def _list(folder: Path, options: EvaluateOptions) -> list[Path]:
+    return list_pictures(folder, exclude=options.output)[: options.max_pictures]
+
+
+def _translate(rgb: NDArray[np.uint8], translator: Translator) -> NDArray[np.uint8]:
+    return to_pictures(translator(to_tensor(rgb).unsqueeze(0)))[0]

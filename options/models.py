@@ -1,0 +1,14 @@
+"""All options of `giverny models`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ModelsOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsOptions:
+    """List the generators that ship with Giverny, and those in folders of runs."""
+
+    checkpoints_dir: Path = Path("checkpoints")
+    """folder with runs, looked through unless FOLDERS are given"""

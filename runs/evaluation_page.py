@@ -1,0 +1,311 @@
+"""The page and the table of an evaluation: all measures of all rows, then pictures side by side."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dominate import tags
+
+from giverny.runs.page import page, relative_url, write_page
+
+__all__ = ["Column", "Strip", "columns_of", "text_table", "write_evaluation"]
+
+
+class _Row(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def pictures(self) -> int: ...
+
+    @property
+    def paired(self) -> int: ...
+
+    @property
+    def values(self) -> Mapping[str, float]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One measure.
+
+    Attributes:
+        key: its name in a row's values.
+        heading: short, for tables.
+        better: ``lower``, ``higher``, or nothing where neither is.
+        what: one sentence.
+        digits: after the point; None for as many as show four figures of the largest value.
+        spread: name of the value that says how far this one is to be trusted, or nothing.
+    """
+
+    key: str
+    heading: str
+    better: str
+    what: str
+    digits: int | None
+    spread: str = ""
+
+
+_COLUMNS = (
+    Column(
+        key="swd",
+        heading="SWD",
+        better="lower",
+        what="sliced Wasserstein distance of patches, mean over the scales, times 1000",
+        digits=1,
+    ),
+    Column(
+        key="kid",
+        heading="KID",
+        better="lower",
+        what="kernel distance of features, unbiased: about 0, of either sign, for pictures of one "
+        "kind; its deviation is over random halves of the sets",
+        digits=None,
+        spread="kid_spread",
+    ),
+    Column(
+        key="fid",
+        heading="FID",
+        better="lower",
+        what="Frechet distance of features; too high, the more so the fewer pictures",
+        digits=None,
+    ),
+    Column(
+        key="palette",
+        heading="palette",
+        better="lower",
+        what="sliced Wasserstein distance of all colours, in L*a*b* units",
+        digits=2,
+    ),
+    Column(
+        key="ssim",
+        heading="SSIM",
+        better="higher",
+        what="structural similarity of luminance to the input",
+        digits=3,
+    ),
+    Column(
+        key="psnr",
+        heading="PSNR",
+        better="higher",
+        what="of luminance against the input, in dB",
+        digits=1,
+    ),
+    Column(
+        key="edges",
+        heading="edges",
+        better="higher",
+        what="correlation of gradients with the input's",
+        digits=3,
+    ),
+    Column(
+        key="cycle_ssim",
+        heading="cycle",
+        better="higher",
+        what="SSIM of the input and what the other generator makes of the result",
+        digits=3,
+    ),
+    Column(
+        key="grid_2",
+        heading="grid 2",
+        better="",
+        what="spectral peak at 2 pixels, in full size; above that of the inputs: a checkerboard",
+        digits=2,
+    ),
+    Column(key="grid_4", heading="grid 4", better="", what="the same at 4 pixels", digits=2),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Pictures of one subject, by heading."""
+
+    name: str
+    pictures: Mapping[str, Path]
+
+
+def columns_of(rows: Sequence[_Row]) -> list[Column]:
+    """Return the measures that some row has; the scales of SWD after their mean."""
+    present = {key for row in rows for key in row.values}
+    scales = sorted((int(key[4:]) for key in present if key.startswith("swd_")), reverse=True)
+    columns: list[Column] = []
+    for column in _COLUMNS:
+        if column.key not in present:
+            continue
+        columns.append(column)
+        if column.key == "swd":
+            columns += [
+                Column(
+                    key=f"swd_{px}",
+                    heading=f"{px} px",
+                    better="lower",
+                    what=f"the same at the scale of {px} pixels",
+                    digits=1,
+                )
+                for px in scales
+            ]
+    return columns
+
+
+def text_table(rows: Sequence[_Row], *, width: int = 100) -> str:
+    """Return all rows as text, for a terminal: measures from top to bottom.
+
+    Args:
+        rows: references and results.
+        width: characters in a line; what does not fit goes into further tables below.
+    """
+    columns = columns_of(rows)
+    labels = ["", "pictures", "with inputs", *(f"{c.heading}{_ARROWS[c.better]}" for c in columns)]
+    left = max(map(len, labels))
+    blocks: list[list[list[str]]] = []
+    used = left
+    for row in rows:
+        cells = [str(row.pictures), str(row.paired or "")]
+        cells += [_cell(row, column, rows) for column in columns]
+        name = textwrap.wrap(row.name, max(_NAME_CHARACTERS, *map(len, cells))) or [""]
+        wide = max(map(len, [*name, *cells])) + 2
+        if not blocks or (blocks[-1] and used + wide > width):
+            blocks.append([])
+            used = left
+        blocks[-1].append([*name, *cells])
+        used += wide
+    return "\n\n".join(_block(labels, block) for block in blocks)
+
+
+_ARROWS = {"lower": " \u2193", "higher": " \u2191", "": ""}
+_NAME_CHARACTERS = 14
+
+
+def _block(labels: Sequence[str], block: Sequence[Sequence[str]]) -> str:
+    """Set rows of one table side by side; names may take several lines."""
+    count = len(labels) - 1
+    height = max(len(cells) for cells in block) - count
+    shown = [[*[""] * (height + count - len(cells)), *cells] for cells in block]
+    sides = [[""] * (height - 1) + list(labels), *shown]
+    lines = []
+    for place in range(height + count):
+        cells = [side[place].rjust(max(map(len, side))) for side in sides[1:]]
+        left = sides[0][place].ljust(max(map(len, labels)))
+        if place < height or any(cell.strip() for cell in cells):
+            lines.append("  ".join([left, *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def write_evaluation(
+    path: Path,
+    rows: Sequence[_Row],
+    strips: Sequence[Strip],
+    *,
+    best: str | None,
+    shares: Mapping[str, Mapping[str, float]],
+    sentences: Sequence[str],
+    facts: Mapping[str, str],
+) -> None:
+    """Write the page.
+
+    Args:
+        path: the ``.html`` file; its folder must exist.
+        rows: references and results.
+        strips: pictures below the table.
+        best: name of the best row.
+        shares: by row and measure, how much of the way from the inputs to the floor it has gone.
+        sentences: what the numbers say; the first stands under the heading.
+        facts: how the numbers were made.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    document = page("How near are they?", description=sentences[0] if sentences else "")
+    main = document.main
+    if sentences[1:]:
+        main.add(tags.ul((tags.li(sentence) for sentence in sentences[1:]), cls="remarks"))
+    main.add(tags.div(cls="measures-frame", tabindex="0")).add(_table(rows, best, shares))
+    if any(shares.values()):
+        main.add(
+            tags.p(
+                "Percentages: how much of the way from the untouched inputs (0 %) to other real "
+                "pictures (100 %) a result has gone.",
+                cls="hint",
+            )
+        )
+    for strip in strips:
+        main.add(_strip(strip, path.parent))
+    main.add(_definitions("What the measures are", _meanings(rows)))
+    main.add(_definitions("How these numbers were made", facts))
+    write_page(path, document)
+
+
+def _strip(strip: Strip, folder: Path) -> tags.html_tag:
+    section = tags.section(tags.h2(strip.name, dir="auto"), cls="strip")
+    shown = section.add(tags.div(cls="strip-pictures as-many-as-fit"))
+    for heading, file in strip.pictures.items():
+        image = tags.img(
+            src=relative_url(file, folder), alt=f"{strip.name}: {heading}", loading="lazy"
+        )
+        shown.add(tags.figure(image, tags.figcaption(heading, dir="auto")))
+    return section
+
+
+def _definitions(heading: str, texts: Mapping[str, str]) -> tags.html_tag:
+    listed = [tags.div(tags.dt(name), tags.dd(text)) for name, text in texts.items()]
+    return tags.section(tags.h2(heading), tags.dl(listed, cls="definitions"))
+
+
+def _meanings(rows: Sequence[_Row]) -> dict[str, str]:
+    """Explain every measure; the scales of SWD together."""
+    scales = [column.heading for column in columns_of(rows) if column.key.startswith("swd_")]
+    texts = {c.heading: c.what for c in columns_of(rows) if not c.key.startswith("swd_")}
+    if scales:
+        texts["SWD"] += f"; {', '.join(scales)} are its scales, by the side of the picture"
+    return texts
+
+
+def _table(
+    rows: Sequence[_Row], best: str | None, shares: Mapping[str, Mapping[str, float]]
+) -> tags.html_tag:
+    columns = columns_of(rows)
+    table = tags.table(cls="measures evaluation")
+    head = table.add(tags.thead()).add(tags.tr())
+    head.add(tags.th("\u2193 less, \u2191 more is better", scope="col"))
+    for column in columns:
+        cls = "scale" if column.key.startswith("swd_") else ""
+        text = f"{column.heading}{_ARROWS[column.better]}"
+        head.add(tags.th(text, scope="col", title=column.what, cls=cls))
+    body = table.add(tags.tbody())
+    for row in rows:
+        is_best = row.kind == "result" and row.name == best
+        line = body.add(tags.tr(cls=f"{row.kind} best" if is_best else row.kind))
+        name = line.add(tags.th(scope="row"))
+        name.add(tags.span(f"{row.name} (best)" if is_best else row.name, dir="auto"))
+        some = 0 < row.paired < row.pictures
+        paired = f", {row.paired} of them compared with inputs" if some else ""
+        name.add(tags.small(f"{row.pictures} pictures{paired}"))
+        for column in columns:
+            cls = "scale" if column.key.startswith("swd_") else ""
+            number, *deviation = _cell(row, column, rows).partition(" \u00b1")
+            cell = line.add(tags.td(number, cls=cls))
+            if any(deviation):
+                cell.add(tags.small("".join(deviation).strip()))
+            share = shares.get(row.name, {}).get(column.key) if row.kind == "result" else None
+            if share is not None:
+                cell.add(tags.small(f"{share:.0%}"))
+    return table
+
+
+def _cell(row: _Row, column: Column, rows: Sequence[_Row]) -> str:
+    value = row.values.get(column.key)
+    if value is None:
+        return ""
+    digits = column.digits
+    if digits is None:
+        sizes = [abs(other.values.get(column.key, 0.0)) for other in rows]
+        largest = max((size for size in sizes if math.isfinite(size)), default=0.0)
+        digits = min(8, max(0, 3 - math.floor(math.log10(largest)))) if largest else 1
+    spread = row.values.get(column.spread)
+    return f"{value:.{digits}f}" + ("" if spread is None else f" \u00b1 {spread:.{digits}f}")

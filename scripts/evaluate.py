@@ -1,0 +1,107 @@
+"""`giverny evaluate`: measure how near results are to a domain, and to their inputs."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from giverny.options.command_line import CommandParser
+from giverny.options.evaluate import EvaluateOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from giverny.cyclegan.evaluating import EvaluateResult
+    from giverny.cyclegan.evaluation import Row
+    from giverny.cyclegan.picture_sets import Extractor
+
+__all__ = ["main"]
+
+_EPILOG = """examples:
+  giverny evaluate monet --real testA --inputs testB --more_real trainA
+  giverny evaluate checkpoints/mine --direction BtoA --epochs all --real testA --inputs testB
+  giverny evaluate old_monets new_monets --real testA --inputs photos --backbone checkpoints/vgg
+  giverny evaluate monets --real testA --backbone inception --weights pt_inception-2015-12-05.pth
+
+RESULTS are folders of translated pictures, run folders, files of generators, or shipped models.
+What every number means: docs/evaluating.md
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, measure, write, say; return the exit status."""
+    parser = CommandParser(
+        "giverny evaluate",
+        EvaluateOptions,
+        description="Measure how near results are to a domain, and to what they were made of, "
+        "beside two references: the inputs as they are, and other real pictures.",
+        epilog=_EPILOG,
+        positionals=" RESULTS [RESULTS ...]",
+        lists={"epochs": str},
+    )
+    parser.add_argument("results", nargs="+", metavar="RESULTS", help="folders, runs, models")
+    parsed = parser.parse(argv)
+    parsed.epochs = parsed.epochs or ["latest"]
+    options = parser.make(EvaluateOptions, parsed, drop=["results"])
+
+    from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
+
+    from giverny.cyclegan.evaluating import run_evaluation  # noqa: PLC0415
+    from giverny.runs.devices import pick_device  # noqa: PLC0415
+
+    device = pick_device(options.device)
+    with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+
+        def count(row: str) -> None:
+            bar.set_description(row, refresh=False)
+            bar.update()
+
+        def say(row: "Row") -> None:
+            bar.write(_printable(f"measured {row.name}: {row.pictures} pictures"))
+            sys.stdout.flush()  # a log file should show it now, too
+
+        result = run_evaluation(
+            [Path(path) for path in parsed.results],
+            options,
+            device=device,
+            extractor=_extractor(options, device),
+            on_start=bar.reset,
+            on_sample=count,
+            on_row=say,
+        )
+    _report(result)
+    return 0
+
+
+def _extractor(options: EvaluateOptions, device: "torch.device") -> "Extractor | None":
+    """Make what `cyclegan` must not import: features of a network of `gatys`."""
+    if options.backbone == "none":
+        return None
+    from giverny.cyclegan.feature_distances import torchmetrics_image  # noqa: PLC0415
+
+    torchmetrics_image("kid")  # its absence should show now, not after minutes
+    if options.backbone == "inception":
+        from giverny.cyclegan.inception import Inception  # noqa: PLC0415
+
+        assert options.weights is not None  # noqa: S101 - checked by the options
+        return Inception(options.weights, device=device)
+    from giverny.gatys.extractor import make_extractor  # noqa: PLC0415
+
+    return make_extractor(options.backbone, options.weights, layer=options.layer, device=device)
+
+
+def _report(result: "EvaluateResult") -> None:
+    from giverny.runs.evaluation_page import text_table  # noqa: PLC0415
+
+    width = shutil.get_terminal_size(fallback=(100, 0)).columns
+    print(_printable(text_table(result.evaluation.rows, width=width)))
+    for sentence in result.sentences:
+        print(_printable(sentence))
+    print(_printable(f"numbers: {result.results}\npage: {result.page}"))
+
+
+def _printable(text: str) -> str:
+    """Replace what the terminal cannot show, such as arrows in Latin-1."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)

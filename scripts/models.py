@@ -1,0 +1,48 @@
+"""`giverny models`: which generators there are to translate with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from giverny.options.command_line import CommandParser
+from giverny.options.models import ModelsOptions
+
+__all__ = ["main"]
+
+_EPILOG = """examples:
+  giverny models
+  giverny models old_checkpoints downloads
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, look, list; return the exit status: 1 where a file cannot be used."""
+    parser = CommandParser(
+        "giverny models",
+        ModelsOptions,
+        description="List the generators that ship with Giverny, and those in folders of runs.",
+        epilog=_EPILOG,
+        positionals=" [FOLDERS ...]",
+    )
+    parser.add_argument("folders", nargs="*", metavar="FOLDERS", help="folders of runs, runs")
+    parsed = parser.parse(argv)
+    options = parser.make(ModelsOptions, parsed, drop=["folders"])
+
+    from giverny.cyclegan.inventory import models_in, shipped_models  # noqa: PLC0415 - torch
+
+    groups = {"shipped": shipped_models()}
+    folders = [Path(folder) for folder in parsed.folders]
+    usual = ModelsOptions().checkpoints_dir
+    # That there are no runs yet is no mistake; a mistyped folder is.
+    if not folders and (options.checkpoints_dir.is_dir() or options.checkpoints_dir != usual):
+        folders = [options.checkpoints_dir]
+    for folder in folders:
+        groups[str(folder)] = models_in(folder)
+    for heading, models in groups.items():
+        print(f"{heading}:")
+        for model in models:
+            print(f"  --model {model.name}\n      {model.what}")
+        if not models:
+            print("  no generators")
+    if not folders:
+        print(f"{options.checkpoints_dir}: no such folder, so no runs of yours")
+    return 0 if all(model.usable for models in groups.values() for model in models) else 1

@@ -1,0 +1,86 @@
+"""Bending pictures for the network, so that its grid leaves no trace."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from giverny.cyclegan.bent_grid import BentGrid
+from giverny.cyclegan.translator import Translator
+from giverny.data import to_pictures
+from giverny.data.spectrum import GridPeaks
+
+CPU = torch.device("cpu")
+
+
+class Dots(nn.Module):
+    """Returns the picture with a faint dot in every cell of four pixels."""
+
+    stride, smallest = 4, 8
+
+    def forward(self, images: Tensor) -> Tensor:
+        dots = torch.zeros_like(images)
+        dots[:, :, ::4, ::4] = 0.1
+        return images + dots
+
+
+def smooth_pictures(count: int = 4, side: int = 128) -> Tensor:
+    noise = torch.randn(count, 3, 20, 20, generator=torch.Generator().manual_seed(1))
+    return F.interpolate(noise, side, mode="bicubic") * 0.2
+
+
+def peaks(images: Tensor) -> dict[int, float]:
+    grids = GridPeaks()
+    for picture in to_pictures(images):
+        grids.add(picture)
+    return grids.result()
+
+
+def test_straightening_undoes_bending() -> None:
+    images = smooth_pictures()
+    for strength in (1.0, 3.0, 3.5):
+        grid = BentGrid(128, 128, strength_px=strength, device=CPU)
+        bent = grid.bend(images)
+        back = grid.straighten(bent)
+        assert (bent - images).abs().mean() > 5 * (back - images).abs().mean()
+        assert (back - images)[:, :, 8:-8, 8:-8].abs().mean() < 0.005
+
+
+def test_displacements_have_the_strength_that_is_asked_for() -> None:
+    columns = torch.arange(300.0).expand(1, 1, 200, 300)
+    moved = BentGrid(200, 300, strength_px=3.0, device=CPU).bend(columns) - columns
+    assert 2 < float(moved[..., 16:-16].std()) < 4
+
+
+def test_a_grid_of_the_generator_vanishes_and_the_picture_stays() -> None:
+    images = smooth_pictures()
+    dotted, bent = (
+        Translator(Dots(), device=CPU, grid_bend_px=bend)(images)  # type: ignore[arg-type]
+        for bend in (0.0, 3.0)
+    )
+    before, straight, after = peaks(images), peaks(dotted), peaks(bent)
+    assert straight[4] > 100 * before[4]
+    assert after[4] < 0.02 * straight[4]
+    assert (bent - images - 0.1 / 16)[:, :, 8:-8, 8:-8].abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 130), (97, 71)])
+def test_sizes_stay_and_equal_pictures_have_equal_results(size: tuple[int, int]) -> None:
+    images = torch.rand(2, 3, *size) * 2 - 1
+    first, second = (
+        Translator(Dots(), device=CPU, grid_bend_px=3.0)(images)  # type: ignore[arg-type]
+        for _ in range(2)
+    )
+    assert first.shape == images.shape
+    assert torch.equal(first, second)
+    assert first.abs().max() <= 1
+
+
+def test_small_pictures_stay_straight() -> None:
+    images = torch.rand(1, 3, 40, 63) - 0.5
+    straight, bent = (
+        Translator(Dots(), device=CPU, grid_bend_px=bend)(images)  # type: ignore[arg-type]
+        for bend in (0.0, 3.0)
+    )
+    np.testing.assert_array_equal(straight, bent)

@@ -1,0 +1,57 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from giverny.options import EvaluateOptions, ModelsOptions, OptionError, flatten, make
+
+
+def test_flat_and_back() -> None:
+    options = EvaluateOptions(real=Path("a"), inputs=Path("b"), epochs=["5", "all"], seed=3)
+    assert make(EvaluateOptions, flatten(options)) == options
+    assert make(ModelsOptions, {"checkpoints_dir": "x"}).checkpoints_dir == Path("x")
+
+
+def test_epochs_are_texts_and_each_counts_once() -> None:
+    numbers: Any = [5, "latest", "5"]
+    assert EvaluateOptions(real=Path("a"), epochs=numbers).epochs == ("5", "latest")
+
+
+def test_a_run_of_backbone_train_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "backbone.safetensors").touch()
+    options = EvaluateOptions(real=Path("a"), backbone=str(tmp_path))
+    assert (options.backbone, options.weights) == ("auto", tmp_path / "backbone.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "option", "says"),
+    [
+        ({"size_px": 48}, "size_px", "48 is not a power of two"),
+        ({"size_px": 8}, "size_px", "8 is not a power of two from 16"),
+        ({"patches": 10}, "patches", "10"),
+        ({"max_pictures": 0}, "max_pictures", "0 is not above 0"),
+        ({"seed": -1}, "seed", "-1 is not in"),
+        ({"epochs": []}, "epochs", "there is none"),
+        ({"epochs": ["last"]}, "epochs", "'last' is neither latest, nor all, nor a number"),
+        ({"backbone": "inception"}, "weights", "missing; inception needs its file"),
+        ({"weights": Path("w.pth")}, "weights", "give --backbone"),
+        ({"layer": "relu1_1"}, "layer", "give --backbone"),
+        ({"best_by": "kid"}, "best_by", "kid compares features of a network; give --backbone"),
+        ({"best_by": "fid"}, "best_by", "fid compares features of a network; give --backbone"),
+        (
+            {"backbone": "inception", "weights": Path("w.pth"), "layer": "pool"},
+            "layer",
+            "always of its last pooling layer",
+        ),
+        (
+            {"backbone": "w.safetensors", "weights": Path("w.pth")},
+            "backbone",
+            "leave one of them out",
+        ),
+    ],
+)
+def test_bad_values_name_their_option(changes: dict[str, Any], option: str, says: str) -> None:
+    with pytest.raises(OptionError) as raised:
+        EvaluateOptions(real=Path("a"), **changes)
+    assert raised.value.option == option
+    assert says in str(raised.value)
