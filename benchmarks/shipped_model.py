@@ -224,7 +224,7 @@ def _giverny(*words: object, threads: int | None = None) -> None:
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
     command = [sys.executable, "-m", "giverny.scripts.main", *map(str, words)]
-    ended = subprocess.run(command, check=False, env=environment)  # noqa: S603
+    ended = subprocess.run(command, check=False, env=environment)  # noqa: S603 - ours
     if ended.returncode:
         sys.exit(f"{' '.join(map(str, words[:2]))} failed: exit status {ended.returncode}")
 

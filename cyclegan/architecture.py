@@ -31,6 +31,7 @@ class GeneratorArchitecture:
         dropout: whether blocks have dropout. A U-Net's weights do not tell; it does not matter
             for translating.
         upsample: ``deconv``, ``resize`` or ``bilinear``.
+        color_skip: whether a ResNet carries colours around its layers.
         in_channels: channels of the input.
         out_channels: channels of the output.
     """
@@ -41,6 +42,7 @@ class GeneratorArchitecture:
     norm: str = "instance"
     dropout: bool = False
     upsample: str = "deconv"
+    color_skip: bool = False
     in_channels: int = 3
     out_channels: int = 3
 
@@ -57,6 +59,7 @@ class GeneratorArchitecture:
                 norm=self.norm,
                 dropout=self.dropout,
                 upsample=self.upsample,
+                color_skip=self.color_skip,
                 in_channels=self.in_channels,
                 out_channels=self.out_channels,
             )
@@ -90,7 +93,8 @@ class GeneratorArchitecture:
 
     def __str__(self) -> str:
         part = "blocks" if self.kind == "resnet" else "halvings"
-        drop = ", dropout" if self.dropout else ""
+        drop = ", color skip" if self.color_skip else ""
+        drop += ", dropout" if self.dropout else ""
         layers = f"{self.kind}, {self.depth} {part}, {self.channels} filters"
         return f"{layers}, norm {self.norm}, upsample {self.upsample}{drop}"
 
@@ -149,6 +153,7 @@ def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
         # Dropout stands before the second padding and moves the second convolution from 5 to 6.
         dropout=second is None or second.ndim != 4,
         upsample=_detect_upsample(smooth=smooth is not None, deconv=len(up) == 4 * channels),
+        color_skip="color_skip.weight" in weights,
         in_channels=first.shape[1],
         out_channels=len(last),
     )

@@ -9,7 +9,7 @@ from giverny.options.losses import DIFFAUGMENT
 
 __all__ = ["DifferentiableAugmentation"]
 
-# Zhao et al. 2020, section 4.1 and their published code: ranges of the draws.
+# The ranges of the code that Zhao et al. published with their paper.
 _BRIGHTNESS, _SATURATION, _CONTRAST = (-0.5, 0.5), (0.0, 2.0), (0.5, 1.5)
 _TRANSLATION, _CUTOUT = 1 / 8, 1 / 2
 
@@ -19,7 +19,7 @@ class DifferentiableAugmentation:
 
     Both real and translated pictures go through it before a discriminator judges them, in its own
     update and in the generators', whose gradients pass through. So a discriminator cannot remember
-    its pictures, and the generators do not learn to make augmented ones (Zhao et al. 2020, eq. 4).
+    its pictures, and the generators learn to make no augmented ones (Zhao et al. 2020, section 3).
 
     Args:
         policy: any of ``color`` (brightness +-0.5, saturation x 0 to 2, contrast x 0.5 to 1.5),

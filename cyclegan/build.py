@@ -56,6 +56,7 @@ def generator_architecture(options: NetworkOptions) -> GeneratorArchitecture:
         norm=options.norm,
         dropout=options.dropout,
         upsample=options.upsample,
+        color_skip=options.color_skip,
     )
 
 

@@ -212,9 +212,10 @@ class _Translations:
         return len(self.inputs)
 
     def __iter__(self) -> Iterator[Sample]:
-        translator = self._translator(self.generator.load())
+        # As `giverny translate` does.
+        translator = Translator.of(self.generator.load(), device=self.device)
         opposite = self.generator.load_way_back()
-        back = None if opposite is None else self._translator(opposite)
+        back = None if opposite is None else Translator.of(opposite, device=self.device)
         for sample in self.inputs:
             translated = _translate(sample.picture, translator)
             yield Sample(
@@ -223,10 +224,6 @@ class _Translations:
                 back=None if back is None else _translate(translated, back),
                 name=sample.name,
             )
-
-    def _translator(self, loaded: LoadedGenerator) -> Translator:
-        """Translate as `giverny translate` does."""
-        return Translator(loaded.network, device=self.device, grid_bend_px=loaded.grid_bend_px)
 
 
 def _of_model(

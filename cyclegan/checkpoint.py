@@ -1,5 +1,6 @@
 """The network files of a run directory, and finding a generator in one."""
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from giverny.cyclegan.architecture import GeneratorArchitecture
 from giverny.cyclegan.averaging import WeightAverage
-from giverny.cyclegan.shipped import resolve_model
+from giverny.cyclegan.shipped import SHIPPED, resolve_model
 from giverny.cyclegan.trainer import Trainer
 from giverny.cyclegan.weights import LoadedGenerator, load_generator, save_generator, save_pth
 from giverny.options.errors import CheckpointError, OptionError
@@ -79,9 +80,11 @@ def find_generator(
         CheckpointError: there is no such generator, or it cannot be loaded.
         OptionError: the file says that it translates the other way.
     """
-    model = resolve_model(model)
+    ships, model = str(model) in SHIPPED, resolve_model(model)
     if not model.is_dir():
         loaded = load_generator(model)
+        if ships:
+            loaded = replace(loaded, notes=(*loaded.notes, "ships with Giverny"))
         says = loaded.provenance.get("direction", direction)
         if direction not in {None, says}:
             raise OptionError("direction", f"{direction}, but {model} translates {says}")

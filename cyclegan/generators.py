@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from giverny.cyclegan.blocks import (
+    ColorSkip,
     ResnetBlock,
     has_bias,
     norm_layer,
@@ -30,17 +31,20 @@ class ResnetGenerator(nn.Module):
         norm: ``instance``, ``batch``, ``layer`` or ``none``.
         dropout: dropout of 0.5 in the blocks.
         upsample: ``deconv``, ``resize`` (nearest neighbour + convolution) or ``bilinear``.
+        color_skip: carry the colours around all layers, see
+            :class:`~giverny.cyclegan.blocks.ColorSkip`.
         in_channels: channels of the input.
         out_channels: channels of the output.
 
     Raises:
-        ValueError: ``norm`` or ``upsample`` is unknown.
+        ValueError: ``norm`` or ``upsample`` is unknown, or there are no three channels for
+            ``color_skip``.
     """
 
     stride = 4
     smallest = 8
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         *,
         channels: int = 64,
@@ -48,10 +52,15 @@ class ResnetGenerator(nn.Module):
         norm: str = "instance",
         dropout: bool = False,
         upsample: str = "deconv",
+        color_skip: bool = False,
         in_channels: int = 3,
         out_channels: int = 3,
     ) -> None:
         super().__init__()
+        if color_skip and (in_channels, out_channels) != (3, 3):
+            raise ValueError(
+                f"color_skip: needs RGB, got {in_channels} and {out_channels} channels"
+            )
         normalise, bias = norm_layer(norm), has_bias(norm)
 
         def finish(width: int) -> list[nn.Module]:
@@ -75,10 +84,14 @@ class ResnetGenerator(nn.Module):
             ]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(channels, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
+        self.color_skip = ColorSkip(reduction=self.stride) if color_skip else None
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
-        return self.model(images)  # type: ignore[no-any-return]
+        if self.color_skip is None:
+            return self.model(images)  # type: ignore[no-any-return]
+        painted = self.model[:-1](images) + self.color_skip(images)
+        return self.model[-1](painted)  # type: ignore[no-any-return]
 
 
 class UnetGenerator(nn.Module):

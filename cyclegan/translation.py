@@ -72,13 +72,11 @@ def translate(
     on_start(len(waiting), generator)
     converted = convert(
         waiting,
-        Translator(
-            generator.network,
+        Translator.of(
+            generator,
             device=device,
             mixed_precision=options.mixed_precision,
-            grid_bend_px=generator.grid_bend_px
-            if options.grid_bend_px is None
-            else options.grid_bend_px,
+            grid_bend_px=options.grid_bend_px,
         ),
         how=Conversion(
             batch_size=options.batch_size,

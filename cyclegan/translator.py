@@ -1,12 +1,14 @@
 """Translating pictures of any size with a trained generator; size out = size in."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from giverny.cyclegan.architecture import Generator
 from giverny.cyclegan.bent_grid import BentGrid
+from giverny.cyclegan.weights import LoadedGenerator
 from giverny.data.padding import pad_to_multiple
 from giverny.data.tensors import check_images
 
@@ -42,6 +44,31 @@ class Translator:
         self._precision = _PRECISIONS.get(mixed_precision)
         self._bend_px = grid_bend_px
         self._grid: tuple[tuple[int, int], BentGrid] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedGenerator,
+        *,
+        device: torch.device,
+        mixed_precision: str = "no",
+        grid_bend_px: float | None = None,
+    ) -> Self:
+        """Return the translator of a generator that was read from a file.
+
+        Args:
+            loaded: the generator.
+            device: where to compute.
+            mixed_precision: ``no``, ``fp16`` or ``bf16``.
+            grid_bend_px: how far pictures are bent; None: as the generator's file says.
+
+        Raises:
+            CheckpointError: the file says something that is no length.
+        """
+        bend_px = loaded.grid_bend_px if grid_bend_px is None else grid_bend_px
+        return cls(
+            loaded.network, device=device, mixed_precision=mixed_precision, grid_bend_px=bend_px
+        )
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:

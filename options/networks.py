@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from giverny.options.checks import require_at_least, require_positive
+from giverny.options.checks import require, require_at_least, require_positive
 
 __all__ = ["InitType", "NetD", "NetG", "NetworkOptions", "Norm", "Upsample"]
 
@@ -45,6 +45,9 @@ class NetworkOptions:
     """how a generator enlarges: deconv is the reference's transposed convolution; resize is
     nearest-neighbour and convolution, without its checkerboard; bilinear interpolates
     instead, without steps between pixels"""
+    color_skip: bool = False
+    """carry coarse colours around the layers of a ResNet, so that a short training keeps red and
+    green apart"""
     dropout: bool = False
     """dropout of 0.5 in the generator's blocks"""
     init_type: InitType = "normal"
@@ -57,6 +60,11 @@ class NetworkOptions:
         require_positive("ndf", self.ndf)
         require_at_least("n_layers_D", self.n_layers_D, 1)
         require_positive("init_gain", self.init_gain)
+        require(
+            not self.color_skip or self.netG.startswith("resnet"),
+            "color_skip",
+            f"--netG {self.netG} has skip connections of its own; use one of the ResNets",
+        )
 
     @property
     def stride(self) -> int:

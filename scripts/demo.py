@@ -207,6 +207,7 @@ def _training_chapter(
 
 def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter":
     """Show a photograph in the style of one of the domain's paintings."""
+    from giverny.data.encode import write_float_picture  # noqa: PLC0415
     from giverny.data.files import list_pictures  # noqa: PLC0415
     from giverny.gatys.stylizing import stylize  # noqa: PLC0415
     from giverny.runs.tour_page import Chapter, Strip  # noqa: PLC0415
@@ -223,8 +224,7 @@ def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter"
             device="cpu",
         )
     )
-    rgb = (made.image.clip(0, 1) * 255).round().astype("uint8")
-    _write(output, rgb)
+    write_float_picture(output, made.image)
     pictures = {"photograph": content, "style": style, "stylised": output}
     return Chapter(
         heading="One picture in the style of another",

@@ -358,3 +358,33 @@ def test_unknown_layers_are_refused() -> None:
         ResnetGenerator(channels=2, upsample="bicubic")
     with pytest.raises(ValueError, match="downs: expected 2 or more, got 1"):
         UnetGenerator(channels=2, downs=1)
+
+
+def test_the_colour_skip_lets_coarse_colours_pass_and_no_light() -> None:
+    network = ResnetGenerator(channels=4, blocks=1, color_skip=True)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if not name.startswith("color_skip"):
+                weight.zero_()
+    colors = torch.tensor([0.3, -0.1, -0.2])[None, :, None, None].expand(1, 3, 16, 12)
+    light = noise(1, 1, 16, 12).expand(1, 3, 16, 12)
+    with torch.no_grad():
+        torch.testing.assert_close(network(colors), colors.tanh())
+        torch.testing.assert_close(network(colors + light), colors.tanh())
+        # Colours that change from pixel to pixel average out.
+        stripes = colors * torch.tensor([1.0, -1.0]).repeat(6)
+        torch.testing.assert_close(network(stripes), torch.zeros(1, 3, 16, 12))
+
+
+def test_the_colour_skip_is_learned_and_adds_one_name() -> None:
+    plain, network = (ResnetGenerator(channels=4, blocks=1, color_skip=on) for on in (False, True))
+    assert set(network.state_dict()) - set(plain.state_dict()) == {"color_skip.weight"}
+    network(noise(1, 3, 8, 8)).square().sum().backward()
+    assert network.color_skip is not None
+    assert network.color_skip.weight.grad is not None
+    assert network.color_skip.weight.grad.abs().min() > 0
+
+
+def test_the_colour_skip_needs_colours() -> None:
+    with pytest.raises(ValueError, match="color_skip: needs RGB, got 1 and 3 channels"):
+        ResnetGenerator(in_channels=1, color_skip=True)

@@ -45,7 +45,10 @@ def test_the_files_say_where_they_come_from() -> None:
         assert {key: options[key] for key in recipe} == recipe
         assert not {"dataroot", "checkpoints_dir"} & set(options)
         assert loaded.architecture == generator_architecture(
-            make(NetworkOptions, {key: recipe[key] for key in ("netG", "ngf", "norm", "upsample")})
+            make(
+                NetworkOptions,
+                {key: recipe[key] for key in ("netG", "ngf", "norm", "upsample", "color_skip")},
+            )
         )
 
 

@@ -1,0 +1,77 @@
+"""The pictures of README and docs/model_card.md, made by the shipped model.
+
+    python benchmarks/shipped_figures.py
+
+Writes docs/figures/monets.jpg (five test photographs, and below each what `--model monet` makes of
+it), monets_all.jpg (all thirty, as a contact sheet: the failures, too) and photos.jpg (`--model
+photo`).
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from giverny.cyclegan.checkpoint import find_generator
+from giverny.cyclegan.translator import Translator
+from giverny.data import Picture, read_picture, write_picture
+from giverny.data.files import list_pictures
+from giverny.data.tensors import to_pictures, to_tensor
+from giverny.data.transforms import resize
+
+Rgb = NDArray[np.uint8]
+
+_FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+# By their place among the test photographs, in order of names: sea, sky, wood, city, ...
+_CHOSEN = (0, 6, 12, 18, 24)
+_GAP_PX = 6
+
+
+def main() -> None:
+    """Translate the test pictures with both models, and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    shared = Path(__file__).parents[2] / "shared" / "monet2photo"
+    parser.add_argument("--monet2photo", type=Path, default=shared, help="testA and testB")
+    parser.add_argument("--chosen", type=int, nargs=5, default=_CHOSEN, help="of monets.jpg")
+    parser.add_argument("--output", type=Path, default=_FIGURES)
+    arguments = parser.parse_args()
+    photographs = _read(arguments.monet2photo / "testB")
+    monets = _translate(photographs, "monet")
+    paintings = _read(arguments.monet2photo / "testA")[::5]
+    chosen = arguments.chosen
+    tens = [slice(start, start + 10) for start in range(0, len(photographs), 10)]
+    figures = {
+        "monets.jpg": ([[photographs[i] for i in chosen], [monets[i] for i in chosen]], 240),
+        "monets_all.jpg": ([row for ten in tens for row in (photographs[ten], monets[ten])], 128),
+        "photos.jpg": ([paintings, _translate(paintings, "photo")], 240),
+    }
+    for name, (rows, side_px) in figures.items():
+        write_picture(arguments.output / name, Picture(rgb=_sheet(rows, side_px)), quality=88)
+
+
+def _read(folder: Path) -> list[Rgb]:
+    return [read_picture(path).rgb for path in list_pictures(folder)]
+
+
+def _translate(pictures: Sequence[Rgb], model: str) -> list[Rgb]:
+    translator = Translator.of(find_generator(Path(model)), device=torch.device("cpu"))
+    return [to_pictures(translator(to_tensor(rgb)[None]))[0] for rgb in pictures]
+
+
+def _sheet(rows: Sequence[Sequence[Rgb]], side_px: int) -> Rgb:
+    """Return square pictures in rows on white; each pair of rows belongs together."""
+    high = len(rows) * side_px + (len(rows) // 2 - 1) * _GAP_PX
+    sheet = np.full((high, len(rows[0]) * (side_px + _GAP_PX) - _GAP_PX, 3), 255, np.uint8)
+    for number, row in enumerate(rows):
+        top = number * side_px + number // 2 * _GAP_PX
+        for column, rgb in enumerate(row):
+            left = column * (side_px + _GAP_PX)
+            sheet[top : top + side_px, left : left + side_px] = resize(rgb, side_px, side_px)
+    return sheet
+
+
+if __name__ == "__main__":
+    main()
