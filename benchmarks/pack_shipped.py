@@ -1,6 +1,6 @@
 """Turn a run of the preset monet_small into the files that ship: cyclegan/weights/*.safetensors.
 
-    python benchmarks/pack_shipped.py checkpoints/monet_small
+    python benchmarks/pack_shipped.py checkpoints/monet_small --epoch 24
 
 Takes the averaged generators, halves their precision, and writes where they come from into the
 files. The run's log becomes benchmarks/monet_small.log.jsonl, which shipped_model.py compares with.
@@ -19,6 +19,7 @@ from giverny.cyclegan.checkpoint import GENERATOR_OF
 from giverny.cyclegan.shipped import SHIPPED
 from giverny.cyclegan.weights import load_generator, save_generator
 from giverny.runs.directory import RunDirectory
+from giverny.runs.log import read_log
 
 __all__ = ["main", "pack"]
 
@@ -28,14 +29,13 @@ _OWN = {"name", "checkpoints_dir", "dataroot", "folder_A", "folder_B", "perceptu
 _LIMIT_BYTES = 8_000_000
 
 
-def pack(run: RunDirectory, folder: Path) -> list[Path]:
-    """Write both generators of a run as float16, and return the files."""
+def pack(run: RunDirectory, epoch: int, folder: Path) -> list[Path]:
+    """Write both generators of an epoch as float16, and return the files."""
     options = run.read_options()
+    images = max(record["images"] for record in read_log(run.log_file) if record["epoch"] <= epoch)
     files = []
     for direction, model in _MODELS.items():
-        averaged = load_generator(run.path / f"{GENERATOR_OF[direction]}.safetensors")
-        if averaged.provenance["weights"] != "averaged":
-            raise SystemExit(f"{run.path}: expected averaged weights; train with --ema_decay")
+        averaged = load_generator(run.network_file(str(epoch), f"{GENERATOR_OF[direction]}_ema"))
         weights = {
             name: value.half() if value.is_floating_point() else value
             for name, value in averaged.network.state_dict().items()
@@ -47,8 +47,9 @@ def pack(run: RunDirectory, folder: Path) -> list[Path]:
             "what": SHIPPED[model].what,
             "direction": direction,
             "weights": "averaged",
-            "grid_bend_px": "3",
-            "images": averaged.provenance["images"],
+            "grid_bend_px": str(options["grid_bend_px"]),
+            "epoch": str(epoch),
+            "images": str(images),
             "recipe": "options/presets/monet_small.yaml",
             "options": json.dumps(
                 {key: options[key] for key in sorted(options) if key not in _OWN}
@@ -69,8 +70,10 @@ def main() -> int:
     """Pack, copy the log, and say how large the files are."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
-    run = RunDirectory(parser.parse_args().run)
-    files = pack(run, SHIPPED["monet"].path.parent)
+    parser.add_argument("--epoch", type=int, required=True, help="a kept one")
+    given = parser.parse_args()
+    run = RunDirectory(given.run)
+    files = pack(run, given.epoch, SHIPPED["monet"].path.parent)
     shutil.copyfile(run.log_file, _LOG)
     sizes = [file.stat().st_size for file in files]
     for file, size in zip(files, sizes, strict=True):

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from giverny.data.sample_photographs import sample_photographs
@@ -48,30 +47,41 @@ class Requirement:
 
     Attributes:
         what: in words.
-        value: as measured.
+        value: as measured; None if it could not be, which is a miss.
         bound: what it must not pass.
         at_least: whether the bound is a lower one.
+        missing: why there is no value.
     """
 
     what: str
-    value: float
+    value: float | None
     bound: float
     at_least: bool
+    missing: str = "not measured"
 
     @property
     def met(self) -> bool:
         """Whether it holds."""
+        if self.value is None:
+            return False
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def __str__(self) -> str:
         """Return it in one line."""
         sign = ">=" if self.at_least else "<="
         verdict = "met" if self.met else "MISSED"
+        if self.value is None:
+            return f"{self.what:<58} {self.missing}   {verdict}"
         return f"{self.what:<58} {self.value:8.3f} {sign} {self.bound:g}   {verdict}"
 
 
 def requirements(results: dict[str, Any]) -> list[Requirement]:
-    """Return what `giverny evaluate` must have found, out of its results.json."""
+    """Return what `giverny evaluate` must have found, out of its results.json.
+
+    Args:
+        results: null, there, is a number that is not finite, or the ``closed`` of a measure that
+            is blind, because the inputs are as near to Monets as other Monets are.
+    """
     rows = {row["kind"]: row for row in results["rows"]}
     inputs, made = rows["nothing"], rows["result"]
     found = [
@@ -80,6 +90,7 @@ def requirements(results: dict[str, Any]) -> list[Requirement]:
             value=made["closed"][measure],
             bound=0.5,
             at_least=True,
+            missing=_why_unknown(measure, rows),
         )
         for measure in ("swd", "kid")
     ]
@@ -94,13 +105,25 @@ def requirements(results: dict[str, Any]) -> list[Requirement]:
     found += [
         Requirement(
             what=f"spectral peak at {period} px, relative to the inputs'",
-            value=made[f"grid_{period}"] / inputs[f"grid_{period}"],
+            value=_ratio(made[f"grid_{period}"], inputs[f"grid_{period}"]),
             bound=1.2,
             at_least=False,
         )
         for period in (2, 4)
     ]
     return found
+
+
+def _why_unknown(measure: str, rows: dict[str, dict[str, Any]]) -> str:
+    nothing, floor = rows["nothing"][measure], rows["floor"][measure]
+    known = nothing is not None and floor is not None
+    shown = ["not finite" if one is None else f"{one:.3f}" for one in (nothing, floor)]
+    why = "blind" if known and nothing <= floor else "not finite"
+    return f"{why}: do nothing {shown[0]}, floor {shown[1]}"
+
+
+def _ratio(value: float | None, usual: float | None) -> float | None:
+    return None if value is None or not usual else value / usual
 
 
 def folder_of_photographs(folder: Path) -> None:
@@ -212,7 +235,7 @@ def _reproduce(monet2photo: Path, work: Path) -> Requirement:
         print(f"image {images}: losses differ by up to {difference:.2%}")
     return Requirement(
         what=f"losses of the first {_STEPS} steps, largest relative difference",
-        value=float(np.max(list(differences.values()))),
+        value=max(differences.values(), default=None),
         bound=_TOLERANCE,
         at_least=False,
     )

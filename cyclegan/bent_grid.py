@@ -4,12 +4,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from giverny.options.checks import MOST_BENT_PX
+
 __all__ = ["BentGrid"]
 
 # Distance, in pixels, over which displacements go from one value to another one.
 _LENGTH_PX = 28
-# Fixed-point iterations of the inverse; each takes away a quarter of the error or more.
-_ITERATIONS = 20
+# More than the largest displacement, twice: there, and back.
+_BORDER_PX = 20
+# Standard deviation that bicubic interpolation leaves of independent values, in two dimensions.
+_KEPT = 0.86
+# Fixed-point iterations of the inverse; each takes away about a fifth of the error or more. Most of
+# them are made on every fourth pixel: on all of them, they would take longer than the generator.
+_ITERATIONS, _REFINEMENTS = 30, 2
+_EVERY_PX = 4
 _SEED = 0
 
 
@@ -20,47 +28,65 @@ class BentGrid:
     say, and the eye sees rows of dots. If the picture is bent before the generator and straightened
     after it, what is in the picture comes to lie where it was, while the grid is bent: its patterns
     have no common place any more, and look like strokes (the idea is that of jittered sampling,
-    Cook 1986). The field depends on the size alone, so equal pictures have equal results.
+    Cook 1986). The field depends on the size alone, so equal pictures have equal results. Its
+    values are bounded, so that it folds nowhere, however large the picture.
 
     Args:
-        height: of the pictures, in pixels.
+        height: of the pictures, in pixels, more than 20.
         width: likewise.
-        strength_px: standard deviation of the displacements; 3 for a grid of 4 px. Above 3.5 the
-            picture would fold.
+        strength_px: standard deviation of the displacements, at most 3.5; 3 for a grid of 4 px.
         device: where to compute.
+
+    Raises:
+        ValueError: ``strength_px`` is not within 0 to 3.5.
     """
 
     def __init__(
         self, height: int, width: int, *, strength_px: float, device: torch.device
     ) -> None:
+        if not 0 <= strength_px <= MOST_BENT_PX:
+            raise ValueError(f"strength_px: expected 0 to {MOST_BENT_PX}, got {strength_px}")
         generator = torch.Generator().manual_seed(_SEED)
-        places = (height // _LENGTH_PX + 2, width // _LENGTH_PX + 2)
-        coarse = torch.randn(1, 2, *places, generator=generator).to(device)
-        fine = F.interpolate(coarse, scale_factor=_LENGTH_PX, mode="bicubic", align_corners=False)[
-            :, :, :height, :width
-        ]
-        # Interpolated noise is weaker than the noise itself.
-        self._there = fine * (strength_px / fine.std().clamp_min(1e-6))
-        self._back = -self._there
-        for _ in range(_ITERATIONS):
-            self._back = -_sample(self._there, self._back)
+        high, wide = (side + 2 * _BORDER_PX for side in (height, width))
+        places = (high // _LENGTH_PX + 2, wide // _LENGTH_PX + 2)
+        coarse = torch.rand(1, 2, *places, generator=generator).to(device) * 2 - 1
+        fine = F.interpolate(coarse, scale_factor=_LENGTH_PX, mode="bicubic", align_corners=False)
+        # Even values in [-1, 1] have a standard deviation of 1 / sqrt(3).
+        self._there = fine[:, :, :high, :wide] * (strength_px * 3**0.5 / _KEPT)
+        self._back = _inverse(self._there)
 
     def bend(self, images: Tensor) -> Tensor:
-        """Return bent pictures, (N, C, H, W)."""
-        return _sample(images, self._there)
+        """Return bent pictures with 20 mirrored pixels on each side: (N, C, H + 40, W + 40)."""
+        return _sample(F.pad(images, [_BORDER_PX] * 4, mode="reflect"), self._there)
 
-    def straighten(self, images: Tensor) -> Tensor:
-        """Undo :meth:`bend`, up to twofold bicubic interpolation."""
-        return _sample(images, self._back)
+    def straighten(self, bent: Tensor) -> Tensor:
+        """Undo :meth:`bend`, up to twofold bicubic interpolation: (N, C, H, W)."""
+        inside = slice(_BORDER_PX, -_BORDER_PX)
+        return _sample(bent, self._back)[:, :, inside, inside]
 
 
-def _sample(images: Tensor, displacements: Tensor) -> Tensor:
-    """Look at each place plus its displacement, (1, 2, H, W) in pixels: x, then y."""
+def _inverse(there: Tensor) -> Tensor:
+    """Return the displacements that lead back."""
+    height, width = there.shape[2:]
+    back = there.new_zeros(1, 2, -(-height // _EVERY_PX), -(-width // _EVERY_PX))
+    for _ in range(_ITERATIONS):
+        back = -_sample(there, back, every_px=_EVERY_PX)
+    fine = F.interpolate(back, scale_factor=_EVERY_PX, mode="bicubic", align_corners=False)
+    fine = fine[:, :, :height, :width]
+    for _ in range(_REFINEMENTS):
+        fine = -_sample(there, fine)
+    return fine
+
+
+def _sample(images: Tensor, displacements: Tensor, *, every_px: int = 1) -> Tensor:
+    """Look at every so many places plus their displacements, (1, 2, h, w) in pixels: x, then y."""
     height, width = images.shape[2:]
-    rows = torch.arange(height, device=images.device, dtype=images.dtype)[:, None]
-    columns = torch.arange(width, device=images.device, dtype=images.dtype)
+    rows, columns = (
+        torch.arange(side, device=images.device, dtype=images.dtype) * every_px + (every_px - 1) / 2
+        for side in displacements.shape[2:]
+    )
     x = (columns + displacements[:, 0]) * 2 / max(width - 1, 1) - 1
-    y = (rows + displacements[:, 1]) * 2 / max(height - 1, 1) - 1
+    y = (rows[:, None] + displacements[:, 1]) * 2 / max(height - 1, 1) - 1
     places = torch.stack([x, y], dim=-1).expand(len(images), -1, -1, -1)
     return F.grid_sample(
         images, places, mode="bicubic", padding_mode="reflection", align_corners=True

@@ -24,6 +24,7 @@ from giverny.options.names import nearest
 __all__ = ["is_run", "kept_epochs", "make_candidates", "make_reference"]
 
 _OTHER_WAY = {"AtoB": "BtoA", "BtoA": "AtoB"}
+_LONG = {"options", "data", "licence", "what"}  # of a shipped model's provenance: for reading there
 
 
 def make_reference(options: EvaluateOptions) -> Reference:
@@ -105,13 +106,16 @@ def is_run(folder: Path) -> bool:
 
 def kept_epochs(run: Path, direction: str) -> list[str]:
     """Return the epochs whose weights a run has kept, in their order, then ``latest`` if it has."""
-    name = GENERATOR_OF[direction]
-    pattern = re.compile(rf"(\d+|latest)_net_(?:{name}|{name}_ema|G)\.pth")
-    found = {match[1] for path in run.iterdir() if (match := pattern.fullmatch(path.name))}
-    if (run / f"{name}.safetensors").is_file():
-        found.add("latest")
+    # The published models of the reference hold one generator, without a letter.
+    found = _epochs_of(run, GENERATOR_OF[direction]) | _epochs_of(run, "G")
     latest = sorted(found & {"latest"})
     return [*sorted(found - {"latest"}, key=int), *latest]
+
+
+def _epochs_of(run: Path, generator: str) -> set[str]:
+    pattern = re.compile(rf"(\d+|latest)_net_{generator}(?:_ema)?\.pth")
+    found = {match[1] for path in run.iterdir() if (match := pattern.fullmatch(path.name))}
+    return found | ({"latest"} if (run / f"{generator}.safetensors").is_file() else set())
 
 
 def _meant(path: Path) -> Path:
@@ -143,20 +147,24 @@ def _meant(path: Path) -> Path:
 
 def _of_shipped(name: str, options: EvaluateOptions, device: torch.device) -> Candidate:
     model = SHIPPED[name]
-    return _of_model(
+    candidate = _of_model(
         f"{name} (shipped)",
         _Generator(path=Path(name), way_back=Path(model.opposite)),
         options,
         device,
     )
+    return _without_epochs(candidate, options)
 
 
 def _of_file(path: Path, name: str, options: EvaluateOptions, device: torch.device) -> Candidate:
     generator = _Generator(path=path, direction=options.direction)
-    candidate = _of_model(name, generator, options, device)
+    return _without_epochs(_of_model(name, generator, options, device), options)
+
+
+def _without_epochs(candidate: Candidate, options: EvaluateOptions) -> Candidate:
     if options.epochs == ("latest",):
         return candidate
-    note = f"{name} is one file, so --epochs says nothing about it"
+    note = f"{candidate.name} has no epochs, so --epochs says nothing about it"
     return replace(candidate, notes=[*candidate.notes, note])
 
 
@@ -164,13 +172,19 @@ def _of_run(
     run: Path, name: str, options: EvaluateOptions, device: torch.device
 ) -> list[Candidate]:
     direction = options.direction or "AtoB"
+    opposite = _epochs_of(run, GENERATOR_OF[_OTHER_WAY[direction]])
     epochs: Sequence[str] = options.epochs
     if "all" in epochs:
         epochs = kept_epochs(run, direction) or ["latest"]
     return [
         _of_model(
             name if len(epochs) == 1 and epoch == "latest" else f"{name}, epoch {epoch}",
-            _Generator(path=run, direction=direction, epoch=epoch, way_back=run),
+            _Generator(
+                path=run,
+                direction=direction,
+                epoch=epoch,
+                way_back=run if epoch in opposite else None,
+            ),
             options,
             device,
         )
@@ -194,10 +208,7 @@ class _Generator:
         if self.way_back is None:
             return None
         direction = None if self.direction is None else _OTHER_WAY[self.direction]
-        try:
-            return find_generator(self.way_back, direction=direction, epoch=self.epoch)
-        except CheckpointError:
-            return None
+        return find_generator(self.way_back, direction=direction, epoch=self.epoch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,16 +217,16 @@ class _Translations:
 
     inputs: PictureFiles
     generator: _Generator
+    grid_bend_px: float | None
     device: torch.device
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def __iter__(self) -> Iterator[Sample]:
-        # As `giverny translate` does.
-        translator = Translator.of(self.generator.load(), device=self.device)
+        translator = self._translator(self.generator.load())
         opposite = self.generator.load_way_back()
-        back = None if opposite is None else Translator.of(opposite, device=self.device)
+        back = None if opposite is None else self._translator(opposite)
         for sample in self.inputs:
             translated = _translate(sample.picture, translator)
             yield Sample(
@@ -224,6 +235,9 @@ class _Translations:
                 back=None if back is None else _translate(translated, back),
                 name=sample.name,
             )
+
+    def _translator(self, loaded: LoadedGenerator) -> Translator:
+        return Translator.of(loaded, device=self.device, grid_bend_px=self.grid_bend_px)
 
 
 def _of_model(
@@ -234,10 +248,19 @@ def _of_model(
     loaded = generator.load()
     inputs = PictureFiles(folder=options.inputs, files=_list(options.inputs, options))
     told = [f"epoch {generator.epoch}"] if generator.path.is_dir() else []
-    told += [f"{key} {value}" for key, value in sorted(loaded.provenance.items())]
+    told += [
+        f"{key} {value}" for key, value in sorted(loaded.provenance.items()) if key not in _LONG
+    ]
+    if options.grid_bend_px is not None:
+        told.append(f"here bent by {options.grid_bend_px} px")
     return Candidate(
         name=name,
-        pictures=_Translations(inputs=inputs, generator=generator, device=device),
+        pictures=_Translations(
+            inputs=inputs,
+            generator=generator,
+            grid_bend_px=options.grid_bend_px,
+            device=device,
+        ),
         what=f"{generator.path}: {'; '.join([str(loaded.architecture), *told])}",
         notes=loaded.notes,
     )
@@ -254,7 +277,8 @@ def _of_folder(folder: Path, name: str, options: EvaluateOptions) -> Candidate:
         direction=options.direction,
         max_pictures=options.max_pictures,
     )
-    return Candidate(name=name, pictures=found.pictures, what=str(folder), notes=found.notes)
+    candidate = Candidate(name=name, pictures=found.pictures, what=str(folder), notes=found.notes)
+    return _without_epochs(candidate, options)
 
 
 def _list(folder: Path, options: EvaluateOptions) -> list[Path]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from giverny.cyclegan.architecture import GeneratorArchitecture
 from giverny.cyclegan.averaging import WeightAverage
-from giverny.cyclegan.shipped import SHIPPED, resolve_model
+from giverny.cyclegan.shipped import hidden_by_shipped, resolve_model
 from giverny.cyclegan.trainer import Trainer
 from giverny.cyclegan.weights import LoadedGenerator, load_generator, save_generator, save_pth
 from giverny.options.errors import CheckpointError, OptionError
@@ -27,6 +27,8 @@ def save_networks(
     trainer: Trainer,
     architecture: GeneratorArchitecture,
     progress: Progress,
+    *,
+    grid_bend_px: float = 0.0,
 ) -> None:
     """Write all networks under the reference's names, and the latest generators as safetensors.
 
@@ -38,6 +40,7 @@ def save_networks(
         trainer: holds the networks.
         architecture: of both generators.
         progress: where the training is, for the metadata.
+        grid_bend_px: how far pictures shall be bent for the generators, likewise.
 
     Raises:
         OSError: a file cannot be written.
@@ -59,6 +62,7 @@ def save_networks(
                 "direction": direction,
                 "weights": kind,
                 "images": str(progress.images),
+                "grid_bend_px": str(grid_bend_px),
             }
             save_generator(
                 directory.path / f"{name}.safetensors", weights, architecture, provenance
@@ -80,11 +84,12 @@ def find_generator(
         CheckpointError: there is no such generator, or it cannot be loaded.
         OptionError: the file says that it translates the other way.
     """
-    ships, model = str(model) in SHIPPED, resolve_model(model)
+    own, model = hidden_by_shipped(model), resolve_model(model)
     if not model.is_dir():
         loaded = load_generator(model)
-        if ships:
-            loaded = replace(loaded, notes=(*loaded.notes, "ships with Giverny"))
+        if own is not None:
+            note = f"{own} is another model than the {own.name} that ships with Giverny, taken here"
+            loaded = replace(loaded, notes=(*loaded.notes, note))
         says = loaded.provenance.get("direction", direction)
         if direction not in {None, says}:
             raise OptionError("direction", f"{direction}, but {model} translates {says}")
@@ -100,13 +105,21 @@ def find_generator(
     ]
     for path in candidates:
         if path.is_file():
-            return load_generator(path)
+            return _as_its_run_says(load_generator(path), directory)
     kept = sorted(file.name for file in model.glob(f"*_net_{name}.pth"))
     raise CheckpointError(
         f"{model}: holds no generator {name} of epoch {epoch}; "
         f"expected {' or '.join(path.name for path in candidates)}, "
         f"found {', '.join(kept) or 'no network files'}"
     )
+
+
+def _as_its_run_says(loaded: LoadedGenerator, directory: RunDirectory) -> LoadedGenerator:
+    """Add how far to bend pictures for it, which a ``.pth`` cannot say."""
+    if "grid_bend_px" in loaded.provenance or not directory.options_file.is_file():
+        return loaded
+    bend_px = str(directory.read_options().get("grid_bend_px", 0.0))
+    return replace(loaded, provenance={**loaded.provenance, "grid_bend_px": bend_px})
 
 
 def _best(network: nn.Module, average: WeightAverage | None) -> tuple[dict[str, Tensor], str]:

@@ -16,6 +16,7 @@ from giverny.cyclegan.picture_sets import Extractor, PictureSet, Settings, compa
 from giverny.data.measures import edge_correlation, psnr, ssim
 
 __all__ = [
+    "BIASED",
     "SET_MEASURES",
     "Candidate",
     "Evaluation",
@@ -25,10 +26,16 @@ __all__ = [
     "Sample",
     "closed",
     "evaluate",
+    "same_size",
 ]
 
 SET_MEASURES = ("swd", "kid", "fid", "palette")
 """Measures that say how far a set is from the real one; lower is nearer."""
+
+BIASED = ("swd", "fid", "palette")
+"""Those of them that are larger for fewer pictures."""
+
+_SAME_SIZE = 0.9  # from here on two sets' sizes, and so their biases, are taken for equal
 
 _Kind = Literal["nothing", "floor", "result"]
 _Rgb = NDArray[np.uint8]
@@ -225,16 +232,24 @@ def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
     """Return which share of the way from doing nothing to the floor a row has gone.
 
     1 is at the floor, 0 at the inputs, negative beyond them; None where the inputs are unknown or
-    not above the floor, so that the measure is blind to what tells the two domains apart, and where
-    a value is not finite.
+    not above the floor, so that the measure is blind to what tells the two domains apart, where
+    a value is not finite, and, of measures in :data:`BIASED`, where the three sets differ in size.
     """
     if evaluation.nothing is None:
+        return None
+    if measure in BIASED and not same_size([evaluation.nothing, evaluation.floor, row]):
         return None
     nothing, floor = (side.values[measure] for side in (evaluation.nothing, evaluation.floor))
     if not nothing > floor:
         return None
     share = (nothing - row.values[measure]) / (nothing - floor)
     return share if math.isfinite(share) else None
+
+
+def same_size(rows: Sequence[Row]) -> bool:
+    """Whether sets have about as many pictures, so that biased measures of them can be compared."""
+    counts = [row.pictures for row in rows]
+    return min(counts) >= _SAME_SIZE * max(counts)
 
 
 @dataclass(frozen=True, kw_only=True)

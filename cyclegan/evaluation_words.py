@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from giverny.cyclegan.evaluation import SET_MEASURES, Candidate, Evaluation, Row, closed
+from giverny.cyclegan.evaluation import (
+    BIASED,
+    SET_MEASURES,
+    Candidate,
+    Evaluation,
+    Row,
+    closed,
+    same_size,
+)
 from giverny.options.evaluate import EvaluateOptions
 from giverny.options.sections import flatten
 
@@ -153,15 +161,21 @@ def _about_counts(evaluation: Evaluation) -> list[str]:
                 f"{count} of {of} in {name} are smaller than the squares and were enlarged, which "
                 "a smaller --size_px avoids."
             )
-    counts = {evaluation.real_pictures, *(row.pictures for row in evaluation.rows)}
-    if min(counts) < _FEW:
-        sizes = " to ".join(map(str, sorted({min(counts), max(counts)})))
+    known = {evaluation.real_pictures, *(row.pictures for row in evaluation.rows)}
+    if min(known) < _FEW:
+        sizes = " to ".join(map(str, sorted({min(known), max(known)})))
         said.append(
             f"Sets of {sizes} pictures are small: other pictures of the "
             "same kind would give other numbers. Trust large differences only."
         )
-    elif len({row.pictures for row in evaluation.rows}) > 1 and "fid" in evaluation.floor.values:
-        said.append("Sets differ in size, so their FIDs err by different amounts.")
+    if not same_size(evaluation.rows):
+        biased = [_shown(name) for name in BIASED if name in evaluation.floor.values]
+        counts = sorted(row.pictures for row in evaluation.rows)
+        said.append(
+            f"Rows have {counts[0]} to {counts[-1]} pictures, and fewer make {', '.join(biased)} "
+            "larger: compare only rows of as many. A floor of as many as there are inputs needs "
+            "--more_real."
+        )
     return said
 
 

@@ -40,9 +40,10 @@ def kernel_distance(real: Tensor, other: Tensor, *, seed: int = 0) -> tuple[floa
     Returns:
         Mean over 100 subsets of as many pictures as the smaller set has, at most 1,000: about 0, of
         either sign, for sets of one distribution. And the standard deviation over 100 subsets of
-        half as many, which for sets of fewer than 2,000 is about the standard error that the choice
-        of pictures gives the mean (a delete-half jackknife, Shao and Wu 1989); for larger sets it
-        is above that. Not a number where a set has fewer than four pictures.
+        half as many, which for sets of equal size, up to 2,000, is about the standard error that
+        the choice of pictures gives the mean (a delete-half jackknife, Shao and Wu 1989); for sets
+        of unequal size and for larger ones it is above that. Not a number where a set has fewer
+        than four pictures.
 
     Raises:
         GivernyError: torchmetrics is not installed.
@@ -96,10 +97,12 @@ def _kernel_distances(
     real: Tensor, other: Tensor, subset_size: int, seed: int
 ) -> tuple[float, float]:
     """Return mean and standard deviation over subsets."""
+    # Where a subset is all there is, all subsets are one.
+    subsets = 1 if subset_size == len(real) == len(other) else _SUBSETS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it keeps the features, which are small
         metric = torchmetrics_image("kid").KernelInceptionDistance(
-            feature=_Given(real.shape[1]), subsets=_SUBSETS, subset_size=subset_size
+            feature=_Given(real.shape[1]), subsets=subsets, subset_size=subset_size
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

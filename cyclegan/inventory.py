@@ -5,27 +5,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from giverny.cyclegan.checkpoint import GENERATOR_OF
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from giverny.cyclegan.architecture import detect_architecture
+from giverny.cyclegan.candidates import kept_epochs
+from giverny.cyclegan.checkpoint import GENERATOR_OF, find_generator
 from giverny.cyclegan.shipped import SHIPPED
-from giverny.cyclegan.weights import load_generator
-from giverny.options.errors import CheckpointError, FolderError
+from giverny.options.errors import CheckpointError, FolderError, GivernyError
+from giverny.runs.state import DAMAGED
 
 __all__ = ["KnownModel", "models_in", "shipped_models"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownModel:
-    """One generator file.
+    """One generator.
 
     Attributes:
         name: what ``--model`` takes, as one types it.
-        path: the file.
         what: direction, network and provenance in words; what is wrong with a damaged file.
         usable: whether it can be loaded.
     """
 
     name: str
-    path: Path
     what: str
     usable: bool = True
 
@@ -57,32 +60,44 @@ def models_in(folder: Path) -> list[KnownModel]:
 
 def _of_run(run: Path) -> Iterator[KnownModel]:
     """Yield the latest generators of a run, or the single files of a folder."""
-    latest = [
-        (path, direction)
-        for direction, name in GENERATOR_OF.items()
-        if (path := _latest(run, name)) is not None
-    ]
-    for path, direction in latest:
-        yield _describe(path, name=f"{shlex.quote(str(run))} --direction {direction}")
-    if not latest:
+    # Where a shipped model has that name, only the whole path leads here.
+    run = run.absolute() if str(run) in SHIPPED else run
+    # A published model is one generator without a letter: both directions would mean the same file.
+    ways = GENERATOR_OF if any(run.glob("*G_[AB]*")) else ()
+    kept = [direction for direction in ways if "latest" in kept_epochs(run, direction)]
+    for direction in kept:
+        name = f"{shlex.quote(str(run))} --direction {direction}"
+        yield _describe(run, name=name, direction=direction)
+    if not kept:
         for path in sorted([*run.glob("*_net_G*.pth"), *run.glob("*.safetensors")]):
             known = _describe(path, name=shlex.quote(str(path)))
-            if known.usable or path.suffix == ".pth":
+            if known.usable or not _is_something_else(path):
                 yield known
 
 
-def _latest(run: Path, name: str) -> Path | None:
-    candidates = (run / f"{name}.safetensors", run / f"latest_net_{name}.pth")
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _describe(path: Path, *, name: str, what: str = "") -> KnownModel:
+def _is_something_else(path: Path) -> bool:
+    """Whether it is no weights file, or a whole one of another network, such as a backbone."""
+    if path.suffix == ".pth":
+        return False  # its name says that it is a generator
     try:
-        loaded = load_generator(path)
-    except CheckpointError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        return KnownModel(name=name, path=path, what=f"cannot be used: {reason}", usable=False)
+        detect_architecture(load_file(path))
+    except CheckpointError:
+        return True
+    except (*DAMAGED, SafetensorError):
+        return path.is_dir()
+    return False
+
+
+def _describe(
+    model: Path, *, name: str, direction: str | None = None, what: str = ""
+) -> KnownModel:
+    """Describe what `giverny translate` would take."""
+    try:
+        loaded = find_generator(model, direction=direction)
+    except GivernyError as error:
+        reason = str(error).removeprefix(f"{model}: ").removeprefix(f"{model}/")
+        return KnownModel(name=name, what=f"cannot be used: {reason}", usable=False)
     images = loaded.provenance.get("images")
     seen = f", trained on {int(images):,} images" if images and images.isdecimal() else ""
-    size = f"{path.stat().st_size / 1e6:.1f} MB"
-    return KnownModel(name=name, path=path, what=f"{what}{loaded.architecture}, {size}{seen}")
+    size = f"{sum(weights.numel() for weights in loaded.network.parameters()):,} weights"
+    return KnownModel(name=name, what=f"{what}{loaded.architecture}, {size}{seen}")

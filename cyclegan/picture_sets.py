@@ -55,7 +55,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSet:
-    """A set of pictures, reduced to what is compared; takes no more memory for more pictures.
+    """A set of pictures, reduced to what is compared; only features take memory for each picture.
 
     Attributes:
         count: pictures.

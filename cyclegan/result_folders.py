@@ -12,8 +12,9 @@ from giverny.options.errors import FolderError, OptionError
 __all__ = ["PictureFiles", "Results", "distinct_names", "find_results"]
 
 # What the reference implementation's test.py appends to names: it puts inputs, results and
-# reconstructions of both directions into one folder.
+# reconstructions of both directions into one folder; with --model test, inputs and results of one.
 _FAKES = {"AtoB": "_fake_B", "BtoA": "_fake_A"}
+_FAKE, _REAL = "_fake", "_real"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,8 @@ def find_results(
 
     ``a.jpg`` is the input of ``a.jpg.png`` (as `giverny translate` names two inputs that differ in
     their endings only), of ``a.jpg``, and of ``a.png``, in this order. Of what the reference
-    implementation writes, only ``a_fake_B.png`` is a result, or ``a_fake_A.png``.
+    implementation writes, only ``a_fake_B.png`` is a result, or ``a_fake_A.png``, or, beside
+    ``a_real.png``, ``a_fake.png``.
 
     Args:
         folder: of results.
@@ -149,7 +151,11 @@ def _results_by_name(
     """Return the results by their names without endings, and what was left out."""
     found = [way for way, end in _FAKES.items() if any(file.stem.endswith(end) for file in files)]
     named: dict[str, list[Path]] = {}
-    if not found:
+    stems = {_stem(file, folder) for file in files}
+    single = any(
+        stem.endswith(_FAKE) and stem.removesuffix(_FAKE) + _REAL in stems for stem in stems
+    )
+    if not found and not single:
         for file in files:
             named.setdefault(_stem(file, folder), []).append(file)
         return named, []
@@ -159,7 +165,7 @@ def _results_by_name(
             f"missing; {folder} holds {' and '.join(f'*{_FAKES[way]}' for way in found)}: "
             "AtoB takes *_fake_B, BtoA takes *_fake_A",
         )
-    end = _FAKES[direction if direction in found else found[0]]
+    end = _FAKES[direction if direction in found else found[0]] if found else _FAKE
     for file in files:
         if file.stem.endswith(end):
             named.setdefault(_stem(file, folder).removesuffix(end), []).append(file)

@@ -7,7 +7,7 @@ from pathlib import Path
 from giverny.options.errors import CheckpointError
 from giverny.options.names import nearest
 
-__all__ = ["SHIPPED", "ShippedModel", "resolve_model"]
+__all__ = ["SHIPPED", "ShippedModel", "hidden_by_shipped", "resolve_model"]
 
 _RUNS = Path("checkpoints")  # where `giverny train` puts runs unless told otherwise
 
@@ -40,6 +40,14 @@ SHIPPED = {
     )
 }
 """All shipped models, by name."""
+
+
+def hidden_by_shipped(model: Path) -> Path | None:
+    """Return the user's folder or run that a shipped model of the same name hides, if any."""
+    if str(model) not in SHIPPED:
+        return None
+    own = (model.absolute(), _RUNS / model)
+    return next((path for path in own if path.is_dir()), None)
 
 
 def resolve_model(model: Path) -> Path:

@@ -124,4 +124,11 @@ def _export(
     label: str,
     progress: Progress,
 ) -> None:
-    save_networks(directory, label, trainer, generator_architecture(options.networks), progress)
+    save_networks(
+        directory,
+        label,
+        trainer,
+        generator_architecture(options.networks),
+        progress,
+        grid_bend_px=options.run.grid_bend_px,
+    )

@@ -65,9 +65,13 @@ class Translator:
         Raises:
             CheckpointError: the file says something that is no length.
         """
-        bend_px = loaded.grid_bend_px if grid_bend_px is None else grid_bend_px
+        if grid_bend_px is None:
+            grid_bend_px = loaded.grid_bend_px
         return cls(
-            loaded.network, device=device, mixed_precision=mixed_precision, grid_bend_px=bend_px
+            loaded.network,
+            device=device,
+            mixed_precision=mixed_precision,
+            grid_bend_px=grid_bend_px,
         )
 
     @torch.inference_mode()
@@ -85,16 +89,17 @@ class Translator:
         """
         check_images(images, name="images")
         generator = self._generator
+        images = images.to(self._device, torch.float32)
+        grid = self._bent_grid(images.shape[2], images.shape[3])
         padded, (rows, columns) = pad_to_multiple(
-            images.to(self._device, torch.float32), generator.stride, smallest=generator.smallest
+            images if grid is None else grid.bend(images),
+            generator.stride,
+            smallest=generator.smallest,
         )
-        grid = self._bent_grid(padded.shape[2], padded.shape[3])
         with self._autocast():
-            translated: Tensor = generator(padded if grid is None else grid.bend(padded))
-        translated = translated.float()
-        if grid is not None:
-            translated = grid.straighten(translated).clamp_(-1, 1)
-        return translated[:, :, rows, columns]
+            padded = generator(padded)
+        translated = padded.float()[:, :, rows, columns]
+        return translated if grid is None else grid.straighten(translated).clamp_(-1, 1)
 
     def _bent_grid(self, height: int, width: int) -> BentGrid | None:
         """Return the grid for pictures of a size; the last one is kept for the next picture."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from giverny.cyclegan.architecture import Generator, GeneratorArchitecture, detect_architecture
 from giverny.data.atomic import atomic_path, write_error
+from giverny.options.checks import MOST_BENT_PX
 from giverny.options.errors import CheckpointError
 from giverny.runs.state import DAMAGED, save_pth
 
@@ -22,7 +23,6 @@ __all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator"
 _PREFIXES = ("module.", "_orig_mod.")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _METADATA_KEY = "giverny"
-_MOST_BENT_PX = 3.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,18 +43,20 @@ class LoadedGenerator:
 
     @property
     def grid_bend_px(self) -> float:
-        """How far pictures should be bent for it, as its file says; 0 where it does not.
+        """How far pictures should be bent for it, as its file or run says; 0 where neither does.
 
         Raises:
-            CheckpointError: the file says something that is no length.
+            CheckpointError: what is said is no length from 0 to 3.5.
         """
         said = self.provenance.get("grid_bend_px", "0")
         try:
             length = float(said)
         except ValueError:
             length = -1.0
-        if not 0 <= length <= _MOST_BENT_PX:
-            raise CheckpointError(f"its metadata ask for a grid_bend_px of {said!r}")
+        if not 0 <= length <= MOST_BENT_PX:
+            raise CheckpointError(
+                f"its metadata ask for a grid_bend_px of {said!r}, expected 0 to {MOST_BENT_PX}"
+            )
         return length
 
 
@@ -84,15 +86,16 @@ def load_generator(path: Path) -> LoadedGenerator:
         )
         network = _build(architecture)
         load_weights(network, weights, what=f"a generator ({architecture})")
+        loaded = LoadedGenerator(
+            network=network.eval(),
+            architecture=architecture,
+            notes=tuple(notes),
+            provenance={key: value for key, value in metadata.items() if key != "architecture"},
+        )
+        loaded.grid_bend_px  # noqa: B018 - refused here, where the file's name is known
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    provenance = {key: value for key, value in metadata.items() if key != "architecture"}
-    return LoadedGenerator(
-        network=network.eval(),
-        architecture=architecture,
-        notes=tuple(notes),
-        provenance=provenance,
-    )
+    return loaded
 
 
 def save_generator(

@@ -40,7 +40,7 @@ class DataOptions:
     batch_size_D: int = 0
     """real pictures, and as many translations, that each discriminator judges per step; those
     beyond BATCH_SIZE are earlier ones, out of pools of POOL_SIZE. Discriminators cost little and
-    learn more steadily from several; 0: only the new ones"""
+    learn more steadily from several; at least BATCH_SIZE, or 0: only the new ones"""
     max_dataset_size: int | None = None
     """use only the first so many pictures of each domain"""
     num_threads: int = 4
@@ -54,6 +54,12 @@ class DataOptions:
         require_positive("batch_size", self.batch_size)
         require_at_least("num_threads", self.num_threads, 0)
         require_at_least("batch_size_D", self.batch_size_D, 0)
+        require(
+            self.batch_size_D == 0 or self.batch_size_D >= self.batch_size,
+            "batch_size_D",
+            f"{self.batch_size_D} is below --batch_size {self.batch_size}, and all new pictures "
+            f"are judged; expected 0, for the new ones only, or at least {self.batch_size}",
+        )
         require(
             self.batch_size_D == 0 or self.crops,
             "batch_size_D",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from giverny.options.backbones import split_backbone
-from giverny.options.checks import require, require_at_least, require_positive
+from giverny.options.checks import require, require_at_least, require_grid_bend, require_positive
 from giverny.options.data import Direction
 from giverny.options.run import Device
 
@@ -34,6 +34,9 @@ class EvaluateOptions:
     which results among those of the reference's test.py: *_fake_B or *_fake_A"""
     epochs: Sequence[str] = ("latest",)
     """checkpoints of the runs: latest (the default), numbers of kept epochs, or all"""
+    grid_bend_px: float | None = None
+    """how far pictures are bent for the generators, and back; unless given, as giverny translate
+    does for each"""
     backbone: str = "none"
     """network whose features KID and FID compare: inception (with its file as WEIGHTS), vgg19,
     resnet50 or another model of torchvision, a run of giverny backbone train, random, or none"""
@@ -46,7 +49,7 @@ class EvaluateOptions:
     patches: int = 16384
     """patches per level of the sliced Wasserstein distance"""
     max_pictures: int | None = None
-    """use only the first so many pictures of each folder"""
+    """use only the first so many pictures of REAL, INPUTS and each folder of results"""
     best_by: BestBy = "auto"
     """which measure names the best row: auto is kid if there is a network, swd otherwise"""
     seed: int = 0
@@ -75,6 +78,8 @@ class EvaluateOptions:
             f"{self.size_px} is not a power of two from 16; 256 is usual",
         )
         require_at_least("patches", self.patches, 256)
+        if self.grid_bend_px is not None:
+            require_grid_bend(self.grid_bend_px)
         if self.max_pictures is not None:
             require_positive("max_pictures", self.max_pictures)
         require(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require, require_between, require_positive
+from giverny.options.checks import require, require_between, require_grid_bend, require_positive
 
 __all__ = ["BasicRunOptions", "Device", "MixedPrecision", "RunOptions"]
 
@@ -60,7 +60,11 @@ class RunOptions(BasicRunOptions):
 
     ema_decay: float = 0.0
     """decay per step of the generators' running average, e.g. 0.999; 0 keeps none"""
+    grid_bend_px: float = 0.0
+    """how far giverny translate and evaluate shall bend pictures for these generators, see giverny
+    translate --help; it does not change the training"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_between("ema_decay", self.ema_decay, 0.0, 1.0)
+        require_grid_bend(self.grid_bend_px)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require, require_positive
+from giverny.options.checks import require, require_grid_bend, require_positive
 from giverny.options.data import Direction
 from giverny.options.run import Device, MixedPrecision
 
@@ -34,8 +34,8 @@ class TranslateOptions:
     """scale larger pictures down to so many pixels on their longer side first"""
     grid_bend_px: float | None = None
     """bend pictures by about so many pixels for the generator, and back after it, so that what it
-    paints forms no regular grid: 3 is enough; 0 does not. Unless given, what the model's file says:
-    3 for the shipped models, 0 for others"""
+    paints forms no regular grid: 3 is enough; 0 does not. Unless given, what the model says: 3 for
+    the shipped models, what its training was given for a run, 0 for others"""
     overwrite: bool = False
     """translate again what is already in OUTPUT"""
     batch_size: int = 4
@@ -52,11 +52,7 @@ class TranslateOptions:
         require_positive("batch_size", self.batch_size)
         require_positive("num_threads", self.num_threads)
         if self.grid_bend_px is not None:
-            require(
-                0 <= self.grid_bend_px <= 3.5,
-                "grid_bend_px",
-                f"{self.grid_bend_px} is not in 0..3.5; beyond, pictures would fold",
-            )
+            require_grid_bend(self.grid_bend_px)
         if self.long_side is not None:
             require_positive("long_side", self.long_side)
         require(

@@ -9,9 +9,10 @@ from typing import Protocol
 
 from dominate import tags
 
-from giverny.runs.page import page, relative_url, write_page
+from giverny.runs.page import page, write_page
+from giverny.runs.strips import Strip, draw_strip
 
-__all__ = ["Column", "Strip", "columns_of", "text_table", "write_evaluation"]
+__all__ = ["Column", "columns_of", "text_table", "write_evaluation"]
 
 
 class _Row(Protocol):
@@ -122,14 +123,6 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Strip:
-    """Pictures of one subject, by heading."""
-
-    name: str
-    pictures: Mapping[str, Path]
-
-
 def columns_of(rows: Sequence[_Row]) -> list[Column]:
     """Return the measures that some row has; the scales of SWD after their mean."""
     present = {key for row in rows for key in row.values}
@@ -235,21 +228,10 @@ def write_evaluation(
             )
         )
     for strip in strips:
-        main.add(_strip(strip, path.parent))
+        main.add(draw_strip(strip, path.parent, titled=True))
     main.add(_definitions("What the measures are", _meanings(rows)))
     main.add(_definitions("How these numbers were made", facts))
     write_page(path, document)
-
-
-def _strip(strip: Strip, folder: Path) -> tags.html_tag:
-    section = tags.section(tags.h2(strip.name, dir="auto"), cls="strip")
-    shown = section.add(tags.div(cls="strip-pictures as-many-as-fit"))
-    for heading, file in strip.pictures.items():
-        image = tags.img(
-            src=relative_url(file, folder), alt=f"{strip.name}: {heading}", loading="lazy"
-        )
-        shown.add(tags.figure(image, tags.figcaption(heading, dir="auto")))
-    return section
 
 
 def _definitions(heading: str, texts: Mapping[str, str]) -> tags.html_tag:

@@ -8,6 +8,7 @@ from dominate import tags
 
 from giverny.data.comparison import Comparison
 from giverny.runs.page import page, relative_url, write_page
+from giverny.runs.strips import Strip, draw_strip
 
 __all__ = ["Chapter", "Strip", "measure_table", "write_tour"]
 
@@ -20,19 +21,6 @@ _MEASURES = {
     "ssim": ("SSIM of luminance", "higher"),
     "edge_correlation": ("edge correlation", "higher"),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strip:
-    """Pictures of one subject, side by side.
-
-    Attributes:
-        name: what the subject is called.
-        pictures: files by heading.
-    """
-
-    name: str
-    pictures: Mapping[str, Path]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +66,8 @@ def write_tour(path: Path, chapters: Sequence[Chapter], *, title: str, descripti
         if chapter.comparisons:
             section.add(tags.div(cls="measures-frame")).add(_table(chapter.comparisons))
         for strip in chapter.strips:
-            _add_strip(section, strip, path.parent)
+            section.add(draw_strip(strip, path.parent))
     write_page(path, document)
-
-
-def _add_strip(section: tags.html_tag, strip: Strip, folder: Path) -> None:
-    figures = section.add(tags.div(cls="strip")).add(tags.div(cls="strip-pictures"))
-    for heading, file in strip.pictures.items():
-        cell = figures.add(tags.figure())
-        cell.add(tags.img(src=relative_url(file, folder), alt=f"{strip.name}: {heading}"))
-        cell.add(tags.figcaption(f"{strip.name}: {heading}"))
 
 
 def measure_table(comparisons: Mapping[str, Comparison]) -> str:

@@ -1,8 +1,11 @@
 """`giverny demo`: the whole tour on shipped material, offline, in minutes."""
 
+import hashlib
+import json
+import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,7 @@ import yaml
 
 from giverny.options.command_line import CommandParser, preset_text
 from giverny.options.demo import DemoOptions
+from giverny.options.errors import FolderError
 from giverny.options.sections import make
 from giverny.options.stylize import StylizeOptions
 from giverny.options.survey_export import SurveyExportOptions
@@ -35,6 +39,15 @@ _SHOWN = 6
 _SIZE_PX = 136  # a little more than the crop of the preset
 _CONTENT, _STYLE = "rocket", "flower"  # of the stylised picture
 _STYLIZED_PX = 192
+# What the demo writes into its folder; nothing of it is replaced unless the note, or the digest in
+# the note, says that the demo wrote it.
+_STUDY = ("study.key.json", "study.zip", "study")
+_MADE = (
+    *_STUDY,
+    *("photographs", "monets", "domains", "checkpoints/demo", "pictures", "translated", "fakes"),
+    *("stylized.png", "index.html"),
+)
+_NOTE = "giverny_demo.json"
 _CREDIT = "Photographs: scikit-image; china and flower: scikit-learn, CC BY 2.0."
 
 
@@ -43,9 +56,9 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "giverny demo",
         DemoOptions,
-        description="Turn shipped photographs into Monets; then paint two small domains, train a "
-        "CycleGAN on them, measure it against the truth, stylize a picture, make a survey, and "
-        "write one page with all of it.",
+        description="Turn shipped photographs into Monets, by the model in the box; then paint two "
+        "small domains, train a CycleGAN on them and measure it against the truth, translate whole "
+        "photographs with it, stylize a picture, make a survey, and write one page with all of it.",
         epilog=_EPILOG,
     )
     options = parser.make(DemoOptions, parser.parse(argv))
@@ -54,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
     def say(step: int, what: str) -> None:
         print(f"{step}/6 [{time.perf_counter() - started:3.0f} s] {what}", flush=True)
 
+    _claim(options.output)
     from giverny.cyclegan.tour import run_tour  # noqa: PLC0415 - torch, after parsing
     from giverny.data.sample_domains import make_sample_domains  # noqa: PLC0415
     from giverny.runs.directory import RunDirectory  # noqa: PLC0415
@@ -102,6 +116,61 @@ def main(argv: Sequence[str]) -> int:
     )
     print(f"done in {time.perf_counter() - started:.0f} s; open {page.resolve()}")
     return 0
+
+
+def _claim(output: Path) -> None:
+    """Note that the folder is the demo's; refuse one with anything that it would replace.
+
+    A key cannot be made again, so a study must be, to the last byte, the one that the demo wrote.
+
+    Raises:
+        FolderError: the demo did not write what is there, or the folder cannot be written.
+    """
+    noted = _read_note(output)
+    for name in _MADE if noted is None else _STUDY:
+        path = output / name
+        if os.path.lexists(path) and (noted is None or _digest(path) != noted.get(name)):
+            raise FolderError(
+                path,
+                "is not what an earlier demo wrote there, and this one would replace it; choose "
+                "another --output, or move it away",
+            )
+    if noted is None:
+        _write_note(output, {})
+
+
+def _read_note(output: Path) -> Mapping[str, str] | None:
+    """Return the digests of the demo's study in a folder; None if the folder is not the demo's."""
+    try:
+        digests = json.loads((output / _NOTE).read_text(encoding="utf-8"))["study"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return digests if isinstance(digests, dict) else None
+
+
+def _write_note(output: Path, digests: Mapping[str, str]) -> None:
+    from giverny.data.atomic import write_text_atomic  # noqa: PLC0415
+
+    note = {"made_by": "giverny demo", "study": digests}
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(output / _NOTE, json.dumps(note, indent=1) + "\n")
+    except OSError as error:
+        raise FolderError(output, f"cannot be written ({error.strerror or error})") from error
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all files in a folder and their names; "" of a link."""
+    if path.is_symlink():
+        return ""
+    # Hidden files are what desktops leave in a folder that they show.
+    files = sorted(path.rglob("[!.]*")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(path).as_posix().encode("utf-8", "surrogateescape"))
+        if file.is_file():
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _train_options(options: DemoOptions, dataroot: Path) -> TrainOptions:
@@ -240,9 +309,12 @@ def _survey(domains: "SampleDomains", result: "TourResult", options: DemoOptions
     from giverny.survey.export import export_study  # noqa: PLC0415
 
     fakes = options.output / "fakes"
+    for file in fakes.glob("*.png"):  # of an earlier model
+        file.unlink()
     for name, rgb in result.translations.items():
         _write(fakes / name, rgb)
     study = options.output / "study"
+    _claim(options.output)  # again: minutes have passed
     shutil.rmtree(study, ignore_errors=True)
     for file in (study.with_suffix(".zip"), study.with_suffix(".key.json")):
         file.unlink(missing_ok=True)
@@ -261,6 +333,8 @@ def _survey(domains: "SampleDomains", result: "TourResult", options: DemoOptions
             seed=options.seed,
         )
     )
+    made = (done.key, done.archive, done.folder)
+    _write_note(options.output, {path.name: _digest(path) for path in made})
     return Chapter(
         heading="Real or fake?",
         text="A survey of true paintings and of what the training made: nothing in the folder "

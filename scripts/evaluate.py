@@ -22,7 +22,8 @@ _EPILOG = """examples:
   giverny evaluate monet --real testA --inputs testB --more_real trainA
   giverny evaluate checkpoints/mine --direction BtoA --epochs all --real testA --inputs testB
   giverny evaluate old_monets new_monets --real testA --inputs photos --backbone checkpoints/vgg
-  giverny evaluate monets --real testA --backbone inception --weights pt_inception-2015-12-05.pth
+  giverny evaluate monets --real testA --backbone inception \\
+      --weights pt_inception-2015-12-05-6726825d.pth
 
 RESULTS are folders of translated pictures, run folders, files of generators, or shipped models.
 What every number means: docs/evaluating.md

@@ -192,7 +192,7 @@ def test_a_single_file_has_no_way_back_and_no_epochs(
     given = options(inputs=save(tmp_path / "in", "a.png"), epochs=["5", "10", "5"])
     (candidate,) = make_candidates([run / "G_B.safetensors"], given, device=CPU)
     assert candidate.name == "G_B.safetensors"
-    assert candidate.notes == ["G_B.safetensors is one file, so --epochs says nothing about it"]
+    assert candidate.notes == ["G_B.safetensors has no epochs, so --epochs says nothing about it"]
     (sample,) = candidate.pictures
     assert sample.back is None
     assert np.mean(sample.picture) < 10
@@ -248,3 +248,85 @@ def test_folders_of_one_name_are_told_apart() -> None:
     folders = [Path("a/x/monets"), Path("b/x/monets"), Path("other"), Path("a/y/monets")]
     assert distinct_names(folders) == ["a/x/monets", "b/x/monets", "other", "y/monets"]
     assert distinct_names([Path()]) == [Path.cwd().name]
+
+
+def test_a_published_model_of_one_generator_has_no_way_back(
+    tmp_path: Path, options: Callable[..., EvaluateOptions]
+) -> None:
+    inputs = save(tmp_path / "in", "a.png")
+    published = tmp_path / "style_monet_pretrained"
+    published.mkdir()
+    save_pth(published / "latest_net_G.pth", ARCHITECTURE.build().state_dict())
+    (candidate,) = make_candidates([published], options(inputs=inputs), device=CPU)
+    assert [sample.back for sample in candidate.pictures] == [None]
+
+
+def test_a_run_has_a_way_back_and_says_when_it_is_damaged(
+    tmp_path: Path, run: Path, options: Callable[..., EvaluateOptions]
+) -> None:
+    inputs = save(tmp_path / "in", "a.png")
+    (candidate,) = make_candidates([run], options(inputs=inputs), device=CPU)
+    (sample,) = candidate.pictures
+    assert sample.back is not None
+    (run / "G_B.safetensors").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=r"G_B\.safetensors"):
+        list(candidate.pictures)
+
+
+def test_of_what_model_test_of_the_reference_writes_only_fakes_are_results(
+    tmp_path: Path, options: Callable[..., EvaluateOptions]
+) -> None:
+    inputs = save(tmp_path / "in", "a.jpg", "b.jpg")
+    names = ("a_real.png", "a_fake.png", "b_real.png", "b_fake.png")
+    results = save(tmp_path / "test_latest", *names)
+    (candidate,) = make_candidates([results], options(inputs=inputs), device=CPU)
+    assert [name for name, _ in pairs(candidate)] == ["a.jpg", "b.jpg"]
+    assert candidate.notes == [
+        f"of {results} only *_fake are taken for results, 2 other pictures are left out"
+    ]
+    # A picture that only happens to be called so is one like any other.
+    lone = save(tmp_path / "lone", "deep_fake.png", "b.png")
+    (candidate,) = make_candidates([lone], options(), device=CPU)
+    assert len(candidate.pictures) == 2
+
+
+def test_pictures_are_bent_as_the_run_says_or_as_it_is_told(
+    tmp_path: Path, run: Path, options: Callable[..., EvaluateOptions]
+) -> None:
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    drawn = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    Image.fromarray(drawn).save(inputs / "a.png")
+
+    def results(epoch: str, **changes: Any) -> bytes:
+        asked = options(inputs=inputs, epochs=[epoch], **changes)
+        (candidate,) = make_candidates([run], asked, device=CPU)
+        return b"".join(sample.picture.tobytes() for sample in candidate.pictures)
+
+    straight = results("5")
+    (run / "options.yaml").write_text("grid_bend_px: 3.0\n")
+    assert results("5") == results("latest") != straight
+    assert results("5", grid_bend_px=0) == straight
+    assert results("5", grid_bend_px=3) == results("5")
+    with pytest.raises(OptionError, match=r"grid_bend_px: 4 is not in 0\.\.3\.5"):
+        options(grid_bend_px=4)
+
+
+def test_epochs_say_nothing_of_folders_and_shipped_models_and_that_is_said(
+    tmp_path: Path, options: Callable[..., EvaluateOptions]
+) -> None:
+    results, inputs = save(tmp_path / "out1", "a.png"), save(tmp_path / "in", "a.png")
+    asked = options(inputs=inputs, epochs=["5"])
+    for candidate in make_candidates([results, Path("monet")], asked, device=CPU):
+        assert (
+            f"{candidate.name} has no epochs, so --epochs says nothing about it" in candidate.notes
+        )
+
+
+def test_the_options_of_a_shipped_model_do_not_fill_the_page(
+    tmp_path: Path, options: Callable[..., EvaluateOptions]
+) -> None:
+    inputs = save(tmp_path / "in", "a.png")
+    (candidate,) = make_candidates([Path("monet")], options(inputs=inputs), device=CPU)
+    assert "recipe options/presets/monet_small.yaml" in candidate.what
+    assert len(candidate.what) < 500

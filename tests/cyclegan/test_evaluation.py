@@ -157,11 +157,11 @@ def test_names_must_differ_and_sets_hold_something(reference: Reference) -> None
         evaluate(reference, [Candidate(name="a", pictures=[])], settings=SMALL)
 
 
-def row(name: str, kind: str, **values: float) -> Row:
+def row(name: str, kind: str, *, pictures: int = 200, **values: float) -> Row:
     return Row(
         name=name,
         kind=kind,  # type: ignore[arg-type]
-        pictures=200,
+        pictures=pictures,
         paired=0,
         unequal=0,
         enlarged=0,
@@ -188,6 +188,25 @@ def test_blind_measures_and_shares_are_said_in_words() -> None:
         "it rains.",
     ]
     assert closed(evaluation, evaluation.results[0], "palette") is None
+
+
+def test_sets_of_other_sizes_have_no_share_of_measures_that_fewer_pictures_make_larger() -> None:
+    def rows(floor: int, result: int) -> Evaluation:
+        return made(
+            row("do nothing", "nothing", swd=100.0, kid=1.0),
+            row("floor", "floor", pictures=floor, swd=50.0, kid=0.0),
+            row("a", "result", pictures=result, swd=60.0, kid=0.5),
+        )
+
+    for counts in ((100, 200), (200, 100), (100, 100)):
+        unequal = rows(*counts)
+        assert closed(unequal, unequal.results[0], "swd") is None
+        assert closed(unequal, unequal.results[0], "kid") == 0.5
+        said = sentences_of(unequal, [])
+        assert "Rows have 100 to 200 pictures, and fewer make SWD, palette larger" in said[-1]
+    about = rows(190, 195)
+    assert closed(about, about.results[0], "swd") == pytest.approx(0.8)
+    assert not any("Rows have" in sentence for sentence in sentences_of(about, []))
 
 
 def test_a_checkerboard_is_said() -> None:

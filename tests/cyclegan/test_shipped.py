@@ -10,6 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from giverny.cyclegan.build import generator_architecture
+from giverny.cyclegan.checkpoint import find_generator
 from giverny.cyclegan.shipped import SHIPPED, resolve_model
 from giverny.cyclegan.translator import Translator
 from giverny.cyclegan.weights import load_generator
@@ -120,3 +121,15 @@ def test_a_mistyped_name_shows_the_nearest(
     with pytest.raises(CheckpointError) as raised:
         resolve_model(Path(word))
     assert says in str(raised.value)
+
+
+def test_an_own_run_that_a_shipped_model_hides_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_generator(Path("monet")).notes == ()
+    (tmp_path / "checkpoints" / "monet").mkdir(parents=True)
+    (note,) = find_generator(Path("monet")).notes
+    assert note == (
+        "checkpoints/monet is another model than the monet that ships with Giverny, taken here"
+    )

@@ -16,6 +16,7 @@ import yaml
 from torch import Tensor
 
 from giverny.cyclegan import load_generator, train, training
+from giverny.cyclegan.checkpoint import find_generator
 from giverny.options import (
     CheckpointError,
     FolderError,
@@ -84,6 +85,7 @@ def test_a_run_directory_holds_what_the_design_says(tiny_options: Options) -> No
     loaded = load_generator(result.directory / "G_B.safetensors")
     assert loaded.provenance["direction"] == "BtoA"
     assert loaded.provenance["images"] == "21"
+    assert loaded.grid_bend_px == 0
     theirs = torch.load(result.directory / "latest_net_G_B.pth", weights_only=True)
     assert_same(dict(loaded.network.state_dict()), dict(theirs))
 
@@ -463,3 +465,10 @@ def test_flat_options_survive_the_round_trip(tiny_options: Options) -> None:
     directory.create()
     directory.write_options(flatten(options))
     assert directory.read_options() == flatten(options)
+
+
+def test_generators_say_how_far_pictures_shall_be_bent_for_them(tiny_options: Options) -> None:
+    result = train(tiny_options(grid_bend_px=2.5, max_images=3))
+    assert load_generator(result.directory / "G_A.safetensors").grid_bend_px == 2.5
+    (result.directory / "G_A.safetensors").unlink()
+    assert find_generator(result.directory).grid_bend_px == 2.5  # its .pth, and options.yaml

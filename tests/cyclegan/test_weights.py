@@ -105,6 +105,15 @@ def test_safetensors_round_trip(tmp_path: Path, name: str) -> None:
         assert file.metadata()["format"] == "pt"
 
 
+@pytest.mark.parametrize("said", ["far", "4", "-1", "nan"])
+def test_a_bend_that_is_no_length_is_refused_with_the_files_name(tmp_path: Path, said: str) -> None:
+    architecture = ARCHITECTURES["bilinear"]
+    path = tmp_path / "G_A.safetensors"
+    save_generator(path, weights_of(architecture), architecture, {"grid_bend_px": said})
+    with pytest.raises(CheckpointError, match=rf"G_A\.safetensors: .* grid_bend_px of '{said}'"):
+        load_generator(path)
+
+
 def test_a_unet_with_dropout_is_known_by_metadata_only(tmp_path: Path) -> None:
     architecture = GeneratorArchitecture(kind="unet", depth=6, channels=2, dropout=True)
     weights = weights_of(architecture)

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from giverny.data.patch_distance import patch_descriptors, patch_distance
+from giverny.data.patch_distance import _laplacian_pyramid, patch_descriptors, patch_distance
+
+# Burt and Adelson 1983: separable, with a = 3/8, which gives the binomials.
+KERNEL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
 
 
 def _noise(count: int, *, seed: int, side: int = 64, sigma: float = 0.0) -> list[np.ndarray]:
@@ -23,6 +26,54 @@ def _distance(first: list[np.ndarray], second: list[np.ndarray]) -> dict[int, fl
     one = patch_descriptors(first, np.random.default_rng(1), patches=2048)
     other = patch_descriptors(second, np.random.default_rng(2), patches=2048)
     return patch_distance(one, other, np.random.default_rng(3), directions=64)
+
+
+def _convolve(picture: np.ndarray) -> np.ndarray:
+    """Sum 25 shifted copies of a picture that is mirrored at its first and last pixels."""
+    padded = np.pad(picture.astype(np.float64), ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    rows, columns = picture.shape[:2]
+    total = np.zeros(picture.shape)
+    for i, j in np.ndindex(5, 5):
+        total += KERNEL[i, j] * padded[i : i + rows, j : j + columns]
+    return total
+
+
+def _reduce(picture: np.ndarray) -> np.ndarray:
+    """REDUCE of Burt and Adelson 1983."""
+    return _convolve(picture)[::2, ::2]
+
+
+def _expand(picture: np.ndarray) -> np.ndarray:
+    """EXPAND of Burt and Adelson 1983, with its factor 4."""
+    spread = np.zeros((2 * len(picture), 2 * len(picture), 3))
+    spread[::2, ::2] = picture
+    return 4 * _convolve(spread)
+
+
+def test_the_levels_rebuild_the_picture() -> None:
+    picture = _noise(1, seed=0)[0].astype(np.float32)
+    *details, rebuilt = _laplacian_pyramid(picture)
+    assert [len(level) for level in (*details, rebuilt)] == [64, 32, 16]
+    for detail in reversed(details):
+        rebuilt = detail + _expand(rebuilt)
+    np.testing.assert_allclose(rebuilt, picture, atol=1e-3)
+
+
+def test_a_constant_picture_has_no_detail_and_keeps_its_colour() -> None:
+    picture = np.full((64, 64, 3), (200, 100, 50), np.float32)
+    *details, smallest = _laplacian_pyramid(picture)
+    for detail in details:
+        np.testing.assert_allclose(detail, 0, atol=1e-3)
+    np.testing.assert_allclose(smallest, picture[:16, :16], atol=1e-3)
+
+
+def test_every_level_is_what_an_independent_convolution_gives() -> None:
+    picture = _noise(1, seed=3)[0].astype(np.float32)
+    finest, middle, smallest = _laplacian_pyramid(picture)
+    half = _reduce(picture)
+    np.testing.assert_allclose(finest, picture - _expand(half), atol=1e-3)
+    np.testing.assert_allclose(middle, half - _expand(_reduce(half)), atol=1e-3)
+    np.testing.assert_allclose(smallest, _reduce(half), atol=1e-3)
 
 
 def test_levels_are_halvings_down_to_16_pixels() -> None:

@@ -123,6 +123,7 @@ def test_names_are_unique_across_sections() -> None:
         ({"print_freq": 0}, "print_freq"),
         ({"n_layers_D": 0}, "n_layers_D"),
         ({"batch_size_D": -1}, "batch_size_D"),
+        ({"batch_size_D": 3, "batch_size": 4}, "batch_size_D"),
         ({"batch_size_D": 4, "preprocess": "none"}, "batch_size_D"),
         ({"batch_size_D": 4, "pool_size": 0}, "batch_size_D"),
         ({"diffaugment": ["color", "blur"]}, "diffaugment"),
@@ -134,6 +135,13 @@ def test_bad_values_name_their_option(changes: dict[str, Any], option: str) -> N
     assert caught.value.option == option
     assert caught.value.exit_status == 2
     assert str(caught.value).startswith(f"--{option}: ")
+
+
+def test_a_discriminator_judges_the_batch_alone_or_at_least_the_batch() -> None:
+    for judged in (0, 4, 5):
+        make(TrainOptions, {"batch_size": 4, "batch_size_D": judged})
+    with pytest.raises(OptionError, match=r"3 is below --batch_size 4.*expected 0.*at least 4"):
+        make(TrainOptions, {"batch_size": 4, "batch_size_D": 3})
 
 
 def test_unknown_name_shows_the_nearest() -> None:

@@ -1,5 +1,6 @@
 """`giverny demo` in its shortest form; the numbers of the full one are in the README."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from giverny.data import list_pictures, read_size
 from giverny.runs import read_log
 from giverny.scripts.main import main
+from giverny.survey.key import read_key
 
 
 @pytest.mark.slow
@@ -15,7 +17,7 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
 ) -> None:
     demo = tmp_path / "demo"
     words = ["demo", "--output", str(demo), "--max_images", "8"]
-    words += ["--train_pictures", "12", "--test_pictures", "4"]
+    words += ["--train_pictures", "12", "--test_pictures", "2"]
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "before training" in printed
@@ -39,12 +41,101 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
             result = demo / folder / f"{photograph.stem}.png"
             assert read_size(result) == read_size(photograph)
     # A second tour starts afresh, on the pictures that are there.
-    assert main(words) == 0
+    fakes = set((demo / "fakes").iterdir())
+    shutil.copy(min(fakes), demo / "fakes" / "of_an_earlier_model.png")
+    (demo / "study" / ".DS_Store").touch()  # somebody has looked at it
+    assert main([*words, "--seed", "1"]) == 0
     assert read_log(demo / "checkpoints" / "demo" / "log.jsonl") == []
+    shown = {Path(one.source).name for one in read_key(demo / "study.key.json").pictures.values()}
+    fakes = set((demo / "fakes").iterdir())
+    assert {path.name for path in fakes} == {
+        path.name for path in (demo / "domains/testB").iterdir()
+    }
+    assert {path.name for path in fakes} <= shown
+
+    # What has taken the place of the demo's study stays, and the demo says so at once.
+    for name in ("study.key.json", "study.zip", "study/answers.csv"):
+        kept = tmp_path / "kept"
+        shutil.copytree(demo, kept)
+        (kept / name).write_text("a researcher's", encoding="utf-8")
+        before = contents(kept)
+        capsys.readouterr()
+        assert main([*words, "--output", str(kept)]) == 1
+        said = capsys.readouterr()
+        assert f"{kept / name.partition('/')[0]}: is not what an earlier demo wrote" in said.err
+        assert "1/6" not in said.out
+        assert contents(kept) == before
+        shutil.rmtree(kept)
 
 
-def test_bad_numbers_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "study.key.json",
+        "study.zip",
+        "study/index.html",
+        "fakes/a.png",
+        "photographs/rocket.jpg",
+        "monets/rocket.png",
+        "checkpoints/demo/state.pt",
+        "index.html",
+    ],
+)
+def test_what_the_demo_did_not_make_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("a researcher's", encoding="utf-8")
+    before = contents(tmp_path)
+    assert main(["demo", "--output", str(tmp_path), "--max_images", "8"]) == 1
+    said = capsys.readouterr()
+    path = file if len(Path(name).parts) == 1 else file.parent
+    assert f"{path}: is not what an earlier demo wrote" in said.err
+    assert "choose another --output" in said.err
+    assert said.out == ""
+    assert contents(tmp_path) == before
+
+
+def test_a_place_that_cannot_be_a_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["demo", "--output", str(file)]) == 1
+    assert f"{file}: cannot be written (File exists)" in capsys.readouterr().err
+
+
+def test_help_names_all_steps_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["demo", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    story, listed = (text.split(mark)[1].split(".")[0] for mark in ("[options] ", "The tour: "))
+    assert_in_order(story, "Monets", "domains", "train", "translate", "stylize", "survey")
+    assert_in_order(listed, "Monets", "domains", "training", "translations", "stylised", "survey")
+
+
+def assert_in_order(text: str, *words: str) -> None:
+    places = [text.find(word) for word in words]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--train_pictures", "0"], "--train_pictures: 0 is below"),
+        (["--test_pictures", "1"], "--test_pictures: 1 is too few: the survey"),
+    ],
+)
+def test_bad_numbers_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["demo", "--output", str(tmp_path), "--train_pictures", "0"])
+        main(["demo", "--output", str(tmp_path), *words])
     assert ended.value.code == 2
-    assert "--train_pictures: 0 is below" in capsys.readouterr().err
+    assert said in capsys.readouterr().err

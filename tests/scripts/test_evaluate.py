@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,22 +87,27 @@ def test_a_folder_and_a_run_are_compared_with_both_references(
     assert "Sets of 4 to 5 pictures are small" in printed
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "random, relu1_1 (random weights)" in page
-    assert len(list((out / "pictures").glob("*.png"))) == 5 * 4
+    assert len(list((out / "pictures").rglob("*.png"))) == 5 * 4
 
 
 def test_pictures_of_the_page_stand_under_their_own_input(
-    folders: dict[str, Path], tmp_path: Path
+    folders: dict[str, Path], tmp_path: Path, parse_page: Callable[[Path], Any]
 ) -> None:
     (folders["results"] / "00.png").unlink()
     Image.new("RGB", (64, 64), (255, 0, 0)).save(folders["results"] / "03.png")
     words = ("--real", folders["real"], "--inputs", folders["inputs"])
     assert evaluate(folders["results"], *words, "--output", tmp_path / "out") == 0
-    pictures = tmp_path / "out" / "pictures"
-    assert not (pictures / "00_1.png").exists()
-    assert np.array(Image.open(pictures / "03_1.png"))[0, 0].tolist() == [255, 0, 0]
+    images = parse_page(tmp_path / "out" / "index.html").find("img")
+    shown = {image.attributes["alt"]: image.attributes["src"] for image in images}
+    assert "00.png: results" not in shown
+    red = Image.open(tmp_path / "out" / shown["03.png: results"])
+    assert np.array(red)[0, 0].tolist() == [255, 0, 0]
+    given = Image.open(tmp_path / "out" / shown["03.png: input"])
+    source = Image.open(folders["inputs"] / "03.png")
+    assert np.array_equal(np.array(given), np.array(source))
     (folders["results"] / "01.png").unlink()
     assert evaluate(folders["results"], *words, "--output", tmp_path / "out") == 0
-    assert not (pictures / "01_1.png").exists()
+    assert "01.png: results" not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_one_seed_gives_the_same_numbers_and_the_printed_config_gives_them_again(

@@ -50,7 +50,18 @@ def test_an_empty_folder_and_a_damaged_file_are_said(capsys: pytest.CaptureFixtu
     save_run(Path("checkpoints/mine"))
     Path("checkpoints/mine/G_B.safetensors").write_bytes(b"half")
     assert main(["models"]) == 1
-    assert "cannot be used: damaged" in capsys.readouterr().out
+    assert "cannot be used: G_B.safetensors: damaged" in capsys.readouterr().out
+
+
+def test_a_download_that_was_cut_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    save_run(Path("downloads"))
+    whole = Path("downloads/G_B.safetensors").rename("downloads/sunny.safetensors")
+    assert main(["models", "downloads"]) == 0
+    whole.write_bytes(whole.read_bytes()[:1000])
+    capsys.readouterr()
+    assert main(["models", "downloads"]) == 1
+    printed = capsys.readouterr().out
+    assert "  --model downloads/sunny.safetensors\n      cannot be used: damaged" in printed
 
 
 @pytest.mark.parametrize(
