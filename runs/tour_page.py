@@ -10,7 +10,7 @@ from giverny.data.comparison import Comparison
 from giverny.runs.page import page, relative_url, write_page
 from giverny.runs.strips import Strip, draw_strip
 
-__all__ = ["Chapter", "Strip", "measure_table", "write_tour"]
+__all__ = ["Chapter", "measure_table", "write_tour"]
 
 # Field of Comparison -> how to call it, and which way is better.
 _MEASURES = {

@@ -222,7 +222,8 @@ def _translate(
 
 
 def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
-    from giverny.runs.tour_page import Chapter, Strip  # noqa: PLC0415
+    from giverny.runs.strips import Strip  # noqa: PLC0415
+    from giverny.runs.tour_page import Chapter  # noqa: PLC0415
 
     strips = [
         Strip(
@@ -243,7 +244,8 @@ def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
 def _training_chapter(
     result: "TourResult", translated: "TranslateResult", output: Path
 ) -> "Chapter":
-    from giverny.runs.tour_page import Chapter, Strip  # noqa: PLC0415
+    from giverny.runs.strips import Strip  # noqa: PLC0415
+    from giverny.runs.tour_page import Chapter  # noqa: PLC0415
 
     strips = []
     step = max(1, len(result.photographs) // _SHOWN)
@@ -279,7 +281,8 @@ def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter"
     from giverny.data.encode import write_float_picture  # noqa: PLC0415
     from giverny.data.files import list_pictures  # noqa: PLC0415
     from giverny.gatys.stylizing import stylize  # noqa: PLC0415
-    from giverny.runs.tour_page import Chapter, Strip  # noqa: PLC0415
+    from giverny.runs.strips import Strip  # noqa: PLC0415
+    from giverny.runs.tour_page import Chapter  # noqa: PLC0415
 
     paintings = list_pictures(domains.testA)
     style = next((path for path in paintings if path.name.startswith(_STYLE)), paintings[0])
