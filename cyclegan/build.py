@@ -17,6 +17,7 @@ from giverny.cyclegan.image_pool import ImagePool
 from giverny.cyclegan.initialise import init_weights
 from giverny.cyclegan.judged_pictures import JudgedPictures
 from giverny.cyclegan.networks import Networks
+from giverny.cyclegan.palette import PaletteLoss
 from giverny.cyclegan.schedules import LearningRate
 from giverny.cyclegan.steps import LossWeights, PerceptualLoss
 from giverny.cyclegan.trainer import Trainer
@@ -119,6 +120,7 @@ def build_trainer(
             identity=losses.lambda_identity,
             gradient_penalty=losses.lambda_gp,
             perceptual=losses.lambda_perceptual,
+            palette=losses.lambda_palette,
         ),
         gan_mode=losses.gan_mode,
         accelerator=accelerator,
@@ -127,6 +129,7 @@ def build_trainer(
         perceptual=perceptual,
         perceptual_targets=losses.perceptual_targets,
         augment=_augment(losses.diffaugment, make_generator(seed, "augmentation", process=process)),
+        palette=_palette(losses.lambda_palette, seed, process),
     )
 
 
@@ -216,6 +219,16 @@ def _augment(
     policy: Sequence[str], generator: torch.Generator
 ) -> DifferentiableAugmentation | None:
     return DifferentiableAugmentation(policy, generator=generator) if policy else None
+
+
+def _palette(weight: float, seed: int, process: int) -> tuple[PaletteLoss, PaletteLoss] | None:
+    if weight == 0:
+        return None
+    of_B, of_A = (
+        PaletteLoss(generator=make_generator(seed, f"palette of {domain}", process=process))
+        for domain in "BA"
+    )
+    return of_B, of_A
 
 
 def _discriminator(options: NetworkOptions) -> nn.Module:

@@ -35,6 +35,7 @@ class LossWeights:
         identity: of the identity losses, relative to ``cycle_A`` and ``cycle_B``.
         gradient_penalty: of the penalty of ``wgangp``.
         perceptual: of the perceptual loss.
+        palette: of the palette loss.
     """
 
     cycle_A: float = 10.0
@@ -42,13 +43,14 @@ class LossWeights:
     identity: float = 0.5
     gradient_penalty: float = 10.0
     perceptual: float = 0.0
+    palette: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepLosses:
     """The weighted losses of one step, as scalars on the device, detached.
 
-    Those of a training without perceptual loss have none.
+    Those of a training without perceptual or palette loss have none.
     """
 
     D_A: Tensor
@@ -61,6 +63,8 @@ class StepLosses:
     idt_B: Tensor
     perceptual_A: Tensor | None = None
     perceptual_B: Tensor | None = None
+    palette_A: Tensor | None = None
+    palette_B: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from giverny.cyclegan.losses import (
     identity_loss,
 )
 from giverny.cyclegan.networks import Networks
+from giverny.cyclegan.palette import PaletteLoss
 from giverny.cyclegan.schedules import LearningRate
 from giverny.cyclegan.steps import LossWeights, PerceptualLoss, StepLosses, Translations
 from giverny.cyclegan.vitals import contrast_and_correlation, read_back
@@ -33,6 +34,7 @@ __all__ = ["Trainer"]
 
 
 _PERCEPTUAL = ("perceptual_A", "perceptual_B")
+_PALETTE = ("palette_A", "palette_B")
 
 
 class Trainer:
@@ -55,6 +57,7 @@ class Trainer:
         perceptual_targets: what of a batch is compared with its input: ``translation``,
             ``reconstruction``, or ``both``, whose mean it then is.
         augment: changes all that the discriminators see, or None.
+        palette: compare the colours of what G_A and G_B make with their domains', or None.
     """
 
     def __init__(  # noqa: PLR0913
@@ -73,6 +76,7 @@ class Trainer:
         perceptual: PerceptualLoss | None = None,
         perceptual_targets: PerceptualTargets = "translation",
         augment: DifferentiableAugmentation | None = None,
+        palette: tuple[PaletteLoss, PaletteLoss] | None = None,
     ) -> None:
         self.networks = networks
         self.learning_rate = learning_rate
@@ -83,7 +87,7 @@ class Trainer:
         self._weights, self._gan_mode = weights, gan_mode
         self._adversarial = adversarial_loss(gan_mode)
         self._perceptual, self._perceptual_targets = perceptual, perceptual_targets
-        self._augment = augment
+        self._augment, self._palette = augment, palette
         self._accelerator, self._generator = accelerator, generator
         self._epoch_loss: Tensor | None = None
         self._epoch_steps = 0
@@ -137,6 +141,10 @@ class Trainer:
             "idt_A": idt_A,
             "idt_B": idt_B,
         }
+        if self._palette is not None:
+            of_B, of_A = self._palette
+            losses["palette_A"] = weights.palette * of_B(made.fake_B, batch.B)
+            losses["palette_B"] = weights.palette * of_A(made.fake_A, batch.A)
         return losses | self._perceptual_losses(batch, made)
 
     def _perceptual_losses(self, batch: UnpairedBatch, made: Translations) -> dict[str, Tensor]:
@@ -243,6 +251,7 @@ class Trainer:
             "idt_A": weights.identity * weights.cycle_B,
             "idt_B": weights.identity * weights.cycle_A,
             **({} if self._perceptual is None else dict.fromkeys(_PERCEPTUAL, weights.perceptual)),
+            **({} if self._palette is None else dict.fromkeys(_PALETTE, weights.palette)),
         }
 
     @property
@@ -347,6 +356,7 @@ class Trainer:
             **self._judged.state_dict(),
             "generator": self._generator.get_state(),
             "augment": None if self._augment is None else self._augment.state(),
+            "palette": [palette.state_dict() for palette in self._palette or ()],
             "epoch_loss": None if self._epoch_loss is None else self._epoch_loss.cpu(),
             "epoch_steps": self._epoch_steps,
         }
@@ -358,6 +368,8 @@ class Trainer:
         self._generator.set_state(state["generator"].cpu())
         if self._augment is not None and state.get("augment") is not None:
             self._augment.set_state(state["augment"])
+        for palette, saved in zip(self._palette or (), state.get("palette", ()), strict=False):
+            palette.load_state_dict(saved, device=device)
         loss = state["epoch_loss"]
         self._epoch_loss = None if loss is None else loss.to(device)
         self._epoch_steps = state["epoch_steps"]

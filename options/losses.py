@@ -36,6 +36,9 @@ class LossOptions:
     diffaugment: Sequence[str] = ()
     """differentiable augmentation of what the discriminators see, for few pictures: any of
     color, translation, cutout; color also hides the palette from them"""
+    lambda_palette: float = 0.0
+    """weight of the palette loss: distance of the last translations' colours, all together, from
+    those of the last real pictures; 0: none"""
     lambda_perceptual: float = 0.0
     """weight of the perceptual loss: distance from the input, seen through a network; 0: none"""
     perceptual_targets: PerceptualTargets = "translation"
@@ -70,6 +73,7 @@ class LossOptions:
             ("lambda_identity", self.lambda_identity),
             ("lambda_gp", self.lambda_gp),
             ("pool_size", self.pool_size),
+            ("lambda_palette", self.lambda_palette),
             ("lambda_perceptual", self.lambda_perceptual),
         ):
             require_at_least(option, number, 0)

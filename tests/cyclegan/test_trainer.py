@@ -108,6 +108,7 @@ def test_accumulated_batches_equal_one_large_batch(tiny_options: Options) -> Non
         {"netD": "n_layers", "n_layers_D": 1},
         {"upsample": "resize"},
         {"upsample": "bilinear", "norm": "layer", "color_skip": True},
+        {"lambda_palette": 2.0},
         {"diffaugment": ["color", "translation", "cutout"]},
         {"diffaugment": ["translation"], "gan_mode": "wgangp"},
         {"batch_size_D": 5, "gan_mode": "wgangp"},

@@ -132,7 +132,8 @@ RICH = {
         ({"dropout": True, "norm": "batch", "batch_size": 3}, 12),
         ({"mixed_precision": "bf16", "lr_policy": "cosine"}, 9),
         ({"diffaugment": ["color", "translation", "cutout"], "ema_decay": 0.99}, 10),
-        ({"norm": "layer", "upsample": "bilinear", "color_skip": True, "batch_size_D": 3}, 11),
+        ({"norm": "layer", "upsample": "bilinear", "color_skip": True, "lambda_palette": 2}, 11),
+        ({"batch_size_D": 3}, 11),
     ],
 )
 def test_resumed_equals_uninterrupted(
