@@ -163,9 +163,13 @@ class _ConfigOrPreset(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
         name = str(values)
-        if not Path(name).exists():
+        if not Path(name).exists() or Path(name).is_dir():
             presets = preset_names(parser.preset_folder)
             if name not in presets:
+                if (Path(name) / "options.yaml").is_file():
+                    parser.error(
+                        f"--config: {name} is a folder; its options: {Path(name) / 'options.yaml'}"
+                    )
                 parser.error(
                     f"--config: {name} is neither a file nor a preset{nearest(name, presets)}"
                     f" (presets: {', '.join(presets)})"

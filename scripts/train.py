@@ -59,7 +59,10 @@ def _make_perceptual(losses: LossOptions, device: "torch.device") -> "Perceptual
 
 def _report(result: "TrainResult") -> None:
     """Say how it ended and what comes next."""
-    print(f"trained: {result.directory} ({result.progress.images} images)")
+    progress = result.progress
+    print(f"trained: {result.directory} ({progress.images} images)")
+    if progress.total_images <= progress.images < progress.total_epochs * progress.epoch_images:
+        print("stopped at --max_images; through all epochs: add --resume --max_images null")
     print(f"translate with: giverny translate PHOTOS --model {result.directory} --output DIR")
 
 

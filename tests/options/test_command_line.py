@@ -55,6 +55,23 @@ def test_printed_config_can_be_read_back(
     assert parse("--config", str(file)) == parse("--config", "tiny", "--lr", "1e-3")
 
 
+def test_a_folder_with_a_presets_name_is_not_in_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parse("--config", "tiny").networks.ngf == 16
+
+
+def test_a_run_directory_as_config_names_the_file_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "options.yaml").write_text("ngf: 8\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        parse("--config", str(tmp_path))
+    assert str(tmp_path / "options.yaml") in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

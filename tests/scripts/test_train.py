@@ -36,6 +36,7 @@ def test_trains_and_says_what_comes_next(
     printed = capsys.readouterr()
     assert f"trained: {run_directory(tmp_path)} (6 images)" in printed.out
     assert "giverny translate PHOTOS --model" in printed.out
+    assert "stopped at --max_images; through all epochs: add --resume" in printed.out
     assert "epoch 1/3, image 3: D_A " in printed.err
     assert " img/s, waited " in printed.err
 
@@ -48,6 +49,8 @@ def test_resume_needs_nothing_but_the_name(
     assert main(["train", "--resume", *where, "--max_images", "9"]) == 0
     assert "changed: max_images: 6 -> 9" in capsys.readouterr().err
     assert load_state(run_directory(tmp_path) / "state.pt")["progress"]["images"] == 9
+    assert main(["train", "--resume", *where, "--max_images", "21"]) == 0  # all three epochs
+    assert "stopped at --max_images" not in capsys.readouterr().out
 
 
 def test_a_perceptual_loss_through_a_network_of_gatys_resumes(
