@@ -186,6 +186,8 @@ def main() -> int:
 
 def _quality(given: argparse.Namespace, work: Path) -> list[Requirement]:
     classifier = given.classifier
+    if classifier is None and (work / "classifier" / "backbone.safetensors").is_file():
+        classifier = work / "classifier"  # of an earlier call
     if classifier is None:
         print("training a Monet/photo classifier on the training pictures", flush=True)
         classes = work / "classes"

@@ -10,7 +10,7 @@ __all__ = ["BentGrid"]
 
 # Distance, in pixels, over which displacements go from one value to another one.
 _LENGTH_PX = 28
-# More than the largest displacement, twice: there, and back.
+# About twice the largest displacement found in fields of 100 megapixels: there, and back.
 _BORDER_PX = 20
 # Standard deviation that bicubic interpolation leaves of independent values, in two dimensions.
 _KEPT = 0.86
@@ -29,7 +29,7 @@ class BentGrid:
     after it, what is in the picture comes to lie where it was, while the grid is bent: its patterns
     have no common place any more, and look like strokes (the idea is that of jittered sampling,
     Cook 1986). The field depends on the size alone, so equal pictures have equal results. Its
-    values are bounded, so that it folds nowhere, however large the picture.
+    values are bounded: in fields of 100 megapixels it folded nowhere at 3.5 px.
 
     Args:
         height: of the pictures, in pixels, more than 20.

@@ -86,7 +86,7 @@ def find_generator(
     """
     own, model = hidden_by_shipped(model), resolve_model(model)
     if not model.is_dir():
-        loaded = load_generator(model)
+        loaded = _load_for_pictures(model)
         if own is not None:
             note = f"{own} is another model than the {own.name} that ships with Giverny, taken here"
             loaded = replace(loaded, notes=(*loaded.notes, note))
@@ -105,13 +105,24 @@ def find_generator(
     ]
     for path in candidates:
         if path.is_file():
-            return _as_its_run_says(load_generator(path), directory)
+            return _as_its_run_says(_load_for_pictures(path), directory)
     kept = sorted(file.name for file in model.glob(f"*_net_{name}.pth"))
     raise CheckpointError(
         f"{model}: holds no generator {name} of epoch {epoch}; "
         f"expected {' or '.join(path.name for path in candidates)}, "
         f"found {', '.join(kept) or 'no network files'}"
     )
+
+
+def _load_for_pictures(path: Path) -> LoadedGenerator:
+    loaded = load_generator(path)
+    channels = loaded.architecture.in_channels, loaded.architecture.out_channels
+    if channels != (3, 3):
+        raise CheckpointError(
+            f"{path}: takes {channels[0]} and makes {channels[1]} channels; expected 3 and 3, "
+            "since Giverny translates RGB pictures"
+        )
+    return loaded
 
 
 def _as_its_run_says(loaded: LoadedGenerator, directory: RunDirectory) -> LoadedGenerator:

@@ -19,10 +19,11 @@ class PaletteLoss:
     """Sliced Wasserstein distance of colours (Rabin et al. 2011), over the last pictures seen.
 
     One picture has the colours of what it shows, so comparing it with one real picture says
-    nothing. Here the colours of the last 64 translations are compared with those of the last 64
-    real pictures: along random directions in RGB, each colour of a new translation is drawn to
-    the one of the same rank among the real ones. So translations keep their order of colours, from
-    dark to light and from red to green, and all of them together get the domain's palette.
+    nothing. Here the colours of the newest translations and the 63 before them are compared with
+    those of as many real pictures (of this process, where there are several): along random
+    directions in RGB, each colour of a new translation is drawn to the one of the same rank among
+    the real ones. So translations keep their order of colours, from dark to light and from red to
+    green, and all of them together get the domain's palette.
 
     Args:
         generator: source of the directions, on the CPU.

@@ -65,7 +65,7 @@ def resolve_model(model: Path) -> Path:
         return SHIPPED[str(model)].path
     if model.exists():
         return model
-    named = len(model.parts) == 1 and not model.suffix
+    named = len(model.parts) == 1 and model.suffix not in {".pth", ".safetensors"}
     if named and (_RUNS / model).is_dir():
         return _RUNS / model
     runs = [path.name for path in _RUNS.iterdir() if path.is_dir()] if _RUNS.is_dir() else []

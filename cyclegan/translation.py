@@ -7,6 +7,7 @@ from pathlib import Path
 
 from giverny.cyclegan.checkpoint import find_generator
 from giverny.cyclegan.conversion import Conversion, Converted, Job, convert
+from giverny.cyclegan.earlier_results import other_settings
 from giverny.cyclegan.translator import Translator
 from giverny.cyclegan.weights import LoadedGenerator
 from giverny.data.decode import read_size
@@ -21,6 +22,7 @@ __all__ = ["TranslateResult", "plan_jobs", "translate"]
 
 # Small copies of the pictures, for the page, lie in this folder of the output.
 _PREVIEWS = "page"
+_MADE_WITH = "made_with.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +34,15 @@ class TranslateResult:
         converted: what was done now, and what failed.
         skipped: how many results were there already.
         generator: the generator, with notes on what its file needed.
+        differing: in words, for each earlier call with other settings whose results may be among
+            those that were there already: what differed.
     """
 
     page: Path
     converted: Converted
     skipped: int
     generator: LoadedGenerator
+    differing: Sequence[str] = ()
 
 
 def translate(
@@ -69,15 +74,24 @@ def translate(
     _check_writable(options.output)
     _mark_previews(options.output / _PREVIEWS)
     waiting = [job for job in jobs if options.overwrite or not job.target.exists()]
+    skipped = len(jobs) - len(waiting)
+    translator = Translator.of(
+        generator,
+        device=device,
+        mixed_precision=options.mixed_precision,
+        grid_bend_px=options.grid_bend_px,
+    )
+    others = other_settings(
+        options.output / _PREVIEWS / _MADE_WITH,
+        _settings(options, generator),
+        adds=bool(waiting),
+        afresh=not skipped,
+    )
+    differing = [", ".join(f"{key} {value}" for key, value in made.items()) for made in others]
     on_start(len(waiting), generator)
     converted = convert(
         waiting,
-        Translator.of(
-            generator,
-            device=device,
-            mixed_precision=options.mixed_precision,
-            grid_bend_px=options.grid_bend_px,
-        ),
+        translator,
         how=Conversion(
             batch_size=options.batch_size,
             threads=options.num_threads,
@@ -86,16 +100,21 @@ def translate(
         ),
         on_done=on_done,
     )
-    skipped = len(jobs) - len(waiting)
     page = options.output / "index.html"
     write_gallery(
         page,
         _pairs(jobs, options.output),
-        title=f"Translated by {options.model.name}",
-        summary=_summary(options, generator, converted, skipped),
+        title="Translations" if differing else f"Translated by {options.model.name}",
+        summary=_summary(options, generator, converted, skipped, differing),
         failures={str(source): reason for source, reason in converted.failures.items()},
     )
-    return TranslateResult(page=page, converted=converted, skipped=skipped, generator=generator)
+    return TranslateResult(
+        page=page,
+        converted=converted,
+        skipped=skipped,
+        generator=generator,
+        differing=differing,
+    )
 
 
 def plan_jobs(photos: Sequence[Path], options: TranslateOptions) -> list[Job]:
@@ -177,8 +196,25 @@ def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:
     return generator.provenance.get("direction", options.direction or unknown)
 
 
+def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str, str]:
+    """Return what decides how a result looks, by the options' names."""
+    bend_px = generator.grid_bend_px if options.grid_bend_px is None else options.grid_bend_px
+    return {
+        "model": str(options.model),
+        "direction": _direction(options, generator),
+        "epoch": options.epoch,
+        "images trained": generator.provenance.get("images", "unknown"),
+        "long_side": str(options.long_side),
+        "grid_bend_px": f"{bend_px:g}",
+    }
+
+
 def _summary(
-    options: TranslateOptions, generator: LoadedGenerator, converted: Converted, skipped: int
+    options: TranslateOptions,
+    generator: LoadedGenerator,
+    converted: Converted,
+    skipped: int,
+    differing: Sequence[str],
 ) -> Mapping[str, str]:
     done, seconds = len(converted.done), max(converted.seconds, 1e-9)
     rows = {
@@ -189,4 +225,6 @@ def _summary(
     }
     if skipped:
         rows["Already there"] = f"{skipped} pictures"
+    if differing:
+        rows["Of earlier calls, some with"] = "; ".join(differing)
     return rows

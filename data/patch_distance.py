@@ -161,7 +161,7 @@ def _draw(level: _Floats, count: int, generator: np.random.Generator) -> _Floats
     """Cut patches out at random places, (count, 147)."""
     windows = np.lib.stride_tricks.sliding_window_view(level, (_PATCH_PX, _PATCH_PX), axis=(0, 1))
     rows, columns = generator.integers(len(windows), size=(2, count))
-    drawn: _Floats = windows[rows, columns].reshape(count, -1)
+    drawn: _Floats = windows[rows, columns].reshape(count, 3 * _PATCH_PX**2)
     return drawn
 
 

@@ -19,7 +19,7 @@ GanMode = Literal["lsgan", "vanilla", "wgangp"]
 
 @dataclass(frozen=True, kw_only=True)
 class LossOptions:
-    """The losses: adversarial, cycle, identity, perceptual."""
+    """The losses: adversarial, cycle, identity, palette, perceptual."""
 
     gan_mode: GanMode = "lsgan"
     """adversarial loss: least squares, cross-entropy, or Wasserstein with gradient penalty"""

@@ -31,7 +31,7 @@ def draw_strip(strip: Strip, folder: Path, *, titled: bool = False) -> tags.html
         strip: what is drawn.
         folder: of the page.
         titled: with its name above and as many pictures in a row as fit; otherwise three in a row,
-            with the name in each caption.
+            or a pair as large as the page allows, with the name in each caption.
 
     Raises:
         PictureError: a picture lies on another drive than the page (Windows).
@@ -40,8 +40,8 @@ def draw_strip(strip: Strip, folder: Path, *, titled: bool = False) -> tags.html
         around = tags.section(tags.h2(strip.name, dir="auto"), cls="strip")
     else:
         around = tags.div(cls="strip")
-    fit = " as-many-as-fit" if titled else ""
-    row = around.add(tags.div(cls=f"strip-pictures{fit}"))
+    columns = " as-many-as-fit" if titled else " pair" if len(strip.pictures) == 2 else ""
+    row = around.add(tags.div(cls=f"strip-pictures{columns}"))
     for heading, file in strip.pictures.items():
         text = f"{strip.name}: {heading}"
         image = tags.img(src=relative_url(file, folder), alt=text, loading="lazy")

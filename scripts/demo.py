@@ -35,6 +35,7 @@ _EPILOG = """examples:
   giverny demo
   giverny demo --output /tmp/tour --seed 1
 """
+_LIKE_MONETS = ("china", "flower", "coffee", "chelsea")  # shown large; all are on their own page
 _SHOWN = 6
 _SIZE_PX = 136  # a little more than the crop of the preset
 _CONTENT, _STYLE = "rocket", "flower"  # of the stylised picture
@@ -225,12 +226,17 @@ def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
     from giverny.runs.strips import Strip  # noqa: PLC0415
     from giverny.runs.tour_page import Chapter  # noqa: PLC0415
 
+    made = {job.source.stem: job for job in monets.converted.done}
     strips = [
         Strip(
-            name=job.source.stem,
-            pictures={"photograph": job.source, "by the model in the box": job.target},
+            name=name,
+            pictures={
+                "photograph": made[name].source,
+                "by the model in the box": made[name].target,
+            },
         )
-        for job in monets.converted.done
+        for name in _LIKE_MONETS
+        if name in made
     ]
     return Chapter(
         heading="Photographs into Monets",

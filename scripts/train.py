@@ -1,5 +1,6 @@
 """`giverny train`: train a CycleGAN on two folders of pictures."""
 
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -40,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
             make_perceptual=partial(_make_perceptual, words.options.losses),
         )
 
-    return run_training(start, command="train", changes=words.changes, report=_report)
+    report = partial(_report, words.options)
+    return run_training(start, command="train", changes=words.changes, report=report)
 
 
 def _make_perceptual(losses: LossOptions, device: "torch.device") -> "PerceptualDistance":
@@ -57,13 +59,22 @@ def _make_perceptual(losses: LossOptions, device: "torch.device") -> "Perceptual
     return made
 
 
-def _report(result: "TrainResult") -> None:
+def _report(options: TrainOptions, result: "TrainResult") -> None:
     """Say how it ended and what comes next."""
-    progress = result.progress
-    print(f"trained: {result.directory} ({progress.images} images)")
-    if progress.total_images <= progress.images < progress.total_epochs * progress.epoch_images:
+    from giverny.cyclegan.shipped import SHIPPED  # noqa: PLC0415 - torch is there by now
+
+    images, epochs = result.progress.images, result.progress.total_epochs
+    print(f"trained: {result.directory} ({images} images)")
+    most = options.schedule.max_images
+    if most is not None and most <= images < epochs * result.progress.epoch_images:
         print("stopped at --max_images; through all epochs: add --resume --max_images null")
-    print(f"translate with: giverny translate PHOTOS --model {result.directory} --output DIR")
+    run = result.directory if str(result.directory) not in SHIPPED else result.directory.absolute()
+    folders = options.data.folders
+    for direction, (first, second) in (("AtoB", folders), ("BtoA", folders[::-1])):
+        print(
+            f"from {first} to {second}: giverny translate PHOTOS --model {shlex.quote(str(run))} "
+            f"--direction {direction} --output DIR"
+        )
 
 
 def _parser() -> CommandParser:

@@ -1,5 +1,6 @@
 """`giverny translate`: translate pictures of any size with a trained model."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,14 +44,23 @@ def main(argv: Sequence[str]) -> int:
         def count(_job: object) -> None:
             bar.update()
 
-        result = translate(
-            [Path(photo) for photo in parsed.photos],
-            options,
-            on_start=lambda count, loaded: start(
-                count, "; ".join([str(loaded.architecture), *loaded.notes])
-            ),
-            on_done=count,
-        )
+        try:
+            result = translate(
+                [Path(photo) for photo in parsed.photos],
+                options,
+                on_start=lambda count, loaded: start(
+                    count, "; ".join([str(loaded.architecture), *loaded.notes])
+                ),
+                on_done=count,
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            again = "the same command" + " without --overwrite" * options.overwrite
+            print(
+                f"stopped; finished pictures are in {options.output}, and {again} goes on",
+                file=sys.stderr,
+            )
+            return 128 + signal.SIGINT
     converted = result.converted
     for source, reason in converted.failures.items():
         print(f"failed: {source}: {reason}", file=sys.stderr)
@@ -60,5 +70,11 @@ def main(argv: Sequence[str]) -> int:
         f"{converted.pixels / 1e6 / max(seconds, 1e-9):.2f} megapixels/s), "
         f"{result.skipped} already there, {len(converted.failures)} failed"
     )
+    for words in result.differing:
+        print(
+            f"some of those already there may have been made with {words}; --overwrite true makes "
+            "them anew",
+            file=sys.stderr,
+        )
     print(f"page: {result.page}")
     return 1 if converted.failures else 0

@@ -186,6 +186,18 @@ def test_a_run_translates_and_brings_back(
     assert "direction BtoA" in candidates[2].what
 
 
+def test_a_shipped_model_s_direction_is_its_own(
+    tmp_path: Path, options: Callable[..., EvaluateOptions]
+) -> None:
+    inputs = save(tmp_path / "in", "a.png")
+    said = []
+    for direction in ("AtoB", "BtoA"):
+        given = options(inputs=inputs, direction=direction)
+        (candidate,) = make_candidates([Path("monet")], given, device=CPU)
+        said.append([note for note in candidate.notes if "--direction" in note])
+    assert said == [["monet (shipped) translates BtoA, so --direction says nothing about it"], []]
+
+
 def test_a_single_file_has_no_way_back_and_no_epochs(
     tmp_path: Path, run: Path, options: Callable[..., EvaluateOptions]
 ) -> None:

@@ -9,11 +9,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from giverny.cyclegan.architecture import GeneratorArchitecture
 from giverny.cyclegan.build import generator_architecture
 from giverny.cyclegan.checkpoint import find_generator
 from giverny.cyclegan.shipped import SHIPPED, resolve_model
 from giverny.cyclegan.translator import Translator
-from giverny.cyclegan.weights import load_generator
+from giverny.cyclegan.weights import load_generator, save_generator
 from giverny.data import list_pictures, read_picture, ssim, to_pictures, to_tensor
 from giverny.data.spectrum import GridPeaks
 from giverny.options import NetworkOptions, make
@@ -102,6 +103,24 @@ def test_a_run_goes_by_its_name_and_by_its_folder(
     assert resolve_model(Path("mine")) == resolve_model(run) == run
     Path("mine").mkdir()
     assert resolve_model(Path("mine")) == Path("mine")
+
+
+def test_runs_may_have_a_dot_in_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkpoints" / "v0.5").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model(Path("v0.5")) == Path("checkpoints/v0.5")
+    with pytest.raises(CheckpointError, match=r"did you mean v0\.5"):
+        resolve_model(Path("v0.6"))
+
+
+def test_generators_of_other_channels_are_refused(tmp_path: Path) -> None:
+    architecture = GeneratorArchitecture(depth=1, channels=2, in_channels=1)
+    file = tmp_path / "grey.safetensors"
+    save_generator(file, architecture.build().state_dict(), architecture, {})
+    with pytest.raises(CheckpointError, match="takes 1 and makes 3 channels; expected 3 and 3"):
+        find_generator(file)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from giverny.cyclegan import Trainer, build_trainer
+from giverny.cyclegan.build import _palette
 from giverny.cyclegan.networks import Networks
 from giverny.data import UnpairedBatch
 from giverny.options import TrainingError, TrainOptions
@@ -129,6 +130,24 @@ def test_every_variant_moves_all_weights(tiny_options: Options, changes: dict[st
         moved = [not torch.equal(before[name][key], w) for key, w in network.named_parameters()]
         # The biases before instance normalisation are idle, in the reference too.
         assert sum(moved) >= len(moved) // 2, name
+
+
+def test_palettes_are_those_of_the_domains_made_and_are_kept(tiny_options: Options) -> None:
+    trainer = make_trainer(tiny_options(lambda_palette=2.0))
+    batch, networks = make_batch(), deepcopy(trainer.networks)
+    fresh = _palette(2.0, 0, 0)
+    assert fresh is not None
+    of_B, of_A = fresh
+    losses = as_dict(trainer.step([batch]))
+    with torch.no_grad():
+        expected_A = 2 * of_B(networks.G_A(batch.A), batch.B)
+        expected_B = 2 * of_A(networks.G_B(batch.B), batch.A)
+    assert losses["palette_A"] == pytest.approx(float(expected_A), rel=1e-4)
+    assert losses["palette_B"] == pytest.approx(float(expected_B), rel=1e-4)
+    assert losses["palette_A"] != pytest.approx(losses["palette_B"], rel=1e-2)
+    kept = trainer.process_state()["palette"]
+    assert [len(palette["made"]) for palette in kept] == [1, 1]
+    assert torch.equal(kept[0]["real"][0], of_B.state_dict()["real"][0])
 
 
 def test_both_sides_judge_augmented_pictures_and_cycles_compare_the_real_ones(

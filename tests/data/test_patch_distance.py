@@ -142,3 +142,9 @@ def test_sets_of_different_sizes_are_refused() -> None:
     one = {16: np.zeros((3, 147), np.float32)}
     with pytest.raises(ValueError, match="same levels"):
         patch_distance(one, {16: np.zeros((4, 147), np.float32)}, np.random.default_rng(0))
+
+
+def test_more_pictures_than_patches_leave_some_out() -> None:
+    pictures = _noise(5, seed=0)
+    descriptors = patch_descriptors(pictures, np.random.default_rng(0), patches=3)
+    assert {len(level) for level in descriptors.values()} == {3}

@@ -33,6 +33,7 @@ def test_a_strip_has_its_name_above_or_in_its_captions(
         names = ["input", "<Monet>"]
         assert captions == (names if titled else [f"a & b: {name}" for name in names])
         assert len(parsed.find("div", class_="as-many-as-fit")) == titled
+        assert len(parsed.find("div", class_="pair")) == (not titled)
 
 
 def test_the_tour_shows_the_strips_of_its_chapters(

@@ -35,7 +35,12 @@ def test_trains_and_says_what_comes_next(
     assert main(["train", "--config", str(config), "--max_images", "6"]) == 0
     printed = capsys.readouterr()
     assert f"trained: {run_directory(tmp_path)} (6 images)" in printed.out
-    assert "giverny translate PHOTOS --model" in printed.out
+    A, B = (tmp_path / "data" / name for name in ("trainA", "trainB"))
+    assert f"from {A} to {B}: giverny translate PHOTOS --model {run_directory(tmp_path)} " in (
+        printed.out
+    )
+    assert f"from {B} to {A}: " in printed.out
+    assert printed.out.rstrip().endswith("--direction BtoA --output DIR")
     assert "stopped at --max_images; through all epochs: add --resume" in printed.out
     assert "epoch 1/3, image 3: D_A " in printed.err
     assert " img/s, waited " in printed.err

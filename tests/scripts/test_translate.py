@@ -147,6 +147,48 @@ def test_results_are_skipped_unless_overwritten(
     assert "3 translated in" in capsys.readouterr().out
 
 
+def test_ctrl_c_says_that_the_same_command_goes_on(
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_args: object, **_kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("giverny.cyclegan.translation.convert", interrupt)
+    assert translate(picture_folder("photos"), "--output", tmp_path / "out") == 130
+    said = f"stopped; finished pictures are in {tmp_path / 'out'}, and the same command goes on"
+    assert said in capsys.readouterr().err
+
+
+def test_results_of_another_model_are_not_passed_off_as_this_one_s(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = picture_folder("photos", count=2), tmp_path / "out"
+    first, second = ((photos, "--model", model / f"G_{way}.safetensors") for way in "AB")
+    assert translate(*first, "--output", out, "--long_side", 20) == 0
+    assert "may have been" not in capsys.readouterr().err
+    for words in (second, second):  # nothing new the second time either
+        assert translate(*words, "--output", out) == 0
+        printed = capsys.readouterr()
+        assert "0 translated in" in printed.out
+        said = f"direction AtoB, long_side 20, model {first[2]}; --overwrite true"
+        assert said in printed.err
+        page = (out / "index.html").read_text(encoding="utf-8")
+        assert "long_side 20" in page
+        assert "Translated by" not in page
+    assert translate(*second, "--output", out, "--overwrite", "true") == 0
+    assert translate(*second, "--output", out) == 0
+    assert "may have been" not in capsys.readouterr().err
+    assert f"Translated by {second[2].name}" in (out / "index.html").read_text(encoding="utf-8")
+    (out / "page" / "made_with.json").write_text("damaged", encoding="utf-8")
+    assert translate(*second, "--output", out) == 0
+
+
 def test_a_failed_file_is_named_and_the_rest_goes_on(
     model: Path,
     tmp_path: Path,
