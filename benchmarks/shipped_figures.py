@@ -3,8 +3,8 @@
     python benchmarks/shipped_figures.py
 
 Writes docs/figures/monets.jpg (five test photographs, and below each what `--model monet` makes of
-it), monets_all.jpg (all thirty, as a contact sheet: the failures, too) and photos.jpg (`--model
-photo`).
+it), monets_all.jpg (all thirty, as a contact sheet: the failures, too), photos.jpg (`--model
+photo`) and strokes.jpg (a part of a larger photograph, pixel for pixel, with strokes of two sizes).
 """
 
 import argparse
@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from giverny.cyclegan.checkpoint import find_generator
+from giverny.cyclegan.conversion import paint
 from giverny.cyclegan.translator import Translator
 from giverny.data import Picture, read_picture, write_picture
 from giverny.data.files import list_pictures
-from giverny.data.tensors import to_pictures, to_tensor
+from giverny.data.sample_photographs import sample_photographs
 from giverny.data.transforms import resize
 
 Rgb = NDArray[np.uint8]
@@ -28,6 +29,7 @@ _FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 # By their place among the test photographs, in order of names.
 _CHOSEN = (0, 4, 6, 12, 21)
 _GAP_PX = 6
+_PART = np.s_[20:420, 60:460]  # of the larger photograph, which has 427 x 640 pixels
 
 
 def main() -> None:
@@ -48,6 +50,9 @@ def main() -> None:
         "monets_all.jpg": ([row for ten in tens for row in (photographs[ten], monets[ten])], 128),
         "photos.jpg": ([paintings, _translate(paintings, "photo")], 240),
     }
+    large = sample_photographs()["china"]
+    strokes = [large, *(_translate([large], "monet", stroke_scale=scale)[0] for scale in (1, 2))]
+    figures["strokes.jpg"] = ([[rgb[_PART] for rgb in strokes]], 400)
     for name, (rows, side_px) in figures.items():
         write_picture(arguments.output / name, Picture(rgb=_sheet(rows, side_px)), quality=88)
 
@@ -56,14 +61,14 @@ def _read(folder: Path) -> list[Rgb]:
     return [read_picture(path).rgb for path in list_pictures(folder)]
 
 
-def _translate(pictures: Sequence[Rgb], model: str) -> list[Rgb]:
+def _translate(pictures: Sequence[Rgb], model: str, *, stroke_scale: float = 1) -> list[Rgb]:
     translator = Translator.of(find_generator(Path(model)), device=torch.device("cpu"))
-    return [to_pictures(translator(to_tensor(rgb)[None]))[0] for rgb in pictures]
+    return [paint([rgb], translator, scale=stroke_scale)[0] for rgb in pictures]
 
 
 def _sheet(rows: Sequence[Sequence[Rgb]], side_px: int) -> Rgb:
     """Return square pictures in rows on white; each pair of rows belongs together."""
-    high = len(rows) * side_px + (len(rows) // 2 - 1) * _GAP_PX
+    high = len(rows) * side_px + ((len(rows) + 1) // 2 - 1) * _GAP_PX
     sheet = np.full((high, len(rows[0]) * (side_px + _GAP_PX) - _GAP_PX, 3), 255, np.uint8)
     for number, row in enumerate(rows):
         top = number * side_px + number // 2 * _GAP_PX

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from giverny.data.tensors import to_pictures, to_tensor
 from giverny.data.transforms import resize
 from giverny.options.errors import GivernyError, PictureError
 
-__all__ = ["Conversion", "Converted", "Job", "convert"]
+__all__ = ["Conversion", "Converted", "Job", "convert", "paint"]
 
 _BATCH_PIXELS = 2**21
 
 Translate = Callable[[Tensor], Tensor]
+Paint = Callable[[Sequence[NDArray[np.uint8]]], list[NDArray[np.uint8]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class Conversion:
         batch_size: pictures of equal size that are translated together.
         threads: threads that read, and as many that write.
         long_side: larger pictures are scaled down to it first, in pixels; None leaves all sizes.
+        stroke_scale: how many times smaller the pictures are that the generator sees; its results
+            are enlarged to the size of the picture, and so is what it paints.
         quality: of jpg and webp, 1 to 100.
         preview_px: longer side of the small copies.
     """
@@ -60,6 +64,7 @@ class Conversion:
     batch_size: int = 4
     threads: int = 4
     long_side: int | None = None
+    stroke_scale: float = 1.0
     quality: int = 95
     preview_px: int = 1024
 
@@ -116,10 +121,11 @@ def convert(
             _finish(job, future, result)
             on_done(job)
 
+    painter = partial(paint, translate=translate, scale=how.stroke_scale)
     try:
         pictures = _read_ahead(jobs, readers, how, result, on_done)
         for batch in _batches(pictures, how.batch_size):
-            for job, before, after in _translate_batch(batch, translate, result, on_done):
+            for job, before, after in _translate_batch(batch, painter, result, on_done):
                 pending.append((job, writers.submit(_write, job, before, after, how)))
             collect(2 * how.threads)
         collect(0)
@@ -177,18 +183,18 @@ def _batches(
 
 def _translate_batch(
     batch: list[tuple[Job, Picture]],
-    translate: Translate,
+    painter: Paint,
     result: Converted,
     on_done: Callable[[Job], None],
 ) -> Iterator[tuple[Job, Picture, Picture]]:
     """Yield each job with its picture before and after; where memory is short, one at a time."""
-    translated = _try_translate([picture.rgb for _, picture in batch], translate)
+    translated = _try_to_paint([picture.rgb for _, picture in batch], painter)
     if translated is not None:
         for (job, picture), rgb in zip(batch, translated, strict=True):
             yield job, picture, Picture(rgb=rgb, alpha=picture.alpha)
     elif len(batch) > 1:
         for single in batch:
-            yield from _translate_batch([single], translate, result, on_done)
+            yield from _translate_batch([single], painter, result, on_done)
     else:
         job, picture = batch[0]
         result.failures[job.source] = (
@@ -197,16 +203,42 @@ def _translate_batch(
         on_done(job)
 
 
-def _try_translate(
-    pictures: Sequence[NDArray[np.uint8]], translate: Translate
+def _try_to_paint(
+    pictures: Sequence[NDArray[np.uint8]], painter: Paint
 ) -> list[NDArray[np.uint8]] | None:
-    """Translate pictures of one size, or return None, with everything freed, if memory is short."""
+    """Paint pictures of one size, or return None, with everything freed, if memory is short."""
     try:
-        return to_pictures(translate(torch.stack([to_tensor(rgb) for rgb in pictures])))
+        return painter(pictures)
     except (MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
         return None
+
+
+def paint(
+    pictures: Sequence[NDArray[np.uint8]], translate: Translate, *, scale: float = 1.0
+) -> list[NDArray[np.uint8]]:
+    """Translate pictures ``scale`` times smaller, and enlarge the results.
+
+    Args:
+        pictures: RGB, (H, W, 3), uint8, all of one size.
+        translate: (N, 3, H, W) in [-1, 1] to the same shape and range.
+        scale: at least 1; so many times larger are the strokes.
+
+    Returns:
+        RGB, (H, W, 3), uint8.
+    """
+    height, width = pictures[0].shape[:2]
+    small = max(1, round(height / scale)), max(1, round(width / scale))
+    if small == (height, width):
+        return to_pictures(translate(torch.stack([to_tensor(rgb) for rgb in pictures])))
+    shown = torch.stack([to_tensor(_scaled(rgb, *small)) for rgb in pictures])
+    return [_scaled(rgb, height, width) for rgb in to_pictures(translate(shown))]
+
+
+def _scaled(samples: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Scale what is as large as its file made it, so without the limit of ``resize``."""
+    return np.asarray(Image.fromarray(samples).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _read(path: Path, long_side: int | None) -> Picture:
@@ -226,8 +258,7 @@ def _limit(picture: Picture, long_side: int) -> Picture:
     width = max(1, round(picture.width * scale))
     alpha = picture.alpha
     if alpha is not None:
-        scaled = Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC)
-        alpha = np.asarray(scaled)
+        alpha = _scaled(alpha, height, width)
     return Picture(rgb=resize(picture.rgb, height, width), alpha=alpha)
 
 

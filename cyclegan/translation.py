@@ -96,6 +96,7 @@ def translate(
             batch_size=options.batch_size,
             threads=options.num_threads,
             long_side=options.long_side,
+            stroke_scale=options.stroke_scale,
             quality=options.quality,
         ),
         on_done=on_done,
@@ -205,6 +206,7 @@ def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str
         "epoch": options.epoch,
         "images trained": generator.provenance.get("images", "unknown"),
         "long_side": str(options.long_side),
+        "stroke_scale": f"{options.stroke_scale:g}",
         "grid_bend_px": f"{bend_px:g}",
     }
 

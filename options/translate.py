@@ -1,5 +1,6 @@
 """All options of `giverny translate`."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +33,9 @@ class TranslateOptions:
     """quality of jpg and webp files, 1 to 100"""
     long_side: int | None = None
     """scale larger pictures down to so many pixels on their longer side first"""
+    stroke_scale: float = 1.0
+    """paint so many times larger strokes: the generator sees the picture so many times smaller, and
+    what it made is enlarged; 2 suits pictures of 1,000 pixels. Faster, and finer detail is lost"""
     grid_bend_px: float | None = None
     """bend pictures by about so many pixels for the generator, and back after it, so that what it
     paints forms no regular grid: 3 is enough; 0 does not. Unless given, what the model says: 3 for
@@ -51,6 +55,11 @@ class TranslateOptions:
         require(1 <= self.quality <= 100, "quality", f"{self.quality} is not in 1..100")
         require_positive("batch_size", self.batch_size)
         require_positive("num_threads", self.num_threads)
+        require(
+            1 <= self.stroke_scale < math.inf,
+            "stroke_scale",
+            f"{self.stroke_scale} is not 1 or more",
+        )
         if self.grid_bend_px is not None:
             require_grid_bend(self.grid_bend_px)
         if self.long_side is not None:

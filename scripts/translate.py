@@ -14,8 +14,11 @@ _EPILOG = """examples:
   giverny translate photos --output monets
   giverny translate photos --model checkpoints/mine --direction BtoA --output results
   giverny translate a.jpg b.png --model style_monet.pth --output out --format jpg
+  giverny translate photos --output monets --stroke_scale 2
   giverny translate photos --output small --long_side 1024
 """
+
+_LARGE_PIXELS = 600_000
 
 
 def main(argv: Sequence[str]) -> int:
@@ -70,6 +73,16 @@ def main(argv: Sequence[str]) -> int:
         f"{converted.pixels / 1e6 / max(seconds, 1e-9):.2f} megapixels/s), "
         f"{result.skipped} already there, {len(converted.failures)} failed"
     )
+    if (
+        str(options.model) == "monet"
+        and options.stroke_scale == 1
+        and converted.pixels > _LARGE_PIXELS * done
+    ):
+        print(
+            "strokes are a few pixels wide, little in pictures of this size; larger ones: "
+            "--stroke_scale 2 --overwrite true",
+            file=sys.stderr,
+        )
     for words in result.differing:
         print(
             f"some of those already there may have been made with {words}; --overwrite true makes "

@@ -243,6 +243,25 @@ def test_alpha_is_carried(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.rgb, 255 - samples[..., :3])
 
 
+def test_stroke_scale_shows_the_generator_less_and_keeps_the_size(tmp_path: Path) -> None:
+    samples = picture(tmp_path / "a.png", 31, 20, alpha=True)
+    picture(tmp_path / "b.png", 31, 20)
+    picture(tmp_path / "c.png", 1, 3)
+    translate = Recorder()
+    jobs = [job(tmp_path, name) for name in "abc"]
+    result = convert(jobs, translate, how=Conversion(stroke_scale=2.5, batch_size=2))
+    assert not result.failures
+    assert sorted(translate.shapes) == [(1, 3, 1, 1), (2, 3, 12, 8)]
+    made = read_picture(tmp_path / "out" / "a.png")
+    assert made.rgb.shape == (31, 20, 3)
+    assert made.alpha is not None
+    assert np.array_equal(made.alpha, samples[..., 3])  # transparency stays as sharp as it was
+    bicubic = Image.Resampling.BICUBIC
+    small = Image.fromarray(read_picture(tmp_path / "a.png").rgb).resize((8, 12), bicubic)
+    expected = Image.fromarray(255 - np.asarray(small)).resize((20, 31), bicubic)
+    assert np.abs(made.rgb.astype(int) - np.asarray(expected)).max() <= 2
+
+
 @pytest.mark.parametrize(
     ("size", "long_side", "expected"),
     [

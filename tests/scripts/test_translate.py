@@ -147,6 +147,23 @@ def test_results_are_skipped_unless_overwritten(
     assert "3 translated in" in capsys.readouterr().out
 
 
+def test_strokes_can_be_larger(
+    tmp_path: Path, picture_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = picture_folder("photos", count=1, size=(60, 40))
+    for folder, words in (("fine", ()), ("broad", ("--stroke_scale", 2))):
+        assert translate(photos, "--output", tmp_path / folder, *words) == 0
+        assert "--stroke_scale 2" not in capsys.readouterr().err  # the hint is for large pictures
+    large = picture_folder("large", count=1, size=(900, 700))
+    assert translate(large, "--output", tmp_path / "large_out") == 0
+    assert "--stroke_scale 2" in capsys.readouterr().err
+    fine, broad = (read_picture(tmp_path / name / "00.png").rgb for name in ("fine", "broad"))
+    assert fine.shape == broad.shape
+    assert not np.array_equal(fine, broad)
+    assert translate(photos, "--output", tmp_path / "broad") == 0
+    assert "made with stroke_scale 2; --overwrite true" in capsys.readouterr().err
+
+
 def test_ctrl_c_says_that_the_same_command_goes_on(
     tmp_path: Path,
     picture_folder: Callable[..., Path],
