@@ -36,6 +36,7 @@ _EPILOG = """examples:
   giverny demo --output /tmp/tour --seed 1
 """
 _LIKE_MONETS = ("china", "flower", "coffee", "chelsea")  # shown large; all are on their own page
+_STROKE_SCALE = 2  # for photographs of 450 to 740 pixels
 _SHOWN = 6
 _SIZE_PX = 136  # a little more than the crop of the preset
 _CONTENT, _STYLE = "rocket", "flower"  # of the stylised picture
@@ -76,7 +77,9 @@ def main(argv: Sequence[str]) -> int:
 
     say(1, "photographs into Monets, by the model in the box")
     photographs = _write_photographs(options.output / "photographs")
-    monets = _translate(photographs, Path("monet"), options.output / "monets")
+    monets = _translate(
+        photographs, Path("monet"), options.output / "monets", stroke_scale=_STROKE_SCALE
+    )
     print(f"    {len(monets.converted.done)} pictures; open {monets.page.resolve()}")
     say(2, "painting the training pictures (photographs: scikit-image, scikit-learn)")
     domains = make_sample_domains(
@@ -203,7 +206,12 @@ def _write(path: Path, rgb: "NDArray[np.uint8]") -> Path:
 
 
 def _translate(
-    photographs: Path, model: Path, output: Path, *, direction: str | None = None
+    photographs: Path,
+    model: Path,
+    output: Path,
+    *,
+    direction: str | None = None,
+    stroke_scale: float = 1.0,
 ) -> "TranslateResult":
     from giverny.cyclegan.translation import translate  # noqa: PLC0415
 
@@ -215,6 +223,7 @@ def _translate(
                 "model": model,
                 "direction": direction,
                 "output": output,
+                "stroke_scale": stroke_scale,
                 "overwrite": True,
                 "device": "cpu",
             },
@@ -241,7 +250,8 @@ def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
     return Chapter(
         heading="Photographs into Monets",
         text="The model that ships with Giverny, on photographs that it has never seen, in their "
-        f"own sizes: giverny translate {output / 'photographs'} --output DIR.",
+        f"own sizes: giverny translate {output / 'photographs'} --stroke_scale {_STROKE_SCALE} "
+        "--output DIR.",
         strips=strips,
         links={"All of them, with sliders": monets.page},
     )
