@@ -6,7 +6,7 @@ BIN     := .venv/bin
 .PHONY: demo test check visdom typing clean
 
 demo: .venv/installed
-	$(BIN)/giverny demo --output demo
+	$(BIN)/impasto demo --output demo
 
 test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --cov
@@ -16,14 +16,15 @@ check: .venv/installed-dev typing
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Adds the live display of `giverny train --display visdom`.
+# Adds the live display of `impasto train --display visdom`.
 visdom: .venv/installed .venv/can-build-visdom
 	$(BIN)/pip install --quiet --no-build-isolation 'setuptools<81' --editable '.[visdom]'
 
-# Type checkers follow folders, not import hooks: give them giverny/ as links.
+# Type checkers follow folders, not import hooks: give them impasto/ as links.
 typing:
-	@mkdir -p .typing/giverny
-	@for folder in $(FOLDERS); do ln -sfn ../../$$folder .typing/giverny/$$folder; done
+	@mkdir -p .typing/impasto
+	@for folder in $(FOLDERS); do ln -sfn ../../$$folder .typing/impasto/$$folder; done
+	@for file in impasto/*; do ln -sfn ../../$$file .typing/impasto/; done
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

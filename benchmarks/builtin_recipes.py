@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from giverny.data import Picture, read_picture, write_picture
-from giverny.data.measures import edge_correlation, palette_distance
-from giverny.data.transforms import resize
-from giverny.gatys import stylize
-from giverny.options.stylize import StylizeOptions
+from impasto.data import Picture, read_picture, write_picture
+from impasto.data.measures import edge_correlation, palette_distance
+from impasto.data.transforms import resize
+from impasto.gatys import stylize
+from impasto.options.stylize import StylizeOptions
 
 Rgb = NDArray[np.uint8]
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--content", type=Path, required=True)
     parser.add_argument("--styles", type=Path, nargs="+", required=True)
-    parser.add_argument("--own", help="what `giverny backbone train` wrote; one more row")
+    parser.add_argument("--own", help="what `impasto backbone train` wrote; one more row")
     parser.add_argument("--size", type=int, default=256, help="longer side, pixels")
     parser.add_argument("--output", type=Path, required=True, help="the figure")
     arguments = parser.parse_args()

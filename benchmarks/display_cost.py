@@ -37,11 +37,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from giverny.cyclegan import train
-from giverny.cyclegan.build import build_trainer
-from giverny.data import Picture, UnpairedBatch, write_picture
-from giverny.options import TrainOptions, flatten, make
-from giverny.runs import (
+from impasto.cyclegan import train
+from impasto.cyclegan.build import build_trainer
+from impasto.data import Picture, UnpairedBatch, write_picture
+from impasto.options import TrainOptions, flatten, make
+from impasto.runs import (
     Background,
     Observer,
     Progress,

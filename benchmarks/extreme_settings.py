@@ -8,7 +8,7 @@
 Ten runs of 64 to 384 pixels: weights from next to nothing to absurd, noise, pictures of one colour,
 steps that are far too long. No file of weights is needed, nor used: the networks are random. A run
 is well if it ends with a finite picture in [0, 1] whose loss is no larger than that of the first
-picture at its last scale, or with a plain error of Giverny's. Prints a table, and exits with 1 if a
+picture at its last scale, or with a plain error of Impasto's. Prints a table, and exits with 1 if a
 run is not well. With --iterations 15 it takes two minutes on one core.
 """
 
@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from giverny.data.decode import Picture
-from giverny.data.encode import write_picture
-from giverny.gatys.iterates import Iterate
-from giverny.gatys.stylizing import stylize
-from giverny.options.errors import GivernyError
-from giverny.options.stylize import StylizeOptions
+from impasto.data.decode import Picture
+from impasto.data.encode import write_picture
+from impasto.gatys.iterates import Iterate
+from impasto.gatys.stylizing import stylize
+from impasto.options.errors import ImpastoError
+from impasto.options.stylize import StylizeOptions
 
 __all__ = ["RUNS", "Report", "main", "run"]
 
@@ -80,7 +80,7 @@ class Report:
         seconds: of all of it.
         evaluations: of the losses.
         words: what the optimisation, or the error, says.
-        finite: whether there is a picture, finite and in [0, 1]; None after an error of Giverny's.
+        finite: whether there is a picture, finite and in [0, 1]; None after an error of Impasto's.
         fell: the loss at the last scale, as a share of its first.
     """
 
@@ -118,7 +118,7 @@ def run(settings: Mapping[str, Any], pictures: Mapping[str, Path], iterations: i
     start = time.perf_counter()
     try:
         result = stylize(options, watcher=seen.append, every=1)
-    except GivernyError as error:
+    except ImpastoError as error:
         seconds = time.perf_counter() - start
         count = seen[-1].evaluations if seen else 0
         return Report(

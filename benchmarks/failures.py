@@ -4,7 +4,7 @@
     python benchmarks/failures.py --only lost plain
     python benchmarks/failures.py --dataroot PATH          # the healthy control on other pictures
 
-Every run is a `giverny train` of small networks on generated pictures, and fails for real: by its
+Every run is an `impasto train` of small networks on generated pictures, and fails for real: by its
 options or by its pictures. Two controls must stay silent. Prints, for each, the picture at which
 the warning came, and the measures that it came by; exits with 1 if a failure was missed or a
 control was warned about.
@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from giverny.cyclegan.training import train
-from giverny.data.decode import Picture
-from giverny.data.encode import write_picture
-from giverny.data.sample_domains import make_sample_domains
-from giverny.options.errors import TrainingError
-from giverny.options.sections import make
-from giverny.options.train import TrainOptions
-from giverny.runs.observers import Observer, Progress
+from impasto.cyclegan.training import train
+from impasto.data.decode import Picture
+from impasto.data.encode import write_picture
+from impasto.data.sample_domains import make_sample_domains
+from impasto.options.errors import TrainingError
+from impasto.options.sections import make
+from impasto.options.train import TrainOptions
+from impasto.runs.observers import Observer, Progress
 
 __all__ = ["FAILURES", "Failure", "Outcome", "main", "make_folders", "provoke"]
 

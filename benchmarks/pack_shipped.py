@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from giverny.cyclegan.checkpoint import GENERATOR_OF
-from giverny.cyclegan.shipped import SHIPPED
-from giverny.cyclegan.weights import load_generator, save_generator
-from giverny.runs.directory import RunDirectory
-from giverny.runs.log import read_log
+from impasto.cyclegan.checkpoint import GENERATOR_OF
+from impasto.cyclegan.shipped import SHIPPED
+from impasto.cyclegan.weights import load_generator, save_generator
+from impasto.runs.directory import RunDirectory
+from impasto.runs.log import read_log
 
 __all__ = ["main", "pack"]
 
@@ -56,7 +56,7 @@ def pack(run: RunDirectory, epoch: int, folder: Path) -> list[Path]:
             ),
             "data": "monet2photo: 240 paintings by Claude Monet (public domain), 350 photographs "
             "(not included)",
-            "giverny": version("giverny"),
+            "impasto": version("impasto"),
             "torch": torch.__version__,
             "date": datetime.now(UTC).date().isoformat(),
             "licence": "MIT",

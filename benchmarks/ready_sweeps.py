@@ -1,10 +1,10 @@
-"""Run every sweep that ships with Giverny on real pictures, and say what came of it.
+"""Run every sweep that ships with Impasto on real pictures, and say what came of it.
 
     python benchmarks/ready_sweeps.py --output /tmp/sweeps
     python benchmarks/ready_sweeps.py --only pooling init --iterations 300 --output /tmp/sweeps
 
 All cells look through what needs no file: patches, or random filters. Each sweep leaves what
-`giverny sweep` leaves: results.csv, contact sheet, curves, index.html; all are linked from
+`impasto sweep` leaves: results.csv, contact sheet, curves, index.html; all are linked from
 OUTPUT/index.html. An interrupted run goes on where it stopped. Exit status 1 if a cell failed.
 """
 
@@ -16,9 +16,9 @@ from statistics import median
 import dominate
 from dominate import tags
 
-from giverny.data.atomic import write_text_atomic
-from giverny.gatys.sweep_plan import read_sweep, sweep_names
-from giverny.scripts.main import main as giverny
+from impasto.data.atomic import write_text_atomic
+from impasto.gatys.sweep_plan import read_sweep, sweep_names
+from impasto.scripts.main import main as impasto
 
 _PAIRS = Path(__file__).resolve().parents[2] / "shared" / "pairs"
 
@@ -46,7 +46,7 @@ def main() -> int:
         output = arguments.output / name
         words = ["sweep", name, "--contents", str(arguments.contents)]
         words += ["--styles", *map(str, styles), "--output", str(output)]
-        status = max(status, giverny([*words, *(["--set", *changes] if changes else [])]))
+        status = max(status, impasto([*words, *(["--set", *changes] if changes else [])]))
         print(_line(name, output / "results.csv"), flush=True)
     _write_index(arguments.output, arguments.only)
     return status

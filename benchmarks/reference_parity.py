@@ -1,4 +1,4 @@
-"""Compare Giverny's networks with those of a checkout of the reference implementation.
+"""Compare Impasto's networks with those of a checkout of the reference implementation.
 
     python benchmarks/reference_parity.py --reference PATH_TO_CHECKOUT
 
@@ -6,7 +6,7 @@ Takes a checkout of junyanz/pytorch-CycleGAN-and-pix2pix, or of its relative
 taesungp/contrastive-unpaired-translation, whose antialiasing is then turned off. For every network
 that both sides have it compares the names, order and shapes of the weights; then each side loads a
 file that the other one saved, and the outputs for the same noise are compared: with dropout off
-both ways, and with dropout on (from the same seed) where Giverny's weights are in the reference.
+both ways, and with dropout on (from the same seed) where Impasto's weights are in the reference.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from giverny.cyclegan.build import generator_architecture
-from giverny.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
-from giverny.cyclegan.weights import load_generator, load_weights, save_pth
-from giverny.options.networks import NetG, NetworkOptions, Norm
+from impasto.cyclegan.build import generator_architecture
+from impasto.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
+from impasto.cyclegan.weights import load_generator, load_weights, save_pth
+from impasto.options.networks import NetG, NetworkOptions, Norm
 
 __all__ = ["Case", "Parity", "compare", "main"]
 
@@ -41,7 +41,7 @@ class Case:
 
     Attributes:
         name: for the table.
-        ours: makes Giverny's.
+        ours: makes Impasto's.
         theirs: makes the reference's, from its module ``networks``.
         size: side of the noise that goes through, in pixels.
         is_generator: whether :func:`load_generator` can read its file.

@@ -4,7 +4,7 @@
     python benchmarks/resume_drill.py --dataroot PATH --kills 30 --seed 7
     python benchmarks/resume_drill.py --compare RUN_DIRECTORY OTHER_RUN_DIRECTORY
 
-Both trainings are `giverny train` processes with the same small options: dropout, running averages,
+Both trainings are `impasto train` processes with the same small options: dropout, running averages,
 a pool that fills up and swaps, a loading process, and states in the middle of epochs. Each kill
 comes at a random picture, and there either after a random delay or, for a part of them, while a
 file is being written. Every segment between two kills is long enough to save a new state.
@@ -30,10 +30,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from giverny.data.files import list_pictures
-from giverny.runs.directory import RunDirectory
-from giverny.runs.log import read_log
-from giverny.runs.state import load_state
+from impasto.data.files import list_pictures
+from impasto.runs.directory import RunDirectory
+from impasto.runs.log import read_log
+from impasto.runs.state import load_state
 
 __all__ = ["Kill", "differences", "drill", "kill_images", "main", "run_differences"]
 
@@ -148,7 +148,7 @@ def kill_images(kills: int, moments: np.random.Generator) -> list[int]:
 
 
 class _Training:
-    """A `giverny train` that is started, killed and resumed.
+    """An `impasto train` that is started, killed and resumed.
 
     Args:
         folder: for the run directory and what the processes say.
@@ -217,7 +217,7 @@ class _Training:
         environment = {"OMP_NUM_THREADS": "1", **os.environ}
         with (self._folder / "output.txt").open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - this very package
-                [sys.executable, "-m", "giverny.scripts.main", "train", *words],
+                [sys.executable, "-m", "impasto.scripts.main", "train", *words],
                 stdout=output,
                 stderr=output,
                 env=environment,
@@ -236,7 +236,7 @@ class _Training:
             time.sleep(_POLL_S)
 
     def _unfinished(self) -> list[Path]:
-        return list(self.run.path.rglob(".giverny-*.tmp"))
+        return list(self.run.path.rglob(".impasto-*.tmp"))
 
     def _saved_image(self) -> int:
         if not self.run.has_state:

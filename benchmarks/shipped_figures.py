@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from giverny.cyclegan.checkpoint import find_generator
-from giverny.cyclegan.conversion import paint
-from giverny.cyclegan.translator import Translator
-from giverny.data import Picture, read_picture, write_picture
-from giverny.data.files import list_pictures
-from giverny.data.sample_photographs import sample_photographs
-from giverny.data.transforms import resize
+from impasto.cyclegan.checkpoint import find_generator
+from impasto.cyclegan.conversion import paint
+from impasto.cyclegan.translator import Translator
+from impasto.data import Picture, read_picture, write_picture
+from impasto.data.files import list_pictures
+from impasto.data.sample_photographs import sample_photographs
+from impasto.data.transforms import resize
 
 Rgb = NDArray[np.uint8]
 

@@ -1,13 +1,13 @@
 """All that docs/model_card.md says of the shipped model, measured again.
 
     python benchmarks/shipped_model.py
-    python benchmarks/shipped_model.py --classifier RUN   # of an earlier `giverny backbone train`
+    python benchmarks/shipped_model.py --classifier RUN   # of an earlier `impasto backbone train`
     python benchmarks/shipped_model.py --only reproduce
 
-1. quality: `giverny evaluate monet` on monet2photo's test pictures, with the features of a
-   Monet/photo classifier that `giverny backbone train` makes of the training pictures (20 minutes
+1. quality: `impasto evaluate monet` on monet2photo's test pictures, with the features of a
+   Monet/photo classifier that `impasto backbone train` makes of the training pictures (20 minutes
    on two cores, unless --classifier names one).
-2. folder: `giverny translate` of 20 photographs from 640 to 2048 pixels, on the processor.
+2. folder: `impasto translate` of 20 photographs from 640 to 2048 pixels, on the processor.
 3. reproduce: the recipe, options/presets/monet_small.yaml, again for 200 steps on one thread,
    beside the first lines of the log that the model's training left.
 
@@ -28,8 +28,8 @@ from typing import Any
 
 from PIL import Image
 
-from giverny.data.sample_photographs import sample_photographs
-from giverny.runs.log import read_log
+from impasto.data.sample_photographs import sample_photographs
+from impasto.runs.log import read_log
 
 __all__ = ["Requirement", "folder_of_photographs", "log_differences", "main", "requirements"]
 
@@ -76,7 +76,7 @@ class Requirement:
 
 
 def requirements(results: dict[str, Any]) -> list[Requirement]:
-    """Return what `giverny evaluate` must have found, out of its results.json.
+    """Return what `impasto evaluate` must have found, out of its results.json.
 
     Args:
         results: null, there, is a number that is not finite, or the ``closed`` of a measure that
@@ -162,7 +162,7 @@ def main() -> int:
     )
     shared = Path(__file__).parents[2] / "shared" / "monet2photo"
     parser.add_argument("--monet2photo", type=Path, default=shared, help="trainA, testB, ...")
-    parser.add_argument("--classifier", type=Path, help="run of giverny backbone train")
+    parser.add_argument("--classifier", type=Path, help="run of impasto backbone train")
     parser.add_argument("--model", default="monet", help="what to judge")
     parser.add_argument("--work", type=Path, help="folder to keep; a temporary one unless given")
     parser.add_argument("--only", choices=["quality", "folder", "reproduce"], help="one part")
@@ -195,13 +195,13 @@ def _quality(given: argparse.Namespace, work: Path) -> list[Requirement]:
             (classes / name).parent.mkdir(parents=True, exist_ok=True)
             if not (classes / name).exists():
                 (classes / name).symlink_to((given.monet2photo / folder).resolve())
-        _giverny(
+        _impasto(
             *("backbone", "train", "--config", "small", "--data", classes),
             *("--name", "classifier", "--checkpoints_dir", work, "--display", "console"),
         )
         classifier = work / "classifier"
     output = work / "evaluation"
-    _giverny(
+    _impasto(
         *("evaluate", given.model, "--real", given.monet2photo / "testA"),
         *("--inputs", given.monet2photo / "testB", "--more_real", given.monet2photo / "trainA"),
         *("--backbone", classifier, "--device", "cpu", "--output", output),
@@ -216,7 +216,7 @@ def _folder(model: str, work: Path) -> None:
     print(
         f"\n{_PICTURES} photographs from {_LONG_SIDES[0]} to {_LONG_SIDES[-1]} pixels", flush=True
     )
-    _giverny(
+    _impasto(
         *("translate", photographs, "--model", model, "--device", "cpu", "--overwrite", "true"),
         *("--output", work / "translated"),
     )
@@ -227,7 +227,7 @@ def _folder(model: str, work: Path) -> None:
 def _reproduce(monet2photo: Path, work: Path) -> Requirement:
     print(f"\nthe recipe again, {_STEPS} steps", flush=True)
     name = f"again_{os.getpid()}"
-    _giverny(
+    _impasto(
         *("train", "--config", "monet_small", "--dataroot", monet2photo, "--name", name),
         *("--checkpoints_dir", work, "--max_images", str(_STEPS), "--display", "console"),
         threads=1,
@@ -243,12 +243,12 @@ def _reproduce(monet2photo: Path, work: Path) -> Requirement:
     )
 
 
-def _giverny(*words: object, threads: int | None = None) -> None:
-    """Run `giverny` as a user does; its output goes through."""
+def _impasto(*words: object, threads: int | None = None) -> None:
+    """Run `impasto` as a user does; its output goes through."""
     environment = dict(os.environ)
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
-    command = [sys.executable, "-m", "giverny.scripts.main", *map(str, words)]
+    command = [sys.executable, "-m", "impasto.scripts.main", *map(str, words)]
     ended = subprocess.run(command, check=False, env=environment)  # noqa: S603 - ours
     if ended.returncode:
         sys.exit(f"{' '.join(map(str, words[:2]))} failed: exit status {ended.returncode}")

@@ -9,16 +9,16 @@ crowsonkb/style-transfer-pytorch, of which the presets ``leongatys``, ``neural_s
 they are (``stylize_sides.py`` says how). All start from the content.
 
 All have the same network, a VGG19 of random filters, so nothing is downloaded. It is written twice:
-as torchvision's weights, for Giverny and crowsonkb; and as Caffe's, for the two others, whose
+as torchvision's weights, for Impasto and crowsonkb; and as Caffe's, for the two others, whose
 pictures are BGR from 0 to 255: the same filters, so that all features are 57.6 times as large.
-Giverny reads the former for all presets; their weights allow for that.
+Impasto reads the former for all presets; their weights allow for that.
 
 Each side runs in a process of its own, and the two take turns, evaluation by evaluation, so that a
 change in the machine's speed meets both. At the end, all final pictures are evaluated with both
 programs' losses. L-BFGS makes much of rounding errors, so that one run tells little: the runs begin
 with the content and noise of 1e-6 of white, other noise each, and medians are compared.
 
-Giverny takes the peers' kind of steps: the first one of L-BFGS and Adam's epsilon are torch's, and
+Impasto takes the peers' kind of steps: the first one of L-BFGS and Adam's epsilon are torch's, and
 no step is too long. ``--own_steps`` leaves them as users have them.
 """
 
@@ -94,7 +94,7 @@ class Side:
     """What was measured of one side.
 
     Attributes:
-        name: ``giverny`` or the peer's.
+        name: ``impasto`` or the peer's.
         losses: of each evaluation, in the program's own measure.
         seconds: of each evaluation with the step before it; the first with all preparations.
         cpu: seconds that all threads computed in it.
@@ -102,7 +102,7 @@ class Side:
         final: loss of the final picture, as the program says; NaN if it does not.
         peak: MiB, the largest resident memory after the first evaluation.
         whole: MiB, the same from the beginning: with reading files and making networks.
-        judged: loss of the final picture by each side's measure, Giverny's first.
+        judged: loss of the final picture by each side's measure, Impasto's first.
     """
 
     name: str
@@ -150,8 +150,8 @@ class Comparison:
     Attributes:
         preset: its name.
         commit: of the checkout, empty without one.
-        runs: the sides of each run: Giverny, then the peer if there is one.
-        environment: of Giverny's process.
+        runs: the sides of each run: Impasto, then the peer if there is one.
+        environment: of Impasto's process.
     """
 
     preset: str
@@ -165,10 +165,10 @@ class Comparison:
         return [list(runs) for runs in zip(*self.runs, strict=True)]
 
     def difference(self, judge: int = 1) -> float:
-        """Return how much higher Giverny's final loss is than the peer's: of the medians.
+        """Return how much higher Impasto's final loss is than the peer's: of the medians.
 
         Args:
-            judge: 0 for Giverny's measure, 1 for the peer's.
+            judge: 0 for Impasto's measure, 1 for the peer's.
         """
         ours, theirs = (_median([run.judged[judge] for run in side]) for side in self.sides)
         return ours / theirs - 1
@@ -208,7 +208,7 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
     )
     parser.add_argument("--iterations", type=int, default=100, help="at each scale")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side")
-    parser.add_argument("--own_steps", action="store_true", help="Giverny's defaults, not torch's")
+    parser.add_argument("--own_steps", action="store_true", help="Impasto's defaults, not torch's")
     parser.add_argument("--seed", type=int, default=0, help="of the network")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything here")
@@ -236,7 +236,7 @@ def compare(preset: str, folder: str, arguments: Namespace) -> Comparison:
     """Run both sides in turn, and let both judge all final pictures."""
     checkout = getattr(arguments, preset)
     places = [None, *([str(checkout.resolve())] if checkout else [])]
-    names = ["giverny", *(["peer"] if checkout else [])]
+    names = ["impasto", *(["peer"] if checkout else [])]
     common = {
         "preset": preset,
         "folder": folder,
@@ -357,7 +357,7 @@ def _print_verdict(result: Comparison) -> None:
     print(
         f"{'final picture':<18}{'own number':>13}{'peer judges':>13}{'from':>13}{'to':>13}", end=""
     )
-    print(f"{'giverny judges':>16}")
+    print(f"{'impasto judges':>16}")
     for runs in result.sides:
         own, theirs = ([side.final for side in runs], [side.judged[1] for side in runs])
         ours = _median([side.judged[0] for side in runs])

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from giverny.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
-from giverny.gatys.conventions import caffe_scale
-from giverny.gatys.layers import convolution_names
-from giverny.gatys.random_backbone import RandomRecipe, random_vgg
-from giverny.gatys.scales import fit
+from impasto.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
+from impasto.gatys.conventions import caffe_scale
+from impasto.gatys.layers import convolution_names
+from impasto.gatys.random_backbone import RandomRecipe, random_vgg
+from impasto.gatys.scales import fit
 
 __all__ = ["caffe_weights", "main", "write_pictures", "write_weights"]
 

@@ -27,9 +27,9 @@ class Job:
         preset: ``leongatys``, ``neural_style`` or ``crowsonkb``.
         folder: with ``content.png`` and ``style.png`` at their final size, and all weights.
         iterations: evaluations with L-BFGS, and steps at each scale with Adam.
-        checkout: of the program that the preset is of; None for Giverny.
+        checkout: of the program that the preset is of; None for Impasto.
         picture: file to write the final picture to.
-        own_steps: Giverny's default steps instead of the program's.
+        own_steps: Impasto's default steps instead of the program's.
         smallest: longest side of the first scale of ``crowsonkb``, in pixels.
         threads: of torch, 0 for its default.
         shake: seed of noise that is added to the content to start from, 0 for none. It is far below

@@ -1,7 +1,7 @@
 """One side of ``benchmarks/stylize.py``, in a process of its own; that file starts it.
 
 A peer's own program runs here, from its checkout and unchanged but for its optimiser: a subclass
-that tells every loss and waits for its turn after each evaluation. Giverny's loss function does the
+that tells every loss and waits for its turn after each evaluation. Impasto's loss function does the
 same. Lines of JSON come out; a line in lets the side go on. With pictures to judge, the optimiser
 puts each into the place of the one that is optimised, evaluates the program's loss, and moves
 nothing.
@@ -49,7 +49,7 @@ def main() -> int:
     warnings.simplefilter("ignore")  # of the programs, some of which are old
     with redirect_stdout(StringIO()):
         if job.checkout is None:
-            _giverny(session)
+            _impasto(session)
         else:
             os.chdir(job.folder)
             {"leongatys": _leongatys, "neural_style": _neural_style, "crowsonkb": _crowsonkb}[
@@ -58,16 +58,16 @@ def main() -> int:
     return 0
 
 
-# Giverny.
+# Impasto.
 
 
-def _giverny(session: Session) -> None:
+def _impasto(session: Session) -> None:
     """Make one picture, as gatys/stylizing.py does; imported only here, as peers must not pay."""
     # Imported only here and below, as the other side must not carry it.
-    from giverny.gatys.backbones import Vgg  # noqa: PLC0415
-    from giverny.gatys.optimize import optimise  # noqa: PLC0415
-    from giverny.gatys.scales import enlarge, plan_scales, scale_sizes  # noqa: PLC0415
-    from giverny.gatys.weights import load_weights  # noqa: PLC0415
+    from impasto.gatys.backbones import Vgg  # noqa: PLC0415
+    from impasto.gatys.optimize import optimise  # noqa: PLC0415
+    from impasto.gatys.scales import enlarge, plan_scales, scale_sizes  # noqa: PLC0415
+    from impasto.gatys.weights import load_weights  # noqa: PLC0415
 
     job = session.job
     session.begin()
@@ -109,8 +109,8 @@ def _giverny(session: Session) -> None:
 
 def _settings(preset: str, height: int, width: int) -> Any:
     """Return a preset; what depends on a picture's size, for this one."""
-    from giverny.gatys.conventions import variation_from_sum  # noqa: PLC0415
-    from giverny.gatys.presets import find_preset  # noqa: PLC0415
+    from impasto.gatys.conventions import variation_from_sum  # noqa: PLC0415
+    from impasto.gatys.presets import find_preset  # noqa: PLC0415
 
     settings = find_preset(preset)
     if preset != "neural_style":
@@ -121,9 +121,9 @@ def _settings(preset: str, height: int, width: int) -> Any:
 
 
 def _method(settings: Any, values: int, *, own_steps: bool) -> Any:
-    """Return the optimiser, with the steps of the peers' ones unless Giverny's are wished."""
-    from giverny.gatys.adam import Adam  # noqa: PLC0415
-    from giverny.gatys.lbfgs import Lbfgs  # noqa: PLC0415
+    """Return the optimiser, with the steps of the peers' ones unless Impasto's are wished."""
+    from impasto.gatys.adam import Adam  # noqa: PLC0415
+    from impasto.gatys.lbfgs import Lbfgs  # noqa: PLC0415
 
     if settings.optimizer == "adam":
         adam = Adam(lr=settings.learning_rate, betas=settings.betas)
@@ -140,10 +140,10 @@ def _objective(
     network: Any, settings: Any, content: Any, style: Any, size: tuple[int, int]
 ) -> Callable[[Tensor], Any]:
     """Return the losses at one scale, (height, width)."""
-    from giverny.gatys.objective import Objective, Variation  # noqa: PLC0415
-    from giverny.gatys.scales import fit  # noqa: PLC0415
-    from giverny.gatys.statistics import Gaussian, Gram  # noqa: PLC0415
-    from giverny.gatys.targets import Content, Region, Style, StylePicture  # noqa: PLC0415
+    from impasto.gatys.objective import Objective, Variation  # noqa: PLC0415
+    from impasto.gatys.scales import fit  # noqa: PLC0415
+    from impasto.gatys.statistics import Gaussian, Gram  # noqa: PLC0415
+    from impasto.gatys.targets import Content, Region, Style, StylePicture  # noqa: PLC0415
 
     rows, columns = style.shape[:2]
     style_size = fit(rows, columns, min(max(size), max(rows, columns)))
@@ -186,7 +186,7 @@ def _read(path: Path) -> Any:
 
 
 def _tensor(rgb: Any, size: tuple[int, int]) -> Tensor:
-    from giverny.gatys.initial import picture_image  # noqa: PLC0415
+    from impasto.gatys.initial import picture_image  # noqa: PLC0415
 
     return picture_image(rgb, *size)
 

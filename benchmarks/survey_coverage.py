@@ -1,4 +1,4 @@
-"""How often the intervals of `giverny survey report` hold the truth, in studies with a known one.
+"""How often the intervals of `impasto survey report` hold the truth, in studies with a known one.
 
     python benchmarks/survey_coverage.py
     python benchmarks/survey_coverage.py --studies 4000 --resamples 10000
@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
-from giverny.survey.bootstrap import Spread, Table, TwoLevel
-from giverny.survey.random_effects import constant_of
-from giverny.survey.rates import Interval
-from giverny.survey.signal_detection import d_prime_of_rates
+from impasto.survey.bootstrap import Spread, Table, TwoLevel
+from impasto.survey.random_effects import constant_of
+from impasto.survey.rates import Interval
+from impasto.survey.signal_detection import d_prime_of_rates
 
 __all__ = ["main"]
 

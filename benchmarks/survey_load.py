@@ -3,7 +3,7 @@
     python benchmarks/survey_load.py
     python benchmarks/survey_load.py --participants 50 --trials 40 --think_ms 300 --kill
 
-Makes a study of small pictures, starts `giverny survey serve` in a process of its own, and lets
+Makes a study of small pictures, starts `impasto survey serve` in a process of its own, and lets
 each participant, a thread with its own connection, agree, load all pictures, and answer all trials,
 one after the other, as the page's script does. Timed is each answer: from the first byte sent until
 the next screen has come, which is when the answer is on the disk. At the end the database must hold
@@ -30,10 +30,10 @@ from urllib.parse import urlencode
 import numpy as np
 from PIL import Image
 
-from giverny.survey.database import read_database
-from giverny.survey.key import Key, KeyedPicture, write_key
-from giverny.survey.site import write_site
-from giverny.survey.trials import Study
+from impasto.survey.database import read_database
+from impasto.survey.key import Key, KeyedPicture, write_key
+from impasto.survey.site import write_site
+from impasto.survey.trials import Study
 
 
 def main() -> int:
@@ -138,7 +138,7 @@ class _Server:
         """Start, and wait until it listens."""
         key = self._study.with_name("study.key.json")
         command = [
-            *(sys.executable, "-m", "giverny.scripts.main", "survey", "serve", str(self._study)),
+            *(sys.executable, "-m", "impasto.scripts.main", "survey", "serve", str(self._study)),
             *("--key", str(key), "--database", str(self.database), "--port", str(self.port)),
         ]
         with self._log.open("wb") as log:

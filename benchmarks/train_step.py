@@ -9,7 +9,7 @@ of junyanz/pytorch-CycleGAN-and-pix2pix, or of taesungp/contrastive-unpaired-tra
 antialiasing is then turned off. Its own ``CycleGANModel.optimize_parameters`` makes the step.
 
 Each side runs in a process of its own, and the two take turns, step by step, so that a change in
-the machine's speed meets both. Before that, the reference loads Giverny's weights, and all eight
+the machine's speed meets both. Before that, the reference loads Impasto's weights, and all eight
 losses of the first steps are compared.
 """
 
@@ -56,8 +56,8 @@ class Job:
         mixed_precision: ``no``, ``bf16`` or ``fp16``; the reference has no mixed precision.
         threads: of torch on the CPU, 0 for its default.
         pool_size: pictures in each pool.
-        reference: path of the checkout, None for Giverny.
-        weights: file that Giverny writes its first weights to and the reference reads.
+        reference: path of the checkout, None for Impasto.
+        weights: file that Impasto writes its first weights to and the reference reads.
     """
 
     size: int
@@ -75,7 +75,7 @@ class Result:
 
     Attributes:
         size: side of the pictures in pixels.
-        side: ``giverny`` or ``reference``.
+        side: ``impasto`` or ``reference``.
         seconds: of each counted step.
         cpu_seconds: that all threads of the process computed in it.
         peak_bytes: the process's largest resident memory, or what torch allocated on the GPU.
@@ -218,9 +218,9 @@ def measure(
     """Time both sides in turn.
 
     Returns:
-        Giverny's result, then the reference's if there is one; and the environment.
+        Impasto's result, then the reference's if there is one; and the environment.
     """
-    sides = {"giverny": None, **({"reference": reference} if reference else {})}
+    sides = {"impasto": None, **({"reference": reference} if reference else {})}
     results = [Result(size=job.size, side=side) for side in sides]
     with ExitStack() as stack:
         workers = []
@@ -264,7 +264,7 @@ def _print(results: Sequence[Result], environment: dict[str, Any], arguments: Na
 
 
 def _print_ratio(ours: Result, theirs: Result) -> None:
-    """Print Giverny over the reference: of the medians, and the quartiles pair by pair."""
+    """Print Impasto over the reference: of the medians, and the quartiles pair by pair."""
     cpu = _median(ours.cpu_seconds) / _median(theirs.cpu_seconds)
     print(
         f"{ours.size:>4} {'ratio':<10}{_median(ours.seconds) / _median(theirs.seconds):>8.3f}"
@@ -293,7 +293,7 @@ def _serve(job: Job) -> int:
         if job.weights is not None:
             torch.backends.cudnn.allow_tf32 = False  # or the comparison would be of roundings
         torch.manual_seed(0)
-        step = _giverny(job) if job.reference is None else _reference(job)
+        step = _impasto(job) if job.reference is None else _reference(job)
         pictures = torch.Generator().manual_seed(1)
         print(json.dumps(_environment(job)), file=answers, flush=True)
         for question in sys.stdin:
@@ -315,14 +315,14 @@ def _step(step: Step, job: Job, pictures: torch.Generator) -> dict[str, Any]:
     }
 
 
-def _giverny(job: Job) -> Step:
-    """Make Giverny's trainer; imported only here, as the other side must not carry it."""
-    from giverny.cyclegan.build import build_trainer  # noqa: PLC0415
-    from giverny.data.datasets import UnpairedBatch  # noqa: PLC0415
-    from giverny.options.sections import make  # noqa: PLC0415
-    from giverny.options.train import TrainOptions  # noqa: PLC0415
-    from giverny.runs.devices import make_accelerator  # noqa: PLC0415
-    from giverny.runs.memory import keep_freed_memory  # noqa: PLC0415
+def _impasto(job: Job) -> Step:
+    """Make Impasto's trainer; imported only here, as the other side must not carry it."""
+    from impasto.cyclegan.build import build_trainer  # noqa: PLC0415
+    from impasto.data.datasets import UnpairedBatch  # noqa: PLC0415
+    from impasto.options.sections import make  # noqa: PLC0415
+    from impasto.options.train import TrainOptions  # noqa: PLC0415
+    from impasto.runs.devices import make_accelerator  # noqa: PLC0415
+    from impasto.runs.memory import keep_freed_memory  # noqa: PLC0415
 
     options = make(
         TrainOptions,
@@ -331,7 +331,7 @@ def _giverny(job: Job) -> Step:
     if job.device == "cpu":
         keep_freed_memory()  # as cyclegan/training.py does
     trainer = build_trainer(options, make_accelerator(job.device, job.mixed_precision))
-    torch.backends.cudnn.benchmark = True  # as `giverny train` does
+    torch.backends.cudnn.benchmark = True  # as `impasto train` does
     if job.weights is not None:
         torch.save(trainer.networks.state_dict(), job.weights)
 

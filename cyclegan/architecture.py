@@ -8,8 +8,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from giverny.cyclegan.generators import ResnetGenerator, UnetGenerator
-from giverny.options.errors import CheckpointError
+from impasto.cyclegan.generators import ResnetGenerator, UnetGenerator
+from impasto.options.errors import CheckpointError
 
 __all__ = ["Generator", "GeneratorArchitecture", "detect_architecture"]
 
@@ -106,13 +106,13 @@ def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
         weights: state_dict with plain names (no ``module.``) and no stale buffers.
 
     Raises:
-        CheckpointError: these are not the weights of a generator that Giverny knows.
+        CheckpointError: these are not the weights of a generator that Impasto knows.
     """
     blurs = [key for key in weights if key.endswith(".filt")]
     if blurs:
         raise CheckpointError(
             f"these weights use CUT's anti-aliased layers ({blurs[0]} and {len(blurs) - 1} more), "
-            "which Giverny does not have; train with --no_antialias --no_antialias_up there"
+            "which Impasto does not have; train with --no_antialias --no_antialias_up there"
         )
     outermost = (_has(weights, f"model.model.3{place}.weight", 3, 4) for place in ("", _SMOOTH))
     if _has(weights, "model.model.0.weight", 4) and any(outermost):

@@ -8,29 +8,29 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Adam
 
-from giverny.cyclegan.architecture import GeneratorArchitecture
-from giverny.cyclegan.augment import DifferentiableAugmentation
-from giverny.cyclegan.averaging import WeightAverage
-from giverny.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
-from giverny.cyclegan.doctor import CycleganDoctor
-from giverny.cyclegan.image_pool import ImagePool
-from giverny.cyclegan.initialise import init_weights
-from giverny.cyclegan.judged_pictures import JudgedPictures
-from giverny.cyclegan.networks import Networks
-from giverny.cyclegan.palette import PaletteLoss
-from giverny.cyclegan.schedules import LearningRate
-from giverny.cyclegan.steps import LossWeights, PerceptualLoss
-from giverny.cyclegan.trainer import Trainer
-from giverny.data.datasets import Domain, UnpairedBatch
-from giverny.data.files import list_pictures
-from giverny.data.loaders import UnpairedLoader
-from giverny.data.sampling import UnpairedSampler
-from giverny.data.transforms import Preprocessing
-from giverny.options.errors import OptionError
-from giverny.options.networks import NetG, NetworkOptions
-from giverny.options.train import TrainOptions
-from giverny.runs.processes import share_weights
-from giverny.runs.seeds import make_generator
+from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.augment import DifferentiableAugmentation
+from impasto.cyclegan.averaging import WeightAverage
+from impasto.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
+from impasto.cyclegan.doctor import CycleganDoctor
+from impasto.cyclegan.image_pool import ImagePool
+from impasto.cyclegan.initialise import init_weights
+from impasto.cyclegan.judged_pictures import JudgedPictures
+from impasto.cyclegan.networks import Networks
+from impasto.cyclegan.palette import PaletteLoss
+from impasto.cyclegan.schedules import LearningRate
+from impasto.cyclegan.steps import LossWeights, PerceptualLoss
+from impasto.cyclegan.trainer import Trainer
+from impasto.data.datasets import Domain, UnpairedBatch
+from impasto.data.files import list_pictures
+from impasto.data.loaders import UnpairedLoader
+from impasto.data.sampling import UnpairedSampler
+from impasto.data.transforms import Preprocessing
+from impasto.options.errors import OptionError
+from impasto.options.networks import NetG, NetworkOptions
+from impasto.options.train import TrainOptions
+from impasto.runs.processes import share_weights
+from impasto.runs.seeds import make_generator
 
 __all__ = [
     "build_doctor",
@@ -89,7 +89,7 @@ def build_trainer(
         raise OptionError(
             "lambda_perceptual",
             "a perceptual loss is asked for and none was passed; from Python, give "
-            "train(..., make_perceptual=...), for example of giverny.gatys.PerceptualDistance",
+            "train(..., make_perceptual=...), for example of impasto.gatys.PerceptualDistance",
         )
     seed, process = options.run.seed, accelerator.process_index
     networks = build_networks(options.networks, generator=make_generator(seed, "weights"))

@@ -1,4 +1,4 @@
-"""What `giverny evaluate` compares: folders of pictures, and generators at work."""
+"""What `impasto evaluate` compares: folders of pictures, and generators at work."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from giverny.cyclegan.checkpoint import GENERATOR_OF, find_generator
-from giverny.cyclegan.evaluation import Candidate, Reference, Sample
-from giverny.cyclegan.result_folders import PictureFiles, distinct_names, find_results
-from giverny.cyclegan.shipped import SHIPPED, resolve_model
-from giverny.cyclegan.translator import Translator
-from giverny.cyclegan.weights import LoadedGenerator
-from giverny.data.files import list_pictures
-from giverny.data.tensors import to_pictures, to_tensor
-from giverny.options.errors import CheckpointError, FolderError, OptionError
-from giverny.options.evaluate import EvaluateOptions
-from giverny.options.names import nearest
+from impasto.cyclegan.checkpoint import GENERATOR_OF, find_generator
+from impasto.cyclegan.evaluation import Candidate, Reference, Sample
+from impasto.cyclegan.result_folders import PictureFiles, distinct_names, find_results
+from impasto.cyclegan.shipped import SHIPPED, resolve_model
+from impasto.cyclegan.translator import Translator
+from impasto.cyclegan.weights import LoadedGenerator
+from impasto.data.files import list_pictures
+from impasto.data.tensors import to_pictures, to_tensor
+from impasto.options.errors import CheckpointError, FolderError, OptionError
+from impasto.options.evaluate import EvaluateOptions
+from impasto.options.names import nearest
 
 __all__ = ["is_run", "kept_epochs", "make_candidates", "make_reference"]
 
@@ -100,7 +100,7 @@ def make_candidates(
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds generators of a run, of Giverny or of the reference."""
+    """Whether a folder holds generators of a run, of Impasto or of the reference."""
     return any(folder.glob("G_[AB].safetensors")) or any(folder.glob("*_net_G*.pth"))
 
 
@@ -128,7 +128,7 @@ def _meant(path: Path) -> Path:
         if path.exists():
             raise FolderError(
                 path,
-                f"is a model that Giverny ships, and a folder here; for the folder, give "
+                f"is a model that Impasto ships, and a folder here; for the folder, give "
                 f"{path.absolute()}, for the model, {SHIPPED[str(path)].path}",
             )
         return SHIPPED[str(path)].path
@@ -140,7 +140,7 @@ def _meant(path: Path) -> Path:
         hint = nearest(path.name, [*near, *SHIPPED])
         raise FolderError(
             path,
-            f"no such folder of results, run folder or weights file{hint}; giverny models lists "
+            f"no such folder of results, run folder or weights file{hint}; impasto models lists "
             "what models there are",
         ) from error
 

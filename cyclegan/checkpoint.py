@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from giverny.cyclegan.architecture import GeneratorArchitecture
-from giverny.cyclegan.averaging import WeightAverage
-from giverny.cyclegan.shipped import hidden_by_shipped, resolve_model
-from giverny.cyclegan.trainer import Trainer
-from giverny.cyclegan.weights import LoadedGenerator, load_generator, save_generator, save_pth
-from giverny.options.errors import CheckpointError, OptionError
-from giverny.runs.directory import RunDirectory
-from giverny.runs.observers import Progress
+from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.averaging import WeightAverage
+from impasto.cyclegan.shipped import hidden_by_shipped, resolve_model
+from impasto.cyclegan.trainer import Trainer
+from impasto.cyclegan.weights import LoadedGenerator, load_generator, save_generator, save_pth
+from impasto.options.errors import CheckpointError, OptionError
+from impasto.runs.directory import RunDirectory
+from impasto.runs.observers import Progress
 
 __all__ = ["GENERATOR_OF", "find_generator", "save_networks"]
 
@@ -58,7 +58,7 @@ def save_networks(
             save_pth(directory.network_file(label, f"{name}_ema"), weights)
         if label == "latest":
             provenance = {
-                "giverny": version("giverny"),
+                "impasto": version("impasto"),
                 "direction": direction,
                 "weights": kind,
                 "images": str(progress.images),
@@ -76,7 +76,7 @@ def find_generator(
 
     Args:
         model: a run directory, one generator's file, or a name; see
-            :func:`~giverny.cyclegan.shipped.resolve_model`.
+            :func:`~impasto.cyclegan.shipped.resolve_model`.
         direction: ``AtoB`` or ``BtoA``; None is ``AtoB`` of a run, and whatever a file says.
         epoch: ``latest`` or a kept epoch, of a run directory.
 
@@ -88,7 +88,7 @@ def find_generator(
     if not model.is_dir():
         loaded = _load_for_pictures(model)
         if own is not None:
-            note = f"{own} is another model than the {own.name} that ships with Giverny, taken here"
+            note = f"{own} is another model than the {own.name} that ships with Impasto, taken here"
             loaded = replace(loaded, notes=(*loaded.notes, note))
         says = loaded.provenance.get("direction", direction)
         if direction not in {None, says}:
@@ -120,7 +120,7 @@ def _load_for_pictures(path: Path) -> LoadedGenerator:
     if channels != (3, 3):
         raise CheckpointError(
             f"{path}: takes {channels[0]} and makes {channels[1]} channels; expected 3 and 3, "
-            "since Giverny translates RGB pictures"
+            "since Impasto translates RGB pictures"
         )
     return loaded
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from giverny.data.decode import Picture, read_picture
-from giverny.data.encode import write_picture
-from giverny.data.tensors import to_pictures, to_tensor
-from giverny.data.transforms import resize
-from giverny.options.errors import GivernyError, PictureError
+from impasto.data.decode import Picture, read_picture
+from impasto.data.encode import write_picture
+from impasto.data.tensors import to_pictures, to_tensor
+from impasto.data.transforms import resize
+from impasto.options.errors import ImpastoError, PictureError
 
 __all__ = ["Conversion", "Converted", "Job", "convert", "paint"]
 
@@ -108,7 +108,7 @@ def convert(
         What was done and what failed.
 
     Raises:
-        GivernyError: the disk is full; what is written stays, a repeated call goes on from there.
+        ImpastoError: the disk is full; what is written stays, a repeated call goes on from there.
     """
     started = time.perf_counter()
     result = Converted()
@@ -280,7 +280,7 @@ def _finish(job: Job, future: Future[int], result: Converted) -> None:
     except PictureError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            raise GivernyError(
+            raise ImpastoError(
                 f"{job.target}: the disk is full after {len(result.done)} pictures; "
                 "free some space and repeat the command, it goes on from there"
             ) from error

@@ -5,7 +5,7 @@ Layer order and state_dict keys equal the reference implementation's.
 
 from torch import Tensor, nn
 
-from giverny.cyclegan.blocks import has_bias, norm_layer
+from impasto.cyclegan.blocks import has_bias, norm_layer
 
 __all__ = ["PatchDiscriminator", "PixelDiscriminator", "receptive_field"]
 

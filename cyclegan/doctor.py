@@ -8,7 +8,7 @@ made to fail there.
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from giverny.runs.doctor import DataWait, Doctor, Level, Measure, Record, Rise, Sign, Window
+from impasto.runs.doctor import DataWait, Doctor, Level, Measure, Record, Rise, Sign, Window
 
 __all__ = ["CycleganDoctor"]
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from giverny.data.atomic import write_text_atomic
+from impasto.data.atomic import write_text_atomic
 
 __all__ = ["other_settings"]
 

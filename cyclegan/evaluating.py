@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from giverny.cyclegan.candidates import make_candidates, make_reference
-from giverny.cyclegan.evaluation import (
+from impasto.cyclegan.candidates import make_candidates, make_reference
+from impasto.cyclegan.evaluation import (
     SET_MEASURES,
     Candidate,
     Evaluation,
@@ -23,17 +23,17 @@ from giverny.cyclegan.evaluation import (
     closed,
     evaluate,
 )
-from giverny.cyclegan.evaluation_words import as_json, facts_of, sentences_of
-from giverny.cyclegan.picture_sets import Extractor, Settings
-from giverny.data.atomic import atomic_path
-from giverny.data.decode import Picture
-from giverny.data.encode import write_picture
-from giverny.data.files import PREVIEWS_MARK
-from giverny.data.transforms import resize
-from giverny.options.errors import FolderError
-from giverny.options.evaluate import EvaluateOptions
-from giverny.runs.evaluation_page import write_evaluation
-from giverny.runs.strips import Strip
+from impasto.cyclegan.evaluation_words import as_json, facts_of, sentences_of
+from impasto.cyclegan.picture_sets import Extractor, Settings
+from impasto.data.atomic import atomic_path
+from impasto.data.decode import Picture
+from impasto.data.encode import write_picture
+from impasto.data.files import PREVIEWS_MARK
+from impasto.data.transforms import resize
+from impasto.options.errors import FolderError
+from impasto.options.evaluate import EvaluateOptions
+from impasto.runs.evaluation_page import write_evaluation
+from impasto.runs.strips import Strip
 
 __all__ = ["EvaluateResult", "run_evaluation"]
 

@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.cyclegan.picture_sets import Extractor, PictureSet, Settings, compare_sets, summarise
-from giverny.data.measures import edge_correlation, psnr, ssim
+from impasto.cyclegan.picture_sets import Extractor, PictureSet, Settings, compare_sets, summarise
+from impasto.data.measures import edge_correlation, psnr, ssim
 
 __all__ = [
     "BIASED",
@@ -181,7 +181,7 @@ def evaluate(
         on_row: told each row as it is ready.
 
     Raises:
-        GivernyError: torchmetrics is needed and not installed.
+        ImpastoError: torchmetrics is needed and not installed.
         ValueError: two candidates have one name, a set is empty, or one of fewer than two pictures
             is to be compared by features.
     """

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from giverny.cyclegan.evaluation import (
+from impasto.cyclegan.evaluation import (
     BIASED,
     SET_MEASURES,
     Candidate,
@@ -15,8 +15,8 @@ from giverny.cyclegan.evaluation import (
     closed,
     same_size,
 )
-from giverny.options.evaluate import EvaluateOptions
-from giverny.options.sections import flatten
+from impasto.options.evaluate import EvaluateOptions
+from impasto.options.sections import flatten
 
 __all__ = ["as_json", "facts_of", "sentences_of"]
 
@@ -180,7 +180,7 @@ def _about_counts(evaluation: Evaluation) -> list[str]:
 
 
 def _packages(extractor: str | None) -> list[str]:
-    return ["giverny", "torch", "numpy", *(["torchmetrics"] if extractor else [])]
+    return ["impasto", "torch", "numpy", *(["torchmetrics"] if extractor else [])]
 
 
 def _shown(measure: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from giverny.options.errors import GivernyError
+from impasto.options.errors import ImpastoError
 
 __all__ = ["frechet_distance", "kernel_distance", "torchmetrics_image"]
 
@@ -46,7 +46,7 @@ def kernel_distance(real: Tensor, other: Tensor, *, seed: int = 0) -> tuple[floa
         than four pictures.
 
     Raises:
-        GivernyError: torchmetrics is not installed.
+        ImpastoError: torchmetrics is not installed.
         ValueError: a set has fewer than two pictures.
     """
     _check(real, other)
@@ -69,7 +69,7 @@ def frechet_distance(real: Tensor, other: Tensor) -> float:
         other: features, (M, D), float.
 
     Raises:
-        GivernyError: torchmetrics is not installed.
+        ImpastoError: torchmetrics is not installed.
         ValueError: a set has fewer than two pictures.
     """
     _check(real, other)
@@ -81,15 +81,15 @@ def torchmetrics_image(name: str) -> ModuleType:
     """Import a module of torchmetrics' image metrics, such as ``kid``.
 
     Raises:
-        GivernyError: torchmetrics is not installed; says how to install it.
+        ImpastoError: torchmetrics is not installed; says how to install it.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about other extras of torchmetrics
             return import_module(f"torchmetrics.image.{name}")
     except ImportError as error:
-        raise GivernyError(
-            'KID and FID need torchmetrics: pip install "giverny[metrics]"'
+        raise ImpastoError(
+            'KID and FID need torchmetrics: pip install "impasto[metrics]"'
         ) from error
 
 

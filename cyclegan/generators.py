@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from giverny.cyclegan.blocks import (
+from impasto.cyclegan.blocks import (
     ColorSkip,
     ResnetBlock,
     has_bias,
@@ -32,7 +32,7 @@ class ResnetGenerator(nn.Module):
         dropout: dropout of 0.5 in the blocks.
         upsample: ``deconv``, ``resize`` (nearest neighbour + convolution) or ``bilinear``.
         color_skip: carry the colours around all layers, see
-            :class:`~giverny.cyclegan.blocks.ColorSkip`.
+            :class:`~impasto.cyclegan.blocks.ColorSkip`.
         in_channels: channels of the input.
         out_channels: channels of the output.
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from giverny.cyclegan.feature_distances import torchmetrics_image
-from giverny.options.errors import CheckpointError, GivernyError
-from giverny.runs.state import DAMAGED
+from impasto.cyclegan.feature_distances import torchmetrics_image
+from impasto.options.errors import CheckpointError, ImpastoError
+from impasto.runs.state import DAMAGED
 
 __all__ = ["Inception"]
 
@@ -34,7 +34,7 @@ class Inception:
 
     Raises:
         CheckpointError: there is no such file, or it holds something else.
-        GivernyError: torchmetrics or torch-fidelity is not installed.
+        ImpastoError: torchmetrics or torch-fidelity is not installed.
     """
 
     def __init__(self, weights: Path, *, device: torch.device) -> None:
@@ -49,8 +49,8 @@ class Inception:
                     feature=_FEATURES, feature_extractor_weights_path=str(weights)
                 )
         except ModuleNotFoundError as error:
-            raise GivernyError(
-                'Inception needs torch-fidelity: pip install "giverny[metrics]"'
+            raise ImpastoError(
+                'Inception needs torch-fidelity: pip install "impasto[metrics]"'
             ) from error
         except DAMAGED as error:
             raise _unusable(weights, error) from error

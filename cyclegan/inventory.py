@@ -8,12 +8,12 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from giverny.cyclegan.architecture import detect_architecture
-from giverny.cyclegan.candidates import kept_epochs
-from giverny.cyclegan.checkpoint import GENERATOR_OF, find_generator
-from giverny.cyclegan.shipped import SHIPPED
-from giverny.options.errors import CheckpointError, FolderError, GivernyError
-from giverny.runs.state import DAMAGED
+from impasto.cyclegan.architecture import detect_architecture
+from impasto.cyclegan.candidates import kept_epochs
+from impasto.cyclegan.checkpoint import GENERATOR_OF, find_generator
+from impasto.cyclegan.shipped import SHIPPED
+from impasto.options.errors import CheckpointError, FolderError, ImpastoError
+from impasto.runs.state import DAMAGED
 
 __all__ = ["KnownModel", "models_in", "shipped_models"]
 
@@ -91,10 +91,10 @@ def _is_something_else(path: Path) -> bool:
 def _describe(
     model: Path, *, name: str, direction: str | None = None, what: str = ""
 ) -> KnownModel:
-    """Describe what `giverny translate` would take."""
+    """Describe what `impasto translate` would take."""
     try:
         loaded = find_generator(model, direction=direction)
-    except GivernyError as error:
+    except ImpastoError as error:
         reason = str(error).removeprefix(f"{model}: ").removeprefix(f"{model}/")
         return KnownModel(name=name, what=f"cannot be used: {reason}", usable=False)
     images = loaded.provenance.get("images")

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from giverny.cyclegan.image_pool import ImagePool
-from giverny.data.datasets import UnpairedBatch
+from impasto.cyclegan.image_pool import ImagePool
+from impasto.data.datasets import UnpairedBatch
 
 __all__ = ["Judged", "JudgedPictures"]
 

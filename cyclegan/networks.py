@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from giverny.cyclegan.architecture import Generator
-from giverny.cyclegan.weights import load_weights
+from impasto.cyclegan.architecture import Generator
+from impasto.cyclegan.weights import load_weights
 
 __all__ = ["Networks"]
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from giverny.cyclegan.feature_distances import frechet_distance, kernel_distance
-from giverny.data.measures import palette_distance
-from giverny.data.patch_distance import PatchSampler, patch_distance
-from giverny.data.spectrum import GridPeaks
-from giverny.data.transforms import centre_crop, resize
+from impasto.cyclegan.feature_distances import frechet_distance, kernel_distance
+from impasto.data.measures import palette_distance
+from impasto.data.patch_distance import PatchSampler, patch_distance
+from impasto.data.spectrum import GridPeaks
+from impasto.data.transforms import centre_crop, resize
 
 __all__ = ["Extractor", "PictureSet", "Settings", "compare_sets", "summarise"]
 
@@ -60,10 +60,10 @@ class PictureSet:
     Attributes:
         count: pictures.
         enlarged: how many of them were smaller than the squares.
-        patches: descriptors by level, see :func:`giverny.data.patch_distance.patch_descriptors`.
+        patches: descriptors by level, see :func:`impasto.data.patch_distance.patch_descriptors`.
         colours: RGB, (1, pixels, 3), uint8: evenly spaced pixels of all squares.
         features: (count, D), None without an extractor.
-        grids: see :class:`giverny.data.spectrum.GridPeaks`; of the pictures in their own sizes.
+        grids: see :class:`impasto.data.spectrum.GridPeaks`; of the pictures in their own sizes.
     """
 
     count: int
@@ -120,7 +120,7 @@ def compare_sets(real: PictureSet, other: PictureSet, settings: Settings) -> dic
         ``kid``, ``kid_spread`` (from four pictures) and ``fid``.
 
     Raises:
-        GivernyError: there are features, and torchmetrics is not installed.
+        ImpastoError: there are features, and torchmetrics is not installed.
         ValueError: there are features, and of fewer than two pictures.
     """
     generator = np.random.default_rng((settings.seed, 1))

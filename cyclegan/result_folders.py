@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from giverny.cyclegan.evaluation import Sample
-from giverny.data.decode import read_picture
-from giverny.options.errors import FolderError, OptionError
+from impasto.cyclegan.evaluation import Sample
+from impasto.data.decode import read_picture
+from impasto.options.errors import FolderError, OptionError
 
 __all__ = ["PictureFiles", "Results", "distinct_names", "find_results"]
 
@@ -73,7 +73,7 @@ def find_results(
 ) -> Results:
     """Find the results in a folder, and their inputs by name.
 
-    ``a.jpg`` is the input of ``a.jpg.png`` (as `giverny translate` names two inputs that differ in
+    ``a.jpg`` is the input of ``a.jpg.png`` (as `impasto translate` names two inputs that differ in
     their endings only), of ``a.jpg``, and of ``a.png``, in this order. Of what the reference
     implementation writes, only ``a_fake_B.png`` is a result, or ``a_fake_A.png``, or, beside
     ``a_real.png``, ``a_fake.png``.

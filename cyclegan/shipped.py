@@ -1,15 +1,15 @@
-"""The generators that come with Giverny, and what a user's word for a model means."""
+"""The generators that come with Impasto, and what a user's word for a model means."""
 
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from giverny.options.errors import CheckpointError
-from giverny.options.names import nearest
+from impasto.options.errors import CheckpointError
+from impasto.options.names import nearest
 
 __all__ = ["SHIPPED", "ShippedModel", "hidden_by_shipped", "resolve_model"]
 
-_RUNS = Path("checkpoints")  # where `giverny train` puts runs unless told otherwise
+_RUNS = Path("checkpoints")  # where `impasto train` puts runs unless told otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class ShippedModel:
     @property
     def path(self) -> Path:
         """Its file."""
-        return Path(str(files("giverny.cyclegan") / "weights" / f"{self.name}.safetensors"))
+        return Path(str(files("impasto.cyclegan") / "weights" / f"{self.name}.safetensors"))
 
 
 SHIPPED = {
@@ -71,5 +71,5 @@ def resolve_model(model: Path) -> Path:
     runs = [path.name for path in _RUNS.iterdir() if path.is_dir()] if _RUNS.is_dir() else []
     hint = nearest(str(model), [*SHIPPED, *runs]) if named else ""
     raise CheckpointError(
-        f"{model}: no such run folder or weights file{hint}; giverny models lists what there is"
+        f"{model}: no such run folder or weights file{hint}; impasto models lists what there is"
     )

@@ -1,4 +1,4 @@
-"""The CycleGAN part of `giverny demo`: two shipped domains, a training, and its true distance."""
+"""The CycleGAN part of `impasto demo`: two shipped domains, a training, and its true distance."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from giverny.cyclegan.architecture import Generator
-from giverny.cyclegan.build import build_networks
-from giverny.cyclegan.checkpoint import find_generator
-from giverny.cyclegan.training import TrainResult, train
-from giverny.cyclegan.translator import Translator
-from giverny.data.comparison import Comparison, compare
-from giverny.data.decode import read_picture
-from giverny.data.files import list_pictures
-from giverny.data.sample_domains import SampleDomains
-from giverny.data.tensors import to_pictures, to_tensor
-from giverny.options.train import TrainOptions
-from giverny.runs.observers import Observer
-from giverny.runs.seeds import make_generator
+from impasto.cyclegan.architecture import Generator
+from impasto.cyclegan.build import build_networks
+from impasto.cyclegan.checkpoint import find_generator
+from impasto.cyclegan.training import TrainResult, train
+from impasto.cyclegan.translator import Translator
+from impasto.data.comparison import Comparison, compare
+from impasto.data.decode import read_picture
+from impasto.data.files import list_pictures
+from impasto.data.sample_domains import SampleDomains
+from impasto.data.tensors import to_pictures, to_tensor
+from impasto.options.train import TrainOptions
+from impasto.runs.observers import Observer
+from impasto.runs.seeds import make_generator
 
 __all__ = ["TourResult", "run_tour"]
 
@@ -61,7 +61,7 @@ def run_tour(
         observers: who is told about the training.
 
     Raises:
-        GivernyError: see :func:`giverny.cyclegan.train`.
+        ImpastoError: see :func:`impasto.cyclegan.train`.
     """
     photographs, truth = _read(domains.testB), _read(domains.testB_painted)
     generator = make_generator(options.run.seed, "weights")

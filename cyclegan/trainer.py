@@ -8,27 +8,27 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from giverny.cyclegan.augment import DifferentiableAugmentation
-from giverny.cyclegan.averaging import WeightAverage
-from giverny.cyclegan.blocks import apply_together
-from giverny.cyclegan.judged_pictures import JudgedPictures
-from giverny.cyclegan.losses import (
+from impasto.cyclegan.augment import DifferentiableAugmentation
+from impasto.cyclegan.averaging import WeightAverage
+from impasto.cyclegan.blocks import apply_together
+from impasto.cyclegan.judged_pictures import JudgedPictures
+from impasto.cyclegan.losses import (
     adversarial_loss,
     cycle_loss,
     discriminator_loss,
     gradient_penalty,
     identity_loss,
 )
-from giverny.cyclegan.networks import Networks
-from giverny.cyclegan.palette import PaletteLoss
-from giverny.cyclegan.schedules import LearningRate
-from giverny.cyclegan.steps import LossWeights, PerceptualLoss, StepLosses, Translations
-from giverny.cyclegan.vitals import contrast_and_correlation, read_back
-from giverny.data.datasets import UnpairedBatch
-from giverny.options.errors import CheckpointError, TrainingError
-from giverny.options.losses import PerceptualTargets
-from giverny.runs.meter import AFTER_NOT_FINITE
-from giverny.runs.processes import average_gradients
+from impasto.cyclegan.networks import Networks
+from impasto.cyclegan.palette import PaletteLoss
+from impasto.cyclegan.schedules import LearningRate
+from impasto.cyclegan.steps import LossWeights, PerceptualLoss, StepLosses, Translations
+from impasto.cyclegan.vitals import contrast_and_correlation, read_back
+from impasto.data.datasets import UnpairedBatch
+from impasto.options.errors import CheckpointError, TrainingError
+from impasto.options.losses import PerceptualTargets
+from impasto.runs.meter import AFTER_NOT_FINITE
+from impasto.runs.processes import average_gradients
 
 __all__ = ["Trainer"]
 
@@ -286,7 +286,7 @@ class Trainer:
         Returns:
             ``contrast_B`` and ``correlation_B`` of fake_B with real_A, and ``contrast_A`` and
             ``correlation_A`` of fake_A with real_B; None where there is none, see
-            :func:`~giverny.cyclegan.vitals.contrast_and_correlation`.
+            :func:`~impasto.cyclegan.vitals.contrast_and_correlation`.
         """
         batch = batch.to(self._accelerator.device)
         self._set_training(False)

@@ -6,23 +6,23 @@ from typing import Any
 
 import torch
 
-from giverny.cyclegan.build import (
+from impasto.cyclegan.build import (
     build_doctor,
     build_loader,
     build_sample_batch,
     build_trainer,
     generator_architecture,
 )
-from giverny.cyclegan.checkpoint import save_networks
-from giverny.cyclegan.steps import PerceptualLoss
-from giverny.options.sections import default_values, flatten
-from giverny.options.train import MAY_CHANGE, TrainOptions
-from giverny.runs.devices import make_accelerator
-from giverny.runs.directory import RunDirectory
-from giverny.runs.loop import TrainingLoop
-from giverny.runs.memory import keep_freed_memory
-from giverny.runs.observers import Observer, Progress, Watchers
-from giverny.runs.training import (
+from impasto.cyclegan.checkpoint import save_networks
+from impasto.cyclegan.steps import PerceptualLoss
+from impasto.options.sections import default_values, flatten
+from impasto.options.train import MAY_CHANGE, TrainOptions
+from impasto.runs.devices import make_accelerator
+from impasto.runs.directory import RunDirectory
+from impasto.runs.loop import TrainingLoop
+from impasto.runs.memory import keep_freed_memory
+from impasto.runs.observers import Observer, Progress, Watchers
+from impasto.runs.training import (
     TrainResult,
     build_displays,
     build_pace,
@@ -56,7 +56,7 @@ def train(
             (without ``resume``), or cannot be written.
         CheckpointError: the state to resume is missing or damaged.
         TrainingError: a loss is not finite.
-        GivernyError: a state cannot be written, or another process trains this run.
+        ImpastoError: a state cannot be written, or another process trains this run.
     """
     directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
     accelerator = make_accelerator(options.run.device, options.run.mixed_precision)

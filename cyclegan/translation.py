@@ -5,18 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from giverny.cyclegan.checkpoint import find_generator
-from giverny.cyclegan.conversion import Conversion, Converted, Job, convert
-from giverny.cyclegan.earlier_results import other_settings
-from giverny.cyclegan.translator import Translator
-from giverny.cyclegan.weights import LoadedGenerator
-from giverny.data.decode import read_size
-from giverny.data.files import PREVIEWS_MARK, output_names
-from giverny.data.inputs import gather_pictures
-from giverny.options.errors import FolderError, OptionError, PictureError
-from giverny.options.translate import TranslateOptions
-from giverny.runs.devices import pick_device
-from giverny.runs.gallery import BeforeAfter, write_gallery
+from impasto.cyclegan.checkpoint import find_generator
+from impasto.cyclegan.conversion import Conversion, Converted, Job, convert
+from impasto.cyclegan.earlier_results import other_settings
+from impasto.cyclegan.translator import Translator
+from impasto.cyclegan.weights import LoadedGenerator
+from impasto.data.decode import read_size
+from impasto.data.files import PREVIEWS_MARK, output_names
+from impasto.data.inputs import gather_pictures
+from impasto.options.errors import FolderError, OptionError, PictureError
+from impasto.options.translate import TranslateOptions
+from impasto.runs.devices import pick_device
+from impasto.runs.gallery import BeforeAfter, write_gallery
 
 __all__ = ["TranslateResult", "plan_jobs", "translate"]
 
@@ -64,7 +64,7 @@ def translate(
         FolderError: an input is missing or empty, or the output cannot be written.
         CheckpointError: the model cannot be loaded.
         OptionError: an option cannot be used here.
-        GivernyError: the disk is full.
+        ImpastoError: the disk is full.
     """
     device = pick_device(options.device)
     if options.mixed_precision == "fp16" and device.type == "cpu":

@@ -6,11 +6,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from giverny.cyclegan.architecture import Generator
-from giverny.cyclegan.bent_grid import BentGrid
-from giverny.cyclegan.weights import LoadedGenerator
-from giverny.data.padding import pad_to_multiple
-from giverny.data.tensors import check_images
+from impasto.cyclegan.architecture import Generator
+from impasto.cyclegan.bent_grid import BentGrid
+from impasto.cyclegan.weights import LoadedGenerator
+from impasto.data.padding import pad_to_multiple
+from impasto.data.tensors import check_images
 
 __all__ = ["Translator"]
 
@@ -27,7 +27,7 @@ class Translator:
         generator: the network; put on ``device`` and into evaluation mode.
         device: where to compute.
         mixed_precision: ``no``, ``fp16`` or ``bf16``.
-        grid_bend_px: how far pictures are bent, see :class:`~giverny.cyclegan.bent_grid.BentGrid`;
+        grid_bend_px: how far pictures are bent, see :class:`~impasto.cyclegan.bent_grid.BentGrid`;
             0 leaves them straight. Those below 64 pixels always stay so.
     """
 

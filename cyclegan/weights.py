@@ -11,18 +11,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from giverny.cyclegan.architecture import Generator, GeneratorArchitecture, detect_architecture
-from giverny.data.atomic import atomic_path, write_error
-from giverny.options.checks import MOST_BENT_PX
-from giverny.options.errors import CheckpointError
-from giverny.runs.state import DAMAGED, save_pth
+from impasto.cyclegan.architecture import Generator, GeneratorArchitecture, detect_architecture
+from impasto.data.atomic import atomic_path, write_error
+from impasto.options.checks import MOST_BENT_PX
+from impasto.options.errors import CheckpointError
+from impasto.runs.state import DAMAGED, save_pth
 
 __all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator", "save_pth"]
 
 # What nn.DataParallel, DistributedDataParallel and torch.compile put before the names.
 _PREFIXES = ("module.", "_orig_mod.")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-_METADATA_KEY = "giverny"
+_METADATA_KEY = "impasto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from giverny.data.atomic import atomic_path
-from giverny.data.transforms import resize
-from giverny.options.errors import PictureError
+from impasto.data.atomic import atomic_path
+from impasto.data.transforms import resize
+from impasto.options.errors import PictureError
 
 __all__ = ["ANIMATION_SUFFIXES", "check_animation", "write_animation"]
 
@@ -53,7 +53,7 @@ def check_animation(path: Path) -> None:
         except ImportError as error:
             raise PictureError(
                 path,
-                'needs PyAV: pip install "giverny[video]"; or choose .gif or .png, which do not',
+                'needs PyAV: pip install "impasto[video]"; or choose .gif or .png, which do not',
             ) from error
 
 

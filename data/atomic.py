@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["atomic_path", "remove_leftovers", "write_error", "write_text_atomic"]
 
-_PREFIX = ".giverny-"
+_PREFIX = ".impasto-"
 _SUFFIX = ".tmp"
 _NEARLY_FULL_BYTES = 2**20
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.data.measures import (
+from impasto.data.measures import (
     color_distance,
     edge_correlation,
     mean_absolute_error,

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from giverny.data.decode import read_picture
-from giverny.data.sampling import Draw
-from giverny.data.tensors import to_tensor
-from giverny.data.transforms import Preprocessing
-from giverny.options.errors import PictureError
+from impasto.data.decode import read_picture
+from impasto.data.sampling import Draw
+from impasto.data.tensors import to_tensor
+from impasto.data.transforms import Preprocessing
+from impasto.options.errors import PictureError
 
 __all__ = ["Domain", "UnpairedBatch", "UnpairedPictures", "collate_unpaired"]
 

@@ -39,7 +39,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from giverny.options.errors import PictureError
+from impasto.options.errors import PictureError
 
 __all__ = ["DEFAULT_MAX_PIXELS", "Picture", "read_picture", "read_size"]
 

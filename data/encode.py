@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from giverny.data.atomic import atomic_path
-from giverny.data.decode import Picture
-from giverny.options.errors import OptionError, PictureError
+from impasto.data.atomic import atomic_path
+from impasto.data.decode import Picture
+from impasto.options.errors import OptionError, PictureError
 
 __all__ = ["write_float_picture", "write_picture"]
 

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from giverny.options.errors import FolderError
+from impasto.options.errors import FolderError
 
 __all__ = ["PICTURE_SUFFIXES", "PREVIEWS_MARK", "list_pictures", "output_names"]
 
@@ -23,7 +23,7 @@ def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
     """List the picture files in ``folder`` and its sub-folders.
 
     Hidden files and folders (a leading dot) are skipped, and so are folders of previews, as in the
-    results of ``giverny translate``: among them are the photographs themselves. Links are followed;
+    results of ``impasto translate``: among them are the photographs themselves. Links are followed;
     a folder that can be reached in several ways is listed once, by its own place where that lies in
     ``folder``.
 

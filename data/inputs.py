@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from giverny.data.files import list_pictures
-from giverny.options.errors import FolderError
+from impasto.data.files import list_pictures
+from impasto.options.errors import FolderError
 
 __all__ = ["gather_pictures"]
 

@@ -12,9 +12,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from giverny.data.datasets import Domain, UnpairedBatch, UnpairedPictures, collate_unpaired
-from giverny.data.sampling import UnpairedSampler
-from giverny.options.errors import FolderError
+from impasto.data.datasets import Domain, UnpairedBatch, UnpairedPictures, collate_unpaired
+from impasto.data.sampling import UnpairedSampler
+from impasto.options.errors import FolderError
 
 __all__ = ["LoadedBatch", "PictureLoader", "UnpairedLoader", "note_unreadable", "start_worker"]
 

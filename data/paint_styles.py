@@ -9,8 +9,8 @@ from skimage.color import lab2rgb, rgb2lab
 __all__ = [
     "COLORIST_WASH",
     "EXPRESSIONIST",
-    "GIVERNY",
     "IMPRESSIONIST",
+    "LATE_MONET",
     "POINTILLIST",
     "PaintStyle",
     "Palette",
@@ -161,7 +161,7 @@ POINTILLIST = PaintStyle(
 )
 """Dense dots with random hue and brightness."""
 
-GIVERNY = PaintStyle(
+LATE_MONET = PaintStyle(
     threshold=22,
     brush_radii_px=(7, 4, 2),
     curvature_filter=0.6,
@@ -175,5 +175,5 @@ GIVERNY = PaintStyle(
         black=22.0, white=97.0, chroma=1.2, shadow_tint=(12.0, -30.0), light_tint=(2.0, 12.0)
     ),
 )
-"""Ours, for the pictures of ``giverny demo``: the late Monet in a word. Short curved touches of
+"""Ours, for the pictures of ``impasto demo``: the late Monet in a word. Short curved touches of
 three brushes, shadows lifted to a bluish violet, warm lights, strong colours, soft contrast."""

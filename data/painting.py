@@ -22,8 +22,8 @@ from PIL import Image
 from skimage.color import hsv2rgb, rgb2hsv
 from skimage.filters import gaussian, sobel
 
-from giverny.data.paint_styles import PaintStyle, apply_palette
-from giverny.data.strokes import SUPERSAMPLING, draw_stroke
+from impasto.data.paint_styles import PaintStyle, apply_palette
+from impasto.data.strokes import SUPERSAMPLING, draw_stroke
 
 __all__ = ["paint"]
 

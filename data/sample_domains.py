@@ -1,6 +1,6 @@
 """An unpaired two-domain dataset, made on the spot from photographs that need no download.
 
-Domain B is photographs; domain A is paintings, in the style ``GIVERNY``, of *other* parts of
+Domain B is photographs; domain A is paintings, in the style ``LATE_MONET``, of *other* parts of
 photographs. Because we hold the painter, the true painting of every test photograph is known,
 which no collection of real paintings can give.
 """
@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from giverny.data.atomic import remove_leftovers, write_text_atomic
-from giverny.data.decode import Picture
-from giverny.data.encode import write_picture
-from giverny.data.paint_styles import GIVERNY
-from giverny.data.painting import paint
-from giverny.data.sample_photographs import Part, Region, sample_photographs, sample_regions
-from giverny.options.errors import FolderError, OptionError
+from impasto.data.atomic import remove_leftovers, write_text_atomic
+from impasto.data.decode import Picture
+from impasto.data.encode import write_picture
+from impasto.data.paint_styles import LATE_MONET
+from impasto.data.painting import paint
+from impasto.data.sample_photographs import Part, Region, sample_photographs, sample_regions
+from impasto.options.errors import FolderError, OptionError
 
 __all__ = ["SampleDomains", "make_sample_domains"]
 
@@ -82,7 +82,7 @@ def make_sample_domains(
     test_pictures: int = 24,
     seed: int = 0,
 ) -> SampleDomains:
-    """Make the dataset of ``giverny demo``: a few seconds on one core, and no network.
+    """Make the dataset of ``impasto demo``: a few seconds on one core, and no network.
 
     The same arguments give the same pictures. If they are there already, nothing is written; if
     other arguments made what is there, it is replaced.
@@ -196,7 +196,7 @@ def _crop(
     if part in _PHOTOGRAPHS:
         pictures[_PHOTOGRAPHS[part]] = photograph
     if part in _PAINTINGS:
-        pictures[_PAINTINGS[part]] = paint(photograph, GIVERNY, generator)
+        pictures[_PAINTINGS[part]] = paint(photograph, LATE_MONET, generator)
     for row, column in corners.tolist():
         name = f"{region.photograph}_{region.top + row:04d}_{region.left + column:04d}.png"
         for folder, picture in pictures.items():

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from giverny.options.errors import FolderError, PictureError
+from impasto.options.errors import FolderError, PictureError
 
 __all__ = ["Part", "Region", "sample_photographs", "sample_regions"]
 

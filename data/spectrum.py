@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2gray
 
-from giverny.data.transforms import centre_crop
+from impasto.data.transforms import centre_crop
 
 __all__ = ["GridPeaks"]
 

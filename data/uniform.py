@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from giverny.data.decode import Picture
+from impasto.data.decode import Picture
 
 __all__ = ["encode_plain_png", "fit_picture", "flatten_alpha", "through_jpeg"]
 

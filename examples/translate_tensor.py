@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from giverny.cyclegan import GeneratorArchitecture, Translator, load_generator
+from impasto.cyclegan import GeneratorArchitecture, Translator, load_generator
 
 
 def main(argv: list[str]) -> None:

@@ -9,10 +9,10 @@ from typing import Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.data.animations import check_animation, write_animation
-from giverny.data.decode import Picture, read_picture
-from giverny.data.encode import write_picture
-from giverny.options.errors import GivernyError
+from impasto.data.animations import check_animation, write_animation
+from impasto.data.decode import Picture, read_picture
+from impasto.data.encode import write_picture
+from impasto.options.errors import ImpastoError
 
 __all__ = ["Film"]
 
@@ -46,7 +46,7 @@ class Film:
         check_animation(path)
         self.path = path
         self._frame_ms, self._hold_ms = frame_ms, hold_ms
-        self._folder = tempfile.TemporaryDirectory(prefix="giverny-film-")
+        self._folder = tempfile.TemporaryDirectory(prefix="impasto-film-")
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -77,11 +77,11 @@ class Film:
         """Write the animation, whole or not at all; return its path.
 
         Raises:
-            GivernyError: no frame was added.
+            ImpastoError: no frame was added.
             PictureError: it cannot be written.
         """
         if not self._count:
-            raise GivernyError(f"{self.path}: there is no frame to make an animation of")
+            raise ImpastoError(f"{self.path}: there is no frame to make an animation of")
         frames = _Frames(Path(self._folder.name), self._count)
         write_animation(self.path, frames, frame_ms=self._frame_ms, hold_ms=self._hold_ms)
         return self.path

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from giverny.data.atomic import atomic_path, write_error
-from giverny.gatys.weight_files import METADATA_KEY, TRAINED_HERE, tensors_sha256
-from giverny.runs.directory import RunDirectory
-from giverny.runs.state import save_pth
+from impasto.data.atomic import atomic_path, write_error
+from impasto.gatys.weight_files import METADATA_KEY, TRAINED_HERE, tensors_sha256
+from impasto.runs.directory import RunDirectory
+from impasto.runs.state import save_pth
 
 if TYPE_CHECKING:  # stylize asks here for a backbone, and needs nothing that trains one
-    from giverny.gatys.classifier import VggClassifier
-    from giverny.gatys.classifying import ClassifierLearner
+    from impasto.gatys.classifier import VggClassifier
+    from impasto.gatys.classifying import ClassifierLearner
 
 __all__ = ["backbone_file", "save_classifier"]
 
 
 def backbone_file(run: Path) -> Path:
-    """Return the feature network of a run, for ``giverny stylize --weights``."""
+    """Return the feature network of a run, for ``impasto stylize --weights``."""
     return run / "backbone.safetensors"
 
 
@@ -57,7 +57,7 @@ def save_classifier(
         "epoch": str(best.epoch),
         **{name: f"{score:.6g}" for name, score in best.scores.items() if best.epoch},
         "tensors_sha256": tensors_sha256(features),
-        "packed_by": f"Giverny {version('giverny')}",
+        "packed_by": f"Impasto {version('impasto')}",
     }
     metadata = {"format": "pt", METADATA_KEY: json.dumps(provenance, sort_keys=True)}
     path = backbone_file(directory.path)

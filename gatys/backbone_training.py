@@ -8,33 +8,33 @@ from accelerate import Accelerator
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from giverny.data.sampling import UnpairedSampler
-from giverny.gatys.backbone_files import save_classifier
-from giverny.gatys.class_batches import (
+from impasto.data.sampling import UnpairedSampler
+from impasto.gatys.backbone_files import save_classifier
+from impasto.gatys.class_batches import (
     Augmentation,
     ClassPictures,
     HeldOutPictures,
     TrainingLoader,
 )
-from giverny.gatys.class_data import (
+from impasto.gatys.class_data import (
     ClassSets,
     find_class_folders,
     open_caltech101,
     open_cifar100,
     open_folders,
 )
-from giverny.gatys.classifier import VggClassifier, init_weights
-from giverny.gatys.classifying import ClassifierLearner
-from giverny.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
-from giverny.options.sections import default_values, flatten
-from giverny.runs.devices import make_accelerator
-from giverny.runs.directory import RunDirectory
-from giverny.runs.doctor import DataWait, Doctor
-from giverny.runs.loop import TrainingLoop
-from giverny.runs.observers import Observer, Progress, Watchers
-from giverny.runs.processes import share_weights
-from giverny.runs.seeds import make_generator
-from giverny.runs.training import (
+from impasto.gatys.classifier import VggClassifier, init_weights
+from impasto.gatys.classifying import ClassifierLearner
+from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
+from impasto.options.sections import default_values, flatten
+from impasto.runs.devices import make_accelerator
+from impasto.runs.directory import RunDirectory
+from impasto.runs.doctor import DataWait, Doctor
+from impasto.runs.loop import TrainingLoop
+from impasto.runs.observers import Observer, Progress, Watchers
+from impasto.runs.processes import share_weights
+from impasto.runs.seeds import make_generator
+from impasto.runs.training import (
     TrainResult,
     build_displays,
     build_pace,
@@ -66,7 +66,7 @@ def train_backbone(
             (without ``resume``), or cannot be written.
         CheckpointError: the state to resume is missing, damaged or of another network.
         TrainingError: a loss is not finite.
-        GivernyError: a state cannot be written, or another process trains this run.
+        ImpastoError: a state cannot be written, or another process trains this run.
     """
     directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
     accelerator = make_accelerator(options.run.device, options.run.mixed_precision)

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from giverny.data.tensors import check_images
-from giverny.gatys.layers import layer_names
-from giverny.options.errors import GivernyError
-from giverny.options.names import nearest
+from impasto.data.tensors import check_images
+from impasto.gatys.layers import layer_names
+from impasto.options.errors import ImpastoError
+from impasto.options.names import nearest
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "POOLING_FACTORS", "Pooling", "Vgg"]
 
@@ -36,8 +36,8 @@ class Vgg(nn.Module):
     """The convolutions of VGG16 or VGG19 (Simonyan and Zisserman 2015), as feature network.
 
     Pictures come in [0, 1]; the normalisation of ImageNet is inside. Parameters are frozen and zero
-    until :func:`~giverny.gatys.weights.load_weights` or
-    :func:`~giverny.gatys.random_backbone.random_vgg` fills them. The state_dict has torchvision's
+    until :func:`~impasto.gatys.weights.load_weights` or
+    :func:`~impasto.gatys.random_backbone.random_vgg` fills them. The state_dict has torchvision's
     names (``features.0.weight``).
 
     Attributes:
@@ -137,7 +137,7 @@ class Vgg(nn.Module):
 
         Raises:
             ValueError: the shape or type is another, or a name is unknown.
-            GivernyError: the picture is too small for a layer; names both.
+            ImpastoError: the picture is too small for a layer; names both.
         """
         check_images(image, name="image")
         last = self._last(layers)
@@ -189,7 +189,7 @@ class Vgg(nn.Module):
         name = self.layers[last]
         smallest, (height, width) = self.smallest([name]), image.shape[-2:]
         if min(height, width) < smallest:
-            raise GivernyError(
+            raise ImpastoError(
                 f"a picture of {width} x {height} pixels is too small for layer {name}, which "
                 f"needs {smallest} x {smallest} or more; take a larger picture or earlier layers"
             )

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from giverny.gatys.adam import Adam
-from giverny.gatys.backbones import Vgg
-from giverny.gatys.builtin import BUILTIN, MODEL, PATCH_SIDE, RANDOM, TRAINED
-from giverny.gatys.conventions import Preset
-from giverny.gatys.lbfgs import Lbfgs
-from giverny.gatys.memory import Demand, Layer, vgg_layers
-from giverny.gatys.model_anatomy import find_anatomy
-from giverny.gatys.model_layers import default_layers
-from giverny.gatys.model_network import ModelNetwork
-from giverny.gatys.networks import (
+from impasto.gatys.adam import Adam
+from impasto.gatys.backbones import Vgg
+from impasto.gatys.builtin import BUILTIN, MODEL, PATCH_SIDE, RANDOM, TRAINED
+from impasto.gatys.conventions import Preset
+from impasto.gatys.lbfgs import Lbfgs
+from impasto.gatys.memory import Demand, Layer, vgg_layers
+from impasto.gatys.model_anatomy import find_anatomy
+from impasto.gatys.model_layers import default_layers
+from impasto.gatys.model_network import ModelNetwork
+from impasto.gatys.networks import (
     Backbone,
     Network,
     make_network,
@@ -25,15 +25,15 @@ from giverny.gatys.networks import (
     parse_network_layers,
     settled,
 )
-from giverny.gatys.optimize import Method
-from giverny.gatys.patches import Patches
-from giverny.gatys.presets import find_preset
-from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing
-from giverny.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced, Statistic
-from giverny.gatys.weight_files import is_trained_here
-from giverny.gatys.weights import find_weights
-from giverny.options.errors import OptionError
-from giverny.options.stylize import StylizeOptions
+from impasto.gatys.optimize import Method
+from impasto.gatys.patches import Patches
+from impasto.gatys.presets import find_preset
+from impasto.gatys.smoothing import NO_SMOOTHING, Smoothing
+from impasto.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced, Statistic
+from impasto.gatys.weight_files import is_trained_here
+from impasto.gatys.weights import find_weights
+from impasto.options.errors import OptionError
+from impasto.options.stylize import StylizeOptions
 
 __all__ = [
     "build_backbone",
@@ -167,7 +167,7 @@ def _suited_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
         if file is None and not asked:
             _log.warning(
                 "no weights of VGG19 are found, so %s looks through random filters, with weights "
-                "of losses that suit them; 'giverny weights list' says how to get VGG's",
+                "of losses that suit them; 'impasto weights list' says how to get VGG's",
                 preset.name,
             )
     if file is None and not asked:
@@ -177,7 +177,7 @@ def _suited_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
     if preset.name == TRAINED.name:
         raise OptionError(
             "preset",
-            "trained is for a network of giverny backbone train; give it as --backbone, or choose "
+            "trained is for a network of impasto backbone train; give it as --backbone, or choose "
             "another preset",
         )
     return preset if preset.smoothing == NO_SMOOTHING else _with_weights_of(RANDOM, preset)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from giverny.gatys.conventions import Preset
-from giverny.gatys.random_backbone import RandomRecipe
+from impasto.gatys.conventions import Preset
+from impasto.gatys.random_backbone import RandomRecipe
 
 __all__ = ["BUILTIN", "CONTENT_BLUR", "MODEL", "PATCH_SIDE", "RANDOM", "RANDOM_RECIPE", "TRAINED"]
 
@@ -74,7 +74,7 @@ TRAINED = replace(
     replicate_padding=False,
     iterations=(120, 100, 80),
 )
-"""The preset of a network of `giverny backbone train`."""
+"""The preset of a network of `impasto backbone train`."""
 
 MODEL = replace(
     RANDOM,

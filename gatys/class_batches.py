@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from giverny.data.loaders import PictureLoader, note_unreadable, start_worker
-from giverny.data.sampling import Draw, UnpairedSampler
-from giverny.data.transforms import centre_crop, random_flip, random_light, random_part, resize
-from giverny.gatys.class_data import Labelled
-from giverny.options.errors import FolderError, PictureError
+from impasto.data.loaders import PictureLoader, note_unreadable, start_worker
+from impasto.data.sampling import Draw, UnpairedSampler
+from impasto.data.transforms import centre_crop, random_flip, random_light, random_part, resize
+from impasto.gatys.class_data import Labelled
+from impasto.options.errors import FolderError, PictureError
 
 __all__ = [
     "Augmentation",

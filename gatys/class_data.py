@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torchvision import datasets
 
-from giverny.data.decode import read_picture
-from giverny.data.files import list_pictures
-from giverny.options.errors import FolderError
+from impasto.data.decode import read_picture
+from impasto.data.files import list_pictures
+from impasto.options.errors import FolderError
 
 __all__ = [
     "ClassSets",

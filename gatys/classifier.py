@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from giverny.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
-from giverny.gatys.layers import layer_names
+from impasto.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
+from impasto.gatys.layers import layer_names
 
 __all__ = ["Init", "VggClassifier", "init_weights"]
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from giverny.gatys.class_batches import ClassBatch
-from giverny.gatys.classifier import VggClassifier
-from giverny.options.errors import CheckpointError, GivernyError, TrainingError
-from giverny.runs.meter import AFTER_NOT_FINITE
-from giverny.runs.processes import average_gradients, mean_over_processes
-from giverny.runs.protocols import Evaluation
+from impasto.gatys.class_batches import ClassBatch
+from impasto.gatys.classifier import VggClassifier
+from impasto.options.errors import CheckpointError, ImpastoError, TrainingError
+from impasto.runs.meter import AFTER_NOT_FINITE
+from impasto.runs.processes import average_gradients, mean_over_processes
+from impasto.runs.protocols import Evaluation
 
 __all__ = ["Best", "ClassifierLearner", "ClassifierLosses"]
 
@@ -126,7 +126,7 @@ class ClassifierLearner:
             ``top5_val``; and the pictures with the highest losses, beside some of the last step.
 
         Raises:
-            GivernyError: no held-out picture can be read.
+            ImpastoError: no held-out picture can be read.
             TrainingError: the loss is not finite.
         """
         self._share_statistics()
@@ -164,7 +164,7 @@ class ClassifierLearner:
         means = mean_over_processes(sums, accelerator=self._accelerator)
         loss, first, among, count = means.tolist()
         if count == 0:
-            raise GivernyError("no held-out picture can be read")
+            raise ImpastoError("no held-out picture can be read")
         scores = {"loss_val": loss / count, "top1_val": first / count}
         if self.network.classes > _TOP:
             scores["top5_val"] = among / count

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from giverny.data.transforms import resize
-from giverny.gatys.scales import fit
+from impasto.data.transforms import resize
+from impasto.gatys.scales import fit
 
 __all__ = ["draw_contact_sheet"]
 

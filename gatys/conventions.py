@@ -1,6 +1,6 @@
-"""How weights of published programs are converted into Giverny's convention.
+"""How weights of published programs are converted into Impasto's convention.
 
-The convention is :mod:`giverny.gatys.objective`'s: content is the mean squared difference v_l of
+The convention is :mod:`impasto.gatys.objective`'s: content is the mean squared difference v_l of
 features, style is E_l of Gatys et al. 2016 (equation 4) with Gram matrices divided by the number of
 positions, layer weights add up to 1, and the network takes pictures in [0, 1], which it normalises
 by ImageNet's means and deviations. With C channels and M positions of a layer:
@@ -29,8 +29,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from giverny.gatys.losses import VariationKind
-from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing
+from impasto.gatys.losses import VariationKind
+from impasto.gatys.smoothing import NO_SMOOTHING, Smoothing
 
 __all__ = [
     "Preset",

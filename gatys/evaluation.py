@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from giverny.gatys.averaging import IterateAverage
-from giverny.gatys.iterates import TERMS, Iterate, LossFunction, Watch
-from giverny.options.errors import GivernyError
+from impasto.gatys.averaging import IterateAverage
+from impasto.gatys.iterates import TERMS, Iterate, LossFunction, Watch
+from impasto.options.errors import ImpastoError
 
 __all__ = ["DivergedError", "Evaluations", "Precision", "SpentError"]
 
@@ -112,7 +112,7 @@ class Evaluations:
         Raises:
             SpentError: this was the last one.
             DivergedError: go back to the best picture.
-            GivernyError: not even the first picture has finite losses.
+            ImpastoError: not even the first picture has finite losses.
         """
         if self._average is not None:
             self._average.update(self._image)
@@ -152,7 +152,7 @@ class Evaluations:
 
         Raises:
             SpentError: always.
-            GivernyError: no picture at all has finite losses.
+            ImpastoError: no picture at all has finite losses.
         """
         if self._average is not None:
             average = self._average.value
@@ -177,7 +177,7 @@ class Evaluations:
         self.count += 1
         total = terms.total
         if needs_gradient and not total.requires_grad:
-            raise GivernyError(
+            raise ImpastoError(
                 "the losses do not depend on the picture: give a weight above 0 to at least one"
             )
         each = [terms.content, terms.style, terms.variation, terms.value_range, total]
@@ -215,7 +215,7 @@ class Evaluations:
     def _refuse(self) -> None:
         named = zip(TERMS, self._bad_losses.tolist(), strict=True)
         listed = ", ".join(f"{name} {value:.6g}" for name, value in named)
-        raise GivernyError(
+        raise ImpastoError(
             f"no picture has finite losses ({listed}): give smaller weights, another picture to "
             "start from, or float32 instead of autocast"
         )

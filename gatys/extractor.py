@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from giverny.gatys.networks import Backbone, Network, make_network, parse_network_layers
-from giverny.options.errors import OptionError
+from impasto.gatys.networks import Backbone, Network, make_network, parse_network_layers
+from impasto.options.errors import OptionError
 
 __all__ = ["FeatureExtractor", "make_extractor"]
 
@@ -34,7 +34,7 @@ class FeatureExtractor:
         """Return the features, (N, D) float32 on the CPU, of RGB pictures, (H, W, 3), uint8.
 
         Raises:
-            GivernyError: a picture is too small for the layer.
+            ImpastoError: a picture is too small for the layer.
         """
         found = []
         for picture in pictures:
@@ -48,7 +48,7 @@ class FeatureExtractor:
 def make_extractor(
     name: str, weights: Path | None = None, *, layer: str = "", device: torch.device
 ) -> FeatureExtractor:
-    """Make the extractor that `giverny evaluate --backbone` names.
+    """Make the extractor that `impasto evaluate --backbone` names.
 
     Args:
         name: a network of ``gatys/networks.py``.

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from giverny.data.transforms import resize
-from giverny.gatys.colours import match_colours
+from impasto.data.transforms import resize
+from impasto.gatys.colours import match_colours
 
 __all__ = ["NOISE_DEVIATION", "Start", "initial_image", "noise_image", "picture_image"]
 __all__ += ["recoloured", "statistics_image"]

@@ -10,23 +10,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from giverny.data.decode import read_picture
-from giverny.data.files import list_pictures
-from giverny.data.transforms import resize
-from giverny.gatys.colours import match_colours
-from giverny.gatys.initial import Start, initial_image, picture_image
-from giverny.gatys.masks import (
+from impasto.data.decode import read_picture
+from impasto.data.files import list_pictures
+from impasto.data.transforms import resize
+from impasto.gatys.colours import match_colours
+from impasto.gatys.initial import Start, initial_image, picture_image
+from impasto.gatys.masks import (
     Region as MaskedRegion,
     make_regions,
     parse_mask_pair,
     read_mask,
     resize_mask,
 )
-from giverny.gatys.scales import fit
-from giverny.gatys.targets import Region, StylePicture
-from giverny.options.errors import OptionError
-from giverny.options.stylize import StylizeOptions
-from giverny.runs.seeds import make_generator
+from impasto.gatys.scales import fit
+from impasto.gatys.targets import Region, StylePicture
+from impasto.options.errors import OptionError
+from impasto.options.stylize import StylizeOptions
+from impasto.runs.seeds import make_generator
 
 __all__ = ["Pictures", "read_pictures", "regions_at", "start_at", "style_side", "style_size"]
 

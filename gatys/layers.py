@@ -9,8 +9,8 @@ import logging
 import re
 from collections.abc import Sequence
 
-from giverny.options.errors import OptionError
-from giverny.options.names import nearest
+from impasto.options.errors import OptionError
+from impasto.options.names import nearest
 
 __all__ = ["DEPTHS", "convolution_names", "layer_names", "parse_layers"]
 

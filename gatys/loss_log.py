@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
-from giverny.data.atomic import write_text_atomic
-from giverny.gatys.iterates import Iterate
-from giverny.options.errors import GivernyError
+from impasto.data.atomic import write_text_atomic
+from impasto.gatys.iterates import Iterate
+from impasto.options.errors import ImpastoError
 
 __all__ = ["LossLog", "LossRow", "draw_losses", "read_losses"]
 
@@ -51,7 +51,7 @@ _STYLE = {
     "axes.labelcolor": "#222222",
     "figure.constrained_layout.use": True,
     "svg.fonttype": "none",
-    "svg.hashsalt": "giverny",
+    "svg.hashsalt": "impasto",
 }
 
 
@@ -102,7 +102,7 @@ class LossLog:
         path: the file; an earlier one is replaced.
 
     Raises:
-        GivernyError: it cannot be written.
+        ImpastoError: it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -117,7 +117,7 @@ class LossLog:
             write_text_atomic(path, f"{header}\n")
             self._size = path.stat().st_size
         except OSError as error:
-            raise GivernyError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise ImpastoError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     def __call__(self, iterate: Iterate) -> None:
         """Note the losses of an iterate."""
@@ -166,24 +166,24 @@ def read_losses(path: Path) -> list[LossRow]:
     """Return the rows of a losses.csv; a last one that a kill cut short is left out.
 
     Raises:
-        GivernyError: the file cannot be read, or another row is damaged.
+        ImpastoError: the file cannot be read, or another row is damaged.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise GivernyError(f"{path}: cannot be read: {reason.lower()}") from error
+        raise ImpastoError(f"{path}: cannot be read: {reason.lower()}") from error
     whole = text[: text.rfind("\n") + 1]
     kinds: dict[str, Any] = {field.name: field.type for field in fields(LossRow)}
     rows = []
     reader = csv.DictReader(whole.splitlines())
     if list(reader.fieldnames or ()) != list(kinds):
-        raise GivernyError(f"{path}: expected the columns {', '.join(kinds)}")
+        raise ImpastoError(f"{path}: expected the columns {', '.join(kinds)}")
     for line, record in enumerate(reader, start=2):
         try:
             rows.append(LossRow(**{name: kind(record[name]) for name, kind in kinds.items()}))
         except (TypeError, ValueError) as error:
-            raise GivernyError(f"{path}: line {line} is damaged: {error}") from error
+            raise ImpastoError(f"{path}: line {line} is damaged: {error}") from error
     return rows
 
 
@@ -205,14 +205,14 @@ def draw_losses(
         size_inches: width and height.
 
     Returns:
-        A figure for :func:`giverny.runs.figure_bytes`.
+        A figure for :func:`impasto.runs.figure_bytes`.
 
     Raises:
-        GivernyError: there is nothing to draw.
+        ImpastoError: there is nothing to draw.
     """
     drawn = {name: rows for name, rows in runs.items() if rows}
     if not drawn:
-        raise GivernyError("there are no losses to draw")
+        raise ImpastoError("there are no losses to draw")
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=size_inches)
         axes = figure.subplots()

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from giverny.data.decode import read_picture
-from giverny.options.errors import OptionError, PictureError
-from giverny.options.names import nearest
+from impasto.data.decode import read_picture
+from impasto.options.errors import OptionError, PictureError
+from impasto.options.names import nearest
 
 __all__ = [
     "MaskPair",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from giverny.gatys.scales import fit
-from giverny.options.errors import GivernyError
+from impasto.gatys.scales import fit
+from impasto.options.errors import ImpastoError
 
 __all__ = ["Demand", "Layer", "check_memory", "free_memory", "gigabytes", "vgg_layers"]
 
@@ -151,7 +151,7 @@ def check_memory(
         available: bytes; asked of the device unless given.
 
     Raises:
-        GivernyError: it does not fit; says estimate, what is available, and what would fit.
+        ImpastoError: it does not fit; says estimate, what is available, and what would fit.
     """
     needed = demand.bytes(height, width)
     available = free_memory(device) if available is None else available
@@ -166,7 +166,7 @@ def check_memory(
             advice.append(f"an L-BFGS history of at most {steps}")
         if steps >= 0:
             advice.append("Adam")
-    raise GivernyError(
+    raise ImpastoError(
         f"{width} x {height} pixels need about {gigabytes(needed)} on {device}, of which "
         f"{gigabytes(available)} are available: use {' or '.join(advice) or 'another machine'}"
     )

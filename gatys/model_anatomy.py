@@ -15,8 +15,8 @@ from torch import Tensor, fx, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from giverny.options.errors import OptionError
-from giverny.options.names import nearest
+from impasto.options.errors import OptionError
+from impasto.options.names import nearest
 
 __all__ = [
     "LIST_COMMAND",
@@ -32,7 +32,7 @@ __all__ = [
     "stage_of",
 ]
 
-LIST_COMMAND = "giverny weights layers"
+LIST_COMMAND = "impasto weights layers"
 """Command that lists the models, or the layers of one, whose name goes after it."""
 
 # Two sides that are multiples of every stride, so that differences of sizes give strides.

@@ -15,9 +15,9 @@ import logging
 import re
 from collections.abc import Sequence
 
-from giverny.gatys.model_anatomy import LIST_COMMAND, find_anatomy, stage_of
-from giverny.options.errors import OptionError
-from giverny.options.names import nearest
+from impasto.gatys.model_anatomy import LIST_COMMAND, find_anatomy, stage_of
+from impasto.options.errors import OptionError
+from impasto.options.names import nearest
 
 __all__ = [
     "default_layers",

@@ -1,8 +1,8 @@
 """Any convolutional model of torchvision as feature network, by name and names of layers.
 
 ``ModelNetwork("resnet50")`` has a layer for every map of features in the model. Weights come from
-:func:`~giverny.gatys.model_weights.load_model` or, at random, from
-:func:`~giverny.gatys.random_model.random_model`.
+:func:`~impasto.gatys.model_weights.load_model` or, at random, from
+:func:`~impasto.gatys.random_model.random_model`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from giverny.data.tensors import check_images
-from giverny.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
-from giverny.gatys.memory import Demand, Layer
-from giverny.gatys.model_anatomy import (
+from impasto.data.tensors import check_images
+from impasto.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
+from impasto.gatys.memory import Demand, Layer
+from impasto.gatys.model_anatomy import (
     LIST_COMMAND,
     find_anatomy,
     make_model,
@@ -23,8 +23,8 @@ from giverny.gatys.model_anatomy import (
     run_without_contents,
     shapes_of,
 )
-from giverny.options.errors import GivernyError
-from giverny.options.names import nearest
+from impasto.options.errors import ImpastoError
+from impasto.options.names import nearest
 
 __all__ = ["ModelNetwork"]
 
@@ -132,12 +132,12 @@ class ModelNetwork(nn.Module):
 
         Raises:
             ValueError: the shape or type is another, or a name is unknown.
-            GivernyError: the picture is too small for these layers.
+            ImpastoError: the picture is too small for these layers.
         """
         check_images(image, name="image")
         smallest, (height, width) = self.smallest(layers), image.shape[-2:]
         if min(height, width) < smallest:
-            raise GivernyError(
+            raise ImpastoError(
                 f"a picture of {width} x {height} pixels is too small for these layers of "
                 f"{self.model}, which need {smallest} x {smallest} or more; take a larger picture "
                 "or earlier layers"

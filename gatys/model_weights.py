@@ -10,15 +10,15 @@ from typing import Any
 from torch import Tensor
 from torchvision import models
 
-from giverny.gatys.model_anatomy import find_anatomy, model_names, stage_of
-from giverny.gatys.model_network import ModelNetwork
-from giverny.gatys.weight_files import (
+from impasto.gatys.model_anatomy import find_anatomy, model_names, stage_of
+from impasto.gatys.model_network import ModelNetwork
+from impasto.gatys.weight_files import (
     read_tensors,
     refuse_other_files,
     verify_name,
 )
-from giverny.gatys.weights import weights_folder
-from giverny.options.errors import CheckpointError
+from impasto.gatys.weights import weights_folder
+from impasto.options.errors import CheckpointError
 
 __all__ = [
     "ModelWeights",
@@ -145,7 +145,7 @@ def cached_files() -> list[Path]:
 def model_of_file(path: Path) -> str | None:
     """Return the model whose weights torchvision publishes under a file's name.
 
-    None if there is none, and for VGG16 and VGG19, which Giverny has networks of its own for.
+    None if there is none, and for VGG16 and VGG19, which Impasto has networks of its own for.
     """
     for model in model_names():
         if model not in _OWN and path.name in map(_file_name, _entries(model)):
@@ -158,7 +158,7 @@ def missing_model_message(model: str) -> str:
     entry, folder = _entries(model)[0], weights_folder()
     name = _file_name(entry)
     return (
-        f"No weights of {model} were found in {folder}; Giverny never downloads them.\n"
+        f"No weights of {model} were found in {folder}; Impasto never downloads them.\n"
         f"The file is torchvision's {name} ({round(entry.meta['_file_size'])} MB; its SHA-256 "
         f"begins with {_digits(entry)}). On a machine with a network:\n"
         f"  curl --fail --location --remote-name {entry.url}\n"

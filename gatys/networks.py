@@ -21,19 +21,19 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from giverny.gatys.backbones import Pooling, Vgg
-from giverny.gatys.builtin import CONTENT_BLUR, RANDOM_RECIPE
-from giverny.gatys.layers import parse_layers
-from giverny.gatys.model_anatomy import LIST_COMMAND, check_model, find_anatomy
-from giverny.gatys.model_layers import parse_model_layers
-from giverny.gatys.model_weights import ModelWeights, find_model_weights, load_model
-from giverny.gatys.pixels import Pixels
-from giverny.gatys.random_backbone import random_vgg
-from giverny.gatys.random_model import random_model
-from giverny.gatys.weight_files import WeightsFile, read_weights
-from giverny.gatys.weights import find_weights, load_weights, missing_message
-from giverny.options.errors import CheckpointError, OptionError
-from giverny.options.names import nearest
+from impasto.gatys.backbones import Pooling, Vgg
+from impasto.gatys.builtin import CONTENT_BLUR, RANDOM_RECIPE
+from impasto.gatys.layers import parse_layers
+from impasto.gatys.model_anatomy import LIST_COMMAND, check_model, find_anatomy
+from impasto.gatys.model_layers import parse_model_layers
+from impasto.gatys.model_weights import ModelWeights, find_model_weights, load_model
+from impasto.gatys.pixels import Pixels
+from impasto.gatys.random_backbone import random_vgg
+from impasto.gatys.random_model import random_model
+from impasto.gatys.weight_files import WeightsFile, read_weights
+from impasto.gatys.weights import find_weights, load_weights, missing_message
+from impasto.options.errors import CheckpointError, OptionError
+from impasto.options.names import nearest
 
 __all__ = [
     "OWN_NETWORKS",
@@ -113,7 +113,7 @@ def make_network(
         layers: out of :func:`parse_network_layers`; the network has no more than these need.
             All layers unless given.
         pooling: of VGG; other networks pool as they do.
-        keep_size_of_activations: of VGG, see :class:`~giverny.gatys.backbones.Vgg`.
+        keep_size_of_activations: of VGG, see :class:`~impasto.gatys.backbones.Vgg`.
         replicate_padding: of VGG with weights; the random one always pads so.
 
     Raises:
@@ -170,7 +170,7 @@ def model_of(name: str) -> str | None:
             raise
         raise OptionError(
             "backbone",
-            f"{name} is a folder that holds no backbone.safetensors, which giverny backbone train "
+            f"{name} is a folder that holds no backbone.safetensors, which impasto backbone train "
             "leaves in the folder of a run; give that folder, or a file of weights",
         ) from None
     return model

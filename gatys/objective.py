@@ -1,8 +1,8 @@
 """What a picture is optimised for: the weighted losses of one scale.
 
 An objective computes its targets when it is made and then evaluates pictures, each with one pass of
-the network. With the default :class:`~giverny.gatys.statistics.Gram` it is, in the convention that
-all weights of Giverny are in::
+the network. With the default :class:`~impasto.gatys.statistics.Gram` it is, in the convention that
+all weights of Impasto are in::
 
     content_weight  * sum over layers of v_l mean (F_l - P_l)^2
     + style_weight  * sum over layers of w_l E_l
@@ -21,9 +21,9 @@ from typing import Protocol, get_args
 import torch
 from torch import Tensor
 
-from giverny.gatys.losses import VariationKind, total_variation, value_range_loss
-from giverny.gatys.smoothing import Smoothing, smooth
-from giverny.gatys.targets import (
+from impasto.gatys.losses import VariationKind, total_variation, value_range_loss
+from impasto.gatys.smoothing import Smoothing, smooth
+from impasto.gatys.targets import (
     Content,
     Features,
     Style,
@@ -72,7 +72,7 @@ class Variation:
 
     Attributes:
         weight: at least 0.
-        kind: which differences, see :func:`~giverny.gatys.losses.total_variation`.
+        kind: which differences, see :func:`~impasto.gatys.losses.total_variation`.
     """
 
     weight: float = 0.0
@@ -108,7 +108,7 @@ class Objective:
             computed in float32 in any case.
 
     Raises:
-        GivernyError: a region, or a style's mask, is too small for all layers.
+        ImpastoError: a region, or a style's mask, is too small for all layers.
         ValueError: a picture is not (1, 3, H, W), or a weight is negative.
     """
 

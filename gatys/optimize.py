@@ -12,10 +12,10 @@ from typing import Literal, NoReturn, Protocol
 import torch
 from torch import Tensor
 
-from giverny.gatys.adam import Adam, AdamState
-from giverny.gatys.evaluation import DivergedError, Evaluations, Precision, SpentError
-from giverny.gatys.iterates import LossFunction, Watch
-from giverny.gatys.lbfgs import Lbfgs
+from impasto.gatys.adam import Adam, AdamState
+from impasto.gatys.evaluation import DivergedError, Evaluations, Precision, SpentError
+from impasto.gatys.iterates import LossFunction, Watch
+from impasto.gatys.lbfgs import Lbfgs
 
 __all__ = ["Method", "Outcome", "Safety", "optimise"]
 
@@ -103,7 +103,7 @@ def optimise(  # noqa: PLR0913 - two that are needed, and what a run may set
         precision: autocast for the network.
 
     Raises:
-        GivernyError: not even the first picture has finite losses, or no loss has a weight.
+        ImpastoError: not even the first picture has finite losses, or no loss has a weight.
         ValueError: the picture's shape or values, or the settings, cannot be used.
     """
     _check(image, method, iterations, average)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from giverny.gatys.losses import full_precision, position_weights, without_autocast
-from giverny.gatys.statistics import shares_of
-from giverny.gatys.transport import mixed_quantiles, quantiles_of, transport_cost
+from impasto.gatys.losses import full_precision, position_weights, without_autocast
+from impasto.gatys.statistics import shares_of
+from impasto.gatys.transport import mixed_quantiles, quantiles_of, transport_cost
 
 __all__ = ["PatchDistributions", "Patches"]
 

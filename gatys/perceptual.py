@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from giverny.gatys.losses import full_precision
-from giverny.gatys.model_anatomy import find_anatomy
-from giverny.gatys.model_layers import default_layers
-from giverny.gatys.networks import Network, make_network, model_of, parse_network_layers
-from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing, smooth
-from giverny.options.errors import OptionError
+from impasto.gatys.losses import full_precision
+from impasto.gatys.model_anatomy import find_anatomy
+from impasto.gatys.model_layers import default_layers
+from impasto.gatys.networks import Network, make_network, model_of, parse_network_layers
+from impasto.gatys.smoothing import NO_SMOOTHING, Smoothing, smooth
+from impasto.options.errors import OptionError
 
 __all__ = ["PerceptualDistance", "make_perceptual_distance"]
 
@@ -67,7 +67,7 @@ class PerceptualDistance:
 
         Raises:
             ValueError: the shapes differ.
-            GivernyError: the pictures are too small for a layer; names both.
+            ImpastoError: the pictures are too small for a layer; names both.
         """
         if image.shape != target.shape:
             raise ValueError(
@@ -117,7 +117,7 @@ def make_perceptual_distance(
     layers: Sequence[str] = (),
     device: torch.device,
 ) -> PerceptualDistance:
-    """Make the distance that `giverny train --lambda_perceptual` has.
+    """Make the distance that `impasto train --lambda_perceptual` has.
 
     Args:
         name: of the network, see ``gatys/networks.py``: ``auto``, ``vgg19``, ``resnet50``, ...
@@ -128,7 +128,7 @@ def make_perceptual_distance(
 
     Raises:
         CheckpointError: weights are damaged, or of another network.
-        OptionError: the network or a layer is unknown; names the option of `giverny train`.
+        OptionError: the network or a layer is unknown; names the option of `impasto train`.
     """
     if name == "pixels":
         raise OptionError(

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from giverny.data.tensors import check_images
-from giverny.options.names import nearest
+from impasto.data.tensors import check_images
+from impasto.options.names import nearest
 
 __all__ = ["LUMA", "Pixels"]
 

@@ -1,9 +1,9 @@
-"""Settings of published programs, with their weights in Giverny's convention."""
+"""Settings of published programs, with their weights in Impasto's convention."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from giverny.gatys.conventions import (
+from impasto.gatys.conventions import (
     Preset,
     caffe_scale,
     content_from_half_sum,

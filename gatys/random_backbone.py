@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from giverny.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD, Pooling, Vgg
+from impasto.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD, Pooling, Vgg
 
 __all__ = [
     "Filters",

@@ -3,7 +3,7 @@
 Wang, Li and Vasconcelos 2021 find that with their smoothing, residual networks of random weights
 transfer styles too; He, Wang and Hopcroft 2016 balance the layers of a random network. Here batch
 normalisation gets the statistics of made-up pictures, and every layer's output is scaled so that
-they give it a mean square of 1, as :func:`~giverny.gatys.random_backbone.random_vgg` does.
+they give it a mean square of 1, as :func:`~impasto.gatys.random_backbone.random_vgg` does.
 """
 
 import math
@@ -15,10 +15,10 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-from giverny.gatys.model_anatomy import find_anatomy, part_of
-from giverny.gatys.model_network import ModelNetwork
-from giverny.gatys.random_backbone import calibration_pictures, normal, rounded
-from giverny.runs.seeds import make_generator
+from impasto.gatys.model_anatomy import find_anatomy, part_of
+from impasto.gatys.model_network import ModelNetwork
+from impasto.gatys.random_backbone import calibration_pictures, normal, rounded
+from impasto.runs.seeds import make_generator
 
 __all__ = ["random_model"]
 

@@ -1,6 +1,6 @@
 """The recipe beside a picture: all that is needed to make it again, in one YAML file.
 
-The options are plain YAML, so that ``giverny stylize --config PICTURE.yaml`` reads them. The facts
+The options are plain YAML, so that ``impasto stylize --config PICTURE.yaml`` reads them. The facts
 (hashes, versions, device, time, losses) stand in comments above them, which the command line passes
 over: they cannot be set, and one file cannot be separated from itself.
 """
@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from giverny.data.atomic import write_text_atomic
-from giverny.options.errors import OptionError, PictureError
+from impasto.data.atomic import write_text_atomic
+from impasto.options.errors import OptionError, PictureError
 
 __all__ = [
     "Facts",
@@ -31,11 +31,11 @@ __all__ = [
 ]
 
 _HEADER = (
-    "# How this picture was made. To make it again: giverny stylize --config THIS_FILE\n"
+    "# How this picture was made. To make it again: impasto stylize --config THIS_FILE\n"
     "# The facts, which are not read as options:\n"
 )
 _MARK = "#| "  # before each line of facts: no comment that a user adds looks like it
-_PACKAGES = ("giverny", "torch", "torchvision", "numpy", "Pillow", "scikit-image")
+_PACKAGES = ("impasto", "torch", "torchvision", "numpy", "Pillow", "scikit-image")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +223,7 @@ def _read_facts(path: Path, text: str) -> Facts | None:
         return None
     try:
         noted = yaml.safe_load("\n".join(lines))
-        # What a later version of Giverny notes too is passed over.
+        # What a later version of Impasto notes too is passed over.
         known = {field.name: noted[field.name] for field in fields(Facts) if field.name in noted}
         known["inputs"] = tuple(FileFacts(**file) for file in known["inputs"])
         if known.get("picture") is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from giverny.options.errors import OptionError
+from impasto.options.errors import OptionError
 
 __all__ = ["Scale", "enlarge", "fit", "plan_scales", "scale_sizes"]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, get_args
 
 from torch import Tensor
 
-from giverny.gatys.losses import full_precision
+from impasto.gatys.losses import full_precision
 
 __all__ = ["NO_SMOOTHING", "Smoothing", "SmoothingKind", "smooth", "smoothing_of_layers"]
 

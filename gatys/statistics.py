@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from giverny.gatys.losses import (
+from impasto.gatys.losses import (
     Moments,
     full_precision,
     gram_loss,
@@ -25,7 +25,7 @@ from giverny.gatys.losses import (
     moments,
     position_weights,
 )
-from giverny.gatys.transport import (
+from impasto.gatys.transport import (
     Normal,
     mixed_quantiles,
     quantiles,

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from giverny.gatys.build import (
+from impasto.gatys.build import (
     build_backbone,
     build_demand,
     build_method,
     build_settings,
     build_statistic,
 )
-from giverny.gatys.colours import keep_colours
-from giverny.gatys.conventions import Preset
-from giverny.gatys.evaluation import Precision
-from giverny.gatys.initial import picture_image
-from giverny.gatys.inputs import (
+from impasto.gatys.colours import keep_colours
+from impasto.gatys.conventions import Preset
+from impasto.gatys.evaluation import Precision
+from impasto.gatys.initial import picture_image
+from impasto.gatys.inputs import (
     Pictures,
     read_pictures,
     regions_at,
@@ -28,18 +28,18 @@ from giverny.gatys.inputs import (
     style_side,
     style_size,
 )
-from giverny.gatys.iterates import Watch, Watcher
-from giverny.gatys.masks import Region as MaskedRegion, compose_untouched, resize_mask
-from giverny.gatys.memory import check_memory, gigabytes
-from giverny.gatys.networks import Backbone
-from giverny.gatys.objective import Objective, Variation
-from giverny.gatys.optimize import Outcome, optimise
-from giverny.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
-from giverny.gatys.smoothing import NO_SMOOTHING
-from giverny.gatys.targets import Content, Style
-from giverny.options.errors import OptionError, PictureError
-from giverny.options.stylize import StylizeOptions
-from giverny.runs.devices import pick_device
+from impasto.gatys.iterates import Watch, Watcher
+from impasto.gatys.masks import Region as MaskedRegion, compose_untouched, resize_mask
+from impasto.gatys.memory import check_memory, gigabytes
+from impasto.gatys.networks import Backbone
+from impasto.gatys.objective import Objective, Variation
+from impasto.gatys.optimize import Outcome, optimise
+from impasto.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
+from impasto.gatys.smoothing import NO_SMOOTHING
+from impasto.gatys.targets import Content, Style
+from impasto.options.errors import OptionError, PictureError
+from impasto.options.stylize import StylizeOptions
+from impasto.runs.devices import pick_device
 
 __all__ = ["Plan", "StylizeResult", "stylize"]
 
@@ -143,7 +143,7 @@ def stylize(
         stop: asked after each evaluation; True ends it with the best picture so far.
 
     Raises:
-        GivernyError: a picture, a file of weights or an option cannot be used, there is not
+        ImpastoError: a picture, a file of weights or an option cannot be used, there is not
             enough memory, or no finite picture was found.
     """
     settings = build_settings(options)

@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from giverny.data.atomic import write_text_atomic
-from giverny.data.encode import write_float_picture
-from giverny.gatys.iterates import TERMS
-from giverny.gatys.loss_log import LossLog
-from giverny.gatys.masks import parse_mask_pair
-from giverny.gatys.model_weights import find_model_weights
-from giverny.gatys.networks import model_of
-from giverny.gatys.stylizing import stylize
-from giverny.gatys.sweep_plan import SweepCell
-from giverny.gatys.weights import find_weights
-from giverny.options.errors import GivernyError, OptionError
-from giverny.options.stylize import StylizeOptions
+from impasto.data.atomic import write_text_atomic
+from impasto.data.encode import write_float_picture
+from impasto.gatys.iterates import TERMS
+from impasto.gatys.loss_log import LossLog
+from impasto.gatys.masks import parse_mask_pair
+from impasto.gatys.model_weights import find_model_weights
+from impasto.gatys.networks import model_of
+from impasto.gatys.stylizing import stylize
+from impasto.gatys.sweep_plan import SweepCell
+from impasto.gatys.weights import find_weights
+from impasto.options.errors import ImpastoError, OptionError
+from impasto.options.stylize import StylizeOptions
 
 __all__ = ["CellResult", "cell_key", "read_cell", "run_cell", "write_failure"]
 
@@ -61,7 +61,7 @@ def cell_key(cell: SweepCell, threads: int) -> str:
     """Return a hash of everything that decides the picture.
 
     These are options, files (masks, and weights that are found in the cache, among them), threads
-    and Giverny's version.
+    and Impasto's version.
 
     A file that is missing counts as empty: the cell then fails when it is run.
     """
@@ -70,7 +70,7 @@ def cell_key(cell: SweepCell, threads: int) -> str:
     paths.append(_weights(options))
     hashes = [_file_hash(path) for path in paths if path is not None]
     told = {key: str(value) for key, value in asdict(options).items() if key != "output"}
-    text = json.dumps([told, hashes, threads, version("giverny")], sort_keys=True)
+    text = json.dumps([told, hashes, threads, version("impasto")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -109,7 +109,7 @@ def run_cell(cell: SweepCell, folder: Path, threads: int, *, stop: Any = None) -
         if result.stopped:
             return None
         write_float_picture(folder / "picture.png", result.image)
-    except GivernyError as error:
+    except ImpastoError as error:
         return write_failure(cell, folder, key, str(error), seconds=time.perf_counter() - started)
     except (ValueError, RuntimeError, MemoryError) as error:
         told = f"{type(error).__name__}: {error}"

@@ -8,16 +8,16 @@ from dominate import tags
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from giverny.data.atomic import atomic_path
-from giverny.data.decode import Picture, read_picture
-from giverny.data.encode import write_picture
-from giverny.gatys.contact_sheet import draw_contact_sheet
-from giverny.gatys.loss_log import draw_losses, read_losses
-from giverny.gatys.sweep_cell import CellResult
-from giverny.gatys.sweep_plan import SweepCell, SweepPlan
-from giverny.gatys.sweeping import SweepResult
-from giverny.runs.curve_figure import figure_bytes
-from giverny.runs.page import page, relative_url, write_page
+from impasto.data.atomic import atomic_path
+from impasto.data.decode import Picture, read_picture
+from impasto.data.encode import write_picture
+from impasto.gatys.contact_sheet import draw_contact_sheet
+from impasto.gatys.loss_log import draw_losses, read_losses
+from impasto.gatys.sweep_cell import CellResult
+from impasto.gatys.sweep_plan import SweepCell, SweepPlan
+from impasto.gatys.sweeping import SweepResult
+from impasto.runs.curve_figure import figure_bytes
+from impasto.runs.page import page, relative_url, write_page
 
 __all__ = ["write_sweep_page"]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from giverny.data.files import list_pictures
-from giverny.options.errors import OptionError
-from giverny.options.names import nearest
-from giverny.options.sections import make
-from giverny.options.stylize import StylizeOptions
-from giverny.options.sweep import typed_stylize_options
+from impasto.data.files import list_pictures
+from impasto.options.errors import OptionError
+from impasto.options.names import nearest
+from impasto.options.sections import make
+from impasto.options.stylize import StylizeOptions
+from impasto.options.sweep import typed_stylize_options
 
 __all__ = ["SweepCell", "SweepPlan", "read_sweep", "sweep_cells", "sweep_names"]
 
@@ -33,7 +33,7 @@ class SweepPlan:
         name: of the file, without its ending.
         title: heading of the page.
         source: whose study it repeats; may be empty.
-        options: of ``giverny stylize``, for all cells.
+        options: of ``impasto stylize``, for all cells.
         axes: what varies: label of each value, and the options that it sets, by name of the axis.
         combinations: labels of the cells that are wanted; empty: all combinations.
         rows: names of the axes that go down the contact sheet.
@@ -74,7 +74,7 @@ class SweepCell:
 
 
 def sweep_names() -> list[str]:
-    """Return the names of the sweeps that ship with Giverny, sorted."""
+    """Return the names of the sweeps that ship with Impasto, sorted."""
     return sorted(
         entry.name.removesuffix(".yaml")
         for entry in _shipped().iterdir()
@@ -185,7 +185,7 @@ def _check_combinations(plan: SweepPlan) -> None:
 
 
 def _shipped() -> Any:
-    return files("giverny.options") / "presets" / "sweeps"
+    return files("impasto.options") / "presets" / "sweeps"
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def _known(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
             )
         if name not in _OPTIONS:
             near = nearest(str(name), _OPTIONS)
-            raise OptionError("sweep", f"{where}: {name} is no option of giverny stylize{near}")
+            raise OptionError("sweep", f"{where}: {name} is no option of impasto stylize{near}")
     return dict(options)
 
 

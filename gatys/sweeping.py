@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from giverny.data.atomic import write_text_atomic
-from giverny.gatys.iterates import TERMS
-from giverny.gatys.sweep_cell import CellResult, cell_key, read_cell, run_cell, write_failure
-from giverny.gatys.sweep_plan import SweepCell, SweepPlan
+from impasto.data.atomic import write_text_atomic
+from impasto.gatys.iterates import TERMS
+from impasto.gatys.sweep_cell import CellResult, cell_key, read_cell, run_cell, write_failure
+from impasto.gatys.sweep_plan import SweepCell, SweepPlan
 
 __all__ = ["SweepResult", "run_sweep", "write_results"]
 

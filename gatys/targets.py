@@ -2,7 +2,7 @@
 
 :class:`Content` and :class:`Style` are requests; :func:`content_terms` and :func:`style_terms` look
 at their pictures, once, and return the losses of layers that
-:class:`~giverny.gatys.objective.Objective` adds up.
+:class:`~impasto.gatys.objective.Objective` adds up.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,12 +12,12 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from giverny.gatys.losses import content_loss, full_precision, position_weights
-from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing, smooth, smoothing_of_layers
-from giverny.gatys.statistics import Gram, Statistic, shares_of
-from giverny.gatys.tones import toned
-from giverny.gatys.transport import mixed_quantiles, quantiles_of
-from giverny.options.errors import GivernyError
+from impasto.gatys.losses import content_loss, full_precision, position_weights
+from impasto.gatys.smoothing import NO_SMOOTHING, Smoothing, smooth, smoothing_of_layers
+from impasto.gatys.statistics import Gram, Statistic, shares_of
+from impasto.gatys.tones import toned
+from impasto.gatys.transport import mixed_quantiles, quantiles_of
+from impasto.options.errors import ImpastoError
 
 __all__ = [
     "Content",
@@ -214,7 +214,7 @@ def style_terms(
         relative: divide losses by the energies of their targets.
 
     Raises:
-        GivernyError: a region, or a style's mask, is too small for all layers.
+        ImpastoError: a region, or a style's mask, is too small for all layers.
     """
     layers = layers_of(style)
     smoothing = smoothing_of_layers(style.smoothing, list(layers))
@@ -223,7 +223,7 @@ def style_terms(
         targets = _measured(style, region, look)
         masks = _masks(region, here, targets)
         if not masks:
-            raise GivernyError(
+            raise ImpastoError(
                 f"{region.name}: expected masks that cover at least one position of one of the "
                 f"layers {', '.join(layers)}; enlarge the masked parts or the picture, or choose "
                 "shallower layers"

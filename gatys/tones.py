@@ -8,8 +8,8 @@ do not pull against each other.
 import torch
 from torch import Tensor
 
-from giverny.gatys.losses import full_precision
-from giverny.gatys.transport import quantiles_at
+from impasto.gatys.losses import full_precision
+from impasto.gatys.transport import quantiles_at
 
 __all__ = ["toned"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from giverny.gatys.losses import (
+from impasto.gatys.losses import (
     Moments,
     full_precision,
     position_weights,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from giverny.data.transforms import resize
+from impasto.data.transforms import resize
 
 __all__ = ["draw_triptych"]
 

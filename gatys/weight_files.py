@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from giverny.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
-from giverny.gatys.layers import DEPTHS, layer_names
-from giverny.options.errors import CheckpointError
-from giverny.runs.state import DAMAGED
+from impasto.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
+from impasto.gatys.layers import DEPTHS, layer_names
+from impasto.options.errors import CheckpointError
+from impasto.runs.state import DAMAGED
 
 __all__ = [
     "METADATA_KEY",
@@ -30,10 +30,10 @@ __all__ = [
     "verify_name",
 ]
 
-METADATA_KEY = "giverny"
+METADATA_KEY = "impasto"
 """Name under which our safetensors hold their provenance, as JSON."""
 
-TRAINED_HERE = "trained by giverny backbone train"
+TRAINED_HERE = "trained by impasto backbone train"
 """How the provenance of such a file ends, under ``kind``."""
 
 # torchvision and torch.hub put the first digits of a file's SHA-256 into its name.
@@ -107,7 +107,7 @@ def read_weights(path: Path) -> WeightsFile:
 def is_trained_here(path: Path) -> bool:
     """Return whether a file holds one's own weights, to which published losses mean nothing.
 
-    That is what ``giverny backbone train`` writes, packed or not: a file that says so, or a whole
+    That is what ``impasto backbone train`` writes, packed or not: a file that says so, or a whole
     classifier of another width than the published network, or of other than ImageNet's 1000
     classes. A file that cannot be read is none.
     """

@@ -10,18 +10,18 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from giverny.data.atomic import atomic_path, write_error
-from giverny.gatys.backbones import Vgg
-from giverny.gatys.layers import convolution_names, layer_names
-from giverny.gatys.weight_files import (
+from impasto.data.atomic import atomic_path, write_error
+from impasto.gatys.backbones import Vgg
+from impasto.gatys.layers import convolution_names, layer_names
+from impasto.gatys.weight_files import (
     METADATA_KEY,
     TRAINED_HERE,
     WeightsFile,
     read_weights,
     tensors_sha256,
 )
-from giverny.options.errors import CheckpointError
-from giverny.options.names import nearest
+from impasto.options.errors import CheckpointError
+from impasto.options.names import nearest
 
 __all__ = [
     "PUBLISHED",
@@ -90,7 +90,7 @@ def find_weights(depth: int = 19, file: Path | None = None) -> Path | None:
 
 
 def load_weights(network: Vgg, path: Path) -> WeightsFile:
-    """Fill a network from a file; see :func:`~giverny.gatys.weight_files.read_weights`.
+    """Fill a network from a file; see :func:`~impasto.gatys.weight_files.read_weights`.
 
     If the file ends early, as a packed one does, so does the network: its ``layers`` become those
     that can be computed.
@@ -169,7 +169,7 @@ def pack(path: Path, output: Path | None = None, *, last: str = "conv5_1") -> We
         "source_verified": file.verified,
         "notes": "; ".join(file.notes),
         "tensors_sha256": tensors_sha256(kept),
-        "packed_by": f"Giverny {version('giverny')}",
+        "packed_by": f"Impasto {version('impasto')}",
     }
     _write(output, kept, provenance)
     return read_weights(output)
@@ -201,12 +201,12 @@ def missing_message(depth: int = 19) -> str:
     published, folder = PUBLISHED[depth], weights_folder()
     digits = published.name.split("-")[1].removesuffix(".pth")
     return (
-        f"No weights of VGG{depth} were found in {folder}; Giverny never downloads them.\n"
+        f"No weights of VGG{depth} were found in {folder}; Impasto never downloads them.\n"
         f"The file is torchvision's {published.name} ({published.megabytes} MB; its SHA-256 "
         f"begins with {digits}). On a machine with a network:\n"
         f"  curl --fail --location --remote-name {published.url}\n"
         f"Put it into {folder}, or give it as --weights FILE. To carry less:\n"
-        f"  giverny weights pack {published.name} --output {candidates(depth)[1].name}\n"
+        f"  impasto weights pack {published.name} --output {candidates(depth)[1].name}\n"
         f"writes the convolutions alone, a tenth of it, which serves just as well there.\n"
         "Without a file, --preset builtin works now: it needs no network."
     )

@@ -1,28 +1,28 @@
 """Typed options of every command: dataclasses and YAML presets. Never imports torch."""
 
-from giverny.options.data import DataOptions
-from giverny.options.displays import DisplayOptions
-from giverny.options.errors import (
+from impasto.options.data import DataOptions
+from impasto.options.displays import DisplayOptions
+from impasto.options.errors import (
     CheckpointError,
     FolderError,
-    GivernyError,
+    ImpastoError,
     LostProcessError,
     OptionError,
     PictureError,
     TrainingError,
 )
-from giverny.options.evaluate import EvaluateOptions
-from giverny.options.losses import LossOptions
-from giverny.options.models import ModelsOptions
-from giverny.options.networks import NetworkOptions
-from giverny.options.plot import PlotOptions
-from giverny.options.run import RunOptions
-from giverny.options.schedule import ScheduleOptions
-from giverny.options.sections import difference, flatten, make
-from giverny.options.stylize import StylizeOptions
-from giverny.options.train import TrainOptions
-from giverny.options.translate import TranslateOptions
-from giverny.options.weights import WeightsOptions
+from impasto.options.evaluate import EvaluateOptions
+from impasto.options.losses import LossOptions
+from impasto.options.models import ModelsOptions
+from impasto.options.networks import NetworkOptions
+from impasto.options.plot import PlotOptions
+from impasto.options.run import RunOptions
+from impasto.options.schedule import ScheduleOptions
+from impasto.options.sections import difference, flatten, make
+from impasto.options.stylize import StylizeOptions
+from impasto.options.train import TrainOptions
+from impasto.options.translate import TranslateOptions
+from impasto.options.weights import WeightsOptions
 
 __all__ = [
     "CheckpointError",
@@ -30,7 +30,7 @@ __all__ = [
     "DisplayOptions",
     "EvaluateOptions",
     "FolderError",
-    "GivernyError",
+    "ImpastoError",
     "LossOptions",
     "LostProcessError",
     "ModelsOptions",

@@ -1,13 +1,13 @@
-"""All options of `giverny backbone train`."""
+"""All options of `impasto backbone train`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require, require_at_least, require_between, require_positive
-from giverny.options.displays import BasicDisplayOptions
-from giverny.options.run import BasicRunOptions
+from impasto.options.checks import require, require_at_least, require_between, require_positive
+from impasto.options.displays import BasicDisplayOptions
+from impasto.options.run import BasicRunOptions
 
 __all__ = [
     "BACKBONE_MAY_CHANGE",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from giverny.options.checks import require
+from impasto.options.checks import require
 
 __all__ = ["split_backbone"]
 

@@ -1,6 +1,6 @@
 """Small validators that the option classes call when they are made."""
 
-from giverny.options.errors import OptionError
+from impasto.options.errors import OptionError
 
 __all__ = [
     "MOST_BENT_PX",

@@ -1,4 +1,4 @@
-"""The command line of one `giverny` command: option classes become flat options, by jsonargparse.
+"""The command line of one `impasto` command: option classes become flat options, by jsonargparse.
 
 Every command takes ``--config FILE.yaml`` (or the name of a preset), single options that override
 it, ``--print_config`` and ``--help``.
@@ -21,9 +21,9 @@ from jsonargparse import (  # type: ignore[attr-defined]
     set_parsing_settings,
 )
 
-from giverny.options.errors import OptionError
-from giverny.options.names import nearest
-from giverny.options.sections import make, sections
+from impasto.options.errors import OptionError
+from impasto.options.names import nearest
+from impasto.options.sections import make, sections
 
 __all__ = ["CommandParser", "preset_names", "preset_text"]
 
@@ -33,25 +33,25 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 def preset_names(folder: str = ".") -> list[str]:
-    """Return the names of the presets that ship with Giverny, sorted.
+    """Return the names of the presets that ship with Impasto, sorted.
 
     Args:
-        folder: where they lie in ``options/presets``; those of ``giverny train`` unless given.
+        folder: where they lie in ``options/presets``; those of ``impasto train`` unless given.
     """
-    entries = (files("giverny.options") / "presets" / folder).iterdir()
+    entries = (files("impasto.options") / "presets" / folder).iterdir()
     return sorted(Path(entry.name).stem for entry in entries if _is_yaml(entry.name))
 
 
 def preset_text(name: str) -> str:
     """Return the YAML of a shipped preset."""
-    return (files("giverny.options") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    return (files("impasto.options") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 class CommandParser(ArgumentParser):
     """Parser of one command; a mistake ends with exit status 2 and the nearest valid name.
 
     Args:
-        command: the words before the options, e.g. ``"giverny train"``.
+        command: the words before the options, e.g. ``"impasto train"``.
         options: the options class that :meth:`parse` makes.
         description: first lines of the help.
         epilog: last lines of the help, e.g. examples.
@@ -174,7 +174,7 @@ class _ConfigOrPreset(ActionConfigFile):
                     f"--config: {name} is neither a file nor a preset{nearest(name, presets)}"
                     f" (presets: {', '.join(presets)})"
                 )
-            folder = files("giverny.options") / "presets" / parser.preset_folder
+            folder = files("impasto.options") / "presets" / parser.preset_folder
             values = str(folder / f"{name}.yaml")
         super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
 

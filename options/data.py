@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require, require_at_least, require_positive
+from impasto.options.checks import require, require_at_least, require_positive
 
 __all__ = ["DataOptions", "Direction", "Preprocess"]
 

@@ -1,9 +1,9 @@
-"""All options of `giverny demo`."""
+"""All options of `impasto demo`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from giverny.options.checks import require, require_at_least, require_positive
+from impasto.options.checks import require, require_at_least, require_positive
 
 __all__ = ["DemoOptions"]
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from giverny.options.checks import require
-from giverny.options.names import nearest
+from impasto.options.checks import require
+from impasto.options.names import nearest
 
 __all__ = ["DISPLAYS", "BasicDisplayOptions", "DisplayOptions", "Samples"]
 

@@ -1,8 +1,8 @@
-"""The errors that Giverny raises for a user's mistake or a failed job.
+"""The errors that Impasto raises for a user's mistake or a failed job.
 
 The tree::
 
-    GivernyError                 exit status 1: the job failed
+    ImpastoError                 exit status 1: the job failed
     ├── OptionError              exit status 2: a bad argument; names the option and the value
     ├── FolderError              a folder is missing, empty, or cannot be written
     ├── PictureError             one picture file cannot be read or written
@@ -20,7 +20,7 @@ from pathlib import Path
 __all__ = [
     "CheckpointError",
     "FolderError",
-    "GivernyError",
+    "ImpastoError",
     "LostProcessError",
     "OptionError",
     "PictureError",
@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 
-class GivernyError(Exception):
-    """Base of every error that Giverny raises on purpose."""
+class ImpastoError(Exception):
+    """Base of every error that Impasto raises on purpose."""
 
     exit_status = 1
 
 
-class OptionError(GivernyError, ValueError):
+class OptionError(ImpastoError, ValueError):
     """An option has a value that cannot be used.
 
     Attributes:
@@ -49,7 +49,7 @@ class OptionError(GivernyError, ValueError):
         self.option = option
 
 
-class FolderError(GivernyError, OSError):
+class FolderError(ImpastoError, OSError):
     """A folder is missing, holds no pictures, or cannot be written.
 
     Attributes:
@@ -61,7 +61,7 @@ class FolderError(GivernyError, OSError):
         self.folder = folder
 
 
-class PictureError(GivernyError, OSError):
+class PictureError(ImpastoError, OSError):
     """One picture file cannot be decoded or written.
 
     Attributes:
@@ -75,11 +75,11 @@ class PictureError(GivernyError, OSError):
         self.reason = reason
 
 
-class CheckpointError(GivernyError, ValueError):
+class CheckpointError(ImpastoError, ValueError):
     """A weights or state file does not fit the networks, or is damaged."""
 
 
-class SurveyError(GivernyError, ValueError):
+class SurveyError(ImpastoError, ValueError):
     """A key, an answers file, a database or an export is missing, damaged, or does not fit.
 
     Attributes:
@@ -93,7 +93,7 @@ class SurveyError(GivernyError, ValueError):
         self.reason = reason
 
 
-class TrainingError(GivernyError, RuntimeError):
+class TrainingError(ImpastoError, RuntimeError):
     """Training cannot go on; the last good state is kept on disk."""
 
 

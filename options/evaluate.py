@@ -1,14 +1,14 @@
-"""All options of `giverny evaluate`."""
+"""All options of `impasto evaluate`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.backbones import split_backbone
-from giverny.options.checks import require, require_at_least, require_grid_bend, require_positive
-from giverny.options.data import Direction
-from giverny.options.run import Device
+from impasto.options.backbones import split_backbone
+from impasto.options.checks import require, require_at_least, require_grid_bend, require_positive
+from impasto.options.data import Direction
+from impasto.options.run import Device
 
 __all__ = ["BestBy", "EvaluateOptions"]
 
@@ -35,11 +35,11 @@ class EvaluateOptions:
     epochs: Sequence[str] = ("latest",)
     """checkpoints of the runs: latest (the default), numbers of kept epochs, or all"""
     grid_bend_px: float | None = None
-    """how far pictures are bent for the generators, and back; unless given, as giverny translate
+    """how far pictures are bent for the generators, and back; unless given, as impasto translate
     does for each"""
     backbone: str = "none"
     """network whose features KID and FID compare: inception (with its file as WEIGHTS), vgg19,
-    resnet50 or another model of torchvision, a run of giverny backbone train, random, or none"""
+    resnet50 or another model of torchvision, a run of impasto backbone train, random, or none"""
     weights: Path | None = None
     """file with the network's weights"""
     layer: str = ""
@@ -86,7 +86,7 @@ class EvaluateOptions:
             self.backbone != "inception" or self.weights is not None,
             "weights",
             "missing; inception needs its file, weights-inception-2015-12-05-6726825d.pth of "
-            "torch-fidelity (Giverny downloads nothing)",
+            "torch-fidelity (Impasto downloads nothing)",
         )
         require(
             self.backbone != "inception" or not self.layer,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.backbones import split_backbone
-from giverny.options.checks import require, require_at_least
+from impasto.options.backbones import split_backbone
+from impasto.options.checks import require, require_at_least
 
 __all__ = ["DIFFAUGMENT", "GanMode", "LossOptions", "PerceptualTargets"]
 
@@ -44,7 +44,7 @@ class LossOptions:
     perceptual_targets: PerceptualTargets = "translation"
     """what is compared with the input: its translation, its reconstruction, or both"""
     perceptual_backbone: str = "auto"
-    """network to look through: vgg19, vgg16, a model of torchvision, random, or what giverny
+    """network to look through: vgg19, vgg16, a model of torchvision, random, or what impasto
     backbone train wrote; auto: VGG where its weights are found, random otherwise"""
     perceptual_weights: Path | None = None
     """file with its weights"""

@@ -1,4 +1,4 @@
-"""All options of `giverny models`."""
+"""All options of `impasto models`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ __all__ = ["ModelsOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsOptions:
-    """List the generators that ship with Giverny, and those in folders of runs."""
+    """List the generators that ship with Impasto, and those in folders of runs."""
 
     checkpoints_dir: Path = Path("checkpoints")
     """folder with runs, looked through unless FOLDERS are given"""

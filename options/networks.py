@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from giverny.options.checks import require, require_at_least, require_positive
+from impasto.options.checks import require, require_at_least, require_positive
 
 __all__ = ["InitType", "NetD", "NetG", "NetworkOptions", "Norm", "Upsample"]
 

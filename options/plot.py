@@ -1,12 +1,12 @@
-"""All options of `giverny plot`."""
+"""All options of `impasto plot`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require, require_between, require_positive
-from giverny.options.names import nearest
+from impasto.options.checks import require, require_between, require_positive
+from impasto.options.names import nearest
 
 __all__ = ["FIGURE_SUFFIXES", "PlotOptions", "XAxis"]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require, require_between, require_grid_bend, require_positive
+from impasto.options.checks import require, require_between, require_grid_bend, require_positive
 
 __all__ = ["BasicRunOptions", "Device", "MixedPrecision", "RunOptions"]
 
@@ -61,7 +61,7 @@ class RunOptions(BasicRunOptions):
     ema_decay: float = 0.0
     """decay per step of the generators' running average, e.g. 0.999; 0 keeps none"""
     grid_bend_px: float = 0.0
-    """how far giverny translate and evaluate shall bend pictures for these generators, see giverny
+    """how far impasto translate and evaluate shall bend pictures for these generators, see impasto
     translate --help; it does not change the training"""
 
     def __post_init__(self) -> None:

@@ -9,8 +9,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from giverny.options.errors import OptionError
-from giverny.options.names import nearest
+from impasto.options.errors import OptionError
+from impasto.options.names import nearest
 
 __all__ = ["ABSENT", "default_values", "difference", "flatten", "make", "sections"]
 

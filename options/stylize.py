@@ -1,4 +1,4 @@
-"""All options of `giverny stylize`."""
+"""All options of `impasto stylize`."""
 
 import math
 import re
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.backbones import split_backbone
-from giverny.options.checks import require, require_between, require_positive
-from giverny.options.names import nearest
-from giverny.options.run import Device, MixedPrecision
+from impasto.options.backbones import split_backbone
+from impasto.options.checks import require, require_between, require_positive
+from impasto.options.names import nearest
+from impasto.options.run import Device, MixedPrecision
 
 __all__ = ["STYLIZE_PRESETS", "STYLIZE_SUFFIXES", "StylizeOptions"]
 
@@ -38,20 +38,20 @@ class StylizeOptions:
     preset: str = "auto"
     """settings: builtin, random, trained, model, gatys2016, leongatys, tutorial, neural_style,
     crowsonkb, adam_5000, adam_lr5; auto is crowsonkb where VGG19 weights are found, builtin
-    elsewhere, trained for a network of giverny backbone train, model for one of torchvision"""
+    elsewhere, trained for a network of impasto backbone train, model for one of torchvision"""
     backbone: str = "auto"
     """feature network: vgg19, vgg16, a model of torchvision such as resnet50 (its weights are
     random where none are found), random:resnet50, random (a VGG of random filters) or pixels (no
-    network), or what giverny backbone train wrote; auto is what the preset suits"""
+    network), or what impasto backbone train wrote; auto is what the preset suits"""
     weights: Path | None = None
     """file of weights of the feature network; torchvision's cache is looked through unless given;
-    see giverny weights"""
+    see impasto weights"""
     size: int = 256
     """longer side of the picture, in pixels"""
     iterations: Sequence[int] = ()
     """evaluations of the losses at each scale, coarse to fine; the last counts for the rest"""
     content_weight: float | None = None
-    """weight of the content loss, in Giverny's convention; the preset's unless given"""
+    """weight of the content loss, in Impasto's convention; the preset's unless given"""
     style_weight: float | None = None
     """weight of the style loss; the preset's unless given"""
     style_strength: float = 1.0
@@ -61,7 +61,7 @@ class StylizeOptions:
     content_layers: Sequence[str] = ()
     """layers of the content loss, e.g. relu4_2, or layer3 of a ResNet; the preset's unless given"""
     style_layers: Sequence[str] = ()
-    """layers of the style loss, e.g. relu1_1 relu2_1; 'giverny weights layers MODEL' lists those of
+    """layers of the style loss, e.g. relu1_1 relu2_1; 'impasto weights layers MODEL' lists those of
     a model; the preset's unless given"""
     statistic: Literal["gram", "gaussian", "sliced", "patches"] | None = None
     """what of the style is matched: gram (Gram matrices), gaussian (means and covariances), sliced

@@ -1,9 +1,9 @@
-"""All options of `giverny survey audit`."""
+"""All options of `impasto survey audit`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from giverny.options.checks import require, require_between
+from impasto.options.checks import require, require_between
 
 __all__ = ["SurveyAuditOptions"]
 
@@ -13,7 +13,7 @@ class SurveyAuditOptions:
     """Look for what gives the answers of a study away."""
 
     key: Path | None = None
-    """the answer key that giverny survey export wrote; FOLDER.key.json unless given"""
+    """the answer key that impasto survey export wrote; FOLDER.key.json unless given"""
     zip: Path | None = None
     """archive of the folder; FOLDER.zip, if there is one, unless given"""
     alpha: float = 0.001

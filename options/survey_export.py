@@ -1,4 +1,4 @@
-"""All options of `giverny survey export`."""
+"""All options of `impasto survey export`."""
 
 import re
 import unicodedata
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require, require_at_least
-from giverny.options.errors import OptionError
+from impasto.options.checks import require, require_at_least
+from impasto.options.errors import OptionError
 
 __all__ = ["SurveyExportOptions"]
 

@@ -1,16 +1,16 @@
-"""All options of `giverny survey import`."""
+"""All options of `impasto survey import`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require
+from impasto.options.checks import require
 
 __all__ = ["ANSWER_FORMATS", "AnswerFormat", "SurveyImportOptions"]
 
 AnswerFormat = Literal[
     "auto",
-    "giverny",
+    "impasto",
     "database",
     "google_forms",
     "mturk",
@@ -21,10 +21,10 @@ AnswerFormat = Literal[
     "long",
 ]
 ANSWER_FORMATS = (
-    *("giverny", "database", "google_forms", "mturk", "qualtrics", "jspsych", "prolific"),
+    *("impasto", "database", "google_forms", "mturk", "qualtrics", "jspsych", "prolific"),
     *("wide", "long"),
 )
-"""What `giverny survey import` can read."""
+"""What `impasto survey import` can read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,8 @@ class SurveyImportOptions:
     key: Path | None = None
     """the study's key: tells practice, unknown pictures, and who did not answer all"""
     format: AnswerFormat = "auto"
-    """what the files are; auto looks into each: giverny (downloaded from the page, or imported
-    before), database (of giverny survey serve), google_forms, mturk, qualtrics, jspsych, prolific
+    """what the files are; auto looks into each: impasto (downloaded from the page, or imported
+    before), database (of impasto survey serve), google_forms, mturk, qualtrics, jspsych, prolific
     (who took part), wide (a row for each participant), long (a row for each answer)"""
     participants: Path | None = None
     """file for who took part, as .csv, with what a Prolific export says about them"""

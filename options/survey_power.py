@@ -1,9 +1,9 @@
-"""All options of `giverny survey power`."""
+"""All options of `impasto survey power`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from giverny.options.checks import require, require_at_least
+from impasto.options.checks import require, require_at_least
 
 __all__ = ["SurveyPowerOptions"]
 

@@ -1,9 +1,9 @@
-"""All options of `giverny survey report`."""
+"""All options of `impasto survey report`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from giverny.options.checks import require, require_at_least, require_between
+from impasto.options.checks import require, require_at_least, require_between
 
 __all__ = ["SurveyReportOptions"]
 
@@ -13,7 +13,7 @@ class SurveyReportOptions:
     """Analyse the answers of a study: a page, tables, figures."""
 
     key: Path
-    """the answer key that giverny survey export wrote"""
+    """the answer key that impasto survey export wrote"""
     output: Path = Path("report")
     """folder for index.html, results.csv, results.json and figures"""
     study: Path | None = None
@@ -33,7 +33,7 @@ class SurveyReportOptions:
     margin: float = 0.05
     """how far from 50 % the share of errors may be for pictures to be called indistinguishable"""
     blocks: int = 1
-    """equal parts of a session with a staircase of its own each, for HYPE-time; HYPE has 3, giverny
+    """equal parts of a session with a staircase of its own each, for HYPE-time; HYPE has 3, impasto
     survey serve 1"""
     resamples: int = 10_000
     """of every bootstrap and permutation test"""

@@ -1,11 +1,11 @@
-"""All options of `giverny survey serve`."""
+"""All options of `impasto survey serve`."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from giverny.options.checks import require, require_at_least, require_positive
+from impasto.options.checks import require, require_at_least, require_positive
 
 __all__ = ["SurveyServeOptions"]
 
@@ -17,7 +17,7 @@ class SurveyServeOptions:
     """Run a study in browsers; every answer is on the disk before it is acknowledged."""
 
     key: Path
-    """the answer key that giverny survey export wrote; for the results page and the staircase"""
+    """the answer key that impasto survey export wrote; for the results page and the staircase"""
     database: Path
     """SQLite file for the answers; made if there is none, gone on with if there is"""
     host: str = "127.0.0.1"

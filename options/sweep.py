@@ -1,4 +1,4 @@
-"""All options of `giverny sweep`."""
+"""All options of `impasto sweep`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -7,11 +7,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
-from giverny.options.checks import require, require_positive
-from giverny.options.command_line import CommandParser
-from giverny.options.errors import OptionError
-from giverny.options.names import nearest
-from giverny.options.stylize import StylizeOptions
+from impasto.options.checks import require, require_positive
+from impasto.options.command_line import CommandParser
+from impasto.options.errors import OptionError
+from impasto.options.names import nearest
+from impasto.options.stylize import StylizeOptions
 
 __all__ = ["SweepOptions", "typed_stylize_options"]
 
@@ -31,7 +31,7 @@ class SweepOptions:
     styles: Sequence[Path] = ()
     """how: pictures or folders, each picture a style, in place of the sweep's"""
     set: Sequence[str] = ()
-    """NAME=VALUE options of giverny stylize for all cells, such as size=128"""
+    """NAME=VALUE options of impasto stylize for all cells, such as size=128"""
     jobs: int = 1
     """cells that are computed at the same time, each in a process of its own"""
     threads: int = 1
@@ -51,7 +51,7 @@ class SweepOptions:
 
 
 def typed_stylize_options(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring values of a YAML file to the types of ``giverny stylize``, as its command line does.
+    """Bring values of a YAML file to the types of ``impasto stylize``, as its command line does.
 
     Args:
         flat: by the names of the options, which must be known. Where several values may be given,
@@ -97,4 +97,4 @@ class _Checker(CommandParser):
 
 @cache
 def _checker() -> _Checker:
-    return _Checker("giverny sweep", StylizeOptions, description="", lists=_LISTS)
+    return _Checker("impasto sweep", StylizeOptions, description="", lists=_LISTS)

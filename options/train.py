@@ -1,14 +1,14 @@
-"""All options of `giverny train`."""
+"""All options of `impasto train`."""
 
 from dataclasses import dataclass, field
 
-from giverny.options.checks import require
-from giverny.options.data import DataOptions
-from giverny.options.displays import DisplayOptions
-from giverny.options.losses import LossOptions
-from giverny.options.networks import NetworkOptions
-from giverny.options.run import RunOptions
-from giverny.options.schedule import ScheduleOptions
+from impasto.options.checks import require
+from impasto.options.data import DataOptions
+from impasto.options.displays import DisplayOptions
+from impasto.options.losses import LossOptions
+from impasto.options.networks import NetworkOptions
+from impasto.options.run import RunOptions
+from impasto.options.schedule import ScheduleOptions
 
 __all__ = ["MAY_CHANGE", "TrainOptions"]
 

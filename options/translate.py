@@ -1,13 +1,13 @@
-"""All options of `giverny translate`."""
+"""All options of `impasto translate`."""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require, require_grid_bend, require_positive
-from giverny.options.data import Direction
-from giverny.options.run import Device, MixedPrecision
+from impasto.options.checks import require, require_grid_bend, require_positive
+from impasto.options.data import Direction
+from impasto.options.run import Device, MixedPrecision
 
 __all__ = ["PictureFormat", "TranslateOptions"]
 
@@ -19,7 +19,7 @@ class TranslateOptions:
     """Translate pictures with a trained generator; size out = size in."""
 
     model: Path = Path("monet")
-    """monet and photo ship with Giverny: photographs into Monets, and Monets into photographs; or a
+    """monet and photo ship with Impasto: photographs into Monets, and Monets into photographs; or a
     run folder (checkpoints/NAME or NAME), or one generator as .safetensors or .pth"""
     output: Path
     """folder for the translated pictures and their page, index.html"""

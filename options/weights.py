@@ -1,10 +1,10 @@
-"""All options of `giverny weights`."""
+"""All options of `impasto weights`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from giverny.options.checks import require
+from impasto.options.checks import require
 
 __all__ = ["WeightsAction", "WeightsOptions"]
 
@@ -22,7 +22,7 @@ class WeightsOptions:
     model: str = ""
     """network whose layers are listed; without one, all models of torchvision are"""
     output: Path | None = None
-    """packed file, .safetensors; unless given, it goes where Giverny looks for it"""
+    """packed file, .safetensors; unless given, it goes where Impasto looks for it"""
     last_layer: str = "conv5_1"
     """last convolution that is packed; conv5_4 packs all of VGG19"""
 
@@ -31,12 +31,12 @@ class WeightsOptions:
         require(
             needs == (self.file is not None),
             "file",
-            f"'giverny weights {self.action}' {'needs a file' if needs else 'takes no file'}",
+            f"'impasto weights {self.action}' {'needs a file' if needs else 'takes no file'}",
         )
         require(
             self.output is None or self.action == "pack",
             "output",
-            f"'giverny weights {self.action}' writes nothing; only pack does",
+            f"'impasto weights {self.action}' writes nothing; only pack does",
         )
         require(
             self.output is None or self.output.suffix == ".safetensors",

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
 
-from giverny.runs.observers import Observer, Pictures, Progress
+from impasto.runs.observers import Observer, Pictures, Progress
 
 __all__ = ["Background"]
 

@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from dominate import svg, tags
 
-from giverny.runs.axis import axis_range, round_ticks, spell_number, tick_labels
+from impasto.runs.axis import axis_range, round_ticks, spell_number, tick_labels
 
 __all__ = ["Line", "line_chart"]
 

@@ -7,9 +7,9 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from giverny.runs.forecast import Forecast, spell_duration
-from giverny.runs.history import reported_values
-from giverny.runs.observers import Observer, Progress
+from impasto.runs.forecast import Forecast, spell_duration
+from impasto.runs.history import reported_values
+from impasto.runs.observers import Observer, Progress
 
 __all__ = ["Console"]
 

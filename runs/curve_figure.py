@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from giverny.options.errors import OptionError
-from giverny.options.plot import XAxis
-from giverny.runs.curves import Curve, loss_kind
+from impasto.options.errors import OptionError
+from impasto.options.plot import XAxis
+from impasto.runs.curves import Curve, loss_kind
 
 __all__ = ["draw_curves", "figure_bytes"]
 
@@ -70,7 +70,7 @@ _STYLE = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
     # The same curves give the same bytes.
-    "svg.hashsalt": "giverny",
+    "svg.hashsalt": "impasto",
 }
 
 
@@ -89,7 +89,7 @@ def draw_curves(
     Args:
         curves: of one or several runs; those of a kind (``G_A``, ``G_B``) share a panel.
         x_axis: what is counted from left to right.
-        smoothing: weight of what came before; see :meth:`giverny.runs.Curve.smoothed`.
+        smoothing: weight of what came before; see :meth:`impasto.runs.Curve.smoothed`.
         span: iterations that ``smoothing`` is for.
         log_scale: logarithmic scale of the losses.
         title: heading.

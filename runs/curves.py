@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.options.errors import OptionError
-from giverny.options.names import nearest
-from giverny.options.plot import XAxis
+from impasto.options.errors import OptionError
+from impasto.options.names import nearest
+from impasto.options.plot import XAxis
 
 __all__ = ["Curve", "choose_losses", "curves_csv", "loss_kind"]
 

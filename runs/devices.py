@@ -4,7 +4,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 
-from giverny.options.errors import OptionError
+from impasto.options.errors import OptionError
 
 __all__ = ["make_accelerator", "pick_device"]
 

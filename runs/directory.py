@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from giverny.data.atomic import remove_leftovers, write_text_atomic
-from giverny.options.errors import FolderError, GivernyError
+from impasto.data.atomic import remove_leftovers, write_text_atomic
+from impasto.options.errors import FolderError, ImpastoError
 
 __all__ = ["RunDirectory"]
 
@@ -66,13 +66,13 @@ class RunDirectory:
 
         Args:
             flat: the options.
-            command: the words after ``giverny`` that take them.
+            command: the words after ``impasto`` that take them.
 
         Raises:
             FolderError: the file cannot be written.
         """
         text = yaml.safe_dump(dict(flat), sort_keys=False, allow_unicode=True)
-        header = f"# All options of this run. To repeat it: giverny {command} --config THIS_FILE\n"
+        header = f"# All options of this run. To repeat it: impasto {command} --config THIS_FILE\n"
         try:
             write_text_atomic(self.options_file, header + text)
         except OSError as error:
@@ -105,7 +105,7 @@ class RunDirectory:
             write: whether this process writes at all; of several only the first does.
 
         Raises:
-            GivernyError: another process holds it.
+            ImpastoError: another process holds it.
         """
         if not write:
             yield
@@ -116,7 +116,7 @@ class RunDirectory:
             raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
         with file:
             if not _lock(file.fileno()):
-                raise GivernyError(
+                raise ImpastoError(
                     f"{self.path}: another process is training this run; "
                     "wait for it, or choose another --name"
                 )

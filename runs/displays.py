@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from giverny.runs.background import Background
-from giverny.runs.console import Console
-from giverny.runs.directory import RunDirectory
-from giverny.runs.log import JsonLog
-from giverny.runs.observers import Observer
-from giverny.runs.report_page import ReportPage
+from impasto.runs.background import Background
+from impasto.runs.console import Console
+from impasto.runs.directory import RunDirectory
+from impasto.runs.log import JsonLog
+from impasto.runs.observers import Observer
+from impasto.runs.report_page import ReportPage
 
 __all__ = ["make_displays"]
 
@@ -45,14 +45,14 @@ def make_displays(
         report = ReportPage(directory, options=options, environment=environment)
         displays.append(Background(report))
     if "visdom" in names:
-        from giverny.runs.visdom_display import VisdomDisplay  # noqa: PLC0415 - an extra
+        from impasto.runs.visdom_display import VisdomDisplay  # noqa: PLC0415 - an extra
 
         visdom = VisdomDisplay(
             directory.path.name, log=directory.log_file, server=server, port=port, env=env
         )
         displays.append(Background(visdom))
     if "tensorboard" in names:
-        from giverny.runs.tensorboard_display import TensorBoardDisplay  # noqa: PLC0415 - an extra
+        from impasto.runs.tensorboard_display import TensorBoardDisplay  # noqa: PLC0415 - an extra
 
         displays.append(Background(TensorBoardDisplay(directory.path / "tensorboard")))
     return displays

@@ -16,7 +16,7 @@ def describe_environment(accelerator: Accelerator) -> dict[str, str]:
     device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     facts = {
-        "Giverny": _version("giverny"),
+        "Impasto": _version("impasto"),
         "PyTorch": torch.__version__,
         "Python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",

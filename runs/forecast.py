@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from giverny.runs.observers import Progress
+from impasto.runs.observers import Progress
 
 __all__ = ["Forecast", "spell_duration", "spell_time"]
 

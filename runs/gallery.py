@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 from dominate import tags
 
-from giverny.options.errors import OptionError
-from giverny.runs.page import GENERATOR_TAG, page, relative_url, write_page
+from impasto.options.errors import OptionError
+from impasto.runs.page import GENERATOR_TAG, page, relative_url, write_page
 
 __all__ = ["BeforeAfter", "write_gallery"]
 
@@ -283,7 +283,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _remove_stale_pages(first: Path, count: int) -> None:
-    """Remove the further pages of an earlier gallery, and nothing that Giverny did not write."""
+    """Remove the further pages of an earlier gallery, and nothing that Impasto did not write."""
     name = re.compile(rf"{re.escape(first.stem)}-([1-9][0-9]*){re.escape(first.suffix)}")
     for path in first.parent.iterdir():
         match = name.fullmatch(path.name)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from giverny.data.atomic import write_text_atomic
-from giverny.runs.observers import Observer, Progress
+from impasto.data.atomic import write_text_atomic
+from impasto.runs.observers import Observer, Progress
 
 __all__ = ["JsonLog", "inspect_log", "read_log"]
 

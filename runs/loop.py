@@ -12,17 +12,17 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from giverny.data.tensors import to_pictures
-from giverny.options.errors import GivernyError, LostProcessError, TrainingError
-from giverny.runs.directory import RunDirectory
-from giverny.runs.doctor import Doctor
-from giverny.runs.interrupts import Interrupts
-from giverny.runs.log import read_log
-from giverny.runs.meter import Meter
-from giverny.runs.observers import Observer, Progress
-from giverny.runs.processes import gather_states, mean_over_processes, what_was_lost
-from giverny.runs.protocols import Learner, Loader
-from giverny.runs.state import load_state, random_state, restore_random_state, save_state
+from impasto.data.tensors import to_pictures
+from impasto.options.errors import ImpastoError, LostProcessError, TrainingError
+from impasto.runs.directory import RunDirectory
+from impasto.runs.doctor import Doctor
+from impasto.runs.interrupts import Interrupts
+from impasto.runs.log import read_log
+from impasto.runs.meter import Meter
+from impasto.runs.observers import Observer, Progress
+from impasto.runs.processes import gather_states, mean_over_processes, what_was_lost
+from impasto.runs.protocols import Learner, Loader
+from impasto.runs.state import load_state, random_state, restore_random_state, save_state
 
 __all__ = ["Pace", "TrainingLoop"]
 
@@ -156,7 +156,7 @@ class TrainingLoop(Generic[Batch]):
         Raises:
             TrainingError: a loss or weight is not finite; the last good state is kept.
             LostProcessError: another process of the job, or one that loads pictures, is gone.
-            GivernyError: a state cannot be written; the one before is kept.
+            ImpastoError: a state cannot be written; the one before is kept.
         """
         error: str | None = None
         with Interrupts(announce=self._accelerator.num_processes == 1) as interrupts:
@@ -340,7 +340,7 @@ class TrainingLoop(Generic[Batch]):
                 self._export(name, self.progress)
             save_state(self._directory.state_file, state)
         except OSError as error:
-            raise GivernyError(
+            raise ImpastoError(
                 f"{self._directory.path}: cannot save ({error.strerror or error}). "
                 f"{self._last_good()}"
             ) from error

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from giverny.options.errors import TrainingError
+from impasto.options.errors import TrainingError
 
 __all__ = ["AFTER_NOT_FINITE", "Meter"]
 

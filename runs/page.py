@@ -1,4 +1,4 @@
-"""The look of every page that Giverny writes: one HTML file that opens from disk, offline.
+"""The look of every page that Impasto writes: one HTML file that opens from disk, offline.
 
 A page brings its style sheet and its script inside the file (``page.css`` and ``page.js`` beside
 this module), refers to pictures by relative URLs and to nothing else, and works without
@@ -15,13 +15,13 @@ import dominate
 from dominate import tags
 from dominate.util import raw
 
-from giverny.data.atomic import write_text_atomic
-from giverny.options.errors import PictureError
+from impasto.data.atomic import write_text_atomic
+from impasto.options.errors import PictureError
 
 __all__ = ["GENERATOR_TAG", "page", "relative_url", "write_page"]
 
 # Near the top of every page; lets a later run recognise a file as ours before it removes it.
-GENERATOR_TAG = '<meta content="Giverny" name="generator">'
+GENERATOR_TAG = '<meta content="Impasto" name="generator">'
 
 
 def page(title: str, *, description: str = "", extra: str = "") -> dominate.document:
@@ -41,7 +41,7 @@ def page(title: str, *, description: str = "", extra: str = "") -> dominate.docu
     # First in the file: browsers look for the encoding in its first 1024 bytes.
     document.head.children[:0] = [
         tags.meta(charset="utf-8"),
-        tags.meta(name="generator", content="Giverny"),
+        tags.meta(name="generator", content="Impasto"),
     ]
     document.head.add(
         tags.meta(name="viewport", content="width=device-width, initial-scale=1"),
@@ -58,7 +58,7 @@ def page(title: str, *, description: str = "", extra: str = "") -> dominate.docu
         heading.add(tags.p(description, cls="lead", dir="auto"))
     # dominate's own ``main`` is a list without an element; a page has one <main> landmark.
     document.main = document.main.add(tags.main())
-    document.footer.add(tags.footer(tags.p("Made with Giverny"), cls="page-footer"))
+    document.footer.add(tags.footer(tags.p("Made with Impasto"), cls="page-footer"))
     return document
 
 
@@ -105,4 +105,4 @@ def relative_url(target: Path, folder: Path) -> str:
 @cache
 def _asset(name: str) -> str:
     """Read a file that is shipped beside this module."""
-    return files("giverny.runs").joinpath(name).read_text(encoding="utf-8")
+    return files("impasto.runs").joinpath(name).read_text(encoding="utf-8")

@@ -105,7 +105,7 @@ def first_to_speak() -> bool:
         return True
     try:
         store = torch.distributed.distributed_c10d._get_default_store()  # noqa: SLF001
-        return int(store.add("giverny/why_it_ends", 1)) == 1
+        return int(store.add("impasto/why_it_ends", 1)) == 1
     except RuntimeError:  # the process that kept the store is gone
         return True
 

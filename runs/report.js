@@ -132,7 +132,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // What the reader set: the epoch, unless it is the newest; the place; what is unfolded.
 
-  const key = `giverny ${location.pathname}`;
+  const key = `impasto ${location.pathname}`;
   const folded = [...document.querySelectorAll("details")];
 
   function remember() {

@@ -8,15 +8,15 @@ from typing import Any
 from dominate import tags
 from dominate.util import raw
 
-from giverny.runs.directory import RunDirectory
-from giverny.runs.forecast import Forecast
-from giverny.runs.history import History
-from giverny.runs.log import read_log
-from giverny.runs.observers import Observer, Pictures, Progress
-from giverny.runs.page import page, write_page
-from giverny.runs.report_parts import Report, Status, charts, facts, headline, notices, tables
-from giverny.runs.sample_grid import SampleGrid
-from giverny.runs.samples import SamplePictures
+from impasto.runs.directory import RunDirectory
+from impasto.runs.forecast import Forecast
+from impasto.runs.history import History
+from impasto.runs.log import read_log
+from impasto.runs.observers import Observer, Pictures, Progress
+from impasto.runs.page import page, write_page
+from impasto.runs.report_parts import Report, Status, charts, facts, headline, notices, tables
+from impasto.runs.sample_grid import SampleGrid
+from impasto.runs.samples import SamplePictures
 
 __all__ = ["ReportPage"]
 
@@ -31,7 +31,7 @@ class ReportPage(Observer):
 
     Args:
         directory: the run. The sample pictures go to ``web/images``, under the names that
-            :class:`giverny.runs.SamplePictures` gives them.
+            :class:`impasto.runs.SamplePictures` gives them.
         options: of the run, flat, to show.
         environment: facts about the machine, to show.
     """

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from dominate import tags
 
-from giverny.runs.chart import Line, line_chart
-from giverny.runs.curves import loss_kind
-from giverny.runs.forecast import spell_duration, spell_time
-from giverny.runs.history import History
-from giverny.runs.observers import Progress
+from impasto.runs.chart import Line, line_chart
+from impasto.runs.curves import loss_kind
+from impasto.runs.forecast import spell_duration, spell_time
+from impasto.runs.history import History
+from impasto.runs.observers import Progress
 
 __all__ = ["Report", "Status", "charts", "facts", "headline", "notices", "tables"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from giverny.options.errors import FolderError, GivernyError
-from giverny.options.names import nearest
-from giverny.runs.curves import Curve
-from giverny.runs.history import reported_values
-from giverny.runs.log import inspect_log
+from impasto.options.errors import FolderError, ImpastoError
+from impasto.options.names import nearest
+from impasto.runs.curves import Curve
+from impasto.runs.history import reported_values
+from impasto.runs.log import inspect_log
 
 __all__ = ["RunLog", "read_runs"]
 
@@ -90,7 +90,7 @@ def read_runs(words: Sequence[str], checkpoints_dir: Path) -> list[RunLog]:
 
     Raises:
         FolderError: there is no such run, or it has no log.
-        GivernyError: a log holds less than two reports, or is none.
+        ImpastoError: a log holds less than two reports, or is none.
     """
     logs = {log.resolve(): log for log in (_find_log(word, checkpoints_dir) for word in words)}
     names = _names(list(logs.values()))
@@ -141,18 +141,18 @@ def _names(logs: Sequence[Path]) -> list[str]:
 def _read_records(log: Path) -> list[dict[str, Any]]:
     records, damaged = inspect_log(log)
     if not records and log.stat().st_size and log.name != _LOG:
-        raise GivernyError(f"{log}: is not a log of giverny train")
+        raise ImpastoError(f"{log}: is not a log of impasto train")
     if damaged:
         _log.warning("%s: %d damaged lines are left out", log, damaged)
     if len(records) < 2:
-        raise GivernyError(
+        raise ImpastoError(
             f"{log}: holds {'one report' if records else 'no report'} so far, and a curve takes "
             "two; train on, or report more often with a smaller --print_freq"
         )
     before = 0
     for number, record in enumerate(records, start=1):
         if record["steps"] <= before:
-            raise GivernyError(
+            raise ImpastoError(
                 f"{log}: report {number} is at iteration {record['steps']}, and the one before at "
                 f"{before}; is it the log of a single training?"
             )

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from dominate import tags
 
-from giverny.data.decode import read_size
-from giverny.options.errors import PictureError
-from giverny.runs.observers import Pictures, Progress
-from giverny.runs.page import relative_url
-from giverny.runs.samples import list_samples, sample_file
+from impasto.data.decode import read_size
+from impasto.options.errors import PictureError
+from impasto.runs.observers import Pictures, Progress
+from impasto.runs.page import relative_url
+from impasto.runs.samples import list_samples, sample_file
 
 __all__ = ["SampleGrid"]
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from giverny.data.decode import Picture
-from giverny.data.encode import write_picture
-from giverny.runs.observers import Observer, Pictures, Progress
+from impasto.data.decode import Picture
+from impasto.data.encode import write_picture
+from impasto.runs.observers import Observer, Pictures, Progress
 
 __all__ = ["SamplePictures", "list_samples", "sample_file"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from giverny.data.atomic import atomic_path, write_error
-from giverny.options.errors import CheckpointError
+from impasto.data.atomic import atomic_path, write_error
+from impasto.options.errors import CheckpointError
 
 __all__ = [
     "DAMAGED",
@@ -47,7 +47,7 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read a state, running no code that it may hold (``weights_only``).
 
     Raises:
-        CheckpointError: it is missing, damaged, or of another version of Giverny.
+        CheckpointError: it is missing, damaged, or of another version of Impasto.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

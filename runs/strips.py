@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dominate import tags
 
-from giverny.runs.page import relative_url
+from impasto.runs.page import relative_url
 
 __all__ = ["Strip", "draw_strip"]
 

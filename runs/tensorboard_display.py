@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from giverny.options.errors import OptionError
-from giverny.runs.observers import Observer, Pictures, Progress
+from impasto.options.errors import OptionError
+from impasto.runs.observers import Observer, Pictures, Progress
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -34,7 +34,7 @@ class TensorBoardDisplay(Observer):
             raise OptionError(
                 "display",
                 "tensorboard is not installed; leave it out, or install it with\n"
-                '  pip install "giverny[tensorboard]"',
+                '  pip install "impasto[tensorboard]"',
             ) from error
         self._make_writer = SummaryWriter
         self._folder = folder

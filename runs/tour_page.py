@@ -1,4 +1,4 @@
-"""The page of `giverny demo`: a chapter for each thing that it did, with pictures and numbers."""
+"""The page of `impasto demo`: a chapter for each thing that it did, with pictures and numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from dominate import tags
 
-from giverny.data.comparison import Comparison
-from giverny.runs.page import page, relative_url, write_page
-from giverny.runs.strips import Strip, draw_strip
+from impasto.data.comparison import Comparison
+from impasto.runs.page import page, relative_url, write_page
+from impasto.runs.strips import Strip, draw_strip
 
 __all__ = ["Chapter", "measure_table", "write_tour"]
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from giverny.options.displays import BasicDisplayOptions
-from giverny.options.errors import FolderError, OptionError
-from giverny.options.run import BasicRunOptions
-from giverny.options.sections import difference
-from giverny.runs.directory import RunDirectory
-from giverny.runs.displays import make_displays
-from giverny.runs.environment import describe_environment
-from giverny.runs.loop import Pace, TrainingLoop
-from giverny.runs.observers import Observer, Progress
+from impasto.options.displays import BasicDisplayOptions
+from impasto.options.errors import FolderError, OptionError
+from impasto.options.run import BasicRunOptions
+from impasto.options.sections import difference
+from impasto.runs.directory import RunDirectory
+from impasto.runs.displays import make_displays
+from impasto.runs.environment import describe_environment
+from impasto.runs.loop import Pace, TrainingLoop
+from impasto.runs.observers import Observer, Progress
 
 __all__ = ["TrainResult", "build_displays", "build_pace", "check_run", "run_in_directory"]
 
@@ -155,7 +155,7 @@ def run_in_directory(
         loop: what trains.
         directory: of the run.
         options: flat, to write.
-        command: the words after ``giverny`` that take them.
+        command: the words after ``impasto`` that take them.
         resume: whether to continue from the state.
         is_main_process: whether this process writes.
 
@@ -163,7 +163,7 @@ def run_in_directory(
         The signal that stopped it, or None.
 
     Raises:
-        GivernyError: see :meth:`TrainingLoop.run` and :meth:`RunDirectory.locked`.
+        ImpastoError: see :meth:`TrainingLoop.run` and :meth:`RunDirectory.locked`.
     """
     with directory.locked(write=is_main_process):
         if resume:

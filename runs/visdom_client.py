@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from giverny.options.errors import OptionError
+from impasto.options.errors import OptionError
 
 __all__ = ["UnansweredError", "VisdomClient"]
 
@@ -46,7 +46,7 @@ class VisdomClient:
                 "display",
                 "visdom is not installed; leave it out, or install it with\n"
                 '  pip install "setuptools<81" wheel\n'
-                '  pip install --no-build-isolation "giverny[visdom]"',
+                '  pip install --no-build-isolation "impasto[visdom]"',
             ) from error
         base, path = _split(server)
         self.place = f"{base.partition('://')[2]}:{port}{path}"

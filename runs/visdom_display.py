@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.runs.history import History, reported_values
-from giverny.runs.log import read_log
-from giverny.runs.observers import Observer, Pictures, Progress
-from giverny.runs.visdom_client import UnansweredError, VisdomClient
+from impasto.runs.history import History, reported_values
+from impasto.runs.log import read_log
+from impasto.runs.observers import Observer, Pictures, Progress
+from impasto.runs.visdom_client import UnansweredError, VisdomClient
 
 __all__ = ["VisdomDisplay"]
 

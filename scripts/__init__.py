@@ -1,3 +1,3 @@
-"""One thin module for each sub-command of `giverny`: parse, build, call, report."""
+"""One thin module for each sub-command of `impasto`: parse, build, call, report."""
 
 __all__: list[str] = []

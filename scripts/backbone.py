@@ -1,34 +1,34 @@
-"""`giverny backbone train`: train an own VGG as a classifier, for `giverny stylize`."""
+"""`impasto backbone train`: train an own VGG as a classifier, for `impasto stylize`."""
 
 import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from giverny.options.backbone import BackboneOptions
-from giverny.options.command_line import CommandParser
-from giverny.options.names import nearest
-from giverny.scripts.trainings import add_resuming, parse_training, run_training
+from impasto.options.backbone import BackboneOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.names import nearest
+from impasto.scripts.trainings import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
-    from giverny.runs.training import TrainResult
+    from impasto.runs.training import TrainResult
 
 __all__ = ["main"]
 
-_HELP = """usage: giverny backbone train [options]
+_HELP = """usage: impasto backbone train [options]
 
-Train an own VGG16 or VGG19 as a classifier, and use it as the feature network of giverny stylize.
+Train an own VGG16 or VGG19 as a classifier, and use it as the feature network of impasto stylize.
 
-'giverny backbone train --help' lists the options.
+'impasto backbone train --help' lists the options.
 
 """
 _EPILOG = """examples:
-  giverny backbone train --dataroot animals --name animals
-  giverny backbone train --config small --dataroot monet2photo --name monet \\
+  impasto backbone train --dataroot animals --name animals
+  impasto backbone train --config small --dataroot monet2photo --name monet \\
       --classes monet=trainA photo=trainB --val_classes monet=testA photo=testB
-  giverny backbone train --dataset cifar100 --dataroot datasets --mixed_precision bf16
-  giverny backbone train --resume --name monet
-  giverny stylize photo.jpg starry.jpg --weights checkpoints/monet/backbone.safetensors
+  impasto backbone train --dataset cifar100 --dataroot datasets --mixed_precision bf16
+  impasto backbone train --resume --name monet
+  impasto stylize photo.jpg starry.jpg --weights checkpoints/monet/backbone.safetensors
 """
 
 
@@ -40,8 +40,8 @@ def main(argv: Sequence[str]) -> int:
         raise SystemExit(0 if words else 2)
     if words[0] != "train":
         hint = nearest(words[0], ["train"])
-        sys.stderr.write(f"giverny backbone: error: unknown action {words[0]!r}{hint}\n")
-        sys.stderr.write("Try 'giverny backbone --help'.\n")
+        sys.stderr.write(f"impasto backbone: error: unknown action {words[0]!r}{hint}\n")
+        sys.stderr.write("Try 'impasto backbone --help'.\n")
         return 2
     return _train(words[1:])
 
@@ -50,7 +50,7 @@ def _train(argv: Sequence[str]) -> int:
     words = parse_training(_parser, BackboneOptions, argv)
 
     def start() -> "TrainResult":
-        from giverny.gatys.backbone_training import train_backbone  # noqa: PLC0415 - torch
+        from impasto.gatys.backbone_training import train_backbone  # noqa: PLC0415 - torch
 
         return train_backbone(words.options, resume=words.resume, allow_changes=words.allow_changes)
 
@@ -60,8 +60,8 @@ def _train(argv: Sequence[str]) -> int:
 
 def _report(options: BackboneOptions, result: "TrainResult") -> None:
     """Say how well it went, and what comes next."""
-    from giverny.gatys.backbone_files import backbone_file  # noqa: PLC0415 - torch
-    from giverny.gatys.weight_files import read_weights  # noqa: PLC0415
+    from impasto.gatys.backbone_files import backbone_file  # noqa: PLC0415 - torch
+    from impasto.gatys.weight_files import read_weights  # noqa: PLC0415
 
     file = backbone_file(result.directory)
     said = read_weights(file).provenance
@@ -76,12 +76,12 @@ def _report(options: BackboneOptions, result: "TrainResult") -> None:
             f"best epoch {said['epoch']}: held out, top-1 {float(said['top1_val']):.1%}{top5}, "
             f"cross-entropy {float(said['loss_val']):.3f}"
         )
-    print(f"stylize with: giverny stylize PHOTO STYLE --weights {file} --output FILE")
+    print(f"stylize with: impasto stylize PHOTO STYLE --weights {file} --output FILE")
 
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        "giverny backbone train",
+        "impasto backbone train",
         BackboneOptions,
         description="Train an own VGG16 or VGG19 as a classifier of pictures.",
         epilog=_EPILOG,

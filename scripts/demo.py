@@ -1,4 +1,4 @@
-"""`giverny demo`: the whole tour on shipped material, offline, in minutes."""
+"""`impasto demo`: the whole tour on shipped material, offline, in minutes."""
 
 import hashlib
 import json
@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from giverny.options.command_line import CommandParser, preset_text
-from giverny.options.demo import DemoOptions
-from giverny.options.errors import FolderError
-from giverny.options.sections import make
-from giverny.options.stylize import StylizeOptions
-from giverny.options.survey_export import SurveyExportOptions
-from giverny.options.train import TrainOptions
-from giverny.options.translate import TranslateOptions
+from impasto.options.command_line import CommandParser, preset_text
+from impasto.options.demo import DemoOptions
+from impasto.options.errors import FolderError
+from impasto.options.sections import make
+from impasto.options.stylize import StylizeOptions
+from impasto.options.survey_export import SurveyExportOptions
+from impasto.options.train import TrainOptions
+from impasto.options.translate import TranslateOptions
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from giverny.cyclegan.tour import TourResult
-    from giverny.cyclegan.translation import TranslateResult
-    from giverny.data.sample_domains import SampleDomains
-    from giverny.runs.tour_page import Chapter
+    from impasto.cyclegan.tour import TourResult
+    from impasto.cyclegan.translation import TranslateResult
+    from impasto.data.sample_domains import SampleDomains
+    from impasto.runs.tour_page import Chapter
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny demo
-  giverny demo --output /tmp/tour --seed 1
+  impasto demo
+  impasto demo --output /tmp/tour --seed 1
 """
 _LIKE_MONETS = ("china", "flower", "coffee", "chelsea")  # shown large; all are on their own page
 _STROKE_SCALE = 2  # for photographs of 450 to 740 pixels
@@ -49,14 +49,14 @@ _MADE = (
     *("photographs", "monets", "domains", "checkpoints/demo", "pictures", "translated", "fakes"),
     *("stylized.png", "index.html"),
 )
-_NOTE = "giverny_demo.json"
+_NOTE = "impasto_demo.json"
 _CREDIT = "Photographs: scikit-image; china and flower: scikit-learn, CC BY 2.0."
 
 
 def main(argv: Sequence[str]) -> int:
     """Parse, do all steps, write the page; return the exit status."""
     parser = CommandParser(
-        "giverny demo",
+        "impasto demo",
         DemoOptions,
         description="Turn shipped photographs into Monets, by the model in the box; then paint two "
         "small domains, train a CycleGAN on them and measure it against the truth, translate whole "
@@ -70,10 +70,10 @@ def main(argv: Sequence[str]) -> int:
         print(f"{step}/6 [{time.perf_counter() - started:3.0f} s] {what}", flush=True)
 
     _claim(options.output)
-    from giverny.cyclegan.tour import run_tour  # noqa: PLC0415 - torch, after parsing
-    from giverny.data.sample_domains import make_sample_domains  # noqa: PLC0415
-    from giverny.runs.directory import RunDirectory  # noqa: PLC0415
-    from giverny.runs.tour_page import measure_table, write_tour  # noqa: PLC0415
+    from impasto.cyclegan.tour import run_tour  # noqa: PLC0415 - torch, after parsing
+    from impasto.data.sample_domains import make_sample_domains  # noqa: PLC0415
+    from impasto.runs.directory import RunDirectory  # noqa: PLC0415
+    from impasto.runs.tour_page import measure_table, write_tour  # noqa: PLC0415
 
     say(1, "photographs into Monets, by the model in the box")
     photographs = _write_photographs(options.output / "photographs")
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
             stylized,
             study,
         ],
-        title="Giverny's demo",
+        title="Impasto's demo",
         description=f"Made by this machine in {time.perf_counter() - started:.0f} seconds, without "
         f"a network. {_CREDIT}",
     )
@@ -153,9 +153,9 @@ def _read_note(output: Path) -> Mapping[str, str] | None:
 
 
 def _write_note(output: Path, digests: Mapping[str, str]) -> None:
-    from giverny.data.atomic import write_text_atomic  # noqa: PLC0415
+    from impasto.data.atomic import write_text_atomic  # noqa: PLC0415
 
-    note = {"made_by": "giverny demo", "study": digests}
+    note = {"made_by": "impasto demo", "study": digests}
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_text_atomic(output / _NOTE, json.dumps(note, indent=1) + "\n")
@@ -191,7 +191,7 @@ def _train_options(options: DemoOptions, dataroot: Path) -> TrainOptions:
 
 def _write_photographs(folder: Path) -> Path:
     """Write the whole sample photographs, of which training saw small parts of some."""
-    from giverny.data.sample_photographs import sample_photographs  # noqa: PLC0415
+    from impasto.data.sample_photographs import sample_photographs  # noqa: PLC0415
 
     for name, rgb in sample_photographs().items():
         _write(folder / f"{name}.jpg", rgb)
@@ -199,7 +199,7 @@ def _write_photographs(folder: Path) -> Path:
 
 
 def _write(path: Path, rgb: "NDArray[np.uint8]") -> Path:
-    from giverny.data import Picture, write_picture  # noqa: PLC0415
+    from impasto.data import Picture, write_picture  # noqa: PLC0415
 
     write_picture(path, Picture(rgb=rgb))
     return path
@@ -213,7 +213,7 @@ def _translate(
     direction: str | None = None,
     stroke_scale: float = 1.0,
 ) -> "TranslateResult":
-    from giverny.cyclegan.translation import translate  # noqa: PLC0415
+    from impasto.cyclegan.translation import translate  # noqa: PLC0415
 
     return translate(
         [photographs],
@@ -232,8 +232,8 @@ def _translate(
 
 
 def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
-    from giverny.runs.strips import Strip  # noqa: PLC0415
-    from giverny.runs.tour_page import Chapter  # noqa: PLC0415
+    from impasto.runs.strips import Strip  # noqa: PLC0415
+    from impasto.runs.tour_page import Chapter  # noqa: PLC0415
 
     made = {job.source.stem: job for job in monets.converted.done}
     strips = [
@@ -249,8 +249,8 @@ def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
     ]
     return Chapter(
         heading="Photographs into Monets",
-        text="The model that ships with Giverny, on photographs that it has never seen, in their "
-        f"own sizes: giverny translate {output / 'photographs'} --stroke_scale {_STROKE_SCALE} "
+        text="The model that ships with Impasto, on photographs that it has never seen, in their "
+        f"own sizes: impasto translate {output / 'photographs'} --stroke_scale {_STROKE_SCALE} "
         "--output DIR.",
         strips=strips,
         links={"All of them, with sliders": monets.page},
@@ -260,8 +260,8 @@ def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
 def _training_chapter(
     result: "TourResult", translated: "TranslateResult", output: Path
 ) -> "Chapter":
-    from giverny.runs.strips import Strip  # noqa: PLC0415
-    from giverny.runs.tour_page import Chapter  # noqa: PLC0415
+    from impasto.runs.strips import Strip  # noqa: PLC0415
+    from impasto.runs.tour_page import Chapter  # noqa: PLC0415
 
     strips = []
     step = max(1, len(result.photographs) // _SHOWN)
@@ -294,11 +294,11 @@ def _training_chapter(
 
 def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter":
     """Show a photograph in the style of one of the domain's paintings."""
-    from giverny.data.encode import write_float_picture  # noqa: PLC0415
-    from giverny.data.files import list_pictures  # noqa: PLC0415
-    from giverny.gatys.stylizing import stylize  # noqa: PLC0415
-    from giverny.runs.strips import Strip  # noqa: PLC0415
-    from giverny.runs.tour_page import Chapter  # noqa: PLC0415
+    from impasto.data.encode import write_float_picture  # noqa: PLC0415
+    from impasto.data.files import list_pictures  # noqa: PLC0415
+    from impasto.gatys.stylizing import stylize  # noqa: PLC0415
+    from impasto.runs.strips import Strip  # noqa: PLC0415
+    from impasto.runs.tour_page import Chapter  # noqa: PLC0415
 
     paintings = list_pictures(domains.testA)
     style = next((path for path in paintings if path.name.startswith(_STYLE)), paintings[0])
@@ -316,7 +316,7 @@ def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter"
     pictures = {"photograph": content, "style": style, "stylised": output}
     return Chapter(
         heading="One picture in the style of another",
-        text="Optimised pixel by pixel, without weights and without training: giverny stylize "
+        text="Optimised pixel by pixel, without weights and without training: impasto stylize "
         f"{content} {style} --output PICTURE.",
         strips=[Strip(name=content.stem, pictures=pictures)],
     )
@@ -324,8 +324,8 @@ def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter"
 
 def _survey(domains: "SampleDomains", result: "TourResult", options: DemoOptions) -> "Chapter":
     """Make a study of true paintings and of what the training made of photographs."""
-    from giverny.runs.tour_page import Chapter  # noqa: PLC0415
-    from giverny.survey.export import export_study  # noqa: PLC0415
+    from impasto.runs.tour_page import Chapter  # noqa: PLC0415
+    from impasto.survey.export import export_study  # noqa: PLC0415
 
     fakes = options.output / "fakes"
     for file in fakes.glob("*.png"):  # of an earlier model

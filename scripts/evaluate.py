@@ -1,4 +1,4 @@
-"""`giverny evaluate`: measure how near results are to a domain, and to their inputs."""
+"""`impasto evaluate`: measure how near results are to a domain, and to their inputs."""
 
 import shutil
 import sys
@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from giverny.options.command_line import CommandParser
-from giverny.options.evaluate import EvaluateOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.evaluate import EvaluateOptions
 
 if TYPE_CHECKING:
     import torch
 
-    from giverny.cyclegan.evaluating import EvaluateResult
-    from giverny.cyclegan.evaluation import Row
-    from giverny.cyclegan.picture_sets import Extractor
+    from impasto.cyclegan.evaluating import EvaluateResult
+    from impasto.cyclegan.evaluation import Row
+    from impasto.cyclegan.picture_sets import Extractor
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny evaluate monet --real testA --inputs testB --more_real trainA
-  giverny evaluate checkpoints/mine --direction BtoA --epochs all --real testA --inputs testB
-  giverny evaluate old_monets new_monets --real testA --inputs photos --backbone checkpoints/vgg
-  giverny evaluate monets --real testA --backbone inception \\
+  impasto evaluate monet --real testA --inputs testB --more_real trainA
+  impasto evaluate checkpoints/mine --direction BtoA --epochs all --real testA --inputs testB
+  impasto evaluate old_monets new_monets --real testA --inputs photos --backbone checkpoints/vgg
+  impasto evaluate monets --real testA --backbone inception \\
       --weights pt_inception-2015-12-05-6726825d.pth
 
 RESULTS are folders of translated pictures, run folders, files of generators, or shipped models.
@@ -33,7 +33,7 @@ What every number means: docs/evaluating.md
 def main(argv: Sequence[str]) -> int:
     """Parse, measure, write, say; return the exit status."""
     parser = CommandParser(
-        "giverny evaluate",
+        "impasto evaluate",
         EvaluateOptions,
         description="Measure how near results are to a domain, and to what they were made of, "
         "beside two references: the inputs as they are, and other real pictures.",
@@ -48,8 +48,8 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
-    from giverny.cyclegan.evaluating import run_evaluation  # noqa: PLC0415
-    from giverny.runs.devices import pick_device  # noqa: PLC0415
+    from impasto.cyclegan.evaluating import run_evaluation  # noqa: PLC0415
+    from impasto.runs.devices import pick_device  # noqa: PLC0415
 
     device = pick_device(options.device)
     with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
@@ -79,21 +79,21 @@ def _extractor(options: EvaluateOptions, device: "torch.device") -> "Extractor |
     """Make what `cyclegan` must not import: features of a network of `gatys`."""
     if options.backbone == "none":
         return None
-    from giverny.cyclegan.feature_distances import torchmetrics_image  # noqa: PLC0415
+    from impasto.cyclegan.feature_distances import torchmetrics_image  # noqa: PLC0415
 
     torchmetrics_image("kid")  # its absence should show now, not after minutes
     if options.backbone == "inception":
-        from giverny.cyclegan.inception import Inception  # noqa: PLC0415
+        from impasto.cyclegan.inception import Inception  # noqa: PLC0415
 
         assert options.weights is not None  # noqa: S101 - checked by the options
         return Inception(options.weights, device=device)
-    from giverny.gatys.extractor import make_extractor  # noqa: PLC0415
+    from impasto.gatys.extractor import make_extractor  # noqa: PLC0415
 
     return make_extractor(options.backbone, options.weights, layer=options.layer, device=device)
 
 
 def _report(result: "EvaluateResult") -> None:
-    from giverny.runs.evaluation_page import text_table  # noqa: PLC0415
+    from impasto.runs.evaluation_page import text_table  # noqa: PLC0415
 
     width = shutil.get_terminal_size(fallback=(100, 0)).columns
     print(_printable(text_table(result.evaluation.rows, width=width)))

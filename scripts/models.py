@@ -1,25 +1,25 @@
-"""`giverny models`: which generators there are to translate with."""
+"""`impasto models`: which generators there are to translate with."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from giverny.options.command_line import CommandParser
-from giverny.options.models import ModelsOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.models import ModelsOptions
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny models
-  giverny models old_checkpoints downloads
+  impasto models
+  impasto models old_checkpoints downloads
 """
 
 
 def main(argv: Sequence[str]) -> int:
     """Parse, look, list; return the exit status: 1 where a file cannot be used."""
     parser = CommandParser(
-        "giverny models",
+        "impasto models",
         ModelsOptions,
-        description="List the generators that ship with Giverny, and those in folders of runs.",
+        description="List the generators that ship with Impasto, and those in folders of runs.",
         epilog=_EPILOG,
         positionals=" [FOLDERS ...]",
     )
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(ModelsOptions, parsed, drop=["folders"])
 
-    from giverny.cyclegan.inventory import models_in, shipped_models  # noqa: PLC0415 - torch
+    from impasto.cyclegan.inventory import models_in, shipped_models  # noqa: PLC0415 - torch
 
     groups = {"shipped": shipped_models()}
     folders = [Path(folder) for folder in parsed.folders]

@@ -1,4 +1,4 @@
-"""`giverny plot`: draw the losses of one or several runs."""
+"""`impasto plot`: draw the losses of one or several runs."""
 
 import math
 import sys
@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from giverny.options.command_line import CommandParser
-from giverny.options.errors import GivernyError, OptionError
-from giverny.options.plot import PlotOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.errors import ImpastoError, OptionError
+from impasto.options.plot import PlotOptions
 
 if TYPE_CHECKING:
-    from giverny.runs.curves import Curve
-    from giverny.runs.run_logs import RunLog
+    from impasto.runs.curves import Curve
+    from impasto.runs.run_logs import RunLog
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny plot monet --output losses.png
-  giverny plot monet --output start.pdf --first 1500 --losses G_A D_A cycle
-  giverny plot checkpoints/monet old/monet --output both.svg --x_axis epochs --smoothing 0.9
-  giverny plot monet --output losses.png --losses all --table losses.csv
+  impasto plot monet --output losses.png
+  impasto plot monet --output start.pdf --first 1500 --losses G_A D_A cycle
+  impasto plot checkpoints/monet old/monet --output both.svg --x_axis epochs --smoothing 0.9
+  impasto plot monet --output losses.png --losses all --table losses.csv
 """
 _FEW_POINTS = 10
 
@@ -28,7 +28,7 @@ _FEW_POINTS = 10
 def main(argv: Sequence[str]) -> int:
     """Parse, read, draw, report; return the exit status."""
     parser = CommandParser(
-        "giverny plot",
+        "impasto plot",
         PlotOptions,
         description="Draw the losses of runs, from their log.jsonl.",
         epilog=_EPILOG,
@@ -50,8 +50,8 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(PlotOptions, parsed, drop=["runs"])
 
-    from giverny.runs.curves import choose_losses  # noqa: PLC0415 - NumPy, after parsing
-    from giverny.runs.run_logs import read_runs  # noqa: PLC0415
+    from impasto.runs.curves import choose_losses  # noqa: PLC0415 - NumPy, after parsing
+    from impasto.runs.run_logs import read_runs  # noqa: PLC0415
 
     logs = read_runs(parsed.runs, options.checkpoints_dir)
     present = dict.fromkeys(loss for log in logs for loss in log.losses)
@@ -80,7 +80,7 @@ def _curves(logs: Sequence["RunLog"], losses: Sequence[str], options: PlotOption
             few.append(f"{log.run} has {points}")
         curves += found
     if not curves:
-        raise GivernyError(f"no run has two reports of {', '.join(losses)}; a curve takes two")
+        raise ImpastoError(f"no run has two reports of {', '.join(losses)}; a curve takes two")
     if few:
         print(
             f"note: few points: {', '.join(few)}; training with a smaller --print_freq gives "
@@ -103,8 +103,8 @@ def _first(curve: "Curve", iterations: int, span: float) -> "Curve":
 
 
 def _draw(curves: Sequence["Curve"], span: float, options: PlotOptions) -> None:
-    from giverny.runs.curve_figure import draw_curves, figure_bytes  # noqa: PLC0415 - matplotlib
-    from giverny.runs.curves import curves_csv  # noqa: PLC0415
+    from impasto.runs.curve_figure import draw_curves, figure_bytes  # noqa: PLC0415 - matplotlib
+    from impasto.runs.curves import curves_csv  # noqa: PLC0415
 
     figure = draw_curves(
         curves,
@@ -121,14 +121,14 @@ def _draw(curves: Sequence["Curve"], span: float, options: PlotOptions) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    from giverny.data.atomic import atomic_path  # noqa: PLC0415
+    from impasto.data.atomic import atomic_path  # noqa: PLC0415
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
-        raise GivernyError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise ImpastoError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _last_values(

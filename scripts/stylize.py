@@ -1,4 +1,4 @@
-"""`giverny stylize`: show one picture in the style of others."""
+"""`impasto stylize`: show one picture in the style of others."""
 
 import sys
 import tempfile
@@ -8,29 +8,29 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
-from giverny.options.command_line import CommandParser
-from giverny.options.stylize import StylizeOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.stylize import StylizeOptions
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from tqdm import tqdm
 
-    from giverny.gatys.animation import Film
-    from giverny.gatys.iterates import Iterate
-    from giverny.gatys.loss_log import LossLog
-    from giverny.gatys.recipe import Facts
-    from giverny.gatys.stylizing import Plan, StylizeResult
+    from impasto.gatys.animation import Film
+    from impasto.gatys.iterates import Iterate
+    from impasto.gatys.loss_log import LossLog
+    from impasto.gatys.recipe import Facts
+    from impasto.gatys.stylizing import Plan, StylizeResult
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny stylize photo.jpg starry_night.jpg --output night.png
-  giverny stylize photo.jpg a.jpg b.jpg --style_weights 2 1 --size 512 --output mixed.png
-  giverny stylize photo.jpg starry.jpg scream.jpg --masks sky.png=starry.jpg --output sky.png
-  giverny stylize photo.jpg monets/ --keep_colours luminance --video making.gif --output out.png
-  giverny stylize photo.jpg starry.jpg --backbone resnet50 --style_layers layer1 layer2
-  giverny stylize --config night.png.yaml --output again.png
+  impasto stylize photo.jpg starry_night.jpg --output night.png
+  impasto stylize photo.jpg a.jpg b.jpg --style_weights 2 1 --size 512 --output mixed.png
+  impasto stylize photo.jpg starry.jpg scream.jpg --masks sky.png=starry.jpg --output sky.png
+  impasto stylize photo.jpg monets/ --keep_colours luminance --video making.gif --output out.png
+  impasto stylize photo.jpg starry.jpg --backbone resnet50 --style_layers layer1 layer2
+  impasto stylize --config night.png.yaml --output again.png
 
 Beside OUTPUT lie its recipe, OUTPUT.yaml, which makes it again, and its losses.
 """
@@ -44,10 +44,10 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
-    from giverny.gatys.animation import Film  # noqa: PLC0415
-    from giverny.gatys.stylizing import stylize  # noqa: PLC0415
-    from giverny.runs.interrupts import Interrupts  # noqa: PLC0415
-    from giverny.runs.memory import keep_freed_memory  # noqa: PLC0415
+    from impasto.gatys.animation import Film  # noqa: PLC0415
+    from impasto.gatys.stylizing import stylize  # noqa: PLC0415
+    from impasto.runs.interrupts import Interrupts  # noqa: PLC0415
+    from impasto.runs.memory import keep_freed_memory  # noqa: PLC0415
 
     keep_freed_memory()  # a tenth of the time at 512 pixels on the CPU
     with ExitStack() as stack:
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> tuple[StylizeOptions, list[Path]]:
     """Return the options, and the files they were read from."""
     parser = CommandParser(
-        "giverny stylize",
+        "impasto stylize",
         StylizeOptions,
         description="Show one picture in the style of others, by optimisation.",
         epilog=_EPILOG,
@@ -114,7 +114,7 @@ def _changes(config: Sequence[Path], plan: "Plan") -> list[str]:
     """Say what will not be as in a recipe that the options are from."""
     import torch  # noqa: PLC0415
 
-    from giverny.gatys.recipe import changes_since, read_recipe  # noqa: PLC0415
+    from impasto.gatys.recipe import changes_since, read_recipe  # noqa: PLC0415
 
     changes: list[str] = []
     for facts in (read_recipe(path).facts for path in config):
@@ -156,7 +156,7 @@ class _Notes:
     @property
     def log(self) -> "LossLog":
         """The losses; begun with the first, so that a mistake leaves those of an earlier run."""
-        from giverny.gatys.loss_log import LossLog  # noqa: PLC0415
+        from impasto.gatys.loss_log import LossLog  # noqa: PLC0415
 
         if self._log is None:
             output = self._options.output
@@ -165,7 +165,7 @@ class _Notes:
 
     def watch(self, iterate: "Iterate") -> None:
         """Note an iterate."""
-        from giverny.data import Picture, write_picture  # noqa: PLC0415
+        from impasto.data import Picture, write_picture  # noqa: PLC0415
 
         options = self._options
         self.log(iterate)
@@ -188,7 +188,7 @@ def _check_place(path: Path) -> None:
     Raises:
         PictureError: it is a folder, or its folder cannot be made or written.
     """
-    from giverny.options.errors import PictureError  # noqa: PLC0415
+    from impasto.options.errors import PictureError  # noqa: PLC0415
 
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir():
@@ -212,10 +212,10 @@ def _eight_bits(image: "NDArray[np.float32]") -> "NDArray[np.uint8]":
 
 def _write(result: "StylizeResult", options: StylizeOptions) -> None:
     """Write the picture, what else was asked for, and the recipe; say what was done."""
-    from giverny.data import Picture, write_picture  # noqa: PLC0415
-    from giverny.data.encode import write_float_picture  # noqa: PLC0415
-    from giverny.gatys.recipe import recipe_path, write_recipe  # noqa: PLC0415
-    from giverny.gatys.triptych import draw_triptych  # noqa: PLC0415
+    from impasto.data import Picture, write_picture  # noqa: PLC0415
+    from impasto.data.encode import write_float_picture  # noqa: PLC0415
+    from impasto.gatys.recipe import recipe_path, write_recipe  # noqa: PLC0415
+    from impasto.gatys.triptych import draw_triptych  # noqa: PLC0415
 
     write_float_picture(options.output, result.image)
     write_recipe(recipe_path(options.output), _flat(result, options), _facts(result, options))
@@ -239,7 +239,7 @@ def _flat(result: "StylizeResult", options: StylizeOptions) -> dict[str, object]
 
     Weights that are found later would otherwise make another picture of the same recipe.
     """
-    from giverny.gatys.masks import parse_mask_pair  # noqa: PLC0415
+    from impasto.gatys.masks import parse_mask_pair  # noqa: PLC0415
 
     flat: dict[str, object] = {
         field.name: getattr(options, field.name) for field in fields(options)
@@ -262,7 +262,7 @@ def _flat(result: "StylizeResult", options: StylizeOptions) -> dict[str, object]
 def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
     import torch  # noqa: PLC0415
 
-    from giverny.gatys.recipe import Facts, describe_file, installed_versions  # noqa: PLC0415
+    from impasto.gatys.recipe import Facts, describe_file, installed_versions  # noqa: PLC0415
 
     weights = result.backbone.weights
     return Facts(
@@ -282,9 +282,9 @@ def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
 
 
 def _plot(log: "LossLog", path: Path) -> None:
-    from giverny.data.atomic import atomic_path, write_error  # noqa: PLC0415
-    from giverny.gatys.loss_log import draw_losses  # noqa: PLC0415
-    from giverny.runs.curve_figure import figure_bytes  # noqa: PLC0415
+    from impasto.data.atomic import atomic_path, write_error  # noqa: PLC0415
+    from impasto.gatys.loss_log import draw_losses  # noqa: PLC0415
+    from impasto.runs.curve_figure import figure_bytes  # noqa: PLC0415
 
     figure = draw_losses({"": log.rows})
     try:

@@ -1,27 +1,27 @@
-"""`giverny survey`: finds the action and runs it."""
+"""`impasto survey`: finds the action and runs it."""
 
 import importlib
 import sys
 from collections.abc import Sequence
 
-from giverny.options.names import nearest
+from impasto.options.names import nearest
 
 __all__ = ["main"]
 
 # Action -> module and one line of help; imported only when they are called.
 ACTIONS = {
-    "export": ("giverny.scripts.survey_export", "make a study from folders of pictures"),
-    "audit": ("giverny.scripts.survey_audit", "look for what gives the answers away"),
-    "serve": ("giverny.scripts.survey_serve", "run a study in browsers, answers into SQLite"),
-    "import": ("giverny.scripts.survey_import", "read the answers of forms and platforms"),
-    "report": ("giverny.scripts.survey_report", "rates, intervals, tests, figures, a page"),
-    "power": ("giverny.scripts.survey_power", "say how exact a study will be"),
+    "export": ("impasto.scripts.survey_export", "make a study from folders of pictures"),
+    "audit": ("impasto.scripts.survey_audit", "look for what gives the answers away"),
+    "serve": ("impasto.scripts.survey_serve", "run a study in browsers, answers into SQLite"),
+    "import": ("impasto.scripts.survey_import", "read the answers of forms and platforms"),
+    "report": ("impasto.scripts.survey_report", "rates, intervals, tests, figures, a page"),
+    "power": ("impasto.scripts.survey_power", "say how exact a study will be"),
 }
 _EPILOG = """examples:
-  giverny survey power --raters 14 --pictures 10
-  giverny survey export --real photos --fake cyclegan=translated --output study
-  giverny survey serve study --key study.key.json --database answers.sqlite
-  giverny survey report answers.csv --key study.key.json --output report
+  impasto survey power --raters 14 --pictures 10
+  impasto survey export --real photos --fake cyclegan=translated --output study
+  impasto survey serve study --key study.key.json --database answers.sqlite
+  impasto survey report answers.csv --key study.key.json --output report
 """
 
 
@@ -33,8 +33,8 @@ def main(argv: Sequence[str]) -> int:
         raise SystemExit(0 if words else 2)
     if words[0] not in ACTIONS:
         hint = nearest(words[0], ACTIONS)
-        sys.stderr.write(f"giverny survey: error: unknown action {words[0]!r}{hint}\n")
-        sys.stderr.write("Try 'giverny survey --help'.\n")
+        sys.stderr.write(f"impasto survey: error: unknown action {words[0]!r}{hint}\n")
+        sys.stderr.write("Try 'impasto survey --help'.\n")
         return 2
     return int(importlib.import_module(ACTIONS[words[0]][0]).main(words[1:]))
 
@@ -42,9 +42,9 @@ def main(argv: Sequence[str]) -> int:
 def _help() -> str:
     lines = "".join(f"  {name:<8} {text}\n" for name, (_, text) in ACTIONS.items())
     return (
-        "usage: giverny survey ACTION [options]\n\n"
+        "usage: impasto survey ACTION [options]\n\n"
         "Ask people which pictures are real.\n\n"
         f"actions:\n{lines}\n"
-        "'giverny survey ACTION --help' lists the options of an action.\n\n"
+        "'impasto survey ACTION --help' lists the options of an action.\n\n"
         f"{_EPILOG}"
     )

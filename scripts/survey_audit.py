@@ -1,17 +1,17 @@
-"""`giverny survey audit`: look for what gives the answers of a study away."""
+"""`impasto survey audit`: look for what gives the answers of a study away."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from giverny.options.command_line import CommandParser
-from giverny.options.survey_audit import SurveyAuditOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.survey_audit import SurveyAuditOptions
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny survey audit study --key study.key.json
-  giverny survey audit study --output audit.json
+  impasto survey audit study --key study.key.json
+  impasto survey audit study --output audit.json
 
 Exit status: 0 nothing gives answers away; 1 something does, or a file is not as it was exported.
 """
@@ -20,21 +20,21 @@ Exit status: 0 nothing gives answers away; 1 something does, or a file is not as
 def main(argv: Sequence[str]) -> int:
     """Parse, look, report; return the exit status."""
     parser = CommandParser(
-        "giverny survey audit",
+        "impasto survey audit",
         SurveyAuditOptions,
         description="Look for what gives the answers of a study away.",
         epilog=_EPILOG,
         positionals=" FOLDER",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="what giverny survey export wrote")
+    parser.add_argument("folder", metavar="FOLDER", help="what impasto survey export wrote")
     parsed = parser.parse(argv)
     options = parser.make(SurveyAuditOptions, parsed, drop=["folder"])
     folder = Path(parsed.folder)
 
-    from giverny.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
-    from giverny.survey.audit import audit_study  # noqa: PLC0415
-    from giverny.survey.key import read_key  # noqa: PLC0415
-    from giverny.survey.soundness import check_key  # noqa: PLC0415
+    from impasto.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
+    from impasto.survey.audit import audit_study  # noqa: PLC0415
+    from impasto.survey.key import read_key  # noqa: PLC0415
+    from impasto.survey.soundness import check_key  # noqa: PLC0415
 
     beside = folder.absolute()
     key_path = options.key or beside.with_name(f"{beside.name}.key.json")

@@ -1,4 +1,4 @@
-"""`giverny survey export`: make a study from folders of pictures."""
+"""`impasto survey export`: make a study from folders of pictures."""
 
 import signal
 import sys
@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from giverny.options.command_line import CommandParser
-from giverny.options.survey_export import SurveyExportOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.survey_export import SurveyExportOptions
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny survey export --real photos --fake cyclegan=translated --output study
-  giverny survey export --real photos --fake gatys=a cyclegan=b --per_class 20 --output study
-  giverny survey export --real photos --fake cyclegan=b --protocol pair --output pairs
-  giverny survey export --real photos --fake cyclegan=b --protocol timed --exposure_ms 500 \\
+  impasto survey export --real photos --fake cyclegan=translated --output study
+  impasto survey export --real photos --fake gatys=a cyclegan=b --per_class 20 --output study
+  impasto survey export --real photos --fake cyclegan=b --protocol pair --output pairs
+  impasto survey export --real photos --fake cyclegan=b --protocol timed --exposure_ms 500 \\
       --equalise jpeg:90 --output timed --key ~/keys/timed.json
 
 Beside OUTPUT lie OUTPUT.zip, which is public, too, and OUTPUT.key.json, which is not.
@@ -25,7 +25,7 @@ Beside OUTPUT lie OUTPUT.zip, which is public, too, and OUTPUT.key.json, which i
 def main(argv: Sequence[str]) -> int:
     """Parse, export, report; return the exit status."""
     parser = CommandParser(
-        "giverny survey export",
+        "impasto survey export",
         SurveyExportOptions,
         description="Make a study of folders of pictures, without a word on which are real.",
         epilog=_EPILOG,
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - NumPy and the rest come after parsing
 
-    from giverny.survey.export import export_study  # noqa: PLC0415
+    from impasto.survey.export import export_study  # noqa: PLC0415
 
     with (
         _stoppable(),

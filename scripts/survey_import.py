@@ -1,4 +1,4 @@
-"""`giverny survey import`: read the answers of forms and platforms into one table."""
+"""`impasto survey import`: read the answers of forms and platforms into one table."""
 
 import csv
 import io
@@ -6,16 +6,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from giverny.options.command_line import CommandParser
-from giverny.options.errors import OptionError
-from giverny.options.survey_import import SurveyImportOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.errors import OptionError
+from impasto.options.survey_import import SurveyImportOptions
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny survey import downloads/*.csv --key study.key.json --output answers.csv
-  giverny survey import answers.sqlite --key study.key.json --output answers.csv
-  giverny survey import batch.csv prolific_export.csv --key study.key.json \\
+  impasto survey import downloads/*.csv --key study.key.json --output answers.csv
+  impasto survey import answers.sqlite --key study.key.json --output answers.csv
+  impasto survey import batch.csv prolific_export.csv --key study.key.json \\
       --participants people.csv --output answers.csv
 
 Without --key, unknown pictures and missing answers cannot be told. Of two answers of one person to
@@ -26,7 +26,7 @@ one picture the first counts.
 def main(argv: Sequence[str]) -> int:
     """Parse, read, report; return the exit status."""
     parser = CommandParser(
-        "giverny survey import",
+        "impasto survey import",
         SurveyImportOptions,
         description="Read the answers of forms and platforms into one table.",
         epilog=_EPILOG,
@@ -38,11 +38,11 @@ def main(argv: Sequence[str]) -> int:
     files = [Path(name) for name in parsed.files]
     _refuse(options, files)
 
-    from giverny.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
-    from giverny.survey.answers import write_answers  # noqa: PLC0415
-    from giverny.survey.importing import import_answers, participants_table  # noqa: PLC0415
-    from giverny.survey.key import read_key  # noqa: PLC0415
-    from giverny.survey.soundness import check_key  # noqa: PLC0415
+    from impasto.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
+    from impasto.survey.answers import write_answers  # noqa: PLC0415
+    from impasto.survey.importing import import_answers, participants_table  # noqa: PLC0415
+    from impasto.survey.key import read_key  # noqa: PLC0415
+    from impasto.survey.soundness import check_key  # noqa: PLC0415
 
     key = None
     if options.key is not None:

@@ -1,20 +1,20 @@
-"""`giverny survey power`: how exact a study will be, and how large one must be."""
+"""`impasto survey power`: how exact a study will be, and how large one must be."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from giverny.options.command_line import CommandParser
-from giverny.options.survey_power import SurveyPowerOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.survey_power import SurveyPowerOptions
 
 if TYPE_CHECKING:
-    from giverny.survey.power import Design
+    from impasto.survey.power import Design
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny survey power --raters 14 --pictures 10
-  giverny survey power --half_width 0.03 --rate 0.27
-  giverny survey power --pilot report/results.json --raters 50
+  impasto survey power --raters 14 --pictures 10
+  impasto survey power --half_width 0.03 --rate 0.27
+  impasto survey power --pilot report/results.json --raters 50
 
 How much people and pictures differ decides about the width, and is only known after a pilot study.
 The intervals of HYPE (Zhou et al. 2019) fit people with a standard deviation of 0.2 to 0.6 in
@@ -27,14 +27,14 @@ _PICTURES = (5, 10, 20, 50, 100, 200)
 def main(argv: Sequence[str]) -> int:
     """Parse, compute, print; return the exit status."""
     parser = CommandParser(
-        "giverny survey power",
+        "impasto survey power",
         SurveyPowerOptions,
         description="Say how exact a study will be, and how large one must be.",
         epilog=_EPILOG,
     )
     options = parser.make(SurveyPowerOptions, parser.parse(argv))
 
-    from giverny.survey.power import Design, read_pilot  # noqa: PLC0415 - SciPy, after parsing
+    from impasto.survey.power import Design, read_pilot  # noqa: PLC0415 - SciPy, after parsing
 
     rate, person_sd, picture_sd = (
         read_pilot(options.pilot) if options.pilot is not None else (0.5, 0.5, 1.0)
@@ -66,7 +66,7 @@ def _assumed(design: "Design") -> str:
 
 
 def _widths(design: "Design") -> str:
-    from giverny.survey.power import picture_half_width  # noqa: PLC0415
+    from impasto.survey.power import picture_half_width  # noqa: PLC0415
 
     independent = design.half_width_if_independent()
     rows = [
@@ -90,7 +90,7 @@ def _widths(design: "Design") -> str:
 
 
 def _sizes(design: "Design", half_width: float) -> str:
-    from giverny.survey.power import raters_for_picture  # noqa: PLC0415
+    from impasto.survey.power import raters_for_picture  # noqa: PLC0415
 
     one = raters_for_picture(half_width, design.rate)
     raters, pictures = design.raters_for(half_width), design.pictures_for(half_width)

@@ -1,25 +1,25 @@
-"""`giverny survey report`: rates, intervals, tests, figures and a page from answers."""
+"""`impasto survey report`: rates, intervals, tests, figures and a page from answers."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from giverny.options.command_line import CommandParser
-from giverny.options.errors import GivernyError
-from giverny.options.survey_report import SurveyReportOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.errors import ImpastoError
+from impasto.options.survey_report import SurveyReportOptions
 
 if TYPE_CHECKING:
-    from giverny.survey.findings import Findings
+    from impasto.survey.findings import Findings
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny survey report answers.csv --key study.key.json --study study --output report
-  giverny survey report answers.sqlite --key study.key.json --failed_checks 1
-  giverny survey report downloads/ more.json --key study.key.json --margin 0.1
+  impasto survey report answers.csv --key study.key.json --study study --output report
+  impasto survey report answers.sqlite --key study.key.json --failed_checks 1
+  impasto survey report downloads/ more.json --key study.key.json --margin 0.1
 
-ANSWERS are tables (.csv, .json) of 'giverny survey import' or downloaded from the static site,
-databases of 'giverny survey serve' (.sqlite), or folders of such files.
+ANSWERS are tables (.csv, .json) of 'impasto survey import' or downloaded from the static site,
+databases of 'impasto survey serve' (.sqlite), or folders of such files.
 What everything means: docs/survey_report.md
 """
 
@@ -27,7 +27,7 @@ What everything means: docs/survey_report.md
 def main(argv: Sequence[str]) -> int:
     """Parse, analyse, write, say; return the exit status."""
     parser = CommandParser(
-        "giverny survey report",
+        "impasto survey report",
         SurveyReportOptions,
         description="Analyse the answers of a study: a page, tables, figures.",
         epilog=_EPILOG,
@@ -39,23 +39,23 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(SurveyReportOptions, parsed, drop=["answers"])
 
-    from giverny.survey.report import write_report  # noqa: PLC0415 - SciPy, after parsing
+    from impasto.survey.report import write_report  # noqa: PLC0415 - SciPy, after parsing
 
     try:
         findings = write_report([Path(path) for path in parsed.answers], options)
     except OSError as error:
-        if isinstance(error, GivernyError):
+        if isinstance(error, ImpastoError):
             raise
         message = f"{error.filename or options.output}: {error.strerror or error}"
-        raise GivernyError(message) from error
+        raise ImpastoError(message) from error
     print(_summary(findings))
     print(f"wrote {options.output / 'index.html'}")
     return 0
 
 
 def _summary(findings: "Findings") -> str:
-    from giverny.survey.sentences import conclusions  # noqa: PLC0415
-    from giverny.survey.wording import counted  # noqa: PLC0415
+    from impasto.survey.sentences import conclusions  # noqa: PLC0415
+    from impasto.survey.wording import counted  # noqa: PLC0415
 
     people = counted(findings.after.people, "person", "people")
     excluded = findings.before.people - findings.after.people

@@ -1,18 +1,18 @@
-"""`giverny survey serve`: run a study in browsers."""
+"""`impasto survey serve`: run a study in browsers."""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from giverny.options.command_line import CommandParser
-from giverny.options.errors import GivernyError
-from giverny.options.survey_serve import SurveyServeOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.errors import ImpastoError
+from impasto.options.survey_serve import SurveyServeOptions
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny survey serve study --key study.key.json --database answers.sqlite
-  giverny survey serve study --key study.key.json --database answers.sqlite --host 0.0.0.0 \\
+  impasto survey serve study --key study.key.json --database answers.sqlite
+  impasto survey serve study --key study.key.json --database answers.sqlite --host 0.0.0.0 \\
       --redirect_url 'https://app.prolific.com/submissions/complete?cc=C1ABCDEF'
 
 Send participants to the address that it prints, with ?participant=ID, or the ids of Prolific
@@ -25,23 +25,23 @@ _LOOPBACK = ("127.", "[::1]", "localhost")
 def main(argv: Sequence[str]) -> int:
     """Parse, listen, serve until stopped; return the exit status."""
     parser = CommandParser(
-        "giverny survey serve",
+        "impasto survey serve",
         SurveyServeOptions,
         description="Run a study in browsers; answers go into SQLite.",
         epilog=_EPILOG,
         positionals=" FOLDER",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="what giverny survey export wrote")
+    parser.add_argument("folder", metavar="FOLDER", help="what impasto survey export wrote")
     parsed = parser.parse(argv)
     options = parser.make(SurveyServeOptions, parsed, drop=["folder"])
 
     try:
-        from giverny.survey.serving import serving  # noqa: PLC0415 - Flask, after parsing
+        from impasto.survey.serving import serving  # noqa: PLC0415 - Flask, after parsing
     except ModuleNotFoundError as error:
         if error.name not in ("flask", "waitress"):
             raise
-        raise GivernyError(
-            f'giverny survey serve needs {error.name}: pip install "giverny[survey]"'
+        raise ImpastoError(
+            f'impasto survey serve needs {error.name}: pip install "impasto[survey]"'
         ) from error
 
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)

@@ -1,18 +1,18 @@
-"""`giverny sweep`: stylize with all combinations of some settings, and compare."""
+"""`impasto sweep`: stylize with all combinations of some settings, and compare."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from giverny.options.command_line import CommandParser
-from giverny.options.sweep import SweepOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.sweep import SweepOptions
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny sweep style_weight --contents photo.jpg --styles starry.jpg --output sweeps/weight
-  giverny sweep contents_by_styles --contents photos/ --styles paintings/ --output gallery --jobs 2
-  giverny sweep mine.yaml --output mine --set size=128 iterations=50
+  impasto sweep style_weight --contents photo.jpg --styles starry.jpg --output sweeps/weight
+  impasto sweep contents_by_styles --contents photos/ --styles paintings/ --output gallery --jobs 2
+  impasto sweep mine.yaml --output mine --set size=128 iterations=50
 
 A sweep is YAML:
   title: Style weight and layers
@@ -29,14 +29,14 @@ shipped: """
 
 def main(argv: Sequence[str]) -> int:
     """Parse, run the cells, write table, sheet, curves and page; return the exit status."""
-    from giverny.gatys.sweep_plan import (  # noqa: PLC0415 - reads pictures' names: NumPy, no torch
+    from impasto.gatys.sweep_plan import (  # noqa: PLC0415 - reads pictures' names: NumPy, no torch
         read_sweep,
         sweep_cells,
         sweep_names,
     )
 
     parser = CommandParser(
-        "giverny sweep",
+        "impasto sweep",
         SweepOptions,
         description="Stylize with all combinations of some settings; compare pictures, losses, "
         "times.",
@@ -57,11 +57,11 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
-    from giverny.gatys.sweep_cell import CellResult  # noqa: PLC0415
-    from giverny.gatys.sweep_page import write_sweep_page  # noqa: PLC0415
-    from giverny.gatys.sweep_plan import SweepCell  # noqa: PLC0415
-    from giverny.gatys.sweeping import run_sweep, write_results  # noqa: PLC0415
-    from giverny.runs.interrupts import Interrupts  # noqa: PLC0415
+    from impasto.gatys.sweep_cell import CellResult  # noqa: PLC0415
+    from impasto.gatys.sweep_page import write_sweep_page  # noqa: PLC0415
+    from impasto.gatys.sweep_plan import SweepCell  # noqa: PLC0415
+    from impasto.gatys.sweeping import run_sweep, write_results  # noqa: PLC0415
+    from impasto.runs.interrupts import Interrupts  # noqa: PLC0415
 
     with (
         Interrupts() as interrupts,

@@ -1,29 +1,29 @@
-"""`giverny train`: train a CycleGAN on two folders of pictures."""
+"""`impasto train`: train a CycleGAN on two folders of pictures."""
 
 import shlex
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from giverny.options.command_line import CommandParser
-from giverny.options.losses import LossOptions
-from giverny.options.train import TrainOptions
-from giverny.scripts.trainings import add_resuming, parse_training, run_training
+from impasto.options.command_line import CommandParser
+from impasto.options.losses import LossOptions
+from impasto.options.train import TrainOptions
+from impasto.scripts.trainings import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
     import torch
 
-    from giverny.gatys.perceptual import PerceptualDistance
-    from giverny.runs.training import TrainResult
+    from impasto.gatys.perceptual import PerceptualDistance
+    from impasto.runs.training import TrainResult
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny train --dataroot datasets/monet2photo --name monet
-  giverny train --config tiny --folder_A paintings --folder_B photos --name try
-  giverny train --dataroot datasets/monet2photo --name sharp --lambda_perceptual 1
-  giverny train --resume --name monet
-  giverny train --resume --name monet --n_epochs_decay 200
+  impasto train --dataroot datasets/monet2photo --name monet
+  impasto train --config tiny --folder_A paintings --folder_B photos --name try
+  impasto train --dataroot datasets/monet2photo --name sharp --lambda_perceptual 1
+  impasto train --resume --name monet
+  impasto train --resume --name monet --n_epochs_decay 200
 """
 
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     words = parse_training(_parser, TrainOptions, argv)
 
     def start() -> "TrainResult":
-        from giverny.cyclegan.training import train  # noqa: PLC0415 - torch, after parsing
+        from impasto.cyclegan.training import train  # noqa: PLC0415 - torch, after parsing
 
         return train(
             words.options,
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _make_perceptual(losses: LossOptions, device: "torch.device") -> "PerceptualDistance":
     """Make what `cyclegan` must not import: a distance seen through a network of `gatys`."""
-    from giverny.gatys.perceptual import make_perceptual_distance  # noqa: PLC0415 - only if asked
+    from impasto.gatys.perceptual import make_perceptual_distance  # noqa: PLC0415 - only if asked
 
     made = make_perceptual_distance(
         losses.perceptual_backbone,
@@ -61,7 +61,7 @@ def _make_perceptual(losses: LossOptions, device: "torch.device") -> "Perceptual
 
 def _report(options: TrainOptions, result: "TrainResult") -> None:
     """Say how it ended and what comes next."""
-    from giverny.cyclegan.shipped import SHIPPED  # noqa: PLC0415 - torch is there by now
+    from impasto.cyclegan.shipped import SHIPPED  # noqa: PLC0415 - torch is there by now
 
     images, epochs = result.progress.images, result.progress.total_epochs
     print(f"trained: {result.directory} ({images} images)")
@@ -72,14 +72,14 @@ def _report(options: TrainOptions, result: "TrainResult") -> None:
     folders = options.data.folders
     for direction, (first, second) in (("AtoB", folders), ("BtoA", folders[::-1])):
         print(
-            f"from {first} to {second}: giverny translate PHOTOS --model {shlex.quote(str(run))} "
+            f"from {first} to {second}: impasto translate PHOTOS --model {shlex.quote(str(run))} "
             f"--direction {direction} --output DIR"
         )
 
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        "giverny train",
+        "impasto train",
         TrainOptions,
         description="Train a CycleGAN on two folders of unpaired pictures.",
         epilog=_EPILOG,

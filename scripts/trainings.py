@@ -1,4 +1,4 @@
-"""What `giverny train` and `giverny backbone train` have in common: resuming, changes, the end."""
+"""What `impasto train` and `impasto backbone train` have in common: resuming, changes, the end."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from giverny.options.command_line import CommandParser
-from giverny.options.errors import GivernyError
-from giverny.options.sections import ABSENT, difference, flatten
-from giverny.runs.directory import RunDirectory
+from impasto.options.command_line import CommandParser
+from impasto.options.errors import ImpastoError
+from impasto.options.sections import ABSENT, difference, flatten
+from impasto.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from giverny.runs.training import TrainResult
+    from impasto.runs.training import TrainResult
 
 __all__ = ["TrainingWords", "add_resuming", "parse_training", "run_training"]
 
@@ -91,7 +91,7 @@ def run_training(
 
     Args:
         train: does it.
-        command: the words after ``giverny``.
+        command: the words after ``impasto``.
         changes: of options, to tell.
         report: tells of a training that came to its end.
 
@@ -102,11 +102,11 @@ def run_training(
         if old != ABSENT:  # else the run is older than the option
             print(f"changed: {name}: {old} -> {new}", file=sys.stderr)
 
-    from giverny.runs.processes import first_to_speak, leave_processes  # noqa: PLC0415 - torch
+    from impasto.runs.processes import first_to_speak, leave_processes  # noqa: PLC0415 - torch
 
     try:
         result = train()
-    except GivernyError as error:
+    except ImpastoError as error:
         if first_to_speak():
             raise
         return error.exit_status
@@ -122,6 +122,6 @@ def run_training(
     where = "" if folder == Path("checkpoints") else f" --checkpoints_dir {folder}"
     print(
         f"stopped at image {result.progress.images}; saved in {result.directory}. "
-        f"Continue with: giverny {command} --resume --name {result.directory.name}{where}"
+        f"Continue with: impasto {command} --resume --name {result.directory.name}{where}"
     )
     return 128 + result.signal

@@ -1,21 +1,21 @@
-"""`giverny translate`: translate pictures of any size with a trained model."""
+"""`impasto translate`: translate pictures of any size with a trained model."""
 
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from giverny.options.command_line import CommandParser
-from giverny.options.translate import TranslateOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.translate import TranslateOptions
 
 __all__ = ["main"]
 
 _EPILOG = """examples:
-  giverny translate photos --output monets
-  giverny translate photos --model checkpoints/mine --direction BtoA --output results
-  giverny translate a.jpg b.png --model style_monet.pth --output out --format jpg
-  giverny translate photos --output monets --stroke_scale 2
-  giverny translate photos --output small --long_side 1024
+  impasto translate photos --output monets
+  impasto translate photos --model checkpoints/mine --direction BtoA --output results
+  impasto translate a.jpg b.png --model style_monet.pth --output out --format jpg
+  impasto translate photos --output monets --stroke_scale 2
+  impasto translate photos --output small --long_side 1024
 """
 
 _LARGE_PIXELS = 600_000
@@ -24,7 +24,7 @@ _LARGE_PIXELS = 600_000
 def main(argv: Sequence[str]) -> int:
     """Parse, translate, report; return the exit status."""
     parser = CommandParser(
-        "giverny translate",
+        "impasto translate",
         TranslateOptions,
         description="Translate folders and single pictures; every result has its picture's size.",
         epilog=_EPILOG,
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
-    from giverny.cyclegan.translation import translate  # noqa: PLC0415
+    from impasto.cyclegan.translation import translate  # noqa: PLC0415
 
     with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
 

@@ -1,15 +1,15 @@
-"""`giverny weights`: find, check and pack the weights of feature networks; list layers."""
+"""`impasto weights`: find, check and pack the weights of feature networks; list layers."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from giverny.options.command_line import CommandParser
-from giverny.options.errors import CheckpointError
-from giverny.options.weights import WeightsOptions
+from impasto.options.command_line import CommandParser
+from impasto.options.errors import CheckpointError
+from impasto.options.weights import WeightsOptions
 
 if TYPE_CHECKING:
-    from giverny.gatys.weight_files import WeightsFile
+    from impasto.gatys.weight_files import WeightsFile
 
 __all__ = ["main"]
 
@@ -20,10 +20,10 @@ _EPILOG = """actions:
   layers  all layers of a network, for --style_layers; without MODEL, all models of torchvision
 
 examples:
-  giverny weights list
-  giverny weights check vgg19-dcbb9e9d.pth
-  giverny weights pack vgg19-dcbb9e9d.pth --output vgg19.safetensors
-  giverny weights layers resnet50
+  impasto weights list
+  impasto weights check vgg19-dcbb9e9d.pth
+  impasto weights pack vgg19-dcbb9e9d.pth --output vgg19.safetensors
+  impasto weights layers resnet50
 """
 
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse, do, report; return the exit status."""
     actions = ["list", "check", "pack", "layers"]
     parser = CommandParser(
-        "giverny weights",
+        "impasto weights",
         WeightsOptions,
         description="Find, check and pack the weights of feature networks. Downloads nothing.",
         epilog=_EPILOG,
@@ -54,8 +54,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _list() -> int:
-    from giverny.gatys.model_weights import cached_files  # noqa: PLC0415 - torch, after parsing
-    from giverny.gatys.weights import (  # noqa: PLC0415
+    from impasto.gatys.model_weights import cached_files  # noqa: PLC0415 - torch, after parsing
+    from impasto.gatys.weights import (  # noqa: PLC0415
         PUBLISHED,
         candidates,
         find_weights,
@@ -79,8 +79,8 @@ def _list() -> int:
 
 
 def _check(path: Path) -> int:
-    from giverny.gatys.model_weights import load_model, model_of_file  # noqa: PLC0415
-    from giverny.gatys.weight_files import read_weights  # noqa: PLC0415
+    from impasto.gatys.model_weights import load_model, model_of_file  # noqa: PLC0415
+    from impasto.gatys.weight_files import read_weights  # noqa: PLC0415
 
     if model := model_of_file(path):
         print(f"{path}: {load_model(model, path)[1]}")
@@ -91,15 +91,15 @@ def _check(path: Path) -> int:
 
 def _layers(name: str) -> int:
     """Print the layers of a network, and where its weights are; or the names of all models."""
-    from giverny.gatys.layers import layer_names  # noqa: PLC0415
-    from giverny.gatys.model_anatomy import model_names  # noqa: PLC0415
-    from giverny.gatys.model_layers import layer_table  # noqa: PLC0415
-    from giverny.gatys.model_weights import (  # noqa: PLC0415
+    from impasto.gatys.layers import layer_names  # noqa: PLC0415
+    from impasto.gatys.model_anatomy import model_names  # noqa: PLC0415
+    from impasto.gatys.model_layers import layer_table  # noqa: PLC0415
+    from impasto.gatys.model_weights import (  # noqa: PLC0415
         find_model_weights,
         missing_model_message,
     )
-    from giverny.gatys.networks import OWN_NETWORKS, model_of  # noqa: PLC0415
-    from giverny.gatys.pixels import Pixels  # noqa: PLC0415
+    from impasto.gatys.networks import OWN_NETWORKS, model_of  # noqa: PLC0415
+    from impasto.gatys.pixels import Pixels  # noqa: PLC0415
 
     if not name:
         print("\n".join(dict.fromkeys([*OWN_NETWORKS, *model_names()])))
@@ -116,7 +116,7 @@ def _layers(name: str) -> int:
 
 
 def _pack(path: Path, options: WeightsOptions) -> int:
-    from giverny.gatys.weights import pack  # noqa: PLC0415
+    from impasto.gatys.weights import pack  # noqa: PLC0415
 
     _print(pack(path, options.output, last=options.last_layer))
     return 0

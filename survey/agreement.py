@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.survey.rates import Interval
+from impasto.survey.rates import Interval
 
 __all__ = ["Agreement", "agreement", "fleiss_kappa", "krippendorff_alpha"]
 

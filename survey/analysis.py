@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.options.errors import SurveyError
-from giverny.options.survey_report import SurveyReportOptions
-from giverny.survey.agreement import agreement
-from giverny.survey.answers import Answer
-from giverny.survey.bootstrap import Table, TwoLevel
-from giverny.survey.comparisons import pictures_differ
-from giverny.survey.exclusions import Criteria, Exclusions, exclude, first_sessions
-from giverny.survey.exposures import hype_time
-from giverny.survey.findings import (
+from impasto.options.errors import SurveyError
+from impasto.options.survey_report import SurveyReportOptions
+from impasto.survey.agreement import agreement
+from impasto.survey.answers import Answer
+from impasto.survey.bootstrap import Table, TwoLevel
+from impasto.survey.comparisons import pictures_differ
+from impasto.survey.exclusions import Criteria, Exclusions, exclude, first_sessions
+from impasto.survey.exposures import hype_time
+from impasto.survey.findings import (
     Counts,
     Findings,
     GroupFindings,
@@ -23,12 +23,12 @@ from giverny.survey.findings import (
     PersonFindings,
     PictureFindings,
 )
-from giverny.survey.generators import compare_all, judge_generator, measure, person_d_prime
-from giverny.survey.judgements import REAL_GROUP, Judgement, Session, judge, tabulate
-from giverny.survey.key import Key
-from giverny.survey.random_effects import standard_deviations
-from giverny.survey.rates import Rate, holm
-from giverny.survey.reaction_times import median_time, reaction_times
+from impasto.survey.generators import compare_all, judge_generator, measure, person_d_prime
+from impasto.survey.judgements import REAL_GROUP, Judgement, Session, judge, tabulate
+from impasto.survey.key import Key
+from impasto.survey.random_effects import standard_deviations
+from impasto.survey.rates import Rate, holm
+from impasto.survey.reaction_times import median_time, reaction_times
 
 __all__ = ["analyse", "picture_findings"]
 
@@ -75,7 +75,7 @@ def analyse(
         protocol=key.protocol,
         seed=options.seed,
         resamples=options.resamples,
-        versions={name: version(name) for name in ("giverny", "numpy", "scipy")},
+        versions={name: version(name) for name in ("impasto", "numpy", "scipy")},
         sessions={
             "answers in the files": len(answers),
             "practice answers": judged.practice,

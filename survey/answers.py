@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from giverny.data.atomic import write_text_atomic
-from giverny.options.errors import SurveyError
-from giverny.survey.tables import decimal, read_bytes, read_table
-from giverny.survey.trials import Question
+from impasto.data.atomic import write_text_atomic
+from impasto.options.errors import SurveyError
+from impasto.survey.tables import decimal, read_bytes, read_table
+from impasto.survey.trials import Question
 
 __all__ = ["Answer", "answers_csv", "answers_json", "read_answers", "write_answers"]
 
@@ -105,8 +105,8 @@ def read_answers(path: Path) -> list[Answer]:
     if missing := [name for name, column in columns.items() if column is None]:
         raise SurveyError(
             path,
-            f"has no column {', '.join(missing)}; expected the table of 'giverny survey import' "
-            "or 'giverny survey serve'",
+            f"has no column {', '.join(missing)}; expected the table of 'impasto survey import' "
+            "or 'impasto survey serve'",
         )
     if table.ragged:
         raise SurveyError(

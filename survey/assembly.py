@@ -8,25 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from giverny.data.uniform import encode_plain_png
-from giverny.options.errors import OptionError
-from giverny.options.sections import flatten
-from giverny.options.survey_export import SurveyExportOptions
-from giverny.survey.attention import draw_check
-from giverny.survey.gathering import Gathered
-from giverny.survey.key import Key, KeyedPicture
-from giverny.survey.orders import (
+from impasto.data.uniform import encode_plain_png
+from impasto.options.errors import OptionError
+from impasto.options.sections import flatten
+from impasto.options.survey_export import SurveyExportOptions
+from impasto.survey.attention import draw_check
+from impasto.survey.gathering import Gathered
+from impasto.survey.key import Key, KeyedPicture
+from impasto.survey.orders import (
     Shown,
     bits_told,
     make_orders,
     pair_up,
     smallest_max_run,
 )
-from giverny.survey.pictures import Prepared
-from giverny.survey.selection import REAL
-from giverny.survey.texts import Words
-from giverny.survey.tokens import draw_tokens, make_rng
-from giverny.survey.trials import Practice, Study, Trial
+from impasto.survey.pictures import Prepared
+from impasto.survey.selection import REAL
+from impasto.survey.texts import Words
+from impasto.survey.tokens import draw_tokens, make_rng
+from impasto.survey.trials import Practice, Study, Trial
 
 __all__ = ["Piece", "assemble", "attention_cards", "pieces_of"]
 
@@ -91,7 +91,7 @@ def assemble(
     """Give the pictures names, and the participants orders.
 
     Args:
-        options: of ``giverny survey export``.
+        options: of ``impasto survey export``.
         study: what is known without them.
         pieces: all pictures.
         seed: of the study.
@@ -101,7 +101,7 @@ def assemble(
 
     Raises:
         OptionError: ``max_run`` would give the answers away.
-        GivernyError: the pictures cannot be ordered.
+        ImpastoError: the pictures cannot be ordered.
     """
     tokens = draw_tokens(len(pieces), make_rng(seed, "tokens"))
     pictures = {token: one.keyed for token, one in zip(tokens, pieces, strict=True)}

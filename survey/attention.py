@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from giverny.options.errors import GivernyError
+from impasto.options.errors import ImpastoError
 
 __all__ = ["draw_check"]
 
@@ -35,7 +35,7 @@ def draw_check(
         RGB, (height, width, 3), uint8.
 
     Raises:
-        GivernyError: the font has no letter for a part of the text.
+        ImpastoError: the font has no letter for a part of the text.
     """
     coarse = rng.integers(20, 100, (4, 4, 3), dtype=np.uint8)
     card = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
@@ -53,7 +53,7 @@ def _fitting(text: str, size: int, width: float) -> ImageFont.FreeTypeFont:
     missing = bytes(font.getmask("\uffff"))
     for letter in set(text) - {" "}:
         if bytes(font.getmask(letter)) == missing:
-            raise GivernyError(
+            raise ImpastoError(
                 f"the font of attention checks has no {letter!r} ({text!r}); change the text, or "
                 "take --attention 0"
             )
@@ -65,6 +65,6 @@ def _fitting(text: str, size: int, width: float) -> ImageFont.FreeTypeFont:
 def _font() -> Path:
     """Return DejaVu Sans (Latin, Greek, Cyrillic and more), which comes with matplotlib."""
     found = importlib.util.find_spec("matplotlib")
-    assert found is not None  # noqa: S101 - a dependency of Giverny
+    assert found is not None  # noqa: S101 - a dependency of Impasto
     assert found.origin is not None  # noqa: S101
     return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"

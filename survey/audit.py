@@ -8,24 +8,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.data.decode import read_picture
-from giverny.options.errors import PictureError, SurveyError
-from giverny.survey.audit_report import Audit, Row, Status
-from giverny.survey.audit_texts import search_secrets, text_files
-from giverny.survey.giveaways import ADVICE, measure
-from giverny.survey.key import Key
-from giverny.survey.leak_statistics import Finding, Observable, examine
-from giverny.survey.observables import (
+from impasto.data.decode import read_picture
+from impasto.options.errors import PictureError, SurveyError
+from impasto.survey.audit_report import Audit, Row, Status
+from impasto.survey.audit_texts import search_secrets, text_files
+from impasto.survey.giveaways import ADVICE, measure
+from impasto.survey.key import Key
+from impasto.survey.leak_statistics import Finding, Observable, examine
+from impasto.survey.observables import (
     UNIFORM,
     observe_archive,
     observe_files,
     observe_study,
 )
-from giverny.survey.order_habits import find_habits, pairs_among, partners_of
-from giverny.survey.public_text import observe_text, read_text
-from giverny.survey.soundness import check_folder, read_study
-from giverny.survey.tokens import make_rng
-from giverny.survey.trials import Study
+from impasto.survey.order_habits import find_habits, pairs_among, partners_of
+from impasto.survey.public_text import observe_text, read_text
+from impasto.survey.soundness import check_folder, read_study
+from impasto.survey.tokens import make_rng
+from impasto.survey.trials import Study
 
 __all__ = ["audit_study"]
 
@@ -43,7 +43,7 @@ def audit_study(
     """Look at everything that participants can see of a study.
 
     Args:
-        folder: what ``giverny survey export`` wrote.
+        folder: what ``impasto survey export`` wrote.
         key: the truth.
         archive: zip of the folder, if there is one.
         alpha: chance that a study without a leak fails, all observables together.

@@ -4,13 +4,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from giverny.survey.archive import public_files
-from giverny.survey.audit_report import Row
-from giverny.survey.key import Key
-from giverny.survey.platforms import write_platforms
-from giverny.survey.public_text import find_terms, read_text, secret_terms
-from giverny.survey.site import write_site
-from giverny.survey.trials import Practice, Study
+from impasto.survey.archive import public_files
+from impasto.survey.audit_report import Row
+from impasto.survey.key import Key
+from impasto.survey.platforms import write_platforms
+from impasto.survey.public_text import find_terms, read_text, secret_terms
+from impasto.survey.site import write_site
+from impasto.survey.trials import Practice, Study
 
 __all__ = ["search_secrets", "text_files"]
 

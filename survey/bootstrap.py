@@ -6,7 +6,7 @@ as it is, it errs in two ways: it counts chance three times (Owen 2007, theorem 
 where people and pictures hardly differ), and it knows nothing of how few people and pictures there
 are (too narrow otherwise). So its replicates are used for their form, on a scale without walls
 (the log-odds for shares), and their spread is set to the unbiased one of
-:mod:`giverny.survey.crossed`, stretched from the normal to the t-distribution with the degrees of
+:mod:`impasto.survey.crossed`, stretched from the normal to the t-distribution with the degrees of
 freedom of that spread (Satterthwaite 1946). benchmarks/survey_coverage.py measures the result.
 """
 
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import t as student
 
-from giverny.survey.crossed import Components, Labels, components, covariance_of_people
-from giverny.survey.rates import Interval, Rate
+from impasto.survey.crossed import Components, Labels, components, covariance_of_people
+from impasto.survey.rates import Interval, Rate
 
 __all__ = ["Spread", "Table", "TwoLevel"]
 

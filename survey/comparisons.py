@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from giverny.survey.bootstrap import Table
+from impasto.survey.bootstrap import Table
 
 __all__ = ["PermutationTest", "compare_generators", "pictures_differ"]
 

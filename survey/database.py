@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from giverny.options.errors import SurveyError
-from giverny.survey.answers import Answer
-from giverny.survey.trials import Study
+from impasto.options.errors import SurveyError
+from impasto.survey.answers import Answer
+from impasto.survey.trials import Study
 
 __all__ = ["Database", "now_text", "read_database"]
 
@@ -172,7 +172,7 @@ def read_database(path: Path) -> list[Answer]:
     """Read the answers of a database, which a server may be writing to.
 
     Args:
-        path: what ``giverny survey serve --database`` was given.
+        path: what ``impasto survey serve --database`` was given.
 
     Returns:
         All answers that were acknowledged, by session and trial; practice among them.
@@ -181,7 +181,7 @@ def read_database(path: Path) -> list[Answer]:
         SurveyError: there is no such file, it is no such database, or it is damaged.
     """
     if not path.is_file():
-        raise SurveyError(path, "no such file; expected the --database of 'giverny survey serve'")
+        raise SurveyError(path, "no such file; expected the --database of 'impasto survey serve'")
     try:
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=30.0)) as connection:
@@ -214,7 +214,7 @@ def _check_whole(path: Path, connection: sqlite3.Connection) -> None:
     if application != _APPLICATION:
         raise SurveyError(path, "is a database of something else; give another --database")
     if version != _VERSION:
-        raise SurveyError(path, f"is of format {version}; this Giverny reads format {_VERSION}")
+        raise SurveyError(path, f"is of format {version}; this Impasto reads format {_VERSION}")
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise SurveyError(path, f"is damaged: {found}; take a copy from before")

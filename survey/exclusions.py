@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from giverny.survey.judgements import Judgement, Session
+from impasto.survey.judgements import Judgement, Session
 
 __all__ = ["Criteria", "Excluded", "Exclusions", "Reason", "exclude", "first_sessions"]
 

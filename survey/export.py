@@ -1,4 +1,4 @@
-"""`giverny survey export`: from folders of pictures to a study that tells nobody which are real."""
+"""`impasto survey export`: from folders of pictures to a study that tells nobody which are real."""
 
 import os
 import secrets
@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from giverny.options.errors import OptionError, SurveyError
-from giverny.options.survey_export import SurveyExportOptions
-from giverny.survey.archive import public_files, settle, write_archive
-from giverny.survey.assembly import assemble, attention_cards, pieces_of
-from giverny.survey.audit import audit_study
-from giverny.survey.audit_report import Audit
-from giverny.survey.gathering import gather, gathering_notes
-from giverny.survey.key import Key, file_sha256, write_key
-from giverny.survey.platforms import write_platforms
-from giverny.survey.selection import REAL
-from giverny.survey.site import write_site
-from giverny.survey.staging import publish, staged
-from giverny.survey.texts import read_texts
-from giverny.survey.tokens import draw_tokens, make_rng
-from giverny.survey.trials import Study
+from impasto.options.errors import OptionError, SurveyError
+from impasto.options.survey_export import SurveyExportOptions
+from impasto.survey.archive import public_files, settle, write_archive
+from impasto.survey.assembly import assemble, attention_cards, pieces_of
+from impasto.survey.audit import audit_study
+from impasto.survey.audit_report import Audit
+from impasto.survey.gathering import gather, gathering_notes
+from impasto.survey.key import Key, file_sha256, write_key
+from impasto.survey.platforms import write_platforms
+from impasto.survey.selection import REAL
+from impasto.survey.site import write_site
+from impasto.survey.staging import publish, staged
+from impasto.survey.texts import read_texts
+from impasto.survey.tokens import draw_tokens, make_rng
+from impasto.survey.trials import Study
 
 __all__ = ["Exported", "export_study"]
 
@@ -56,7 +56,7 @@ def export_study(
     """Make a study: all of it, or nothing.
 
     Args:
-        options: of ``giverny survey export``.
+        options: of ``impasto survey export``.
         on_picture: called after each picture, with how many there will be.
 
     Returns:
@@ -64,7 +64,7 @@ def export_study(
 
     Raises:
         OptionError: an option is missing.
-        GivernyError: there are too few pictures, or they cannot be ordered.
+        ImpastoError: there are too few pictures, or they cannot be ordered.
         SurveyError: the output exists, or the audit found a leak.
         OSError: something cannot be written.
     """
@@ -76,7 +76,7 @@ def export_study(
     survey_id = options.survey_id or f"study-{draw_tokens(1, make_rng(seed, 'survey id'))[0]}"
     study = Study(
         survey_id=survey_id,
-        version=version("giverny"),
+        version=version("impasto"),
         protocol=options.protocol,
         question=options.question,
         pictures={},

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from giverny.survey.findings import Exposure
-from giverny.survey.judgements import Judgement, Session
-from giverny.survey.rates import Interval
-from giverny.survey.staircase import modal_exposure
+from impasto.survey.findings import Exposure
+from impasto.survey.judgements import Judgement, Session
+from impasto.survey.rates import Interval
+from impasto.survey.staircase import modal_exposure
 
 __all__ = ["hype_time"]
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from giverny.survey.agreement import Agreement
-from giverny.survey.comparisons import PermutationTest
-from giverny.survey.exclusions import Excluded, Reason
-from giverny.survey.rates import Interval
+from impasto.survey.agreement import Agreement
+from impasto.survey.comparisons import PermutationTest
+from impasto.survey.exclusions import Excluded, Reason
+from impasto.survey.rates import Interval
 
 __all__ = [
     "Comparison",
@@ -263,7 +263,7 @@ class Findings:
         protocol: of the study.
         seed: of all resampling.
         resamples: how many.
-        versions: of Giverny and the libraries that computed.
+        versions: of Impasto and the libraries that computed.
         sessions: what was left out before anybody was excluded, by name.
         before: exclusions.
         after: exclusions; everything below is of these.

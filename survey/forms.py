@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
-from giverny.survey.sessions import Measured
+from impasto.survey.sessions import Measured
 
 __all__ = ["BadFormError", "read_measured", "read_position"]
 

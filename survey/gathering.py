@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from giverny.options.errors import PictureError
-from giverny.options.survey_export import SurveyExportOptions
-from giverny.survey.pictures import Prepared, Way, prepare
-from giverny.survey.selection import REAL, Candidate, Needs, choose, find_candidates
-from giverny.survey.tokens import make_rng
+from impasto.options.errors import PictureError
+from impasto.options.survey_export import SurveyExportOptions
+from impasto.survey.pictures import Prepared, Way, prepare
+from impasto.survey.selection import REAL, Candidate, Needs, choose, find_candidates
+from impasto.survey.tokens import make_rng
 
 __all__ = ["Gathered", "gather", "gathering_notes"]
 
@@ -44,13 +44,13 @@ def gather(
     """Choose pictures, pass over what is damaged or the same, and choose again until all fit.
 
     Args:
-        options: of ``giverny survey export``.
+        options: of ``impasto survey export``.
         folders: of every group, the real one first.
         seed: of the study.
         on_picture: called after each picture, with how many there will be.
 
     Raises:
-        GivernyError: there are too few.
+        ImpastoError: there are too few.
         PictureError: a picture is both real and fake.
     """
     needs = _needs(options, folders)

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, ttest_1samp
 
-from giverny.survey.bootstrap import Scale, Spread, Statistic, Table, TwoLevel
-from giverny.survey.comparisons import compare_generators
-from giverny.survey.findings import Comparison, Equivalence, GeneratorFindings, Measured
-from giverny.survey.judgements import REAL_GROUP, Session
-from giverny.survey.rates import Interval, holm
-from giverny.survey.signal_detection import (
+from impasto.survey.bootstrap import Scale, Spread, Statistic, Table, TwoLevel
+from impasto.survey.comparisons import compare_generators
+from impasto.survey.findings import Comparison, Equivalence, GeneratorFindings, Measured
+from impasto.survey.judgements import REAL_GROUP, Session
+from impasto.survey.rates import Interval, holm
+from impasto.survey.signal_detection import (
     criterion_of_rates,
     d_prime_of_rates,
     log_linear,

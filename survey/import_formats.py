@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from giverny.options.errors import SurveyError
-from giverny.options.survey_import import AnswerFormat
-from giverny.survey.answers import Answer, read_answers
-from giverny.survey.database import read_database
-from giverny.survey.import_platforms import (
+from impasto.options.errors import SurveyError
+from impasto.options.survey_import import AnswerFormat
+from impasto.survey.answers import Answer, read_answers
+from impasto.survey.database import read_database
+from impasto.survey.import_platforms import (
     read_jspsych,
     read_mturk,
     read_prolific,
     read_qualtrics,
 )
-from giverny.survey.import_rows import (
+from impasto.survey.import_rows import (
     PARTICIPANT,
     SESSION,
     Namer,
@@ -27,8 +27,8 @@ from giverny.survey.import_rows import (
     few,
     first_of,
 )
-from giverny.survey.responses import Vocabulary
-from giverny.survey.tables import Table, read_bytes, read_table
+from impasto.survey.responses import Vocabulary
+from impasto.survey.tables import Table, read_bytes, read_table
 
 __all__ = ["read_file"]
 
@@ -53,13 +53,13 @@ def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: 
         answers = _of_answers(path, read_database(path))
         return ReadFile(path=path, format="database", answers=answers)
     if format_ == "database":
-        raise SurveyError(path, "is no database of 'giverny survey serve'")
+        raise SurveyError(path, "is no database of 'impasto survey serve'")
     if _begins(path, b"[") or _begins(path, b"{") or path.suffix.lower() == ".json":
         return _read_json(path, format_, vocabulary, named)
     table = read_table(path)
     kind = _recognise(table, vocabulary) if format_ == "auto" else format_
     readers: Mapping[str, Callable[[Table, Vocabulary, Namer], ReadFile]] = {
-        "giverny": _read_own,
+        "impasto": _read_own,
         "google_forms": _read_wide,
         "mturk": read_mturk,
         "qualtrics": read_qualtrics,
@@ -83,7 +83,7 @@ def _recognise(table: Table, vocabulary: Vocabulary) -> AnswerFormat:
     has = table.column
     tests: Sequence[tuple[AnswerFormat, bool]] = [
         ("jspsych", bool(has("trial_type") and has("trial_index"))),
-        ("giverny", all(map(has, ("survey_id", "token", "response", "is_practice")))),
+        ("impasto", all(map(has, ("survey_id", "token", "response", "is_practice")))),
         ("mturk", bool(has("AssignmentId") and has("WorkerId"))),
         ("qualtrics", bool(has("ResponseId") and has("RecordedDate", "StartDate"))),
         ("prolific", bool(has("Submission id") and has("Participant id") and has("Status"))),
@@ -110,7 +110,7 @@ def _read_jspsych_table(table: Table, vocabulary: Vocabulary, named: Namer) -> R
 def _read_own(table: Table, _vocabulary: Vocabulary, _named: Namer) -> ReadFile:
     return ReadFile(
         path=table.path,
-        format="giverny",
+        format="impasto",
         answers=_of_answers(table.path, read_answers(table.path)),
     )
 
@@ -210,9 +210,9 @@ def _read_json(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named:
             for number, row in enumerate(rows, 1)
         ]
         return read_jspsych(path, texts, vocabulary, named)
-    if format_ not in ("auto", "giverny"):
+    if format_ not in ("auto", "impasto"):
         raise SurveyError(path, f"is JSON, and {format_} is not")
-    return ReadFile(path=path, format="giverny", answers=_of_answers(path, read_answers(path)))
+    return ReadFile(path=path, format="impasto", answers=_of_answers(path, read_answers(path)))
 
 
 def _cell(value: Any) -> str:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from giverny.options.errors import SurveyError
-from giverny.survey.import_rows import (
+from impasto.options.errors import SurveyError
+from impasto.survey.import_rows import (
     PARTICIPANT,
     SESSION,
     Namer,
@@ -16,8 +16,8 @@ from giverny.survey.import_rows import (
     asked_columns,
     first_of,
 )
-from giverny.survey.responses import Vocabulary
-from giverny.survey.tables import Table
+from impasto.survey.responses import Vocabulary
+from impasto.survey.tables import Table
 
 __all__ = ["read_jspsych", "read_mturk", "read_prolific", "read_qualtrics"]
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from giverny.options.survey_import import AnswerFormat
-from giverny.survey.responses import Vocabulary
-from giverny.survey.tables import Table, decimal
-from giverny.survey.trials import Trial
+from impasto.options.survey_import import AnswerFormat
+from impasto.survey.responses import Vocabulary
+from impasto.survey.tables import Table, decimal
+from impasto.survey.trials import Trial
 
 __all__ = [
     "PARTICIPANT",

@@ -1,17 +1,17 @@
-"""`giverny survey import`: answers of many files as one table, and a report of what was odd."""
+"""`impasto survey import`: answers of many files as one table, and a report of what was odd."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from giverny.options.errors import SurveyError
-from giverny.options.survey_import import AnswerFormat
-from giverny.survey.answers import Answer
-from giverny.survey.import_formats import read_file
-from giverny.survey.import_rows import Names, Raw, ReadFile, few
-from giverny.survey.key import Key
-from giverny.survey.responses import Vocabulary
+from impasto.options.errors import SurveyError
+from impasto.options.survey_import import AnswerFormat
+from impasto.survey.answers import Answer
+from impasto.survey.import_formats import read_file
+from impasto.survey.import_rows import Names, Raw, ReadFile, few
+from impasto.survey.key import Key
+from impasto.survey.responses import Vocabulary
 
 __all__ = ["Imported", "Oddity", "import_answers", "participants_table"]
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from giverny.options.errors import SurveyError
-from giverny.survey.answers import Answer
-from giverny.survey.bootstrap import Table
-from giverny.survey.key import Key
+from impasto.options.errors import SurveyError
+from impasto.survey.answers import Answer
+from impasto.survey.bootstrap import Table
+from impasto.survey.key import Key
 
 __all__ = ["REAL_GROUP", "Judged", "Judgement", "Session", "judge", "tabulate"]
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from giverny.data.atomic import write_text_atomic
-from giverny.options.errors import SurveyError
-from giverny.survey.trials import Order, Protocol, Question
+from impasto.data.atomic import write_text_atomic
+from impasto.options.errors import SurveyError
+from impasto.survey.trials import Order, Protocol, Question
 
 __all__ = ["Key", "KeyedPicture", "Kind", "file_sha256", "read_key", "write_key"]
 
@@ -45,12 +45,12 @@ class Key:
 
     Attributes:
         survey_id: of the study.
-        version: of Giverny.
+        version: of Impasto.
         protocol: of the study.
         seed: of the selection, the tokens and the orders.
         pictures: token to the truth.
         orders: as in the study.
-        options: of ``giverny survey export``, flat.
+        options: of ``impasto survey export``, flat.
         files: name to SHA-256, hexadecimal, of the public files that are no pictures.
     """
 
@@ -90,15 +90,15 @@ def read_key(path: Path) -> Key:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SurveyError(
-            path, "no such file; expected the key that 'giverny survey export' wrote"
+            path, "no such file; expected the key that 'impasto survey export' wrote"
         ) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SurveyError(path, f"is no key: {error}") from error
     if not isinstance(stored, dict) or "sha256" not in stored:
-        raise SurveyError(path, "is no key; expected what 'giverny survey export' wrote")
+        raise SurveyError(path, "is no key; expected what 'impasto survey export' wrote")
     if stored.get("format") != _FORMAT:
         raise SurveyError(
-            path, f"is of format {stored.get('format')}; this Giverny reads format {_FORMAT}"
+            path, f"is of format {stored.get('format')}; this Impasto reads format {_FORMAT}"
         )
     if stored.pop("sha256") != _checksum(stored):
         raise SurveyError(

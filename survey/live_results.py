@@ -4,12 +4,12 @@ import math
 
 from dominate import tags
 
-from giverny.survey import screens
-from giverny.survey.answers import Answer
-from giverny.survey.key import Key
-from giverny.survey.sessions import Sessions
-from giverny.survey.staircase import modal_exposure
-from giverny.survey.texts import Words
+from impasto.survey import screens
+from impasto.survey.answers import Answer
+from impasto.survey.key import Key
+from impasto.survey.sessions import Sessions
+from impasto.survey.staircase import modal_exposure
+from impasto.survey.texts import Words
 
 __all__ = ["results_page"]
 
@@ -36,7 +36,7 @@ def results_page(sessions: Sessions, key: Key, table: str) -> str:
             tags.p(
                 "Intervals are Wilson's, 95 %, as if all answers were independent; those of the "
                 "same person are not. ",
-                tags.code("giverny survey report"),
+                tags.code("impasto survey report"),
                 " takes this into account. Looking at results before a study is complete, and "
                 "stopping when they please, makes them wrong.",
                 cls="quiet",
@@ -109,7 +109,7 @@ def _judged(answer: Answer) -> list[tuple[str, str]]:
 
 
 def _row(label: str, count: int, total: int) -> tags.html_tag:
-    from giverny.survey.rates import Rate  # noqa: PLC0415 - SciPy takes a second to import
+    from impasto.survey.rates import Rate  # noqa: PLC0415 - SciPy takes a second to import
 
     rate = Rate(count=count, n=total)
     interval = rate.wilson()

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.survey.archive import public_files
-from giverny.survey.containers import read_container
-from giverny.survey.leak_statistics import Observable
-from giverny.survey.trials import Study
+from impasto.survey.archive import public_files
+from impasto.survey.containers import read_container
+from impasto.survey.leak_statistics import Observable
+from impasto.survey.trials import Study
 
 __all__ = [
     "UNIFORM",

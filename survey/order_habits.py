@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from giverny.survey.leak_statistics import Finding, draw_labels
-from giverny.survey.trials import Study
+from impasto.survey.leak_statistics import Finding, draw_labels
+from impasto.survey.trials import Study
 
 __all__ = ["find_habits", "pairs_among", "partners_of"]
 
@@ -28,7 +28,7 @@ def find_habits(
     *,
     permutations: int,
 ) -> list[Finding]:
-    """Test the habits together, as :func:`giverny.survey.leak_statistics.examine` does.
+    """Test the habits together, as :func:`impasto.survey.leak_statistics.examine` does.
 
     Args:
         study: the public side.

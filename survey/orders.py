@@ -22,8 +22,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from giverny.options.errors import GivernyError
-from giverny.survey.trials import Trial
+from impasto.options.errors import ImpastoError
+from impasto.survey.trials import Trial
 
 __all__ = ["Shown", "bits_told", "make_orders", "pair_up", "smallest_max_run"]
 
@@ -71,7 +71,7 @@ def make_orders(
         Trials of each order.
 
     Raises:
-        GivernyError: the pictures cannot be ordered so.
+        ImpastoError: the pictures cannot be ordered so.
     """
     paired = pair_up(shown, rng) if pairs else []
     if max_run is None:
@@ -118,12 +118,12 @@ def pair_up(shown: Sequence[Shown], rng: np.random.Generator) -> list[tuple[Show
     """Give every real picture a fake one of another scene, by chance.
 
     Raises:
-        GivernyError: there are not as many of both, or none of another scene.
+        ImpastoError: there are not as many of both, or none of another scene.
     """
     reals = [one for one in shown if not one.fake]
     fakes = [one for one in shown if one.fake]
     if len(reals) != len(fakes):
-        raise GivernyError(f"{len(reals)} real and {len(fakes)} fake pictures make no pairs")
+        raise ImpastoError(f"{len(reals)} real and {len(fakes)} fake pictures make no pairs")
     order = rng.permutation(len(fakes)).tolist()
     for place, real in enumerate(reals):
         if fakes[order[place]].scene != real.scene:
@@ -135,7 +135,7 @@ def pair_up(shown: Sequence[Shown], rng: np.random.Generator) -> list[tuple[Show
             and fakes[order[place]].scene != reals[other].scene
         ]
         if not swaps:
-            raise GivernyError(
+            raise ImpastoError(
                 f"no pairs: {real.scene!r} is the scene of too many pictures; take more pictures"
             )
         other = swaps[rng.integers(len(swaps))]
@@ -168,7 +168,7 @@ def _mix(
             ordered.append(waiting.pop(place))
         else:
             return ordered
-    raise GivernyError(
+    raise ImpastoError(
         f"found no order of {len(items)} pictures without long runs and without the same scene "
         "twice in a row; raise --max_run, or take more pictures"
     )

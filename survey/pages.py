@@ -6,10 +6,10 @@ from urllib.parse import urlencode
 
 from dominate import tags
 
-from giverny.survey import screens
-from giverny.survey.participants import Visitor
-from giverny.survey.sessions import Session, Sessions
-from giverny.survey.texts import Words
+from impasto.survey import screens
+from impasto.survey.participants import Visitor
+from impasto.survey.sessions import Session, Sessions
+from impasto.survey.texts import Words
 
 __all__ = ["Pages", "picture_url"]
 

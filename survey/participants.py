@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from giverny.options.errors import GivernyError
+from impasto.options.errors import ImpastoError
 
 __all__ = ["BadIdError", "Visitor", "anonymous", "read_visitor"]
 
@@ -20,7 +20,7 @@ _STUDY = ("STUDY_ID", "hitId", "study")
 _ANONYMOUS = "anonymous-"
 
 
-class BadIdError(GivernyError, ValueError):
+class BadIdError(ImpastoError, ValueError):
     """An id in the URL is none."""
 
 

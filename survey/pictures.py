@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from giverny.data.decode import read_picture
-from giverny.data.uniform import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
-from giverny.options.errors import PictureError
+from impasto.data.decode import read_picture
+from impasto.data.uniform import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
+from impasto.options.errors import PictureError
 
 __all__ = ["Prepared", "Way", "prepare"]
 

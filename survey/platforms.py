@@ -9,9 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from giverny.data.atomic import write_text_atomic
-from giverny.survey.texts import Words
-from giverny.survey.trials import Practice, Study, Trial
+from impasto.data.atomic import write_text_atomic
+from impasto.survey.texts import Words
+from impasto.survey.trials import Practice, Study, Trial
 
 __all__ = [
     "PLATFORM_FILES",
@@ -194,7 +194,7 @@ def _one_line(text: str) -> str:
 
 
 def _fill(name: str, content: Mapping[str, Any], base_url: str) -> str:
-    template = (files("giverny.survey") / "page" / name).read_text(encoding="utf-8")
+    template = (files("impasto.survey") / "page" / name).read_text(encoding="utf-8")
     filled = template.replace("/*STUDY*/{}", _script_json(content))
     return filled.replace('/*BASE_URL*/""', _script_json(base_url))
 

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import norm, t as student
 
-from giverny.options.errors import SurveyError
-from giverny.survey.random_effects import Variances, variances
-from giverny.survey.rates import Rate
+from impasto.options.errors import SurveyError
+from impasto.survey.random_effects import Variances, variances
+from impasto.survey.rates import Rate
 
 __all__ = ["Design", "picture_half_width", "raters_for_picture", "read_pilot"]
 
@@ -48,7 +48,7 @@ class Design:
         people = self.variances.people / self.raters
         pictures = self.variances.pictures / self.pictures
         noise = self._noise
-        # As in giverny.survey.bootstrap, with the components as they are expected.
+        # As in impasto.survey.bootstrap, with the components as they are expected.
         doubt = (
             (people + noise / 2) ** 2 / (self.raters - 1)
             + (pictures + noise / 2) ** 2 / (self.pictures - 1)
@@ -146,7 +146,7 @@ def read_pilot(path: Path) -> tuple[float, float, float]:
         ]
     except FileNotFoundError:
         raise SurveyError(
-            path, "no such file; expected the results.json of 'giverny survey report'"
+            path, "no such file; expected the results.json of 'impasto survey report'"
         ) from None
     except OSError as error:
         raise SurveyError(path, f"cannot be read: {error.strerror or error}") from error
@@ -155,7 +155,7 @@ def read_pilot(path: Path) -> tuple[float, float, float]:
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
             reason = "it is no JSON"
         raise SurveyError(
-            path, f"is no results.json of 'giverny survey report': {reason}"
+            path, f"is no results.json of 'impasto survey report': {reason}"
         ) from error
     if not sds:
         raise SurveyError(path, "does not say how much people and pictures differ: it is too small")

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from giverny.survey.key import Key
-from giverny.survey.leak_statistics import Observable
+from impasto.survey.key import Key
+from impasto.survey.leak_statistics import Observable
 
 __all__ = ["Hit", "find_terms", "observe_text", "read_text", "secret_terms"]
 

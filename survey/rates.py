@@ -32,7 +32,7 @@ class Rate:
     """``count`` of ``n`` answers, taken as independent of each other.
 
     That holds for the answers of different people about one picture. It does not hold for the
-    answers of a whole study: see :class:`giverny.survey.bootstrap.TwoLevel`.
+    answers of a whole study: see :class:`impasto.survey.bootstrap.TwoLevel`.
     """
 
     count: int

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from giverny.survey.findings import Times
-from giverny.survey.judgements import Judgement
+from impasto.survey.findings import Times
+from impasto.survey.judgements import Judgement
 
 __all__ = ["median_time", "reaction_times"]
 

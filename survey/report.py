@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from giverny.data.atomic import write_text_atomic
-from giverny.options.errors import OptionError, SurveyError
-from giverny.options.survey_report import SurveyReportOptions
-from giverny.survey.analysis import analyse
-from giverny.survey.answers import Answer, read_answers
-from giverny.survey.findings import Findings
-from giverny.survey.key import read_key
-from giverny.survey.soundness import check_key
+from impasto.data.atomic import write_text_atomic
+from impasto.options.errors import OptionError, SurveyError
+from impasto.options.survey_report import SurveyReportOptions
+from impasto.survey.analysis import analyse
+from impasto.survey.answers import Answer, read_answers
+from impasto.survey.findings import Findings
+from impasto.survey.key import read_key
+from impasto.survey.soundness import check_key
 
 __all__ = ["read_all_answers", "results_csv", "results_json", "write_report"]
 
@@ -32,7 +32,7 @@ def read_all_answers(paths: Sequence[Path]) -> list[Answer]:
     """Read answers of several files.
 
     Args:
-        paths: tables (CSV, JSON) and databases of ``giverny survey serve`` of whatever name, or
+        paths: tables (CSV, JSON) and databases of ``impasto survey serve`` of whatever name, or
             folders with .csv, .json and .sqlite files.
 
     Raises:
@@ -56,7 +56,7 @@ def read_all_answers(paths: Sequence[Path]) -> list[Answer]:
         elif not path.is_file():
             raise SurveyError(path, "no such file; expected answers as .csv, .json or .sqlite")
         elif path.suffix.lower() in _DATABASES or is_database(path):
-            from giverny.survey.database import read_database  # noqa: PLC0415 - rarely needed
+            from impasto.survey.database import read_database  # noqa: PLC0415 - rarely needed
 
             answers += read_database(path)
         else:
@@ -96,15 +96,15 @@ def write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Finding
     answers = read_all_answers(paths)
     findings = analyse(answers, key, options.key, options)
     # matplotlib and dominate, after all that can be refused.
-    from giverny.survey.report_figures import (  # noqa: PLC0415
+    from impasto.survey.report_figures import (  # noqa: PLC0415
         draw_gallery,
         draw_pictures,
         draw_rates,
         draw_times,
         write_figure,
     )
-    from giverny.survey.report_page import write_report_page  # noqa: PLC0415
-    from giverny.survey.report_pictures import copy_pictures  # noqa: PLC0415
+    from impasto.survey.report_page import write_report_page  # noqa: PLC0415
+    from impasto.survey.report_pictures import copy_pictures  # noqa: PLC0415
 
     output = options.output
     figures = output / "figures"

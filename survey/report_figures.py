@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from giverny.data.atomic import atomic_path
-from giverny.data.decode import read_picture
-from giverny.survey.findings import Findings, Measured, PictureFindings
-from giverny.survey.judgements import REAL_GROUP
-from giverny.survey.rates import Interval
+from impasto.data.atomic import atomic_path
+from impasto.data.decode import read_picture
+from impasto.survey.findings import Findings, Measured, PictureFindings
+from impasto.survey.judgements import REAL_GROUP
+from impasto.survey.rates import Interval
 
 __all__ = ["draw_gallery", "draw_pictures", "draw_rates", "draw_times", "write_figure"]
 
@@ -40,7 +40,7 @@ _STYLE = {
     "xtick.labelcolor": "#222222",
     "ytick.labelcolor": "#222222",
     "svg.fonttype": "none",
-    "svg.hashsalt": "giverny",
+    "svg.hashsalt": "impasto",
     "pdf.fonttype": 42,
 }
 _ACROSS = 5

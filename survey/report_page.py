@@ -8,11 +8,11 @@ from pathlib import Path
 from dominate import tags
 from dominate.util import raw
 
-from giverny.runs.page import page, relative_url, write_page
-from giverny.survey import report_parts as parts
-from giverny.survey.findings import Findings
-from giverny.survey.sentences import conclusions, limits
-from giverny.survey.wording import counted, seconds
+from impasto.runs.page import page, relative_url, write_page
+from impasto.survey import report_parts as parts
+from impasto.survey.findings import Findings
+from impasto.survey.sentences import conclusions, limits
+from impasto.survey.wording import counted, seconds
 
 __all__ = ["write_report_page"]
 
@@ -140,4 +140,4 @@ def _attached(attached: Sequence[Path], folder: Path) -> tags.html_tag:
 
 @cache
 def _style() -> str:
-    return files("giverny.survey").joinpath("page", "report.css").read_text(encoding="utf-8")
+    return files("impasto.survey").joinpath("page", "report.css").read_text(encoding="utf-8")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from dominate import tags
 
-from giverny.runs.page import relative_url
-from giverny.survey.findings import Findings, GeneratorFindings, Measured, PictureFindings
-from giverny.survey.judgements import REAL_GROUP
-from giverny.survey.rates import Interval
-from giverny.survey.sentences import verdict
-from giverny.survey.wording import (
+from impasto.runs.page import relative_url
+from impasto.survey.findings import Findings, GeneratorFindings, Measured, PictureFindings
+from impasto.survey.judgements import REAL_GROUP
+from impasto.survey.rates import Interval
+from impasto.survey.sentences import verdict
+from impasto.survey.wording import (
     counted,
     decimal,
     decimal_range,

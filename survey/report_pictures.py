@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from giverny.data.atomic import atomic_path
-from giverny.options.errors import SurveyError
-from giverny.survey.key import Key
+from impasto.data.atomic import atomic_path
+from impasto.options.errors import SurveyError
+from impasto.survey.key import Key
 
 __all__ = ["copy_pictures"]
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from giverny.survey.key import Key
-from giverny.survey.trials import Question, Trial
+from impasto.survey.key import Key
+from impasto.survey.trials import Question, Trial
 
 __all__ = ["Vocabulary"]
 
 _WORDS = re.compile(r"[0-9a-z]+")
-# As giverny.survey.tokens draws them.
+# As impasto.survey.tokens draws them.
 _TOKEN = re.compile(r"[bcdfghjkmnpqrstvwxz][bcdfghjkmnpqrstvwxz2-9]{7}")
 # A number stands for the choice of that place: REAL first, or the first picture.
 _REAL, _FAKE = frozenset({"real", "r", "1"}), frozenset({"fake", "f", "2", "0"})

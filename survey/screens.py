@@ -13,9 +13,9 @@ import dominate
 from dominate import tags
 from dominate.util import raw
 
-from giverny.survey.steps import Step
-from giverny.survey.texts import Words
-from giverny.survey.trials import Study
+from impasto.survey.steps import Step
+from impasto.survey.texts import Words
+from impasto.survey.trials import Study
 
 __all__ = [
     "CHOICES",

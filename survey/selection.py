@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from giverny.data.files import PICTURE_SUFFIXES, list_pictures
-from giverny.options.errors import FolderError, GivernyError
+from impasto.data.files import PICTURE_SUFFIXES, list_pictures
+from impasto.options.errors import FolderError, ImpastoError
 
 __all__ = ["REAL", "Candidate", "Needs", "choose", "find_candidates", "scene_of"]
 
@@ -125,7 +125,7 @@ def choose(
         Of every group ``total`` pictures in random order; those for practice first.
 
     Raises:
-        GivernyError: there are too few.
+        ImpastoError: there are too few.
     """
     scenes = sorted({one.scene for group in candidates.values() for one in group})
     places = dict(zip(scenes, rng.permutation(len(scenes)).tolist(), strict=True))
@@ -136,12 +136,12 @@ def choose(
         usable = [one for one in shuffled if one.path not in passed_over]
         offers[name] = {places[one.scene]: one for one in reversed(usable)}
         if len(offers[name]) < needs[name].total:
-            raise GivernyError(
+            raise ImpastoError(
                 _too_few(name, len(offers[name]), len(candidates[name]), needs[name], passed_over)
             )
     matched = _match(offers, needs)
     if not repeat_scenes and any(len(matched[name]) < needs[name].total for name in matched):
-        raise GivernyError(_too_few_scenes(matched, needs))
+        raise ImpastoError(_too_few_scenes(matched, needs))
     chosen: dict[str, list[Candidate]] = {}
     for name, places_of in matched.items():
         rest = sorted(set(offers[name]) - set(places_of))

@@ -4,16 +4,16 @@ from collections.abc import Iterator, Sequence
 
 from scipy.stats import norm
 
-from giverny.survey.findings import (
+from impasto.survey.findings import (
     Comparison,
     Findings,
     GeneratorFindings,
     GroupFindings,
     Measured,
 )
-from giverny.survey.judgements import REAL_GROUP
-from giverny.survey.rates import Rate
-from giverny.survey.wording import (
+from impasto.survey.judgements import REAL_GROUP
+from impasto.survey.rates import Rate
+from impasto.survey.wording import (
     counted,
     joined,
     p_value,

@@ -20,15 +20,15 @@ from pathlib import Path
 from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException
 
-from giverny.survey.answers import answers_csv
-from giverny.survey.forms import BadFormError, read_measured, read_position
-from giverny.survey.key import Key
-from giverny.survey.limits import RateLimit, network_of
-from giverny.survey.live_results import results_page
-from giverny.survey.pages import Pages, picture_url
-from giverny.survey.participants import BadIdError, Visitor, read_visitor
-from giverny.survey.screens import CHOICES
-from giverny.survey.sessions import Measured, OutOfOrderError, Session, Sessions
+from impasto.survey.answers import answers_csv
+from impasto.survey.forms import BadFormError, read_measured, read_position
+from impasto.survey.key import Key
+from impasto.survey.limits import RateLimit, network_of
+from impasto.survey.live_results import results_page
+from impasto.survey.pages import Pages, picture_url
+from impasto.survey.participants import BadIdError, Visitor, read_visitor
+from impasto.survey.screens import CHOICES
+from impasto.survey.sessions import Measured, OutOfOrderError, Session, Sessions
 
 __all__ = ["Limits", "create_app"]
 
@@ -269,7 +269,7 @@ class _Views:
     @property
     def _cookie(self) -> str:
         # Cookies are shared by all ports of a host: each database has its own.
-        return f"giverny_{self.sessions.csrf('cookie')[:12]}"
+        return f"impasto_{self.sessions.csrf('cookie')[:12]}"
 
     def _token(self) -> str:
         token = request.cookies.get(self._cookie, "")
@@ -346,7 +346,7 @@ def _redirect(url: str) -> Response:
 
 @cache
 def _read_asset(name: str) -> bytes:
-    return (files("giverny.survey") / "page" / name).read_bytes()
+    return (files("impasto.survey") / "page" / name).read_bytes()
 
 
 def _asset(name: str, kind: str) -> Response:

@@ -11,18 +11,18 @@ from types import FrameType
 import waitress.server
 import waitress.wasyncore
 
-from giverny.options.errors import GivernyError, OptionError, SurveyError
-from giverny.options.survey_serve import SurveyServeOptions
-from giverny.survey.database import Database
-from giverny.survey.key import Key, read_key
-from giverny.survey.limits import RateLimit
-from giverny.survey.pages import Pages
-from giverny.survey.server import Limits, create_app
-from giverny.survey.sessions import Sessions
-from giverny.survey.soundness import check_folder, check_key, read_study
-from giverny.survey.staircase import Staircase
-from giverny.survey.texts import Words, check_texts, complete_texts, read_texts
-from giverny.survey.trials import Study
+from impasto.options.errors import ImpastoError, OptionError, SurveyError
+from impasto.options.survey_serve import SurveyServeOptions
+from impasto.survey.database import Database
+from impasto.survey.key import Key, read_key
+from impasto.survey.limits import RateLimit
+from impasto.survey.pages import Pages
+from impasto.survey.server import Limits, create_app
+from impasto.survey.sessions import Sessions
+from impasto.survey.soundness import check_folder, check_key, read_study
+from impasto.survey.staircase import Staircase
+from impasto.survey.texts import Words, check_texts, complete_texts, read_texts
+from impasto.survey.trials import Study
 
 __all__ = ["Serving", "serving"]
 
@@ -61,13 +61,13 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
     """Open everything that a server needs, and close it.
 
     Args:
-        folder: what ``giverny survey export`` wrote.
-        options: of ``giverny survey serve``.
+        folder: what ``impasto survey export`` wrote.
+        options: of ``impasto survey serve``.
 
     Raises:
         SurveyError: the folder, the key, the texts or the database is damaged or of another study.
         OptionError: an option does not fit the study.
-        GivernyError: the port is taken, or the address is not of this machine.
+        ImpastoError: the port is taken, or the address is not of this machine.
     """
     study, key = _read(folder, options)
     with closing(_listen(options)) as listening, closing(Database(options.database, study)) as base:
@@ -162,7 +162,7 @@ def _listen(options: SurveyServeOptions) -> socket.socket:
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
-        raise GivernyError(f"--host: {options.host} is no address: {error.strerror}") from error
+        raise ImpastoError(f"--host: {options.host} is no address: {error.strerror}") from error
     family, kind, protocol, _, address = found[0]
     listening = socket.socket(family, kind, protocol)
     try:
@@ -172,7 +172,7 @@ def _listen(options: SurveyServeOptions) -> socket.socket:
         listening.listen(1024)
     except OSError as error:
         listening.close()
-        raise GivernyError(
+        raise ImpastoError(
             f"cannot listen on {where}: {(error.strerror or str(error)).lower()}; "
             "give another --port (0 takes a free one)"
         ) from error

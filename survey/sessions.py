@@ -7,12 +7,12 @@ import sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
 
-from giverny.survey.database import Database, now_text
-from giverny.survey.key import Key
-from giverny.survey.participants import Visitor, anonymous
-from giverny.survey.staircase import Staircase
-from giverny.survey.steps import Step, make_steps, response_of
-from giverny.survey.trials import Study
+from impasto.survey.database import Database, now_text
+from impasto.survey.key import Key
+from impasto.survey.participants import Visitor, anonymous
+from impasto.survey.staircase import Staircase
+from impasto.survey.steps import Step, make_steps, response_of
+from impasto.survey.trials import Study
 
 __all__ = ["Measured", "OutOfOrderError", "Session", "Sessions"]
 
@@ -23,7 +23,7 @@ class OutOfOrderError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a browser said about a trial; see :class:`giverny.survey.answers.Answer`."""
+    """What a browser said about a trial; see :class:`impasto.survey.answers.Answer`."""
 
     choice: str
     rt_ms: float | None = None

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from giverny.survey.answers import Answer
-from giverny.survey.judgements import REAL_GROUP
-from giverny.survey.key import Key
-from giverny.survey.random_effects import constant_of
-from giverny.survey.trials import Question, Trial
+from impasto.survey.answers import Answer
+from impasto.survey.judgements import REAL_GROUP
+from impasto.survey.key import Key
+from impasto.survey.random_effects import constant_of
+from impasto.survey.trials import Question, Trial
 
 __all__ = ["Population", "simulate"]
 

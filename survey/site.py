@@ -11,10 +11,10 @@ from pathlib import Path
 
 from dominate import tags
 
-from giverny.data.atomic import write_text_atomic
-from giverny.survey import screens
-from giverny.survey.texts import Words, complete_texts
-from giverny.survey.trials import Study
+from impasto.data.atomic import write_text_atomic
+from impasto.survey import screens
+from impasto.survey.texts import Words, complete_texts
+from impasto.survey.trials import Study
 
 __all__ = ["write_site"]
 
@@ -39,7 +39,7 @@ def write_site(folder: Path, study: Study) -> None:
     page = screens.document(words, mode="site")
     page.head.children[1:1] = [
         tags.meta(http_equiv="Content-Security-Policy", content=_POLICY),
-        tags.meta(name="generator", content="Giverny"),
+        tags.meta(name="generator", content="Impasto"),
     ]
     page.main.add(tags.noscript(tags.p(words("no_javascript"), cls="notice")))
     for screen in _screens(study, words):
@@ -52,7 +52,7 @@ def write_site(folder: Path, study: Study) -> None:
         folder / "study.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     )
     for name in ("survey.css", "survey.js"):
-        text = (files("giverny.survey") / "page" / name).read_text(encoding="utf-8")
+        text = (files("impasto.survey") / "page" / name).read_text(encoding="utf-8")
         write_text_atomic(folder / name, text)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
-from giverny.options.errors import SurveyError
-from giverny.survey.archive import public_files
-from giverny.survey.key import Key, KeyedPicture, file_sha256
-from giverny.survey.tokens import TOKEN
-from giverny.survey.trials import Protocol, Study
+from impasto.options.errors import SurveyError
+from impasto.survey.archive import public_files
+from impasto.survey.key import Key, KeyedPicture, file_sha256
+from impasto.survey.tokens import TOKEN
+from impasto.survey.trials import Protocol, Study
 
 __all__ = ["check_folder", "check_key", "read_study"]
 
@@ -34,7 +34,7 @@ def read_study(folder: Path) -> Study:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SurveyError(
-            folder, "is no study: has no study.json; expected what 'giverny survey export' wrote"
+            folder, "is no study: has no study.json; expected what 'impasto survey export' wrote"
         ) from None
     except OSError as error:
         raise SurveyError(path, f"cannot be read: {error.strerror or error}") from error

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from giverny.options.errors import FolderError, SurveyError
+from impasto.options.errors import FolderError, SurveyError
 
 __all__ = ["publish", "staged"]
 
-_PREFIX, _SUFFIX = ".giverny-export-", ".tmp"
+_PREFIX, _SUFFIX = ".impasto-export-", ".tmp"
 
 
 @contextmanager

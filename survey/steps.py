@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from giverny.survey.trials import Practice, Study, Trial
+from impasto.survey.trials import Practice, Study, Trial
 
 __all__ = ["Screen", "Step", "make_steps", "response_of"]
 
@@ -71,7 +71,7 @@ def response_of(study: Study, choice: str) -> Literal["real", "fake"]:
 
     Args:
         study: the study.
-        choice: one of :data:`giverny.survey.screens.CHOICES`.
+        choice: one of :data:`impasto.survey.screens.CHOICES`.
     """
     if study.protocol != "pair":
         return "real" if choice == "real" else "fake"

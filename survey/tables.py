@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from giverny.options.errors import SurveyError
+from impasto.options.errors import SurveyError
 
 __all__ = ["Table", "decimal", "read_bytes", "read_table"]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from giverny.options.errors import SurveyError
-from giverny.options.names import nearest
-from giverny.survey.trials import Study
+from impasto.options.errors import SurveyError
+from impasto.options.names import nearest
+from impasto.survey.trials import Study
 
 __all__ = ["Words", "check_texts", "complete_texts", "read_texts"]
 
@@ -72,7 +72,7 @@ def complete_texts(study: Study) -> dict[str, str]:
 class Words:
     """The texts of a study, filled in.
 
-    >>> from giverny.survey.trials import Study
+    >>> from impasto.survey.trials import Study
     >>> study = Study(
     ...     survey_id="s",
     ...     version="1",
@@ -130,7 +130,7 @@ _PLACES = dict.fromkeys(("practice_where", "trial_where"), ("number", "total"))
 
 @cache
 def _english() -> Mapping[str, str]:
-    text = (files("giverny.survey") / "page" / "texts_en.yaml").read_text(encoding="utf-8")
+    text = (files("impasto.survey") / "page" / "texts_en.yaml").read_text(encoding="utf-8")
     return {name: str(value).strip() for name, value in yaml.safe_load(text).items()}
 
 

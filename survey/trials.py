@@ -36,7 +36,7 @@ class Study:
 
     Attributes:
         survey_id: names the study in every answer.
-        version: of Giverny.
+        version: of Impasto.
         protocol: ``single``: a picture, REAL or FAKE; ``pair``: two, one of which is real;
             ``timed``: a picture for ``exposure_ms``, then a mask, then REAL or FAKE.
         question: of a pair, which of the two is to be chosen.

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from giverny.survey.findings import Measured
-from giverny.survey.rates import Interval
+from impasto.survey.findings import Measured
+from impasto.survey.rates import Interval
 
 __all__ = [
     "counted",

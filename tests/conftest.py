@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from giverny.options import (
+from impasto.options import (
     DataOptions,
     LossOptions,
     NetworkOptions,

@@ -4,46 +4,61 @@ import ast
 import doctest
 import importlib
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
+from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ["cyclegan", "data", "gatys", "options", "runs", "scripts", "survey"]
-MODULES = sorted(
-    f"giverny.{package}.{path.stem}"
-    for package in PACKAGES
-    for path in (ROOT / package).glob("*.py")
-    if path.stem != "__init__"
-)
+FOLDERS = ["cyclegan", "data", "gatys", "impasto", "options", "runs", "scripts", "survey"]
+FILES = {
+    ".".join(("impasto", *path.relative_to(ROOT).with_suffix("").parts))
+    .replace("impasto.impasto", "impasto")
+    .removesuffix(".__init__"): path
+    for folder in FOLDERS
+    for path in (ROOT / folder).rglob("*.py")
+    if path.name != "__main__.py"
+}
+
+
+def modules() -> Iterator[tuple[str, ModuleType]]:
+    return ((name, importlib.import_module(name)) for name in sorted(FILES))
 
 
 def constants_classes_functions(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
-@pytest.mark.parametrize("name", [f"giverny.{package}" for package in PACKAGES] + MODULES)
-def test_public_names_are_sorted_present_and_documented(name: str) -> None:
-    module = importlib.import_module(name)
-    names = list(module.__all__)
-    assert names == sorted(names, key=constants_classes_functions)
-    assert len(names) == len(set(names))
-    for public in names:
+def undocumented(module: ModuleType) -> Iterator[str]:
+    for public in module.__all__:
         thing = getattr(module, public)
-        if inspect.isclass(thing) or inspect.isfunction(thing):
-            assert thing.__doc__, f"{name}.{public} has no docstring"
+        if (inspect.isclass(thing) or inspect.isfunction(thing)) and not thing.__doc__:
+            yield public
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_public_definition_is_listed(name: str) -> None:
-    path = ROOT / Path(*name.split(".")[1:]).with_suffix(".py")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def test_public_names_are_sorted_and_listed_once() -> None:
+    unsorted = [
+        name
+        for name, module in modules()
+        if list(module.__all__) != sorted(set(module.__all__), key=constants_classes_functions)
+    ]
+    assert not unsorted
+
+
+def test_public_names_are_present_and_documented() -> None:
+    missing = {name: list(undocumented(module)) for name, module in modules()}
+    assert not {name: public for name, public in missing.items() if public}
+
+
+def test_every_public_definition_is_listed() -> None:
     kinds = (ast.FunctionDef, ast.ClassDef)
-    defined = {node.name for node in tree.body if isinstance(node, kinds)}
-    public = {definition for definition in defined if not definition.startswith("_")}
-    assert public <= set(importlib.import_module(name).__all__)
+    unlisted = []
+    for name, module in modules():
+        tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+        defined = {node.name for node in tree.body if isinstance(node, kinds)}
+        public = {definition for definition in defined if not definition.startswith("_")}
+        unlisted += [f"{name}.{definition}" for definition in public - set(module.__all__)]
+    assert not unlisted
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_docstring_examples(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+def test_docstring_examples() -> None:
+    assert not [name for name, module in modules() if doctest.testmod(module).failed]

@@ -6,7 +6,7 @@
  *    its address below.
  * 2. On script.google.com, make a project, paste this file, and run `makeForm`.
  * 3. The addresses of the form stand in the execution log. Collect the answers into a sheet and
- *    download that as CSV: `giverny survey import` reads it.
+ *    download that as CSV: `impasto survey import` reads it.
  *
  * A form has one order for everybody. For more, run it again with another ORDER.
  */

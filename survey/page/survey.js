@@ -13,7 +13,7 @@
 
   const COUNTDOWN_MS = 500; // each of 3, 2, 1 (Zhou et al. 2019, HYPE-time)
   const MASK_FRAME_MS = 30; // each picture of the mask (the same)
-  const KEY_SETTING = "giverny-survey-keys";
+  const KEY_SETTING = "impasto-survey-keys";
 
   const $ = (selector, within = document) => within.querySelector(selector);
   const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -463,7 +463,7 @@
     },
 
     name(participant) {
-      const study = `giverny-survey:${this.study.survey_id}`;
+      const study = `impasto-survey:${this.study.survey_id}`;
       return participant ? `${study}:${participant}` : study;
     },
 

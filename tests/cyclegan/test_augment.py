@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.cyclegan.augment import DifferentiableAugmentation
+from impasto.cyclegan.augment import DifferentiableAugmentation
 
 
 def augment(*policy: str, seed: int = 0) -> DifferentiableAugmentation:

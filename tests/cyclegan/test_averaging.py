@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from giverny.cyclegan.averaging import WeightAverage
+from impasto.cyclegan.averaging import WeightAverage
 
 
 def network(value: float) -> nn.Module:

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from giverny.cyclegan.bent_grid import BentGrid
-from giverny.cyclegan.translator import Translator
-from giverny.data import to_pictures
-from giverny.data.spectrum import GridPeaks
+from impasto.cyclegan.bent_grid import BentGrid
+from impasto.cyclegan.translator import Translator
+from impasto.data import to_pictures
+from impasto.data.spectrum import GridPeaks
 
 CPU = torch.device("cpu")
 

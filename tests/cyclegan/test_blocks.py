@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor, nn
 
-from giverny.cyclegan.blocks import (
+from impasto.cyclegan.blocks import (
     ResizeConv2d,
     ResnetBlock,
     apply_together,

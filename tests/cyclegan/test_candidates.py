@@ -1,4 +1,4 @@
-"""Which pictures `giverny evaluate` compares: folders, runs, files, names."""
+"""Which pictures `impasto evaluate` compares: folders, runs, files, names."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from giverny.cyclegan.architecture import GeneratorArchitecture
-from giverny.cyclegan.candidates import kept_epochs, make_candidates, make_reference
-from giverny.cyclegan.evaluation import Candidate
-from giverny.cyclegan.result_folders import distinct_names
-from giverny.cyclegan.weights import save_generator, save_pth
-from giverny.options.errors import CheckpointError, FolderError, OptionError, PictureError
-from giverny.options.evaluate import EvaluateOptions
+from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.candidates import kept_epochs, make_candidates, make_reference
+from impasto.cyclegan.evaluation import Candidate
+from impasto.cyclegan.result_folders import distinct_names
+from impasto.cyclegan.weights import save_generator, save_pth
+from impasto.options.errors import CheckpointError, FolderError, OptionError, PictureError
+from impasto.options.evaluate import EvaluateOptions
 
 CPU = torch.device("cpu")
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
@@ -230,7 +230,7 @@ def test_shipped_models_go_by_name_in_both_directions(
     (sample,) = monet.pictures
     assert sample.back is not None
     save(tmp_path / "monet", "a.png")
-    with pytest.raises(FolderError, match="is a model that Giverny ships, and a folder here"):
+    with pytest.raises(FolderError, match="is a model that Impasto ships, and a folder here"):
         make_candidates([Path("monet")], given, device=CPU)
     (own,) = make_candidates([tmp_path / "monet"], given, device=CPU)
     assert own.name == "monet"

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from giverny.cyclegan import conversion
-from giverny.cyclegan.conversion import Conversion, Converted, Job, convert
-from giverny.data import transforms
-from giverny.data.decode import Picture, read_picture
-from giverny.data.encode import write_picture
-from giverny.options.errors import GivernyError, PictureError
+from impasto.cyclegan import conversion
+from impasto.cyclegan.conversion import Conversion, Converted, Job, convert
+from impasto.data import transforms
+from impasto.data.decode import Picture, read_picture
+from impasto.data.encode import write_picture
+from impasto.options.errors import ImpastoError, PictureError
 
 RNG = np.random.default_rng(7)
 
@@ -311,7 +311,7 @@ def test_full_disk_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(conversion, "write_picture", write)
     jobs = [job(tmp_path, f"{index:02d}") for index in range(12)]
-    with pytest.raises(GivernyError, match=r"03\.png: the disk is full after 3 pictures; free"):
+    with pytest.raises(ImpastoError, match=r"03\.png: the disk is full after 3 pictures; free"):
         convert(jobs, negative, how=Conversion(batch_size=1, threads=1))
     assert whole_files(tmp_path / "out") == ["00.png", "01.png", "02.png"]
 
@@ -322,7 +322,7 @@ def test_really_full_disk(tmp_path: Path, small_disk: Path) -> None:
         picture(tmp_path / f"{index:02d}.png", 60, 60)  # 10 kB of noise each, 64 kB in all
         target = small_disk / f"{index:02d}.png"
         jobs.append(Job(source=tmp_path / f"{index:02d}.png", target=target))
-    with pytest.raises(GivernyError, match=r"the disk is full after \d pictures"):
+    with pytest.raises(ImpastoError, match=r"the disk is full after \d pictures"):
         convert(jobs, negative, how=Conversion(threads=1))
     names = whole_files(small_disk)
     assert 2 <= len(names) <= 6

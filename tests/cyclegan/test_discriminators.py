@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from giverny.cyclegan.discriminators import (
+from impasto.cyclegan.discriminators import (
     PatchDiscriminator,
     PixelDiscriminator,
     receptive_field,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from giverny.cyclegan import train, training
-from giverny.cyclegan.doctor import CycleganDoctor
-from giverny.options import TrainingError, TrainOptions
-from giverny.runs import Observer, Progress, read_log
-from giverny.runs.doctor import DataWait, Doctor, Level, Record, Rise, Sign, Window
+from impasto.cyclegan import train, training
+from impasto.cyclegan.doctor import CycleganDoctor
+from impasto.options import TrainingError, TrainOptions
+from impasto.runs import Observer, Progress, read_log
+from impasto.runs.doctor import DataWait, Doctor, Level, Record, Rise, Sign, Window
 
 Options = Callable[..., TrainOptions]
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from giverny.cyclegan.evaluating import run_evaluation
-from giverny.cyclegan.evaluation import Row
-from giverny.options.errors import PictureError
-from giverny.options.evaluate import EvaluateOptions
+from impasto.cyclegan.evaluating import run_evaluation
+from impasto.cyclegan.evaluation import Row
+from impasto.options.errors import PictureError
+from impasto.options.evaluate import EvaluateOptions
 
 
 class Evaluate:

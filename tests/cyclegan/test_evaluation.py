@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from giverny.cyclegan.evaluation import (
+from impasto.cyclegan.evaluation import (
     Candidate,
     Evaluation,
     Reference,
@@ -20,9 +20,9 @@ from giverny.cyclegan.evaluation import (
     closed,
     evaluate,
 )
-from giverny.cyclegan.evaluation_words import as_json, sentences_of
-from giverny.cyclegan.picture_sets import Settings, compare_sets, summarise
-from giverny.options.evaluate import EvaluateOptions
+from impasto.cyclegan.evaluation_words import as_json, sentences_of
+from impasto.cyclegan.picture_sets import Settings, compare_sets, summarise
+from impasto.options.evaluate import EvaluateOptions
 
 Rgb = NDArray[np.uint8]
 SMALL = Settings(size_px=32, patches=512)

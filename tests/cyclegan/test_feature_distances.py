@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy import linalg
 
-from giverny.cyclegan.feature_distances import (
+from impasto.cyclegan.feature_distances import (
     frechet_distance,
     kernel_distance,
     torchmetrics_image,
 )
-from giverny.options.errors import GivernyError
+from impasto.options.errors import ImpastoError
 
 pytest.importorskip("torchmetrics")
 
@@ -114,5 +114,5 @@ def test_without_torchmetrics_the_message_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     monkeypatch.setitem(sys.modules, "torchmetrics.image", None)
     monkeypatch.setitem(sys.modules, "torchmetrics.image.kid", None)
-    with pytest.raises(GivernyError, match=r'pip install "giverny\[metrics\]"'):
+    with pytest.raises(ImpastoError, match=r'pip install "impasto\[metrics\]"'):
         torchmetrics_image("kid")

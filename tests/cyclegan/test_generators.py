@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from giverny.cyclegan.generators import ResnetGenerator, UnetGenerator
-from giverny.cyclegan.initialise import init_weights
+from impasto.cyclegan.generators import ResnetGenerator, UnetGenerator
+from impasto.cyclegan.initialise import init_weights
 
 # reference/cyclegan.md, section 3.1: the layers that have weights, in order.
 RESNET_9BLOCKS = {

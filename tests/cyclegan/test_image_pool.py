@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.cyclegan.image_pool import ImagePool
+from impasto.cyclegan.image_pool import ImagePool
 
 
 def pool(size: int, seed: int = 0) -> ImagePool:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from giverny.cyclegan.inception import Inception
-from giverny.options.errors import CheckpointError
+from impasto.cyclegan.inception import Inception
+from impasto.options.errors import CheckpointError
 
 extractors = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 CPU = torch.device("cpu")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from giverny.cyclegan.discriminators import PatchDiscriminator
-from giverny.cyclegan.generators import ResnetGenerator
-from giverny.cyclegan.initialise import init_weights
+from impasto.cyclegan.discriminators import PatchDiscriminator
+from impasto.cyclegan.generators import ResnetGenerator
+from impasto.cyclegan.initialise import init_weights
 
 
 def seeded(seed: int = 0) -> torch.Generator:

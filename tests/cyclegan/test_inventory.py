@@ -1,4 +1,4 @@
-"""What `giverny models` finds."""
+"""What `impasto models` finds."""
 
 import json
 from dataclasses import replace
@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from giverny.cyclegan.architecture import GeneratorArchitecture
-from giverny.cyclegan.checkpoint import find_generator
-from giverny.cyclegan.inventory import models_in, shipped_models
-from giverny.cyclegan.shipped import SHIPPED
-from giverny.cyclegan.weights import save_generator, save_pth
-from giverny.options.errors import FolderError
+from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.checkpoint import find_generator
+from impasto.cyclegan.inventory import models_in, shipped_models
+from impasto.cyclegan.shipped import SHIPPED
+from impasto.cyclegan.weights import save_generator, save_pth
+from impasto.options.errors import FolderError
 
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
 
@@ -41,7 +41,7 @@ def test_shipped_models_are_listed_by_the_name_that_model_takes() -> None:
     assert f", {count:,} weights, trained on " in models[0].what
 
 
-def test_runs_of_giverny_and_of_the_reference(tmp_path: Path) -> None:
+def test_runs_of_impasto_and_of_the_reference(tmp_path: Path) -> None:
     mine = save_run(tmp_path / "mine")
     theirs = save_run(tmp_path / "theirs", suffix=".pth")
     (tmp_path / "no_run").mkdir()
@@ -88,7 +88,7 @@ def test_a_damaged_single_safetensors_is_listed_and_another_network_is_not(
     (tmp_path / "cut.safetensors").write_bytes(whole.read_bytes()[:-1])
     (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     save_generator(tmp_path / "bent.safetensors", state, ARCHITECTURE, {"grid_bend_px": "99"})
-    described = {"giverny": json.dumps({"architecture": json.dumps({"convolutions": 13})})}
+    described = {"impasto": json.dumps({"architecture": json.dumps({"convolutions": 13})})}
     save_file({"conv1_1.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "vgg.safetensors", described)
     (tmp_path / "folder.safetensors").mkdir()
     models = {Path(model.name).stem: model for model in models_in(tmp_path)}

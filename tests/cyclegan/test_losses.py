@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from giverny.cyclegan.losses import (
+from impasto.cyclegan.losses import (
     AdversarialLoss,
     adversarial_loss,
     cycle_loss,

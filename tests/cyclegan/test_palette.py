@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.cyclegan.palette import PaletteLoss
+from impasto.cyclegan.palette import PaletteLoss
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.cyclegan import build_trainer, train
-from giverny.data import UnpairedBatch
-from giverny.options import CheckpointError, OptionError, TrainOptions
-from giverny.runs import load_state, make_accelerator, read_log
+from impasto.cyclegan import build_trainer, train
+from impasto.data import UnpairedBatch
+from impasto.options import CheckpointError, OptionError, TrainOptions
+from impasto.runs import load_state, make_accelerator, read_log
 
 Options = Callable[..., TrainOptions]
 

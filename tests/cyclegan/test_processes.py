@@ -14,9 +14,9 @@ import pytest
 import torch
 import yaml
 
-from giverny.cyclegan import train
-from giverny.options import TrainOptions, flatten
-from giverny.runs import RunDirectory, load_state, read_log
+from impasto.cyclegan import train
+from impasto.options import TrainOptions, flatten
+from impasto.runs import RunDirectory, load_state, read_log
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
@@ -102,7 +102,7 @@ def start_and_kill(options: TrainOptions, victim: int, folder: Path) -> "subproc
     """Train in two processes by the command; SIGKILL one of them once a state is there."""
     file = folder / "options.yaml"
     file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
-    words = ("-m", "giverny.scripts.main", "train", "--config", str(file))
+    words = ("-m", "impasto.scripts.main", "train", "--config", str(file))
     job = subprocess.Popen(torchrun(2, *words), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 120
     while not run_directory(options).has_state and time.monotonic() < end:
@@ -134,10 +134,10 @@ def test_a_killed_process_ends_the_job_with_one_message_and_one_can_go_on(
     job = start_and_kill(options, victim, tmp_path)
     _, errors = job.communicate(timeout=60)
     assert job.returncode == 1
-    ours = [line for line in errors.splitlines() if line.startswith("giverny train:")]
+    ours = [line for line in errors.splitlines() if line.startswith("impasto train:")]
     assert len(ours) == 1
     assert re.fullmatch(
-        "giverny train: error: another process of this job ended or cannot be reached. "
+        "impasto train: error: another process of this job ended or cannot be reached. "
         r"The last good state, at image \d+, is kept: .*state.pt; continue .* --resume .*",
         ours[0],
     )
@@ -171,7 +171,7 @@ def test_two_processes_log_the_same_whether_resumed_or_not(
             options = tiny_options(name=name, max_images=limit, print_freq=12, display="none")
             file = tmp_path / f"{name}{limit}.yaml"
             file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
-            words = ("-m", "giverny.scripts.main", "train", "--config", str(file))
+            words = ("-m", "impasto.scripts.main", "train", "--config", str(file))
             resume = ("--resume",) if limit != limits[0] else ()
             subprocess.run(torchrun(2, *words, *resume), env=ENVIRONMENT, check=True, timeout=300)
         (record,) = read_log(run_directory(tiny_options(name=name)).log_file)
@@ -188,7 +188,7 @@ def test_one_process_begins_and_two_go_on(
     options = tiny_options(max_images=12)
     file = tmp_path / "more.yaml"
     file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
-    words = ("-m", "giverny.scripts.main", "train", "--config", str(file), "--resume")
+    words = ("-m", "impasto.scripts.main", "train", "--config", str(file), "--resume")
     done = subprocess.run(
         torchrun(2, *words),
         env=ENVIRONMENT,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from giverny.cyclegan import train
-from giverny.options import TrainOptions
-from giverny.runs import read_log
+from impasto.cyclegan import train
+from impasto.options import TrainOptions
+from impasto.runs import read_log
 
 if TYPE_CHECKING:
     from tests.conftest import Browser

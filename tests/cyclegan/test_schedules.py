@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
-from giverny.cyclegan.schedules import LearningRate, lr_multiplier
+from impasto.cyclegan.schedules import LearningRate, lr_multiplier
 
 
 def optimizer(lr: float = 2e-4) -> SGD:

@@ -9,17 +9,17 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from giverny.cyclegan.architecture import GeneratorArchitecture
-from giverny.cyclegan.build import generator_architecture
-from giverny.cyclegan.checkpoint import find_generator
-from giverny.cyclegan.shipped import SHIPPED, resolve_model
-from giverny.cyclegan.translator import Translator
-from giverny.cyclegan.weights import load_generator, save_generator
-from giverny.data import list_pictures, read_picture, ssim, to_pictures, to_tensor
-from giverny.data.spectrum import GridPeaks
-from giverny.options import NetworkOptions, make
-from giverny.options.command_line import preset_text
-from giverny.options.errors import CheckpointError
+from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.build import generator_architecture
+from impasto.cyclegan.checkpoint import find_generator
+from impasto.cyclegan.shipped import SHIPPED, resolve_model
+from impasto.cyclegan.translator import Translator
+from impasto.cyclegan.weights import load_generator, save_generator
+from impasto.data import list_pictures, read_picture, ssim, to_pictures, to_tensor
+from impasto.data.spectrum import GridPeaks
+from impasto.options import NetworkOptions, make
+from impasto.options.command_line import preset_text
+from impasto.options.errors import CheckpointError
 
 
 def test_every_model_names_itself_and_an_opposite_that_names_it() -> None:
@@ -128,8 +128,8 @@ def test_generators_of_other_channels_are_refused(tmp_path: Path) -> None:
     [
         ("monte", "did you mean monet"),
         ("min", "did you mean mine?"),
-        ("monet.pth", "no such run folder or weights file; giverny models lists"),
-        ("checkpoints/monte", "no such run folder or weights file; giverny models lists"),
+        ("monet.pth", "no such run folder or weights file; impasto models lists"),
+        ("checkpoints/monte", "no such run folder or weights file; impasto models lists"),
     ],
 )
 def test_a_mistyped_name_shows_the_nearest(
@@ -150,5 +150,5 @@ def test_an_own_run_that_a_shipped_model_hides_is_named(
     (tmp_path / "checkpoints" / "monet").mkdir(parents=True)
     (note,) = find_generator(Path("monet")).notes
     assert note == (
-        "checkpoints/monet is another model than the monet that ships with Giverny, taken here"
+        "checkpoints/monet is another model than the monet that ships with Impasto, taken here"
     )

@@ -16,7 +16,7 @@ def benchmark() -> dict[str, Any]:
 
 
 def results(**of_result: object) -> dict[str, Any]:
-    """Return what `giverny evaluate` writes of a model that meets everything."""
+    """Return what `impasto evaluate` writes of a model that meets everything."""
     inputs = {"kind": "nothing", "swd": 100.0, "kid": 2.0, "grid_2": 1.0, "grid_4": 2.0}
     floor = {"kind": "floor", "swd": 40.0, "kid": 0.5, "grid_2": 1.0, "grid_4": 1.0}
     result = {

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.cyclegan import Trainer, build_trainer
-from giverny.cyclegan.build import _palette
-from giverny.cyclegan.networks import Networks
-from giverny.data import UnpairedBatch
-from giverny.options import TrainingError, TrainOptions
-from giverny.runs import make_accelerator
+from impasto.cyclegan import Trainer, build_trainer
+from impasto.cyclegan.build import _palette
+from impasto.cyclegan.networks import Networks
+from impasto.data import UnpairedBatch
+from impasto.options import TrainingError, TrainOptions
+from impasto.runs import make_accelerator
 
 Options = Callable[..., TrainOptions]
 

@@ -15,12 +15,12 @@ import torch
 import yaml
 from torch import Tensor
 
-from giverny.cyclegan import load_generator, train, training
-from giverny.cyclegan.checkpoint import find_generator
-from giverny.options import (
+from impasto.cyclegan import load_generator, train, training
+from impasto.cyclegan.checkpoint import find_generator
+from impasto.options import (
     CheckpointError,
     FolderError,
-    GivernyError,
+    ImpastoError,
     LostProcessError,
     OptionError,
     TrainingError,
@@ -28,7 +28,7 @@ from giverny.options import (
     flatten,
     make,
 )
-from giverny.runs import Doctor, Observer, Pictures, Progress, RunDirectory, load_state, read_log
+from impasto.runs import Doctor, Observer, Pictures, Progress, RunDirectory, load_state, read_log
 
 Options = Callable[..., TrainOptions]
 
@@ -346,7 +346,7 @@ def test_only_one_process_trains_a_run(tiny_options: Options) -> None:
     options = tiny_options()
     directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
     directory.create()
-    with directory.locked(), pytest.raises(GivernyError, match="another process is training"):
+    with directory.locked(), pytest.raises(ImpastoError, match="another process is training"):
         train(options)
 
 

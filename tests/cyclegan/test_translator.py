@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.cyclegan.generators import ResnetGenerator, UnetGenerator
-from giverny.cyclegan.translator import Translator
+from impasto.cyclegan.generators import ResnetGenerator, UnetGenerator
+from impasto.cyclegan.translator import Translator
 
 CPU = torch.device("cpu")
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.cyclegan import ResnetGenerator, build_trainer
-from giverny.cyclegan.vitals import contrast_and_correlation, read_back
-from giverny.data import UnpairedBatch
-from giverny.options import TrainOptions
-from giverny.runs import make_accelerator
+from impasto.cyclegan import ResnetGenerator, build_trainer
+from impasto.cyclegan.vitals import contrast_and_correlation, read_back
+from impasto.data import UnpairedBatch
+from impasto.options import TrainOptions
+from impasto.runs import make_accelerator
 
 Options = Callable[..., TrainOptions]
 

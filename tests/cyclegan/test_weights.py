@@ -12,12 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from giverny.cyclegan.architecture import GeneratorArchitecture, detect_architecture
-from giverny.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
-from giverny.cyclegan.generators import ResnetGenerator, UnetGenerator
-from giverny.cyclegan.networks import Networks
-from giverny.cyclegan.weights import load_generator, load_weights, save_generator, save_pth
-from giverny.options.errors import CheckpointError
+from impasto.cyclegan.architecture import GeneratorArchitecture, detect_architecture
+from impasto.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
+from impasto.cyclegan.generators import ResnetGenerator, UnetGenerator
+from impasto.cyclegan.networks import Networks
+from impasto.cyclegan.weights import load_generator, load_weights, save_generator, save_pth
+from impasto.options.errors import CheckpointError
 
 Weights = dict[str, Tensor]
 SMALL = GeneratorArchitecture(depth=2, channels=2)
@@ -353,7 +353,7 @@ def test_many_wrong_weights_are_counted() -> None:
 
 
 def damaged(path: Path, described: str) -> str:
-    save_file(weights_of(SMALL), path, metadata={"giverny": described})
+    save_file(weights_of(SMALL), path, metadata={"impasto": described})
     return refused(path)
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 import yaml
 
-from giverny.cyclegan import build_loader, build_trainer, train
-from giverny.data import UnpairedBatch
-from giverny.options import TrainOptions, make
-from giverny.runs import make_accelerator
-from giverny.runs.processes import leave_processes
+from impasto.cyclegan import build_loader, build_trainer, train
+from impasto.data import UnpairedBatch
+from impasto.options import TrainOptions, make
+from impasto.runs import make_accelerator
+from impasto.runs.processes import leave_processes
 
 
 def step(options: TrainOptions, output: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from giverny.data.animations import check_animation, write_animation
-from giverny.options.errors import PictureError
+from impasto.data.animations import check_animation, write_animation
+from impasto.options.errors import PictureError
 
 Rgb = NDArray[np.uint8]
 RNG = np.random.default_rng(3)
@@ -172,15 +172,15 @@ def test_mp4_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def refuse(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr("giverny.data.animations.importlib.import_module", refuse)
-    with pytest.raises(PictureError, match=r'a.mp4: needs PyAV: pip install "giverny\[video\]"'):
+    monkeypatch.setattr("impasto.data.animations.importlib.import_module", refuse)
+    with pytest.raises(PictureError, match=r'a.mp4: needs PyAV: pip install "impasto\[video\]"'):
         check_animation(tmp_path / "a.mp4")
 
 
 @pytest.fixture
 def av() -> Any:
     if importlib.util.find_spec("av") is None:
-        pytest.skip('needs PyAV: pip install "giverny[video]"')
+        pytest.skip('needs PyAV: pip install "impasto[video]"')
     return importlib.import_module("av")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from giverny.data.atomic import atomic_path, remove_leftovers, write_text_atomic
+from impasto.data.atomic import atomic_path, remove_leftovers, write_text_atomic
 
 
 def names(folder: Path) -> list[str]:
@@ -54,7 +54,7 @@ def test_permissions_are_those_of_open(tmp_path: Path, mask: int) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
         f"os.umask({mask})\n"
-        "from giverny.data.atomic import write_text_atomic\n"
+        "from impasto.data.atomic import write_text_atomic\n"
         "write_text_atomic(Path(sys.argv[1]), 'x')\n"
         "assert os.umask(0) == int(sys.argv[2]), 'reading the mask changed it'\n"
     )
@@ -84,7 +84,7 @@ def test_kill_keeps_the_old_file_and_leftovers_can_be_removed(tmp_path: Path) ->
     path.write_text("old")
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from giverny.data.atomic import atomic_path\n"
+        "from impasto.data.atomic import atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -95,10 +95,10 @@ def test_kill_keeps_the_old_file_and_leftovers_can_be_removed(tmp_path: Path) ->
     assert len(names(tmp_path)) == 2
     (tmp_path / "b.tmp").write_text("somebody else's")
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / ".giverny-x.tmp").write_text("not directly in the folder")
+    (tmp_path / "deep" / ".impasto-x.tmp").write_text("not directly in the folder")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == ["a.txt", "b.tmp", "deep"]
-    assert names(tmp_path / "deep") == [".giverny-x.tmp"]
+    assert names(tmp_path / "deep") == [".impasto-x.tmp"]
 
 
 def test_file_and_folder_are_synced_before_and_after_the_rename(

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from giverny.data.comparison import compare
-from giverny.data.measures import color_distance, mean_absolute_error
+from impasto.data.comparison import compare
+from impasto.data.measures import color_distance, mean_absolute_error
 
 RNG = np.random.default_rng(0)
 

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from giverny.data import datasets
-from giverny.data.datasets import Domain, UnpairedBatch, UnpairedPictures, collate_unpaired
-from giverny.data.decode import Picture, read_picture
-from giverny.data.sampling import Draw
-from giverny.data.transforms import Preprocessing
+from impasto.data import datasets
+from impasto.data.datasets import Domain, UnpairedBatch, UnpairedPictures, collate_unpaired
+from impasto.data.decode import Picture, read_picture
+from impasto.data.sampling import Draw
+from impasto.data.transforms import Preprocessing
 
 PLAIN = Preprocessing(mode="none", flip=False)
 CROPPING = Preprocessing(load_size=12, crop_size=8)

@@ -18,8 +18,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile
 
-from giverny.data.decode import Picture, read_picture, read_size
-from giverny.options.errors import PictureError
+from impasto.data.decode import Picture, read_picture, read_size
+from impasto.options.errors import PictureError
 
 Bytes = NDArray[np.uint8]
 RNG = np.random.default_rng(5)
@@ -647,5 +647,5 @@ class TestPicture:
 
 
 def test_starts_without_torch() -> None:
-    code = "import sys, giverny.data.encode, giverny.data.files; sys.exit('torch' in sys.modules)"
+    code = "import sys, impasto.data.encode, impasto.data.files; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

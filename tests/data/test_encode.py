@@ -12,10 +12,10 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from giverny.data import encode
-from giverny.data.decode import Picture, read_picture
-from giverny.data.encode import write_float_picture, write_picture
-from giverny.options.errors import OptionError, PictureError
+from impasto.data import encode
+from impasto.data.decode import Picture, read_picture
+from impasto.data.encode import write_float_picture, write_picture
+from impasto.options.errors import OptionError, PictureError
 
 RNG = np.random.default_rng(20)
 NOISE = Picture(

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from giverny.data.files import PICTURE_SUFFIXES, PREVIEWS_MARK, list_pictures, output_names
-from giverny.options.errors import FolderError
+from impasto.data.files import PICTURE_SUFFIXES, PREVIEWS_MARK, list_pictures, output_names
+from impasto.options.errors import FolderError
 
 
 def make(folder: Path, *names: str) -> None:

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from giverny.data.files import output_names
-from giverny.data.inputs import gather_pictures
-from giverny.options.errors import FolderError
+from impasto.data.files import output_names
+from impasto.data.inputs import gather_pictures
+from impasto.options.errors import FolderError
 
 
 def make(folder: Path, *names: str) -> None:

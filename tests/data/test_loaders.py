@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import _utils as worker_utils
 
-from giverny.data import loaders
-from giverny.data.datasets import Domain, UnpairedBatch
-from giverny.data.loaders import UnpairedLoader
-from giverny.data.sampling import UnpairedSampler
-from giverny.data.transforms import Preprocessing
-from giverny.options.errors import FolderError
+from impasto.data import loaders
+from impasto.data.datasets import Domain, UnpairedBatch
+from impasto.data.loaders import UnpairedLoader
+from impasto.data.sampling import UnpairedSampler
+from impasto.data.transforms import Preprocessing
+from impasto.options.errors import FolderError
 
 Folder = Callable[..., Path]
 HOW = Preprocessing(load_size=12, crop_size=8)

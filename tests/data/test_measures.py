@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from skimage.color import rgb2lab
 
-from giverny.data.measures import (
+from impasto.data.measures import (
     color_distance,
     edge_correlation,
     mean_absolute_error,

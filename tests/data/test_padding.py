@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from giverny.data.padding import pad_to_multiple
+from impasto.data.padding import pad_to_multiple
 
 
 def by_hand(size: int, multiple: int, smallest: int) -> tuple[int, int]:

@@ -10,13 +10,13 @@ from PIL import Image
 from skimage.color import rgb2lab
 from skimage.filters import gaussian
 
-from giverny.data import paint_styles, painting
-from giverny.data.paint_styles import GIVERNY, PaintStyle, Palette, apply_palette
-from giverny.data.painting import paint
-from giverny.data.strokes import SUPERSAMPLING, draw_stroke, spline
+from impasto.data import paint_styles, painting
+from impasto.data.paint_styles import LATE_MONET, PaintStyle, Palette, apply_palette
+from impasto.data.painting import paint
+from impasto.data.strokes import SUPERSAMPLING, draw_stroke, spline
 
 RGB = npt.NDArray[np.uint8]
-STYLES = ("IMPRESSIONIST", "EXPRESSIONIST", "COLORIST_WASH", "POINTILLIST", "GIVERNY")
+STYLES = ("IMPRESSIONIST", "EXPRESSIONIST", "COLORIST_WASH", "POINTILLIST", "LATE_MONET")
 # One brush, nothing random but the order of the strokes.
 SOBER = PaintStyle(threshold=0, brush_radii_px=(4,))
 
@@ -50,7 +50,7 @@ def test_same_seed_same_painting_other_seed_another(name: str) -> None:
 def test_the_picture_is_left_alone() -> None:
     picture = scene()
     before = picture.copy()
-    paint(picture, GIVERNY, generator())
+    paint(picture, LATE_MONET, generator())
     np.testing.assert_array_equal(picture, before)
 
 
@@ -84,12 +84,12 @@ def test_brushes_are_taken_from_large_to_small() -> None:
 @pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (190, 40, 90)])
 def test_a_plain_picture_becomes_the_palette_color(color: tuple[int, int, int]) -> None:
     plain = np.full((40, 50, 3), color, dtype=np.uint8)
-    style = replace(GIVERNY, jitter_hsv=(0.0, 0.0, 0.0))
+    style = replace(LATE_MONET, jitter_hsv=(0.0, 0.0, 0.0))
     painted = paint(plain, style, generator())
     np.testing.assert_array_equal(painted, apply_palette(plain, style.palette))
     assert (painted != plain).any()
     # With jitter the strokes scatter around that colour.
-    jittered = paint(plain, GIVERNY, generator()).astype(float)
+    jittered = paint(plain, LATE_MONET, generator()).astype(float)
     assert jittered.std(axis=(0, 1)).max() > 1
     assert np.abs(jittered - painted).mean() < 12
 
@@ -299,7 +299,7 @@ def test_a_grey_picture_stays_grey_without_palette_and_jitter() -> None:
 
 
 def test_crops_of_one_painting_look_alike() -> None:
-    painted = paint(scene(128, 128), GIVERNY, generator())
+    painted = paint(scene(128, 128), LATE_MONET, generator())
     halves = [half.reshape(-1, 3).mean(axis=0) for half in (painted[:64], painted[64:])]
     np.testing.assert_allclose(halves[0], halves[1], atol=20)
 
@@ -315,13 +315,13 @@ def test_crops_of_one_painting_look_alike() -> None:
 )
 def test_only_rgb_uint8_is_painted(wrong: RGB) -> None:
     with pytest.raises(ValueError, match=r"rgb: expected \(H, W, 3\) uint8, got"):
-        paint(wrong, GIVERNY, generator())
+        paint(wrong, LATE_MONET, generator())
 
 
 def test_palette_ends_and_tints() -> None:
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    lab = rgb2lab(apply_palette(ramp, GIVERNY.palette))[0]
-    palette = GIVERNY.palette
+    lab = rgb2lab(apply_palette(ramp, LATE_MONET.palette))[0]
+    palette = LATE_MONET.palette
     np.testing.assert_allclose(lab[0], [palette.black, *palette.shadow_tint], atol=1.5)
     np.testing.assert_allclose(lab[-1], [palette.white, *palette.light_tint], atol=2.5)
     assert (np.diff(lab[:, 0]) > 0).mean() > 0.97

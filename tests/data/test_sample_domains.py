@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from giverny.data import sample_domains as module
-from giverny.data.measures import color_distance, edge_correlation
-from giverny.data.sample_domains import SampleDomains, make_sample_domains
-from giverny.data.sample_photographs import Part, Region, sample_photographs, sample_regions
-from giverny.options.errors import FolderError, OptionError
+from impasto.data import sample_domains as module
+from impasto.data.measures import color_distance, edge_correlation
+from impasto.data.sample_domains import SampleDomains, make_sample_domains
+from impasto.data.sample_photographs import Part, Region, sample_photographs, sample_regions
+from impasto.options.errors import FolderError, OptionError
 
 RGB = npt.NDArray[np.uint8]
 FOLDERS = {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from giverny.data.sampling import Draw, UnpairedSampler
+from impasto.data.sampling import Draw, UnpairedSampler
 
 
 def sampler(

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from giverny.data.tensors import check_images, to_pictures, to_tensor
+from impasto.data.tensors import check_images, to_pictures, to_tensor
 
 RNG = np.random.default_rng(3)
 

@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from giverny.data import transforms
-from giverny.data.transforms import (
+from impasto.data import transforms
+from impasto.data.transforms import (
     Preprocessing,
     random_crop,
     random_flip,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.gatys.adam import Adam, AdamState
+from impasto.gatys.adam import Adam, AdamState
 
 
 class EnoughError(Exception):

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from giverny.data.decode import Picture
-from giverny.data.encode import write_picture
-from giverny.gatys.animation import Film, _Frames
-from giverny.options.errors import GivernyError, PictureError
+from impasto.data.decode import Picture
+from impasto.data.encode import write_picture
+from impasto.gatys.animation import Film, _Frames
+from impasto.options.errors import ImpastoError, PictureError
 
 
 def frame(value: int, height: int = 12, width: int = 16) -> NDArray[np.uint8]:
@@ -65,7 +65,7 @@ def test_frames_wait_on_disk_and_are_removed(
 def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"a.avi: cannot be written: its suffix"):
         Film(tmp_path / "a.avi")
-    with Film(tmp_path / "a.gif") as film, pytest.raises(GivernyError, match="there is no frame"):
+    with Film(tmp_path / "a.gif") as film, pytest.raises(ImpastoError, match="there is no frame"):
         film.write()
 
 

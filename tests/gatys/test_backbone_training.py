@@ -16,21 +16,21 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from giverny.gatys.backbone_files import backbone_file
-from giverny.gatys.backbone_training import train_backbone
-from giverny.gatys.weight_files import is_trained_here, read_weights
-from giverny.options import (
+from impasto.gatys.backbone_files import backbone_file
+from impasto.gatys.backbone_training import train_backbone
+from impasto.gatys.weight_files import is_trained_here, read_weights
+from impasto.options import (
     CheckpointError,
     FolderError,
-    GivernyError,
+    ImpastoError,
     OptionError,
     flatten,
     make,
 )
-from giverny.options.backbone import BackboneOptions
-from giverny.runs import Observer, Pictures, Progress, load_state, read_log
-from giverny.runs.curves import choose_losses
-from giverny.runs.run_logs import read_runs
+from impasto.options.backbone import BackboneOptions
+from impasto.runs import Observer, Pictures, Progress, load_state, read_log
+from impasto.runs.curves import choose_losses
+from impasto.runs.run_logs import read_runs
 
 if TYPE_CHECKING:
     from tests.conftest import Page
@@ -136,7 +136,7 @@ def test_a_run_directory_is_that_of_any_training(options: Options) -> None:
         *("latest_net_classifier.pth", "2_net_classifier.pth"),
     }
     text = (result.directory / "options.yaml").read_text(encoding="utf-8")
-    assert text.startswith("# All options of this run. To repeat it: giverny backbone train ")
+    assert text.startswith("# All options of this run. To repeat it: impasto backbone train ")
     assert flatten(make(BackboneOptions, yaml.safe_load(text))) == flatten(options())
     whole = torch.load(result.directory / "latest_net_classifier.pth", weights_only=True)
     assert_same(dict(whole), dict(state_of(options())["learner"]["network"]))
@@ -333,7 +333,7 @@ def test_no_held_out_picture_can_be_read(options: Options, tmp_path: Path) -> No
         folder = tmp_path / "val" / name
         folder.mkdir(parents=True)
         (folder / "x.png").write_bytes(b"no picture")
-    with pytest.raises(GivernyError, match="no held-out picture can be read"):
+    with pytest.raises(ImpastoError, match="no held-out picture can be read"):
         train_backbone(options(val_folder=str(tmp_path / "val")))
 
 
@@ -380,7 +380,7 @@ def test_all_epochs_have_the_same_samples_or_the_page_passes_over_them(options: 
     assert shown.names[1] == shown.names[2] == shown.names[3]
 
 
-def test_giverny_plot_draws_losses_and_scores(options: Options) -> None:
+def test_impasto_plot_draws_losses_and_scores(options: Options) -> None:
     how = options()
     train_backbone(how)
     (run,) = read_runs([how.run.name], how.run.checkpoints_dir)

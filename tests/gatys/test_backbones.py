@@ -6,8 +6,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from giverny.gatys.backbones import POOLING_FACTORS, Pooling, Vgg
-from giverny.options.errors import GivernyError
+from impasto.gatys.backbones import POOLING_FACTORS, Pooling, Vgg
+from impasto.options.errors import ImpastoError
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -218,7 +218,7 @@ def test_smallest_sides_can_be_computed_and_smaller_ones_not() -> None:
         assert network.smallest(["relu1_1", name]) == side
         assert min(network(picture(side, side + 1), [name])[name].shape[2:]) == 1
     says = r"a picture of 40 x 15 pixels is too small for layer relu5_1, which needs 16 x 16"
-    with pytest.raises(GivernyError, match=says):
+    with pytest.raises(ImpastoError, match=says):
         network(picture(15, 40), ["conv1_1", "relu5_1"])
 
 

@@ -9,30 +9,30 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from giverny.gatys import networks
-from giverny.gatys.adam import Adam
-from giverny.gatys.backbones import Vgg
-from giverny.gatys.build import (
+from impasto.gatys import networks
+from impasto.gatys.adam import Adam
+from impasto.gatys.backbones import Vgg
+from impasto.gatys.build import (
     build_backbone,
     build_demand,
     build_method,
     build_settings,
     build_statistic,
 )
-from giverny.gatys.builtin import BUILTIN, MODEL, RANDOM, RANDOM_RECIPE, TRAINED
-from giverny.gatys.classifier import VggClassifier, init_weights
-from giverny.gatys.conventions import Preset
-from giverny.gatys.lbfgs import Lbfgs
-from giverny.gatys.model_network import ModelNetwork
-from giverny.gatys.patches import Patches
-from giverny.gatys.pixels import Pixels
-from giverny.gatys.presets import PRESETS
-from giverny.gatys.smoothing import Smoothing
-from giverny.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced
-from giverny.gatys.weight_files import METADATA_KEY, TRAINED_HERE
-from giverny.gatys.weights import candidates
-from giverny.options.errors import CheckpointError, OptionError
-from giverny.options.stylize import STYLIZE_PRESETS, StylizeOptions
+from impasto.gatys.builtin import BUILTIN, MODEL, RANDOM, RANDOM_RECIPE, TRAINED
+from impasto.gatys.classifier import VggClassifier, init_weights
+from impasto.gatys.conventions import Preset
+from impasto.gatys.lbfgs import Lbfgs
+from impasto.gatys.model_network import ModelNetwork
+from impasto.gatys.patches import Patches
+from impasto.gatys.pixels import Pixels
+from impasto.gatys.presets import PRESETS
+from impasto.gatys.smoothing import Smoothing
+from impasto.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced
+from impasto.gatys.weight_files import METADATA_KEY, TRAINED_HERE
+from impasto.gatys.weights import candidates
+from impasto.options.errors import CheckpointError, OptionError
+from impasto.options.stylize import STYLIZE_PRESETS, StylizeOptions
 
 WIDTH = 1 / 16
 
@@ -120,7 +120,7 @@ def test_a_network_of_one_s_own_has_a_preset_and_relative_losses(
     assert build_backbone(given, TRAINED).relative
     given = options(weights=published)
     assert not build_backbone(given, build_settings(given)).relative
-    with pytest.raises(OptionError, match="is for a network of giverny backbone train"):
+    with pytest.raises(OptionError, match="is for a network of impasto backbone train"):
         settings(weights=published, preset="trained")
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from giverny.data.sampling import Draw, UnpairedSampler
-from giverny.gatys.class_batches import (
+from impasto.data.sampling import Draw, UnpairedSampler
+from impasto.gatys.class_batches import (
     Augmentation,
     ClassBatch,
     ClassPictures,
@@ -19,8 +19,8 @@ from giverny.gatys.class_batches import (
     TrainingLoader,
     collate_classes,
 )
-from giverny.gatys.class_data import PictureArrays, PictureFiles
-from giverny.options.errors import FolderError
+from impasto.gatys.class_data import PictureArrays, PictureFiles
+from impasto.options.errors import FolderError
 
 HOW = Augmentation(size=32)
 Fill = Callable[..., Path]

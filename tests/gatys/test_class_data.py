@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from giverny.gatys.backbone_training import open_class_sets
-from giverny.gatys.class_data import (
+from impasto.gatys.backbone_training import open_class_sets
+from impasto.gatys.class_data import (
     PictureFiles,
     find_class_folders,
     open_caltech101,
@@ -22,8 +22,8 @@ from giverny.gatys.class_data import (
     open_folders,
     split_by_class,
 )
-from giverny.options.backbone import ClassDataOptions
-from giverny.options.errors import FolderError
+from impasto.options.backbone import ClassDataOptions
+from impasto.options.errors import FolderError
 
 Fill = Callable[..., Path]
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from giverny.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD, Vgg
-from giverny.gatys.classifier import Init, VggClassifier, init_weights
-from giverny.gatys.layers import layer_names
+from impasto.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD, Vgg
+from impasto.gatys.classifier import Init, VggClassifier, init_weights
+from impasto.gatys.layers import layer_names
 
 MEAN, STD = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 

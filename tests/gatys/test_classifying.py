@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from giverny.gatys.class_batches import ClassBatch
-from giverny.gatys.classifier import VggClassifier, init_weights
-from giverny.gatys.classifying import ClassifierLearner
-from giverny.options.errors import CheckpointError, GivernyError, TrainingError
+from impasto.gatys.class_batches import ClassBatch
+from impasto.gatys.classifier import VggClassifier, init_weights
+from impasto.gatys.classifying import ClassifierLearner
+from impasto.options.errors import CheckpointError, ImpastoError, TrainingError
 
 CLASSES = 7
 
@@ -187,7 +187,7 @@ def test_the_network_is_judged_without_dropout_and_goes_on_with_it() -> None:
 
 
 def test_without_a_readable_held_out_picture_it_says_so() -> None:
-    with pytest.raises(GivernyError, match="no held-out picture can be read"):
+    with pytest.raises(ImpastoError, match="no held-out picture can be read"):
         learner([]).end_epoch()
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
-from giverny.gatys.colours import keep_colours, match_colours
+from impasto.gatys.colours import keep_colours, match_colours
 
 Array = NDArray[np.float32]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from giverny.gatys.contact_sheet import draw_contact_sheet
+from impasto.gatys.contact_sheet import draw_contact_sheet
 
 Rgb = NDArray[np.uint8]
 

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from giverny.gatys.conventions import (
+from impasto.gatys.conventions import (
     Preset,
     caffe_scale,
     content_from_half_sum,
     gram_from_mean_square,
     variation_from_sum,
 )
-from giverny.gatys.objective import LossTerms, Objective, Variation
-from giverny.gatys.presets import PRESETS, find_preset
-from giverny.gatys.statistics import Gaussian, Gram, Statistic
-from giverny.gatys.targets import Content, Region, Style, StylePicture
+from impasto.gatys.objective import LossTerms, Objective, Variation
+from impasto.gatys.presets import PRESETS, find_preset
+from impasto.gatys.statistics import Gaussian, Gram, Statistic
+from impasto.gatys.targets import Content, Region, Style, StylePicture
 
 Array = NDArray[np.float64]
 Layers = Mapping[str, Array]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from giverny.gatys.backbones import Vgg
-from giverny.gatys.extractor import make_extractor
-from giverny.gatys.networks import make_network
-from giverny.options.errors import GivernyError, OptionError
+from impasto.gatys.backbones import Vgg
+from impasto.gatys.extractor import make_extractor
+from impasto.gatys.networks import make_network
+from impasto.options.errors import ImpastoError, OptionError
 
 CPU = torch.device("cpu")
 
@@ -72,5 +72,5 @@ def test_unknown_names_are_refused(name: str, layer: str, option: str, says: str
 
 def test_a_picture_too_small_for_the_layer_is_refused(weights: Path) -> None:
     extractor = make_extractor("auto", weights, layer="relu5_1", device=CPU)
-    with pytest.raises(GivernyError, match="take a larger picture or earlier layers"):
+    with pytest.raises(ImpastoError, match="take a larger picture or earlier layers"):
         extractor(pictures(1, side=8))

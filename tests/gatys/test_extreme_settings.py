@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from giverny.gatys.iterates import Iterate
-from giverny.gatys.stylizing import StylizeResult, stylize
-from giverny.options.errors import GivernyError
-from giverny.options.stylize import StylizeOptions
+from impasto.gatys.iterates import Iterate
+from impasto.gatys.stylizing import StylizeResult, stylize
+from impasto.options.errors import ImpastoError
+from impasto.options.stylize import StylizeOptions
 
 RANDOM: Mapping[str, Any] = {"preset": "random", "iterations": (8, 12)}
 GATYS: Mapping[str, Any] = {"preset": "gatys2016", "iterations": (12,)}
@@ -106,5 +106,5 @@ def test_ends_with_a_finite_picture(name: str, pictures: dict[str, Path]) -> Non
 
 def test_what_float32_cannot_hold_is_a_plain_error(pictures: dict[str, Path]) -> None:
     settings = {**GATYS, "size": 32, "style_weight": 1e39}
-    with pytest.raises(GivernyError, match=r"no picture has finite losses .*smaller weights"):
+    with pytest.raises(ImpastoError, match=r"no picture has finite losses .*smaller weights"):
         run(pictures, settings)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from giverny.gatys.initial import (
+from impasto.gatys.initial import (
     NOISE_DEVIATION,
     Start,
     initial_image,

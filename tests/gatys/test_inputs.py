@@ -8,14 +8,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from giverny.gatys.colours import match_colours
-from giverny.gatys.initial import picture_image, recoloured
-from giverny.gatys.inputs import Pictures, read_pictures, regions_at, start_at
-from giverny.gatys.objective import Objective
-from giverny.gatys.pixels import Pixels
-from giverny.gatys.targets import Region, Style
-from giverny.options.errors import FolderError, OptionError, PictureError
-from giverny.options.stylize import StylizeOptions
+from impasto.gatys.colours import match_colours
+from impasto.gatys.initial import picture_image, recoloured
+from impasto.gatys.inputs import Pictures, read_pictures, regions_at, start_at
+from impasto.gatys.objective import Objective
+from impasto.gatys.pixels import Pixels
+from impasto.gatys.targets import Region, Style
+from impasto.options.errors import FolderError, OptionError, PictureError
+from impasto.options.stylize import StylizeOptions
 
 Rgb = NDArray[np.uint8]
 CPU = torch.device("cpu")

@@ -5,8 +5,8 @@ import torch
 import torchvision
 from torch import nn
 
-from giverny.gatys.layers import DEPTHS, convolution_names, layer_names, parse_layers
-from giverny.options.errors import OptionError
+from impasto.gatys.layers import DEPTHS, convolution_names, layer_names, parse_layers
+from impasto.options.errors import OptionError
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

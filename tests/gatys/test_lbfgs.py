@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.gatys.lbfgs import History, Lbfgs, LbfgsWalk
+from impasto.gatys.lbfgs import History, Lbfgs, LbfgsWalk
 
 
 class EnoughError(Exception):

@@ -11,10 +11,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from giverny.gatys.iterates import Iterate
-from giverny.gatys.loss_log import LossLog, LossRow, draw_losses, read_losses
-from giverny.options.errors import GivernyError
-from giverny.runs.curve_figure import figure_bytes
+from impasto.gatys.iterates import Iterate
+from impasto.gatys.loss_log import LossLog, LossRow, draw_losses, read_losses
+from impasto.options.errors import ImpastoError
+from impasto.runs.curve_figure import figure_bytes
 
 
 def row(evaluations: int, *, scale: int = 1, content: float = 0.1, style: float = 2.0) -> LossRow:
@@ -113,17 +113,17 @@ def test_damaged_files(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "losses.csv"
     LossLog(path)
     path.write_text(text.replace("HEADER", path.read_text()))
-    with pytest.raises(GivernyError, match=f"losses.csv: {message}"):
+    with pytest.raises(ImpastoError, match=f"losses.csv: {message}"):
         read_losses(path)
 
 
 def test_files_that_cannot_be_read_or_made(tmp_path: Path) -> None:
-    with pytest.raises(GivernyError, match=r"gone.csv: cannot be read: no such file"):
+    with pytest.raises(ImpastoError, match=r"gone.csv: cannot be read: no such file"):
         read_losses(tmp_path / "gone.csv")
     (tmp_path / "file").write_bytes(b"\xff")
-    with pytest.raises(GivernyError, match=r"cannot be read: it is no text"):
+    with pytest.raises(ImpastoError, match=r"cannot be read: it is no text"):
         read_losses(tmp_path / "file")
-    with pytest.raises(GivernyError, match=r"cannot be written"):
+    with pytest.raises(ImpastoError, match=r"cannot be written"):
         LossLog(tmp_path / "file" / "losses.csv")
 
 
@@ -206,5 +206,5 @@ def test_hardly_anything_to_draw() -> None:
     assert figure_bytes(zero, ".png", dpi=40)
     nothing = draw_losses({"a": [row(0), row(1, content=float("nan"))]})
     assert figure_bytes(nothing, ".png", dpi=40)
-    with pytest.raises(GivernyError, match="no losses to draw"):
+    with pytest.raises(ImpastoError, match="no losses to draw"):
         draw_losses({"a": []})

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.gatys.losses import (
+from impasto.gatys.losses import (
     VariationKind,
     content_loss,
     gram_loss,

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from giverny.gatys.masks import (
+from impasto.gatys.masks import (
     MaskPair,
     Region,
     compose_untouched,
@@ -17,7 +17,7 @@ from giverny.gatys.masks import (
     read_mask,
     resize_mask,
 )
-from giverny.options.errors import OptionError, PictureError
+from impasto.options.errors import OptionError, PictureError
 
 STYLES = [Path("paintings/starry.jpg"), Path("scream.png"), Path("a=b.jpg")]
 Array = NDArray[np.float32]

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from giverny.gatys import memory
-from giverny.gatys.memory import (
+from impasto.gatys import memory
+from impasto.gatys.memory import (
     Demand,
     Layer,
     check_memory,
@@ -12,7 +12,7 @@ from giverny.gatys.memory import (
     gigabytes,
     vgg_layers,
 )
-from giverny.options.errors import GivernyError
+from impasto.options.errors import ImpastoError
 
 CPU = torch.device("cpu")
 
@@ -63,7 +63,7 @@ def test_what_fits_is_estimated() -> None:
 def test_what_does_not_fit_is_refused_with_advice() -> None:
     demand = Demand(history=100)
     adam = Demand().bytes(512, 512)
-    with pytest.raises(GivernyError) as caught:
+    with pytest.raises(ImpastoError) as caught:
         check_memory(demand, 512, 512, device=CPU, available=adam + 6 * 10**7)
     side = demand.largest_side(512, 512, adam + 6 * 10**7)
     steps = demand.longest_history(512, 512, adam + 6 * 10**7)
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_refused_with_advice() -> None:
     )
     assert steps == 7  # 6e7 bytes / (1.35 * 2 * 3 * 512 * 512 * 4)
     assert Demand(history=5).longest_history(512, 512, 10**6) == -1
-    with pytest.raises(GivernyError) as caught:
+    with pytest.raises(ImpastoError) as caught:
         check_memory(Demand(), 512, 512, device=CPU, available=10**6)
     assert str(caught.value).endswith("use another machine")
 

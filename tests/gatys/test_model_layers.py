@@ -4,15 +4,15 @@ import logging
 
 import pytest
 
-from giverny.gatys.model_anatomy import find_anatomy, model_names
-from giverny.gatys.model_layers import (
+from impasto.gatys.model_anatomy import find_anatomy, model_names
+from impasto.gatys.model_layers import (
     default_layers,
     find_layer,
     from_keras,
     layer_table,
     parse_model_layers,
 )
-from giverny.options.errors import OptionError
+from impasto.options.errors import OptionError
 
 RESNET50 = tuple(find_anatomy("resnet50").maps)
 # Layers of report 004 (IIT Bombay CS725), by their names in Keras and in torchvision.
@@ -87,7 +87,7 @@ def test_short_names_are_the_last_layer_inside() -> None:
     [
         (["layer5"], r"'layer5' is no layer of resnet50; did you mean layer4 or .*stages: conv1"),
         (["layer1.0.bm1"], r"did you mean layer1\.0\.bn1"),
-        (["relu4_2"], r"'giverny weights layers resnet50' lists all \d+ layers"),
+        (["relu4_2"], r"'impasto weights layers resnet50' lists all \d+ layers"),
         (["layer1", "layer1.2"], r"layer1\.2\.relu_2 is named twice \(layer1 and layer1\.2\)"),
         ([], "names no layer"),
     ],

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from giverny.gatys import model_weights
-from giverny.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
-from giverny.gatys.model_layers import default_layers
-from giverny.gatys.model_network import ModelNetwork
-from giverny.gatys.model_weights import (
+from impasto.gatys import model_weights
+from impasto.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
+from impasto.gatys.model_layers import default_layers
+from impasto.gatys.model_network import ModelNetwork
+from impasto.gatys.model_weights import (
     cached_files,
     find_model_weights,
     load_model,
@@ -22,10 +22,10 @@ from giverny.gatys.model_weights import (
     model_candidates,
     model_of_file,
 )
-from giverny.gatys.networks import make_network, model_of, parse_network_layers, settled
-from giverny.gatys.random_backbone import calibration_pictures
-from giverny.gatys.random_model import random_model
-from giverny.options.errors import CheckpointError, GivernyError, OptionError
+from impasto.gatys.networks import make_network, model_of, parse_network_layers, settled
+from impasto.gatys.random_backbone import calibration_pictures
+from impasto.gatys.random_model import random_model
+from impasto.options.errors import CheckpointError, ImpastoError, OptionError
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +137,7 @@ def test_the_smallest_side_is_the_smallest_of_any_type(
     with torch.no_grad():
         enough = torch.zeros(1, 3, side, side, dtype=dtype)
         assert min(network(enough, [layer])[layer].shape) >= 1
-        with pytest.raises(GivernyError, match=f"too small .* need {side} x {side}"):
+        with pytest.raises(ImpastoError, match=f"too small .* need {side} x {side}"):
             network(enough[..., 1:], [layer])
 
 
@@ -305,7 +305,7 @@ def test_networks_by_name(
     assert (found.name, found.weights) == ("random:resnet18", None)
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith("no weights of resnet18 are found, so they are random, the same each")
-    assert "'giverny weights layers resnet18' says how to get" in message
+    assert "'impasto weights layers resnet18' says how to get" in message
 
 
 def test_layers_of_any_network() -> None:

@@ -5,18 +5,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from giverny.gatys.losses import (
+from impasto.gatys.losses import (
     content_loss,
     gram_loss,
     gram_matrix,
     total_variation,
     value_range_loss,
 )
-from giverny.gatys.objective import Objective, Variation
-from giverny.gatys.smoothing import Smoothing, smooth
-from giverny.gatys.statistics import Gaussian, Gram, Sliced
-from giverny.gatys.targets import Content, Region, Style, StylePicture, layers_of, mask_at
-from giverny.options.errors import GivernyError
+from impasto.gatys.objective import Objective, Variation
+from impasto.gatys.smoothing import Smoothing, smooth
+from impasto.gatys.statistics import Gaussian, Gram, Sliced
+from impasto.gatys.targets import Content, Region, Style, StylePicture, layers_of, mask_at
+from impasto.options.errors import ImpastoError
 
 
 class Net(nn.Module):
@@ -229,7 +229,7 @@ def test_a_region_that_vanishes_everywhere_is_an_error() -> None:
         Region(styles=[StylePicture(picture=STYLE)], mask=0 * left(), name="sky"),
         Region(styles=[StylePicture(picture=STYLE, mask=0 * left())], name="sky"),
     ):
-        with pytest.raises(GivernyError, match=message):
+        with pytest.raises(ImpastoError, match=message):
             Objective(Net(), styles=[Style(regions=[region], layers=LAYERS)])
 
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from giverny.gatys.adam import Adam, AdamState
-from giverny.gatys.averaging import IterateAverage
-from giverny.gatys.evaluation import Precision
-from giverny.gatys.iterates import TERMS, Iterate, Watch
-from giverny.gatys.lbfgs import Lbfgs
-from giverny.gatys.optimize import Method, Outcome, Safety, optimise
-from giverny.options.errors import GivernyError
+from impasto.gatys.adam import Adam, AdamState
+from impasto.gatys.averaging import IterateAverage
+from impasto.gatys.evaluation import Precision
+from impasto.gatys.iterates import TERMS, Iterate, Watch
+from impasto.gatys.lbfgs import Lbfgs
+from impasto.gatys.optimize import Method, Outcome, Safety, optimise
+from impasto.options.errors import ImpastoError
 
 METHODS: list[Method] = [Lbfgs(), Lbfgs(line_search=True), Adam()]
 NAMES = ["lbfgs", "line_search", "adam"]
@@ -296,12 +296,12 @@ def test_a_gradient_that_is_not_finite_is_named() -> None:
 @pytest.mark.parametrize("iterations", [1, 10])
 def test_without_any_finite_loss_there_is_an_error(iterations: int, average: float | None) -> None:
     objective = Quadratic(picture(seed=1), spoil=spoil_from(1, 99, float("nan")))
-    with pytest.raises(GivernyError, match=r"no picture has finite losses \(content nan, style 0"):
+    with pytest.raises(ImpastoError, match=r"no picture has finite losses \(content nan, style 0"):
         optimise(picture(), objective, method=Adam(), iterations=iterations, average=average)
 
 
 def test_without_any_weight_there_is_an_error() -> None:
-    with pytest.raises(GivernyError, match="give a weight above 0"):
+    with pytest.raises(ImpastoError, match="give a weight above 0"):
         optimise(
             picture(),
             lambda _image: only_content(torch.zeros(())),

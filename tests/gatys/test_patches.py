@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from giverny.gatys.patches import PatchDistributions, Patches
-from giverny.gatys.statistics import Statistic
+from impasto.gatys.patches import PatchDistributions, Patches
+from impasto.gatys.statistics import Statistic
 
 Doubles = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from giverny.gatys.perceptual import PerceptualDistance, make_perceptual_distance
-from giverny.gatys.random_backbone import RandomRecipe, random_vgg
-from giverny.gatys.smoothing import Smoothing
-from giverny.options.errors import CheckpointError, GivernyError, OptionError
+from impasto.gatys.perceptual import PerceptualDistance, make_perceptual_distance
+from impasto.gatys.random_backbone import RandomRecipe, random_vgg
+from impasto.gatys.smoothing import Smoothing
+from impasto.options.errors import CheckpointError, ImpastoError, OptionError
 
 CPU = torch.device("cpu")
 LAYERS = {"relu1_2": 0.25, "relu2_1": 0.75}
@@ -88,7 +88,7 @@ def test_mistakes() -> None:
         distance({})
     with pytest.raises(ValueError, match=r"expected .*24, 24"):
         distance()(pictures(1, size=28), pictures(1, size=24))
-    with pytest.raises(GivernyError, match="too small"):
+    with pytest.raises(ImpastoError, match="too small"):
         distance({"relu5_1": 1.0})(pictures(1, size=8), pictures(2, size=8))
 
 
@@ -126,7 +126,7 @@ def test_made_of_a_model_of_torchvision() -> None:
 def test_mistakes_name_the_options_of_train(
     name: str,
     layers: Sequence[str],
-    error: type[GivernyError],
+    error: type[ImpastoError],
     says: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

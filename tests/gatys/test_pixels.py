@@ -4,7 +4,7 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from giverny.gatys.pixels import LUMA, Pixels
+from impasto.gatys.pixels import LUMA, Pixels
 
 
 def picture(height: int = 9, width: int = 12, count: int = 1) -> Tensor:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.data.sample_photographs import sample_photographs
-from giverny.gatys.backbones import Vgg
-from giverny.gatys.random_backbone import RandomRecipe, calibration_pictures, random_vgg
+from impasto.data.sample_photographs import sample_photographs
+from impasto.gatys.backbones import Vgg
+from impasto.gatys.random_backbone import RandomRecipe, calibration_pictures, random_vgg
 
 SMALL = RandomRecipe(width=1 / 8)
 RELUS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")

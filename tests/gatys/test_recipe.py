@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from giverny.gatys.recipe import (
+from impasto.gatys.recipe import (
     Facts,
     changes_since,
     describe_file,
@@ -18,8 +18,8 @@ from giverny.gatys.recipe import (
     recipe_path,
     write_recipe,
 )
-from giverny.options.command_line import CommandParser
-from giverny.options.errors import OptionError, PictureError
+from impasto.options.command_line import CommandParser
+from impasto.options.errors import OptionError, PictureError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def test_the_command_line_reads_it(tmp_path: Path, inputs: tuple[Path, Path]) ->
         "averaging": False,
     }
     write_recipe(path, options, facts(*inputs))
-    parser = CommandParser("giverny stylize", Options, description="")
+    parser = CommandParser("impasto stylize", Options, description="")
     made = parser.make(Options, parser.parse(["--config", str(path)]))
     assert made == Options(
         content=content,
@@ -104,7 +104,7 @@ def test_facts_come_back(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
     assert recipe.facts == noted
     assert noted.inputs[1].sha256 == hashlib.sha256(b"style.png").hexdigest()
     assert noted.inputs[1].bytes == 9
-    assert "giverny stylize --config" in (tmp_path / "r.yaml").read_text(encoding="utf-8")
+    assert "impasto stylize --config" in (tmp_path / "r.yaml").read_text(encoding="utf-8")
 
 
 def test_relative_paths_become_absolute_and_numbers_plain(
@@ -204,5 +204,5 @@ def test_a_failed_write_leaves_the_old_recipe(small_disk: Path) -> None:
 
 
 def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("giverny.gatys.recipe._PACKAGES", ("giverny", "no-such-package"))
+    monkeypatch.setattr("impasto.gatys.recipe._PACKAGES", ("impasto", "no-such-package"))
     assert installed_versions()["no-such-package"] == "not installed"

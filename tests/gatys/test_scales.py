@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from giverny.gatys.scales import enlarge, fit, plan_scales, scale_sizes
-from giverny.options.errors import OptionError
+from impasto.gatys.scales import enlarge, fit, plan_scales, scale_sizes
+from impasto.options.errors import OptionError
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import pytest
 import scipy.special
 import torch
 
-from giverny.gatys.losses import gram_matrix
-from giverny.gatys.smoothing import NO_SMOOTHING, Smoothing, smooth, smoothing_of_layers
+from impasto.gatys.losses import gram_matrix
+from impasto.gatys.smoothing import NO_SMOOTHING, Smoothing, smooth, smoothing_of_layers
 
 
 def noise(*shape: int) -> torch.Tensor:

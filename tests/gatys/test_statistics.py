@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.gatys.losses import gram_loss, gram_matrix, moments, position_weights
-from giverny.gatys.statistics import (
+from impasto.gatys.losses import gram_loss, gram_matrix, moments, position_weights
+from impasto.gatys.statistics import (
     Gaussian,
     Gram,
     ResampledSliced,
@@ -14,7 +14,7 @@ from giverny.gatys.statistics import (
     Statistic,
     shares_of,
 )
-from giverny.gatys.transport import Normal, wasserstein_loss
+from impasto.gatys.transport import Normal, wasserstein_loss
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

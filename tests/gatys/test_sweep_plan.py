@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from giverny.gatys.sweep_plan import SweepPlan, read_sweep, sweep_cells, sweep_names
-from giverny.options.errors import OptionError
+from impasto.gatys.sweep_plan import SweepPlan, read_sweep, sweep_cells, sweep_names
+from impasto.options.errors import OptionError
 
 PAIR = {"content": "photo.jpg", "styles": "night.jpg", "size": 64}
 
@@ -101,7 +101,7 @@ def test_shipped_sweeps_are_whole(name: str) -> None:
     ("raw", "said"),
     [
         ({}, "expected at least one axis"),
-        ({"axes": {"sed": [1]}}, "sed is no option of giverny stylize; did you mean seed"),
+        ({"axes": {"sed": [1]}}, "sed is no option of impasto stylize; did you mean seed"),
         ({"axes": {"seed": []}}, "seed: expected a list of values"),
         ({"axes": {"seed": 3}}, "seed: expected a list of values"),
         ({"axes": {"seed": [1]}, "colums": "seed"}, "colums is unknown; did you mean columns"),

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from giverny.gatys.objective import Objective
-from giverny.gatys.patches import Patches
-from giverny.gatys.pixels import Pixels
-from giverny.gatys.smoothing import Smoothing, smooth
-from giverny.gatys.targets import Content, Region, Style, StylePicture
-from giverny.gatys.tones import toned
-from giverny.gatys.transport import mixed_quantiles, quantiles_of
+from impasto.gatys.objective import Objective
+from impasto.gatys.patches import Patches
+from impasto.gatys.pixels import Pixels
+from impasto.gatys.smoothing import Smoothing, smooth
+from impasto.gatys.targets import Content, Region, Style, StylePicture
+from impasto.gatys.tones import toned
+from impasto.gatys.transport import mixed_quantiles, quantiles_of
 
 LAYERS = {"luminance": 1.0}
 

@@ -4,8 +4,8 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from giverny.gatys.tones import toned
-from giverny.gatys.transport import quantiles_of
+from impasto.gatys.tones import toned
+from impasto.gatys.transport import quantiles_of
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

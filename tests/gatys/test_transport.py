@@ -7,8 +7,8 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from giverny.gatys.losses import Moments, moments
-from giverny.gatys.transport import (
+from impasto.gatys.losses import Moments, moments
+from impasto.gatys.transport import (
     Normal,
     mixed_quantiles,
     quantiles,

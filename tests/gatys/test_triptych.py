@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from giverny.gatys.triptych import draw_triptych
+from impasto.gatys.triptych import draw_triptych
 
 Rgb = NDArray[np.uint8]
 RED, GREEN, BLUE, GOLD = (200, 0, 0), (0, 160, 0), (0, 0, 200), (190, 160, 30)

@@ -12,17 +12,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from giverny.gatys import weight_files, weights as weights_module
-from giverny.gatys.backbones import Vgg
-from giverny.gatys.layers import layer_names
-from giverny.gatys.weight_files import (
+from impasto.gatys import weight_files, weights as weights_module
+from impasto.gatys.backbones import Vgg
+from impasto.gatys.layers import layer_names
+from impasto.gatys.weight_files import (
     METADATA_KEY,
     TRAINED_HERE,
     is_trained_here,
     read_weights,
     tensors_sha256,
 )
-from giverny.gatys.weights import (
+from impasto.gatys.weights import (
     PUBLISHED,
     Published,
     candidates,
@@ -32,7 +32,7 @@ from giverny.gatys.weights import (
     pack,
     weights_folder,
 )
-from giverny.options.errors import CheckpointError
+from impasto.options.errors import CheckpointError
 
 Weights = dict[str, Tensor]
 WIDTH = 1 / 16
@@ -304,7 +304,7 @@ def test_the_message_says_all_that_is_needed() -> None:
         *("vgg16-397923af.pth", "528 MB", "begins with 397923af", str(weights_folder())),
         "curl --fail --location --remote-name "
         "https://download.pytorch.org/models/vgg16-397923af.pth",
-        *("--weights FILE", "giverny weights pack vgg16-397923af.pth", "--preset builtin"),
+        *("--weights FILE", "impasto weights pack vgg16-397923af.pth", "--preset builtin"),
     ):
         assert words in message
 
@@ -319,7 +319,7 @@ def test_packing(tmp_path: Path) -> None:
     assert sorted(kept) == sorted(names)
     assert all(torch.equal(kept[name], weights[name]) for name in names)
     with safe_open(output, framework="pt") as file:
-        provenance = json.loads(file.metadata()["giverny"])
+        provenance = json.loads(file.metadata()["impasto"])
     assert provenance == dict(packed.provenance)
     assert provenance["source"] == source.name
     assert provenance["source_sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
@@ -426,7 +426,7 @@ def test_a_packed_file_that_changed(tmp_path: Path) -> None:
 
 def test_metadata_that_are_not_ours(tmp_path: Path) -> None:
     path = tmp_path / "vgg.safetensors"
-    save_file(random_weights(), path, metadata={"giverny": "[1]"})
+    save_file(random_weights(), path, metadata={"impasto": "[1]"})
     assert "its metadata are [1]" in refused(path)
 
 

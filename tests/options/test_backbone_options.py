@@ -1,4 +1,4 @@
-"""Options of `giverny backbone train`: defaults, refusals, and the way to a file and back."""
+"""Options of `impasto backbone train`: defaults, refusals, and the way to a file and back."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from giverny.options import OptionError, flatten, make
-from giverny.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
-from giverny.options.command_line import preset_names
+from impasto.options import OptionError, flatten, make
+from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
+from impasto.options.command_line import preset_names
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets" / "backbones"
 TWO = ("a", "b")

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from giverny.options import OptionError, StylizeOptions
-from giverny.options.losses import LossOptions
+from impasto.options import OptionError, StylizeOptions
+from impasto.options.losses import LossOptions
 
 
 def test_a_name_stays_a_name() -> None:

@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from giverny.options import TrainOptions, flatten
-from giverny.options.command_line import CommandParser, preset_names
+from impasto.options import TrainOptions, flatten
+from impasto.options.command_line import CommandParser, preset_names
 
 
 def parser() -> CommandParser:
     return CommandParser(
-        "giverny train",
+        "impasto train",
         TrainOptions,
         description="Train.",
         epilog="examples:\n  one\n  two\n",
@@ -95,7 +95,7 @@ def test_mistakes_exit_with_2_and_help(
     assert ended.value.code == 2
     printed = capsys.readouterr().err
     assert says in printed
-    assert "giverny train --help" in printed
+    assert "impasto train --help" in printed
     assert "Traceback" not in printed
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from giverny.options import EvaluateOptions, ModelsOptions, OptionError, flatten, make
+from impasto.options import EvaluateOptions, ModelsOptions, OptionError, flatten, make
 
 
 def test_flat_and_back() -> None:

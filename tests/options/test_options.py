@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from giverny.options import (
+from impasto.options import (
     DataOptions,
     OptionError,
     TrainOptions,
@@ -13,8 +13,8 @@ from giverny.options import (
     flatten,
     make,
 )
-from giverny.options.command_line import preset_names
-from giverny.options.sections import sections
+from impasto.options.command_line import preset_names
+from impasto.options.sections import sections
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets"
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from giverny.options import OptionError, PlotOptions, flatten, make
+from impasto.options import OptionError, PlotOptions, flatten, make
 
 
 def options(**changes: Any) -> PlotOptions:

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from giverny.options import OptionError, flatten, make
-from giverny.options.stylize import STYLIZE_PRESETS, StylizeOptions
+from impasto.options import OptionError, flatten, make
+from impasto.options.stylize import STYLIZE_PRESETS, StylizeOptions
 
 
 def options(**changes: Any) -> StylizeOptions:

@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from giverny.runs.axis import axis_range, round_ticks, spell_number, tick_labels
+from impasto.runs.axis import axis_range, round_ticks, spell_number, tick_labels
 
 NUMBERS = st.floats(-1e300, 1e300).filter(lambda value: value == 0 or abs(value) > 1e-290)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from giverny.runs import Background, Observer, Pictures, Progress
+from impasto.runs import Background, Observer, Pictures, Progress
 
 
 def progress(images: int = 0) -> Progress:

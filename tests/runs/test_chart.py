@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from giverny.runs.chart import Line, line_chart
-from giverny.runs.page import page, write_page
+from impasto.runs.chart import Line, line_chart
+from impasto.runs.page import page, write_page
 
 if TYPE_CHECKING:
     from tests.conftest import Page

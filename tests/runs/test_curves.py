@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from giverny.options import FolderError, GivernyError, OptionError
-from giverny.runs import Curve, choose_losses, curves_csv, draw_curves, figure_bytes, read_runs
+from impasto.options import FolderError, ImpastoError, OptionError
+from impasto.runs import Curve, choose_losses, curves_csv, draw_curves, figure_bytes, read_runs
 
 LOSSES = ("D_A", "G_A", "cycle_A", "D_B", "G_B", "cycle_B")
 WriteLog = Callable[..., Path]
@@ -264,7 +264,7 @@ def test_a_log_that_makes_no_curve_says_why(
     write_log: WriteLog, lines: list[str], says: str
 ) -> None:
     run = write_log("bad", *lines)
-    with pytest.raises(GivernyError, match=says):
+    with pytest.raises(ImpastoError, match=says):
         read_runs([str(run)], run)
 
 
@@ -282,5 +282,5 @@ def test_damaged_lines_are_counted_and_left_out(
 def test_another_file_is_no_log(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "options.yaml"
     file.write_bytes(content)
-    with pytest.raises(GivernyError, match="is not a log of giverny train"):
+    with pytest.raises(ImpastoError, match="is not a log of impasto train"):
         read_runs([str(file)], tmp_path)

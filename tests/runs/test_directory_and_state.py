@@ -6,23 +6,23 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from giverny.options import CheckpointError, FolderError, GivernyError, OptionError
-from giverny.runs import RunDirectory, load_state, make_generator, pick_device, save_state
-from giverny.runs.directory import _lock
-from giverny.runs.state import random_state, restore_random_state
+from impasto.options import CheckpointError, FolderError, ImpastoError, OptionError
+from impasto.runs import RunDirectory, load_state, make_generator, pick_device, save_state
+from impasto.runs.directory import _lock
+from impasto.runs.state import random_state, restore_random_state
 
 
 def test_holding_the_run_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "checkpoints" / "x")
     directory.create()
     assert directory.web.is_dir()
-    leftovers = [folder / ".giverny-abc.tmp" for folder in (directory.path, directory.web)]
+    leftovers = [folder / ".impasto-abc.tmp" for folder in (directory.path, directory.web)]
     for leftover in leftovers:
         leftover.write_text("half")
     with directory.locked():
         assert not any(leftover.exists() for leftover in leftovers)
         leftovers[0].write_text("being written")
-        with pytest.raises(GivernyError, match="another process"), directory.locked():
+        with pytest.raises(ImpastoError, match="another process"), directory.locked():
             pass
         assert leftovers[0].exists()
 
@@ -49,7 +49,7 @@ def test_damaged_options_are_named(tmp_path: Path, content: bytes | None, says: 
 def test_the_lock_ends_with_its_block(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     with directory.locked():
-        with pytest.raises(GivernyError, match="another process"), directory.locked():
+        with pytest.raises(ImpastoError, match="another process"), directory.locked():
             pass
         with directory.locked(write=False):  # a second process of the same training
             pass
@@ -58,7 +58,7 @@ def test_the_lock_ends_with_its_block(tmp_path: Path) -> None:
 
 
 def test_where_there_are_no_locks_there_is_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("giverny.runs.directory.os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr("impasto.runs.directory.os", SimpleNamespace(name="nt"))
     assert _lock(-1)
 
 

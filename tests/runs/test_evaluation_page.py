@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from giverny.runs.evaluation_page import columns_of, text_table, write_evaluation
-from giverny.runs.strips import Strip
+from impasto.runs.evaluation_page import columns_of, text_table, write_evaluation
+from impasto.runs.strips import Strip
 
 
 @dataclass(frozen=True)

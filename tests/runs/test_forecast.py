@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from giverny.runs.forecast import Forecast, spell_duration, spell_time
-from giverny.runs.observers import Progress
+from impasto.runs.forecast import Forecast, spell_duration, spell_time
+from impasto.runs.observers import Progress
 
 
 def progress(images: int) -> Progress:

@@ -9,10 +9,10 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from PIL import Image
 
-from giverny.options.errors import OptionError
-from giverny.runs import gallery
-from giverny.runs.gallery import BeforeAfter, write_gallery
-from giverny.runs.page import write_page
+from impasto.options.errors import OptionError
+from impasto.runs import gallery
+from impasto.runs.gallery import BeforeAfter, write_gallery
+from impasto.runs.page import write_page
 
 if TYPE_CHECKING:
     from tests.conftest import Browser, Page
@@ -224,7 +224,7 @@ def test_first_page_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
         write_page(path, document)
 
-    monkeypatch.setattr("giverny.runs.gallery.write_page", killed)
+    monkeypatch.setattr("impasto.runs.gallery.write_page", killed)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, same_files(tmp_path, 9))
     assert (tmp_path / "index.html").read_bytes() == old

@@ -1,6 +1,6 @@
 import pytest
 
-from giverny.runs import History
+from impasto.runs import History
 
 
 def add(history: History, number: int, **losses: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 LOOP = """
 import resource, sys
 import numpy as np
-from giverny.runs.memory import keep_freed_memory
+from impasto.runs.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 np.ones(8_000_000)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.options import TrainingError
-from giverny.runs.meter import Meter
+from impasto.options import TrainingError
+from impasto.runs.meter import Meter
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ def losses(G: float, D: float) -> Losses:
 
 def test_reports_means_and_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 108.0, 108.0, 110.0, 110.0])
-    monkeypatch.setattr("giverny.runs.meter.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("impasto.runs.meter.time.perf_counter", lambda: next(clock))
     meter = Meter()
     meter.add(losses(1.0, 4.0), step=1, images=2)
     meter.add(losses(3.0, 8.0), step=2, images=2)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from giverny.data import read_picture
-from giverny.runs import (
+from impasto.data import read_picture
+from impasto.runs import (
     Console,
     JsonLog,
     Observer,
@@ -21,7 +21,7 @@ from giverny.runs import (
     Watchers,
     read_log,
 )
-from giverny.runs.samples import list_samples
+from impasto.runs.samples import list_samples
 
 RECORD = {
     "losses": {"G_A": 0.5},

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from giverny.runs import processes
-from giverny.runs.processes import first_to_speak, mean_over_processes, what_was_lost
+from impasto.runs import processes
+from impasto.runs.processes import first_to_speak, mean_over_processes, what_was_lost
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from giverny.runs import Progress, ReportPage, RunDirectory
+from impasto.runs import Progress, ReportPage, RunDirectory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from giverny.runs.page import page, write_page
-from giverny.runs.strips import Strip, draw_strip
-from giverny.runs.tour_page import Chapter, write_tour
+from impasto.runs.page import page, write_page
+from impasto.runs.strips import Strip, draw_strip
+from impasto.runs.tour_page import Chapter, write_tour
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from giverny.cyclegan import train
-from giverny.options import OptionError, TrainOptions
-from giverny.runs import Background, Progress, read_log
-from giverny.runs.tensorboard_display import TensorBoardDisplay
+from impasto.cyclegan import train
+from impasto.options import OptionError, TrainOptions
+from impasto.runs import Background, Progress, read_log
+from impasto.runs.tensorboard_display import TensorBoardDisplay
 
 accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -112,4 +112,4 @@ def test_without_tensorboard_it_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
     with pytest.raises(OptionError, match="--display: tensorboard is not installed") as caught:
         TensorBoardDisplay(tmp_path)
-    assert str(caught.value).splitlines()[1].strip() == 'pip install "giverny[tensorboard]"'
+    assert str(caught.value).splitlines()[1].strip() == 'pip install "impasto[tensorboard]"'

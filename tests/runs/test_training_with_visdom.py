@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from giverny.cyclegan import train
-from giverny.options import TrainOptions
-from giverny.runs import Observer, Progress, load_state, read_log
+from impasto.cyclegan import train
+from impasto.options import TrainOptions
+from impasto.runs import Observer, Progress, load_state, read_log
 
 pytest.importorskip("visdom")
 

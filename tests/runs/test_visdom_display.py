@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from giverny.options import OptionError
-from giverny.runs import Background, Progress
-from giverny.runs.visdom_client import VisdomClient
-from giverny.runs.visdom_display import VisdomDisplay
+from impasto.options import OptionError
+from impasto.runs import Background, Progress
+from impasto.runs.visdom_client import VisdomClient
+from impasto.runs.visdom_display import VisdomDisplay
 
 pytest.importorskip("visdom")
 
@@ -65,7 +65,7 @@ def make(visdom_server: Any, log: Path) -> Make:
     """Return a function that makes a display of that server."""
 
     def display(**changes: Any) -> VisdomDisplay:
-        place = {"server": "http://localhost", "port": visdom_server.port, "env": "giverny"}
+        place = {"server": "http://localhost", "port": visdom_server.port, "env": "impasto"}
         return VisdomDisplay("monet", log=log, **{**place, "retry_seconds": 0.0, **changes})
 
     return display
@@ -89,10 +89,10 @@ def test_windows_are_those_of_the_reference(
     display = make()
     display.on_start(progress(0))
     report(display, 20, 50, 100, 150)
-    assert set(visdom_server.environments()) == {"main", "giverny"}  # the server makes main
+    assert set(visdom_server.environments()) == {"main", "impasto"}  # the server makes main
     assert visdom_server.windows("main") == {}
-    assert visdom_server.curves("giverny", LOSSES) == expected(20, 50, 100, 150)
-    layout = visdom_server.windows("giverny")[LOSSES]["content"]["layout"]
+    assert visdom_server.curves("impasto", LOSSES) == expected(20, 50, 100, 150)
+    layout = visdom_server.windows("impasto")[LOSSES]["content"]["layout"]
     assert (layout["xaxis"]["title"], layout["yaxis"]["title"]) == ("epoch", "loss")
     assert layout["showlegend"]
     assert capfd.readouterr() == ("", "")
@@ -105,7 +105,7 @@ def test_samples_are_a_grid_with_labels(visdom_server: Any, make: Make) -> None:
     names = ["real_A", "fake_B", "rec_A", "idt_B", "<b>"]
     pictures = {n: np.full((5 + i, 8, 3), 40 * i, dtype=np.uint8) for i, n in enumerate(names)}
     display.on_samples(progress(20), pictures)
-    windows = visdom_server.windows("giverny")
+    windows = visdom_server.windows("impasto")
     assert list(windows) == ["monet images", "monet labels"]
     source = windows["monet images"]["content"]["src"].partition(",")[2]
     grid = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))))
@@ -134,13 +134,13 @@ def test_a_resumed_run_draws_its_log(visdom_server: Any, make: Make, log: Path) 
     log.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     display = make()
     display.on_start(progress(40))  # the report at 60 will be made again
-    assert visdom_server.curves("giverny", LOSSES) == expected(20, 40)
-    windows = visdom_server.windows("giverny")
+    assert visdom_server.curves("impasto", LOSSES) == expected(20, 40)
+    windows = visdom_server.windows("impasto")
     assert set(windows) == {LOSSES, "monet images", "monet labels", "monet warnings"}
     assert "D is bored" in windows["monet warnings"]["content"]
     report(display, 60, 80)
-    assert visdom_server.curves("giverny", LOSSES) == expected(20, 40, 60, 80)
-    assert "monet warnings" not in visdom_server.windows("giverny")  # it is better now
+    assert visdom_server.curves("impasto", LOSSES) == expected(20, 40, 60, 80)
+    assert "monet warnings" not in visdom_server.windows("impasto")  # it is better now
 
 
 def test_a_run_that_begins_again_forgets_its_windows(visdom_server: Any, make: Make) -> None:
@@ -149,9 +149,9 @@ def test_a_run_that_begins_again_forgets_its_windows(visdom_server: Any, make: M
     display.on_start(progress(0))
     display.on_report(progress(20), record(20, warnings=["D is bored"]))
     display.on_samples(progress(20), {"fake_B": np.zeros((4, 4, 3), dtype=np.uint8)})
-    assert len(visdom_server.windows("giverny")) == 4
+    assert len(visdom_server.windows("impasto")) == 4
     make().on_start(progress(0))
-    assert visdom_server.windows("giverny") == {}
+    assert visdom_server.windows("impasto") == {}
 
 
 def test_a_killed_server_gets_everything_when_it_is_back(
@@ -167,8 +167,8 @@ def test_a_killed_server_gets_everything_when_it_is_back(
     report(display, 60, 80)
     visdom_server.start()
     report(display, 100)
-    assert visdom_server.curves("giverny", LOSSES) == expected(20, 40, 60, 80, 100)
-    assert "monet images" in visdom_server.windows("giverny")
+    assert visdom_server.curves("impasto", LOSSES) == expected(20, 40, 60, 80, 100)
+    assert "monet images" in visdom_server.windows("impasto")
     place = f"localhost:{visdom_server.port}"
     assert caplog.messages == [
         f"visdom found at {place}",
@@ -188,7 +188,7 @@ def test_a_restart_between_two_reports_is_noticed(
     visdom_server.kill()
     visdom_server.start()
     report(display, 60)
-    assert visdom_server.curves("giverny", LOSSES) == expected(20, 40, 60)
+    assert visdom_server.curves("impasto", LOSSES) == expected(20, 40, 60)
     assert warnings_of(caplog) == []
 
 
@@ -200,7 +200,7 @@ def test_a_server_that_comes_at_last_gets_everything(visdom_server: Any, make: M
     report(display, 60)  # it is not time yet
     assert visdom_server.environments() == ["main"]  # the server's own
     display.on_end(progress(60))
-    assert visdom_server.curves("giverny", LOSSES) == expected(20, 40, 60)
+    assert visdom_server.curves("impasto", LOSSES) == expected(20, 40, 60)
 
 
 def test_no_server_is_one_warning(
@@ -253,7 +253,7 @@ def test_a_server_that_falls_silent_is_lost(
     assert "looking for it again every 3600 s" in warning
     visdom_server.send(signal.SIGCONT)
     display.on_end(progress(60))
-    assert visdom_server.curves("giverny", LOSSES) == expected(20, 40, 60)
+    assert visdom_server.curves("impasto", LOSSES) == expected(20, 40, 60)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_the_window_of_a_long_run_stays_small(visdom_server: Any, make: Make) ->
     points: list[tuple[float, float]] = []
     for images in range(10, 1010, 10):
         report(display, images)
-        points = visdom_server.curves("giverny", LOSSES)["G_A"]
+        points = visdom_server.curves("impasto", LOSSES)["G_A"]
         assert len(points) <= 16
         assert points[-1][0] == pytest.approx(1 + images / 100)
     assert points[0][0] == pytest.approx(1 + 160 / 100)  # the mean of the first 16 reports
@@ -301,7 +301,7 @@ def test_losses_may_come_go_and_be_infinite(visdom_server: Any, make: Make) -> N
     display.on_report(progress(10), record(10, losses={"G_A": float("inf")}))
     display.on_report(progress(20), record(20, losses={"G_A": 1.0, "idt_A": 2.0}))
     display.on_report(progress(30), record(30, losses={"G_A": 3.0}))
-    assert visdom_server.curves("giverny", LOSSES) == {
+    assert visdom_server.curves("impasto", LOSSES) == {
         "G_A": [(1.1, None), (1.2, 1.0), (1.3, 3.0)],
         "idt_A": [(1.1, None), (1.2, 2.0), (1.3, None)],
     }
@@ -318,8 +318,8 @@ def test_the_axis_counts_pictures_where_epochs_are_not_known(
             display.on_start(where)
         else:
             display.on_report(where, record(images))
-    assert [x for x, _ in visdom_server.curves("giverny", LOSSES)["G_A"]] == [8, 16]
-    layout = visdom_server.windows("giverny")[LOSSES]["content"]["layout"]
+    assert [x for x, _ in visdom_server.curves("impasto", LOSSES)["G_A"]] == [8, 16]
+    layout = visdom_server.windows("impasto")[LOSSES]["content"]["layout"]
     assert layout["xaxis"]["title"] == "images"
 
 
@@ -333,7 +333,7 @@ def test_a_proxy_is_not_asked(
     display.on_start(progress(0))
     report(display, 20)
     monkeypatch.undo()
-    assert visdom_server.curves("giverny", LOSSES) == expected(20)
+    assert visdom_server.curves("impasto", LOSSES) == expected(20)
 
 
 @pytest.mark.parametrize("server", ["", "ftp://host", "http://", "http://host:x", "http://[::1"])
@@ -366,5 +366,5 @@ def test_without_visdom_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
     lines = [line.strip() for line in str(caught.value).splitlines()[1:]]
     assert lines == [
         'pip install "setuptools<81" wheel',
-        'pip install --no-build-isolation "giverny[visdom]"',
+        'pip install --no-build-isolation "impasto[visdom]"',
     ]

@@ -1,4 +1,4 @@
-"""`giverny backbone train` as a user calls it: words in, files, lines and an exit status out."""
+"""`impasto backbone train` as a user calls it: words in, files, lines and an exit status out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +10,8 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from giverny.runs import load_state
-from giverny.scripts.main import main
+from impasto.runs import load_state
+from impasto.scripts.main import main
 
 Capture = pytest.CaptureFixture[str]
 
@@ -145,8 +145,8 @@ def test_a_data_set_that_is_not_there(tmp_path: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("argv", "status", "says"),
     [
-        ([], 2, "usage: giverny backbone train"),
-        (["--help"], 0, "usage: giverny backbone train"),
+        ([], 2, "usage: impasto backbone train"),
+        (["--help"], 0, "usage: impasto backbone train"),
         (["trian"], 2, "unknown action 'trian'; did you mean train?"),
         (["train", "--help"], 0, "--val_classes"),
     ],

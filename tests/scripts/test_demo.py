@@ -1,14 +1,14 @@
-"""`giverny demo` in its shortest form; the numbers of the full one are in the README."""
+"""`impasto demo` in its shortest form; the numbers of the full one are in the README."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from giverny.data import list_pictures, read_size
-from giverny.runs import read_log
-from giverny.scripts.main import main
-from giverny.survey.key import read_key
+from impasto.data import list_pictures, read_size
+from impasto.runs import read_log
+from impasto.scripts.main import main
+from impasto.survey.key import read_key
 
 
 @pytest.mark.slow

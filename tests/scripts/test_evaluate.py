@@ -1,4 +1,4 @@
-"""`giverny evaluate` as a user calls it."""
+"""`impasto evaluate` as a user calls it."""
 
 import json
 import subprocess
@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from giverny.cyclegan.architecture import GeneratorArchitecture
-from giverny.cyclegan.weights import save_generator, save_pth
-from giverny.data.files import list_pictures
-from giverny.gatys.backbones import Vgg
-from giverny.options import FolderError
-from giverny.scripts.main import main
+from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.weights import save_generator, save_pth
+from impasto.data.files import list_pictures
+from impasto.gatys.backbones import Vgg
+from impasto.options import FolderError
+from impasto.scripts.main import main
 
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
 QUICK = ("--size_px", 32, "--patches", 256, "--device", "cpu")
@@ -213,7 +213,7 @@ def test_a_terminal_that_knows_no_arrows(folders: dict[str, Path], tmp_path: Pat
     words = ["--real", folders["real"], "--output", tmp_path / "out", *QUICK]
     command = ["evaluate", folders["results"], *words]
     done = subprocess.run(
-        [sys.executable, "-m", "giverny.scripts.main", *map(str, command)],
+        [sys.executable, "-m", "impasto.scripts.main", *map(str, command)],
         env={"PYTHONIOENCODING": "latin-1", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         check=False,

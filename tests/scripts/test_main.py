@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from giverny.options import FolderError, OptionError
-from giverny.scripts.main import COMMANDS, main
+from impasto.options import FolderError, OptionError
+from impasto.scripts.main import COMMANDS, main
 
 
 def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,7 +18,7 @@ def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("giverny 0.")
+    assert capsys.readouterr().out.startswith("impasto 0.")
 
 
 def test_unknown_command_shows_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,14 +34,14 @@ def test_every_command_has_help_with_examples(
         main([command, "--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    assert f"usage: giverny {command}" in printed
+    assert f"usage: impasto {command}" in printed
     assert "examples:" in printed
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_does_not_import_torch(command: str) -> None:
     code = (
-        "import sys\nfrom giverny.scripts.main import main\n"
+        "import sys\nfrom impasto.scripts.main import main\n"
         f"try: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
         "sys.exit('torch' in sys.modules)"
     )
@@ -72,15 +72,15 @@ def test_mistakes_become_one_message(
 
     monkeypatch.setattr("importlib.import_module", lambda _name: Broken)
     assert main(["train"]) == status
-    assert capsys.readouterr().err == f"giverny train: {'' if status == 130 else 'error: '}{says}\n"
+    assert capsys.readouterr().err == f"impasto train: {'' if status == 130 else 'error: '}{says}\n"
 
 
 def test_a_reader_that_stops_listening_is_no_error() -> None:
-    # `giverny --help | head -1`: the pipe is closed before the text is out.
+    # `impasto --help | head -1`: the pipe is closed before the text is out.
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-c", "from giverny.scripts.main import main; main(['--help'])"],
+        [sys.executable, "-c", "from impasto.scripts.main import main; main(['--help'])"],
         stdout=write,
         stderr=subprocess.PIPE,
         check=False,

@@ -1,13 +1,13 @@
-"""`giverny models` as a user calls it."""
+"""`impasto models` as a user calls it."""
 
 from pathlib import Path
 
 import pytest
 
-from giverny.cyclegan.architecture import GeneratorArchitecture
-from giverny.cyclegan.shipped import SHIPPED
-from giverny.cyclegan.weights import save_generator
-from giverny.scripts.main import main
+from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.shipped import SHIPPED
+from impasto.cyclegan.weights import save_generator
+from impasto.scripts.main import main
 
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
 

@@ -1,4 +1,4 @@
-"""`giverny plot` as a user calls it."""
+"""`impasto plot` as a user calls it."""
 
 import json
 import subprocess
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from giverny.options import TrainOptions, flatten
-from giverny.scripts.main import main
+from impasto.options import TrainOptions, flatten
+from impasto.scripts.main import main
 
 LOSSES = ("D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B")
 
@@ -182,7 +182,7 @@ def test_a_loss_of_one_report_is_no_curve(monet: Path, capsys: pytest.CaptureFix
 @pytest.mark.usefixtures("monet")
 def test_it_needs_neither_torch_nor_pyplot() -> None:
     code = (
-        "import sys\nfrom giverny.scripts.main import main\n"
+        "import sys\nfrom impasto.scripts.main import main\n"
         "assert main(['plot', 'monet', '--output', 'a.png', '--table', 'a.csv']) == 0\n"
         "sys.exit(' '.join({'torch', 'matplotlib.pyplot'} & set(sys.modules)) or 0)"
     )
@@ -192,7 +192,7 @@ def test_it_needs_neither_torch_nor_pyplot() -> None:
 
 def test_help_needs_no_matplotlib() -> None:
     code = (
-        "import sys\nfrom giverny.scripts.main import main\n"
+        "import sys\nfrom impasto.scripts.main import main\n"
         "try: main(['plot', '--help'])\nexcept SystemExit: pass\n"
         "sys.exit(' '.join({'matplotlib', 'numpy'} & set(sys.modules)) or 0)"
     )

@@ -1,4 +1,4 @@
-"""`giverny stylize` as a user calls it: words in, files, lines and an exit status out."""
+"""`impasto stylize` as a user calls it: words in, files, lines and an exit status out."""
 
 import contextlib
 import logging
@@ -20,11 +20,11 @@ from PIL import Image
 from skimage.color import rgb2lab
 from torchvision import models
 
-from giverny.gatys.backbones import Vgg
-from giverny.gatys.iterates import Iterate
-from giverny.gatys.loss_log import LossLog, read_losses
-from giverny.gatys.recipe import describe_file, read_recipe
-from giverny.scripts.main import main
+from impasto.gatys.backbones import Vgg
+from impasto.gatys.iterates import Iterate
+from impasto.gatys.loss_log import LossLog, read_losses
+from impasto.gatys.recipe import describe_file, read_recipe
+from impasto.scripts.main import main
 
 Rgb = NDArray[np.uint8]
 HEIGHT, WIDTH = 30, 40
@@ -762,7 +762,7 @@ def test_signals_end_it_with_the_best_picture_so_far(
     words = ("content.png", "a.png", "--size", "40", "--iterations", "1000000")
     extra = ("--output", "out.png", "--video", "making.gif", "--plot_losses", "losses.svg")
     process = subprocess.Popen(
-        [sys.executable, "-m", "giverny.scripts.main", "stylize", *words, *extra],
+        [sys.executable, "-m", "impasto.scripts.main", "stylize", *words, *extra],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

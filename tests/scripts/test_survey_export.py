@@ -1,4 +1,4 @@
-"""`giverny survey export`, `audit` and `import` as a user calls them."""
+"""`impasto survey export`, `audit` and `import` as a user calls them."""
 
 import csv
 import hashlib
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from giverny.scripts.main import main
-from giverny.survey.answers import read_answers
+from impasto.scripts.main import main
+from impasto.survey.answers import read_answers
 
 
 def survey(*words: object) -> int:
@@ -245,7 +245,7 @@ def test_no_action_imports_torch(folder: Path, action: str) -> None:
     if action == "audit":
         assert make() == 0
     code = (
-        "import sys; from giverny.scripts.main import main; "
+        "import sys; from impasto.scripts.main import main; "
         "status = main(sys.argv[1:]); sys.exit(status or 3 * ('torch' in sys.modules))"
     )
     command = [sys.executable, "-c", code, "survey", action, *map(str, words[action])]

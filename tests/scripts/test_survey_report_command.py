@@ -1,4 +1,4 @@
-"""`giverny survey report` and `giverny survey power` as a user types them."""
+"""`impasto survey report` and `impasto survey power` as a user types them."""
 
 import json
 import re
@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from giverny.options.errors import OptionError, SurveyError
-from giverny.options.survey_power import SurveyPowerOptions
-from giverny.scripts.main import main
-from giverny.survey.answers import write_answers
-from giverny.survey.key import Key, KeyedPicture, write_key
-from giverny.survey.power import Design, picture_half_width, raters_for_picture, read_pilot
-from giverny.survey.simulation import Population, simulate
+from impasto.options.errors import OptionError, SurveyError
+from impasto.options.survey_power import SurveyPowerOptions
+from impasto.scripts.main import main
+from impasto.survey.answers import write_answers
+from impasto.survey.key import Key, KeyedPicture, write_key
+from impasto.survey.power import Design, picture_half_width, raters_for_picture, read_pilot
+from impasto.survey.simulation import Population, simulate
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_mistakes_are_named_without_a_traceback(
 
 def test_reports_and_power_never_import_torch(study: Path) -> None:
     code = (
-        "import sys; from giverny.scripts.main import main; "
+        "import sys; from impasto.scripts.main import main; "
         f"main(['survey', 'report', {str(study / 'answers.csv')!r}, '--key', "
         f"{str(study / 'key.json')!r}, '--output', {str(study / 'r')!r}, '--resamples', '1000']); "
         "main(['survey', 'power']); sys.exit('torch' in sys.modules)"

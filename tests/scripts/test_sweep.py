@@ -1,4 +1,4 @@
-"""`giverny sweep` through the command."""
+"""`impasto sweep` through the command."""
 
 import csv
 import os
@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import yaml
 
-from giverny.data import Picture, read_picture, write_picture
-from giverny.gatys.sweep_cell import cell_key, read_cell, run_cell
-from giverny.gatys.sweep_plan import SweepCell, sweep_names
-from giverny.gatys.weights import weights_folder
-from giverny.options.stylize import StylizeOptions
-from giverny.scripts.main import main
+from impasto.data import Picture, read_picture, write_picture
+from impasto.gatys.sweep_cell import cell_key, read_cell, run_cell
+from impasto.gatys.sweep_plan import SweepCell, sweep_names
+from impasto.gatys.weights import weights_folder
+from impasto.options.stylize import StylizeOptions
+from impasto.scripts.main import main
 
 SWEEPS = Path(__file__).parents[2] / "options" / "presets" / "sweeps"
 listed = pytest.mark.skipif(
@@ -163,7 +163,7 @@ def test_any_failure_is_a_result_and_leaves_no_older_picture(
 
     cell, out = one_cell(tmp_path, preset="builtin", size=32, iterations=(1,)), tmp_path / "out"
     assert run_cell(cell, out, 1) == read_cell(out, cell_key(cell, 1))
-    monkeypatch.setattr("giverny.gatys.sweep_cell.stylize", fail)
+    monkeypatch.setattr("impasto.gatys.sweep_cell.stylize", fail)
     result = run_cell(cell, out, 1)
     assert result is not None
     assert result.error.startswith(type(error).__name__)
@@ -213,7 +213,7 @@ def test_a_failed_cell_does_not_stop_the_others(
 def test_an_interrupted_sweep_goes_on(sweep: str, pictures: list[str], tmp_path: Path) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
     words = ["sweep", sweep, *pictures, "--set", "size=32", "iterations=[12]", "--threads", "1"]
-    code = f"from giverny.scripts.main import main; raise SystemExit(main({words!r} + "
+    code = f"from impasto.scripts.main import main; raise SystemExit(main({words!r} + "
     process = subprocess.Popen(
         [sys.executable, "-c", f"{code}['--output', {str(out)!r}]))"], stderr=subprocess.PIPE
     )
@@ -233,7 +233,7 @@ def test_an_interrupted_sweep_goes_on(sweep: str, pictures: list[str], tmp_path:
 
 def start(words: list[str]) -> subprocess.Popen[bytes]:
     """Start a sweep in a process group of its own, as a terminal does."""
-    code = f"from giverny.scripts.main import main; raise SystemExit(main({words!r}))"
+    code = f"from impasto.scripts.main import main; raise SystemExit(main({words!r}))"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""`giverny train` as a user calls it: words in, files, lines and an exit status out."""
+"""`impasto train` as a user calls it: words in, files, lines and an exit status out."""
 
 import contextlib
 import os
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from giverny.options import TrainOptions, flatten
-from giverny.runs import load_state
-from giverny.scripts.main import main
+from impasto.options import TrainOptions, flatten
+from impasto.runs import load_state
+from impasto.scripts.main import main
 
 Options = Callable[..., TrainOptions]
 
@@ -36,7 +36,7 @@ def test_trains_and_says_what_comes_next(
     printed = capsys.readouterr()
     assert f"trained: {run_directory(tmp_path)} (6 images)" in printed.out
     A, B = (tmp_path / "data" / name for name in ("trainA", "trainB"))
-    assert f"from {A} to {B}: giverny translate PHOTOS --model {run_directory(tmp_path)} " in (
+    assert f"from {A} to {B}: impasto translate PHOTOS --model {run_directory(tmp_path)} " in (
         printed.out
     )
     assert f"from {B} to {A}: " in printed.out
@@ -126,7 +126,7 @@ def test_signals_save_and_say_how_to_go_on(
 ) -> None:
     words = ["train", "--config", str(config), "--n_epochs", "1000", "--num_threads", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "giverny.scripts.main", *words],
+        [sys.executable, "-m", "impasto.scripts.main", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -139,7 +139,7 @@ def test_signals_save_and_say_how_to_go_on(
     os.killpg(process.pid, number)  # as a terminal does: the loading process gets it too
     printed, errors = process.communicate(timeout=120)
     assert process.returncode == status, errors
-    assert "Continue with: giverny train --resume --name tiny" in printed
+    assert "Continue with: impasto train --resume --name tiny" in printed
     assert "Traceback" not in errors
     state = load_state(run_directory(tmp_path) / "state.pt")
     assert state["progress"]["images"] >= 12
@@ -162,7 +162,7 @@ def test_a_full_disk_keeps_the_last_good_state(
     assert "tiny: cannot save (No space left on device)" in printed
     assert "The last good state, at image 4, is kept" in printed
     assert state.read_bytes() == before
-    assert not list(state.parent.glob(".giverny-*"))
+    assert not list(state.parent.glob(".impasto-*"))
     filler.unlink()
     assert main([*words, "--resume", "--max_images", "12"]) == 0
 

@@ -1,4 +1,4 @@
-"""`giverny translate` as a user calls it."""
+"""`impasto translate` as a user calls it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from giverny.cyclegan import GeneratorArchitecture
-from giverny.cyclegan.weights import save_generator, save_pth
-from giverny.data import read_picture
-from giverny.scripts.main import main
+from impasto.cyclegan import GeneratorArchitecture
+from impasto.cyclegan.weights import save_generator, save_pth
+from impasto.data import read_picture
+from impasto.scripts.main import main
 
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
 
@@ -173,7 +173,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     def interrupt(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("giverny.cyclegan.translation.convert", interrupt)
+    monkeypatch.setattr("impasto.cyclegan.translation.convert", interrupt)
     assert translate(picture_folder("photos"), "--output", tmp_path / "out") == 130
     said = f"stopped; finished pictures are in {tmp_path / 'out'}, and the same command goes on"
     assert said in capsys.readouterr().err
@@ -280,7 +280,7 @@ def test_a_full_disk_says_how_to_go_on(
     printed = capsys.readouterr().err
     assert "the disk is full after" in printed
     assert "repeat the command" in printed
-    assert not list(disk.rglob(".giverny-*"))
+    assert not list(disk.rglob(".impasto-*"))
 
 
 def test_bad_words_are_refused(

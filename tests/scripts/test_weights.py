@@ -1,4 +1,4 @@
-"""`giverny weights` as a user calls it."""
+"""`impasto weights` as a user calls it."""
 
 import hashlib
 import subprocess
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from giverny.gatys.backbones import Vgg
-from giverny.gatys.weights import candidates
-from giverny.scripts.main import main
+from impasto.gatys.backbones import Vgg
+from impasto.gatys.weights import candidates
+from impasto.scripts.main import main
 
 
 def weights(*words: object) -> int:
@@ -70,7 +70,7 @@ def test_another_network_is_packed_to_a_named_file_only(
     assert f"{vgg19}: is your own network, and without --output" in capsys.readouterr().err
     assert not any(cache.iterdir())
     assert weights("pack", vgg19, "--output", tmp_path / "own.safetensors") == 0
-    assert "conv1_1 to conv5_1, trained by giverny backbone train" in capsys.readouterr().out
+    assert "conv1_1 to conv5_1, trained by impasto backbone train" in capsys.readouterr().out
 
 
 def test_list_shows_a_damaged_file(
@@ -92,7 +92,7 @@ def test_check(vgg19: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "as its name says" in out
     Path("page.pth").write_text("<html>404</html>")
     assert weights("check", "page.pth") == 1
-    assert "giverny weights: error: page.pth: a web page" in capsys.readouterr().err
+    assert "impasto weights: error: page.pth: a web page" in capsys.readouterr().err
     conv = {"conv1_1.weight": torch.ones(4, 3, 3, 3), "conv1_1.bias": torch.ones(4)}
     torch.save(conv, "vgg_conv.pth")
     assert weights("check", "vgg_conv.pth") == 0
@@ -141,10 +141,10 @@ def test_pack_to_a_file(vgg19: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["list", "a.pth"], "--file: 'giverny weights list' takes no file"),
-        (["pack"], "--file: 'giverny weights pack' needs a file"),
-        (["check"], "--file: 'giverny weights check' needs a file"),
-        (["check", "a.pth", "--output", "b.safetensors"], "--output: 'giverny weights check'"),
+        (["list", "a.pth"], "--file: 'impasto weights list' takes no file"),
+        (["pack"], "--file: 'impasto weights pack' needs a file"),
+        (["check"], "--file: 'impasto weights check' needs a file"),
+        (["check", "a.pth", "--output", "b.safetensors"], "--output: 'impasto weights check'"),
         (["pack", "a.pth", "--output", "b.pth"], "--output: b.pth does not end in .safetensors"),
         (["fetch"], "invalid choice: 'fetch'"),
         ([], "action"),
@@ -157,7 +157,7 @@ def test_mistakes(words: list[str], says: str, capsys: pytest.CaptureFixture[str
 
 def test_help_without_torch() -> None:
     code = (
-        "import sys; from giverny.scripts.main import main\n"
+        "import sys; from impasto.scripts.main import main\n"
         "try: main(['weights', '--help'])\nexcept SystemExit: pass\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from giverny.survey.answers import Answer
-from giverny.survey.database import read_database
-from giverny.survey.key import Key, KeyedPicture, write_key
-from giverny.survey.site import write_site
-from giverny.survey.trials import Practice, Study
+from impasto.survey.answers import Answer
+from impasto.survey.database import read_database
+from impasto.survey.key import Key, KeyedPicture, write_key
+from impasto.survey.site import write_site
+from impasto.survey.trials import Practice, Study
 
 if TYPE_CHECKING:
     from tests.conftest import Browser
@@ -117,7 +117,7 @@ def small_study(tmp_path: Path) -> Callable[..., SmallStudy]:
 
 
 class SurveyServer:
-    """A real `giverny survey serve` in a process of its own, on one port, which can be killed."""
+    """A real `impasto survey serve` in a process of its own, on one port, which can be killed."""
 
     def __init__(self, small: SmallStudy, *options: str) -> None:
         self.small, self._options = small, options
@@ -128,7 +128,7 @@ class SurveyServer:
 
     def start(self) -> "SurveyServer":
         command = [
-            *(sys.executable, "-m", "giverny.scripts.main", "survey", "serve"),
+            *(sys.executable, "-m", "impasto.scripts.main", "survey", "serve"),
             *(str(self.small.folder), "--key", str(self.small.key_path)),
             *("--database", str(self.database), "--port", str(self.port), *self._options),
         ]

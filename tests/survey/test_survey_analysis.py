@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from giverny.options.errors import OptionError, SurveyError
-from giverny.options.survey_report import SurveyReportOptions
-from giverny.survey.analysis import analyse
-from giverny.survey.answers import Answer, write_answers
-from giverny.survey.exclusions import first_sessions
-from giverny.survey.exposures import hype_time
-from giverny.survey.findings import Findings
-from giverny.survey.judgements import Judgement, Session, judge
-from giverny.survey.key import Key, KeyedPicture, write_key
-from giverny.survey.report import results_csv, results_json, write_report
-from giverny.survey.sentences import conclusions, limits, verdict
-from giverny.survey.signal_detection import yes_no
-from giverny.survey.simulation import Population, simulate
-from giverny.survey.trials import Protocol
+from impasto.options.errors import OptionError, SurveyError
+from impasto.options.survey_report import SurveyReportOptions
+from impasto.survey.analysis import analyse
+from impasto.survey.answers import Answer, write_answers
+from impasto.survey.exclusions import first_sessions
+from impasto.survey.exposures import hype_time
+from impasto.survey.findings import Findings
+from impasto.survey.judgements import Judgement, Session, judge
+from impasto.survey.key import Key, KeyedPicture, write_key
+from impasto.survey.report import results_csv, results_json, write_report
+from impasto.survey.sentences import conclusions, limits, verdict
+from impasto.survey.signal_detection import yes_no
+from impasto.survey.simulation import Population, simulate
+from impasto.survey.trials import Protocol
 
 if TYPE_CHECKING:
     from tests.conftest import Browser, Page

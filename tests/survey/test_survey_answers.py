@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from giverny.options.errors import SurveyError
-from giverny.survey.answers import Answer, answers_csv, answers_json, read_answers
-from giverny.survey.database import Database
-from giverny.survey.importing import import_answers
-from giverny.survey.participants import Visitor
-from giverny.survey.power import read_pilot
-from giverny.survey.report import read_all_answers
-from giverny.survey.sessions import Measured, Sessions
+from impasto.options.errors import SurveyError
+from impasto.survey.answers import Answer, answers_csv, answers_json, read_answers
+from impasto.survey.database import Database
+from impasto.survey.importing import import_answers
+from impasto.survey.participants import Visitor
+from impasto.survey.power import read_pilot
+from impasto.survey.report import read_all_answers
+from impasto.survey.sessions import Measured, Sessions
 
 if TYPE_CHECKING:
     from tests.survey.conftest import SmallStudy

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from giverny.options.errors import SurveyError
-from giverny.options.survey_export import SurveyExportOptions
-from giverny.survey.archive import write_archive
-from giverny.survey.audit import audit_study
-from giverny.survey.audit_report import Audit
-from giverny.survey.export import export_study
-from giverny.survey.key import Key, read_key
-from giverny.survey.leak_statistics import auc_of, examine
-from giverny.survey.public_text import find_terms
+from impasto.options.errors import SurveyError
+from impasto.options.survey_export import SurveyExportOptions
+from impasto.survey.archive import write_archive
+from impasto.survey.audit import audit_study
+from impasto.survey.audit_report import Audit
+from impasto.survey.export import export_study
+from impasto.survey.key import Key, read_key
+from impasto.survey.leak_statistics import auc_of, examine
+from impasto.survey.public_text import find_terms
 
 SIDE = 32
 

@@ -19,16 +19,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from giverny.data import read_picture
-from giverny.options.errors import FolderError, GivernyError, OptionError, PictureError, SurveyError
-from giverny.options.survey_export import SurveyExportOptions
-from giverny.survey.containers import read_container
-from giverny.survey.export import Exported, export_study
-from giverny.survey.key import Key, KeyedPicture, read_key
-from giverny.survey.selection import scene_of
-from giverny.survey.soundness import read_study
-from giverny.survey.staging import staged
-from giverny.survey.trials import Study
+from impasto.data import read_picture
+from impasto.options.errors import FolderError, ImpastoError, OptionError, PictureError, SurveyError
+from impasto.options.survey_export import SurveyExportOptions
+from impasto.survey.containers import read_container
+from impasto.survey.export import Exported, export_study
+from impasto.survey.key import Key, KeyedPicture, read_key
+from impasto.survey.selection import scene_of
+from impasto.survey.soundness import read_study
+from impasto.survey.staging import staged
+from impasto.survey.trials import Study
 
 SIDE = 32
 
@@ -192,7 +192,7 @@ def test_several_generators_and_as_many_real_pictures(
 def test_too_few_scenes_are_refused_or_repeated_but_never_neighbours(
     root: Path,
 ) -> None:
-    with pytest.raises(GivernyError, match=r"different scenes.*--repeat_sources true"):
+    with pytest.raises(ImpastoError, match=r"different scenes.*--repeat_sources true"):
         export_study(options(root, per_class=7))
     done = export_study(options(root, per_class=7, repeat_sources=True, orders=40))
     study, key = stored(done)
@@ -315,7 +315,7 @@ def test_a_damaged_picture_is_named_and_passed_over(root: Path) -> None:
 def test_too_few_readable_pictures_are_refused_with_their_names(root: Path) -> None:
     for path in sorted((root / "gan").iterdir())[3:]:
         path.write_bytes(b"no picture")
-    with pytest.raises(GivernyError, match=r"too few fake \(gan\).*there are 3(.|\n)*09\.png"):
+    with pytest.raises(ImpastoError, match=r"too few fake \(gan\).*there are 3(.|\n)*09\.png"):
         export_study(options(root))
     assert not (root / "study").exists()
 
@@ -385,7 +385,7 @@ def test_a_leak_stops_the_export_and_leaves_nothing(
         (folder / "study.json").write_text(json.dumps(study.as_dict()), encoding="utf-8")
         (folder / "index.html").write_text("<!-- made with <b>gan</b> -->", encoding="utf-8")
 
-    monkeypatch.setattr("giverny.survey.export.write_site", careless)
+    monkeypatch.setattr("impasto.survey.export.write_site", careless)
     with pytest.raises(SurveyError, match=r"(?s)was not written.*name of a generator"):
         export_study(options(root))
     assert sorted(path.name for path in root.iterdir()) == ["gan", "other", "real"]
@@ -399,7 +399,7 @@ def test_a_failing_disk_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("giverny.survey.export.write_archive", full)
+    monkeypatch.setattr("impasto.survey.export.write_archive", full)
     with pytest.raises(OSError, match="No space left"):
         export_study(options(root))
     assert sorted(path.name for path in tmp_path.iterdir()) == before
@@ -419,7 +419,7 @@ def test_a_full_or_read_only_disk_is_one_message_and_stays_clean(
 def test_letters_that_the_font_lacks_are_named(root: Path) -> None:
     texts = root / "texts.yaml"
     texts.write_text("attention_card: 请回答\n", encoding="utf-8")
-    with pytest.raises(GivernyError, match=r"font of attention checks has no '.'"):
+    with pytest.raises(ImpastoError, match=r"font of attention checks has no '.'"):
         export_study(options(root, texts=texts))
     assert export_study(options(root, texts=texts, attention=0)).audit.passed
 
@@ -448,19 +448,19 @@ def test_a_killed_export_leaves_nothing_half_done(root: Path, number: signal.Sig
         *("--per_class", 3, "--practice", 2, "--width", 64, "--height", 64),
         *("--output", root / "study", "--orders", 3000),
     ]
-    command = [sys.executable, "-m", "giverny.scripts.main", *map(str, words)]
+    command = [sys.executable, "-m", "impasto.scripts.main", *map(str, words)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(root.glob(".giverny-export-*/study/images/*")):
+    while process.poll() is None and not list(root.glob(".impasto-export-*/study/images/*")):
         time.sleep(0.01)
     process.send_signal(number)
     assert process.wait(30) != 0
     visible = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
     assert visible == ["gan", "other", "real"]
     if number != signal.SIGKILL:
-        assert not list(root.glob(".giverny*"))
+        assert not list(root.glob(".impasto*"))
     # The next one sweeps up.
     export_study(options(root))
-    assert not list(root.glob(".giverny*"))
+    assert not list(root.glob(".impasto*"))
 
 
 def test_two_exports_beside_each_other_leave_each_other_alone(root: Path) -> None:
@@ -503,7 +503,7 @@ def test_missing_folders_are_refused(root: Path) -> None:
         ({"fake": []}, "--fake: is missing"),
         ({"real": root / "reel"}, "did you mean"),
     ):
-        with pytest.raises(GivernyError, match=message):
+        with pytest.raises(ImpastoError, match=message):
             export_study(options(root, **changes))
 
 

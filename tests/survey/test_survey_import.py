@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from giverny.options.errors import SurveyError
-from giverny.survey.answers import Answer, answers_csv, answers_json, read_answers, write_answers
-from giverny.survey.importing import Imported, import_answers, participants_table
-from giverny.survey.key import Key, KeyedPicture
-from giverny.survey.responses import Vocabulary
-from giverny.survey.tables import read_table
+from impasto.options.errors import SurveyError
+from impasto.survey.answers import Answer, answers_csv, answers_json, read_answers, write_answers
+from impasto.survey.importing import Imported, import_answers, participants_table
+from impasto.survey.key import Key, KeyedPicture
+from impasto.survey.responses import Vocabulary
+from impasto.survey.tables import read_table
 
 # Two real, two fake, one check, one for practice.
 REAL, FAKE = ("bk3f9x2q", "cm4g8w3r"), ("dn5h7v4s", "fp6j6t5t")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from giverny.scripts.main import main
-from giverny.survey.answers import read_answers
-from giverny.survey.key import Key, read_key
+from impasto.scripts.main import main
+from impasto.survey.answers import read_answers
+from impasto.survey.key import Key, read_key
 
 if TYPE_CHECKING:
     from tests.survey.conftest import Person

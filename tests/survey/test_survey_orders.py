@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from giverny.options.errors import GivernyError
-from giverny.survey.leak_statistics import Finding
-from giverny.survey.order_habits import find_habits, partners_of
-from giverny.survey.orders import Shown, bits_told, make_orders, pair_up, smallest_max_run
-from giverny.survey.trials import Order, Protocol, Study
+from impasto.options.errors import ImpastoError
+from impasto.survey.leak_statistics import Finding
+from impasto.survey.order_habits import find_habits, partners_of
+from impasto.survey.orders import Shown, bits_told, make_orders, pair_up, smallest_max_run
+from impasto.survey.trials import Order, Protocol, Study
 
 
 def pictures(reals: int, fakes: int, *, scenes: int | None = None) -> list[Shown]:
@@ -110,7 +110,7 @@ def test_no_pair_shows_one_scene_twice() -> None:
     for seed in range(20):
         pairs = pair_up(pictures(4, 4, scenes=4), np.random.default_rng(seed))
         assert all(real.scene != fake.scene for real, fake in pairs)
-    with pytest.raises(GivernyError, match="no pairs"):
+    with pytest.raises(ImpastoError, match="no pairs"):
         pair_up(pictures(2, 2, scenes=1), np.random.default_rng(0))
 
 
@@ -125,7 +125,7 @@ def test_no_scene_follows_itself() -> None:
 
 @pytest.mark.parametrize(("reals", "fakes", "max_run"), [(1, 9, 4), (2, 0, 1)])
 def test_what_cannot_be_ordered_is_refused(reals: int, fakes: int, max_run: int) -> None:
-    with pytest.raises(GivernyError, match="raise --max_run"):
+    with pytest.raises(ImpastoError, match="raise --max_run"):
         make_orders(
             pictures(reals, fakes),
             [],

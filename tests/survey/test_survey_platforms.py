@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from giverny.data.uniform import encode_plain_png
-from giverny.survey.attention import draw_check
-from giverny.survey.importing import import_answers
-from giverny.survey.key import Key, KeyedPicture
-from giverny.survey.platforms import (
+from impasto.data.uniform import encode_plain_png
+from impasto.survey.attention import draw_check
+from impasto.survey.importing import import_answers
+from impasto.survey.key import Key, KeyedPicture
+from impasto.survey.platforms import (
     google_forms_script,
     jspsych_page,
     mturk_layout,
@@ -23,9 +23,9 @@ from giverny.survey.platforms import (
     qualtrics_survey,
     write_platforms,
 )
-from giverny.survey.texts import read_texts
-from giverny.survey.tokens import draw_tokens, make_rng
-from giverny.survey.trials import Practice, Study
+from impasto.survey.texts import read_texts
+from impasto.survey.tokens import draw_tokens, make_rng
+from impasto.survey.trials import Practice, Study
 
 if TYPE_CHECKING:
     from tests.conftest import Browser

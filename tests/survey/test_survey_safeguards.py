@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from giverny.options.errors import FolderError, OptionError, SurveyError
-from giverny.options.survey_export import SurveyExportOptions
-from giverny.options.survey_report import SurveyReportOptions
-from giverny.scripts.main import main
-from giverny.survey import Answer, export_study, read_key, write_answers, write_key, write_report
-from giverny.survey.exclusions import Criteria, exclude
-from giverny.survey.judgements import Judgement, Session
+from impasto.options.errors import FolderError, OptionError, SurveyError
+from impasto.options.survey_export import SurveyExportOptions
+from impasto.options.survey_report import SurveyReportOptions
+from impasto.scripts.main import main
+from impasto.survey import Answer, export_study, read_key, write_answers, write_key, write_report
+from impasto.survey.exclusions import Criteria, exclude
+from impasto.survey.judgements import Judgement, Session
 
 if TYPE_CHECKING:
     from tests.survey.conftest import SmallStudy

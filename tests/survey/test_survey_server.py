@@ -14,14 +14,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import Cookie, TestResponse
 
-from giverny.survey.answers import answers_csv
-from giverny.survey.database import Database
-from giverny.survey.limits import RateLimit, network_of
-from giverny.survey.pages import Pages
-from giverny.survey.server import Limits, create_app
-from giverny.survey.sessions import Sessions
-from giverny.survey.staircase import Staircase
-from giverny.survey.texts import Words
+from impasto.survey.answers import answers_csv
+from impasto.survey.database import Database
+from impasto.survey.limits import RateLimit, network_of
+from impasto.survey.pages import Pages
+from impasto.survey.server import Limits, create_app
+from impasto.survey.sessions import Sessions
+from impasto.survey.staircase import Staircase
+from impasto.survey.texts import Words
 
 if TYPE_CHECKING:
     from tests.survey.conftest import SmallStudy

@@ -1,4 +1,4 @@
-"""`giverny survey serve` in a process of its own: gone through in a browser, killed, loaded."""
+"""`impasto survey serve` in a process of its own: gone through in a browser, killed, loaded."""
 
 import os
 import re
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from giverny.scripts.main import main
-from giverny.survey.answers import Answer
+from impasto.scripts.main import main
+from impasto.survey.answers import Answer
 
 if TYPE_CHECKING:
     from tests.survey.conftest import Person, SmallStudy, SurveyServer
@@ -418,7 +418,7 @@ def test_unfit_options_are_refused(small_study: Make, tmp_path: Path, refused: R
 
 def test_help_comes_without_flask_or_torch() -> None:
     code = (
-        "import sys\nfrom giverny.scripts.main import main\n"
+        "import sys\nfrom impasto.scripts.main import main\n"
         "try:\n main(['survey', 'serve', '--help'])\nexcept SystemExit:\n pass\n"
         "sys.exit(any(name in sys.modules for name in ('flask', 'torch', 'scipy')))"
     )
@@ -430,12 +430,12 @@ def test_help_comes_without_flask_or_torch() -> None:
 def test_without_flask_it_says_what_to_install(small_study: Make) -> None:
     code = (
         "import sys\nsys.modules['flask'] = None\n"
-        "from giverny.scripts.main import main\n"
+        "from impasto.scripts.main import main\n"
         f"sys.exit(main(['survey', 'serve', *{words_of(small_study())!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert 'pip install "giverny[survey]"' in done.stderr
+    assert 'pip install "impasto[survey]"' in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from giverny.options.errors import SurveyError
-from giverny.survey.database import Database, read_database
-from giverny.survey.key import Key
-from giverny.survey.participants import BadIdError, Visitor, read_visitor
-from giverny.survey.sessions import Measured, OutOfOrderError, Session, Sessions
-from giverny.survey.staircase import Staircase, modal_exposure
-from giverny.survey.steps import make_steps, response_of
+from impasto.options.errors import SurveyError
+from impasto.survey.database import Database, read_database
+from impasto.survey.key import Key
+from impasto.survey.participants import BadIdError, Visitor, read_visitor
+from impasto.survey.sessions import Measured, OutOfOrderError, Session, Sessions
+from impasto.survey.staircase import Staircase, modal_exposure
+from impasto.survey.steps import make_steps, response_of
 
 if TYPE_CHECKING:
     from tests.survey.conftest import SmallStudy
@@ -300,7 +300,7 @@ def no_tables(path: Path) -> None:
         (spoil_middle, "damaged"),
         (cut_short, "damaged"),
         (another_program, "is a database of something else"),
-        (newer, "is of format 7; this Giverny reads format 1"),
+        (newer, "is of format 7; this Impasto reads format 1"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_refused(
@@ -363,11 +363,11 @@ def test_what_was_acknowledged_survives_a_kill(small: "SmallStudy", tmp_path: Pa
     code = """if True:
         import sys
         from pathlib import Path
-        from giverny.survey.database import Database
-        from giverny.survey.key import read_key
-        from giverny.survey.participants import Visitor
-        from giverny.survey.sessions import Measured, Sessions
-        from giverny.survey.soundness import read_study
+        from impasto.survey.database import Database
+        from impasto.survey.key import read_key
+        from impasto.survey.participants import Visitor
+        from impasto.survey.sessions import Measured, Sessions
+        from impasto.survey.soundness import read_study
         study, key = read_study(Path(sys.argv[1])), read_key(Path(sys.argv[2]))
         sessions = Sessions(Database(Path(sys.argv[3]), study), study, key)
         while True:

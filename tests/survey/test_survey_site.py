@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from giverny.survey.answers import answers_csv, read_answers
-from giverny.survey.site import write_site
-from giverny.survey.texts import read_texts
+from impasto.survey.answers import answers_csv, read_answers
+from impasto.survey.site import write_site
+from impasto.survey.texts import read_texts
 
 if TYPE_CHECKING:
     from tests.conftest import Browser, Page
@@ -150,7 +150,7 @@ def test_keys_are_ignored_when_they_are_switched_off_held_down_or_part_of_a_shor
     person.browser.evaluate(send.format(""))
     assert person.is_asked()
     assert person.where() == "1 of 4"
-    person.browser.evaluate("localStorage.removeItem('giverny-survey-keys')")
+    person.browser.evaluate("localStorage.removeItem('impasto-survey-keys')")
     for more in (", repeat: true", ", ctrlKey: true", ", metaKey: true", ", altKey: true"):
         person.browser.evaluate(send.format(more))
         assert person.where() == "1 of 4"

@@ -6,13 +6,13 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from giverny.survey.agreement import agreement, fleiss_kappa, krippendorff_alpha
-from giverny.survey.bootstrap import Spread, Table, TwoLevel
-from giverny.survey.comparisons import compare_generators, pictures_differ
-from giverny.survey.crossed import components
-from giverny.survey.random_effects import constant_of, standard_deviations, variances
-from giverny.survey.rates import Rate, holm
-from giverny.survey.signal_detection import yes_no
+from impasto.survey.agreement import agreement, fleiss_kappa, krippendorff_alpha
+from impasto.survey.bootstrap import Spread, Table, TwoLevel
+from impasto.survey.comparisons import compare_generators, pictures_differ
+from impasto.survey.crossed import components
+from impasto.survey.random_effects import constant_of, standard_deviations, variances
+from impasto.survey.rates import Rate, holm
+from impasto.survey.signal_detection import yes_no
 
 Values = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from giverny.options.errors import SurveyError
-from giverny.survey.texts import Words, read_texts
+from impasto.options.errors import SurveyError
+from impasto.survey.texts import Words, read_texts
 
 if TYPE_CHECKING:
     from tests.survey.conftest import SmallStudy
