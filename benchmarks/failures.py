@@ -28,7 +28,7 @@ from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
 from impasto.data.sample_domains import make_sample_domains
 from impasto.options.errors import TrainingError
-from impasto.options.sections import make
+from impasto.options.fields import make
 from impasto.options.train import TrainOptions
 from impasto.runs.observers import Observer, Progress
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from impasto.cyclegan.build import generator_architecture
 from impasto.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
 from impasto.cyclegan.weights import load_generator, load_weights, save_pth
-from impasto.options.networks import NetG, NetworkOptions, Norm
+from impasto.options.train import NetG, NetworkOptions, Norm
 
 __all__ = ["Case", "Parity", "compare", "main"]
 

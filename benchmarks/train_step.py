@@ -319,7 +319,7 @@ def _impasto(job: Job) -> Step:
     """Make Impasto's trainer; imported only here, as the other side must not carry it."""
     from impasto.cyclegan.build import build_trainer  # noqa: PLC0415
     from impasto.data.datasets import UnpairedBatch  # noqa: PLC0415
-    from impasto.options.sections import make  # noqa: PLC0415
+    from impasto.options.fields import make  # noqa: PLC0415
     from impasto.options.train import TrainOptions  # noqa: PLC0415
     from impasto.runs.devices import make_accelerator  # noqa: PLC0415
     from impasto.runs.memory import keep_freed_memory  # noqa: PLC0415

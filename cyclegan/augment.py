@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from impasto.options.losses import DIFFAUGMENT
+from impasto.options.train import DIFFAUGMENT
 
 __all__ = ["DifferentiableAugmentation"]
 

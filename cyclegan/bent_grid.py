@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.options.checks import MOST_BENT_PX
+from impasto.options.fields import MOST_BENT_PX
 
 __all__ = ["BentGrid"]
 

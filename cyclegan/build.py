@@ -27,8 +27,7 @@ from impasto.data.loaders import UnpairedLoader
 from impasto.data.sampling import UnpairedSampler
 from impasto.data.transforms import Preprocessing
 from impasto.options.errors import OptionError
-from impasto.options.networks import NetG, NetworkOptions
-from impasto.options.train import TrainOptions
+from impasto.options.train import NetG, NetworkOptions, TrainOptions
 from impasto.runs.processes import share_weights
 from impasto.runs.seeds import make_generator
 

@@ -19,7 +19,7 @@ from impasto.data.files import list_pictures
 from impasto.data.tensors import to_pictures, to_tensor
 from impasto.options.errors import CheckpointError, FolderError, OptionError
 from impasto.options.evaluate import EvaluateOptions
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = ["is_run", "kept_epochs", "make_candidates", "make_reference"]
 

@@ -16,7 +16,7 @@ from impasto.cyclegan.evaluation import (
     same_size,
 )
 from impasto.options.evaluate import EvaluateOptions
-from impasto.options.sections import flatten
+from impasto.options.fields import flatten
 
 __all__ = ["as_json", "facts_of", "sentences_of"]
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from impasto.options.errors import CheckpointError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = ["SHIPPED", "ShippedModel", "hidden_by_shipped", "resolve_model"]
 

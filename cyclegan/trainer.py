@@ -26,7 +26,7 @@ from impasto.cyclegan.steps import LossWeights, PerceptualLoss, StepLosses, Tran
 from impasto.cyclegan.vitals import contrast_and_correlation, read_back
 from impasto.data.datasets import UnpairedBatch
 from impasto.options.errors import CheckpointError, TrainingError
-from impasto.options.losses import PerceptualTargets
+from impasto.options.train import PerceptualTargets
 from impasto.runs.meter import AFTER_NOT_FINITE
 from impasto.runs.processes import average_gradients
 

@@ -15,7 +15,7 @@ from impasto.cyclegan.build import (
 )
 from impasto.cyclegan.checkpoint import save_networks
 from impasto.cyclegan.steps import PerceptualLoss
-from impasto.options.sections import default_values, flatten
+from impasto.options.fields import default_values, flatten
 from impasto.options.train import MAY_CHANGE, TrainOptions
 from impasto.runs.devices import make_accelerator
 from impasto.runs.directory import RunDirectory

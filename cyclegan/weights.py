@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from impasto.cyclegan.architecture import Generator, GeneratorArchitecture, detect_architecture
 from impasto.data.atomic import atomic_path, write_error
-from impasto.options.checks import MOST_BENT_PX
 from impasto.options.errors import CheckpointError
+from impasto.options.fields import MOST_BENT_PX
 from impasto.runs.state import DAMAGED, save_pth
 
 __all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator", "save_pth"]

@@ -26,7 +26,7 @@ from impasto.gatys.class_data import (
 from impasto.gatys.classifier import VggClassifier, init_weights
 from impasto.gatys.classifying import ClassifierLearner
 from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
-from impasto.options.sections import default_values, flatten
+from impasto.options.fields import default_values, flatten
 from impasto.runs.devices import make_accelerator
 from impasto.runs.directory import RunDirectory
 from impasto.runs.doctor import DataWait, Doctor

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from impasto.data.tensors import check_images
 from impasto.gatys.layers import layer_names
 from impasto.options.errors import ImpastoError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "POOLING_FACTORS", "Pooling", "Vgg"]
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from impasto.options.errors import OptionError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = ["DEPTHS", "convolution_names", "layer_names", "parse_layers"]
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from impasto.data.decode import read_picture
 from impasto.options.errors import OptionError, PictureError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = [
     "MaskPair",

@@ -16,7 +16,7 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from impasto.options.errors import OptionError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = [
     "LIST_COMMAND",

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from impasto.gatys.model_anatomy import LIST_COMMAND, find_anatomy, stage_of
 from impasto.options.errors import OptionError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = [
     "default_layers",

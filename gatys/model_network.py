@@ -24,7 +24,7 @@ from impasto.gatys.model_anatomy import (
     shapes_of,
 )
 from impasto.options.errors import ImpastoError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = ["ModelNetwork"]
 

@@ -33,7 +33,7 @@ from impasto.gatys.random_model import random_model
 from impasto.gatys.weight_files import WeightsFile, read_weights
 from impasto.gatys.weights import find_weights, load_weights, missing_message
 from impasto.options.errors import CheckpointError, OptionError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = [
     "OWN_NETWORKS",

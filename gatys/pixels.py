@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from impasto.data.tensors import check_images
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = ["LUMA", "Pixels"]
 

@@ -13,10 +13,8 @@ import yaml
 
 from impasto.data.files import list_pictures
 from impasto.options.errors import OptionError
-from impasto.options.names import nearest
-from impasto.options.sections import make
-from impasto.options.stylize import StylizeOptions
-from impasto.options.sweep import typed_stylize_options
+from impasto.options.fields import make, nearest
+from impasto.options.stylize import StylizeOptions, typed_stylize_options
 
 __all__ = ["SweepCell", "SweepPlan", "read_sweep", "sweep_cells", "sweep_names"]
 

@@ -21,7 +21,7 @@ from impasto.gatys.weight_files import (
     tensors_sha256,
 )
 from impasto.options.errors import CheckpointError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = [
     "PUBLISHED",

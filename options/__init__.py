@@ -1,7 +1,6 @@
 """Typed options of every command: dataclasses and YAML presets. Never imports torch."""
 
-from impasto.options.data import DataOptions
-from impasto.options.displays import DisplayOptions
+from impasto.options.backbone import WeightsOptions
 from impasto.options.errors import (
     CheckpointError,
     FolderError,
@@ -12,17 +11,19 @@ from impasto.options.errors import (
     TrainingError,
 )
 from impasto.options.evaluate import EvaluateOptions
-from impasto.options.losses import LossOptions
-from impasto.options.models import ModelsOptions
-from impasto.options.networks import NetworkOptions
+from impasto.options.fields import difference, flatten, make
 from impasto.options.plot import PlotOptions
-from impasto.options.run import RunOptions
-from impasto.options.schedule import ScheduleOptions
-from impasto.options.sections import difference, flatten, make
 from impasto.options.stylize import StylizeOptions
-from impasto.options.train import TrainOptions
-from impasto.options.translate import TranslateOptions
-from impasto.options.weights import WeightsOptions
+from impasto.options.train import (
+    DataOptions,
+    DisplayOptions,
+    LossOptions,
+    NetworkOptions,
+    RunOptions,
+    ScheduleOptions,
+    TrainOptions,
+)
+from impasto.options.translate import ModelsOptions, TranslateOptions
 
 __all__ = [
     "CheckpointError",

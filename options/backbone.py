@@ -1,13 +1,15 @@
-"""All options of `impasto backbone train`."""
+"""All options of `impasto backbone train`.
+
+All options of `impasto weights`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from impasto.options.checks import require, require_at_least, require_between, require_positive
-from impasto.options.displays import BasicDisplayOptions
-from impasto.options.run import BasicRunOptions
+from impasto.options.fields import require, require_at_least, require_between, require_positive
+from impasto.options.train import BasicDisplayOptions, BasicRunOptions
 
 __all__ = [
     "BACKBONE_MAY_CHANGE",
@@ -17,7 +19,10 @@ __all__ = [
     "ClassScheduleOptions",
     "ClassifierOptions",
     "DatasetName",
+    "WeightsAction",
+    "WeightsOptions",
 ]
+
 
 DatasetName = Literal["folder", "cifar100", "caltech101"]
 
@@ -242,3 +247,40 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
     """Return names and folders; a name alone is the name of its folder."""
     pairs = (word.partition("=") for word in words)
     return {name: folder if sign else name for name, sign, folder in pairs}
+
+
+WeightsAction = Literal["list", "check", "pack", "layers"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsOptions:
+    """Find, check and pack the weights of feature networks; list their layers."""
+
+    action: WeightsAction
+    """what to do"""
+    file: Path | None = None
+    """weights file to check or pack"""
+    model: str = ""
+    """network whose layers are listed; without one, all models of torchvision are"""
+    output: Path | None = None
+    """packed file, .safetensors; unless given, it goes where Impasto looks for it"""
+    last_layer: str = "conv5_1"
+    """last convolution that is packed; conv5_4 packs all of VGG19"""
+
+    def __post_init__(self) -> None:
+        needs = self.action in {"check", "pack"}
+        require(
+            needs == (self.file is not None),
+            "file",
+            f"'impasto weights {self.action}' {'needs a file' if needs else 'takes no file'}",
+        )
+        require(
+            self.output is None or self.action == "pack",
+            "output",
+            f"'impasto weights {self.action}' writes nothing; only pack does",
+        )
+        require(
+            self.output is None or self.output.suffix == ".safetensors",
+            "output",
+            f"{self.output} does not end in .safetensors",
+        )

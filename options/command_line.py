@@ -22,8 +22,7 @@ from jsonargparse import (  # type: ignore[attr-defined]
 )
 
 from impasto.options.errors import OptionError
-from impasto.options.names import nearest
-from impasto.options.sections import make, sections
+from impasto.options.fields import make, nearest, sections
 
 __all__ = ["CommandParser", "preset_names", "preset_text"]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from impasto.options.checks import require, require_at_least, require_positive
+from impasto.options.fields import require, require_at_least, require_positive
 
 __all__ = ["DemoOptions"]
 

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from impasto.options.backbones import split_backbone
-from impasto.options.checks import require, require_at_least, require_grid_bend, require_positive
-from impasto.options.data import Direction
-from impasto.options.run import Device
+from impasto.options.fields import (
+    require,
+    require_at_least,
+    require_grid_bend,
+    require_positive,
+    split_backbone,
+)
+from impasto.options.train import Device, Direction
 
 __all__ = ["BestBy", "EvaluateOptions"]
 

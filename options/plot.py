@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from impasto.options.checks import require, require_between, require_positive
-from impasto.options.names import nearest
+from impasto.options.fields import nearest, require, require_between, require_positive
 
 __all__ = ["FIGURE_SUFFIXES", "PlotOptions", "XAxis"]
 

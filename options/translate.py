@@ -1,15 +1,18 @@
-"""All options of `impasto translate`."""
+"""All options of `impasto translate`.
+
+All options of `impasto models`.
+"""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from impasto.options.checks import require, require_grid_bend, require_positive
-from impasto.options.data import Direction
-from impasto.options.run import Device, MixedPrecision
+from impasto.options.fields import require, require_grid_bend, require_positive
+from impasto.options.train import Device, Direction, MixedPrecision
 
-__all__ = ["PictureFormat", "TranslateOptions"]
+__all__ = ["ModelsOptions", "PictureFormat", "TranslateOptions"]
+
 
 PictureFormat = Literal["png", "jpg", "webp"]
 
@@ -69,3 +72,11 @@ class TranslateOptions:
             "epoch",
             f"{self.epoch!r} is neither 'latest' nor a number",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsOptions:
+    """List the generators that ship with Impasto, and those in folders of runs."""
+
+    checkpoints_dir: Path = Path("checkpoints")
+    """folder with runs, looked through unless FOLDERS are given"""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.options.errors import OptionError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 from impasto.options.plot import XAxis
 
 __all__ = ["Curve", "choose_losses", "curves_csv", "loss_kind"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from impasto.options.errors import FolderError, ImpastoError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 from impasto.runs.curves import Curve
 from impasto.runs.history import reported_values
 from impasto.runs.log import inspect_log

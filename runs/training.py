@@ -8,10 +8,9 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from impasto.options.displays import BasicDisplayOptions
 from impasto.options.errors import FolderError, OptionError
-from impasto.options.run import BasicRunOptions
-from impasto.options.sections import difference
+from impasto.options.fields import difference
+from impasto.options.train import BasicDisplayOptions, BasicRunOptions
 from impasto.runs.directory import RunDirectory
 from impasto.runs.displays import make_displays
 from impasto.runs.environment import describe_environment

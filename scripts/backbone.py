@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from impasto.options.backbone import BackboneOptions
 from impasto.options.command_line import CommandParser
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 from impasto.scripts.trainings import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:

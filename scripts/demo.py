@@ -14,9 +14,9 @@ import yaml
 from impasto.options.command_line import CommandParser, preset_text
 from impasto.options.demo import DemoOptions
 from impasto.options.errors import FolderError
-from impasto.options.sections import make
+from impasto.options.fields import make
 from impasto.options.stylize import StylizeOptions
-from impasto.options.survey_export import SurveyExportOptions
+from impasto.options.survey import SurveyExportOptions
 from impasto.options.train import TrainOptions
 from impasto.options.translate import TranslateOptions
 

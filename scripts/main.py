@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from impasto.options.errors import ImpastoError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = ["main"]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from impasto.options.command_line import CommandParser
-from impasto.options.models import ModelsOptions
+from impasto.options.translate import ModelsOptions
 
 __all__ = ["main"]
 

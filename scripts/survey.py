@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 
 __all__ = ["main"]
 

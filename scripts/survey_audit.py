@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from impasto.options.command_line import CommandParser
-from impasto.options.survey_audit import SurveyAuditOptions
+from impasto.options.survey import SurveyAuditOptions
 
 __all__ = ["main"]
 

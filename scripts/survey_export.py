@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from impasto.options.command_line import CommandParser
-from impasto.options.survey_export import SurveyExportOptions
+from impasto.options.survey import SurveyExportOptions
 
 __all__ = ["main"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import OptionError
-from impasto.options.survey_import import SurveyImportOptions
+from impasto.options.survey import SurveyImportOptions
 
 __all__ = ["main"]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
-from impasto.options.survey_power import SurveyPowerOptions
+from impasto.options.survey import SurveyPowerOptions
 
 if TYPE_CHECKING:
     from impasto.survey.power import Design

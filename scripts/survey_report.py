@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import ImpastoError
-from impasto.options.survey_report import SurveyReportOptions
+from impasto.options.survey import SurveyReportOptions
 
 if TYPE_CHECKING:
     from impasto.survey.findings import Findings

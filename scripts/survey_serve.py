@@ -6,7 +6,7 @@ from pathlib import Path
 
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import ImpastoError
-from impasto.options.survey_serve import SurveyServeOptions
+from impasto.options.survey import SurveyServeOptions
 
 __all__ = ["main"]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from impasto.options.command_line import CommandParser
-from impasto.options.sweep import SweepOptions
+from impasto.options.stylize import SweepOptions
 
 __all__ = ["main"]
 

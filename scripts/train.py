@@ -6,8 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
-from impasto.options.losses import LossOptions
-from impasto.options.train import TrainOptions
+from impasto.options.train import LossOptions, TrainOptions
 from impasto.scripts.trainings import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:

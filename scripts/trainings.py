@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import ImpastoError
-from impasto.options.sections import ABSENT, difference, flatten
+from impasto.options.fields import ABSENT, difference, flatten
 from impasto.runs.directory import RunDirectory
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from impasto.options.backbone import WeightsOptions
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import CheckpointError
-from impasto.options.weights import WeightsOptions
 
 if TYPE_CHECKING:
     from impasto.gatys.weight_files import WeightsFile

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.options.errors import SurveyError
-from impasto.options.survey_report import SurveyReportOptions
+from impasto.options.survey import SurveyReportOptions
 from impasto.survey.agreement import agreement
 from impasto.survey.answers import Answer
 from impasto.survey.bootstrap import Table, TwoLevel

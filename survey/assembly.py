@@ -10,8 +10,8 @@ import numpy as np
 
 from impasto.data.uniform import encode_plain_png
 from impasto.options.errors import OptionError
-from impasto.options.sections import flatten
-from impasto.options.survey_export import SurveyExportOptions
+from impasto.options.fields import flatten
+from impasto.options.survey import SurveyExportOptions
 from impasto.survey.attention import draw_check
 from impasto.survey.gathering import Gathered
 from impasto.survey.key import Key, KeyedPicture

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from impasto.options.errors import OptionError, SurveyError
-from impasto.options.survey_export import SurveyExportOptions
+from impasto.options.survey import SurveyExportOptions
 from impasto.survey.archive import public_files, settle, write_archive
 from impasto.survey.assembly import assemble, attention_cards, pieces_of
 from impasto.survey.audit import audit_study

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from impasto.options.errors import PictureError
-from impasto.options.survey_export import SurveyExportOptions
+from impasto.options.survey import SurveyExportOptions
 from impasto.survey.pictures import Prepared, Way, prepare
 from impasto.survey.selection import REAL, Candidate, Needs, choose, find_candidates
 from impasto.survey.tokens import make_rng

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.options.errors import SurveyError
-from impasto.options.survey_import import AnswerFormat
+from impasto.options.survey import AnswerFormat
 from impasto.survey.answers import Answer, read_answers
 from impasto.survey.database import read_database
 from impasto.survey.import_platforms import (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from impasto.options.survey_import import AnswerFormat
+from impasto.options.survey import AnswerFormat
 from impasto.survey.responses import Vocabulary
 from impasto.survey.tables import Table, decimal
 from impasto.survey.trials import Trial

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from impasto.options.errors import SurveyError
-from impasto.options.survey_import import AnswerFormat
+from impasto.options.survey import AnswerFormat
 from impasto.survey.answers import Answer
 from impasto.survey.import_formats import read_file
 from impasto.survey.import_rows import Names, Raw, ReadFile, few

@@ -10,7 +10,7 @@ from typing import Any
 
 from impasto.data.atomic import write_text_atomic
 from impasto.options.errors import OptionError, SurveyError
-from impasto.options.survey_report import SurveyReportOptions
+from impasto.options.survey import SurveyReportOptions
 from impasto.survey.analysis import analyse
 from impasto.survey.answers import Answer, read_answers
 from impasto.survey.findings import Findings

@@ -12,7 +12,7 @@ import waitress.server
 import waitress.wasyncore
 
 from impasto.options.errors import ImpastoError, OptionError, SurveyError
-from impasto.options.survey_serve import SurveyServeOptions
+from impasto.options.survey import SurveyServeOptions
 from impasto.survey.database import Database
 from impasto.survey.key import Key, read_key
 from impasto.survey.limits import RateLimit

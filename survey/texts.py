@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from impasto.options.errors import SurveyError
-from impasto.options.names import nearest
+from impasto.options.fields import nearest
 from impasto.survey.trials import Study
 
 __all__ = ["Words", "check_texts", "complete_texts", "read_texts"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from impasto.options.errors import OptionError, SurveyError
-from impasto.options.survey_power import SurveyPowerOptions
+from impasto.options.survey import SurveyPowerOptions
 from impasto.scripts.main import main
 from impasto.survey.answers import write_answers
 from impasto.survey.key import Key, KeyedPicture, write_key

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from impasto.options.errors import OptionError, SurveyError
-from impasto.options.survey_report import SurveyReportOptions
+from impasto.options.survey import SurveyReportOptions
 from impasto.survey.analysis import analyse
 from impasto.survey.answers import Answer, write_answers
 from impasto.survey.exclusions import first_sessions

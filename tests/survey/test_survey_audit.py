@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from impasto.options.errors import SurveyError
-from impasto.options.survey_export import SurveyExportOptions
+from impasto.options.survey import SurveyExportOptions
 from impasto.survey.archive import write_archive
 from impasto.survey.audit import audit_study
 from impasto.survey.audit_report import Audit

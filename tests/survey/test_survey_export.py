@@ -21,7 +21,7 @@ from PIL import Image
 
 from impasto.data import read_picture
 from impasto.options.errors import FolderError, ImpastoError, OptionError, PictureError, SurveyError
-from impasto.options.survey_export import SurveyExportOptions
+from impasto.options.survey import SurveyExportOptions
 from impasto.survey.containers import read_container
 from impasto.survey.export import Exported, export_study
 from impasto.survey.key import Key, KeyedPicture, read_key

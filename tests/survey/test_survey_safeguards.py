@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from impasto.options.errors import FolderError, OptionError, SurveyError
-from impasto.options.survey_export import SurveyExportOptions
-from impasto.options.survey_report import SurveyReportOptions
+from impasto.options.survey import SurveyExportOptions, SurveyReportOptions
 from impasto.scripts.main import main
 from impasto.survey import Answer, export_study, read_key, write_answers, write_key, write_report
 from impasto.survey.exclusions import Criteria, exclude

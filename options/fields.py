@@ -2,17 +2,48 @@
 
 ``TrainOptions(schedule=ScheduleOptions(lr=1e-4))`` is ``{"lr": 1e-4, ...}`` in flat form, so that
 the reference's ``--lr`` stays ``--lr``. Names are unique across the sections of one command.
+
+Small validators that the option classes call when they are made.
+
+Help for a mistyped name.
+
+Feature networks may be named by their weights: a file, or the run that trained them.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from impasto.options.errors import OptionError
-from impasto.options.names import nearest
 
-__all__ = ["ABSENT", "default_values", "difference", "flatten", "make", "sections"]
+__all__ = [
+    "ABSENT",
+    "MOST_BENT_PX",
+    "default_values",
+    "difference",
+    "flatten",
+    "make",
+    "nearest",
+    "require",
+    "require_at_least",
+    "require_between",
+    "require_grid_bend",
+    "require_positive",
+    "sections",
+    "split_backbone",
+]
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return ``"; did you mean X?"`` for the valid names closest to ``name``, or nothing."""
+    by_lower = {choice.lower(): choice for choice in valid}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    if not found:
+        return ""
+    return f"; did you mean {' or '.join(by_lower[match] for match in found)}?"
+
 
 T = TypeVar("T")
 
@@ -109,3 +140,69 @@ def _typed(options: type, name: str, value: Any) -> Any:
     if value is None or "Path" not in declared:
         return value
     return tuple(map(Path, value)) if isinstance(value, list | tuple) else Path(value)
+
+
+MOST_BENT_PX = 3.5
+"""How far pictures may be bent for a generator; beyond, they would fold."""
+
+
+def require(condition: bool, option: str, message: str) -> None:
+    """Raise :class:`OptionError` for ``option`` with ``message`` unless ``condition`` holds."""
+    if not condition:
+        raise OptionError(option, message)
+
+
+def require_positive(option: str, value: float) -> None:
+    """Refuse a ``value`` that is not above zero (not-a-number included)."""
+    require(value > 0, option, f"{value} is not above 0")
+
+
+def require_at_least(option: str, value: float, minimum: float) -> None:
+    """Refuse a ``value`` below ``minimum`` (not-a-number included)."""
+    require(value >= minimum, option, f"{value} is below the smallest possible value, {minimum}")
+
+
+def require_between(option: str, value: float, low: float, high: float) -> None:
+    """Refuse a ``value`` outside of [``low``, ``high``) (not-a-number included)."""
+    require(low <= value < high, option, f"{value} is not in [{low}, {high})")
+
+
+def require_grid_bend(length_px: float) -> None:
+    """Refuse a ``grid_bend_px`` outside of [0, 3.5] (not-a-number included)."""
+    require(
+        0 <= length_px <= MOST_BENT_PX,
+        "grid_bend_px",
+        f"{length_px} is not in 0..{MOST_BENT_PX}; beyond, pictures would fold",
+    )
+
+
+_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+def split_backbone(
+    backbone: str, weights: Path | None, *, options: tuple[str, str]
+) -> tuple[str, Path | None]:
+    """Return the network's name and its file, where the name may be a file or a run directory.
+
+    Args:
+        backbone: a name, or a path.
+        weights: a file, or None.
+        options: how both are called, for the message.
+
+    Raises:
+        OptionError: there are two files.
+
+    Example:
+        >>> split_backbone("mine.safetensors", None, options=("backbone", "weights"))
+        ('auto', PosixPath('mine.safetensors'))
+    """
+    path = Path(backbone)
+    trained = path / "backbone.safetensors"
+    if path.suffix.lower() not in _SUFFIXES and not trained.is_file():
+        return backbone, weights
+    require(
+        weights is None,
+        options[0],
+        f"{backbone} is a file of weights, and --{options[1]} is {weights}; leave one of them out",
+    )
+    return "auto", trained if trained.is_file() else path

@@ -14,7 +14,7 @@ from impasto.options import (
     make,
 )
 from impasto.options.command_line import preset_names
-from impasto.options.sections import sections
+from impasto.options.fields import sections
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets"
 
