@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from impasto.data import Picture, read_picture, write_picture
-from impasto.data.measures import edge_correlation, palette_distance
+from impasto.data.metrics.paired import edge_correlation, palette_distance
 from impasto.data.transforms import resize
 from impasto.gatys import stylize
 from impasto.options.stylize import StylizeOptions

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from impasto.cyclegan.training import train
 from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
-from impasto.data.sample_domains import make_sample_domains
+from impasto.data.samples.domains import make_sample_domains
 from impasto.options.errors import TrainingError
 from impasto.options.fields import make
 from impasto.options.train import TrainOptions

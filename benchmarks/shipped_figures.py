@@ -20,7 +20,7 @@ from impasto.cyclegan.conversion import paint
 from impasto.cyclegan.translator import Translator
 from impasto.data import Picture, read_picture, write_picture
 from impasto.data.files import list_pictures
-from impasto.data.sample_photographs import sample_photographs
+from impasto.data.samples.photographs import sample_photographs
 from impasto.data.transforms import resize
 
 Rgb = NDArray[np.uint8]

@@ -28,7 +28,7 @@ from typing import Any
 
 from PIL import Image
 
-from impasto.data.sample_photographs import sample_photographs
+from impasto.data.samples.photographs import sample_photographs
 from impasto.runs.log import read_log
 
 __all__ = ["Requirement", "folder_of_photographs", "log_differences", "main", "requirements"]

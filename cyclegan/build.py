@@ -21,10 +21,9 @@ from impasto.cyclegan.palette import PaletteLoss
 from impasto.cyclegan.schedules import LearningRate
 from impasto.cyclegan.steps import LossWeights, PerceptualLoss
 from impasto.cyclegan.trainer import Trainer
-from impasto.data.datasets import Domain, UnpairedBatch
+from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
 from impasto.data.files import list_pictures
 from impasto.data.loaders import UnpairedLoader
-from impasto.data.sampling import UnpairedSampler
 from impasto.data.transforms import Preprocessing
 from impasto.options.errors import OptionError
 from impasto.options.train import NetG, NetworkOptions, TrainOptions

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.cyclegan.picture_sets import Extractor, PictureSet, Settings, compare_sets, summarise
-from impasto.data.measures import edge_correlation, psnr, ssim
+from impasto.data.metrics.paired import edge_correlation, psnr, ssim
 
 __all__ = [
     "BIASED",

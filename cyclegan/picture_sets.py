@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto.cyclegan.feature_distances import frechet_distance, kernel_distance
-from impasto.data.measures import palette_distance
-from impasto.data.patch_distance import PatchSampler, patch_distance
-from impasto.data.spectrum import GridPeaks
+from impasto.data.metrics.paired import palette_distance
+from impasto.data.metrics.spectrum import GridPeaks
+from impasto.data.metrics.swd import PatchSampler, patch_distance
 from impasto.data.transforms import centre_crop, resize
 
 __all__ = ["Extractor", "PictureSet", "Settings", "compare_sets", "summarise"]
@@ -60,10 +60,11 @@ class PictureSet:
     Attributes:
         count: pictures.
         enlarged: how many of them were smaller than the squares.
-        patches: descriptors by level, see :func:`impasto.data.patch_distance.patch_descriptors`.
+        patches: descriptors by level, see :func:`impasto.data.metrics.swd.patch_descriptors`.
         colours: RGB, (1, pixels, 3), uint8: evenly spaced pixels of all squares.
         features: (count, D), None without an extractor.
-        grids: see :class:`impasto.data.spectrum.GridPeaks`; of the pictures in their own sizes.
+        grids: of the pictures in their own sizes; see
+            :class:`impasto.data.metrics.spectrum.GridPeaks`.
     """
 
     count: int

@@ -13,10 +13,10 @@ from impasto.cyclegan.build import build_networks
 from impasto.cyclegan.checkpoint import find_generator
 from impasto.cyclegan.training import TrainResult, train
 from impasto.cyclegan.translator import Translator
-from impasto.data.comparison import Comparison, compare
 from impasto.data.decode import read_picture
 from impasto.data.files import list_pictures
-from impasto.data.sample_domains import SampleDomains
+from impasto.data.metrics.paired import Comparison, compare
+from impasto.data.samples.domains import SampleDomains
 from impasto.data.tensors import to_pictures, to_tensor
 from impasto.options.train import TrainOptions
 from impasto.runs.observers import Observer

@@ -11,8 +11,7 @@ from impasto.cyclegan.earlier_results import other_settings
 from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_size
-from impasto.data.files import PREVIEWS_MARK, output_names
-from impasto.data.inputs import gather_pictures
+from impasto.data.files import PREVIEWS_MARK, gather_pictures, output_names
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
 from impasto.runs.devices import pick_device

@@ -9,8 +9,7 @@ from torch import Tensor
 from impasto.cyclegan.architecture import Generator
 from impasto.cyclegan.bent_grid import BentGrid
 from impasto.cyclegan.weights import LoadedGenerator
-from impasto.data.padding import pad_to_multiple
-from impasto.data.tensors import check_images
+from impasto.data.tensors import check_images, pad_to_multiple
 
 __all__ = ["Translator"]
 

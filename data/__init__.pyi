@@ -1,11 +1,10 @@
 from .atomic import atomic_path, write_text_atomic
-from .datasets import Domain, UnpairedBatch, UnpairedPictures
+from .datasets import Domain, Draw, UnpairedBatch, UnpairedPictures, UnpairedSampler
 from .decode import Picture, read_picture, read_size
 from .encode import write_picture
-from .files import list_pictures, output_names
-from .inputs import gather_pictures
+from .files import gather_pictures, list_pictures, output_names
 from .loaders import UnpairedLoader
-from .measures import (
+from .metrics.paired import (
     color_distance,
     edge_correlation,
     mean_absolute_error,
@@ -13,11 +12,9 @@ from .measures import (
     psnr,
     ssim,
 )
-from .padding import pad_to_multiple
-from .patch_distance import patch_descriptors, patch_distance
-from .sampling import Draw, UnpairedSampler
-from .spectrum import GridPeaks
-from .tensors import check_images, to_pictures, to_tensor
+from .metrics.spectrum import GridPeaks
+from .metrics.swd import patch_descriptors, patch_distance
+from .tensors import check_images, pad_to_multiple, to_pictures, to_tensor
 from .transforms import Preprocessing
 
 __all__ = [

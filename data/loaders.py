@@ -12,8 +12,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from impasto.data.datasets import Domain, UnpairedBatch, UnpairedPictures, collate_unpaired
-from impasto.data.sampling import UnpairedSampler
+from impasto.data.datasets import (
+    Domain,
+    UnpairedBatch,
+    UnpairedPictures,
+    UnpairedSampler,
+    collate_unpaired,
+)
 from impasto.options.errors import FolderError
 
 __all__ = ["LoadedBatch", "PictureLoader", "UnpairedLoader", "note_unreadable", "start_worker"]

@@ -1,11 +1,14 @@
-"""Between pictures (uint8 in [0, 255]) and tensors (float in [-1, 1]); checks at the door."""
+"""Between pictures (uint8 in [0, 255]) and tensors (float in [-1, 1]); checks at the door.
+
+Padding by reflection, to any size and from any size.
+"""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["check_images", "to_pictures", "to_tensor"]
+__all__ = ["check_images", "pad_to_multiple", "to_pictures", "to_tensor"]
 
 
 def to_tensor(rgb: NDArray[np.uint8]) -> Tensor:
@@ -62,3 +65,41 @@ def check_images(images: Tensor, *, name: str, multiple_of: int = 1) -> None:
         raise ValueError(
             f"{name}: expected (N, 3, H, W) floating point{sides}, got {shape} {images.dtype}"
         )
+
+
+def pad_to_multiple(
+    images: Tensor, multiple: int, *, smallest: int = 1
+) -> tuple[Tensor, tuple[slice, slice]]:
+    """Pad height and width to the next multiple by reflecting the picture at its borders.
+
+    Unlike ``torch.nn.functional.pad`` it may reflect more pixels than there are, so that a picture
+    of a single pixel works too.
+
+    Args:
+        images: (N, C, H, W).
+        multiple: the padded sides are multiples of it.
+        smallest: and at least this.
+
+    Returns:
+        The padded images, and the (rows, columns) that cut the original out again.
+    """
+    height, width = images.shape[2:]
+    rows, top = _reflected(height, multiple, smallest)
+    columns, left = _reflected(width, multiple, smallest)
+    padded = images
+    if len(rows) != height:
+        padded = padded.index_select(2, rows.to(images.device))
+    if len(columns) != width:
+        padded = padded.index_select(3, columns.to(images.device))
+    return padded, (slice(top, top + height), slice(left, left + width))
+
+
+def _reflected(size: int, multiple: int, smallest: int) -> tuple[Tensor, int]:
+    """Return which pixel stands at each place of the padded side, and where the original starts."""
+    target = -(-max(size, smallest) // multiple) * multiple
+    before = (target - size) // 2
+    if size == 1:
+        return torch.zeros(target, dtype=torch.long), before
+    # Going on along a mirrored line comes back every 2 (size - 1) pixels.
+    place = (torch.arange(target) - before) % (2 * (size - 1))
+    return torch.minimum(place, 2 * (size - 1) - place), before

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from impasto.data.sampling import UnpairedSampler
+from impasto.data.datasets import UnpairedSampler
 from impasto.gatys.backbone_files import save_classifier
 from impasto.gatys.class_batches import (
     Augmentation,

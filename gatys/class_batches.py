@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from impasto.data.datasets import Draw, UnpairedSampler
 from impasto.data.loaders import PictureLoader, note_unreadable, start_worker
-from impasto.data.sampling import Draw, UnpairedSampler
 from impasto.data.transforms import centre_crop, random_flip, random_light, random_part, resize
 from impasto.gatys.class_data import Labelled
 from impasto.options.errors import FolderError, PictureError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dominate import tags
 
-from impasto.data.comparison import Comparison
+from impasto.data.metrics.paired import Comparison
 from impasto.runs.page import page, relative_url, write_page
 from impasto.runs.strips import Strip, draw_strip
 

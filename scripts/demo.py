@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from impasto.cyclegan.tour import TourResult
     from impasto.cyclegan.translation import TranslateResult
-    from impasto.data.sample_domains import SampleDomains
+    from impasto.data.samples.domains import SampleDomains
     from impasto.runs.tour_page import Chapter
 
 __all__ = ["main"]
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
 
     _claim(options.output)
     from impasto.cyclegan.tour import run_tour  # noqa: PLC0415 - torch, after parsing
-    from impasto.data.sample_domains import make_sample_domains  # noqa: PLC0415
+    from impasto.data.samples.domains import make_sample_domains  # noqa: PLC0415
     from impasto.runs.directory import RunDirectory  # noqa: PLC0415
     from impasto.runs.tour_page import measure_table, write_tour  # noqa: PLC0415
 
@@ -191,7 +191,7 @@ def _train_options(options: DemoOptions, dataroot: Path) -> TrainOptions:
 
 def _write_photographs(folder: Path) -> Path:
     """Write the whole sample photographs, of which training saw small parts of some."""
-    from impasto.data.sample_photographs import sample_photographs  # noqa: PLC0415
+    from impasto.data.samples.photographs import sample_photographs  # noqa: PLC0415
 
     for name, rgb in sample_photographs().items():
         _write(folder / f"{name}.jpg", rgb)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from impasto.data.uniform import encode_plain_png
+from impasto.data.standardise import encode_plain_png
 from impasto.options.errors import OptionError
 from impasto.options.fields import flatten
 from impasto.options.survey import SurveyExportOptions

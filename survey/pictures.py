@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from impasto.data.decode import read_picture
-from impasto.data.uniform import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
+from impasto.data.standardise import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
 from impasto.options.errors import PictureError
 
 __all__ = ["Prepared", "Way", "prepare"]

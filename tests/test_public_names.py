@@ -17,6 +17,8 @@ FILES = {
     for folder in FOLDERS
     for path in (ROOT / folder).rglob("*.py")
     if path.name != "__main__.py"
+    # A sub-package says in its docstring in which order to read it, and exports nothing.
+    and not (path.name == "__init__.py" and len(path.relative_to(ROOT).parts) > 2)
 }
 
 
@@ -62,3 +64,10 @@ def test_every_public_definition_is_listed() -> None:
 
 def test_docstring_examples() -> None:
     assert not [name for name, module in modules() if doctest.testmod(module).failed]
+
+
+def test_sub_packages_say_in_which_order_to_read_them() -> None:
+    inits = [path for folder in FOLDERS for path in (ROOT / folder).glob("*/__init__.py")]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in inits}
+    assert len(trees) > 10
+    assert not [path for path, tree in trees.items() if not ast.get_docstring(tree)]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from impasto.cyclegan.bent_grid import BentGrid
 from impasto.cyclegan.translator import Translator
 from impasto.data import to_pictures
-from impasto.data.spectrum import GridPeaks
+from impasto.data.metrics.spectrum import GridPeaks
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,7 @@ from impasto.cyclegan.shipped import SHIPPED, resolve_model
 from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import load_generator, save_generator
 from impasto.data import list_pictures, read_picture, ssim, to_pictures, to_tensor
-from impasto.data.spectrum import GridPeaks
+from impasto.data.metrics.spectrum import GridPeaks
 from impasto.options import NetworkOptions, make
 from impasto.options.command_line import preset_text
 from impasto.options.errors import CheckpointError

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.utils.data import _utils as worker_utils
 
 from impasto.data import loaders
-from impasto.data.datasets import Domain, UnpairedBatch
+from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
 from impasto.data.loaders import UnpairedLoader
-from impasto.data.sampling import UnpairedSampler
 from impasto.data.transforms import Preprocessing
 from impasto.options.errors import FolderError
 

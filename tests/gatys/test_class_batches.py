@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from impasto.data.sampling import Draw, UnpairedSampler
+from impasto.data.datasets import Draw, UnpairedSampler
 from impasto.gatys.class_batches import (
     Augmentation,
     ClassBatch,

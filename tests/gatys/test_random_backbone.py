@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from impasto.data.sample_photographs import sample_photographs
+from impasto.data.samples.photographs import sample_photographs
 from impasto.gatys.backbones import Vgg
 from impasto.gatys.random_backbone import RandomRecipe, calibration_pictures, random_vgg
 

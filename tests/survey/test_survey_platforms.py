@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from impasto.data.uniform import encode_plain_png
+from impasto.data.standardise import encode_plain_png
 from impasto.survey.attention import draw_check
 from impasto.survey.importing import import_answers
 from impasto.survey.key import Key, KeyedPicture

@@ -2,22 +2,31 @@
 
 Every measure takes RGB uint8 arrays and returns one float. All but ``palette_distance`` compare
 pixel with pixel, so their two pictures must have the same size.
+
+Comparing a set of pictures with the true ones, by all measures at once.
 """
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2gray, rgb2lab
 from skimage.filters import sobel
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 __all__ = [
+    "Comparison",
     "color_distance",
+    "compare",
     "edge_correlation",
     "mean_absolute_error",
     "palette_distance",
     "psnr",
     "ssim",
 ]
+
 
 _Picture = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float64]
@@ -212,3 +221,66 @@ def _check_pair(first: _Picture, second: _Picture) -> None:
     _check(second, "second")
     if first.shape != second.shape:
         raise ValueError(f"expected two pictures of one size, got {first.shape}, {second.shape}")
+
+
+Rgb = NDArray[np.uint8]
+Pictures = Mapping[str, Rgb]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Means over all pairs of pictures; ``palette_distance`` is of the sets as wholes.
+
+    Attributes:
+        mean_absolute_error: 0 to 255, lower is better.
+        color_distance: CIEDE2000, lower is better.
+        palette_distance: L*a*b* units, lower is better.
+        psnr: dB, higher is better.
+        ssim: up to 1, higher is better.
+        edge_correlation: up to 1, higher is better.
+    """
+
+    mean_absolute_error: float
+    color_distance: float
+    palette_distance: float
+    psnr: float
+    ssim: float
+    edge_correlation: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the measures by name."""
+        return asdict(self)
+
+
+def compare(results: Pictures, truth: Pictures, *, seed: int = 0) -> Comparison:
+    """Compare pictures with the true ones of the same names.
+
+    Args:
+        results: RGB, (H, W, 3), uint8, by name.
+        truth: pictures of the same sizes, by the same names.
+        seed: draws the directions of the palette distance.
+
+    Raises:
+        ValueError: the names differ, or there are none.
+    """
+    if not results or results.keys() != truth.keys():
+        raise ValueError(
+            f"expected the same names on both sides, got {len(results)} and {len(truth)} pictures"
+        )
+    pairs = [(results[name], truth[name]) for name in sorted(truth)]
+    clouds = [
+        np.concatenate([side.reshape(-1, 1, 3) for side in sides])
+        for sides in zip(*pairs, strict=True)
+    ]
+
+    def mean(measure: Callable[[Rgb, Rgb], float]) -> float:
+        return float(np.mean([measure(one, other) for one, other in pairs]))
+
+    return Comparison(
+        mean_absolute_error=mean(mean_absolute_error),
+        color_distance=mean(color_distance),
+        palette_distance=palette_distance(clouds[0], clouds[1], np.random.default_rng(seed)),
+        psnr=mean(psnr),
+        ssim=mean(ssim),
+        edge_correlation=mean(edge_correlation),
+    )

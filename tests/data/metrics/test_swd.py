@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from impasto.data.patch_distance import _laplacian_pyramid, patch_descriptors, patch_distance
+from impasto.data.metrics.swd import _laplacian_pyramid, patch_descriptors, patch_distance
 
 # Burt and Adelson 1983: separable, with a = 3/8, which gives the binomials.
 KERNEL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256

@@ -10,10 +10,17 @@ from PIL import Image
 from skimage.color import rgb2lab
 from skimage.filters import gaussian
 
-from impasto.data import paint_styles, painting
-from impasto.data.paint_styles import LATE_MONET, PaintStyle, Palette, apply_palette
-from impasto.data.painting import paint
-from impasto.data.strokes import SUPERSAMPLING, draw_stroke, spline
+from impasto.data.samples import painting
+from impasto.data.samples.painting import (
+    LATE_MONET,
+    SUPERSAMPLING,
+    PaintStyle,
+    Palette,
+    apply_palette,
+    draw_stroke,
+    paint,
+    spline,
+)
 
 RGB = npt.NDArray[np.uint8]
 STYLES = ("IMPRESSIONIST", "EXPRESSIONIST", "COLORIST_WASH", "POINTILLIST", "LATE_MONET")
@@ -39,7 +46,7 @@ def error(first: RGB, second: RGB) -> float:
 
 @pytest.mark.parametrize("name", STYLES)
 def test_same_seed_same_painting_other_seed_another(name: str) -> None:
-    style = getattr(paint_styles, name)
+    style = getattr(painting, name)
     first, again, other = (paint(scene(), style, generator(seed)) for seed in (1, 1, 2))
     assert first.shape == scene().shape
     assert first.dtype == np.uint8
@@ -287,7 +294,7 @@ def test_strokes_start_at_the_worst_pixel_of_bad_cells() -> None:
 @pytest.mark.parametrize("name", STYLES)
 def test_any_size_is_painted(size: tuple[int, int], name: str) -> None:
     picture = generator().integers(0, 256, size=(*size, 3)).astype(np.uint8)
-    painted = paint(picture, getattr(paint_styles, name), generator())
+    painted = paint(picture, getattr(painting, name), generator())
     assert painted.shape == picture.shape
 
 

@@ -10,8 +10,8 @@ import pytest
 import skimage
 import skimage.data
 
-from impasto.data import sample_photographs as module
-from impasto.data.sample_photographs import Region, sample_photographs, sample_regions
+from impasto.data.samples import photographs as module
+from impasto.data.samples.photographs import Region, sample_photographs, sample_regions
 from impasto.options.errors import FolderError, PictureError
 
 SIZES = {
@@ -116,7 +116,7 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_sample_modules_start_without_torch_and_scikit_learn() -> None:
     code = (
-        "import sys, impasto.data.sample_domains as d, impasto.data.measures as m\n"
+        "import sys, impasto.data.samples.domains as d, impasto.data.metrics.paired as m\n"
         "d.sample_photographs()\n"
         "assert not {'torch', 'sklearn', 'pooch'} & set(sys.modules), sorted(sys.modules)"
     )

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from impasto.data import sample_domains as module
-from impasto.data.measures import color_distance, edge_correlation
-from impasto.data.sample_domains import SampleDomains, make_sample_domains
-from impasto.data.sample_photographs import Part, Region, sample_photographs, sample_regions
+from impasto.data.metrics.paired import color_distance, edge_correlation
+from impasto.data.samples import domains as module
+from impasto.data.samples.domains import SampleDomains, make_sample_domains
+from impasto.data.samples.photographs import Part, Region, sample_photographs, sample_regions
 from impasto.options.errors import FolderError, OptionError
 
 RGB = npt.NDArray[np.uint8]

@@ -16,9 +16,8 @@ import numpy.typing as npt
 from impasto.data.atomic import remove_leftovers, write_text_atomic
 from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
-from impasto.data.paint_styles import LATE_MONET
-from impasto.data.painting import paint
-from impasto.data.sample_photographs import Part, Region, sample_photographs, sample_regions
+from impasto.data.samples.painting import LATE_MONET, paint
+from impasto.data.samples.photographs import Part, Region, sample_photographs, sample_regions
 from impasto.options.errors import FolderError, OptionError
 
 __all__ = ["SampleDomains", "make_sample_domains"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from impasto.data.spectrum import GridPeaks
+from impasto.data.metrics.spectrum import GridPeaks
 
 
 def _pictures(count: int = 6, side: int = 128) -> list[np.ndarray]:
