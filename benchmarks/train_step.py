@@ -321,8 +321,10 @@ def _impasto(job: Job) -> Step:
     from impasto.data.datasets import UnpairedBatch  # noqa: PLC0415
     from impasto.options.fields import make  # noqa: PLC0415
     from impasto.options.train import TrainOptions  # noqa: PLC0415
-    from impasto.runs.devices import make_accelerator  # noqa: PLC0415
-    from impasto.runs.memory import keep_freed_memory  # noqa: PLC0415
+    from impasto.runs.processes import (  # noqa: PLC0415
+        keep_freed_memory,
+        make_accelerator,
+    )
 
     options = make(
         TrainOptions,

@@ -33,7 +33,7 @@ from impasto.data.transforms import resize
 from impasto.options.errors import FolderError
 from impasto.options.evaluate import EvaluateOptions
 from impasto.runs.evaluation_page import write_evaluation
-from impasto.runs.strips import Strip
+from impasto.runs.pages.gallery import Strip
 
 __all__ = ["EvaluateResult", "run_evaluation"]
 

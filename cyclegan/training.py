@@ -17,18 +17,17 @@ from impasto.cyclegan.checkpoint import save_networks
 from impasto.cyclegan.steps import PerceptualLoss
 from impasto.options.fields import default_values, flatten
 from impasto.options.train import MAY_CHANGE, TrainOptions
-from impasto.runs.devices import make_accelerator
 from impasto.runs.directory import RunDirectory
-from impasto.runs.loop import TrainingLoop
-from impasto.runs.memory import keep_freed_memory
-from impasto.runs.observers import Observer, Progress, Watchers
-from impasto.runs.training import (
+from impasto.runs.job import (
     TrainResult,
     build_displays,
     build_pace,
     check_run,
     run_in_directory,
 )
+from impasto.runs.loop import TrainingLoop
+from impasto.runs.observers import Observer, Progress, Watchers
+from impasto.runs.processes import keep_freed_memory, make_accelerator
 
 __all__ = ["TrainResult", "train"]
 

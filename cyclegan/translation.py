@@ -14,8 +14,8 @@ from impasto.data.decode import read_size
 from impasto.data.files import PREVIEWS_MARK, gather_pictures, output_names
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
-from impasto.runs.devices import pick_device
-from impasto.runs.gallery import BeforeAfter, write_gallery
+from impasto.runs.pages.gallery import BeforeAfter, write_gallery
+from impasto.runs.processes import pick_device
 
 __all__ = ["TranslateResult", "plan_jobs", "translate"]
 

@@ -27,20 +27,19 @@ from impasto.gatys.classifier import VggClassifier, init_weights
 from impasto.gatys.classifying import ClassifierLearner
 from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
 from impasto.options.fields import default_values, flatten
-from impasto.runs.devices import make_accelerator
 from impasto.runs.directory import RunDirectory
 from impasto.runs.doctor import DataWait, Doctor
-from impasto.runs.loop import TrainingLoop
-from impasto.runs.observers import Observer, Progress, Watchers
-from impasto.runs.processes import share_weights
-from impasto.runs.seeds import make_generator
-from impasto.runs.training import (
+from impasto.runs.job import (
     TrainResult,
     build_displays,
     build_pace,
     check_run,
     run_in_directory,
 )
+from impasto.runs.loop import TrainingLoop
+from impasto.runs.observers import Observer, Progress, Watchers
+from impasto.runs.processes import make_accelerator, share_weights
+from impasto.runs.seeds import make_generator
 
 __all__ = ["open_class_sets", "train_backbone"]
 

@@ -15,9 +15,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from impasto.gatys.class_batches import ClassBatch
 from impasto.gatys.classifier import VggClassifier
 from impasto.options.errors import CheckpointError, ImpastoError, TrainingError
+from impasto.runs.learner import Evaluation
 from impasto.runs.meter import AFTER_NOT_FINITE
 from impasto.runs.processes import average_gradients, mean_over_processes
-from impasto.runs.protocols import Evaluation
 
 __all__ = ["Best", "ClassifierLearner", "ClassifierLosses"]
 

@@ -39,7 +39,7 @@ from impasto.gatys.smoothing import NO_SMOOTHING
 from impasto.gatys.targets import Content, Style
 from impasto.options.errors import OptionError, PictureError
 from impasto.options.stylize import StylizeOptions
-from impasto.runs.devices import pick_device
+from impasto.runs.processes import pick_device
 
 __all__ = ["Plan", "StylizeResult", "stylize"]
 

@@ -16,8 +16,8 @@ from impasto.gatys.loss_log import draw_losses, read_losses
 from impasto.gatys.sweep_cell import CellResult
 from impasto.gatys.sweep_plan import SweepCell, SweepPlan
 from impasto.gatys.sweeping import SweepResult
-from impasto.runs.curve_figure import figure_bytes
-from impasto.runs.page import page, relative_url, write_page
+from impasto.runs.pages.figures import figure_bytes
+from impasto.runs.pages.page import page, relative_url, write_page
 
 __all__ = ["write_sweep_page"]
 

@@ -1,21 +1,16 @@
-from .background import Background
-from .console import Console
-from .curve_figure import draw_curves, figure_bytes
-from .curves import Curve, choose_losses, curves_csv, loss_kind
-from .devices import make_accelerator, pick_device
+from .curves import Curve, History, Point, choose_losses, curves_csv, loss_kind
 from .directory import RunDirectory
-from .displays import make_displays
+from .displays.console import Console
+from .displays.page import ReportPage, SamplePictures
 from .doctor import Doctor
-from .environment import describe_environment
-from .gallery import BeforeAfter, write_gallery
-from .history import History, Point
-from .log import JsonLog, read_log
+from .job import describe_environment, make_displays
+from .learner import Learner, Loader
+from .log import JsonLog, RunLog, read_log, read_runs
 from .loop import Pace, TrainingLoop
-from .observers import Observer, Pictures, Progress, Watchers
-from .protocols import Learner, Loader
-from .report_page import ReportPage
-from .run_logs import RunLog, read_runs
-from .samples import SamplePictures
+from .observers import Background, Observer, Pictures, Progress, Watchers
+from .pages.figures import draw_curves, figure_bytes
+from .pages.gallery import BeforeAfter, write_gallery
+from .processes import make_accelerator, pick_device
 from .seeds import make_generator
 from .state import load_state, save_state
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from dominate import tags
 
-from impasto.runs.page import page, write_page
-from impasto.runs.strips import Strip, draw_strip
+from impasto.runs.pages.gallery import Strip, draw_strip
+from impasto.runs.pages.page import page, write_page
 
 __all__ = ["Column", "columns_of", "text_table", "write_evaluation"]
 

@@ -16,12 +16,11 @@ from impasto.data.tensors import to_pictures
 from impasto.options.errors import ImpastoError, LostProcessError, TrainingError
 from impasto.runs.directory import RunDirectory
 from impasto.runs.doctor import Doctor
-from impasto.runs.interrupts import Interrupts
+from impasto.runs.learner import Learner, Loader
 from impasto.runs.log import read_log
 from impasto.runs.meter import Meter
 from impasto.runs.observers import Observer, Progress
-from impasto.runs.processes import gather_states, mean_over_processes, what_was_lost
-from impasto.runs.protocols import Learner, Loader
+from impasto.runs.processes import Interrupts, gather_states, mean_over_processes, what_was_lost
 from impasto.runs.state import load_state, random_state, restore_random_state, save_state
 
 __all__ = ["Pace", "TrainingLoop"]

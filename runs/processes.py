@@ -1,19 +1,38 @@
-"""What several processes of one training do together. One process does none of it."""
+"""What several processes of one training do together. One process does none of it.
 
+Where to compute.
+
+Ctrl-C and SIGTERM as a wish that the training loop fulfils after its step.
+
+How the process gets its memory.
+"""
+
+import ctypes
+import os
+import platform
+import signal
 from collections.abc import Iterable
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 
+from impasto.options.errors import OptionError
+
 __all__ = [
+    "Interrupts",
     "average_gradients",
     "first_to_speak",
     "gather_states",
+    "keep_freed_memory",
     "leave_processes",
+    "make_accelerator",
     "mean_over_processes",
+    "pick_device",
     "share_weights",
     "what_was_lost",
 ]
@@ -112,3 +131,112 @@ def first_to_speak() -> bool:
 
 def _several() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the device of a name: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        OptionError: this machine, or this build of torch, does not have it.
+    """
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return torch.device(next(name for name, there in present.items() if there))
+    if not present[device]:
+        there = " and ".join(name for name, found in present.items() if found)
+        raise OptionError("device", f"{device} is not available here; this machine has {there}")
+    return torch.device(device)
+
+
+def make_accelerator(device: str, mixed_precision: str) -> Accelerator:
+    """Make what knows the device, the precision and the processes of a training.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        mixed_precision: ``no``, ``fp16`` or ``bf16``.
+
+    Raises:
+        OptionError: the device is not there, or cannot compute in that precision.
+    """
+    chosen = pick_device(device)
+    if mixed_precision == "fp16" and chosen.type == "cpu":
+        raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
+    # Accelerate keeps its state for the whole process and refuses other settings later on, but
+    # one program may train twice.
+    alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+    AcceleratorState._reset_state(reset_partial_state=alone)  # noqa: SLF001
+    GradientState._reset_state()  # noqa: SLF001
+    return Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision)
+
+
+class Interrupts:
+    """While active, notes the first SIGINT or SIGTERM; a second one acts at once.
+
+    Attributes:
+        received: the signal, or None.
+    """
+
+    def __init__(self, *, announce: bool = True) -> None:
+        self.received: signal.Signals | None = None
+        self._announce = announce
+        self._announced = False
+        self._previous: dict[signal.Signals, object] = {}
+        self._ignored = False
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            kept = signal.SIG_IGN if self._ignored and number == signal.SIGTERM else handler
+            signal.signal(number, kept)  # type: ignore[arg-type]
+
+    def announce(self) -> None:
+        """Say that the training is being saved; only once."""
+        if not self._announced:
+            name = self.received.name if self.received else "another process was stopped"
+            # Not through sys.stderr: the signal may have come while that was being written to.
+            os.write(2, f"\n{name}: saving; once more stops at once\n".encode())
+        self._announced = True
+
+    def ignore(self) -> None:
+        """Ignore SIGTERM from now on, also afterwards: this process is about to end anyway."""
+        self._ignored = True
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self._ignored and number == signal.SIGTERM:
+            return
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
+        if self._announce:
+            self.announce()
+
+
+# malloc.h of the GNU C library.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+def keep_freed_memory() -> None:
+    """Let the C library reuse large freed blocks instead of giving them back to the system.
+
+    A training step on the CPU frees activations of tens of megabytes, which are otherwise given
+    back, and faulted in again by the next step: at 256 px that took a seventh of the time
+    (benchmarks/train_step.py). Does nothing without the GNU C library.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, -1)

@@ -7,8 +7,8 @@ from pathlib import Path
 from dominate import tags
 
 from impasto.data.metrics.paired import Comparison
-from impasto.runs.page import page, relative_url, write_page
-from impasto.runs.strips import Strip, draw_strip
+from impasto.runs.pages.gallery import Strip, draw_strip
+from impasto.runs.pages.page import page, relative_url, write_page
 
 __all__ = ["Chapter", "measure_table", "write_tour"]
 

@@ -11,7 +11,7 @@ from impasto.options.fields import nearest
 from impasto.scripts.trainings import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
-    from impasto.runs.training import TrainResult
+    from impasto.runs.job import TrainResult
 
 __all__ = ["main"]
 

@@ -232,7 +232,7 @@ def _translate(
 
 
 def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
-    from impasto.runs.strips import Strip  # noqa: PLC0415
+    from impasto.runs.pages.gallery import Strip  # noqa: PLC0415
     from impasto.runs.tour_page import Chapter  # noqa: PLC0415
 
     made = {job.source.stem: job for job in monets.converted.done}
@@ -260,7 +260,7 @@ def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
 def _training_chapter(
     result: "TourResult", translated: "TranslateResult", output: Path
 ) -> "Chapter":
-    from impasto.runs.strips import Strip  # noqa: PLC0415
+    from impasto.runs.pages.gallery import Strip  # noqa: PLC0415
     from impasto.runs.tour_page import Chapter  # noqa: PLC0415
 
     strips = []
@@ -297,7 +297,7 @@ def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter"
     from impasto.data.encode import write_float_picture  # noqa: PLC0415
     from impasto.data.files import list_pictures  # noqa: PLC0415
     from impasto.gatys.stylizing import stylize  # noqa: PLC0415
-    from impasto.runs.strips import Strip  # noqa: PLC0415
+    from impasto.runs.pages.gallery import Strip  # noqa: PLC0415
     from impasto.runs.tour_page import Chapter  # noqa: PLC0415
 
     paintings = list_pictures(domains.testA)

@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
     from impasto.cyclegan.evaluating import run_evaluation  # noqa: PLC0415
-    from impasto.runs.devices import pick_device  # noqa: PLC0415
+    from impasto.runs.processes import pick_device  # noqa: PLC0415
 
     device = pick_device(options.device)
     with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:

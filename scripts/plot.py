@@ -12,7 +12,7 @@ from impasto.options.plot import PlotOptions
 
 if TYPE_CHECKING:
     from impasto.runs.curves import Curve
-    from impasto.runs.run_logs import RunLog
+    from impasto.runs.log import RunLog
 
 __all__ = ["main"]
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.make(PlotOptions, parsed, drop=["runs"])
 
     from impasto.runs.curves import choose_losses  # noqa: PLC0415 - NumPy, after parsing
-    from impasto.runs.run_logs import read_runs  # noqa: PLC0415
+    from impasto.runs.log import read_runs  # noqa: PLC0415
 
     logs = read_runs(parsed.runs, options.checkpoints_dir)
     present = dict.fromkeys(loss for log in logs for loss in log.losses)
@@ -103,8 +103,8 @@ def _first(curve: "Curve", iterations: int, span: float) -> "Curve":
 
 
 def _draw(curves: Sequence["Curve"], span: float, options: PlotOptions) -> None:
-    from impasto.runs.curve_figure import draw_curves, figure_bytes  # noqa: PLC0415 - matplotlib
     from impasto.runs.curves import curves_csv  # noqa: PLC0415
+    from impasto.runs.pages.figures import draw_curves, figure_bytes  # noqa: PLC0415 - matplotlib
 
     figure = draw_curves(
         curves,

@@ -46,8 +46,10 @@ def main(argv: Sequence[str]) -> int:
 
     from impasto.gatys.animation import Film  # noqa: PLC0415
     from impasto.gatys.stylizing import stylize  # noqa: PLC0415
-    from impasto.runs.interrupts import Interrupts  # noqa: PLC0415
-    from impasto.runs.memory import keep_freed_memory  # noqa: PLC0415
+    from impasto.runs.processes import (  # noqa: PLC0415
+        Interrupts,
+        keep_freed_memory,
+    )
 
     keep_freed_memory()  # a tenth of the time at 512 pixels on the CPU
     with ExitStack() as stack:
@@ -284,7 +286,7 @@ def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
 def _plot(log: "LossLog", path: Path) -> None:
     from impasto.data.atomic import atomic_path, write_error  # noqa: PLC0415
     from impasto.gatys.loss_log import draw_losses  # noqa: PLC0415
-    from impasto.runs.curve_figure import figure_bytes  # noqa: PLC0415
+    from impasto.runs.pages.figures import figure_bytes  # noqa: PLC0415
 
     figure = draw_losses({"": log.rows})
     try:

@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     from impasto.gatys.sweep_page import write_sweep_page  # noqa: PLC0415
     from impasto.gatys.sweep_plan import SweepCell  # noqa: PLC0415
     from impasto.gatys.sweeping import run_sweep, write_results  # noqa: PLC0415
-    from impasto.runs.interrupts import Interrupts  # noqa: PLC0415
+    from impasto.runs.processes import Interrupts  # noqa: PLC0415
 
     with (
         Interrupts() as interrupts,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from impasto.gatys.perceptual import PerceptualDistance
-    from impasto.runs.training import TrainResult
+    from impasto.runs.job import TrainResult
 
 __all__ = ["main"]
 

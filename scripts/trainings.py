@@ -12,7 +12,7 @@ from impasto.options.fields import ABSENT, difference, flatten
 from impasto.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from impasto.runs.training import TrainResult
+    from impasto.runs.job import TrainResult
 
 __all__ = ["TrainingWords", "add_resuming", "parse_training", "run_training"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dominate import tags
 from dominate.util import raw
 
-from impasto.runs.page import page, relative_url, write_page
+from impasto.runs.pages.page import page, relative_url, write_page
 from impasto.survey import report_parts as parts
 from impasto.survey.findings import Findings
 from impasto.survey.sentences import conclusions, limits

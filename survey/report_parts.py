@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dominate import tags
 
-from impasto.runs.page import relative_url
+from impasto.runs.pages.page import relative_url
 from impasto.survey.findings import Findings, GeneratorFindings, Measured, PictureFindings
 from impasto.survey.judgements import REAL_GROUP
 from impasto.survey.rates import Interval

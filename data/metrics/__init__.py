@@ -1,1 +1,1 @@
-"""How far apart pictures are: measures of pairs (`paired`), of sets (`swd`), of grids (`spectrum`)."""
+"""How far apart pictures are: `paired`, sets of them (`swd`), and grids in them (`spectrum`)."""

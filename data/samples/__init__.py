@@ -1,3 +1,5 @@
-"""Pictures that need no download, to be read in this order: `photographs` (which scikit-image
-ships), `painting` (strokes over a photograph) and `domains` (an unpaired data set of both).
+"""Pictures that need no download.
+
+Read in this order: `photographs` (which scikit-image ships), `painting` (strokes over a
+photograph) and `domains` (an unpaired data set of both).
 """

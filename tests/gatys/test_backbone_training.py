@@ -30,7 +30,7 @@ from impasto.options import (
 from impasto.options.backbone import BackboneOptions
 from impasto.runs import Observer, Pictures, Progress, load_state, read_log
 from impasto.runs.curves import choose_losses
-from impasto.runs.run_logs import read_runs
+from impasto.runs.log import read_runs
 
 if TYPE_CHECKING:
     from tests.conftest import Page

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from impasto.gatys.iterates import Iterate
 from impasto.gatys.loss_log import LossLog, LossRow, draw_losses, read_losses
 from impasto.options.errors import ImpastoError
-from impasto.runs.curve_figure import figure_bytes
+from impasto.runs.pages.figures import figure_bytes
 
 
 def row(evaluations: int, *, scale: int = 1, content: float = 0.1, style: float = 2.0) -> LossRow:

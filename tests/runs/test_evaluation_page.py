@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from impasto.runs.evaluation_page import columns_of, text_table, write_evaluation
-from impasto.runs.strips import Strip
+from impasto.runs.pages.gallery import Strip
 
 
 @dataclass(frozen=True)

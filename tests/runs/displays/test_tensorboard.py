@@ -11,7 +11,7 @@ import pytest
 from impasto.cyclegan import train
 from impasto.options import OptionError, TrainOptions
 from impasto.runs import Background, Progress, read_log
-from impasto.runs.tensorboard_display import TensorBoardDisplay
+from impasto.runs.displays.tensorboard import TensorBoardDisplay
 
 accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 

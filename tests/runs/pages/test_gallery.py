@@ -1,21 +1,26 @@
-"""The gallery of pairs: cards, links, pages, failures, and the slider in a real browser."""
+"""The gallery of pairs: cards, links, pages, failures, and the slider in a real browser.
+
+Strips of pictures, as the pages of evaluations and of the tour draw them.
+"""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
 from PIL import Image
 
 from impasto.options.errors import OptionError
-from impasto.runs import gallery
-from impasto.runs.gallery import BeforeAfter, write_gallery
-from impasto.runs.page import write_page
+from impasto.runs.pages import gallery
+from impasto.runs.pages.gallery import BeforeAfter, Strip, draw_strip, write_gallery
+from impasto.runs.pages.page import page, write_page
+from impasto.runs.tour_page import Chapter, write_tour
 
 if TYPE_CHECKING:
     from tests.conftest import Browser, Page
+
 
 Parse = Callable[[Path], "Page"]
 
@@ -224,7 +229,7 @@ def test_first_page_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
         write_page(path, document)
 
-    monkeypatch.setattr("impasto.runs.gallery.write_page", killed)
+    monkeypatch.setattr("impasto.runs.pages.gallery.write_page", killed)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, same_files(tmp_path, 9))
     assert (tmp_path / "index.html").read_bytes() == old
@@ -371,3 +376,41 @@ def test_browser_without_scripts_shows_both_side_by_side(
         browser.evaluate("getComputedStyle(document.querySelector('.frame input')).display")
         == "none"
     )
+
+
+@pytest.fixture
+def strip(tmp_path: Path) -> Strip:
+    pictures = {"input": tmp_path / "in" / "100%.png", "<Monet>": tmp_path / "b.png"}
+    return Strip(name="a & b", pictures=pictures)
+
+
+def test_a_strip_has_its_name_above_or_in_its_captions(
+    strip: Strip, tmp_path: Path, parse_page: Callable[[Path], Any]
+) -> None:
+    for titled in (True, False):
+        document = page("Strips")
+        document.main.add(draw_strip(strip, tmp_path, titled=titled))
+        write_page(tmp_path / "index.html", document)
+        parsed = parse_page(tmp_path / "index.html")
+        images = [element.attributes for element in parsed.find("img")]
+        assert [image["src"] for image in images] == ["in/100%25.png", "b.png"]
+        assert [image["alt"] for image in images] == ["a & b: input", "a & b: <Monet>"]
+        assert [heading.text for heading in parsed.find("h2")] == ["a & b"] * titled
+        captions = [caption.text for caption in parsed.find("figcaption")]
+        names = ["input", "<Monet>"]
+        assert captions == (names if titled else [f"a & b: {name}" for name in names])
+        assert len(parsed.find("div", class_="as-many-as-fit")) == titled
+        assert len(parsed.find("div", class_="pair")) == (not titled)
+
+
+def test_the_tour_shows_the_strips_of_its_chapters(
+    strip: Strip, tmp_path: Path, parse_page: Callable[[Path], Any]
+) -> None:
+    chapter = Chapter(heading="Monets", text="Three of them.", strips=[strip, strip])
+    write_tour(tmp_path / "index.html", [chapter], title="Tour", description="All.")
+    parsed = parse_page(tmp_path / "index.html")
+    assert len(parsed.find("div", class_="strip")) == 2
+    assert [element.text for element in parsed.find("figcaption")][:2] == [
+        "a & b: input",
+        "a & b: <Monet>",
+    ]

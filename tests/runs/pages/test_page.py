@@ -13,8 +13,8 @@ import pytest
 from dominate import tags
 
 from impasto.options.errors import PictureError
-from impasto.runs import page as page_module
-from impasto.runs.page import page, relative_url, write_page
+from impasto.runs.pages import page as page_module
+from impasto.runs.pages.page import page, relative_url, write_page
 
 if TYPE_CHECKING:
     from tests.conftest import Browser, Page
@@ -130,7 +130,7 @@ def test_other_drive_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_torch() -> None:
-    code = "import sys, impasto.runs.gallery; sys.exit('torch' in sys.modules)"
+    code = "import sys, impasto.runs.pages.gallery; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -2,6 +2,8 @@
 
 The page works from disk, on a phone and with the keyboard. Without JavaScript the two pictures
 stand side by side. A long gallery is cut into pages of 100 pairs, so that each opens at once.
+
+Strips on pages: pictures of one subject, side by side.
 """
 
 import re
@@ -14,9 +16,10 @@ from types import MappingProxyType
 from dominate import tags
 
 from impasto.options.errors import OptionError
-from impasto.runs.page import GENERATOR_TAG, page, relative_url, write_page
+from impasto.runs.pages.page import GENERATOR_TAG, page, relative_url, write_page
 
-__all__ = ["BeforeAfter", "write_gallery"]
+__all__ = ["BeforeAfter", "Strip", "draw_strip", "write_gallery"]
+
 
 PAIRS_PER_PAGE = 100
 _NO_FAILURES: Mapping[str, str] = MappingProxyType({})
@@ -294,3 +297,41 @@ def _remove_stale_pages(first: Path, count: int) -> None:
 def _is_ours(path: Path) -> bool:
     with path.open("rb") as file:
         return GENERATOR_TAG.encode() in file.read(1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Pictures of one subject, side by side.
+
+    Attributes:
+        name: what the subject is called.
+        pictures: files by heading.
+    """
+
+    name: str
+    pictures: Mapping[str, Path]
+
+
+def draw_strip(strip: Strip, folder: Path, *, titled: bool = False) -> tags.html_tag:
+    """Draw a strip.
+
+    Args:
+        strip: what is drawn.
+        folder: of the page.
+        titled: with its name above and as many pictures in a row as fit; otherwise three in a row,
+            or a pair as large as the page allows, with the name in each caption.
+
+    Raises:
+        PictureError: a picture lies on another drive than the page (Windows).
+    """
+    if titled:
+        around = tags.section(tags.h2(strip.name, dir="auto"), cls="strip")
+    else:
+        around = tags.div(cls="strip")
+    columns = " as-many-as-fit" if titled else " pair" if len(strip.pictures) == 2 else ""
+    row = around.add(tags.div(cls=f"strip-pictures{columns}"))
+    for heading, file in strip.pictures.items():
+        text = f"{strip.name}: {heading}"
+        image = tags.img(src=relative_url(file, folder), alt=text, loading="lazy")
+        row.add(tags.figure(image, tags.figcaption(heading if titled else text, dir="auto")))
+    return around

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from impasto.runs.forecast import Forecast, spell_duration, spell_time
+from impasto.runs.displays.console import Forecast, spell_duration, spell_time
 from impasto.runs.observers import Progress
 
 

@@ -20,8 +20,7 @@ from PIL import Image
 
 from impasto.options import OptionError
 from impasto.runs import Background, Progress
-from impasto.runs.visdom_client import VisdomClient
-from impasto.runs.visdom_display import VisdomDisplay
+from impasto.runs.displays.visdom import VisdomClient, VisdomDisplay
 
 pytest.importorskip("visdom")
 

@@ -105,4 +105,4 @@ def relative_url(target: Path, folder: Path) -> str:
 @cache
 def _asset(name: str) -> str:
     """Read a file that is shipped beside this module."""
-    return files("impasto.runs").joinpath(name).read_text(encoding="utf-8")
+    return files("impasto.runs.pages").joinpath(name).read_text(encoding="utf-8")

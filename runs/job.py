@@ -1,23 +1,127 @@
-"""What every training does around its loop: checks, displays, the lock, and how it ended."""
+"""What every training does around its loop: checks, displays, the lock, and how it ended.
 
-from collections.abc import Collection, Mapping
+What a run was computed with: versions, machine, device, processes.
+
+The observers that ``--display`` asks for.
+"""
+
+import os
+import platform
+import socket
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from signal import Signals
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from impasto.options.errors import FolderError, OptionError
 from impasto.options.fields import difference
 from impasto.options.train import BasicDisplayOptions, BasicRunOptions
 from impasto.runs.directory import RunDirectory
-from impasto.runs.displays import make_displays
-from impasto.runs.environment import describe_environment
+from impasto.runs.displays.console import Console
+from impasto.runs.displays.page import ReportPage
+from impasto.runs.log import JsonLog
 from impasto.runs.loop import Pace, TrainingLoop
-from impasto.runs.observers import Observer, Progress
+from impasto.runs.observers import Background, Observer, Progress
 
-__all__ = ["TrainResult", "build_displays", "build_pace", "check_run", "run_in_directory"]
+__all__ = [
+    "TrainResult",
+    "build_displays",
+    "build_pace",
+    "check_run",
+    "describe_environment",
+    "make_displays",
+    "run_in_directory",
+]
+
+
+def describe_environment(accelerator: Accelerator) -> dict[str, str]:
+    """Return facts about where a run is computed, by name, in the order to show them."""
+    device = accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    facts = {
+        "Impasto": _version("impasto"),
+        "PyTorch": torch.__version__,
+        "Python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "host": socket.gethostname(),
+        "device": f"{device.type}: {name}",
+        "threads": str(torch.get_num_threads()),
+        "processes": str(accelerator.num_processes),
+        "precision": "32 bits"
+        if accelerator.mixed_precision == "no"
+        else f"32 and 16 bits ({accelerator.mixed_precision})",
+    }
+    if device.type == "cuda":
+        facts["CUDA"] = str(torch.version.cuda)
+    return facts
+
+
+def _processor() -> str:
+    """Return the name of the processor where the system tells it, or its kind."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            lines = [line for line in file if line.startswith("model name")]
+    except OSError:
+        lines = []
+    name = lines[0].split(":", 1)[1].strip() if lines else platform.processor()
+    return f"{name or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def make_displays(
+    names: Sequence[str],
+    directory: RunDirectory,
+    *,
+    options: Mapping[str, Any],
+    environment: Mapping[str, str],
+    server: str,
+    port: int,
+    env: str,
+) -> list[Observer]:
+    """Make the log and the displays of a run; those that take their time get a thread.
+
+    Args:
+        names: any of ``console``, ``page``, ``visdom``, ``tensorboard``.
+        directory: of the run.
+        options: of the run, flat, to show.
+        environment: what :func:`describe_environment` returned, to show.
+        server: address of the visdom server.
+        port: port of the visdom server.
+        env: visdom environment.
+
+    Raises:
+        OptionError: the package of a display is not installed; says how to install it.
+    """
+    displays: list[Observer] = [JsonLog(directory.log_file)]
+    if "console" in names:
+        page = directory.web / "index.html" if "page" in names else None
+        displays.append(Console(page=page))
+    if "page" in names:
+        report = ReportPage(directory, options=options, environment=environment)
+        displays.append(Background(report))
+    if "visdom" in names:
+        from impasto.runs.displays.visdom import VisdomDisplay  # noqa: PLC0415 - an extra
+
+        visdom = VisdomDisplay(
+            directory.path.name, log=directory.log_file, server=server, port=port, env=env
+        )
+        displays.append(Background(visdom))
+    if "tensorboard" in names:
+        from impasto.runs.displays.tensorboard import TensorBoardDisplay  # noqa: PLC0415 - an extra
+
+        displays.append(Background(TensorBoardDisplay(directory.path / "tensorboard")))
+    return displays
 
 
 @dataclass(frozen=True, kw_only=True)
