@@ -363,7 +363,7 @@ def test_an_observer_that_fails_is_named_once(where: str, caplog: pytest.LogCapt
     observer.on_end(progress_at())
     observer.finish(20)
     assert broken.calls == 1
-    assert caplog.messages == ["Broken failed and is switched off: out of order"]
+    assert caplog.messages == ["BrokenInBackground failed and is switched off: out of order"]
 
 
 @pytest.mark.parametrize(("where", "calls"), [("start", 1), ("report", 3)])
@@ -378,7 +378,7 @@ def test_an_observer_that_cannot_write_is_tried_again(
     observer.on_end(progress_at())
     observer.finish(20)
     assert full.calls == calls
-    assert caplog.messages == ["Broken failed, and is tried again: no space left"]
+    assert caplog.messages == ["BrokenInBackground failed, and is tried again: no space left"]
 
 
 def test_nothing_but_an_end_starts_and_ends_it() -> None:
