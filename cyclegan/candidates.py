@@ -1,6 +1,5 @@
 """What `impasto evaluate` compares: folders of pictures, and generators at work."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from impasto.cyclegan.checkpoint import GENERATOR_OF, find_generator
+from impasto.cyclegan.checkpoint import GENERATOR_OF, epochs_of, find_generator, kept_epochs
 from impasto.cyclegan.evaluation import Candidate, Reference, Sample
 from impasto.cyclegan.result_folders import PictureFiles, distinct_names, find_results
 from impasto.cyclegan.shipped import SHIPPED, resolve_model
@@ -21,7 +20,7 @@ from impasto.options.errors import CheckpointError, FolderError, OptionError
 from impasto.options.evaluate import EvaluateOptions
 from impasto.options.fields import nearest
 
-__all__ = ["is_run", "kept_epochs", "make_candidates", "make_reference"]
+__all__ = ["is_run", "make_candidates", "make_reference"]
 
 _OTHER_WAY = {"AtoB": "BtoA", "BtoA": "AtoB"}
 _LONG = {"options", "data", "licence", "what"}  # of a shipped model's provenance: for reading there
@@ -104,20 +103,6 @@ def is_run(folder: Path) -> bool:
     return any(folder.glob("G_[AB].safetensors")) or any(folder.glob("*_net_G*.pth"))
 
 
-def kept_epochs(run: Path, direction: str) -> list[str]:
-    """Return the epochs whose weights a run has kept, in their order, then ``latest`` if it has."""
-    # The published models of the reference hold one generator, without a letter.
-    found = _epochs_of(run, GENERATOR_OF[direction]) | _epochs_of(run, "G")
-    latest = sorted(found & {"latest"})
-    return [*sorted(found - {"latest"}, key=int), *latest]
-
-
-def _epochs_of(run: Path, generator: str) -> set[str]:
-    pattern = re.compile(rf"(\d+|latest)_net_{generator}(?:_ema)?\.pth")
-    found = {match[1] for path in run.iterdir() if (match := pattern.fullmatch(path.name))}
-    return found | ({"latest"} if (run / f"{generator}.safetensors").is_file() else set())
-
-
 def _meant(path: Path) -> Path:
     """Return the folder or file that a user means.
 
@@ -176,7 +161,7 @@ def _of_run(
     run: Path, name: str, options: EvaluateOptions, device: torch.device
 ) -> list[Candidate]:
     direction = options.direction or "AtoB"
-    opposite = _epochs_of(run, GENERATOR_OF[_OTHER_WAY[direction]])
+    opposite = epochs_of(run, GENERATOR_OF[_OTHER_WAY[direction]])
     epochs: Sequence[str] = options.epochs
     if "all" in epochs:
         epochs = kept_epochs(run, direction) or ["latest"]

@@ -1,72 +1,18 @@
-"""The network files of a run directory, and finding a generator in one."""
+"""Finding a generator in a run directory."""
 
+import re
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
-from torch import Tensor, nn
-
-from impasto.cyclegan.architecture import GeneratorArchitecture
-from impasto.cyclegan.averaging import WeightAverage
 from impasto.cyclegan.shipped import hidden_by_shipped, resolve_model
-from impasto.cyclegan.trainer import Trainer
-from impasto.cyclegan.weights import LoadedGenerator, load_generator, save_generator, save_pth
+from impasto.cyclegan.weights import LoadedGenerator, load_generator
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.runs.directory import RunDirectory
-from impasto.runs.observers import Progress
 
-__all__ = ["GENERATOR_OF", "find_generator", "save_networks"]
+__all__ = ["GENERATOR_OF", "epochs_of", "find_generator", "kept_epochs"]
 
 GENERATOR_OF = {"AtoB": "G_A", "BtoA": "G_B"}
 """The generator of each direction."""
-
-
-def save_networks(
-    directory: RunDirectory,
-    label: str,
-    trainer: Trainer,
-    architecture: GeneratorArchitecture,
-    progress: Progress,
-    *,
-    grid_bend_px: float = 0.0,
-) -> None:
-    """Write all networks under the reference's names, and the latest generators as safetensors.
-
-    With running averages, these go to ``<label>_net_G_A_ema.pth`` and into the safetensors.
-
-    Args:
-        directory: the run.
-        label: ``latest`` or an epoch.
-        trainer: holds the networks.
-        architecture: of both generators.
-        progress: where the training is, for the metadata.
-        grid_bend_px: how far pictures shall be bent for the generators, likewise.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    for name, weights in trainer.networks.state_dict().items():
-        save_pth(directory.network_file(label, name), weights)
-    averages = trainer.averages or (None, None)
-    for direction, network, average in (
-        ("AtoB", trainer.networks.G_A, averages[0]),
-        ("BtoA", trainer.networks.G_B, averages[1]),
-    ):
-        name = GENERATOR_OF[direction]
-        weights, kind = _best(network, average)
-        if average is not None:
-            save_pth(directory.network_file(label, f"{name}_ema"), weights)
-        if label == "latest":
-            provenance = {
-                "impasto": version("impasto"),
-                "direction": direction,
-                "weights": kind,
-                "images": str(progress.images),
-                "grid_bend_px": str(grid_bend_px),
-            }
-            save_generator(
-                directory.path / f"{name}.safetensors", weights, architecture, provenance
-            )
 
 
 def find_generator(
@@ -133,7 +79,16 @@ def _as_its_run_says(loaded: LoadedGenerator, directory: RunDirectory) -> Loaded
     return replace(loaded, provenance={**loaded.provenance, "grid_bend_px": bend_px})
 
 
-def _best(network: nn.Module, average: WeightAverage | None) -> tuple[dict[str, Tensor], str]:
-    if average is None:
-        return network.state_dict(), "last"
-    return average.weights(network), "averaged"
+def kept_epochs(run: Path, direction: str) -> list[str]:
+    """Return the epochs whose weights a run has kept, in their order, then ``latest`` if it has."""
+    # The published models of the reference hold one generator, without a letter.
+    found = epochs_of(run, GENERATOR_OF[direction]) | epochs_of(run, "G")
+    latest = sorted(found & {"latest"})
+    return [*sorted(found - {"latest"}, key=int), *latest]
+
+
+def epochs_of(run: Path, generator: str) -> set[str]:
+    """Return the epochs, and ``latest``, of which a run has kept a generator such as ``G_A``."""
+    pattern = re.compile(rf"(\d+|latest)_net_{generator}(?:_ema)?\.pth")
+    found = {match[1] for path in run.iterdir() if (match := pattern.fullmatch(path.name))}
+    return found | ({"latest"} if (run / f"{generator}.safetensors").is_file() else set())

@@ -9,8 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from impasto.cyclegan.architecture import detect_architecture
-from impasto.cyclegan.candidates import kept_epochs
-from impasto.cyclegan.checkpoint import GENERATOR_OF, find_generator
+from impasto.cyclegan.checkpoint import GENERATOR_OF, find_generator, kept_epochs
 from impasto.cyclegan.shipped import SHIPPED
 from impasto.options.errors import CheckpointError, FolderError, ImpastoError
 from impasto.runs.state import DAMAGED

@@ -13,7 +13,7 @@ from impasto.cyclegan.build import (
     build_trainer,
     generator_architecture,
 )
-from impasto.cyclegan.checkpoint import save_networks
+from impasto.cyclegan.saving import save_networks
 from impasto.cyclegan.steps import PerceptualLoss
 from impasto.options.fields import default_values, flatten
 from impasto.options.train import MAY_CHANGE, TrainOptions

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
-from impasto.cyclegan.candidates import kept_epochs, make_candidates, make_reference
+from impasto.cyclegan.candidates import make_candidates, make_reference
+from impasto.cyclegan.checkpoint import kept_epochs
 from impasto.cyclegan.evaluation import Candidate
 from impasto.cyclegan.result_folders import distinct_names
 from impasto.cyclegan.weights import save_generator, save_pth
