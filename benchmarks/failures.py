@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from impasto.cyclegan.training import train
+from impasto.cyclegan.jobs.train import train
 from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
 from impasto.data.samples.domains import make_sample_domains

@@ -1,4 +1,4 @@
-"""Turn a run of the preset monet_small into the files that ship: cyclegan/weights/*.safetensors.
+"""Turn a run of the preset monet_small into the files that ship: cyclegan/pretrained/*.safetensors.
 
     python benchmarks/pack_shipped.py checkpoints/monet_small --epoch 24
 
@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-from impasto.cyclegan.checkpoint import GENERATOR_OF
-from impasto.cyclegan.shipped import SHIPPED
+from impasto.cyclegan.models import GENERATOR_OF, SHIPPED
 from impasto.cyclegan.weights import load_generator, save_generator
 from impasto.runs.directory import RunDirectory
 from impasto.runs.log import read_log

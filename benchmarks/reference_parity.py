@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto.cyclegan.build import generator_architecture
-from impasto.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
+from impasto.cyclegan.networks import PatchDiscriminator, PixelDiscriminator
 from impasto.cyclegan.weights import load_generator, load_weights, save_pth
 from impasto.options.train import NetG, NetworkOptions, Norm
 

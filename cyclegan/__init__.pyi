@@ -1,15 +1,11 @@
 from .architecture import GeneratorArchitecture, detect_architecture
-from .averaging import WeightAverage
 from .build import build_loader, build_networks, build_trainer
-from .checkpoint import find_generator
-from .discriminators import PatchDiscriminator, PixelDiscriminator, receptive_field
-from .evaluating import EvaluateResult, run_evaluation
-from .evaluation import Candidate, Evaluation, Reference, Sample, evaluate
-from .feature_distances import frechet_distance, kernel_distance
-from .generators import ResnetGenerator, UnetGenerator
-from .image_pool import ImagePool
-from .inception import Inception
-from .initialise import init_weights
+from .evaluation.inception import Inception
+from .evaluation.sets import frechet_distance, kernel_distance
+from .evaluation.table import Candidate, Evaluation, Reference, Sample, evaluate
+from .jobs.evaluate import EvaluateResult, run_evaluation
+from .jobs.train import TrainResult, train
+from .jobs.translate import TranslateResult, translate
 from .losses import (
     adversarial_loss,
     cycle_loss,
@@ -17,12 +13,18 @@ from .losses import (
     gradient_penalty,
     identity_loss,
 )
-from .networks import Networks
-from .schedules import LearningRate, lr_multiplier
-from .steps import LossWeights, PerceptualLoss, StepLosses
-from .trainer import Trainer
-from .training import TrainResult, train
-from .translation import TranslateResult, translate
+from .models import find_generator
+from .networks import (
+    PatchDiscriminator,
+    PixelDiscriminator,
+    ResnetGenerator,
+    UnetGenerator,
+    init_weights,
+    receptive_field,
+)
+from .optim import LearningRate, WeightAverage, lr_multiplier
+from .pools import ImagePool
+from .trainer import LossWeights, Networks, PerceptualLoss, StepLosses, Trainer
 from .translator import Translator
 from .weights import LoadedGenerator, load_generator, save_generator
 

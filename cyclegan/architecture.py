@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from impasto.cyclegan.generators import ResnetGenerator, UnetGenerator
+from impasto.cyclegan.networks import ResnetGenerator, UnetGenerator
 from impasto.options.errors import CheckpointError
 
 __all__ = ["Generator", "GeneratorArchitecture", "detect_architecture"]

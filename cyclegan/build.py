@@ -10,17 +10,12 @@ from torch.optim import Adam
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.augment import DifferentiableAugmentation
-from impasto.cyclegan.averaging import WeightAverage
-from impasto.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
 from impasto.cyclegan.doctor import CycleganDoctor
-from impasto.cyclegan.image_pool import ImagePool
-from impasto.cyclegan.initialise import init_weights
-from impasto.cyclegan.judged_pictures import JudgedPictures
-from impasto.cyclegan.networks import Networks
-from impasto.cyclegan.palette import PaletteLoss
-from impasto.cyclegan.schedules import LearningRate
-from impasto.cyclegan.steps import LossWeights, PerceptualLoss
-from impasto.cyclegan.trainer import Trainer
+from impasto.cyclegan.networks import PatchDiscriminator, PixelDiscriminator, init_weights
+from impasto.cyclegan.optim import LearningRate, WeightAverage
+from impasto.cyclegan.pools import ImagePool, JudgedPictures
+from impasto.cyclegan.terms import PaletteLoss
+from impasto.cyclegan.trainer import LossWeights, Networks, PerceptualLoss, Trainer
 from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
 from impasto.data.files import list_pictures
 from impasto.data.loaders import UnpairedLoader

@@ -1,62 +1,332 @@
-"""The four networks of a CycleGAN."""
+"""The four networks of a CycleGAN.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+The generators: ResNet (Johnson et al. 2016, Zhu et al. 2017), U-Net (Isola et al. 2017).
+
+Layer order and state_dict keys equal the reference implementation's, so that weights move freely.
+
+The discriminators: PatchGAN (Isola et al. 2017) and its one-pixel variant.
+
+Layer order and state_dict keys equal the reference implementation's.
+
+Initial weights of generators and discriminators.
+"""
+
+from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
 
-from impasto.cyclegan.architecture import Generator
-from impasto.cyclegan.weights import load_weights
+from impasto.cyclegan.blocks import (
+    ColorSkip,
+    ResnetBlock,
+    has_bias,
+    norm_layer,
+    upsample_layer,
+)
 
-__all__ = ["Networks"]
+__all__ = [
+    "PatchDiscriminator",
+    "PixelDiscriminator",
+    "ResnetGenerator",
+    "UnetGenerator",
+    "init_weights",
+    "receptive_field",
+]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Networks:
-    """Two generators and two discriminators, named as in the reference implementation.
+class ResnetGenerator(nn.Module):
+    """Two strided convolutions down, residual blocks at a quarter of the size, two steps up.
 
-    Attributes:
-        G_A: translates A to B (G of the paper).
-        G_B: translates B to A (F of the paper).
-        D_A: judges domain **B**: real B against G_A(A) (D_Y of the paper).
-        D_B: judges domain **A**: real A against G_B(B) (D_X of the paper).
+    Input and output: RGB, (N, 3, H, W), float in [-1, 1], H and W multiples of 4, at least 8.
+    Zhu et al. 2017, appendix 7.2: c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3.
+
+    Args:
+        channels: filters of the first convolution (``ngf``).
+        blocks: residual blocks: 9 for 256 px, 6 for 128 px.
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
+        dropout: dropout of 0.5 in the blocks.
+        upsample: ``deconv``, ``resize`` (nearest neighbour + convolution) or ``bilinear``.
+        color_skip: carry the colours around all layers, see
+            :class:`~impasto.cyclegan.blocks.ColorSkip`.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+
+    Raises:
+        ValueError: ``norm`` or ``upsample`` is unknown, or there are no three channels for
+            ``color_skip``.
     """
 
-    G_A: Generator
-    G_B: Generator
-    D_A: nn.Module
-    D_B: nn.Module
+    stride = 4
+    smallest = 8
 
-    def named(self) -> dict[str, nn.Module]:
-        """Return the networks by the names that their files have."""
-        return {"G_A": self.G_A, "G_B": self.G_B, "D_A": self.D_A, "D_B": self.D_B}
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        channels: int = 64,
+        blocks: int = 9,
+        norm: str = "instance",
+        dropout: bool = False,
+        upsample: str = "deconv",
+        color_skip: bool = False,
+        in_channels: int = 3,
+        out_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if color_skip and (in_channels, out_channels) != (3, 3):
+            raise ValueError(
+                f"color_skip: needs RGB, got {in_channels} and {out_channels} channels"
+            )
+        normalise, bias = norm_layer(norm), has_bias(norm)
 
-    @property
-    def generators(self) -> nn.ModuleList:
-        """Both generators."""
-        return nn.ModuleList([self.G_A, self.G_B])
+        def finish(width: int) -> list[nn.Module]:
+            return [normalise(width), nn.ReLU(inplace=True)]
 
-    @property
-    def discriminators(self) -> nn.ModuleList:
-        """Both discriminators."""
-        return nn.ModuleList([self.D_A, self.D_B])
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(in_channels, channels, 7, bias=bias),
+            *finish(channels),
+        ]
+        for width in (channels, 2 * channels):
+            layers += [
+                nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias),
+                *finish(2 * width),
+            ]
+        layers += [ResnetBlock(4 * channels, norm=norm, dropout=dropout) for _ in range(blocks)]
+        for width in (4 * channels, 2 * channels):
+            layers += [
+                upsample_layer(upsample, width, width // 2, bias=bias),
+                *finish(width // 2),
+            ]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(channels, out_channels, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+        self.color_skip = ColorSkip(reduction=self.stride) if color_skip else None
 
-    def to(self, device: torch.device) -> "Networks":
-        """Move all four to a device."""
-        for network in self.named().values():
-            network.to(device)
-        return self
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
+        if self.color_skip is None:
+            return self.model(images)  # type: ignore[no-any-return]
+        painted = self.model[:-1](images) + self.color_skip(images)
+        return self.model[-1](painted)  # type: ignore[no-any-return]
 
-    def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """Return the weights of each network, by name."""
-        return {name: network.state_dict() for name, network in self.named().items()}
 
-    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Load the weights of each network.
+class UnetGenerator(nn.Module):
+    """Encoder and decoder with a skip connection at every size.
 
-        Raises:
-            CheckpointError: weights do not fit; names them.
-        """
-        for name, network in self.named().items():
-            load_weights(network, state[name], what=f"the network {name}")
+    Input and output: RGB, (N, 3, H, W), float in [-1, 1], H and W multiples of 2**downs.
+
+    Args:
+        downs: halvings: 8 for ``unet_256``, 7 for ``unet_128``.
+        channels: filters of the first convolution (``ngf``).
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
+        dropout: dropout of 0.5 in the inner blocks of full width.
+        upsample: ``deconv``, ``resize`` (nearest neighbour + convolution) or ``bilinear``.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+
+    Raises:
+        ValueError: ``norm`` or ``upsample`` is unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        downs: int = 8,
+        channels: int = 64,
+        norm: str = "instance",
+        dropout: bool = False,
+        upsample: str = "deconv",
+        in_channels: int = 3,
+        out_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.stride = self.smallest = 2**downs
+        widths = [channels * min(2**level, 8) for level in range(downs)]
+        block: _SkipBlock | None = None
+        for level in reversed(range(1, downs)):
+            block = _SkipBlock(
+                widths[level - 1],
+                widths[level],
+                inner=block,
+                norm=norm,
+                # The reference has it between the innermost block and those that halve filters.
+                dropout=dropout and 4 <= level < downs - 1,
+                upsample=upsample,
+            )
+        if block is None:
+            raise ValueError(f"downs: expected 2 or more, got {downs}")
+        outermost = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 4, stride=2, padding=1, bias=has_bias(norm)),
+            block,
+            nn.ReLU(inplace=True),
+            upsample_layer(upsample, 2 * channels, out_channels, bias=True, kernel=4),
+            nn.Tanh(),
+        )
+        # The reference's outermost level is a block of its own, so its names have one more model.
+        self.model = nn.Sequential(OrderedDict(model=outermost))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
+        return self.model(images)  # type: ignore[no-any-return]
+
+
+class _SkipBlock(nn.Module):
+    """An inner U-Net level: halve, go deeper, double, and join with what came in."""
+
+    def __init__(
+        self,
+        outer: int,
+        width: int,
+        *,
+        inner: nn.Module | None,
+        norm: str,
+        dropout: bool,
+        upsample: str,
+    ) -> None:
+        super().__init__()
+        normalise, bias = norm_layer(norm), has_bias(norm)
+        down: list[nn.Module] = [
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(outer, width, 4, stride=2, padding=1, bias=bias),
+        ]
+        if inner is not None:
+            down += [normalise(width), inner]
+        joined = width if inner is None else 2 * width
+        up: list[nn.Module] = [
+            nn.ReLU(inplace=True),
+            upsample_layer(upsample, joined, outer, bias=bias, kernel=4),
+            normalise(outer),
+        ]
+        self.model = nn.Sequential(*down, *up, *([nn.Dropout(0.5)] if dropout else []))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The first layer works in place, so the skip carries the activated input. A ReLU follows
+        # every join, so that is the same as carrying the input itself.
+        out = self.model(x)
+        return torch.cat([x, out], dim=1)
+
+
+class PatchDiscriminator(nn.Module):
+    """Judges overlapping patches of a picture; three layers see 70 x 70 pixels each.
+
+    Input: RGB, (N, 3, H, W), float in [-1, 1]. Output: scores (N, 1, h, w) without sigmoid;
+    256 px give 30 x 30 scores. Zhu et al. 2017, appendix 7.2: C64-C128-C256-C512.
+
+    Args:
+        channels: filters of the first convolution (``ndf``).
+        layers: convolutions of stride 2.
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
+        in_channels: channels of the input.
+
+    Raises:
+        ValueError: ``norm`` is unknown.
+    """
+
+    def __init__(
+        self, *, channels: int = 64, layers: int = 3, norm: str = "instance", in_channels: int = 3
+    ) -> None:
+        super().__init__()
+        normalise, bias = norm_layer(norm), has_bias(norm)
+        sequence: list[nn.Module] = [
+            nn.Conv2d(in_channels, channels, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        width = channels
+        for layer in range(1, layers + 1):
+            previous, width = width, channels * min(2**layer, 8)
+            stride = 2 if layer < layers else 1
+            sequence += [
+                nn.Conv2d(previous, width, 4, stride=stride, padding=1, bias=bias),
+                normalise(width),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        sequence.append(nn.Conv2d(width, 1, 4, padding=1))
+        self.model = nn.Sequential(*sequence)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return scores (N, 1, h, w) for images (N, 3, H, W) in [-1, 1]."""
+        return self.model(images)  # type: ignore[no-any-return]
+
+
+class PixelDiscriminator(nn.Module):
+    """Judges every pixel alone (the 1x1 PatchGAN of Isola et al. 2017).
+
+    Input: RGB, (N, 3, H, W), float in [-1, 1]. Output: scores (N, 1, H, W) without sigmoid.
+
+    Args:
+        channels: filters of the first convolution (``ndf``).
+        norm: ``instance``, ``batch``, ``layer`` or ``none``.
+        in_channels: channels of the input.
+
+    Raises:
+        ValueError: ``norm`` is unknown.
+    """
+
+    def __init__(self, *, channels: int = 64, norm: str = "instance", in_channels: int = 3) -> None:
+        super().__init__()
+        bias = has_bias(norm)
+        # The reference calls this sequence ``net``, unlike every other network's ``model``.
+        self.net = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(channels, 2 * channels, 1, bias=bias),
+            norm_layer(norm)(2 * channels),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * channels, 1, 1, bias=bias),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return scores (N, 1, H, W) for images (N, 3, H, W) in [-1, 1]."""
+        return self.net(images)  # type: ignore[no-any-return]
+
+
+def receptive_field(layers: int) -> int:
+    """Return the side, in pixels, of the patch that one score of a PatchGAN depends on.
+
+    Example:
+        >>> receptive_field(3)
+        70
+    """
+    field = 1
+    for stride in (1, 1, *[2] * layers):
+        field = (field - 1) * stride + 4
+    return field
+
+
+def init_weights(
+    network: nn.Module,
+    *,
+    init_type: str = "normal",
+    gain: float = 0.02,
+    generator: torch.Generator,
+) -> None:
+    """Draw the weights of every convolution anew, in place; biases become 0.
+
+    Zhu et al. 2017, appendix 7.1: N(0, 0.02). Weights of batch normalisation are drawn from
+    N(1, gain) (Radford et al. 2016).
+
+    Args:
+        network: the network to initialise, on the CPU.
+        init_type: ``normal`` (gain is the standard deviation), ``xavier``, ``kaiming`` (gain is
+            not used) or ``orthogonal``.
+        gain: scale of the weights.
+        generator: source of randomness, on the CPU.
+
+    Raises:
+        ValueError: ``init_type`` is unknown.
+    """
+    draw = {
+        "normal": lambda weight: nn.init.normal_(weight, 0.0, gain, generator=generator),
+        "xavier": lambda weight: nn.init.xavier_normal_(weight, gain, generator=generator),
+        "kaiming": lambda weight: nn.init.kaiming_normal_(weight, generator=generator),
+        "orthogonal": lambda weight: nn.init.orthogonal_(weight, gain, generator=generator),
+    }
+    if init_type not in draw:
+        raise ValueError(f"init_type: expected one of {', '.join(draw)}, got {init_type!r}")
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            draw[init_type](module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, gain, generator=generator)
+            nn.init.zeros_(module.bias)

@@ -1,17 +1,21 @@
-"""One training step of a CycleGAN (Zhu et al. 2017, section 3 and figure 3)."""
+"""One training step of a CycleGAN (Zhu et al. 2017, section 3 and figure 3).
+
+What goes into a training step and what comes out: weights, translations, losses.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from impasto.cyclegan.architecture import Generator
 from impasto.cyclegan.augment import DifferentiableAugmentation
-from impasto.cyclegan.averaging import WeightAverage
 from impasto.cyclegan.blocks import apply_together
-from impasto.cyclegan.judged_pictures import JudgedPictures
+from impasto.cyclegan.doctor import contrast_and_correlation, read_back
 from impasto.cyclegan.losses import (
     adversarial_loss,
     cycle_loss,
@@ -19,22 +23,151 @@ from impasto.cyclegan.losses import (
     gradient_penalty,
     identity_loss,
 )
-from impasto.cyclegan.networks import Networks
-from impasto.cyclegan.palette import PaletteLoss
-from impasto.cyclegan.schedules import LearningRate
-from impasto.cyclegan.steps import LossWeights, PerceptualLoss, StepLosses, Translations
-from impasto.cyclegan.vitals import contrast_and_correlation, read_back
+from impasto.cyclegan.optim import LearningRate, WeightAverage
+from impasto.cyclegan.pools import JudgedPictures
+from impasto.cyclegan.terms import PaletteLoss
+from impasto.cyclegan.weights import load_weights
 from impasto.data.datasets import UnpairedBatch
 from impasto.options.errors import CheckpointError, TrainingError
 from impasto.options.train import PerceptualTargets
 from impasto.runs.meter import AFTER_NOT_FINITE
 from impasto.runs.processes import average_gradients
 
-__all__ = ["Trainer"]
+__all__ = ["LossWeights", "Networks", "PerceptualLoss", "StepLosses", "Trainer", "Translations"]
+
+
+class PerceptualLoss(Protocol):
+    """How different two batches of pictures look, for example to a network that knows pictures."""
+
+    def __call__(self, image: Tensor, target: Tensor, /) -> Tensor:
+        """Compare, picture by picture, and return a scalar on the pictures' device.
+
+        Args:
+            image: RGB, (N, 3, H, W), in [-1, 1]; the loss has gradients for it.
+            target: of the same shape and range, or of another size of the same picture.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Return what is the same for equal losses alone, such as a hash of the weights."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Weights of the losses (Zhu et al. 2017, section 4: lambda = 10; section 5.2: 0.5 lambda).
+
+    Attributes:
+        cycle_A: of the cycle A -> B -> A.
+        cycle_B: of the cycle B -> A -> B.
+        identity: of the identity losses, relative to ``cycle_A`` and ``cycle_B``.
+        gradient_penalty: of the penalty of ``wgangp``.
+        perceptual: of the perceptual loss.
+        palette: of the palette loss.
+    """
+
+    cycle_A: float = 10.0
+    cycle_B: float = 10.0
+    identity: float = 0.5
+    gradient_penalty: float = 10.0
+    perceptual: float = 0.0
+    palette: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLosses:
+    """The weighted losses of one step, as scalars on the device, detached.
+
+    Those of a training without perceptual or palette loss have none.
+    """
+
+    D_A: Tensor
+    G_A: Tensor
+    cycle_A: Tensor
+    idt_A: Tensor
+    D_B: Tensor
+    G_B: Tensor
+    cycle_B: Tensor
+    idt_B: Tensor
+    perceptual_A: Tensor | None = None
+    perceptual_B: Tensor | None = None
+    palette_A: Tensor | None = None
+    palette_B: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translations:
+    """What the generators make of one batch; each (N, 3, H, W) in [-1, 1].
+
+    Attributes:
+        fake_B: G_A(real_A).
+        fake_A: G_B(real_B).
+        rec_A: G_B(fake_B).
+        rec_B: G_A(fake_A).
+        idt_A: G_A(real_B), None without identity loss.
+        idt_B: G_B(real_A), None without identity loss.
+    """
+
+    fake_B: Tensor
+    fake_A: Tensor
+    rec_A: Tensor
+    rec_B: Tensor
+    idt_A: Tensor | None
+    idt_B: Tensor | None
 
 
 _PERCEPTUAL = ("perceptual_A", "perceptual_B")
 _PALETTE = ("palette_A", "palette_B")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """Two generators and two discriminators, named as in the reference implementation.
+
+    Attributes:
+        G_A: translates A to B (G of the paper).
+        G_B: translates B to A (F of the paper).
+        D_A: judges domain **B**: real B against G_A(A) (D_Y of the paper).
+        D_B: judges domain **A**: real A against G_B(B) (D_X of the paper).
+    """
+
+    G_A: Generator
+    G_B: Generator
+    D_A: nn.Module
+    D_B: nn.Module
+
+    def named(self) -> dict[str, nn.Module]:
+        """Return the networks by the names that their files have."""
+        return {"G_A": self.G_A, "G_B": self.G_B, "D_A": self.D_A, "D_B": self.D_B}
+
+    @property
+    def generators(self) -> nn.ModuleList:
+        """Both generators."""
+        return nn.ModuleList([self.G_A, self.G_B])
+
+    @property
+    def discriminators(self) -> nn.ModuleList:
+        """Both discriminators."""
+        return nn.ModuleList([self.D_A, self.D_B])
+
+    def to(self, device: torch.device) -> "Networks":
+        """Move all four to a device."""
+        for network in self.named().values():
+            network.to(device)
+        return self
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return the weights of each network, by name."""
+        return {name: network.state_dict() for name, network in self.named().items()}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Load the weights of each network.
+
+        Raises:
+            CheckpointError: weights do not fit; names them.
+        """
+        for name, network in self.named().items():
+            load_weights(network, state[name], what=f"the network {name}")
 
 
 class Trainer:
@@ -286,7 +419,7 @@ class Trainer:
         Returns:
             ``contrast_B`` and ``correlation_B`` of fake_B with real_A, and ``contrast_A`` and
             ``correlation_A`` of fake_A with real_B; None where there is none, see
-            :func:`~impasto.cyclegan.vitals.contrast_and_correlation`.
+            :func:`~impasto.cyclegan.doctor.contrast_and_correlation`.
         """
         batch = batch.to(self._accelerator.device)
         self._set_training(False)

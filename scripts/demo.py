@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from impasto.cyclegan.tour import TourResult
-    from impasto.cyclegan.translation import TranslateResult
+    from impasto.cyclegan.jobs.tour import Chapter, TourResult
+    from impasto.cyclegan.jobs.translate import TranslateResult
     from impasto.data.samples.domains import SampleDomains
-    from impasto.runs.tour_page import Chapter
 
 __all__ = ["main"]
 
@@ -70,10 +69,13 @@ def main(argv: Sequence[str]) -> int:
         print(f"{step}/6 [{time.perf_counter() - started:3.0f} s] {what}", flush=True)
 
     _claim(options.output)
-    from impasto.cyclegan.tour import run_tour  # noqa: PLC0415 - torch, after parsing
+    from impasto.cyclegan.jobs.tour import (  # noqa: PLC0415
+        measure_table,
+        run_tour,
+        write_tour,
+    )
     from impasto.data.samples.domains import make_sample_domains  # noqa: PLC0415
     from impasto.runs.directory import RunDirectory  # noqa: PLC0415
-    from impasto.runs.tour_page import measure_table, write_tour  # noqa: PLC0415
 
     say(1, "photographs into Monets, by the model in the box")
     photographs = _write_photographs(options.output / "photographs")
@@ -213,7 +215,7 @@ def _translate(
     direction: str | None = None,
     stroke_scale: float = 1.0,
 ) -> "TranslateResult":
-    from impasto.cyclegan.translation import translate  # noqa: PLC0415
+    from impasto.cyclegan.jobs.translate import translate  # noqa: PLC0415
 
     return translate(
         [photographs],
@@ -232,8 +234,8 @@ def _translate(
 
 
 def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
+    from impasto.cyclegan.jobs.tour import Chapter  # noqa: PLC0415
     from impasto.runs.pages.gallery import Strip  # noqa: PLC0415
-    from impasto.runs.tour_page import Chapter  # noqa: PLC0415
 
     made = {job.source.stem: job for job in monets.converted.done}
     strips = [
@@ -260,8 +262,8 @@ def _monet_chapter(monets: "TranslateResult", output: Path) -> "Chapter":
 def _training_chapter(
     result: "TourResult", translated: "TranslateResult", output: Path
 ) -> "Chapter":
+    from impasto.cyclegan.jobs.tour import Chapter  # noqa: PLC0415
     from impasto.runs.pages.gallery import Strip  # noqa: PLC0415
-    from impasto.runs.tour_page import Chapter  # noqa: PLC0415
 
     strips = []
     step = max(1, len(result.photographs) // _SHOWN)
@@ -294,11 +296,11 @@ def _training_chapter(
 
 def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter":
     """Show a photograph in the style of one of the domain's paintings."""
+    from impasto.cyclegan.jobs.tour import Chapter  # noqa: PLC0415
     from impasto.data.encode import write_float_picture  # noqa: PLC0415
     from impasto.data.files import list_pictures  # noqa: PLC0415
     from impasto.gatys.stylizing import stylize  # noqa: PLC0415
     from impasto.runs.pages.gallery import Strip  # noqa: PLC0415
-    from impasto.runs.tour_page import Chapter  # noqa: PLC0415
 
     paintings = list_pictures(domains.testA)
     style = next((path for path in paintings if path.name.startswith(_STYLE)), paintings[0])
@@ -324,7 +326,7 @@ def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter"
 
 def _survey(domains: "SampleDomains", result: "TourResult", options: DemoOptions) -> "Chapter":
     """Make a study of true paintings and of what the training made of photographs."""
-    from impasto.runs.tour_page import Chapter  # noqa: PLC0415
+    from impasto.cyclegan.jobs.tour import Chapter  # noqa: PLC0415
     from impasto.survey.export import export_study  # noqa: PLC0415
 
     fakes = options.output / "fakes"

@@ -12,9 +12,9 @@ from impasto.options.evaluate import EvaluateOptions
 if TYPE_CHECKING:
     import torch
 
-    from impasto.cyclegan.evaluating import EvaluateResult
-    from impasto.cyclegan.evaluation import Row
-    from impasto.cyclegan.picture_sets import Extractor
+    from impasto.cyclegan.evaluation.sets import Extractor
+    from impasto.cyclegan.evaluation.table import Row
+    from impasto.cyclegan.jobs.evaluate import EvaluateResult
 
 __all__ = ["main"]
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
-    from impasto.cyclegan.evaluating import run_evaluation  # noqa: PLC0415
+    from impasto.cyclegan.jobs.evaluate import run_evaluation  # noqa: PLC0415
     from impasto.runs.processes import pick_device  # noqa: PLC0415
 
     device = pick_device(options.device)
@@ -79,11 +79,11 @@ def _extractor(options: EvaluateOptions, device: "torch.device") -> "Extractor |
     """Make what `cyclegan` must not import: features of a network of `gatys`."""
     if options.backbone == "none":
         return None
-    from impasto.cyclegan.feature_distances import torchmetrics_image  # noqa: PLC0415
+    from impasto.cyclegan.evaluation.sets import torchmetrics_image  # noqa: PLC0415
 
     torchmetrics_image("kid")  # its absence should show now, not after minutes
     if options.backbone == "inception":
-        from impasto.cyclegan.inception import Inception  # noqa: PLC0415
+        from impasto.cyclegan.evaluation.inception import Inception  # noqa: PLC0415
 
         assert options.weights is not None  # noqa: S101 - checked by the options
         return Inception(options.weights, device=device)
@@ -93,7 +93,7 @@ def _extractor(options: EvaluateOptions, device: "torch.device") -> "Extractor |
 
 
 def _report(result: "EvaluateResult") -> None:
-    from impasto.runs.evaluation_page import text_table  # noqa: PLC0415
+    from impasto.cyclegan.evaluation.page import text_table  # noqa: PLC0415
 
     width = shutil.get_terminal_size(fallback=(100, 0)).columns
     print(_printable(text_table(result.evaluation.rows, width=width)))

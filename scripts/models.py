@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(ModelsOptions, parsed, drop=["folders"])
 
-    from impasto.cyclegan.inventory import models_in, shipped_models  # noqa: PLC0415 - torch
+    from impasto.cyclegan.models import models_in, shipped_models  # noqa: PLC0415 - torch
 
     groups = {"shipped": shipped_models()}
     folders = [Path(folder) for folder in parsed.folders]

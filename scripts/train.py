@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     words = parse_training(_parser, TrainOptions, argv)
 
     def start() -> "TrainResult":
-        from impasto.cyclegan.training import train  # noqa: PLC0415 - torch, after parsing
+        from impasto.cyclegan.jobs.train import train  # noqa: PLC0415 - torch, after parsing
 
         return train(
             words.options,
@@ -60,7 +60,7 @@ def _make_perceptual(losses: LossOptions, device: "torch.device") -> "Perceptual
 
 def _report(options: TrainOptions, result: "TrainResult") -> None:
     """Say how it ended and what comes next."""
-    from impasto.cyclegan.shipped import SHIPPED  # noqa: PLC0415 - torch is there by now
+    from impasto.cyclegan.models import SHIPPED  # noqa: PLC0415 - torch is there by now
 
     images, epochs = result.progress.images, result.progress.total_epochs
     print(f"trained: {result.directory} ({images} images)")

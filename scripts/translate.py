@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
-    from impasto.cyclegan.translation import translate  # noqa: PLC0415
+    from impasto.cyclegan.jobs.translate import translate  # noqa: PLC0415
 
     with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
 

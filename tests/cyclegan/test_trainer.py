@@ -11,7 +11,7 @@ from torch import Tensor
 
 from impasto.cyclegan import Trainer, build_trainer
 from impasto.cyclegan.build import _palette
-from impasto.cyclegan.networks import Networks
+from impasto.cyclegan.trainer import Networks
 from impasto.data import UnpairedBatch
 from impasto.options import TrainingError, TrainOptions
 from impasto.runs import make_accelerator

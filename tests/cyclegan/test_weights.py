@@ -13,9 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, detect_architecture
-from impasto.cyclegan.discriminators import PatchDiscriminator, PixelDiscriminator
-from impasto.cyclegan.generators import ResnetGenerator, UnetGenerator
-from impasto.cyclegan.networks import Networks
+from impasto.cyclegan.networks import (
+    PatchDiscriminator,
+    PixelDiscriminator,
+    ResnetGenerator,
+    UnetGenerator,
+)
+from impasto.cyclegan.trainer import Networks
 from impasto.cyclegan.weights import load_generator, load_weights, save_generator, save_pth
 from impasto.options.errors import CheckpointError
 

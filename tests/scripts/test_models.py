@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
-from impasto.cyclegan.shipped import SHIPPED
+from impasto.cyclegan.models import SHIPPED
 from impasto.cyclegan.weights import save_generator
 from impasto.scripts.main import main
 

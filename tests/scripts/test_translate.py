@@ -173,7 +173,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     def interrupt(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("impasto.cyclegan.translation.convert", interrupt)
+    monkeypatch.setattr("impasto.cyclegan.jobs.translate.convert", interrupt)
     assert translate(picture_folder("photos"), "--output", tmp_path / "out") == 130
     said = f"stopped; finished pictures are in {tmp_path / 'out'}, and the same command goes on"
     assert said in capsys.readouterr().err

@@ -12,11 +12,11 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from PIL import Image
 
+from impasto.cyclegan.jobs.tour import Chapter, write_tour
 from impasto.options.errors import OptionError
 from impasto.runs.pages import gallery
 from impasto.runs.pages.gallery import BeforeAfter, Strip, draw_strip, write_gallery
 from impasto.runs.pages.page import page, write_page
-from impasto.runs.tour_page import Chapter, write_tour
 
 if TYPE_CHECKING:
     from tests.conftest import Browser, Page

@@ -1,0 +1,490 @@
+"""What `impasto evaluate` compares: folders of pictures, and generators at work.
+
+Folders of pictures as sets to measure, and which result was made of which input.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from impasto.cyclegan.evaluation.table import Candidate, Reference, Sample
+from impasto.cyclegan.models import (
+    GENERATOR_OF,
+    SHIPPED,
+    epochs_of,
+    find_generator,
+    kept_epochs,
+    resolve_model,
+)
+from impasto.cyclegan.translator import Translator
+from impasto.cyclegan.weights import LoadedGenerator
+from impasto.data.decode import read_picture
+from impasto.data.files import list_pictures
+from impasto.data.tensors import to_pictures, to_tensor
+from impasto.options.errors import CheckpointError, FolderError, OptionError
+from impasto.options.evaluate import EvaluateOptions
+from impasto.options.fields import nearest
+
+__all__ = [
+    "PictureFiles",
+    "Results",
+    "distinct_names",
+    "find_results",
+    "is_run",
+    "make_candidates",
+    "make_reference",
+]
+
+
+# What the reference implementation's test.py appends to names: it puts inputs, results and
+# reconstructions of both directions into one folder; with --model test, inputs and results of one.
+_FAKES = {"AtoB": "_fake_B", "BtoA": "_fake_A"}
+_FAKE, _REAL = "_fake", "_real"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFiles:
+    """Files that are read when they are needed, one after the other.
+
+    Attributes:
+        folder: that names are relative to.
+        files: pictures in it.
+        inputs: name and file of what each was made of; None where that is unknown.
+    """
+
+    folder: Path
+    files: Sequence[Path]
+    inputs: Sequence[tuple[str, Path]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read them.
+
+        Raises:
+            PictureError: one cannot be read; leaving it out would change the numbers.
+        """
+        for place, file in enumerate(self.files):
+            if self.inputs is None:
+                name = file.relative_to(self.folder).as_posix()
+                yield Sample(picture=read_picture(file).rgb, name=name)
+            else:
+                name, source = self.inputs[place]
+                before = read_picture(source).rgb
+                yield Sample(picture=read_picture(file).rgb, before=before, name=name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What a folder of results holds.
+
+    Attributes:
+        pictures: the results, with their inputs where these are known.
+        notes: what was left out or not found, one sentence each.
+    """
+
+    pictures: PictureFiles
+    notes: Sequence[str] = ()
+
+
+def find_results(
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    inputs: tuple[Path, Sequence[Path]] | None,
+    direction: str | None = None,
+    max_pictures: int | None = None,
+) -> Results:
+    """Find the results in a folder, and their inputs by name.
+
+    ``a.jpg`` is the input of ``a.jpg.png`` (as `impasto translate` names two inputs that differ in
+    their endings only), of ``a.jpg``, and of ``a.png``, in this order. Of what the reference
+    implementation writes, only ``a_fake_B.png`` is a result, or ``a_fake_A.png``, or, beside
+    ``a_real.png``, ``a_fake.png``.
+
+    Args:
+        folder: of results.
+        files: pictures in it.
+        inputs: folder of inputs and those to look for; None if they are unknown.
+        direction: chooses between ``_fake_A`` and ``_fake_B`` where there are both.
+        max_pictures: the first so many, where inputs are unknown.
+
+    Raises:
+        FolderError: several results have the name of one input.
+        OptionError: there are ``_fake_A`` and ``_fake_B``, and no direction.
+    """
+    named, notes = _results_by_name(folder, files, direction)
+    every = [file for several in named.values() for file in several]
+    if inputs is None:
+        kept = every[:max_pictures]
+        return Results(pictures=PictureFiles(folder=folder, files=kept), notes=notes)
+    root, sources = inputs
+    pairs = _match(folder, named, root, sources)
+    if not pairs:
+        kept = every[:max_pictures]
+        notes.append(
+            f"no result in {folder} has the name of an input in {root}, so they are not compared "
+            "with inputs"
+        )
+        return Results(pictures=PictureFiles(folder=folder, files=kept), notes=notes)
+    missing = len(sources) - len(pairs)
+    if missing:
+        notes.append(f"{missing} of {len(sources)} inputs have no result in {folder}")
+    if unused := len(every) - len(pairs):
+        notes.append(f"{unused} pictures in {folder} are no results of these inputs: left out")
+    found = PictureFiles(
+        folder=folder,
+        files=[file for file, _, _ in pairs],
+        inputs=[(name, source) for _, name, source in pairs],
+    )
+    return Results(pictures=found, notes=notes)
+
+
+def distinct_names(folders: Sequence[Path]) -> list[str]:
+    """Name folders by as many of their last parts as it takes to tell them apart.
+
+    Raises:
+        FolderError: one is named twice.
+
+    Example:
+        >>> distinct_names([Path("a/monet"), Path("b/monet"), Path("c")])
+        ['a/monet', 'b/monet', 'c']
+    """
+    parts = [Path(os.path.normpath(folder.absolute())).parts for folder in folders]
+    for place, folder in enumerate(folders):
+        if parts[place] in parts[:place]:
+            raise FolderError(folder, "is named twice; name each folder and model once")
+    depths = [1] * len(parts)
+    names = ["/".join(own[-depth:]) for own, depth in zip(parts, depths, strict=True)]
+    while len(set(names)) < len(names):
+        depths = [
+            depth + (names.count(name) > 1) for depth, name in zip(depths, names, strict=True)
+        ]
+        names = ["/".join(own[-depth:]) for own, depth in zip(parts, depths, strict=True)]
+    return names
+
+
+def _stem(file: Path, folder: Path) -> str:
+    """Return a file's name relative to a folder, without the ending."""
+    return file.relative_to(folder).with_suffix("").as_posix()
+
+
+def _results_by_name(
+    folder: Path, files: Sequence[Path], direction: str | None
+) -> tuple[dict[str, list[Path]], list[str]]:
+    """Return the results by their names without endings, and what was left out."""
+    found = [way for way, end in _FAKES.items() if any(file.stem.endswith(end) for file in files)]
+    named: dict[str, list[Path]] = {}
+    stems = {_stem(file, folder) for file in files}
+    single = any(
+        stem.endswith(_FAKE) and stem.removesuffix(_FAKE) + _REAL in stems for stem in stems
+    )
+    if not found and not single:
+        for file in files:
+            named.setdefault(_stem(file, folder), []).append(file)
+        return named, []
+    if direction is None and len(found) > 1:
+        raise OptionError(
+            "direction",
+            f"missing; {folder} holds {' and '.join(f'*{_FAKES[way]}' for way in found)}: "
+            "AtoB takes *_fake_B, BtoA takes *_fake_A",
+        )
+    end = _FAKES[direction if direction in found else found[0]] if found else _FAKE
+    for file in files:
+        if file.stem.endswith(end):
+            named.setdefault(_stem(file, folder).removesuffix(end), []).append(file)
+    others = len(files) - sum(map(len, named.values()))
+    return named, [
+        f"of {folder} only *{end} are taken for results, {others} other pictures are left out"
+    ]
+
+
+def _match(
+    folder: Path, named: Mapping[str, list[Path]], root: Path, sources: Sequence[Path]
+) -> list[tuple[Path, str, Path]]:
+    """Return result, name and input of every input that has a result."""
+    stems = [_stem(source, root) for source in sources]
+    pairs = []
+    for source, short in zip(sources, stems, strict=True):
+        full = source.relative_to(root).as_posix()
+        candidates = named.get(full) or named.get(short, [])
+        same = [file for file in candidates if file.relative_to(folder).as_posix() == full]
+        candidates = same or candidates
+        if len(candidates) > 1:
+            raise FolderError(
+                folder,
+                f"holds several results of {full}: {', '.join(file.name for file in candidates)}; "
+                "keep one",
+            )
+        if not candidates:
+            continue
+        if not same and full not in named and stems.count(short) > 1:
+            raise FolderError(
+                folder,
+                f"{candidates[0].name} could be the result of any of {stems.count(short)} inputs "
+                f"named {short}; rename them, or keep one",
+            )
+        pairs.append((candidates[0], full, source))
+    return pairs
+
+
+_OTHER_WAY = {"AtoB": "BtoA", "BtoA": "AtoB"}
+_LONG = {"options", "data", "licence", "what"}  # of a shipped model's provenance: for reading there
+
+
+def make_reference(options: EvaluateOptions) -> Reference:
+    """List the real pictures and the inputs.
+
+    Raises:
+        FolderError: a folder is missing, holds too few pictures, or ``more_real`` holds pictures of
+            ``real``.
+    """
+    real = _list(options.real, options)
+    inputs = None if options.inputs is None else _list(options.inputs, options)
+    shuffle = np.random.default_rng(options.seed).permutation
+    if options.more_real is None:
+        if len(real) < 4:
+            raise FolderError(
+                options.real,
+                f"holds {len(real)} pictures, too few to compare one half with the other; give "
+                "more pictures, or further ones as --more_real",
+            )
+        halves = np.array_split(shuffle(len(real)), 2)
+        real, others = ([real[place] for place in sorted(half)] for half in halves)
+        folder = options.real
+    else:
+        more, folder = list_pictures(options.more_real, exclude=options.output), options.more_real
+        if twice := {path.resolve() for path in real} & {path.resolve() for path in more}:
+            raise FolderError(
+                folder,
+                f"holds {len(twice)} of the pictures in {options.real}, such as "
+                f"{min(twice).name}; the floor needs other ones",
+            )
+        # As many as there are inputs, so that both references err by as much.
+        chosen = shuffle(len(more))[: len(inputs or real)]
+        others = [more[place] for place in sorted(chosen)]
+    return Reference(
+        real=PictureFiles(folder=options.real, files=real),
+        others=PictureFiles(folder=folder, files=others),
+        inputs=None
+        if inputs is None or options.inputs is None
+        else PictureFiles(folder=options.inputs, files=inputs),
+    )
+
+
+def make_candidates(
+    named: Sequence[Path], options: EvaluateOptions, *, device: torch.device
+) -> list[Candidate]:
+    """Make a candidate of each folder of results, and of each checkpoint of each model.
+
+    All are looked at, models loaded once; no network stays in memory.
+
+    Args:
+        named: folders of results, run folders, files of generators, or names of shipped models.
+        options: all options.
+        device: where generators compute.
+
+    Raises:
+        CheckpointError: a generator is missing or damaged.
+        FolderError: a folder is missing, empty, ambiguous or named twice, or a generator has no
+            inputs.
+        OptionError: a file translates the other way.
+    """
+    meant = [_meant(path) for path in named]
+    candidates: list[Candidate] = []
+    for path, where, name in zip(named, meant, distinct_names(meant), strict=True):
+        if str(path) in SHIPPED:
+            candidates.append(_of_shipped(str(path), options, device))
+        elif where.is_file():
+            candidates.append(_of_file(where, name, options, device))
+        elif is_run(where):
+            candidates += _of_run(where, name, options, device)
+        else:
+            candidates.append(_of_folder(where, name, options))
+    return candidates
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds generators of a run, of Impasto or of the reference."""
+    return any(folder.glob("G_[AB].safetensors")) or any(folder.glob("*_net_G*.pth"))
+
+
+def _meant(path: Path) -> Path:
+    """Return the folder or file that a user means.
+
+    Raises:
+        FolderError: there is none, or it could be two.
+    """
+    if str(path) in SHIPPED:
+        if path.exists():
+            raise FolderError(
+                path,
+                f"is a model that Impasto ships, and a folder here; for the folder, give "
+                f"{path.absolute()}, for the model, {SHIPPED[str(path)].path}",
+            )
+        return SHIPPED[str(path)].path
+    try:
+        return resolve_model(path)
+    except CheckpointError as error:
+        above = path.parent
+        near = [other.name for other in above.iterdir()] if above.is_dir() else []
+        hint = nearest(path.name, [*near, *SHIPPED])
+        raise FolderError(
+            path,
+            f"no such folder of results, run folder or weights file{hint}; impasto models lists "
+            "what models there are",
+        ) from error
+
+
+def _of_shipped(name: str, options: EvaluateOptions, device: torch.device) -> Candidate:
+    model = SHIPPED[name]
+    candidate = _of_model(
+        f"{name} (shipped)",
+        _Generator(path=Path(name), way_back=Path(model.opposite)),
+        options,
+        device,
+    )
+    says = find_generator(Path(name)).provenance["direction"]
+    if options.direction not in {None, says}:
+        note = f"{candidate.name} translates {says}, so --direction says nothing about it"
+        candidate = replace(candidate, notes=[*candidate.notes, note])
+    return _without_epochs(candidate, options)
+
+
+def _of_file(path: Path, name: str, options: EvaluateOptions, device: torch.device) -> Candidate:
+    generator = _Generator(path=path, direction=options.direction)
+    return _without_epochs(_of_model(name, generator, options, device), options)
+
+
+def _without_epochs(candidate: Candidate, options: EvaluateOptions) -> Candidate:
+    if options.epochs == ("latest",):
+        return candidate
+    note = f"{candidate.name} has no epochs, so --epochs says nothing about it"
+    return replace(candidate, notes=[*candidate.notes, note])
+
+
+def _of_run(
+    run: Path, name: str, options: EvaluateOptions, device: torch.device
+) -> list[Candidate]:
+    direction = options.direction or "AtoB"
+    opposite = epochs_of(run, GENERATOR_OF[_OTHER_WAY[direction]])
+    epochs: Sequence[str] = options.epochs
+    if "all" in epochs:
+        epochs = kept_epochs(run, direction) or ["latest"]
+    return [
+        _of_model(
+            name if len(epochs) == 1 and epoch == "latest" else f"{name}, epoch {epoch}",
+            _Generator(
+                path=run,
+                direction=direction,
+                epoch=epoch,
+                way_back=run if epoch in opposite else None,
+            ),
+            options,
+            device,
+        )
+        for epoch in epochs
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Generator:
+    """Where a generator is, and the one of the other direction, None for none."""
+
+    path: Path
+    direction: str | None = None
+    epoch: str = "latest"
+    way_back: Path | None = None
+
+    def load(self) -> LoadedGenerator:
+        return find_generator(self.path, direction=self.direction, epoch=self.epoch)
+
+    def load_way_back(self) -> LoadedGenerator | None:
+        if self.way_back is None:
+            return None
+        direction = None if self.direction is None else _OTHER_WAY[self.direction]
+        return find_generator(self.way_back, direction=direction, epoch=self.epoch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Translations:
+    """Pictures that are translated when they are needed; networks are in memory meanwhile."""
+
+    inputs: PictureFiles
+    generator: _Generator
+    grid_bend_px: float | None
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __iter__(self) -> Iterator[Sample]:
+        translator = self._translator(self.generator.load())
+        opposite = self.generator.load_way_back()
+        back = None if opposite is None else self._translator(opposite)
+        for sample in self.inputs:
+            translated = _translate(sample.picture, translator)
+            yield Sample(
+                picture=translated,
+                before=sample.picture,
+                back=None if back is None else _translate(translated, back),
+                name=sample.name,
+            )
+
+    def _translator(self, loaded: LoadedGenerator) -> Translator:
+        return Translator.of(loaded, device=self.device, grid_bend_px=self.grid_bend_px)
+
+
+def _of_model(
+    name: str, generator: _Generator, options: EvaluateOptions, device: torch.device
+) -> Candidate:
+    if options.inputs is None:
+        raise OptionError("inputs", f"missing; {generator.path} is a model, and needs pictures")
+    loaded = generator.load()
+    inputs = PictureFiles(folder=options.inputs, files=_list(options.inputs, options))
+    told = [f"epoch {generator.epoch}"] if generator.path.is_dir() else []
+    told += [
+        f"{key} {value}" for key, value in sorted(loaded.provenance.items()) if key not in _LONG
+    ]
+    if options.grid_bend_px is not None:
+        told.append(f"here bent by {options.grid_bend_px} px")
+    return Candidate(
+        name=name,
+        pictures=_Translations(
+            inputs=inputs,
+            generator=generator,
+            grid_bend_px=options.grid_bend_px,
+            device=device,
+        ),
+        what=f"{generator.path}: {'; '.join([str(loaded.architecture), *told])}",
+        notes=loaded.notes,
+    )
+
+
+def _of_folder(folder: Path, name: str, options: EvaluateOptions) -> Candidate:
+    inputs = None
+    if options.inputs is not None:
+        inputs = (options.inputs, _list(options.inputs, options))
+    found = find_results(
+        folder,
+        list_pictures(folder, exclude=options.output),
+        inputs=inputs,
+        direction=options.direction,
+        max_pictures=options.max_pictures,
+    )
+    candidate = Candidate(name=name, pictures=found.pictures, what=str(folder), notes=found.notes)
+    return _without_epochs(candidate, options)
+
+
+def _list(folder: Path, options: EvaluateOptions) -> list[Path]:
+    return list_pictures(folder, exclude=options.output)[: options.max_pictures]
+
+
+def _translate(rgb: NDArray[np.uint8], translator: Translator) -> NDArray[np.uint8]:
+    return to_pictures(translator(to_tensor(rgb).unsqueeze(0)))[0]

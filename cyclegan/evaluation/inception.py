@@ -1,0 +1,92 @@
+"""Inception v3 as FID and KID know it (Heusel et al. 2017), from a file of its weights."""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from impasto.cyclegan.evaluation.sets import torchmetrics_image
+from impasto.options.errors import CheckpointError, ImpastoError
+from impasto.runs.state import DAMAGED
+
+__all__ = ["Inception"]
+
+_FEATURES = 2048  # the last pooling layer
+# What the published file's name ends in; pytorch-fid and torch-fidelity offer the same file.
+_PUBLISHED = "6726825d"
+
+
+class Inception:
+    """Turns pictures into the 2,048 features that published FIDs and KIDs are computed from.
+
+    Args:
+        weights: ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity, which pytorch-fid
+            calls ``pt_inception-2015-12-05-6726825d.pth``; nothing is downloaded.
+        device: where to compute.
+
+    Attributes:
+        name: of network and file, to be written beside every number.
+
+    Raises:
+        CheckpointError: there is no such file, or it holds something else.
+        ImpastoError: torchmetrics or torch-fidelity is not installed.
+    """
+
+    def __init__(self, weights: Path, *, device: torch.device) -> None:
+        if not weights.is_file():
+            raise CheckpointError(f"{weights}: no such file; expected weights of Inception v3")
+        metrics = torchmetrics_image("fid")
+        _check_safe(weights)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that torchmetrics' other uses are slow
+                metric = metrics.FrechetInceptionDistance(
+                    feature=_FEATURES, feature_extractor_weights_path=str(weights)
+                )
+        except ModuleNotFoundError as error:
+            raise ImpastoError(
+                'Inception needs torch-fidelity: pip install "impasto[metrics]"'
+            ) from error
+        except DAMAGED as error:
+            raise _unusable(weights, error) from error
+        self._network: nn.Module = metric.inception.to(device).eval()
+        self._device = device
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
+        known = "as published" if digest == _PUBLISHED else "not the published file"
+        self.name = f"inception v3, pool {_FEATURES} ({weights.name}, SHA-256 {digest}, {known})"
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Return the features, (N, 2048) float32 on the CPU, of RGB pictures, (H, W, 3), uint8.
+
+        The network brings every picture to 299 x 299 pixels itself.
+        """
+        found = []
+        for picture in pictures:
+            image = torch.from_numpy(np.array(picture)).permute(2, 0, 1).unsqueeze(0)
+            found.append(self._network(image.to(self._device)).float().cpu())
+        return torch.cat(found)
+
+
+def _check_safe(weights: Path) -> None:
+    """Refuse a file that could run code: torch-fidelity itself would load that, too."""
+    try:
+        loaded = torch.load(weights, map_location="cpu", weights_only=True)
+    except DAMAGED as error:
+        raise _unusable(weights, error) from error
+    if not isinstance(loaded, dict):
+        raise _unusable(weights, TypeError(f"holds {type(loaded).__name__}, not a state_dict"))
+
+
+def _unusable(weights: Path, error: Exception) -> CheckpointError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return CheckpointError(
+        f"{weights}: cannot be used as the weights of FID's Inception v3 ({reason}); expected "
+        f"torch-fidelity's weights-inception-2015-12-05-{_PUBLISHED}.pth"
+    )

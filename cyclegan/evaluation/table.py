@@ -1,0 +1,310 @@
+"""How near results are to a domain, and to the pictures they were made of: all measures at once.
+
+Every number stands beside two references: the untouched inputs ("do nothing") and other real
+pictures ("floor").
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.cyclegan.evaluation.sets import (
+    Extractor,
+    PictureSet,
+    Settings,
+    compare_sets,
+    summarise,
+)
+from impasto.data.metrics.paired import edge_correlation, psnr, ssim
+
+__all__ = [
+    "BIASED",
+    "SET_MEASURES",
+    "Candidate",
+    "Evaluation",
+    "Pictures",
+    "Reference",
+    "Row",
+    "Sample",
+    "closed",
+    "evaluate",
+    "same_size",
+]
+
+SET_MEASURES = ("swd", "kid", "fid", "palette")
+"""Measures that say how far a set is from the real one; lower is nearer."""
+
+BIASED = ("swd", "fid", "palette")
+"""Those of them that are larger for fewer pictures."""
+
+_SAME_SIZE = 0.9  # from here on two sets' sizes, and so their biases, are taken for equal
+
+_Kind = Literal["nothing", "floor", "result"]
+_Rgb = NDArray[np.uint8]
+_SMALLEST_PX = 11  # of SSIM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One picture of a set; all are RGB, (H, W, 3), uint8.
+
+    Attributes:
+        picture: what is measured.
+        before: what it was made of; None if unknown.
+        back: what the generator of the other direction makes of it; None where there is none.
+        name: of its input's file or, where that is unknown, of its own.
+    """
+
+    picture: _Rgb
+    before: _Rgb | None = None
+    back: _Rgb | None = None
+    name: str = ""
+
+
+class Pictures(Protocol):
+    """A set of pictures, of known number, that can be gone through; a list of samples is one."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sample]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """Results that are judged.
+
+    Attributes:
+        name: heading of their row; no two candidates have the same.
+        pictures: the results, with their inputs where these are known.
+        what: where they are from, in words.
+        notes: what a reader of the numbers must know, one sentence each.
+    """
+
+    name: str
+    pictures: Pictures
+    what: str = ""
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What every number stands beside.
+
+    Attributes:
+        real: the pictures that all are compared with.
+        others: further real ones, that show how near these are to one another.
+        inputs: what the results were made of; None if unknown.
+    """
+
+    real: Pictures
+    others: Pictures
+    inputs: Pictures | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """All measures of one set.
+
+    Attributes:
+        name: its heading.
+        kind: ``nothing`` (the untouched inputs), ``floor`` (other real pictures) or ``result``.
+        pictures: how many.
+        paired: how many of them were compared with their inputs: those whose inputs are known, of
+            the same size, and at least 11 x 11 pixels.
+        unequal: how many have an input of another size.
+        enlarged: how many were smaller than the squares in which sets are compared.
+        values: by name: ``swd``, ``swd_256``, ..., ``palette``, ``grid_2``, ``grid_4``; with an
+            extractor ``kid``, ``kid_spread``, ``fid``; of results also ``ssim``, ``psnr``,
+            ``edges`` (means over the paired pictures) and ``cycle_ssim``.
+    """
+
+    name: str
+    kind: _Kind
+    pictures: int
+    paired: int
+    unequal: int
+    enlarged: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Rows of all sets, the references first.
+
+    Attributes:
+        rows: ``nothing`` (if the inputs are known), ``floor``, then the candidates in their order.
+        real_pictures: how many all were compared with.
+        real_enlarged: how many of these were smaller than the squares.
+        best_by: the measure that names the best.
+        best: name of the candidate with its lowest value; None where no candidate has a finite one.
+    """
+
+    rows: Sequence[Row]
+    real_pictures: int
+    real_enlarged: int
+    best_by: str
+    best: str | None
+
+    @property
+    def nothing(self) -> Row | None:
+        """The untouched inputs, None if they are unknown."""
+        return next((row for row in self.rows if row.kind == "nothing"), None)
+
+    @property
+    def floor(self) -> Row:
+        """Other real pictures."""
+        return next(row for row in self.rows if row.kind == "floor")
+
+    @property
+    def results(self) -> Sequence[Row]:
+        """The candidates."""
+        return [row for row in self.rows if row.kind == "result"]
+
+
+def evaluate(
+    reference: Reference,
+    candidates: Sequence[Candidate],
+    *,
+    settings: Settings | None = None,
+    extractor: Extractor | None = None,
+    best_by: str | None = None,
+    on_sample: Callable[[str, Sample], None] = lambda _row, _sample: None,
+    on_row: Callable[[Row], None] = lambda _row: None,
+) -> Evaluation:
+    """Measure candidates and both references.
+
+    Args:
+        reference: real pictures and inputs.
+        candidates: what is judged.
+        settings: of the measures of sets; the defaults unless given.
+        extractor: features for KID and FID; None leaves both out.
+        best_by: one of :data:`SET_MEASURES`; ``kid`` unless given, ``swd`` without extractor.
+        on_sample: told the row's name and each picture as it is seen; of the real ones, too.
+        on_row: told each row as it is ready.
+
+    Raises:
+        ImpastoError: torchmetrics is needed and not installed.
+        ValueError: two candidates have one name, a set is empty, or one of fewer than two pictures
+            is to be compared by features.
+    """
+    names = [candidate.name for candidate in candidates]
+    if len(set(names)) < len(names):
+        raise ValueError(f"candidates: expected names that differ, got {names}")
+    settings = settings or Settings()
+    rows: list[Row] = []
+
+    def look(name: str, pictures: Pictures) -> "_Seen":
+        return _look(pictures, settings, extractor, lambda sample: on_sample(name, sample))
+
+    real = look("real pictures", reference.real).summary
+
+    def add(name: str, kind: _Kind, pictures: Pictures) -> None:
+        seen = look(name, pictures)
+        rows.append(
+            Row(
+                name=name,
+                kind=kind,
+                pictures=seen.summary.count,
+                paired=seen.paired,
+                unequal=seen.unequal,
+                enlarged=seen.summary.enlarged,
+                values={**compare_sets(real, seen.summary, settings), **seen.means},
+            )
+        )
+        on_row(rows[-1])
+
+    if reference.inputs is not None:
+        add("do nothing", "nothing", reference.inputs)
+    add("floor (other real pictures)", "floor", reference.others)
+    for candidate in candidates:
+        add(candidate.name, "result", candidate.pictures)
+    measure = best_by or ("swd" if extractor is None else "kid")
+    finite = [row for row in rows if row.kind == "result" and math.isfinite(row.values[measure])]
+    best = min(finite, key=lambda row: row.values[measure]).name if finite else None
+    return Evaluation(
+        rows=rows,
+        real_pictures=real.count,
+        real_enlarged=real.enlarged,
+        best_by=measure,
+        best=best,
+    )
+
+
+def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
+    """Return which share of the way from doing nothing to the floor a row has gone.
+
+    1 is at the floor, 0 at the inputs, negative beyond them; None where the inputs are unknown or
+    not above the floor, so that the measure is blind to what tells the two domains apart, where
+    a value is not finite, and, of measures in :data:`BIASED`, where the three sets differ in size.
+    """
+    if evaluation.nothing is None:
+        return None
+    if measure in BIASED and not same_size([evaluation.nothing, evaluation.floor, row]):
+        return None
+    nothing, floor = (side.values[measure] for side in (evaluation.nothing, evaluation.floor))
+    if not nothing > floor:
+        return None
+    share = (nothing - row.values[measure]) / (nothing - floor)
+    return share if math.isfinite(share) else None
+
+
+def same_size(rows: Sequence[Row]) -> bool:
+    """Whether sets have about as many pictures, so that biased measures of them can be compared."""
+    counts = [row.pictures for row in rows]
+    return min(counts) >= _SAME_SIZE * max(counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    summary: PictureSet
+    paired: int
+    unequal: int
+    means: Mapping[str, float]
+
+
+def _look(
+    pictures: Pictures,
+    settings: Settings,
+    extractor: Extractor | None,
+    on_sample: Callable[[Sample], None],
+) -> _Seen:
+    """Measure one set, holding one picture at a time."""
+    measured: dict[str, list[float]] = {}
+    unequal = 0
+
+    def looked_at() -> Iterator[_Rgb]:
+        nonlocal unequal
+        for sample in pictures:
+            unequal += sample.before is not None and sample.before.shape != sample.picture.shape
+            for name, value in _compare_pair(sample).items():
+                measured.setdefault(name, []).append(value)
+            yield sample.picture
+            on_sample(sample)
+
+    if not len(pictures):
+        raise ValueError("pictures: expected at least one in every set, got none")
+    summary = summarise(looked_at(), settings, extractor, count=len(pictures))
+    return _Seen(
+        summary=summary,
+        paired=len(measured.get("ssim", [])),
+        unequal=unequal,
+        means={name: float(np.mean(values)) for name, values in measured.items()},
+    )
+
+
+def _compare_pair(sample: Sample) -> dict[str, float]:
+    before, after = sample.before, sample.picture
+    if before is None or before.shape != after.shape or min(before.shape[:2]) < _SMALLEST_PX:
+        return {}
+    values = {
+        "ssim": ssim(before, after),
+        "psnr": psnr(before, after),
+        "edges": edge_correlation(before, after),
+    }
+    if sample.back is not None and sample.back.shape == before.shape:
+        values["cycle_ssim"] = ssim(before, sample.back)
+    return values

@@ -1,0 +1,1 @@
+"""Whole jobs, options in and files out: `train`, `translate` and `convert`, `evaluate`, `tour`."""

@@ -1,0 +1,334 @@
+"""The whole evaluation, from options to a page and a JSON file."""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from impasto.cyclegan.evaluation.candidates import make_candidates, make_reference
+from impasto.cyclegan.evaluation.page import write_evaluation
+from impasto.cyclegan.evaluation.sets import Extractor, Settings
+from impasto.cyclegan.evaluation.table import (
+    SET_MEASURES,
+    Candidate,
+    Evaluation,
+    Pictures,
+    Reference,
+    Row,
+    Sample,
+    closed,
+    evaluate,
+)
+from impasto.cyclegan.evaluation.text import as_json, facts_of, sentences_of
+from impasto.data.atomic import atomic_path
+from impasto.data.decode import Picture
+from impasto.data.encode import write_picture
+from impasto.data.files import PREVIEWS_MARK
+from impasto.data.transforms import resize
+from impasto.options.errors import FolderError
+from impasto.options.evaluate import EvaluateOptions
+from impasto.runs.pages.gallery import Strip
+
+__all__ = ["EvaluateResult", "run_evaluation"]
+
+_PAGE = "index.html"
+_PICTURES = "pictures"
+
+_SHOWN = 8  # inputs on the page, or pictures of a set
+_SHOWN_CANDIDATES = 6
+_SHOWN_PX = 768
+_INPUT = "input"
+_INPUTS = "inputs"
+_REAL = "real pictures"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResult:
+    """What was measured and written.
+
+    Attributes:
+        evaluation: all rows.
+        sentences: what they say, in words.
+        page: the page.
+        results: the JSON file.
+    """
+
+    evaluation: Evaluation
+    sentences: Sequence[str]
+    page: Path
+    results: Path
+
+
+def run_evaluation(
+    candidates: Sequence[Path],
+    options: EvaluateOptions,
+    *,
+    device: torch.device,
+    extractor: Extractor | None = None,
+    on_start: Callable[[int], None] = lambda _count: None,
+    on_sample: Callable[[str], None] = lambda _row: None,
+    on_row: Callable[[Row], None] = lambda _row: None,
+) -> EvaluateResult:
+    """Measure candidates and write ``results.json`` and ``index.html`` into ``options.output``.
+
+    Args:
+        candidates: folders of results, run folders, files of generators, names of models.
+        options: all options.
+        device: where generators compute.
+        extractor: of features for KID and FID.
+        on_start: told how many pictures there are, in all sets together.
+        on_sample: told the name of its row at each picture.
+        on_row: told each row as it is ready.
+
+    Raises:
+        CheckpointError: a model cannot be loaded.
+        FolderError: a folder is missing, holds too few pictures, or cannot be written.
+        OptionError: an option cannot be used here.
+        PictureError: a picture cannot be read; leaving it out would change the numbers.
+    """
+    _check_output(options, candidates)
+    reference = make_reference(options)
+    made = make_candidates(candidates, options, device=device)
+    sets = [reference.real, reference.others, *(candidate.pictures for candidate in made)]
+    if reference.inputs is not None:
+        sets.append(reference.inputs)
+    if extractor is not None:
+        _check_counts(reference, made, options)
+    with _folder_of_pictures(options.output) as folder:
+        shown = _Shown(folder)
+        on_start(sum(map(len, sets)))
+        evaluation = evaluate(
+            shown.watch_reference(reference),
+            shown.watch_candidates(made),
+            settings=Settings(size_px=options.size_px, patches=options.patches, seed=options.seed),
+            extractor=extractor,
+            best_by=None if options.best_by == "auto" else options.best_by,
+            on_sample=lambda row, _sample: on_sample(row),
+            on_row=on_row,
+        )
+        return _write(evaluation, options, made, extractor=extractor, strips=shown.strips())
+
+
+def _write(
+    evaluation: Evaluation,
+    options: EvaluateOptions,
+    candidates: Sequence[Candidate],
+    *,
+    extractor: Extractor | None,
+    strips: Sequence[Strip],
+) -> EvaluateResult:
+    """Write numbers and page, both or none."""
+    name = None if extractor is None else extractor.name
+    facts = facts_of(evaluation, options, name, candidates)
+    sentences = sentences_of(evaluation, candidates)
+    results, page = options.output / "results.json", options.output / _PAGE
+    with atomic_path(page) as new_page, atomic_path(results) as new_results:
+        text = as_json(evaluation, options, facts=facts, sentences=sentences, extractor=name)
+        new_results.write_text(text, encoding="utf-8")
+        write_evaluation(
+            new_page,
+            evaluation.rows,
+            strips,
+            best=evaluation.best if len(candidates) > 1 else None,
+            shares=_shares(evaluation),
+            sentences=sentences,
+            facts=facts,
+        )
+        # Between the two renames there is no page, rather than one of other numbers.
+        page.unlink(missing_ok=True)
+    return EvaluateResult(evaluation=evaluation, sentences=sentences, page=page, results=results)
+
+
+def _check_output(options: EvaluateOptions, candidates: Sequence[Path]) -> None:
+    """Refuse a folder where the page would mix with pictures, or write over another page."""
+    output = options.output
+    taken = [options.real, options.inputs, options.more_real, *candidates]
+    for folder in taken:
+        if folder is not None and folder.is_dir() and folder.resolve() == output.resolve():
+            raise FolderError(output, "holds what is measured; choose another --output")
+    pictures = output / _PICTURES
+    foreign_page = (output / _PAGE).exists() and not (output / "results.json").exists()
+    foreign_pictures = pictures.exists() and not (pictures / PREVIEWS_MARK).exists()
+    if foreign_page or foreign_pictures:
+        found = "an index.html" if foreign_page else "a folder 'pictures'"
+        raise FolderError(
+            output, f"holds {found} that is of no evaluation; choose another --output"
+        )
+
+
+@contextmanager
+def _folder_of_pictures(output: Path) -> Iterator[Path]:
+    """Give an empty folder for pictures; at the end, only those on the page are left.
+
+    So the pictures of an earlier evaluation stay as long as its page does, and those of one that
+    ends early go.
+
+    Raises:
+        FolderError: it cannot be made.
+    """
+    pictures = output / _PICTURES
+    try:
+        pictures.mkdir(parents=True, exist_ok=True)
+        (pictures / PREVIEWS_MARK).touch()
+        taken = [int(path.name) for path in pictures.iterdir() if path.name.isdecimal()]
+        folder = pictures / str(max(taken, default=0) + 1)
+        folder.mkdir()
+    except OSError as error:
+        raise FolderError(output, f"cannot be written ({error.strerror})") from error
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            _forget_what_is_not_shown(output)
+
+
+def _forget_what_is_not_shown(output: Path) -> None:
+    page = output / _PAGE
+    html = page.read_bytes() if page.exists() else b""
+    for folder in (output / _PICTURES).iterdir():
+        if folder.name.isdecimal() and f'"{_PICTURES}/{folder.name}/'.encode() not in html:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_counts(
+    reference: Reference, candidates: Sequence[Candidate], options: EvaluateOptions
+) -> None:
+    sets = {str(options.real): reference.real, str(options.more_real): reference.others}
+    if reference.inputs is not None:
+        sets[str(options.inputs)] = reference.inputs
+    sets |= {candidate.name: candidate.pictures for candidate in candidates}
+    for name, pictures in sets.items():
+        if len(pictures) < 2:
+            raise FolderError(
+                Path(name), "holds one picture; KID and FID compare two or more with two or more"
+            )
+
+
+def _shares(evaluation: Evaluation) -> dict[str, dict[str, float]]:
+    """Return how far each result has come, by row and measure."""
+    return {
+        row.name: {
+            measure: share
+            for measure in SET_MEASURES
+            if measure in row.values and (share := closed(evaluation, row, measure)) is not None
+        }
+        for row in evaluation.results
+    }
+
+
+class _Watched:
+    """A set of pictures that shows each as it is read, and holds the first for a strip of its own.
+
+    Attributes:
+        heading: on the page.
+        judged: whether it is a candidate.
+        first: reduced pictures by name; empty where the set stands beside inputs.
+        beside_inputs: whether it does.
+    """
+
+    def __init__(
+        self,
+        heading: str,
+        pictures: Pictures,
+        see: "Callable[[_Watched, Sample], None]",
+        *,
+        judged: bool,
+    ) -> None:
+        self.heading = heading
+        self.judged = judged
+        self.first: dict[str, NDArray[np.uint8]] = {}
+        self.beside_inputs = False
+        self._pictures = pictures
+        self._see = see
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self._pictures:
+            self._see(self, sample)
+            yield sample
+
+
+class _Shown:
+    """Chooses and keeps what the page shows.
+
+    Results stand beside their inputs. Where a candidate has none of those on the page, it gets a
+    strip of its own, and so do the real pictures and the inputs, for the eye to compare sets.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files = (folder / f"{number:03}.png" for number in itertools.count())
+        self._by_input: dict[str, dict[str, Path]] = {}
+        self._sets: list[_Watched] = []
+
+    def watch_reference(self, reference: Reference) -> Reference:
+        """Return the same sets, watched."""
+        real = self._watch(_REAL, reference.real, judged=False)
+        if reference.inputs is None:
+            return replace(reference, real=real)
+        inputs = self._watch(_INPUTS, reference.inputs, judged=False)
+        return replace(reference, real=real, inputs=inputs)
+
+    def watch_candidates(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the same candidates, the first few watched."""
+        watched = []
+        for candidate in candidates[:_SHOWN_CANDIDATES]:
+            name = candidate.name
+            # Else it would take the place of what is compared with it.
+            heading = f"{name} (results)" if name in {_INPUT, _INPUTS, _REAL} else name
+            pictures = self._watch(heading, candidate.pictures, judged=True)
+            watched.append(replace(candidate, pictures=pictures))
+        return [*watched, *candidates[_SHOWN_CANDIDATES:]]
+
+    def strips(self) -> list[Strip]:
+        """Return what is shown."""
+        strips = [Strip(name=name, pictures=files) for name, files in self._by_input.items()]
+        alone = [pictures for pictures in self._sets if pictures.first]
+        if any(pictures.judged for pictures in alone):
+            for pictures in alone:
+                files = {name: self._write(rgb) for name, rgb in pictures.first.items()}
+                strips.append(Strip(name=f"{pictures.heading}: first pictures", pictures=files))
+        return strips
+
+    def _watch(self, heading: str, pictures: Pictures, *, judged: bool) -> _Watched:
+        self._sets.append(_Watched(heading, pictures, self._see, judged=judged))
+        return self._sets[-1]
+
+    def _see(self, pictures: _Watched, sample: Sample) -> None:
+        """Keep a picture, if it may be shown."""
+        if sample.before is not None and self._add_to_input(
+            pictures.heading, sample, sample.before
+        ):
+            pictures.beside_inputs = True
+            pictures.first.clear()
+        elif not pictures.beside_inputs and len(pictures.first) < _SHOWN:
+            pictures.first[sample.name] = _smaller(sample.picture)
+
+    def _add_to_input(self, heading: str, sample: Sample, before: NDArray[np.uint8]) -> bool:
+        """Show a result beside its input, if that is shown, or can still be."""
+        if sample.name not in self._by_input:
+            if len(self._by_input) >= _SHOWN:
+                return False
+            self._by_input[sample.name] = {_INPUT: self._write(_smaller(before))}
+        self._by_input[sample.name][heading] = self._write(_smaller(sample.picture))
+        return True
+
+    def _write(self, rgb: NDArray[np.uint8]) -> Path:
+        path = next(self._files)
+        write_picture(path, Picture(rgb=rgb))
+        return path
+
+
+def _smaller(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = rgb.shape[:2]
+    scale = _SHOWN_PX / max(height, width)
+    if scale >= 1:
+        return rgb
+    return resize(rgb, max(1, round(height * scale)), max(1, round(width * scale)))

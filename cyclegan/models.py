@@ -1,0 +1,271 @@
+"""The generators that come with Impasto, and what a user's word for a model means.
+
+Finding a generator in a run directory.
+
+Which generators there are: the shipped ones, and those in folders.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from impasto.cyclegan.architecture import detect_architecture
+from impasto.cyclegan.weights import LoadedGenerator, load_generator
+from impasto.options.errors import CheckpointError, FolderError, ImpastoError, OptionError
+from impasto.options.fields import nearest
+from impasto.runs.directory import RunDirectory
+from impasto.runs.state import DAMAGED
+
+__all__ = [
+    "GENERATOR_OF",
+    "SHIPPED",
+    "KnownModel",
+    "ShippedModel",
+    "epochs_of",
+    "find_generator",
+    "hidden_by_shipped",
+    "kept_epochs",
+    "models_in",
+    "resolve_model",
+    "shipped_models",
+]
+
+
+_RUNS = Path("checkpoints")  # where `impasto train` puts runs unless told otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedModel:
+    """A generator inside the package; docs/model_card.md says what it was made of.
+
+    Attributes:
+        name: what ``--model`` takes.
+        what: what it does, in words.
+        opposite: name of the generator of the other direction.
+    """
+
+    name: str
+    what: str
+    opposite: str
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return Path(str(files("impasto.cyclegan") / "pretrained" / f"{self.name}.safetensors"))
+
+
+SHIPPED = {
+    model.name: model
+    for model in (
+        ShippedModel(name="monet", what="photographs into Monets", opposite="photo"),
+        ShippedModel(name="photo", what="Monets into photographs", opposite="monet"),
+    )
+}
+"""All shipped models, by name."""
+
+
+def hidden_by_shipped(model: Path) -> Path | None:
+    """Return the user's folder or run that a shipped model of the same name hides, if any."""
+    if str(model) not in SHIPPED:
+        return None
+    own = (model.absolute(), _RUNS / model)
+    return next((path for path in own if path.is_dir()), None)
+
+
+def resolve_model(model: Path) -> Path:
+    """Return the file or run folder that a user means.
+
+    Args:
+        model: the name of a shipped model, which comes first (give the whole path of a run folder
+            of that name, or one like ``checkpoints/monet``); a file; a run folder; or the name of a
+            run in ``checkpoints``.
+
+    Raises:
+        CheckpointError: there is nothing of that name; shows the nearest.
+    """
+    if str(model) in SHIPPED:
+        return SHIPPED[str(model)].path
+    if model.exists():
+        return model
+    named = len(model.parts) == 1 and model.suffix not in {".pth", ".safetensors"}
+    if named and (_RUNS / model).is_dir():
+        return _RUNS / model
+    runs = [path.name for path in _RUNS.iterdir() if path.is_dir()] if _RUNS.is_dir() else []
+    hint = nearest(str(model), [*SHIPPED, *runs]) if named else ""
+    raise CheckpointError(
+        f"{model}: no such run folder or weights file{hint}; impasto models lists what there is"
+    )
+
+
+GENERATOR_OF = {"AtoB": "G_A", "BtoA": "G_B"}
+"""The generator of each direction."""
+
+
+def find_generator(
+    model: Path, *, direction: str | None = None, epoch: str = "latest"
+) -> LoadedGenerator:
+    """Load the generator that a user means.
+
+    Args:
+        model: a run directory, one generator's file, or a name; see
+            :func:`~impasto.cyclegan.models.resolve_model`.
+        direction: ``AtoB`` or ``BtoA``; None is ``AtoB`` of a run, and whatever a file says.
+        epoch: ``latest`` or a kept epoch, of a run directory.
+
+    Raises:
+        CheckpointError: there is no such generator, or it cannot be loaded.
+        OptionError: the file says that it translates the other way.
+    """
+    own, model = hidden_by_shipped(model), resolve_model(model)
+    if not model.is_dir():
+        loaded = _load_for_pictures(model)
+        if own is not None:
+            note = f"{own} is another model than the {own.name} that ships with Impasto, taken here"
+            loaded = replace(loaded, notes=(*loaded.notes, note))
+        says = loaded.provenance.get("direction", direction)
+        if direction not in {None, says}:
+            raise OptionError("direction", f"{direction}, but {model} translates {says}")
+        return loaded
+    name, directory = GENERATOR_OF[direction or "AtoB"], RunDirectory(model)
+    latest = [model / f"{name}.safetensors"] if epoch == "latest" else []
+    candidates = [
+        *latest,
+        directory.network_file(epoch, f"{name}_ema"),
+        directory.network_file(epoch, name),
+        # The published models of the reference hold one generator, without a letter.
+        directory.network_file(epoch, "G"),
+    ]
+    for path in candidates:
+        if path.is_file():
+            return _as_its_run_says(_load_for_pictures(path), directory)
+    kept = sorted(file.name for file in model.glob(f"*_net_{name}.pth"))
+    raise CheckpointError(
+        f"{model}: holds no generator {name} of epoch {epoch}; "
+        f"expected {' or '.join(path.name for path in candidates)}, "
+        f"found {', '.join(kept) or 'no network files'}"
+    )
+
+
+def _load_for_pictures(path: Path) -> LoadedGenerator:
+    loaded = load_generator(path)
+    channels = loaded.architecture.in_channels, loaded.architecture.out_channels
+    if channels != (3, 3):
+        raise CheckpointError(
+            f"{path}: takes {channels[0]} and makes {channels[1]} channels; expected 3 and 3, "
+            "since Impasto translates RGB pictures"
+        )
+    return loaded
+
+
+def _as_its_run_says(loaded: LoadedGenerator, directory: RunDirectory) -> LoadedGenerator:
+    """Add how far to bend pictures for it, which a ``.pth`` cannot say."""
+    if "grid_bend_px" in loaded.provenance or not directory.options_file.is_file():
+        return loaded
+    bend_px = str(directory.read_options().get("grid_bend_px", 0.0))
+    return replace(loaded, provenance={**loaded.provenance, "grid_bend_px": bend_px})
+
+
+def kept_epochs(run: Path, direction: str) -> list[str]:
+    """Return the epochs whose weights a run has kept, in their order, then ``latest`` if it has."""
+    # The published models of the reference hold one generator, without a letter.
+    found = epochs_of(run, GENERATOR_OF[direction]) | epochs_of(run, "G")
+    latest = sorted(found & {"latest"})
+    return [*sorted(found - {"latest"}, key=int), *latest]
+
+
+def epochs_of(run: Path, generator: str) -> set[str]:
+    """Return the epochs, and ``latest``, of which a run has kept a generator such as ``G_A``."""
+    pattern = re.compile(rf"(\d+|latest)_net_{generator}(?:_ema)?\.pth")
+    found = {match[1] for path in run.iterdir() if (match := pattern.fullmatch(path.name))}
+    return found | ({"latest"} if (run / f"{generator}.safetensors").is_file() else set())
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """One generator.
+
+    Attributes:
+        name: what ``--model`` takes, as one types it.
+        what: direction, network and provenance in words; what is wrong with a damaged file.
+        usable: whether it can be loaded.
+    """
+
+    name: str
+    what: str
+    usable: bool = True
+
+
+def shipped_models() -> list[KnownModel]:
+    """Return the generators inside the package."""
+    return [
+        _describe(model.path, name=model.name, what=f"{model.what}; ") for model in SHIPPED.values()
+    ]
+
+
+def models_in(folder: Path) -> list[KnownModel]:
+    """Return the generators of all runs in a folder, or of one run, and single files.
+
+    Args:
+        folder: of runs (``checkpoints``), a run, or any folder with generator files.
+
+    Raises:
+        FolderError: there is no such folder, or it cannot be listed.
+    """
+    if not folder.is_dir():
+        raise FolderError(folder, "no such folder; give a folder of runs, such as checkpoints")
+    try:
+        runs = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+        return [model for run in runs for model in _of_run(run)]
+    except OSError as error:
+        raise FolderError(folder, f"cannot be listed ({error.strerror})") from error
+
+
+def _of_run(run: Path) -> Iterator[KnownModel]:
+    """Yield the latest generators of a run, or the single files of a folder."""
+    # Where a shipped model has that name, only the whole path leads here.
+    run = run.absolute() if str(run) in SHIPPED else run
+    # A published model is one generator without a letter: both directions would mean the same file.
+    ways = GENERATOR_OF if any(run.glob("*G_[AB]*")) else ()
+    kept = [direction for direction in ways if "latest" in kept_epochs(run, direction)]
+    for direction in kept:
+        name = f"{shlex.quote(str(run))} --direction {direction}"
+        yield _describe(run, name=name, direction=direction)
+    if not kept:
+        for path in sorted([*run.glob("*_net_G*.pth"), *run.glob("*.safetensors")]):
+            known = _describe(path, name=shlex.quote(str(path)))
+            if known.usable or not _is_something_else(path):
+                yield known
+
+
+def _is_something_else(path: Path) -> bool:
+    """Whether it is no weights file, or a whole one of another network, such as a backbone."""
+    if path.suffix == ".pth":
+        return False  # its name says that it is a generator
+    try:
+        detect_architecture(load_file(path))
+    except CheckpointError:
+        return True
+    except (*DAMAGED, SafetensorError):
+        return path.is_dir()
+    return False
+
+
+def _describe(
+    model: Path, *, name: str, direction: str | None = None, what: str = ""
+) -> KnownModel:
+    """Describe what `impasto translate` would take."""
+    try:
+        loaded = find_generator(model, direction=direction)
+    except ImpastoError as error:
+        reason = str(error).removeprefix(f"{model}: ").removeprefix(f"{model}/")
+        return KnownModel(name=name, what=f"cannot be used: {reason}", usable=False)
+    images = loaded.provenance.get("images")
+    seen = f", trained on {int(images):,} images" if images and images.isdecimal() else ""
+    size = f"{sum(weights.numel() for weights in loaded.network.parameters()):,} weights"
+    return KnownModel(name=name, what=f"{what}{loaded.architecture}, {size}{seen}")

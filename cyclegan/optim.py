@@ -1,0 +1,188 @@
+"""Learning-rate schedules, in whole epochs.
+
+Running averages of weights: the average translates more steadily than the latest weights.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+__all__ = ["LearningRate", "WeightAverage", "lr_multiplier"]
+
+
+_POLICIES = ("linear", "step", "cosine", "plateau")
+
+
+def lr_multiplier(
+    policy: str, epoch: int, *, n_epochs: int, n_epochs_decay: int, lr_decay_iters: int = 50
+) -> float:
+    """Return the share of the initial learning rate that is used in ``epoch``.
+
+    Args:
+        policy: ``linear``: constant, then linearly to zero (Zhu et al. 2017, section 4); as in
+            the reference the divisor is one more than the decaying epochs, so that the last
+            epoch still learns. ``step``: a tenth every ``lr_decay_iters`` epochs. ``cosine``:
+            half a cosine over all epochs (Loshchilov and Hutter 2017, eq. 5); departure: the
+            reference anneals over ``n_epochs`` alone and then climbs again. ``plateau``: 1, since
+            it depends on the losses.
+        epoch: epoch, counted from 1.
+        n_epochs: epochs at the full rate.
+        n_epochs_decay: epochs in which it falls.
+        lr_decay_iters: epochs between two drops of ``step``.
+
+    Raises:
+        ValueError: the policy is unknown.
+
+    Example:
+        >>> round(2e-4 * lr_multiplier("linear", 150, n_epochs=100, n_epochs_decay=100), 10)
+        0.0001009901
+    """
+    if policy == "linear":
+        return max(0.0, 1.0 - max(0, epoch - n_epochs) / (n_epochs_decay + 1))
+    if policy == "step":
+        return float(0.1 ** ((epoch - 1) // lr_decay_iters))
+    if policy == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / (n_epochs + n_epochs_decay)))
+    if policy == "plateau":
+        return 1.0
+    raise ValueError(f"lr_policy: expected one of {', '.join(_POLICIES)}, got {policy!r}")
+
+
+class LearningRate:
+    """Sets the learning rate of optimizers at the start of each epoch.
+
+    All policies but ``plateau`` are pure functions of the epoch, so a longer ``n_epochs_decay``
+    takes
+    effect as soon as a run is resumed.
+
+    Args:
+        optimizers: what it steers.
+        lr: initial learning rate.
+        policy: see :func:`lr_multiplier`; ``plateau`` divides the rate by 5 in the
+            sixth epoch in a row without 1 % of progress.
+        n_epochs: epochs at the full rate.
+        n_epochs_decay: epochs in which it falls.
+        lr_decay_iters: epochs between two drops of ``step``.
+
+    Raises:
+        ValueError: the policy is unknown.
+    """
+
+    def __init__(
+        self,
+        optimizers: Sequence[Optimizer],
+        *,
+        lr: float,
+        policy: str,
+        n_epochs: int,
+        n_epochs_decay: int,
+        lr_decay_iters: int = 50,
+    ) -> None:
+        self.lr = lr
+        self._optimizers = optimizers
+        self._policy = policy
+        self._lengths = {
+            "n_epochs": n_epochs,
+            "n_epochs_decay": n_epochs_decay,
+            "lr_decay_iters": lr_decay_iters,
+        }
+        self._plateaus = [
+            ReduceLROnPlateau(optimizer, factor=0.2, threshold=0.01, patience=5)
+            for optimizer in (optimizers if policy == "plateau" else ())
+        ]
+        self.start_epoch(1)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the rate of ``epoch``, counted from 1."""
+        if self._plateaus:
+            return
+        rate = self.lr * lr_multiplier(self._policy, epoch, **self._lengths)
+        for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
+
+    def end_epoch(self, loss: float) -> None:
+        """Tell ``plateau`` the mean generator loss of the epoch that ended."""
+        for plateau in self._plateaus:
+            plateau.step(loss)
+
+    @property
+    def needs_loss(self) -> bool:
+        """Whether :meth:`end_epoch` uses the loss."""
+        return bool(self._plateaus)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the initial rate and what ``plateau`` has seen; that is all the state there is."""
+        return {"lr": self.lr, "plateaus": [plateau.state_dict() for plateau in self._plateaus]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state, and from the rates that the optimizers were saved with.
+
+        Where ``plateau`` is new to the run it starts afresh; a changed initial rate changes the
+        present one in proportion.
+        """
+        for plateau, saved in zip(self._plateaus, state["plateaus"], strict=False):
+            plateau.load_state_dict(saved)
+        for plateau in self._plateaus:
+            for group in plateau.optimizer.param_groups:
+                group["lr"] *= self.lr / state["lr"]
+
+
+class WeightAverage:
+    """Exponential moving average of a network's weights (Yazici et al. 2019).
+
+    Departure: the decay of early steps is (1 + step) / (10 + step), where that is smaller, so that
+    the random initial weights are forgotten.
+
+    Args:
+        network: the network to follow.
+        decay: share of the old average that each step keeps, in (0, 1).
+    """
+
+    def __init__(self, network: nn.Module, *, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise ValueError(f"decay: expected a number between 0 and 1, got {decay}")
+        self.decay = decay
+        self.steps = 0
+        self._average = {key: value.detach().clone() for key, value in _floats(network)}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move the average towards the network's present weights."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        present = dict(_floats(network))
+        averages = [self._average[key] for key in present]
+        torch._foreach_lerp_(averages, list(present.values()), 1 - decay)
+
+    def weights(self, network: nn.Module) -> dict[str, Tensor]:
+        """Return a state_dict of ``network`` with the averages in place of its weights."""
+        return {**network.state_dict(), **self._average}
+
+    @torch.no_grad()
+    def restart(self, network: nn.Module) -> None:
+        """Begin anew from the network's present weights."""
+        self.steps = 0
+        for key, value in _floats(network):
+            self._average[key].copy_(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the averages and how many steps they have seen."""
+        return {"steps": self.steps, "average": dict(self._average)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state."""
+        for key, value in self._average.items():
+            value.copy_(state["average"][key])
+        self.steps = int(state["steps"])
+
+
+def _floats(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    """Yield the weights and buffers that can be averaged."""
+    return (
+        (key, value) for key, value in network.state_dict().items() if value.is_floating_point()
+    )

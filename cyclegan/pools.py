@@ -1,0 +1,160 @@
+"""Which pictures the discriminators judge in an update: new ones, and earlier ones out of pools.
+
+A history of translations for the discriminators (Shrivastava et al. 2017, section 2.3).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impasto.data.datasets import UnpairedBatch
+
+__all__ = ["ImagePool", "Judged", "JudgedPictures"]
+
+
+class ImagePool:
+    """Keeps up to ``size`` earlier translations and swaps new ones for old ones at random.
+
+    Until the pool is full, each picture is stored and returned. Then, with probability 1/2, a
+    random stored picture is returned and the new one takes its place; otherwise the new one is
+    returned. The choices come from a generator on the CPU, so nothing waits for the device.
+
+    Args:
+        size: pictures kept; Zhu et al. 2017, section 4: 50. With 0 every picture passes through.
+        generator: source of randomness, on the CPU; its state is part of the pool's.
+    """
+
+    def __init__(self, size: int, *, generator: torch.Generator) -> None:
+        if size < 0:
+            raise ValueError(f"size: expected 0 or more, got {size}")
+        self.size = size
+        self._generator = generator
+        self._images: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def query(self, images: Tensor) -> Tensor:
+        """Return a batch of the same shape, partly of earlier pictures.
+
+        Args:
+            images: translations, (N, 3, H, W); detached here.
+
+        Returns:
+            (N, 3, H, W) pictures. A stored picture of another size is never swapped in, since
+            it would not fit the batch.
+        """
+        if self.size == 0:
+            return images.detach()
+        return torch.stack([self._swap(image) for image in images.detach()])
+
+    def sample(self, count: int) -> Tensor:
+        """Draw stored pictures, (count, 3, H, W), each from all; all must be of one size.
+
+        Raises:
+            ValueError: none is stored.
+        """
+        if not self._images:
+            raise ValueError("the pool is empty")
+        places = torch.randint(len(self._images), (count,), generator=self._generator)
+        return torch.stack([self._images[place] for place in places.tolist()])
+
+    def _swap(self, image: Tensor) -> Tensor:
+        if len(self._images) < self.size:
+            self._images.append(image.clone())
+            return image
+        swaps = torch.rand((), generator=self._generator).item() > 0.5
+        place = int(torch.randint(self.size, (), generator=self._generator))
+        if not swaps or self._images[place].shape != image.shape:
+            return image
+        old = self._images[place]
+        self._images[place] = image.clone()
+        return old
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the stored pictures, on the CPU, and the generator's state."""
+        images = [image.cpu() for image in self._images]
+        return {"images": images, "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any], *, device: torch.device | None = None) -> None:
+        """Continue from a saved state; pictures beyond ``size`` are forgotten."""
+        self._images = [image.to(device) for image in state["images"][: self.size]]
+        self._generator.set_state(state["generator"].cpu())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What the discriminators judge in one update; each (N, 3, H, W) in [-1, 1]."""
+
+    real_A: Tensor
+    real_B: Tensor
+    fake_A: Tensor
+    fake_B: Tensor
+
+
+class JudgedPictures:
+    """Chooses what is judged, and remembers it for later.
+
+    Translations are swapped for earlier ones by chance (Shrivastava et al. 2017). With a ``count``
+    above the batch, further real pictures and translations come out of the pools: discriminators
+    cost little beside the generators of a CycleGAN, and learn more steadily from several pictures.
+
+    Args:
+        fakes: histories of fake_A and of fake_B.
+        reals: histories of real A and of real B; None where nothing is added.
+        count: real pictures, and as many translations, that are judged; 0 is the batch alone.
+    """
+
+    def __init__(
+        self,
+        fakes: tuple[ImagePool, ImagePool],
+        *,
+        reals: tuple[ImagePool, ImagePool] | None = None,
+        count: int = 0,
+    ) -> None:
+        if count > 0 and (reals is None or min(pool.size for pool in (*fakes, *reals)) == 0):
+            raise ValueError(f"count: {count} needs pools of real pictures and translations")
+        self._fake_A, self._fake_B = fakes
+        self._reals, self._count = reals, count
+
+    def choose(self, batch: UnpairedBatch, fake_A: Tensor, fake_B: Tensor) -> Judged:
+        """Return what is judged now.
+
+        Args:
+            batch: new real pictures.
+            fake_A: new translations of ``batch.B``, detached, (N, 3, H, W).
+            fake_B: new translations of ``batch.A``, likewise.
+        """
+        fake_A, fake_B = self._fake_A.query(fake_A), self._fake_B.query(fake_B)
+        if self._count == 0 or self._reals is None:
+            return Judged(real_A=batch.A, real_B=batch.B, fake_A=fake_A, fake_B=fake_B)
+        for pool, new in zip(self._reals, (batch.A, batch.B), strict=True):
+            pool.query(new)
+        return Judged(
+            real_A=self._fill(batch.A, self._reals[0]),
+            real_B=self._fill(batch.B, self._reals[1]),
+            fake_A=self._fill(fake_A, self._fake_A),
+            fake_B=self._fill(fake_B, self._fake_B),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all pools."""
+        return {
+            "fake_A_pool": self._fake_A.state_dict(),
+            "fake_B_pool": self._fake_B.state_dict(),
+            "real_pools": [pool.state_dict() for pool in self._reals or ()],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
+        """Continue from saved pools; real ones may be missing, as from an earlier version."""
+        self._fake_A.load_state_dict(state["fake_A_pool"], device=device)
+        self._fake_B.load_state_dict(state["fake_B_pool"], device=device)
+        for pool, saved in zip(self._reals or (), state.get("real_pools", ()), strict=False):
+            pool.load_state_dict(saved, device=device)
+
+    def _fill(self, new: Tensor, pool: ImagePool) -> Tensor:
+        missing = self._count - len(new)
+        return torch.cat([new, pool.sample(missing)]) if missing > 0 else new

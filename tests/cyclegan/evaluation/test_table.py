@@ -1,0 +1,274 @@
+"""All measures of candidates and references, on small pictures made for it."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from impasto.cyclegan.evaluation.sets import Settings, compare_sets, summarise
+from impasto.cyclegan.evaluation.table import (
+    Candidate,
+    Evaluation,
+    Reference,
+    Row,
+    Sample,
+    closed,
+    evaluate,
+)
+from impasto.cyclegan.evaluation.text import as_json, sentences_of
+from impasto.options.evaluate import EvaluateOptions
+
+Rgb = NDArray[np.uint8]
+SMALL = Settings(size_px=32, patches=512)
+
+
+class Colours:
+    """An extractor without a network: mean and deviation of each channel."""
+
+    name = "colours"
+
+    def __call__(self, pictures: list[Rgb], /) -> torch.Tensor:
+        values = np.stack([picture.reshape(-1, 3) / 255 for picture in pictures])
+        return torch.from_numpy(np.concatenate([values.mean(1), values.std(1)], axis=1)).float()
+
+
+def noise(count: int, *, seed: int, sigma: float = 0.0, side: int = 64) -> list[Rgb]:
+    drawn = np.random.default_rng(seed).normal(size=(count, side, side, 3))
+    smooth = [gaussian_filter(picture, (sigma, sigma, 0)) for picture in drawn]
+    return [
+        (128 + 40 * picture / picture.std()).clip(0, 255).astype(np.uint8) for picture in smooth
+    ]
+
+
+def samples(pictures: Sequence[Rgb], inputs: Sequence[Rgb] | None = None) -> list[Sample]:
+    if inputs is None:
+        return [Sample(picture=picture) for picture in pictures]
+    return [Sample(picture=p, before=b) for p, b in zip(pictures, inputs, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    """Smooth pictures are real, rough ones are the inputs."""
+    return Reference(
+        real=samples(noise(6, seed=0, sigma=2)),
+        others=samples(noise(6, seed=1, sigma=2)),
+        inputs=samples(noise(6, seed=2)),
+    )
+
+
+def test_references_come_first_and_results_between_them_close_a_share(
+    reference: Reference,
+) -> None:
+    halfway = [gaussian_filter(s.picture, (0.6, 0.6, 0)) for s in reference.inputs or []]
+    there = noise(6, seed=3, sigma=2)
+    rows: list[str] = []
+    evaluation = evaluate(
+        reference,
+        [
+            Candidate(name="halfway", pictures=samples(halfway)),
+            Candidate(name="there", pictures=samples(there)),
+        ],
+        settings=Settings(size_px=64, patches=1024),
+        on_row=lambda row: rows.append(row.name),
+    )
+    assert [row.kind for row in evaluation.rows] == ["nothing", "floor", "result", "result"]
+    assert rows == [row.name for row in evaluation.rows]
+    assert (evaluation.best, evaluation.best_by) == ("there", "swd")
+    shares = [closed(evaluation, row, "swd") for row in evaluation.rows]
+    assert shares[:2] == [0, 1]
+    assert shares[2] is not None
+    assert shares[3] is not None
+    assert 0.02 < shares[2] < shares[3] - 0.2
+
+
+def test_results_are_compared_with_inputs_of_their_size_only() -> None:
+    inputs = [*noise(3, seed=2), *noise(1, seed=9, side=8)]
+    results = [inputs[0], inputs[1] // 2 + 40, inputs[2][:40], inputs[3]]
+    listed = samples(results, inputs)
+    listed[1] = Sample(picture=results[1], before=inputs[1], back=inputs[1])
+    real = samples(noise(4, seed=0))
+    evaluation = evaluate(
+        Reference(real=real, others=real),
+        [Candidate(name="a", pictures=listed)],
+        settings=SMALL,
+    )
+    assert evaluation.nothing is None
+    (row,) = evaluation.results
+    assert (row.pictures, row.paired, row.unequal, row.enlarged) == (4, 2, 1, 1)
+    assert row.values["psnr"] == math.inf
+    assert 0.5 < row.values["ssim"] < 1
+    assert row.values["edges"] == pytest.approx(1, abs=0.01)
+    assert row.values["cycle_ssim"] == pytest.approx(1)
+    said = " ".join(sentences_of(evaluation, []))
+    assert "1 of 4 pictures of a have another size than their input" in said
+    assert "1 of 4 in a are smaller than the squares" in said
+
+
+def test_features_bring_kid_and_fid_and_choose_the_best(reference: Reference) -> None:
+    dark = [picture // 2 for picture in noise(6, seed=3, sigma=2)]
+    light = noise(6, seed=4)
+    evaluation = evaluate(
+        reference,
+        [
+            Candidate(name="dark", pictures=samples(dark)),
+            Candidate(name="light", pictures=samples(light)),
+        ],
+        settings=SMALL,
+        extractor=Colours(),
+    )
+    assert (evaluation.best, evaluation.best_by) == ("light", "kid")
+    for row in evaluation.rows:
+        assert {"kid", "kid_spread", "fid"} <= set(row.values)
+    by_swd = evaluate(
+        reference,
+        [
+            Candidate(name="dark", pictures=samples(dark)),
+            Candidate(name="l", pictures=samples(light)),
+        ],
+        settings=SMALL,
+        best_by="swd",
+    )
+    assert by_swd.best == "dark"  # which SWD sees as well as light ones
+
+
+def test_every_picture_is_told_with_its_row(reference: Reference) -> None:
+    told: list[str] = []
+    candidate = Candidate(name="a", pictures=reference.others)
+    evaluate(reference, [candidate], settings=SMALL, on_sample=lambda row, _: told.append(row))
+    assert {row: told.count(row) for row in told} == {
+        "real pictures": 6,
+        "do nothing": 6,
+        "floor (other real pictures)": 6,
+        "a": 6,
+    }
+
+
+def test_names_must_differ_and_sets_hold_something(reference: Reference) -> None:
+    same = Candidate(name="a", pictures=reference.others)
+    with pytest.raises(ValueError, match="names that differ"):
+        evaluate(reference, [same, same], settings=SMALL)
+    with pytest.raises(ValueError, match="at least one in every set"):
+        evaluate(reference, [Candidate(name="a", pictures=[])], settings=SMALL)
+
+
+def row(name: str, kind: str, *, pictures: int = 200, **values: float) -> Row:
+    return Row(
+        name=name,
+        kind=kind,  # type: ignore[arg-type]
+        pictures=pictures,
+        paired=0,
+        unequal=0,
+        enlarged=0,
+        values={"swd": 1.0, "palette": 1.0, **values},
+    )
+
+
+def made(*rows: Row, best: str | None = None) -> Evaluation:
+    return Evaluation(
+        rows=rows, real_pictures=200, real_enlarged=0, best_by="swd", best=best or rows[-1].name
+    )
+
+
+def test_blind_measures_and_shares_are_said_in_words() -> None:
+    evaluation = made(
+        row("do nothing", "nothing", swd=100.0, palette=3.0),
+        row("floor", "floor", swd=50.0, palette=3.0),
+        row("a", "result", swd=60.0, palette=9.0),
+    )
+    assert sentences_of(evaluation, [Candidate(name="a", pictures=[], notes=["it rains"])]) == [
+        "a has gone 80% in SWD of the way from the untouched inputs to other real pictures.",
+        "palette is blind here: the inputs are as near to the real pictures as other real "
+        "pictures are.",
+        "it rains.",
+    ]
+    assert closed(evaluation, evaluation.results[0], "palette") is None
+
+
+def test_sets_of_other_sizes_have_no_share_of_measures_that_fewer_pictures_make_larger() -> None:
+    def rows(floor: int, result: int) -> Evaluation:
+        return made(
+            row("do nothing", "nothing", swd=100.0, kid=1.0),
+            row("floor", "floor", pictures=floor, swd=50.0, kid=0.0),
+            row("a", "result", pictures=result, swd=60.0, kid=0.5),
+        )
+
+    for counts in ((100, 200), (200, 100), (100, 100)):
+        unequal = rows(*counts)
+        assert closed(unequal, unequal.results[0], "swd") is None
+        assert closed(unequal, unequal.results[0], "kid") == 0.5
+        said = sentences_of(unequal, [])
+        assert "Rows have 100 to 200 pictures, and fewer make SWD, palette larger" in said[-1]
+    about = rows(190, 195)
+    assert closed(about, about.results[0], "swd") == pytest.approx(0.8)
+    assert not any("Rows have" in sentence for sentence in sentences_of(about, []))
+
+
+def test_a_checkerboard_is_said() -> None:
+    evaluation = made(
+        row("do nothing", "nothing", grid_2=1.5, grid_4=1.0),
+        row("floor", "floor", grid_2=1.5, grid_4=1.0),
+        row("a", "result", grid_2=6.0, grid_4=1.9),
+    )
+    said = [sentence for sentence in sentences_of(evaluation, []) if "grid" in sentence]
+    assert said == ["a draws a grid of 2 px: its spectral peak is 4.0 times that of its inputs."]
+
+
+def test_json_holds_no_infinity_and_all_options() -> None:
+    evaluation = made(
+        row("do nothing", "nothing", swd=2.0),
+        row("floor", "floor", swd=1.0),
+        row("a\udcff", "result", swd=math.nan, psnr=math.inf),
+    )
+    options = EvaluateOptions(real=Path("testA"), seed=3)
+    text = as_json(evaluation, options, facts={"a": "b"}, sentences=[], extractor="x")
+    read = json.loads(text, parse_constant=pytest.fail)
+    result = read["rows"][2]
+    assert (result["swd"], result["psnr"], result["closed"]["swd"]) == (None, None, None)
+    assert (result["name"], result["pictures"]) == ("a?", 200)
+    assert read["options"]["patches"] == 16384
+    assert (read["seed"], read["extractor"], read["facts"]) == (3, "x", {"a": "b"})
+
+
+def test_a_candidate_without_finite_values_is_never_the_best(reference: Reference) -> None:
+    class Broken(Colours):
+        def __call__(self, pictures: list[Rgb], /) -> torch.Tensor:
+            return super().__call__(pictures) * (math.nan if pictures[0].mean() < 50 else 1)
+
+    black = [np.zeros((64, 64, 3), np.uint8)] * 4
+    candidates = [
+        Candidate(name="black", pictures=samples(black)),
+        Candidate(name="fine", pictures=reference.others),
+    ]
+    evaluation = evaluate(reference, candidates, settings=SMALL, extractor=Broken())
+    assert math.isnan(evaluation.results[0].values["kid"])
+    assert evaluation.best == "fine"
+    alone = evaluate(reference, candidates[:1], settings=SMALL, extractor=Broken())
+    assert alone.best is None
+
+
+def test_sets_of_one_seed_give_one_number_and_equal_sets_none() -> None:
+    first = summarise(noise(3, seed=0), SMALL, count=3)
+    again = summarise(noise(3, seed=0), SMALL, count=3)
+    values = compare_sets(first, again, SMALL)
+    assert values["swd"] == values["palette"] == 0
+    other = summarise(noise(4, seed=1), SMALL, count=4)
+    assert compare_sets(first, other, SMALL) == compare_sets(again, other, SMALL)
+
+
+def test_extreme_shapes_become_squares() -> None:
+    pictures = [np.zeros((1, 3000, 3), np.uint8), np.zeros((500, 33, 3), np.uint8)]
+    found = summarise(pictures, SMALL, count=2)
+    assert (found.count, found.enlarged) == (2, 1)
+    assert set(found.patches) == {32, 16}
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_wrong_count_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=r"announced|one too many"):
+        summarise(noise(3, seed=0), SMALL, count=count)

@@ -1,0 +1,392 @@
+import errno
+import itertools
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from impasto.cyclegan.jobs import convert as convert_module
+from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
+from impasto.data import transforms
+from impasto.data.decode import Picture, read_picture
+from impasto.data.encode import write_picture
+from impasto.options.errors import ImpastoError, PictureError
+
+RNG = np.random.default_rng(7)
+
+
+def picture(
+    path: Path, height: int = 6, width: int = 5, *, alpha: bool = False
+) -> NDArray[np.uint8]:
+    """Write a picture of noise and return its samples."""
+    samples = RNG.integers(0, 256, (height, width, 4 if alpha else 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(samples).save(path)
+    return samples
+
+
+def negative(images: Tensor) -> Tensor:
+    return -images
+
+
+def job(folder: Path, name: str) -> Job:
+    return Job(source=folder / f"{name}.png", target=folder / "out" / f"{name}.png")
+
+
+def pixels(path: Path) -> NDArray[np.uint8]:
+    return read_picture(path).rgb
+
+
+def whole_files(folder: Path) -> list[str]:
+    """Names of all files in a folder, every one of which must be a complete picture."""
+    names = sorted(path.name for path in folder.iterdir())
+    for name in names:
+        read_picture(folder / name)
+    return names
+
+
+class Recorder:
+    """Translates to the negative and notes the shapes that it is given."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.shapes.append(tuple(images.shape))
+        assert images.dtype == torch.float32
+        assert images.abs().max() <= 1
+        return -images
+
+
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (3, 2), (50, 4)])
+def test_every_picture_becomes_its_own_result(
+    tmp_path: Path, batch_size: int, threads: int
+) -> None:
+    names = [f"{index:02d}" for index in range(13)]
+    originals = {name: picture(tmp_path / f"{name}.png") for name in names}
+    jobs = [job(tmp_path, name) for name in names]
+    told: list[Job] = []
+    how = Conversion(batch_size=batch_size, threads=threads)
+    result = convert(jobs, negative, how=how, on_done=told.append)
+    for name, original in originals.items():
+        np.testing.assert_array_equal(pixels(tmp_path / "out" / f"{name}.png"), 255 - original)
+    # Pictures of one size keep their order.
+    assert result.done == told == jobs
+    assert result.failures == {}
+    assert result.pixels == 13 * 6 * 5
+    assert result.seconds > 0
+
+
+def test_nothing_to_do() -> None:
+    assert convert([], negative, how=Conversion()).done == []
+
+
+def test_batches_are_of_one_size(tmp_path: Path) -> None:
+    sizes = [(6, 5), (5, 6), (6, 5), (6, 5), (5, 6), (7, 7), (6, 5)]
+    for index, size in enumerate(sizes):
+        picture(tmp_path / f"{index}.png", *size)
+    translate = Recorder()
+    jobs = [job(tmp_path, str(index)) for index in range(len(sizes))]
+    result = convert(jobs, translate, how=Conversion(batch_size=2, threads=2))
+    assert translate.shapes == [
+        (2, 3, 6, 5),  # 0 and 2
+        (2, 3, 5, 6),  # 1 and 4
+        (2, 3, 6, 5),  # 3 and 6; 5 waits
+        (1, 3, 7, 7),
+    ]
+    assert [int(done.source.stem) for done in result.done] == [0, 2, 1, 4, 3, 6, 5]
+    for index, (height, width) in enumerate(sizes):
+        assert pixels(tmp_path / "out" / f"{index}.png").shape == (height, width, 3)
+
+
+def test_many_sizes_do_not_pile_up(tmp_path: Path) -> None:
+    for index in range(12):
+        picture(tmp_path / f"{index}.png", 4 + index, 5)
+    seen: list[int] = []
+
+    def translate(images: Tensor) -> Tensor:
+        seen.append(images.shape[2] - 4)
+        return images
+
+    jobs = [job(tmp_path, str(index)) for index in range(12)]
+    waiting: list[int] = []
+
+    def count(path: Path) -> Picture:
+        waiting.append(int(path.stem) - len(seen))
+        return read_picture(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert_module, "read_picture", count)
+        convert(jobs, translate, how=Conversion(batch_size=2, threads=1))
+    assert seen == list(range(12))  # the one that waited longest goes first
+    # 2 * batch_size wait for partners, threads + batch_size + 1 are read ahead.
+    assert max(waiting) <= 8
+
+
+def test_previews(tmp_path: Path) -> None:
+    for name, height, width in (("large", 40, 80), ("small", 9, 20)):
+        picture(tmp_path / f"{name}.png", height, width)
+    jobs = [
+        Job(
+            source=tmp_path / f"{name}.png",
+            target=tmp_path / "out" / f"{name}.png",
+            before=tmp_path / "page" / "before" / f"{name}.webp",
+            after=tmp_path / "page" / "after" / f"{name}.webp",
+        )
+        for name in ("large", "small")
+    ]
+    convert(jobs, torch.ones_like, how=Conversion(preview_px=32))
+    before, after = tmp_path / "page" / "before", tmp_path / "page" / "after"
+    assert pixels(before / "large.webp").shape == (16, 32, 3)
+    assert pixels(after / "large.webp").shape == (16, 32, 3)
+    assert pixels(after / "large.webp").min() > 250
+    assert pixels(before / "large.webp").min() < 200
+    assert pixels(before / "small.webp").shape == (9, 20, 3)
+    # A small result is its own preview.
+    assert not (after / "small.webp").exists()
+    assert pixels(tmp_path / "out" / "large.png").shape == (40, 80, 3)
+
+
+def test_failures_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    names = ["0", "1", "2", "3", "4"]
+    for name in names:
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "1.png").write_bytes(b"not a picture")
+    (tmp_path / "3.png").unlink()
+    (tmp_path / "out" / "4.png").mkdir(parents=True)
+    jobs = [job(tmp_path, name) for name in names]
+    told: list[Job] = []
+    result = convert(jobs, negative, how=Conversion(batch_size=2, threads=1), on_done=told.append)
+    assert [done.source.stem for done in result.done] == ["0", "2"]
+    assert {path.stem: reason for path, reason in result.failures.items()} == {
+        "1": "is not a JPEG, PNG, WebP, BMP, TIFF, GIF picture",
+        "3": "cannot be opened: no such file or directory",
+        "4": "cannot be written: is a directory",
+    }
+    assert sorted(done.source.stem for done in told) == names
+    assert result.pixels == 2 * 30
+
+
+class ShortOfMemory:
+    """Has room for so many pixels, and watches what is left of the failed attempts."""
+
+    def __init__(self, room: int, error: Callable[[], Exception]) -> None:
+        self.room, self.error = room, error
+        self.shapes: list[tuple[int, ...]] = []
+        self.leftovers: list[weakref.ref[Tensor]] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        assert all(leftover() is None for leftover in self.leftovers)
+        self.shapes.append(tuple(images.shape))
+        large = images * 2
+        self.leftovers.append(weakref.ref(large))
+        if images.shape[0] * images.shape[2] * images.shape[3] > self.room:
+            raise self.error()
+        return -images
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+        lambda: torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError,
+    ],
+)
+def test_short_memory_takes_pictures_one_by_one(
+    tmp_path: Path, error: Callable[[], Exception]
+) -> None:
+    for name in ("a", "b", "c", "d"):
+        picture(tmp_path / f"{name}.png", 6, 5)
+    picture(tmp_path / "huge.png", 30, 20)
+    translate = ShortOfMemory(60, error)
+    told: list[Job] = []
+    jobs = [job(tmp_path, name) for name in ("a", "b", "huge", "c", "d")]
+    how = Conversion(batch_size=3, threads=1)
+    result = convert(jobs, translate, how=how, on_done=told.append)
+    assert [done.source.stem for done in result.done] == ["a", "b", "c", "d"]
+    assert result.failures == {
+        tmp_path / "huge.png": "not enough memory for 20 x 30 pixels; try --long_side"
+    }
+    assert translate.shapes == [
+        (3, 3, 6, 5),
+        *[(1, 3, 6, 5)] * 3,
+        (1, 3, 30, 20),
+        (1, 3, 6, 5),
+    ]
+    assert len(told) == 5
+
+
+def test_other_errors_of_the_network_are_not_hidden(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+
+    def broken(_images: Tensor) -> Tensor:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        convert([job(tmp_path, "a")], broken, how=Conversion())
+
+
+def test_alpha_is_carried(tmp_path: Path) -> None:
+    samples = picture(tmp_path / "a.png", alpha=True)
+    convert([job(tmp_path, "a")], negative, how=Conversion())
+    result = read_picture(tmp_path / "out" / "a.png")
+    assert result.alpha is not None
+    np.testing.assert_array_equal(result.alpha, samples[..., 3])
+    np.testing.assert_array_equal(result.rgb, 255 - samples[..., :3])
+
+
+def test_stroke_scale_shows_the_generator_less_and_keeps_the_size(tmp_path: Path) -> None:
+    samples = picture(tmp_path / "a.png", 31, 20, alpha=True)
+    picture(tmp_path / "b.png", 31, 20)
+    picture(tmp_path / "c.png", 1, 3)
+    translate = Recorder()
+    jobs = [job(tmp_path, name) for name in "abc"]
+    result = convert(jobs, translate, how=Conversion(stroke_scale=2.5, batch_size=2))
+    assert not result.failures
+    assert sorted(translate.shapes) == [(1, 3, 1, 1), (2, 3, 12, 8)]
+    made = read_picture(tmp_path / "out" / "a.png")
+    assert made.rgb.shape == (31, 20, 3)
+    assert made.alpha is not None
+    assert np.array_equal(made.alpha, samples[..., 3])  # transparency stays as sharp as it was
+    bicubic = Image.Resampling.BICUBIC
+    small = Image.fromarray(read_picture(tmp_path / "a.png").rgb).resize((8, 12), bicubic)
+    expected = Image.fromarray(255 - np.asarray(small)).resize((20, 31), bicubic)
+    assert np.abs(made.rgb.astype(int) - np.asarray(expected)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("size", "long_side", "expected"),
+    [
+        ((40, 30), 20, (20, 15)),
+        ((30, 40), 20, (15, 20)),
+        ((40, 30), 40, (40, 30)),
+        ((40, 30), 500, (40, 30)),
+        ((1, 50), 10, (1, 10)),
+        ((33, 100), 50, (16, 50)),
+    ],
+)
+def test_long_side(
+    tmp_path: Path, size: tuple[int, int], long_side: int, expected: tuple[int, int]
+) -> None:
+    samples = picture(tmp_path / "a.png", *size, alpha=True)
+    translate = Recorder()
+    convert([job(tmp_path, "a")], translate, how=Conversion(long_side=long_side))
+    assert translate.shapes == [(1, 3, *expected)]
+    result = read_picture(tmp_path / "out" / "a.png")
+    assert result.alpha is not None
+    height, width = expected
+    for found, original in ((255 - result.rgb, samples[..., :3]), (result.alpha, samples[..., 3])):
+        scaled = Image.fromarray(original).resize((width, height), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(found, np.asarray(scaled))
+
+
+def test_too_large_even_when_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transforms, "_MAX_PIXELS", 300)
+    for name, side in (("a", 10), ("b", 40), ("c", 10)):
+        picture(tmp_path / f"{name}.png", side, side)
+    jobs = [job(tmp_path, name) for name in "abc"]
+    result = convert(jobs, negative, how=Conversion(long_side=20))
+    assert [done.source.stem for done in result.done] == ["a", "c"]
+    assert "20 x 20 pixels, more than 300" in result.failures[tmp_path / "b.png"]
+
+
+def test_full_disk_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(12):
+        picture(tmp_path / f"{index:02d}.png")
+    written: list[Path] = []
+
+    def write(path: Path, content: Picture, *, quality: int) -> None:
+        if len(written) == 3:
+            raise PictureError(path, "cannot be written") from OSError(errno.ENOSPC, "No space")
+        written.append(path)
+        write_picture(path, content, quality=quality)
+
+    monkeypatch.setattr(convert_module, "write_picture", write)
+    jobs = [job(tmp_path, f"{index:02d}") for index in range(12)]
+    with pytest.raises(ImpastoError, match=r"03\.png: the disk is full after 3 pictures; free"):
+        convert(jobs, negative, how=Conversion(batch_size=1, threads=1))
+    assert whole_files(tmp_path / "out") == ["00.png", "01.png", "02.png"]
+
+
+def test_really_full_disk(tmp_path: Path, small_disk: Path) -> None:
+    jobs = []
+    for index in range(20):
+        picture(tmp_path / f"{index:02d}.png", 60, 60)  # 10 kB of noise each, 64 kB in all
+        target = small_disk / f"{index:02d}.png"
+        jobs.append(Job(source=tmp_path / f"{index:02d}.png", target=target))
+    with pytest.raises(ImpastoError, match=r"the disk is full after \d pictures"):
+        convert(jobs, negative, how=Conversion(threads=1))
+    names = whole_files(small_disk)
+    assert 2 <= len(names) <= 6
+    assert names == [f"{index:02d}.png" for index in range(len(names))]
+
+
+def test_other_write_errors_end_one_picture_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, _content: Picture, *, quality: int) -> None:
+        assert quality == 42
+        raise PictureError(path, "cannot be written: denied") from OSError(errno.EACCES, "denied")
+
+    monkeypatch.setattr(convert_module, "write_picture", refuse)
+    picture(tmp_path / "a.png")
+    result = convert([job(tmp_path, "a")], negative, how=Conversion(quality=42))
+    assert result.failures == {tmp_path / "a.png": "cannot be written: denied"}
+
+
+def test_existing_pictures_are_replaced_or_left_whole(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+        picture(tmp_path / "out" / f"{name}.png", 3, 3)
+    (tmp_path / "b.png").write_bytes(b"damaged")
+    convert([job(tmp_path, name) for name in "ab"], negative, how=Conversion())
+    assert pixels(tmp_path / "out" / "a.png").shape == (6, 5, 3)
+    assert pixels(tmp_path / "out" / "b.png").shape == (3, 3, 3)
+
+
+def interrupt_in_translate(jobs: list[Job], how: Conversion, after: int) -> Callable[[], Converted]:
+    calls = itertools.count()
+
+    def translate(images: Tensor) -> Tensor:
+        if next(calls) == after:
+            raise KeyboardInterrupt
+        return -images
+
+    return lambda: convert(jobs, translate, how=how)
+
+
+def interrupt_when_told(jobs: list[Job], how: Conversion, after: int) -> Callable[[], Converted]:
+    calls = itertools.count()
+
+    def tell(_job: Job) -> None:
+        if next(calls) == after:
+            raise KeyboardInterrupt
+
+    return lambda: convert(jobs, negative, how=how, on_done=tell)
+
+
+@pytest.mark.parametrize("interrupt", [interrupt_in_translate, interrupt_when_told])
+@pytest.mark.parametrize("after", [0, 1, 5])
+def test_ctrl_c_leaves_no_half_file(
+    tmp_path: Path,
+    interrupt: Callable[[list[Job], Conversion, int], Callable[[], Converted]],
+    after: int,
+) -> None:
+    originals = {f"{i:02d}.png": picture(tmp_path / f"{i:02d}.png", 60, 60) for i in range(16)}
+    jobs = [job(tmp_path, name.removesuffix(".png")) for name in originals]
+    run = interrupt(jobs, Conversion(batch_size=1, threads=2), after)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    names = whole_files(tmp_path / "out")
+    assert len(names) < 16
+    for name in names:
+        np.testing.assert_array_equal(pixels(tmp_path / "out" / name), 255 - originals[name])

@@ -1,0 +1,207 @@
+"""What an evaluation leaves in its folder, however it ends, and which pictures its page shows."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from impasto.cyclegan.evaluation.table import Row
+from impasto.cyclegan.jobs.evaluate import run_evaluation
+from impasto.options.errors import PictureError
+from impasto.options.evaluate import EvaluateOptions
+
+
+class Evaluate:
+    """Folders of one colour each, and a quick evaluation of them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.out = root / "out"
+        (root / "a").mkdir()
+        self.fill("real", 200, count=4)
+        self.fill("inputs", 100, count=3)
+
+    def fill(self, folder: str, level: int, *, count: int, first: int = 0, size: int = 32) -> Path:
+        (self.root / folder).mkdir(exist_ok=True)
+        for place in range(first, first + count):
+            picture = np.full((size, size, 3), level + place, np.uint8)
+            Image.fromarray(picture).save(self.root / folder / f"{place:02}.png")
+        return self.root / folder
+
+    def __call__(self, *results: Path, inputs: bool = True, **more: Any) -> None:
+        options = EvaluateOptions(
+            real=self.root / "real",
+            inputs=self.root / "inputs" if inputs else None,
+            output=self.out,
+            size_px=16,
+            patches=256,
+        )
+        run_evaluation(results, options, device=torch.device("cpu"), **more)
+
+    def state(self) -> dict[str, bytes]:
+        files = [path for path in self.out.rglob("*") if path.is_file()]
+        return {path.relative_to(self.out).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path) -> Evaluate:
+    return Evaluate(tmp_path)
+
+
+@pytest.fixture
+def shown(evaluated: Evaluate, parse_page: Callable[[Path], Any]) -> Callable[[], dict[str, int]]:
+    """A function that tells the grey level of every picture of the page, by its text."""
+
+    def look() -> dict[str, int]:
+        found = {}
+        for image in parse_page(evaluated.out / "index.html").find("img"):
+            picture = Image.open(evaluated.out / unquote(image.attributes["src"]))
+            found[image.attributes["alt"]] = int(np.asarray(picture)[0, 0, 0])
+        return found
+
+    return look
+
+
+def test_an_evaluation_that_ends_early_leaves_the_earlier_one_whole(evaluated: Evaluate) -> None:
+    evaluated(evaluated.fill("first", 10, count=3))
+    before = evaluated.state()
+    second = evaluated.fill("second", 50, count=3)
+
+    def stop(row: Row) -> None:
+        if row.kind == "result":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(second, on_row=stop)
+    assert evaluated.state() == before
+    (second / "02.png").write_bytes(b"no picture")
+    with pytest.raises(PictureError):
+        evaluated(second)
+    assert evaluated.state() == before
+
+
+@pytest.mark.parametrize(("room_kib", "error"), [(8, PictureError), (36, OSError)])
+def test_a_disk_that_is_full_leaves_the_earlier_one_whole(
+    room_kib: int, error: type[Exception], evaluated: Evaluate, mount_disk: Callable[[str], Path]
+) -> None:
+    """There is room for some of the new pictures, or for all but not for the page."""
+    disk = mount_disk("128k")
+    evaluated.out = disk / "out"
+    evaluated(evaluated.fill("first", 10, count=3))
+    before = evaluated.state()
+    room = shutil.disk_usage(disk).free - room_kib * 1024
+    (disk / "ballast").write_bytes(bytes(room))
+    with pytest.raises(error, match=r"(?i)no space left"):
+        evaluated(evaluated.fill("second", 50, count=3))
+    assert evaluated.state() == before
+
+
+@pytest.mark.parametrize("name", ["results.json", "index.html"])
+def test_numbers_and_pictures_of_two_evaluations_never_stand_together(
+    evaluated: Evaluate, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated(evaluated.fill("first", 10, count=3))
+    replace = Path.replace
+
+    def stop(path: Path, target: Path) -> Path:
+        found = replace(path, target)
+        if target.name == name:
+            raise KeyboardInterrupt
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            evaluated(evaluated.fill("second", 50, count=3))
+    page = evaluated.out / "index.html"
+    assert page.exists() == (name == "index.html")
+    if page.exists():
+        text = page.read_text(encoding="utf-8")
+        assert "second" in text
+        pictures = [path for path in evaluated.state() if path.endswith(".png")]
+        assert len(pictures) == 6
+        assert all(f'"{path}"' in text for path in pictures)
+
+
+def test_only_the_pictures_of_the_latest_evaluation_are_kept(
+    evaluated: Evaluate, shown: Callable[[], dict[str, int]]
+) -> None:
+    evaluated(evaluated.fill("first", 10, count=3))
+    (evaluated.out / "pictures" / "77").mkdir()  # what a killed evaluation left
+    (evaluated.out / "pictures" / "77" / "000.png").touch()
+    evaluated(evaluated.fill("second", 50, count=2))
+    assert shown() == {
+        **{f"{place:02}.png: input": 100 + place for place in range(2)},
+        **{f"{place:02}.png: second": 50 + place for place in range(2)},
+    }
+    assert len([path for path in evaluated.state() if path.endswith(".png")]) == 4
+
+
+def test_without_inputs_every_set_shows_its_first_pictures(
+    evaluated: Evaluate, shown: Callable[[], dict[str, int]]
+) -> None:
+    few = evaluated.fill("few", 10, count=2)
+    many = evaluated.fill("many", 50, count=30)
+    evaluated(few, many, inputs=False)
+    found = shown()
+    assert {text: level for text, level in found.items() if "real" not in text} == {
+        **{f"few: first pictures: {place:02}.png": 10 + place for place in range(2)},
+        **{f"many: first pictures: {place:02}.png": 50 + place for place in range(8)},
+    }
+    assert {level for text, level in found.items() if "real" in text} < set(range(200, 204))
+
+
+def test_results_whose_names_are_of_no_input_stand_beside_the_inputs(
+    evaluated: Evaluate, shown: Callable[[], dict[str, int]]
+) -> None:
+    matched = evaluated.fill("matched", 10, count=2, first=1)
+    others = evaluated.fill("others", 50, count=2, first=70)
+    evaluated(matched, others)
+    found = shown()
+    assert {text: level for text, level in found.items() if "real" not in text} == {
+        **{f"{place:02}.png: input": 100 + place for place in (1, 2)},
+        **{f"{place:02}.png: matched": 10 + place for place in (1, 2)},
+        **{f"inputs: first pictures: {place:02}.png": 100 + place for place in range(3)},
+        **{f"others: first pictures: {place:02}.png": 50 + place for place in (70, 71)},
+    }
+    assert any("real" in text for text in found)
+
+
+def test_results_of_other_inputs_than_the_first_are_shown(
+    evaluated: Evaluate, shown: Callable[[], dict[str, int]]
+) -> None:
+    evaluated.fill("inputs", 100, count=40)
+    late = evaluated.fill("late", 10, count=2, first=30)
+    first = evaluated.fill("first", 50, count=9)
+    evaluated(late, first)
+    found = shown()
+    assert [text for text in found if ": late" in text] == ["30.png: late", "31.png: late"]
+    assert [text for text in found if ": first" in text] == [
+        f"{place:02}.png: first" for place in range(6)
+    ]
+    assert found["31.png: late"] == 41
+    assert found["31.png: input"] == 131
+    evaluated(first, late)
+    assert shown()["late: first pictures: 31.png"] == 41
+
+
+@pytest.mark.parametrize("name", ["input", "inputs", "do nothing", "real pictures"])
+def test_a_result_never_stands_under_a_heading_that_means_something_else(
+    evaluated: Evaluate, name: str, shown: Callable[[], dict[str, int]]
+) -> None:
+    result = evaluated.fill("results", 10, count=3).rename(evaluated.root / "a" / name)
+    evaluated(result)
+    found = shown()
+    assert [found[f"{place:02}.png: input"] for place in range(3)] == [100, 101, 102]
+    heading = name if name == "do nothing" else f"{name} (results)"
+    assert [found[f"{place:02}.png: {heading}"] for place in range(3)] == [10, 11, 12]
+    evaluated(result, inputs=False)
+    found = shown()
+    assert all(level >= 200 for text, level in found.items() if text.startswith("real pictures:"))
+    assert found[f"{heading}: first pictures: 02.png"] == 12

@@ -1,0 +1,297 @@
+"""The generators in the package, and what a word for a model means.
+
+What `impasto models` finds.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.build import generator_architecture
+from impasto.cyclegan.models import (
+    SHIPPED,
+    find_generator,
+    models_in,
+    resolve_model,
+    shipped_models,
+)
+from impasto.cyclegan.translator import Translator
+from impasto.cyclegan.weights import load_generator, save_generator, save_pth
+from impasto.data import list_pictures, read_picture, ssim, to_pictures, to_tensor
+from impasto.data.metrics.spectrum import GridPeaks
+from impasto.options import NetworkOptions, make
+from impasto.options.command_line import preset_text
+from impasto.options.errors import CheckpointError, FolderError
+
+
+def test_every_model_names_itself_and_an_opposite_that_names_it() -> None:
+    for name, model in SHIPPED.items():
+        assert model.name == name
+        assert SHIPPED[model.opposite].opposite == name != model.opposite
+
+
+def test_the_files_are_small_and_in_half_precision() -> None:
+    assert sum(model.path.stat().st_size for model in SHIPPED.values()) <= 8e6
+    for model in SHIPPED.values():
+        assert {value.dtype for value in load_file(model.path).values()} == {torch.float16}
+
+
+def test_the_files_say_where_they_come_from() -> None:
+    for name, direction in (("monet", "BtoA"), ("photo", "AtoB")):
+        loaded = load_generator(SHIPPED[name].path)
+        said = loaded.provenance
+        assert (said["model"], said["direction"]) == (name, direction)
+        assert int(said["images"]) > 1000
+        assert "public domain" in said["data"]
+        options = json.loads(said["options"])
+        recipe = yaml.safe_load(preset_text("monet_small"))
+        del recipe["dataroot"]  # where the pictures were is nobody's business
+        assert {key: options[key] for key in recipe} == recipe
+        assert not {"dataroot", "checkpoints_dir"} & set(options)
+        assert loaded.architecture == generator_architecture(
+            make(
+                NetworkOptions,
+                {key: recipe[key] for key in ("netG", "ngf", "norm", "upsample", "color_skip")},
+            )
+        )
+
+
+def test_photographs_become_monets_that_still_show_them(monet2photo: Path) -> None:
+    """The whole measurement is benchmarks/shipped_model.py."""
+    loaded = load_generator(SHIPPED["monet"].path)
+    translate = Translator(
+        loaded.network, device=torch.device("cpu"), grid_bend_px=loaded.grid_bend_px
+    )
+    photographs = [read_picture(path).rgb for path in list_pictures(monet2photo / "testB")]
+    monets = [to_pictures(translate(to_tensor(rgb).unsqueeze(0)))[0] for rgb in photographs]
+    likeness = [ssim(*pair) for pair in zip(photographs, monets, strict=True)]
+    assert np.mean(likeness) >= 0.5
+    assert min(likeness) > 0.1  # none is inverted
+    peaks = []
+    for pictures in (photographs, monets):
+        grids = GridPeaks()
+        for picture in pictures:
+            grids.add(picture)
+        peaks.append(grids.result())
+    assert all(peaks[1][period] <= 1.2 * peaks[0][period] for period in (2, 4))
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_shipped_models_translate_any_size(name: str) -> None:
+    translate = Translator(load_generator(SHIPPED[name].path).network, device=torch.device("cpu"))
+    for height, width in ((40, 37), (1, 5)):
+        images = torch.rand(1, 3, height, width) * 2 - 1
+        translated = translate(images)
+        assert translated.shape == images.shape
+        assert translated.dtype == torch.float32
+        assert translated.isfinite().all()
+
+
+def test_a_shipped_name_comes_before_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "monet").mkdir()
+    assert resolve_model(Path("monet")) == SHIPPED["monet"].path
+    assert resolve_model(tmp_path / "monet") == tmp_path / "monet"
+
+
+def test_a_run_goes_by_its_name_and_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Path("checkpoints/mine")
+    run.mkdir(parents=True)
+    assert resolve_model(Path("mine")) == resolve_model(run) == run
+    Path("mine").mkdir()
+    assert resolve_model(Path("mine")) == Path("mine")
+
+
+def test_runs_may_have_a_dot_in_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkpoints" / "v0.5").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model(Path("v0.5")) == Path("checkpoints/v0.5")
+    with pytest.raises(CheckpointError, match=r"did you mean v0\.5"):
+        resolve_model(Path("v0.6"))
+
+
+def test_generators_of_other_channels_are_refused(tmp_path: Path) -> None:
+    architecture = GeneratorArchitecture(depth=1, channels=2, in_channels=1)
+    file = tmp_path / "grey.safetensors"
+    save_generator(file, architecture.build().state_dict(), architecture, {})
+    with pytest.raises(CheckpointError, match="takes 1 and makes 3 channels; expected 3 and 3"):
+        find_generator(file)
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("monte", "did you mean monet"),
+        ("min", "did you mean mine?"),
+        ("monet.pth", "no such run folder or weights file; impasto models lists"),
+        ("checkpoints/monte", "no such run folder or weights file; impasto models lists"),
+    ],
+)
+def test_a_mistyped_name_shows_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("checkpoints/mine").mkdir(parents=True)
+    with pytest.raises(CheckpointError) as raised:
+        resolve_model(Path(word))
+    assert says in str(raised.value)
+
+
+def test_an_own_run_that_a_shipped_model_hides_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_generator(Path("monet")).notes == ()
+    (tmp_path / "checkpoints" / "monet").mkdir(parents=True)
+    (note,) = find_generator(Path("monet")).notes
+    assert note == (
+        "checkpoints/monet is another model than the monet that ships with Impasto, taken here"
+    )
+
+
+ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
+
+
+def save_run(run: Path, *, suffix: str = ".safetensors") -> Path:
+    run.mkdir(parents=True)
+    network = ARCHITECTURE.build()
+    for name, direction in (("G_A", "AtoB"), ("G_B", "BtoA")):
+        if suffix == ".pth":
+            save_pth(run / f"latest_net_{name}.pth", network.state_dict())
+        else:
+            provenance = {"direction": direction, "images": "1234"}
+            path = run / f"{name}.safetensors"
+            save_generator(path, network.state_dict(), ARCHITECTURE, provenance)
+    return run
+
+
+def test_shipped_models_are_listed_by_the_name_that_model_takes() -> None:
+    models = shipped_models()
+    assert [model.name for model in models] == list(SHIPPED)
+    assert all(model.usable for model in models)
+    assert models[0].what.startswith("photographs into Monets; resnet")
+    network = find_generator(Path(models[0].name)).network
+    count = sum(weights.numel() for weights in network.parameters())
+    assert f", {count:,} weights, trained on " in models[0].what
+
+
+def test_runs_of_impasto_and_of_the_reference(tmp_path: Path) -> None:
+    mine = save_run(tmp_path / "mine")
+    theirs = save_run(tmp_path / "theirs", suffix=".pth")
+    (tmp_path / "no_run").mkdir()
+    models = models_in(tmp_path)
+    assert [model.name for model in models] == [
+        f"{run} --direction {way}" for run in (mine, theirs) for way in ("AtoB", "BtoA")
+    ]
+    assert "trained on 1,234 images" in models[0].what
+    assert [model.name for model in models_in(mine)] == [model.name for model in models[:2]]
+
+
+def test_a_name_with_a_space_is_quoted(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "my run")
+    assert models_in(tmp_path)[0].name == f"'{run}' --direction AtoB"
+
+
+def test_single_files_and_what_is_wrong_with_a_damaged_one(tmp_path: Path) -> None:
+    state = ARCHITECTURE.build().state_dict()
+    save_generator(tmp_path / "sunny.safetensors", state, ARCHITECTURE, {})
+    (tmp_path / "9_net_G_A.pth").write_bytes(b"half a download")
+    broken, sunny = models_in(tmp_path)
+    assert (sunny.name, sunny.usable) == (str(tmp_path / "sunny.safetensors"), True)
+    assert not broken.usable
+    assert broken.what.startswith("cannot be used: damaged or not a weights file")
+
+
+def test_weights_of_other_networks_are_no_generators(tmp_path: Path) -> None:
+    state = {"model.0.weight": ARCHITECTURE.build().state_dict()["model.1.weight"]}
+    save_generator(tmp_path / "backbone.safetensors", state, ARCHITECTURE, {})
+    assert models_in(tmp_path) == []
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="nowhere: no such folder"):
+        models_in(tmp_path / "nowhere")
+
+
+def test_a_damaged_single_safetensors_is_listed_and_another_network_is_not(
+    tmp_path: Path,
+) -> None:
+    state = ARCHITECTURE.build().state_dict()
+    whole = tmp_path / "whole.safetensors"
+    save_generator(whole, state, ARCHITECTURE, {})
+    (tmp_path / "cut.safetensors").write_bytes(whole.read_bytes()[:-1])
+    (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    save_generator(tmp_path / "bent.safetensors", state, ARCHITECTURE, {"grid_bend_px": "99"})
+    described = {"impasto": json.dumps({"architecture": json.dumps({"convolutions": 13})})}
+    save_file({"conv1_1.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "vgg.safetensors", described)
+    (tmp_path / "folder.safetensors").mkdir()
+    models = {Path(model.name).stem: model for model in models_in(tmp_path)}
+    assert {name: model.usable for name, model in models.items()} == {
+        "bent": False,
+        "cut": False,
+        "pointer": False,
+        "whole": True,
+    }
+    assert models["cut"].what.startswith("cannot be used: damaged or not a weights file")
+    assert "grid_bend_px of '99'" in models["bent"].what
+
+
+def test_what_is_said_of_a_run_is_true_of_what_translate_takes(tmp_path: Path) -> None:
+    """Of files of one run, each of another network, the same comes first."""
+    run = tmp_path / "run"
+    run.mkdir()
+    files = ["latest_net_G_A.pth", "latest_net_G_A_ema.pth", "G_A.safetensors"]
+    for channels, name in enumerate(files, start=1):
+        architecture = replace(ARCHITECTURE, channels=channels)
+        weights = architecture.build().state_dict()
+        if name.endswith(".pth"):
+            save_pth(run / name, weights)
+        else:
+            save_generator(run / name, weights, architecture, {})
+        (model,) = models_in(run)
+        taken = find_generator(run, direction="AtoB")
+        assert f"{channels} filters" in str(taken.architecture)
+        assert model.what.startswith(str(taken.architecture))
+    (run / "latest_net_G_A.pth").unlink()
+    (run / "G_A.safetensors").unlink()
+    (model,) = models_in(run)
+    assert (model.name, model.usable) == (f"{run} --direction AtoB", True)
+
+
+def test_a_published_model_of_one_generator_is_listed_once(tmp_path: Path) -> None:
+    save_pth(tmp_path / "latest_net_G.pth", ARCHITECTURE.build().state_dict())
+    (model,) = models_in(tmp_path)
+    assert (model.name, model.usable) == (str(tmp_path / "latest_net_G.pth"), True)
+
+
+def test_a_run_with_the_name_of_a_shipped_model_is_listed_as_what_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = save_run(tmp_path / "monet")
+    for folder in (Path(), Path("monet")):
+        model = models_in(folder)[0]
+        assert model.name == f"{run} --direction AtoB"
+        assert "2 filters" in model.what
+
+
+def test_a_damaged_run_names_the_file(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run")
+    (run / "G_B.safetensors").write_bytes(b"half")
+    fine, broken = models_in(run)
+    assert (fine.usable, broken.usable) == (True, False)
+    assert broken.what.startswith("cannot be used: G_B.safetensors: damaged")
