@@ -25,8 +25,8 @@ import numpy as np
 
 from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
-from impasto.gatys.iterates import Iterate
-from impasto.gatys.stylizing import stylize
+from impasto.gatys.jobs.stylize import stylize
+from impasto.gatys.optim.iterates import Iterate
 from impasto.options.errors import ImpastoError
 from impasto.options.stylize import StylizeOptions
 

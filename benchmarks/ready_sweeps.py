@@ -17,7 +17,7 @@ import dominate
 from dominate import tags
 
 from impasto.data.atomic import write_text_atomic
-from impasto.gatys.sweep_plan import read_sweep, sweep_names
+from impasto.gatys.sweep.plan import read_sweep, sweep_names
 from impasto.scripts.main import main as impasto
 
 _PAIRS = Path(__file__).resolve().parents[2] / "shared" / "pairs"

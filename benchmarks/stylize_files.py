@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from impasto.gatys.backbones import IMAGENET_MEAN, IMAGENET_STD
-from impasto.gatys.conventions import caffe_scale
-from impasto.gatys.layers import convolution_names
-from impasto.gatys.random_backbone import RandomRecipe, random_vgg
+from impasto.gatys.features.random import RandomRecipe, random_vgg
+from impasto.gatys.features.vgg import IMAGENET_MEAN, IMAGENET_STD, convolution_names
+from impasto.gatys.presets import caffe_scale
 from impasto.gatys.scales import fit
 
 __all__ = ["caffe_weights", "main", "write_pictures", "write_weights"]

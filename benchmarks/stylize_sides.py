@@ -64,10 +64,10 @@ def main() -> int:
 def _impasto(session: Session) -> None:
     """Make one picture, as gatys/stylizing.py does; imported only here, as peers must not pay."""
     # Imported only here and below, as the other side must not carry it.
-    from impasto.gatys.backbones import Vgg  # noqa: PLC0415
-    from impasto.gatys.optimize import optimise  # noqa: PLC0415
+    from impasto.gatys.features.vgg import Vgg  # noqa: PLC0415
+    from impasto.gatys.features.weights import load_weights  # noqa: PLC0415
+    from impasto.gatys.optim.loop import optimise  # noqa: PLC0415
     from impasto.gatys.scales import enlarge, plan_scales, scale_sizes  # noqa: PLC0415
-    from impasto.gatys.weights import load_weights  # noqa: PLC0415
 
     job = session.job
     session.begin()
@@ -109,8 +109,10 @@ def _impasto(session: Session) -> None:
 
 def _settings(preset: str, height: int, width: int) -> Any:
     """Return a preset; what depends on a picture's size, for this one."""
-    from impasto.gatys.conventions import variation_from_sum  # noqa: PLC0415
-    from impasto.gatys.presets import find_preset  # noqa: PLC0415
+    from impasto.gatys.presets import (  # noqa: PLC0415
+        find_preset,
+        variation_from_sum,
+    )
 
     settings = find_preset(preset)
     if preset != "neural_style":
@@ -122,8 +124,10 @@ def _settings(preset: str, height: int, width: int) -> Any:
 
 def _method(settings: Any, values: int, *, own_steps: bool) -> Any:
     """Return the optimiser, with the steps of the peers' ones unless Impasto's are wished."""
-    from impasto.gatys.adam import Adam  # noqa: PLC0415
-    from impasto.gatys.lbfgs import Lbfgs  # noqa: PLC0415
+    from impasto.gatys.optim.methods import (  # noqa: PLC0415
+        Adam,
+        Lbfgs,
+    )
 
     if settings.optimizer == "adam":
         adam = Adam(lr=settings.learning_rate, betas=settings.betas)
@@ -140,10 +144,10 @@ def _objective(
     network: Any, settings: Any, content: Any, style: Any, size: tuple[int, int]
 ) -> Callable[[Tensor], Any]:
     """Return the losses at one scale, (height, width)."""
-    from impasto.gatys.objective import Objective, Variation  # noqa: PLC0415
+    from impasto.gatys.losses.objective import Objective, Variation  # noqa: PLC0415
+    from impasto.gatys.losses.statistics import Gaussian, Gram  # noqa: PLC0415
+    from impasto.gatys.losses.targets import Content, Region, Style, StylePicture  # noqa: PLC0415
     from impasto.gatys.scales import fit  # noqa: PLC0415
-    from impasto.gatys.statistics import Gaussian, Gram  # noqa: PLC0415
-    from impasto.gatys.targets import Content, Region, Style, StylePicture  # noqa: PLC0415
 
     rows, columns = style.shape[:2]
     style_size = fit(rows, columns, min(max(size), max(rows, columns)))
@@ -186,7 +190,7 @@ def _read(path: Path) -> Any:
 
 
 def _tensor(rgb: Any, size: tuple[int, int]) -> Tensor:
-    from impasto.gatys.initial import picture_image  # noqa: PLC0415
+    from impasto.gatys.inputs import picture_image  # noqa: PLC0415
 
     return picture_image(rgb, *size)
 

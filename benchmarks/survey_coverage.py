@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
-from impasto.survey.bootstrap import Spread, Table, TwoLevel
-from impasto.survey.random_effects import constant_of
-from impasto.survey.rates import Interval
-from impasto.survey.signal_detection import d_prime_of_rates
+from impasto.survey.analysis.bootstrap import Spread, Table, TwoLevel
+from impasto.survey.analysis.components import constant_of
+from impasto.survey.analysis.rates import Interval
+from impasto.survey.analysis.signal_detection import d_prime_of_rates
 
 __all__ = ["main"]
 

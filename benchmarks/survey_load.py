@@ -30,10 +30,10 @@ from urllib.parse import urlencode
 import numpy as np
 from PIL import Image
 
-from impasto.survey.database import read_database
+from impasto.survey.export.site import write_site
 from impasto.survey.key import Key, KeyedPicture, write_key
-from impasto.survey.site import write_site
-from impasto.survey.trials import Study
+from impasto.survey.serve.database import read_database
+from impasto.survey.study import Study
 
 
 def main() -> int:

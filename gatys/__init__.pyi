@@ -1,24 +1,25 @@
-from .adam import Adam
-from .backbones import Vgg
-from .conventions import Preset
-from .extractor import FeatureExtractor, make_extractor
-from .iterates import Iterate
-from .lbfgs import Lbfgs
-from .losses import content_loss, gram_loss, gram_matrix, total_variation
+from .features.distances import (
+    FeatureExtractor,
+    PerceptualDistance,
+    make_extractor,
+    make_perceptual_distance,
+)
+from .features.make import Backbone, make_network
+from .features.pixels import Pixels
+from .features.random import RandomRecipe, random_vgg
+from .features.vgg import Vgg
+from .features.weights import find_weights, load_weights
+from .jobs.stylize import Plan, StylizeResult, stylize
+from .losses.functional import content_loss, gram_loss, gram_matrix, total_variation
+from .losses.objective import Objective, Variation
+from .losses.statistics import Gaussian, Gram, Patches, ResampledSliced, Sliced
+from .losses.targets import Content, Region, Style, StylePicture
+from .losses.transport import sliced_wasserstein_loss, wasserstein_loss
 from .masks import read_mask
-from .networks import Backbone, make_network
-from .objective import Objective, Variation
-from .optimize import Outcome, optimise
-from .patches import Patches
-from .perceptual import PerceptualDistance, make_perceptual_distance
-from .pixels import Pixels
-from .presets import find_preset
-from .random_backbone import RandomRecipe, random_vgg
-from .statistics import Gaussian, Gram, ResampledSliced, Sliced
-from .stylizing import Plan, StylizeResult, stylize
-from .targets import Content, Region, Style, StylePicture
-from .transport import sliced_wasserstein_loss, wasserstein_loss
-from .weights import find_weights, load_weights
+from .optim.iterates import Iterate
+from .optim.loop import Outcome, optimise
+from .optim.methods import Adam, Lbfgs
+from .presets import Preset, find_preset
 
 __all__ = [
     "Adam",

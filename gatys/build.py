@@ -8,16 +8,8 @@ from typing import Any
 
 import torch
 
-from impasto.gatys.adam import Adam
-from impasto.gatys.backbones import Vgg
-from impasto.gatys.builtin import BUILTIN, MODEL, PATCH_SIDE, RANDOM, TRAINED
-from impasto.gatys.conventions import Preset
-from impasto.gatys.lbfgs import Lbfgs
-from impasto.gatys.memory import Demand, Layer, vgg_layers
-from impasto.gatys.model_anatomy import find_anatomy
-from impasto.gatys.model_layers import default_layers
-from impasto.gatys.model_network import ModelNetwork
-from impasto.gatys.networks import (
+from impasto.gatys.features.graph import find_anatomy
+from impasto.gatys.features.make import (
     Backbone,
     Network,
     make_network,
@@ -25,13 +17,23 @@ from impasto.gatys.networks import (
     parse_network_layers,
     settled,
 )
-from impasto.gatys.optimize import Method
-from impasto.gatys.patches import Patches
-from impasto.gatys.presets import find_preset
-from impasto.gatys.smoothing import NO_SMOOTHING, Smoothing
-from impasto.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced, Statistic
-from impasto.gatys.weight_files import is_trained_here
-from impasto.gatys.weights import find_weights
+from impasto.gatys.features.models import ModelNetwork, default_layers
+from impasto.gatys.features.vgg import Vgg
+from impasto.gatys.features.weight_files import is_trained_here
+from impasto.gatys.features.weights import find_weights
+from impasto.gatys.losses.smoothing import NO_SMOOTHING, Smoothing
+from impasto.gatys.losses.statistics import (
+    Gaussian,
+    Gram,
+    Patches,
+    ResampledSliced,
+    Sliced,
+    Statistic,
+)
+from impasto.gatys.memory import Demand, Layer, vgg_layers
+from impasto.gatys.optim.loop import Method
+from impasto.gatys.optim.methods import Adam, Lbfgs
+from impasto.gatys.presets import BUILTIN, MODEL, PATCH_SIDE, RANDOM, TRAINED, Preset, find_preset
 from impasto.options.errors import OptionError
 from impasto.options.stylize import StylizeOptions
 

@@ -50,7 +50,7 @@ def _train(argv: Sequence[str]) -> int:
     words = parse_training(_parser, BackboneOptions, argv)
 
     def start() -> "TrainResult":
-        from impasto.gatys.backbone_training import train_backbone  # noqa: PLC0415 - torch
+        from impasto.gatys.classifier.train import train_backbone  # noqa: PLC0415 - torch
 
         return train_backbone(words.options, resume=words.resume, allow_changes=words.allow_changes)
 
@@ -60,8 +60,8 @@ def _train(argv: Sequence[str]) -> int:
 
 def _report(options: BackboneOptions, result: "TrainResult") -> None:
     """Say how well it went, and what comes next."""
-    from impasto.gatys.backbone_files import backbone_file  # noqa: PLC0415 - torch
-    from impasto.gatys.weight_files import read_weights  # noqa: PLC0415
+    from impasto.gatys.classifier.train import backbone_file  # noqa: PLC0415 - torch
+    from impasto.gatys.features.weight_files import read_weights  # noqa: PLC0415
 
     file = backbone_file(result.directory)
     said = read_weights(file).provenance

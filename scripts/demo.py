@@ -299,7 +299,7 @@ def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter"
     from impasto.cyclegan.jobs.tour import Chapter  # noqa: PLC0415
     from impasto.data.encode import write_float_picture  # noqa: PLC0415
     from impasto.data.files import list_pictures  # noqa: PLC0415
-    from impasto.gatys.stylizing import stylize  # noqa: PLC0415
+    from impasto.gatys.jobs.stylize import stylize  # noqa: PLC0415
     from impasto.runs.pages.gallery import Strip  # noqa: PLC0415
 
     paintings = list_pictures(domains.testA)
@@ -327,7 +327,7 @@ def _stylize(content: Path, domains: "SampleDomains", output: Path) -> "Chapter"
 def _survey(domains: "SampleDomains", result: "TourResult", options: DemoOptions) -> "Chapter":
     """Make a study of true paintings and of what the training made of photographs."""
     from impasto.cyclegan.jobs.tour import Chapter  # noqa: PLC0415
-    from impasto.survey.export import export_study  # noqa: PLC0415
+    from impasto.survey.export.job import export_study  # noqa: PLC0415
 
     fakes = options.output / "fakes"
     for file in fakes.glob("*.png"):  # of an earlier model

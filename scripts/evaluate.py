@@ -87,7 +87,7 @@ def _extractor(options: EvaluateOptions, device: "torch.device") -> "Extractor |
 
         assert options.weights is not None  # noqa: S101 - checked by the options
         return Inception(options.weights, device=device)
-    from impasto.gatys.extractor import make_extractor  # noqa: PLC0415
+    from impasto.gatys.features.distances import make_extractor  # noqa: PLC0415
 
     return make_extractor(options.backbone, options.weights, layer=options.layer, device=device)
 

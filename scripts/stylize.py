@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tqdm import tqdm
 
-    from impasto.gatys.animation import Film
-    from impasto.gatys.iterates import Iterate
-    from impasto.gatys.loss_log import LossLog
-    from impasto.gatys.recipe import Facts
-    from impasto.gatys.stylizing import Plan, StylizeResult
+    from impasto.gatys.jobs.stylize import Plan, StylizeResult
+    from impasto.gatys.optim.iterates import Iterate
+    from impasto.gatys.outputs.film import Film
+    from impasto.gatys.outputs.loss_log import LossLog
+    from impasto.gatys.outputs.recipe import Facts
 
 __all__ = ["main"]
 
@@ -44,8 +44,8 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
-    from impasto.gatys.animation import Film  # noqa: PLC0415
-    from impasto.gatys.stylizing import stylize  # noqa: PLC0415
+    from impasto.gatys.jobs.stylize import stylize  # noqa: PLC0415
+    from impasto.gatys.outputs.film import Film  # noqa: PLC0415
     from impasto.runs.processes import (  # noqa: PLC0415
         Interrupts,
         keep_freed_memory,
@@ -116,7 +116,7 @@ def _changes(config: Sequence[Path], plan: "Plan") -> list[str]:
     """Say what will not be as in a recipe that the options are from."""
     import torch  # noqa: PLC0415
 
-    from impasto.gatys.recipe import changes_since, read_recipe  # noqa: PLC0415
+    from impasto.gatys.outputs.recipe import changes_since, read_recipe  # noqa: PLC0415
 
     changes: list[str] = []
     for facts in (read_recipe(path).facts for path in config):
@@ -158,7 +158,7 @@ class _Notes:
     @property
     def log(self) -> "LossLog":
         """The losses; begun with the first, so that a mistake leaves those of an earlier run."""
-        from impasto.gatys.loss_log import LossLog  # noqa: PLC0415
+        from impasto.gatys.outputs.loss_log import LossLog  # noqa: PLC0415
 
         if self._log is None:
             output = self._options.output
@@ -216,8 +216,8 @@ def _write(result: "StylizeResult", options: StylizeOptions) -> None:
     """Write the picture, what else was asked for, and the recipe; say what was done."""
     from impasto.data import Picture, write_picture  # noqa: PLC0415
     from impasto.data.encode import write_float_picture  # noqa: PLC0415
-    from impasto.gatys.recipe import recipe_path, write_recipe  # noqa: PLC0415
-    from impasto.gatys.triptych import draw_triptych  # noqa: PLC0415
+    from impasto.gatys.outputs.recipe import recipe_path, write_recipe  # noqa: PLC0415
+    from impasto.gatys.outputs.sheets import draw_triptych  # noqa: PLC0415
 
     write_float_picture(options.output, result.image)
     write_recipe(recipe_path(options.output), _flat(result, options), _facts(result, options))
@@ -264,7 +264,7 @@ def _flat(result: "StylizeResult", options: StylizeOptions) -> dict[str, object]
 def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
     import torch  # noqa: PLC0415
 
-    from impasto.gatys.recipe import Facts, describe_file, installed_versions  # noqa: PLC0415
+    from impasto.gatys.outputs.recipe import Facts, describe_file, installed_versions  # noqa: PLC0415
 
     weights = result.backbone.weights
     return Facts(
@@ -285,7 +285,7 @@ def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
 
 def _plot(log: "LossLog", path: Path) -> None:
     from impasto.data.atomic import atomic_path, write_error  # noqa: PLC0415
-    from impasto.gatys.loss_log import draw_losses  # noqa: PLC0415
+    from impasto.gatys.outputs.loss_log import draw_losses  # noqa: PLC0415
     from impasto.runs.pages.figures import figure_bytes  # noqa: PLC0415
 
     figure = draw_losses({"": log.rows})

@@ -32,9 +32,11 @@ def main(argv: Sequence[str]) -> int:
     folder = Path(parsed.folder)
 
     from impasto.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
-    from impasto.survey.audit import audit_study  # noqa: PLC0415
-    from impasto.survey.key import read_key  # noqa: PLC0415
-    from impasto.survey.soundness import check_key  # noqa: PLC0415
+    from impasto.survey.audit.job import audit_study  # noqa: PLC0415
+    from impasto.survey.key import (  # noqa: PLC0415
+        check_key,
+        read_key,
+    )
 
     beside = folder.absolute()
     key_path = options.key or beside.with_name(f"{beside.name}.key.json")

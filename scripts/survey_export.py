@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - NumPy and the rest come after parsing
 
-    from impasto.survey.export import export_study  # noqa: PLC0415
+    from impasto.survey.export.job import export_study  # noqa: PLC0415
 
     with (
         _stoppable(),

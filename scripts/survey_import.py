@@ -40,9 +40,11 @@ def main(argv: Sequence[str]) -> int:
 
     from impasto.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
     from impasto.survey.answers import write_answers  # noqa: PLC0415
-    from impasto.survey.importing import import_answers, participants_table  # noqa: PLC0415
-    from impasto.survey.key import read_key  # noqa: PLC0415
-    from impasto.survey.soundness import check_key  # noqa: PLC0415
+    from impasto.survey.collect.job import import_answers, participants_table  # noqa: PLC0415
+    from impasto.survey.key import (  # noqa: PLC0415
+        check_key,
+        read_key,
+    )
 
     key = None
     if options.key is not None:

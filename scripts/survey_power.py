@@ -7,7 +7,7 @@ from impasto.options.command_line import CommandParser
 from impasto.options.survey import SurveyPowerOptions
 
 if TYPE_CHECKING:
-    from impasto.survey.power import Design
+    from impasto.survey.analysis.power import Design
 
 __all__ = ["main"]
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     )
     options = parser.make(SurveyPowerOptions, parser.parse(argv))
 
-    from impasto.survey.power import Design, read_pilot  # noqa: PLC0415 - SciPy, after parsing
+    from impasto.survey.analysis.power import Design, read_pilot  # noqa: PLC0415 - SciPy, after parsing
 
     rate, person_sd, picture_sd = (
         read_pilot(options.pilot) if options.pilot is not None else (0.5, 0.5, 1.0)
@@ -66,7 +66,7 @@ def _assumed(design: "Design") -> str:
 
 
 def _widths(design: "Design") -> str:
-    from impasto.survey.power import picture_half_width  # noqa: PLC0415
+    from impasto.survey.analysis.power import picture_half_width  # noqa: PLC0415
 
     independent = design.half_width_if_independent()
     rows = [
@@ -90,7 +90,7 @@ def _widths(design: "Design") -> str:
 
 
 def _sizes(design: "Design", half_width: float) -> str:
-    from impasto.survey.power import raters_for_picture  # noqa: PLC0415
+    from impasto.survey.analysis.power import raters_for_picture  # noqa: PLC0415
 
     one = raters_for_picture(half_width, design.rate)
     raters, pictures = design.raters_for(half_width), design.pictures_for(half_width)

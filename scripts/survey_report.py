@@ -9,7 +9,7 @@ from impasto.options.errors import ImpastoError
 from impasto.options.survey import SurveyReportOptions
 
 if TYPE_CHECKING:
-    from impasto.survey.findings import Findings
+    from impasto.survey.analysis.findings import Findings
 
 __all__ = ["main"]
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(SurveyReportOptions, parsed, drop=["answers"])
 
-    from impasto.survey.report import write_report  # noqa: PLC0415 - SciPy, after parsing
+    from impasto.survey.report.job import write_report  # noqa: PLC0415 - SciPy, after parsing
 
     try:
         findings = write_report([Path(path) for path in parsed.answers], options)
@@ -54,8 +54,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _summary(findings: "Findings") -> str:
-    from impasto.survey.sentences import conclusions  # noqa: PLC0415
-    from impasto.survey.wording import counted  # noqa: PLC0415
+    from impasto.survey.report.text import (  # noqa: PLC0415
+        conclusions,
+        counted,
+    )
 
     people = counted(findings.after.people, "person", "people")
     excluded = findings.before.people - findings.after.people

@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.make(SurveyServeOptions, parsed, drop=["folder"])
 
     try:
-        from impasto.survey.serving import serving  # noqa: PLC0415 - Flask, after parsing
+        from impasto.survey.serve.job import serving  # noqa: PLC0415 - Flask, after parsing
     except ModuleNotFoundError as error:
         if error.name not in ("flask", "waitress"):
             raise

@@ -29,7 +29,7 @@ shipped: """
 
 def main(argv: Sequence[str]) -> int:
     """Parse, run the cells, write table, sheet, curves and page; return the exit status."""
-    from impasto.gatys.sweep_plan import (  # noqa: PLC0415 - reads pictures' names: NumPy, no torch
+    from impasto.gatys.sweep.plan import (  # noqa: PLC0415 - reads pictures' names: NumPy, no torch
         read_sweep,
         sweep_cells,
         sweep_names,
@@ -57,10 +57,10 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
-    from impasto.gatys.sweep_cell import CellResult  # noqa: PLC0415
-    from impasto.gatys.sweep_page import write_sweep_page  # noqa: PLC0415
-    from impasto.gatys.sweep_plan import SweepCell  # noqa: PLC0415
-    from impasto.gatys.sweeping import run_sweep, write_results  # noqa: PLC0415
+    from impasto.gatys.sweep.cells import CellResult  # noqa: PLC0415
+    from impasto.gatys.sweep.page import write_sweep_page  # noqa: PLC0415
+    from impasto.gatys.sweep.plan import SweepCell  # noqa: PLC0415
+    from impasto.gatys.sweep.run import run_sweep, write_results  # noqa: PLC0415
     from impasto.runs.processes import Interrupts  # noqa: PLC0415
 
     with (

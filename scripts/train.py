@@ -12,7 +12,7 @@ from impasto.scripts.trainings import add_resuming, parse_training, run_training
 if TYPE_CHECKING:
     import torch
 
-    from impasto.gatys.perceptual import PerceptualDistance
+    from impasto.gatys.features.distances import PerceptualDistance
     from impasto.runs.job import TrainResult
 
 __all__ = ["main"]
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _make_perceptual(losses: LossOptions, device: "torch.device") -> "PerceptualDistance":
     """Make what `cyclegan` must not import: a distance seen through a network of `gatys`."""
-    from impasto.gatys.perceptual import make_perceptual_distance  # noqa: PLC0415 - only if asked
+    from impasto.gatys.features.distances import make_perceptual_distance  # noqa: PLC0415 - only if asked
 
     made = make_perceptual_distance(
         losses.perceptual_backbone,

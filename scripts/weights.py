@@ -9,7 +9,7 @@ from impasto.options.command_line import CommandParser
 from impasto.options.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from impasto.gatys.weight_files import WeightsFile
+    from impasto.gatys.features.weight_files import WeightsFile
 
 __all__ = ["main"]
 
@@ -54,9 +54,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _list() -> int:
-    from impasto.gatys.model_weights import cached_files  # noqa: PLC0415 - torch, after parsing
-    from impasto.gatys.weights import (  # noqa: PLC0415
+    from impasto.gatys.features.weights import (  # noqa: PLC0415
         PUBLISHED,
+        cached_files,
         candidates,
         find_weights,
         missing_message,
@@ -79,8 +79,8 @@ def _list() -> int:
 
 
 def _check(path: Path) -> int:
-    from impasto.gatys.model_weights import load_model, model_of_file  # noqa: PLC0415
-    from impasto.gatys.weight_files import read_weights  # noqa: PLC0415
+    from impasto.gatys.features.weight_files import read_weights  # noqa: PLC0415
+    from impasto.gatys.features.weights import load_model, model_of_file  # noqa: PLC0415
 
     if model := model_of_file(path):
         print(f"{path}: {load_model(model, path)[1]}")
@@ -91,15 +91,15 @@ def _check(path: Path) -> int:
 
 def _layers(name: str) -> int:
     """Print the layers of a network, and where its weights are; or the names of all models."""
-    from impasto.gatys.layers import layer_names  # noqa: PLC0415
-    from impasto.gatys.model_anatomy import model_names  # noqa: PLC0415
-    from impasto.gatys.model_layers import layer_table  # noqa: PLC0415
-    from impasto.gatys.model_weights import (  # noqa: PLC0415
+    from impasto.gatys.features.graph import model_names  # noqa: PLC0415
+    from impasto.gatys.features.make import OWN_NETWORKS, model_of  # noqa: PLC0415
+    from impasto.gatys.features.models import layer_table  # noqa: PLC0415
+    from impasto.gatys.features.pixels import Pixels  # noqa: PLC0415
+    from impasto.gatys.features.vgg import layer_names  # noqa: PLC0415
+    from impasto.gatys.features.weights import (  # noqa: PLC0415
         find_model_weights,
         missing_model_message,
     )
-    from impasto.gatys.networks import OWN_NETWORKS, model_of  # noqa: PLC0415
-    from impasto.gatys.pixels import Pixels  # noqa: PLC0415
 
     if not name:
         print("\n".join(dict.fromkeys([*OWN_NETWORKS, *model_names()])))
@@ -116,7 +116,7 @@ def _layers(name: str) -> int:
 
 
 def _pack(path: Path, options: WeightsOptions) -> int:
-    from impasto.gatys.weights import pack  # noqa: PLC0415
+    from impasto.gatys.features.weights import pack  # noqa: PLC0415
 
     _print(pack(path, options.output, last=options.last_layer))
     return 0

@@ -1,18 +1,18 @@
-from .analysis import analyse
+from .analysis.bootstrap import TwoLevel
+from .analysis.job import analyse
+from .analysis.power import Design
+from .analysis.rates import Interval, Rate, holm
 from .answers import Answer, answers_csv, answers_json, read_answers, write_answers
-from .audit import audit_study
-from .audit_report import Audit
-from .bootstrap import TwoLevel
-from .database import read_database
-from .export import Exported, export_study
-from .importing import Imported, import_answers
+from .audit.job import audit_study
+from .audit.report import Audit
+from .collect.job import Imported, import_answers
+from .export.job import Exported, export_study
+from .export.site import write_site
 from .key import Key, KeyedPicture, read_key, write_key
-from .power import Design
-from .rates import Interval, Rate, holm
-from .report import read_all_answers, write_report
-from .server import create_app
-from .site import write_site
-from .trials import Practice, Study
+from .report.job import read_all_answers, write_report
+from .serve.app import create_app
+from .serve.database import read_database
+from .study import Practice, Study
 
 __all__ = [
     "Answer",

@@ -13,9 +13,8 @@ import dominate
 from dominate import tags
 from dominate.util import raw
 
-from impasto.survey.steps import Step
+from impasto.survey.study import Step, Study
 from impasto.survey.texts import Words
-from impasto.survey.trials import Study
 
 __all__ = [
     "CHOICES",

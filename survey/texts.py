@@ -11,7 +11,7 @@ import yaml
 
 from impasto.options.errors import SurveyError
 from impasto.options.fields import nearest
-from impasto.survey.trials import Study
+from impasto.survey.study import Study
 
 __all__ = ["Words", "check_texts", "complete_texts", "read_texts"]
 
@@ -72,7 +72,7 @@ def complete_texts(study: Study) -> dict[str, str]:
 class Words:
     """The texts of a study, filled in.
 
-    >>> from impasto.survey.trials import Study
+    >>> from impasto.survey.study import Study
     >>> study = Study(
     ...     survey_id="s",
     ...     version="1",

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.scripts.main import main
+from impasto.survey.analysis.simulation import Population, simulate
 from impasto.survey.answers import write_answers
 from impasto.survey.key import read_key
-from impasto.survey.simulation import Population, simulate
 
 RECORD = Path(__file__).with_name("golden.json")
 # A weight: 20 steps of Adam at a rate of 2e-4 move it by at most 4e-3; rounding that turned the

@@ -9,9 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from impasto.gatys import networks
-from impasto.gatys.adam import Adam
-from impasto.gatys.backbones import Vgg
 from impasto.gatys.build import (
     build_backbone,
     build_demand,
@@ -19,18 +16,17 @@ from impasto.gatys.build import (
     build_settings,
     build_statistic,
 )
-from impasto.gatys.builtin import BUILTIN, MODEL, RANDOM, RANDOM_RECIPE, TRAINED
-from impasto.gatys.classifier import VggClassifier, init_weights
-from impasto.gatys.conventions import Preset
-from impasto.gatys.lbfgs import Lbfgs
-from impasto.gatys.model_network import ModelNetwork
-from impasto.gatys.patches import Patches
-from impasto.gatys.pixels import Pixels
-from impasto.gatys.presets import PRESETS
-from impasto.gatys.smoothing import Smoothing
-from impasto.gatys.statistics import Gaussian, Gram, ResampledSliced, Sliced
-from impasto.gatys.weight_files import METADATA_KEY, TRAINED_HERE
-from impasto.gatys.weights import candidates
+from impasto.gatys.classifier.model import VggClassifier, init_weights
+from impasto.gatys.features import make
+from impasto.gatys.features.models import ModelNetwork
+from impasto.gatys.features.pixels import Pixels
+from impasto.gatys.features.vgg import Vgg
+from impasto.gatys.features.weight_files import METADATA_KEY, TRAINED_HERE
+from impasto.gatys.features.weights import candidates
+from impasto.gatys.losses.smoothing import Smoothing
+from impasto.gatys.losses.statistics import Gaussian, Gram, Patches, ResampledSliced, Sliced
+from impasto.gatys.optim.methods import Adam, Lbfgs
+from impasto.gatys.presets import BUILTIN, MODEL, PRESETS, RANDOM, RANDOM_RECIPE, TRAINED, Preset
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.stylize import STYLIZE_PRESETS, StylizeOptions
 
@@ -41,7 +37,7 @@ WIDTH = 1 / 16
 def _weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where weights are looked for: an empty folder. The random network is a narrow one."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(networks, "RANDOM_RECIPE", replace(RANDOM_RECIPE, width=WIDTH))
+    monkeypatch.setattr(make, "RANDOM_RECIPE", replace(RANDOM_RECIPE, width=WIDTH))
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
 

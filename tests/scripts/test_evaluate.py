@@ -15,7 +15,7 @@ from PIL import Image
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.weights import save_generator, save_pth
 from impasto.data.files import list_pictures
-from impasto.gatys.backbones import Vgg
+from impasto.gatys.features.vgg import Vgg
 from impasto.options import FolderError
 from impasto.scripts.main import main
 

@@ -20,10 +20,10 @@ from PIL import Image
 from skimage.color import rgb2lab
 from torchvision import models
 
-from impasto.gatys.backbones import Vgg
-from impasto.gatys.iterates import Iterate
-from impasto.gatys.loss_log import LossLog, read_losses
-from impasto.gatys.recipe import describe_file, read_recipe
+from impasto.gatys.features.vgg import Vgg
+from impasto.gatys.optim.iterates import Iterate
+from impasto.gatys.outputs.loss_log import LossLog, read_losses
+from impasto.gatys.outputs.recipe import describe_file, read_recipe
 from impasto.scripts.main import main
 
 Rgb = NDArray[np.uint8]

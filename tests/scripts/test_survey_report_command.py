@@ -12,10 +12,10 @@ import pytest
 from impasto.options.errors import OptionError, SurveyError
 from impasto.options.survey import SurveyPowerOptions
 from impasto.scripts.main import main
+from impasto.survey.analysis.power import Design, picture_half_width, raters_for_picture, read_pilot
+from impasto.survey.analysis.simulation import Population, simulate
 from impasto.survey.answers import write_answers
 from impasto.survey.key import Key, KeyedPicture, write_key
-from impasto.survey.power import Design, picture_half_width, raters_for_picture, read_pilot
-from impasto.survey.simulation import Population, simulate
 
 
 @pytest.fixture

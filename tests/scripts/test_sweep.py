@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from impasto.data import Picture, read_picture, write_picture
-from impasto.gatys.sweep_cell import cell_key, read_cell, run_cell
-from impasto.gatys.sweep_plan import SweepCell, sweep_names
-from impasto.gatys.weights import weights_folder
+from impasto.gatys.features.weights import weights_folder
+from impasto.gatys.sweep.cells import cell_key, read_cell, run_cell
+from impasto.gatys.sweep.plan import SweepCell, sweep_names
 from impasto.options.stylize import StylizeOptions
 from impasto.scripts.main import main
 
@@ -163,7 +163,7 @@ def test_any_failure_is_a_result_and_leaves_no_older_picture(
 
     cell, out = one_cell(tmp_path, preset="builtin", size=32, iterations=(1,)), tmp_path / "out"
     assert run_cell(cell, out, 1) == read_cell(out, cell_key(cell, 1))
-    monkeypatch.setattr("impasto.gatys.sweep_cell.stylize", fail)
+    monkeypatch.setattr("impasto.gatys.sweep.cells.stylize", fail)
     result = run_cell(cell, out, 1)
     assert result is not None
     assert result.error.startswith(type(error).__name__)

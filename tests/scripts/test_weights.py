@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from impasto.gatys.backbones import Vgg
-from impasto.gatys.weights import candidates
+from impasto.gatys.features.vgg import Vgg
+from impasto.gatys.features.weights import candidates
 from impasto.scripts.main import main
 
 

@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 from impasto.survey.answers import Answer
-from impasto.survey.database import read_database
+from impasto.survey.export.site import write_site
 from impasto.survey.key import Key, KeyedPicture, write_key
-from impasto.survey.site import write_site
-from impasto.survey.trials import Practice, Study
+from impasto.survey.serve.database import read_database
+from impasto.survey.study import Practice, Study
 
 if TYPE_CHECKING:
     from tests.conftest import Browser

@@ -1,0 +1,289 @@
+"""One training step of a classifier, its evaluation on held-out pictures, and its state."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from impasto.gatys.classifier.loading import ClassBatch
+from impasto.gatys.classifier.model import VggClassifier
+from impasto.options.errors import CheckpointError, ImpastoError, TrainingError
+from impasto.runs.learner import Evaluation
+from impasto.runs.meter import AFTER_NOT_FINITE
+from impasto.runs.processes import average_gradients, mean_over_processes
+
+__all__ = ["Best", "ClassifierLearner", "ClassifierLosses"]
+
+_SHOWN = 6  # pictures of each kind
+_TOP = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierLosses:
+    """What one step found, as scalars on the device, detached.
+
+    Attributes:
+        loss: cross-entropy with label smoothing.
+        top1: share of the batch that was classified rightly, with dropout and augmentation.
+    """
+
+    loss: Tensor
+    top1: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The epoch with the lowest held-out loss.
+
+    Attributes:
+        epoch: its number, counted from 1; 0 before the first.
+        scores: its held-out scores.
+        features: its convolutions, batch normalisation folded in; None before the first.
+    """
+
+    epoch: int = 0
+    scores: Mapping[str, float]
+    features: Mapping[str, Tensor] | None = None
+
+
+class ClassifierLearner:
+    """Minimises the cross-entropy with label smoothing (Szegedy et al. 2016, section 7).
+
+    Args:
+        network: on the accelerator's device.
+        optimizer: of its parameters.
+        plateau: lowers the learning rate where the held-out loss no longer falls.
+        held_out: the held-out pictures of this process, as often as they are asked for.
+        accelerator: device, precision and processes.
+        label_smoothing: share of the target that is spread over all classes.
+        patience: epochs without a lower held-out loss after which training is over.
+    """
+
+    def __init__(
+        self,
+        network: VggClassifier,
+        *,
+        optimizer: Optimizer,
+        plateau: ReduceLROnPlateau,
+        held_out: Iterable[ClassBatch],
+        accelerator: Accelerator,
+        label_smoothing: float = 0.0,
+        patience: int = 15,
+    ) -> None:
+        self.network = network
+        self.best = Best(scores={"loss_val": math.inf})
+        self._epoch = self._judged = 0
+        # The same names in all samples of a run: the page passes over an epoch that lacks one.
+        self._hardest: dict[str, Tensor] = {}
+        self._learnt: dict[str, Tensor] = {}
+        self._lr = float(optimizer.param_groups[0]["lr"])
+        self._optimizer = accelerator.prepare_optimizer(optimizer)
+        self._plateau, self._held_out = plateau, held_out
+        self._accelerator = accelerator
+        self._label_smoothing, self._patience = label_smoothing, patience
+
+    def step(self, batches: Sequence[ClassBatch]) -> ClassifierLosses:
+        """Make one update from one or more batches, whose gradients are added up.
+
+        Args:
+            batches: at least one; each RGB, (N, 3, S, S), float32 in [0, 1].
+
+        Returns:
+            Means over the batches.
+        """
+        self._optimizer.zero_grad()
+        losses, rights = [], []
+        for batch in (batch.to(self._accelerator.device) for batch in batches):
+            with self._accelerator.autocast():
+                logits = self.network(batch.images)
+            loss = F.cross_entropy(
+                logits.float(), batch.labels, label_smoothing=self._label_smoothing
+            )
+            self._accelerator.backward(loss / len(batches))
+            losses.append(loss.detach())
+            rights.append((logits.detach().argmax(1) == batch.labels).float().mean())
+        average_gradients(self.network.parameters(), self._accelerator)
+        self._optimizer.step()
+        self._learnt = _training_samples(batches[-1])
+        return ClassifierLosses(loss=torch.stack(losses).mean(), top1=torch.stack(rights).mean())
+
+    def start_epoch(self, epoch: int) -> None:
+        """Remember the epoch, counted from 1."""
+        self._epoch = epoch
+
+    def end_epoch(self) -> Evaluation:
+        """Judge the network by the held-out pictures; steer the learning rate; keep the best.
+
+        Returns:
+            ``loss_val`` (without label smoothing), ``top1_val`` and, with more than five classes,
+            ``top5_val``; and the pictures with the highest losses, beside some of the last step.
+
+        Raises:
+            ImpastoError: no held-out picture can be read.
+            TrainingError: the loss is not finite.
+        """
+        self._share_statistics()
+        self.network.eval()
+        scores, hardest = self._evaluate()
+        self.network.train()
+        if not math.isfinite(scores["loss_val"]):
+            raise TrainingError(f"the held-out loss is not a finite number. {AFTER_NOT_FINITE}")
+        self._judged = self._epoch
+        if scores["loss_val"] < self.best.scores["loss_val"]:
+            features = self.network.plain_features()
+            self.best = Best(epoch=self._epoch, scores=scores, features=features)
+        self._plateau.step(scores["loss_val"])
+        self._hardest = {f"hardest_{place}": image for place, image in enumerate(hardest, start=1)}
+        return Evaluation(scores=scores, samples={**self._hardest, **self._learnt})
+
+    def converged(self) -> bool:
+        """Whether the held-out loss has not fallen for so many epochs that training is over."""
+        return self.best.epoch > 0 and self._judged - self.best.epoch >= self._patience
+
+    @torch.no_grad()
+    def _evaluate(self) -> tuple[dict[str, float], list[Tensor]]:
+        device = self._accelerator.device
+        top = min(_TOP, self.network.classes)
+        sums = torch.zeros(4, dtype=torch.float64)
+        hardest: list[tuple[float, Tensor]] = []
+        for batch in (batch.to(device) for batch in self._held_out):
+            with self._accelerator.autocast():
+                logits = self.network(batch.images).float()
+            losses = F.cross_entropy(logits, batch.labels, reduction="none")
+            right = logits.topk(top).indices == batch.labels.unsqueeze(1)
+            found = torch.stack([losses.sum(), right[:, 0].sum(), right.sum()]).cpu()
+            sums += torch.cat([found, torch.tensor([len(losses)])])
+            hardest = _hardest(hardest, losses, batch.images)
+        means = mean_over_processes(sums, accelerator=self._accelerator)
+        loss, first, among, count = means.tolist()
+        if count == 0:
+            raise ImpastoError("no held-out picture can be read")
+        scores = {"loss_val": loss / count, "top1_val": first / count}
+        if self.network.classes > _TOP:
+            scores["top5_val"] = among / count
+        return scores, [image for _, image in hardest]
+
+    def _share_statistics(self) -> None:
+        """Give all processes the mean of their statistics of batch normalisation."""
+        if self._accelerator.num_processes > 1:
+            for buffer in self._statistics().values():
+                buffer.copy_(self._accelerator.reduce(buffer, reduction="mean"))
+
+    def samples(self, batch: ClassBatch) -> dict[str, Tensor]:
+        """Return the hardest pictures so far, and some of a batch as training sees them.
+
+        Args:
+            batch: RGB, (N, 3, S, S), in [0, 1].
+
+        Returns:
+            ``hardest_1``, ... (none before the first epoch has ended) and ``training_1``, ..., each
+            RGB, (1, 3, S, S), in [-1, 1].
+        """
+        return {**self._hardest, **_training_samples(batch)}
+
+    def vitals(self, batch: ClassBatch) -> dict[str, float | None]:  # noqa: ARG002
+        """Return nothing: losses and scores tell all."""
+        return {}
+
+    def check_finite(self) -> None:
+        """Refuse weights that are not numbers, so that a good state is never overwritten.
+
+        Raises:
+            TrainingError: there is one.
+        """
+        finite = [torch.isfinite(value).all() for value in self.network.state_dict().values()]
+        if not torch.stack(finite).all():
+            raise TrainingError(
+                f"the weights of the network are no longer finite numbers. {AFTER_NOT_FINITE}"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the processes share, to continue from."""
+        scaler = self._accelerator.scaler
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "plateau": self._plateau.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+            "lr": self._lr,
+            "judged": self._judged,
+            "best": {
+                "epoch": self.best.epoch,
+                "scores": dict(self.best.scores),
+                "features": self.best.features,
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state.
+
+        Raises:
+            CheckpointError: the network is another.
+        """
+        try:
+            self.network.load_state_dict(state["network"])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise CheckpointError(f"the state does not fit the network: {reason}") from error
+        decays = [group["weight_decay"] for group in self._optimizer.param_groups]
+        self._optimizer.load_state_dict(state["optimizer"])
+        for group, decay in zip(self._optimizer.param_groups, decays, strict=True):
+            # Those of the options, which a resumed run may change; plateaus have lowered the rate.
+            group["lr"] *= self._lr / state["lr"]
+            group["weight_decay"] = decay
+        self._plateau.load_state_dict(
+            {**state["plateau"], "patience": self._plateau.patience, "factor": self._plateau.factor}
+        )
+        self._judged = state["judged"]
+        self.best = Best(**state["best"])
+        if self._accelerator.scaler is not None and state["scaler"]:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+
+    def process_state(self) -> dict[str, Any]:
+        """Return what differs between processes: the statistics of batch normalisation."""
+        if self._accelerator.num_processes == 1:
+            return {}
+        return {name: value.cpu() for name, value in self._statistics().items()}
+
+    def load_process_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved process state."""
+        statistics = self._statistics()
+        for name, value in state.items():
+            statistics[name].copy_(value)
+
+    def _statistics(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.network.named_buffers() if "running" in name}
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """There is one loss, and it carries none."""
+        return {}
+
+    @property
+    def present_learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+
+def _training_samples(batch: ClassBatch) -> dict[str, Tensor]:
+    some = batch.images[:_SHOWN] * 2 - 1
+    return {f"training_{place}": image[None] for place, image in enumerate(some, start=1)}
+
+
+def _hardest(
+    known: list[tuple[float, Tensor]], losses: Tensor, images: Tensor
+) -> list[tuple[float, Tensor]]:
+    """Return the pictures with the highest losses so far, the worst first, in [-1, 1]."""
+    values, places = losses.topk(min(_SHOWN, len(losses)))
+    new = [
+        (value, images[place : place + 1].cpu() * 2 - 1)
+        for value, place in zip(values.tolist(), places.tolist(), strict=True)
+    ]
+    return sorted([*known, *new], key=lambda pair: -pair[0])[:_SHOWN]

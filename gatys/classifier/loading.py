@@ -1,0 +1,279 @@
+"""Batches of pictures with classes: brought to size, varied by chance, whatever cannot be read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from impasto.data.datasets import Draw, UnpairedSampler
+from impasto.data.loaders import PictureLoader, note_unreadable, start_worker
+from impasto.data.transforms import centre_crop, random_flip, random_light, random_part, resize
+from impasto.gatys.classifier.data import Labelled
+from impasto.options.errors import FolderError, PictureError
+
+__all__ = [
+    "Augmentation",
+    "ClassBatch",
+    "ClassPictures",
+    "HeldOutPictures",
+    "TrainingLoader",
+    "collate_classes",
+]
+
+Rgb = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassBatch:
+    """Pictures and their classes.
+
+    Attributes:
+        images: RGB, (N, 3, S, S), float32 in [0, 1].
+        labels: (N,), int64.
+        unreadable: files that were met and could not be read, with the reason.
+    """
+
+    images: Tensor
+    labels: Tensor
+    unreadable: tuple[tuple[Path, str], ...] = ()
+
+    def to(self, device: torch.device) -> "ClassBatch":
+        """Return the batch on a device; the copy does not wait where the memory is pinned."""
+        return ClassBatch(
+            images=self.images.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            unreadable=self.unreadable,
+        )
+
+    def pin_memory(self) -> "ClassBatch":
+        """Return the batch in page-locked memory (called by torch's loader)."""
+        return ClassBatch(
+            images=self.images.pin_memory(),
+            labels=self.labels.pin_memory(),
+            unreadable=self.unreadable,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is done to a picture before the network sees it.
+
+    Attributes:
+        size: side of the square, in pixels.
+        smallest_area: of the part that is cut out for training, relative to the picture.
+        largest_area: of that part; of a held-out picture the middle is seen, as large as this.
+        flip: mirror half of the pictures in training.
+        light: strength of random brightness and contrast in training; hues always stay.
+    """
+
+    size: int
+    smallest_area: float = 0.35
+    largest_area: float = 1.0
+    flip: bool = True
+    light: float = 0.2
+
+    def fit(self, rgb: Rgb) -> Rgb:
+        """Shrink a large picture, as far as its smallest parts have ``size`` pixels; no chance."""
+        height, width = rgb.shape[:2]
+        scale = self.size / (min(height, width) * self.smallest_area**0.5)
+        return rgb if scale >= 1 else resize(rgb, round(height * scale), round(width * scale))
+
+    def vary(self, rgb: Rgb, *, generator: torch.Generator) -> Rgb:
+        """Return a random square of ``size`` pixels for training."""
+        part = random_part(
+            rgb,
+            self.size,
+            smallest_area=self.smallest_area,
+            largest_area=self.largest_area,
+            generator=generator,
+        )
+        if self.light:
+            part = random_light(part, self.light, generator=generator)
+        return random_flip(part, generator=generator) if self.flip else part
+
+    def centre(self, rgb: Rgb) -> Rgb:
+        """Return the middle square, scaled to ``size`` pixels."""
+        side = max(1, round(min(rgb.shape[:2]) * self.largest_area**0.5))
+        return resize(centre_crop(rgb, side), self.size, self.size)
+
+
+class ClassPictures(Dataset[ClassBatch]):
+    """Pictures looked up by a :class:`Draw`; unreadable ones are passed over.
+
+    Args:
+        pictures: where they are.
+        augmentation: what is done to them.
+        cache: keep fitted pictures in memory.
+    """
+
+    def __init__(
+        self, pictures: Labelled, *, augmentation: Augmentation, cache: bool = False
+    ) -> None:
+        self.pictures = pictures
+        self._augmentation = augmentation
+        self._cache: dict[int, Rgb] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.pictures.labels)
+
+    def __getitem__(self, draw: Draw) -> ClassBatch:
+        """Return ``draw.index_A``, varied, or the next readable one; empty if there is none."""
+        generator = torch.Generator().manual_seed(draw.seed)
+        unreadable: list[tuple[Path, str]] = []
+        for place in range(draw.index_A, draw.index_A + len(self)):
+            try:
+                fitted = self._fitted(place % len(self))
+            except PictureError as error:
+                unreadable.append((error.path, error.reason))
+            else:
+                varied = self._augmentation.vary(fitted, generator=generator)
+                return self._batch(place % len(self), varied, unreadable)
+        return _empty(unreadable)
+
+    def centre(self, index: int) -> ClassBatch:
+        """Return the middle of a picture as a batch of one; empty if it cannot be read."""
+        try:
+            return self._batch(index, self._augmentation.centre(self._fitted(index)), [])
+        except PictureError as error:
+            return _empty([(error.path, error.reason)])
+
+    def _batch(self, index: int, rgb: Rgb, unreadable: Sequence[tuple[Path, str]]) -> ClassBatch:
+        tensor = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+        return ClassBatch(
+            images=tensor.unsqueeze(0).to(torch.float32).div_(255),
+            labels=torch.tensor([self.pictures.labels[index]]),
+            unreadable=tuple(unreadable),
+        )
+
+    def _fitted(self, index: int) -> Rgb:
+        if self._cache is not None and index in self._cache:
+            return self._cache[index]
+        fitted = self._augmentation.fit(self.pictures.read(index))
+        if self._cache is not None:
+            self._cache[index] = fitted
+        return fitted
+
+
+class TrainingLoader(PictureLoader[ClassBatch]):
+    """Yields training batches, and knows where it is.
+
+    Args:
+        pictures: what to learn from.
+        sampler: of as many pairs as there are pictures, of which the first halves count.
+        workers: loading processes; 0 loads in this process.
+        pin_memory: load into page-locked memory, for a GPU.
+    """
+
+    def __init__(
+        self,
+        pictures: ClassPictures,
+        *,
+        sampler: UnpairedSampler,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__(
+            pictures,
+            sampler=sampler,
+            collate=collate_classes,
+            workers=workers,
+            pin_memory=pin_memory,
+        )
+
+        self._pictures = pictures.pictures
+        self._lost = 0
+
+    def _check(self, batch: ClassBatch) -> None:  # noqa: ARG002
+        if len(self.unreadable) > self._lost:
+            self._lost = len(self.unreadable)
+            _refuse_lost_class(self._pictures, self.unreadable)
+
+
+class HeldOutPictures:
+    """Gives the middles of pictures, in order, as often as asked; without what cannot be read.
+
+    Args:
+        pictures: what to judge by.
+        batch_size: pictures per batch.
+        workers: loading processes; 0 loads in this process.
+        process: index of this process.
+        processes: number of processes; each gets its share.
+    """
+
+    def __init__(
+        self,
+        pictures: ClassPictures,
+        *,
+        batch_size: int,
+        workers: int = 0,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.unreadable: dict[Path, str] = {}
+        middles = _Middles(pictures, range(process, len(pictures), processes))
+        self._loader: DataLoader[ClassBatch] = DataLoader(
+            middles,
+            batch_size=batch_size,
+            num_workers=workers,
+            collate_fn=collate_classes,
+            worker_init_fn=start_worker if workers else None,
+            generator=torch.Generator(),  # else it would draw from torch's own, as dropout does
+        )
+
+    def __iter__(self) -> Iterator[ClassBatch]:
+        """Yield the batches, each with a picture at least."""
+        for batch in self._loader:
+            note_unreadable(self.unreadable, batch.unreadable)
+            if len(batch.labels):
+                yield batch
+
+
+def collate_classes(some: Sequence[ClassBatch]) -> ClassBatch:
+    """Join batches of one, or of none, into a batch."""
+    return ClassBatch(
+        images=torch.cat([one.images for one in some]),
+        labels=torch.cat([one.labels for one in some]),
+        unreadable=tuple(failure for one in some for failure in one.unreadable),
+    )
+
+
+def _refuse_lost_class(pictures: Labelled, unreadable: Mapping[Path, str]) -> None:
+    """Refuse to train without a class; where single pictures are missing, others stand in."""
+    left: set[int] = set()
+    lost: dict[int, Path] = {}
+    for index, label in enumerate(pictures.labels):
+        path = pictures.path(index)
+        if path in unreadable:
+            lost.setdefault(label, path)
+        else:
+            left.add(label)
+    for path in (path for label, path in lost.items() if label not in left):
+        raise FolderError(
+            path.parent,
+            "none of the training pictures of this class can be read; the first reason: "
+            f"{unreadable[path]}",
+        )
+
+
+class _Middles(Dataset[ClassBatch]):
+    def __init__(self, pictures: ClassPictures, indices: Sequence[int]) -> None:
+        self._pictures, self._indices = pictures, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, place: int) -> ClassBatch:
+        return self._pictures.centre(self._indices[place])
+
+
+def _empty(unreadable: Sequence[tuple[Path, str]]) -> ClassBatch:
+    return ClassBatch(
+        images=torch.empty(0),  # of one axis, which torch.cat leaves out
+        labels=torch.empty(0, dtype=torch.int64),
+        unreadable=tuple(unreadable),
+    )

@@ -1,0 +1,320 @@
+"""The whole training of a classifier, from options to a run directory.
+
+What the training of a classifier leaves: its weights, and a feature network for stylize.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import Accelerator
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from impasto.data.atomic import atomic_path, write_error
+from impasto.data.datasets import UnpairedSampler
+from impasto.gatys.classifier.data import (
+    ClassSets,
+    find_class_folders,
+    open_caltech101,
+    open_cifar100,
+    open_folders,
+)
+from impasto.gatys.classifier.learner import ClassifierLearner
+from impasto.gatys.classifier.loading import (
+    Augmentation,
+    ClassPictures,
+    HeldOutPictures,
+    TrainingLoader,
+)
+from impasto.gatys.classifier.model import VggClassifier, init_weights
+from impasto.gatys.features.weight_files import METADATA_KEY, TRAINED_HERE, tensors_sha256
+from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
+from impasto.options.fields import default_values, flatten
+from impasto.runs.directory import RunDirectory
+from impasto.runs.doctor import DataWait, Doctor
+from impasto.runs.job import (
+    TrainResult,
+    build_displays,
+    build_pace,
+    check_run,
+    run_in_directory,
+)
+from impasto.runs.loop import TrainingLoop
+from impasto.runs.observers import Observer, Progress, Watchers
+from impasto.runs.processes import make_accelerator, share_weights
+from impasto.runs.seeds import make_generator
+from impasto.runs.state import save_pth
+
+if TYPE_CHECKING:
+    from impasto.gatys.classifier.learner import ClassifierLearner
+    from impasto.gatys.classifier.model import VggClassifier
+
+__all__ = ["backbone_file", "open_class_sets", "save_classifier", "train_backbone"]
+
+
+def backbone_file(run: Path) -> Path:
+    """Return the feature network of a run, for ``impasto stylize --weights``."""
+    return run / "backbone.safetensors"
+
+
+def save_classifier(
+    directory: RunDirectory, label: str, learner: "ClassifierLearner", classes: Sequence[str]
+) -> None:
+    """Write the classifier, and the convolutions of its best epoch.
+
+    ``<label>_net_classifier.pth`` is the whole network with torchvision's names.
+    ``backbone.safetensors`` holds the convolutions of the epoch with the lowest held-out loss (the
+    present ones before the first), batch normalisation folded in; its metadata name the
+    architecture, the classes and the scores.
+
+    Args:
+        directory: the run.
+        label: ``latest`` or an epoch.
+        learner: holds the network.
+        classes: their names.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    network, best = learner.network, learner.best
+    save_pth(directory.network_file(label, "classifier"), network.state_dict())
+    if label != "latest":
+        return
+    features = dict(best.features or network.plain_features())
+    provenance = {
+        "kind": f"convolutions of VGG{network.depth}, {TRAINED_HERE}",
+        "architecture": _describe(network),
+        "classes": json.dumps(list(classes)),
+        "epoch": str(best.epoch),
+        **{name: f"{score:.6g}" for name, score in best.scores.items() if best.epoch},
+        "tensors_sha256": tensors_sha256(features),
+        "packed_by": f"Impasto {version('impasto')}",
+    }
+    metadata = {"format": "pt", METADATA_KEY: json.dumps(provenance, sort_keys=True)}
+    path = backbone_file(directory.path)
+    with atomic_path(path) as temporary:
+        try:
+            save_file(features, temporary, metadata=metadata)
+        except SafetensorError as error:
+            raise write_error(path, error) from error
+
+
+def _describe(network: "VggClassifier") -> str:
+    """Return what it takes to build the network again, as JSON."""
+    size = network.avgpool.output_size
+    return json.dumps(
+        {
+            "depth": network.depth,
+            "width": network.width,
+            "batch_norm": network.batch_norm,
+            "pooled": size,
+            "classes": network.classes,
+        }
+    )
+
+
+def train_backbone(
+    options: BackboneOptions,
+    *,
+    resume: bool = False,
+    allow_changes: bool = False,
+    observers: Sequence[Observer] = (),
+) -> TrainResult:
+    """Train a classifier into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
+
+    Args:
+        options: all options.
+        resume: continue the run of that name, exactly where its state was saved.
+        allow_changes: resume even where options that alter the training differ.
+        observers: who else is told what happens, beside log.jsonl and ``--display``.
+
+    Raises:
+        OptionError: an option cannot be used here, or differs from the run that is resumed.
+        FolderError: a folder of pictures is missing or empty, or the run directory exists already
+            (without ``resume``), or cannot be written.
+        CheckpointError: the state to resume is missing, damaged or of another network.
+        TrainingError: a loss is not finite.
+        ImpastoError: a state cannot be written, or another process trains this run.
+    """
+    directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
+    accelerator = make_accelerator(options.run.device, options.run.mixed_precision)
+    flat = flatten(options)
+    check_run(
+        directory,
+        flat,
+        resume=resume,
+        defaults=default_values(BackboneOptions),
+        may_change=BACKBONE_MAY_CHANGE,
+        allow_changes=allow_changes,
+    )
+    torch.manual_seed(options.run.seed + accelerator.process_index)
+    torch.backends.cudnn.benchmark = True  # all pictures have one size
+    sets = open_class_sets(options.data, seed=options.run.seed)
+    loader = _build_loader(options, sets, accelerator)
+    held_out = _build_held_out(options.data, sets, accelerator)
+    learner = _build_learner(options, sets, held_out, accelerator)
+    if accelerator.is_main_process:
+        directory.create()
+    displays = build_displays(options.displays, directory, options=flat, accelerator=accelerator)
+    loop = TrainingLoop(
+        learner,
+        loader,
+        pace=build_pace(
+            options.run,
+            epochs=options.schedule.n_epochs,
+            max_images=options.schedule.max_images,
+            evaluate=True,
+        ),
+        directory=directory,
+        accelerator=accelerator,
+        observer=Watchers([*displays, *observers]),
+        export=partial(_export, directory, learner, sets.classes),
+        doctor=_build_doctor(options.data),
+        converged=learner.converged,
+    )
+    try:
+        signal = run_in_directory(
+            loop,
+            directory,
+            options=flat,
+            command="backbone train",
+            resume=resume,
+            is_main_process=accelerator.is_main_process,
+        )
+    finally:
+        loader.close()
+    return TrainResult(
+        directory=directory.path,
+        progress=loop.progress,
+        signal=signal,
+        unreadable={**loader.unreadable, **held_out.unreadable},
+        is_main_process=accelerator.is_main_process,
+    )
+
+
+def open_class_sets(data: ClassDataOptions, *, seed: int) -> ClassSets:
+    """Find the pictures that the options name.
+
+    Args:
+        data: the options.
+        seed: chooses which pictures are held out, where they are not given.
+
+    Raises:
+        FolderError: a folder is missing, or holds no pictures or too few classes.
+    """
+    generator = make_generator(seed, "held out")
+    if data.dataset == "cifar100":
+        return open_cifar100(data.dataroot, download=data.download)
+    if data.dataset == "caltech101":
+        return open_caltech101(
+            data.dataroot, share=data.val_share, generator=generator, download=data.download
+        )
+    folders = data.class_folders or find_class_folders(data.dataroot)
+    held_out = data.val_class_folders
+    if not held_out and data.val_folder is not None:
+        held_out = {name: data.val_folder / name for name in folders}
+    return open_folders(folders, held_out or None, share=data.val_share, generator=generator)
+
+
+def _build_loader(
+    options: BackboneOptions, sets: ClassSets, accelerator: Accelerator
+) -> TrainingLoader:
+    data = options.data
+    pictures = ClassPictures(sets.train, augmentation=_augmentation(data), cache=data.cache_images)
+    sampler = UnpairedSampler(
+        len(pictures),
+        1,  # there is no second domain to pair with
+        batch_size=data.batch_size,
+        generator=make_generator(options.run.seed, "order"),
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+    return TrainingLoader(
+        pictures,
+        sampler=sampler,
+        workers=data.num_threads,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+
+
+def _build_held_out(
+    data: ClassDataOptions, sets: ClassSets, accelerator: Accelerator
+) -> HeldOutPictures:
+    pictures = ClassPictures(
+        sets.held_out, augmentation=_augmentation(data), cache=data.cache_images
+    )
+    return HeldOutPictures(
+        pictures,
+        batch_size=data.batch_size,
+        # Loading processes end with the epoch, and what they keep with them.
+        workers=0 if data.cache_images else data.num_threads,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+
+
+def _augmentation(data: ClassDataOptions) -> Augmentation:
+    return Augmentation(
+        size=data.side,
+        smallest_area=data.smallest_area,
+        largest_area=data.largest_area,
+        flip=data.flip,
+        light=data.light,
+    )
+
+
+def _build_learner(
+    options: BackboneOptions,
+    sets: ClassSets,
+    held_out: HeldOutPictures,
+    accelerator: Accelerator,
+) -> ClassifierLearner:
+    shape, schedule = options.network, options.schedule
+    network = VggClassifier(
+        len(sets.classes),
+        depth=shape.depth,
+        width=shape.width,
+        batch_norm=shape.batch_norm,
+        pooled=shape.pooled or min(7, options.data.side // 32),
+        dropout=shape.dropout,
+    )
+    generator = make_generator(options.run.seed, "weights")
+    init_weights(network, init=shape.init, generator=generator)
+    network.to(accelerator.device)
+    share_weights([network], accelerator)
+    optimizer = AdamW(network.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
+    return ClassifierLearner(
+        network,
+        optimizer=optimizer,
+        plateau=ReduceLROnPlateau(
+            optimizer, factor=schedule.plateau_factor, patience=schedule.plateau_patience
+        ),
+        held_out=held_out,
+        accelerator=accelerator,
+        label_smoothing=schedule.label_smoothing,
+        patience=schedule.patience,
+    )
+
+
+def _build_doctor(data: ClassDataOptions) -> Doctor:
+    waits = DataWait(
+        num_threads=data.num_threads, cache_images=data.cache_images, size_option="size"
+    )
+    return Doctor(local_signs=[waits])
+
+
+def _export(
+    directory: RunDirectory,
+    learner: ClassifierLearner,
+    classes: Sequence[str],
+    label: str,
+    progress: Progress,  # noqa: ARG001
+) -> None:
+    save_classifier(directory, label, learner, classes)

@@ -1,0 +1,338 @@
+"""Reading files of VGG weights: what they hold, and whether they are whole."""
+
+import hashlib
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from impasto.gatys.features.vgg import DEPTHS, IMAGENET_MEAN, IMAGENET_STD, layer_names
+from impasto.options.errors import CheckpointError
+from impasto.runs.state import DAMAGED
+
+__all__ = [
+    "METADATA_KEY",
+    "TRAINED_HERE",
+    "WeightsFile",
+    "is_trained_here",
+    "read_tensors",
+    "read_weights",
+    "refuse_other_files",
+    "tensors_sha256",
+    "verify_name",
+]
+
+METADATA_KEY = "impasto"
+"""Name under which our safetensors hold their provenance, as JSON."""
+
+TRAINED_HERE = "trained by impasto backbone train"
+"""How the provenance of such a file ends, under ``kind``."""
+
+# torchvision and torch.hub put the first digits of a file's SHA-256 into its name.
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth?$")
+# Justin Johnson's conversions from Caffe (jcjohnson/pytorch-vgg, README): the hashes of VGG19 and
+# VGG16. They have torchvision's names of weights, but expect Caffe's pictures.
+_CAFFE_HASHES = ("d01eb7cb", "00b39a1b")
+# What those expect: BGR in 0..255 less this mean (the same README), here in the order of RGB.
+_CAFFE_MEAN_RGB = (123.68, 116.779, 103.939)
+# Classes of ImageNet, and channels of the first convolution, of the published networks.
+_PUBLISHED_CLASSES, _PUBLISHED_CHANNELS = 1000, 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """What a file of weights holds.
+
+    Attributes:
+        path: the file.
+        bytes: its size.
+        sha256: of the whole file, 64 hex digits.
+        verified: what vouches for its contents, in words; empty if nothing does.
+        depth: 16 or 19.
+        last: its last convolution, e.g. ``conv5_4``.
+        width: channels, relative to the published network.
+        notes: what was done to the weights, in words.
+        provenance: what the file says of itself.
+        trained_here: whether they are no published weights, but one's own; see
+            :func:`is_trained_here`.
+        weights: state_dict of the convolutions, float32, for RGB normalised as ImageNet.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+    verified: str
+    depth: int
+    last: str
+    width: float
+    notes: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    trained_here: bool = False
+    weights: Mapping[str, Tensor] = field(repr=False)
+
+    def __str__(self) -> str:
+        width = "" if self.width == 1 else f", {self.width:g} times as wide"
+        return (
+            f"VGG{self.depth}{width}, conv1_1 to {self.last}, {self.bytes / 1e6:,.1f} MB, "
+            f"SHA-256 {self.sha256[:8]}... {self.verified or '(nothing to compare it with)'}"
+        )
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Read the convolutions of a VGG from a ``.pth`` or ``.safetensors`` file, and verify them.
+
+    Understood are torchvision's full files, features alone (``features.0.weight`` or ``0.weight``),
+    what wrappers prefix, our packed files, and Caffe's weights as Leon Gatys (``conv1_1.weight``)
+    and Justin Johnson converted them. The latter are changed to expect the same pictures as
+    torchvision's: exact but for the outermost pixels, where padding with zeros is another colour.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, unsafe, something else, or does not have the
+            hash that its name or its metadata say.
+    """
+    try:
+        return _read(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def is_trained_here(path: Path) -> bool:
+    """Return whether a file holds one's own weights, to which published losses mean nothing.
+
+    That is what ``impasto backbone train`` writes, packed or not: a file that says so, or a whole
+    classifier of another width than the published network, or of other than ImageNet's 1000
+    classes. A file that cannot be read is none.
+    """
+    try:
+        # Shapes are enough: a meta device leaves the values on the disk.
+        return _is_own(*read_tensors(path, device="meta"))
+    except (CheckpointError, OSError):
+        return False
+
+
+def tensors_sha256(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names, shapes and values (float32), independent of their order."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(f"{name} {tuple(weights[name].shape)}\n".encode())
+        digest.update(weights[name].float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> WeightsFile:
+    refuse_other_files(path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    verified = verify_name(path, sha256)
+    tensors, provenance = read_tensors(path)
+    weights, depth, named_as_caffe = _rename(tensors)
+    if expected := provenance.get("tensors_sha256"):
+        if tensors_sha256(weights) != expected:
+            raise CheckpointError("its weights are not those that were packed: damaged; pack again")
+        verified = "as packed"
+    notes = []
+    if named_as_caffe or sha256.startswith(_CAFFE_HASHES):
+        weights |= _from_caffe(weights["features.0.weight"], weights["features.0.bias"])
+        notes.append("converted from Caffe's BGR in 0..255")
+    last = layer_names(depth)[max(_index(name) for name in weights)]
+    return WeightsFile(
+        path=path,
+        bytes=path.stat().st_size,
+        sha256=sha256,
+        verified=verified,
+        depth=depth,
+        last=last,
+        width=len(weights["features.0.bias"]) / _PUBLISHED_CHANNELS,
+        notes=tuple(notes),
+        provenance=provenance,
+        trained_here=_is_own(tensors, provenance),
+        weights=weights,
+    )
+
+
+def refuse_other_files(path: Path) -> None:
+    """Name what is often found in place of weights.
+
+    Raises:
+        CheckpointError: it is one of these; the message leaves the path out.
+    """
+    if not path.is_file():
+        raise CheckpointError("a folder; give a file" if path.is_dir() else "no such file")
+    with path.open("rb") as file:
+        head = file.read(64).lstrip().lower()
+    if not head:
+        raise CheckpointError("empty; download it again")
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            "a Git LFS pointer, not the weights; run 'git lfs pull' in the repository it is from"
+        )
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise CheckpointError(
+            "a web page, not weights: the server answered with a page instead of the file; "
+            "download it again"
+        )
+
+
+def verify_name(path: Path, sha256: str) -> str:
+    """Return what vouches for a file, in words; empty if its name says no hash.
+
+    Raises:
+        CheckpointError: its name says another hash; the message leaves the path out.
+    """
+    found = _HASH_IN_NAME.search(path.name)
+    if found is None:
+        return ""
+    if not sha256.startswith(found[1]):
+        raise CheckpointError(
+            f"its SHA-256 begins with {sha256[: len(found[1])]}, its name says {found[1]}: "
+            f"damaged, cut short ({path.stat().st_size / 1e6:,.1f} MB) or another file; "
+            "download it again"
+        )
+    return "as its name says"
+
+
+def read_tensors(
+    path: Path, *, device: Literal["cpu", "meta"] = "cpu"
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return all tensors of a ``.pth`` or ``.safetensors`` file, and what it says of itself.
+
+    Args:
+        path: the file.
+        device: ``meta`` for shapes alone; ``.safetensors`` are read all the same.
+
+    Raises:
+        CheckpointError: damaged, unsafe or something else; the message leaves the path out.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        loaded = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch names what it refuses to call; anything else that it cannot read is no pickle.
+        found = (
+            "holds more than tensors, so it is not loaded (it could run code); expected a "
+            "state_dict saved with torch.save"
+            if "GLOBAL" in str(error)
+            else "damaged or not a weights file (was the download complete?)"
+        )
+        raise CheckpointError(found) from error
+    except (*DAMAGED, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
+        raise CheckpointError(f"damaged or not a weights file ({reason})") from error
+    return _flat(loaded), {}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+    if not isinstance(metadata, dict):
+        raise ValueError(f"its metadata are {metadata!r}")  # noqa: TRY004
+    return weights, {str(key): str(value) for key, value in metadata.items()}
+
+
+def _flat(loaded: Any) -> dict[str, Tensor]:
+    """Return the tensors of a state_dict, which trainers like to wrap once more."""
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"expected a state_dict of tensors, got {type(loaded).__name__}")
+    return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _is_own(tensors: Mapping[str, Tensor], provenance: Mapping[str, str]) -> bool:
+    if provenance.get("kind", "").endswith(TRAINED_HERE):
+        return True
+    outputs = {name: len(value) for name, value in tensors.items() if value.ndim}
+    matches = {name: re.fullmatch(r"(?:.*\.)?classifier\.(\d+)\.weight", name) for name in outputs}
+    heads = {int(match[1]): outputs[name] for name, match in matches.items() if match}
+    first = [count for name, count in outputs.items() if name.endswith("features.0.weight")]
+    return bool(heads) and (
+        heads[max(heads)] != _PUBLISHED_CLASSES or first not in ([], [_PUBLISHED_CHANNELS])
+    )
+
+
+def _rename(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int, bool]:
+    """Return the convolutions under torchvision's names, the depth, and whether named as Caffe."""
+    if any(name.endswith("running_mean") for name in tensors):
+        raise CheckpointError(
+            "holds batch normalisation (vgg19_bn?); expected VGG16 or VGG19 without"
+        )
+    for pattern in (r"(?:.*\.)?features\.(\d+)", r"(?:.*\.)?(conv\d_\d)", r"(?:\w+\.)?(\d+)"):
+        matches = {name: re.fullmatch(rf"{pattern}\.(weight|bias)", name) for name in tensors}
+        if found := {(m[1], m[2]): tensors[name] for name, m in matches.items() if m}:
+            break
+    else:
+        some = ", ".join(sorted(tensors)[:3]) or "nothing"
+        raise CheckpointError(
+            f"holds no convolutions of a VGG; expected features.0.weight, ..., found {some}"
+        )
+    caffe = any(place.startswith("conv") for place, _ in found)
+    places = {place for place, _ in found}
+    for depth in reversed(DEPTHS):
+        layers = layer_names(depth)
+        every = [(n if caffe else str(i), i) for i, n in enumerate(layers) if n.startswith("conv")]
+        first = every[: len(places)]
+        if {place for place, _ in first} == places:
+            return _ordered(found, first), depth, caffe
+    raise CheckpointError(
+        f"its layers with weights are {', '.join(sorted(places, key=_natural))}: not those of "
+        f"VGG16 or VGG19 from conv1_1 on"
+    )
+
+
+def _ordered(
+    found: Mapping[tuple[str, str], Tensor], places: list[tuple[str, int]]
+) -> dict[str, Tensor]:
+    """Return weights by torchvision's names, from the first layer on, after checking the shapes."""
+    weights: dict[str, Tensor] = {}
+    channels = 3
+    for place, index in places:
+        weight, bias = found.get((place, "weight")), found.get((place, "bias"))
+        if weight is None or bias is None:
+            raise CheckpointError(f"layer {place} has no {'weight' if weight is None else 'bias'}")
+        shape = tuple(weight.shape)
+        if len(shape) != 4 or shape[1] != channels or tuple(bias.shape) != shape[:1]:
+            raise CheckpointError(
+                f"layer {place} has a weight of shape {shape} and a bias of {tuple(bias.shape)}; "
+                f"expected (C, {channels}, 3, 3) and (C,)"
+            )
+        if not (weight.isfinite().all() and bias.isfinite().all()):
+            raise CheckpointError(f"layer {place} holds values that are not finite numbers")
+        channels = shape[0]
+        weights[f"features.{index}.weight"] = weight.float()
+        weights[f"features.{index}.bias"] = bias.float()
+    return weights
+
+
+def _from_caffe(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+    """Return the first convolution for pictures normalised as ImageNet instead of Caffe's.
+
+    With x in [0, 1], Caffe's input is 255 x - m_c and ours n = (x - m) / s, so it is
+    255 s n + (255 m - m_c): a scale for the weights and a shift for the bias.
+    """
+    rgb = weight.double().flip(1)
+    mean, std, caffe = (
+        torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1)
+        for values in (IMAGENET_MEAN, IMAGENET_STD, _CAFFE_MEAN_RGB)
+    )
+    shift = (rgb * (255 * mean - caffe)).sum(dim=(1, 2, 3))
+    return {
+        "features.0.weight": (rgb * 255 * std).float(),
+        "features.0.bias": (bias.double() + shift).float(),
+    }
+
+
+def _index(name: str) -> int:
+    return int(name.split(".")[1])
+
+
+def _natural(place: str) -> tuple[int, str]:
+    return (int(place) if place.isdigit() else 0, place)

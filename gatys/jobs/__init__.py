@@ -1,0 +1,1 @@
+"""Whole jobs, options in and a picture out: `stylize`."""

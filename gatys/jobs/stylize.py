@@ -1,0 +1,329 @@
+"""The whole stylisation, from options to a picture: scale by scale, from coarse to fine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from impasto.gatys.build import (
+    build_backbone,
+    build_demand,
+    build_method,
+    build_settings,
+    build_statistic,
+)
+from impasto.gatys.colors import keep_colours
+from impasto.gatys.features.make import Backbone
+from impasto.gatys.inputs import (
+    Pictures,
+    picture_image,
+    read_pictures,
+    regions_at,
+    start_at,
+    style_side,
+    style_size,
+)
+from impasto.gatys.losses.objective import Objective, Variation
+from impasto.gatys.losses.smoothing import NO_SMOOTHING
+from impasto.gatys.losses.targets import Content, Style
+from impasto.gatys.masks import Region as MaskedRegion, compose_untouched, resize_mask
+from impasto.gatys.memory import check_memory, gigabytes
+from impasto.gatys.optim.evaluations import Precision
+from impasto.gatys.optim.iterates import Watch, Watcher
+from impasto.gatys.optim.loop import Outcome, optimise
+from impasto.gatys.presets import Preset
+from impasto.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
+from impasto.options.errors import OptionError, PictureError
+from impasto.options.stylize import StylizeOptions
+from impasto.runs.processes import pick_device
+
+__all__ = ["Plan", "StylizeResult", "stylize"]
+
+_PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Gradients of pixels are smaller than what float16 holds.
+_LOSS_SCALES = {"fp16": 1024.0}
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be done, known before it begins.
+
+    Attributes:
+        backbone: name of the feature network.
+        preset: name of the settings.
+        scales: from coarse to fine.
+        memory_bytes: that it is estimated to take.
+        device: where it will be computed.
+        files: that were read, weights included.
+        finish: makes the picture of an iterate's image, (1, 3, H, W), as the result will be made:
+            RGB, (H, W, 3), float32, with the content's colours and untouched regions.
+    """
+
+    backbone: str
+    preset: str
+    scales: Sequence[Scale]
+    memory_bytes: int
+    device: torch.device
+    files: Sequence[Path]
+    finish: Callable[[torch.Tensor], NDArray[np.float32]]
+
+    @property
+    def evaluations(self) -> int:
+        """Of the losses, at all scales."""
+        return self.scales[-1].before + self.scales[-1].iterations
+
+    def __str__(self) -> str:
+        last = self.scales[-1]
+        network = "no network" if self.backbone == "pixels" else self.backbone
+        return (
+            f"preset {self.preset} with {network} on {self.device}: {last.width} x {last.height} "
+            f"pixels in {last.scales} scales, about {gigabytes(self.memory_bytes)} of memory"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeResult:
+    """A picture in the style of others.
+
+    Attributes:
+        image: RGB, (H, W, 3), float32, sRGB in [0, 1].
+        settings: preset and options, resolved.
+        backbone: the feature network.
+        pictures: what went in.
+        losses: of the last scale, by name.
+        evaluations: of the losses, at all scales.
+        seconds: wall-clock, of the optimisation.
+        stopped: how far it had come when it was stopped before its end, in words; empty if it was
+            not. Stopped at a coarse scale, the picture is enlarged to the size of the last.
+        statements: what there is to say about each scale.
+        device: where it was computed.
+        files: that were read, weights included.
+    """
+
+    image: NDArray[np.float32]
+    settings: Preset
+    backbone: Backbone
+    pictures: Pictures
+    losses: dict[str, float]
+    evaluations: int
+    seconds: float
+    stopped: str
+    statements: Sequence[str]
+    device: torch.device
+    files: Sequence[Path]
+
+
+def stylize(
+    options: StylizeOptions,
+    *,
+    begin: Callable[[Plan], None] = _ignore,
+    watcher: Watcher = _ignore,
+    every: int = 50,
+    stop: Callable[[], bool] = _never,
+) -> StylizeResult:
+    """Show a picture in the style of others (Gatys et al. 2016).
+
+    Args:
+        options: all options; nothing is written to ``output`` here.
+        begin: told once what will be done, before anything is computed.
+        watcher: receives an iterate every ``every`` evaluations and at the end of each scale.
+        every: evaluations between iterates.
+        stop: asked after each evaluation; True ends it with the best picture so far.
+
+    Raises:
+        ImpastoError: a picture, a file of weights or an option cannot be used, there is not
+            enough memory, or no finite picture was found.
+    """
+    settings = build_settings(options)
+    pictures = read_pictures(options)
+    device = pick_device(options.device)
+    if options.mixed_precision == "fp16" and device.type == "cpu":
+        raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
+    backbone = build_backbone(options, settings)
+    scales = _plan(options, settings, backbone, pictures)
+    last = scales[-1]
+    network = backbone.network.to(device)
+    _check_styles(options, settings, backbone, pictures, scales)
+    needed = check_memory(build_demand(settings, network), last.height, last.width, device=device)
+    plan = Plan(
+        backbone=backbone.name,
+        preset=settings.name,
+        scales=scales,
+        memory_bytes=needed,
+        device=device,
+        files=[*pictures.files, *([backbone.weights.path] if backbone.weights else [])],
+        finish=partial(_finished, options=options, pictures=pictures),
+    )
+    begin(plan)
+    image = start_at(
+        pictures,
+        options.init or settings.init,
+        scales[0].height,
+        scales[0].width,
+        seed=options.seed,
+    ).to(device)
+    outcomes: list[Outcome] = []
+    for scale in scales:
+        # Moments of steps that had become tiny mislead the first, large ones at the next scale.
+        carried = settings.schedule == "constant" and outcomes
+        state = outcomes[-1].state if carried else None
+        outcome = optimise(
+            enlarge(image, scale.height, scale.width),
+            _objective(options, settings, backbone, pictures, scale, device),
+            method=build_method(settings, scale.iterations),
+            iterations=scale.iterations,
+            average=settings.average_decay or None,
+            watch=Watch(
+                tell=watcher,
+                every=every,
+                stop=stop,
+                scale=scale.index,
+                scales=scale.scales,
+                before=scale.before,
+            ),
+            state=None if state is None else state.resized(scale.height, scale.width),
+            precision=Precision(loss_scale=_LOSS_SCALES.get(options.mixed_precision, 1.0)),
+        )
+        outcomes.append(outcome)
+        image = outcome.image
+        if outcome.ended == "stopped":
+            break
+    final = outcomes[-1]
+    return StylizeResult(
+        image=plan.finish(enlarge(final.image, last.height, last.width)),
+        settings=settings,
+        backbone=backbone,
+        pictures=pictures,
+        losses=final.losses,
+        evaluations=sum(outcome.evaluations for outcome in outcomes),
+        seconds=sum(outcome.seconds for outcome in outcomes),
+        stopped=_where(plan, scales[len(outcomes) - 1], outcomes),
+        statements=[outcome.statement for outcome in outcomes],
+        device=device,
+        files=plan.files,
+    )
+
+
+def _where(plan: Plan, scale: Scale, outcomes: Sequence[Outcome]) -> str:
+    """Say where a run was stopped; nothing if it was not."""
+    if outcomes[-1].ended != "stopped":
+        return ""
+    count = sum(outcome.evaluations for outcome in outcomes)
+    statement = f"stopped after {count} evaluations of {plan.evaluations}"
+    if scale.index == scale.scales:
+        return statement
+    return f"{statement}, at {scale.width} x {scale.height} pixels, and enlarged"
+
+
+def _plan(
+    options: StylizeOptions, settings: Preset, backbone: Backbone, pictures: Pictures
+) -> list[Scale]:
+    """Return the scales: those of the preset, brought to the size that is asked for."""
+    if settings.name == "crowsonkb":
+        sizes = scale_sizes(options.size)
+    else:
+        largest = max(settings.sizes)
+        scaled = (max(round(size * options.size / largest), 1) for size in settings.sizes)
+        sizes = sorted(set(scaled))
+    iterations = settings.iterations
+    if not options.iterations:
+        iterations = iterations[: len(sizes)]
+    height, width = pictures.content.shape[:2]
+    return plan_scales(
+        height,
+        width,
+        sizes,
+        iterations=iterations,
+        smallest_side=backbone.network.smallest([*settings.content_layers, *settings.style_layers]),
+    )
+
+
+def _check_styles(
+    options: StylizeOptions,
+    settings: Preset,
+    backbone: Backbone,
+    pictures: Pictures,
+    scales: Sequence[Scale],
+) -> None:
+    """Refuse styles that are too small for the network, before anything is computed."""
+    # Styles are looked at in all layers: those of the content tell tones and energies.
+    needed = backbone.network.smallest([*settings.content_layers, *settings.style_layers])
+    longest = style_side(scales[0].height, scales[0].width, options.style_scale)
+    for path, group in zip(options.styles, pictures.styles, strict=True):
+        for rgb in group:
+            height, width = style_size(rgb, longest)
+            if min(height, width) < needed:
+                raise PictureError(
+                    path,
+                    f"is a style of {width} x {height} pixels at the smallest scale, too small for "
+                    f"the network, which needs {needed}: take a larger picture, a larger --size or "
+                    "--style_scale, or earlier --style_layers",
+                )
+
+
+def _objective(
+    options: StylizeOptions,
+    settings: Preset,
+    backbone: Backbone,
+    pictures: Pictures,
+    scale: Scale,
+    device: torch.device,
+) -> Objective:
+    size = scale.height, scale.width
+    regions = regions_at(pictures, *size, style_scale=options.style_scale, device=device)
+    return Objective(
+        backbone.network,
+        content=Content(
+            picture=picture_image(pictures.content, *size).to(device),
+            layers=settings.content_layers,
+            weight=settings.content_weight,
+            smoothing=settings.smoothing,
+            tones=regions if settings.tones else (),
+        ),
+        styles=[
+            Style(
+                regions=regions,
+                layers=settings.style_layers,
+                weight=settings.style_weight,
+                smoothing=settings.smoothing,
+                statistic=build_statistic(settings, seed=options.seed + scale.index),
+            )
+        ],
+        variation=Variation(weight=settings.variation, kind=settings.variation_kind),
+        value_range=0.0 if settings.clamp else 1.0,
+        relative=backbone.relative or settings.smoothing != NO_SMOOTHING,
+        # Without a network there is nothing to save, and pixels would lose digits.
+        autocast=None if settings.network == "pixels" else _PRECISIONS.get(options.mixed_precision),
+    )
+
+
+def _finished(
+    image: torch.Tensor, options: StylizeOptions, pictures: Pictures
+) -> NDArray[np.float32]:
+    """Return the picture as an array, with the content's colours and untouched regions."""
+    result = image[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy().astype(np.float32)
+    height, width = result.shape[:2]
+    scaled = picture_image(pictures.content, height, width)[0].permute(1, 2, 0).numpy()
+    if options.keep_colours == "luminance":
+        result = keep_colours(result, scaled)
+    if any(region.style is None for region in pictures.regions):
+        regions = [
+            MaskedRegion(
+                name=region.name, mask=resize_mask(region.mask, height, width), style=region.style
+            )
+            for region in pictures.regions
+        ]
+        result = compose_untouched(result, scaled, regions)
+    return np.asarray(result, dtype=np.float32)

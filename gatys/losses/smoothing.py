@@ -1,0 +1,150 @@
+"""Smoothing of features before they are compared: SWAG (Wang, Li and Vasconcelos 2021).
+
+Networks with residual connections give few, high peaks, and a squared loss then fits the peaks
+alone. Smoothing lowers them, in the picture's and in the targets' features alike.
+
+The content in the tones of a style: each value becomes the style's of the same rank.
+
+Exact histogram specification (Coltuc, Bolon and Chassery 2006), with one rank for equal values.
+What is to be shown then asks for no value oftener than the style has it, so that content and style
+do not pull against each other.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor
+
+from impasto.gatys.losses.functional import full_precision
+from impasto.gatys.losses.transport import quantiles_at
+
+__all__ = ["NO_SMOOTHING", "Smoothing", "SmoothingKind", "smooth", "smoothing_of_layers", "toned"]
+
+
+SmoothingKind = Literal["none", "softmax", "scale"]
+"""What is done to features; see :class:`Smoothing`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smoothing:
+    """What is done to the features of a layer.
+
+    Attributes:
+        kind: ``none``; ``softmax``, over all channels and positions of a picture (the paper);
+            ``scale``, a product (what the authors' program does, with 0.001 in the third and
+            fourth stage of a ResNet).
+        amount: the temperature of the softmax, or the factor; more than 0.
+    """
+
+    kind: SmoothingKind = "none"
+    amount: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(SmoothingKind):
+            raise ValueError(f"kind: expected one of {get_args(SmoothingKind)}, got {self.kind!r}")
+        if not (0 < self.amount < math.inf):
+            raise ValueError(f"amount: expected more than 0, got {self.amount}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``none``, ``softmax``, ``softmax(T)`` or ``scale(a)``.
+
+        Raises:
+            ValueError: the text is none of these.
+
+        Example:
+            >>> Smoothing.parse("softmax(2)")
+            Smoothing(kind='softmax', amount=2.0)
+        """
+        expected = f"expected none, softmax, softmax(T) or scale(a), got {text!r}"
+        match = re.fullmatch(r"\s*(?:(none)|(softmax|scale)\(([^()]+)\)|(softmax))\s*", text)
+        if match is None:
+            raise ValueError(expected)
+        kind: Any = match[1] or match[2] or match[4]
+        try:
+            return cls(kind=kind, amount=float(match[3] or 1))
+        except ValueError as error:
+            raise ValueError(expected) from error
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "none" else f"{self.kind}({self.amount:g})"
+
+
+NO_SMOOTHING = Smoothing()
+"""Leaves features as they are."""
+
+
+def smooth(features: Tensor, smoothing: Smoothing) -> Tensor:
+    """Return smoothed features, (N, C, H, W).
+
+    Departure: the softmax is multiplied by the number of its values C H W, so that its mean is 1.
+    The paper's own is about 1e-6, and the authors need a style weight of 1e17; and the Gram matrix
+    of pictures of two sizes could not be compared. For pictures of one size this multiplies the
+    content loss by (C H W)^2 and the style loss by (C H W)^4, constants.
+
+    Args:
+        features: (N, C, H, W).
+        smoothing: what to do.
+
+    Returns:
+        The same shape; float32 or better from ``softmax``.
+    """
+    if smoothing.kind == "none":
+        return features
+    if smoothing.kind == "scale":
+        return features * smoothing.amount
+    flat = full_precision(features).flatten(1) / smoothing.amount
+    return (flat.softmax(dim=1) * flat.shape[1]).view_as(features)
+
+
+def smoothing_of_layers(
+    smoothing: Smoothing | Mapping[str, Smoothing], layers: Sequence[str]
+) -> dict[str, Smoothing]:
+    """Return the smoothing of each layer; layers that a mapping leaves out are not smoothed.
+
+    Raises:
+        ValueError: the mapping names a layer that is not among ``layers``.
+    """
+    if isinstance(smoothing, Smoothing):
+        return dict.fromkeys(layers, smoothing)
+    unknown = sorted(set(smoothing) - set(layers))
+    if unknown:
+        raise ValueError(
+            f"smoothing: expected layers among {', '.join(layers)}, got {', '.join(unknown)}"
+        )
+    return {layer: smoothing.get(layer, NO_SMOOTHING) for layer in layers}
+
+
+def toned(features: Tensor, quantiles: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return features whose values are, channel by channel, spread as quantiles say.
+
+    Args:
+        features: (1, C, H, W).
+        quantiles: evenly spaced, of each channel, (1, C, K).
+        mask: (1, 1, H, W); where it is at most 1/2, values stay as they are.
+    """
+    flat = features.flatten(2)
+    inside = torch.ones_like(flat[0, 0], dtype=torch.bool)
+    if mask is not None:
+        inside = mask.flatten() > 0.5
+    result = flat.clone()
+    for channel in range(flat.shape[1]):
+        values = full_precision(flat[0, channel, inside])
+        if values.numel():
+            ranks = _ranks(values).view(1, 1, -1)
+            wanted = quantiles[:, channel : channel + 1].to(values.dtype)
+            result[0, channel, inside] = quantiles_at(wanted, ranks).flatten().to(flat.dtype)
+    return result.view_as(features)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Return ranks in (0, 1); equal values share the mean of theirs."""
+    _, index, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    upper = counts.cumsum(dim=0)
+    middle = upper.to(values.dtype) - counts.to(values.dtype) / 2
+    ranks: Tensor = middle[index] / values.numel()
+    return ranks

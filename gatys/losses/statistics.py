@@ -1,0 +1,382 @@
+"""What of a style is matched: Gram matrices, moments, or whole distributions of features.
+
+A statistic measures features, mixes measurements of several pictures, and tells how far features
+are from a mix. A mix is always what would be measured on one picture that shows each style on its
+share of the area: Gram matrices and raw moments are averaged, distributions are pooled. That holds
+for two styles with weights and for the pictures of a whole collection (Zhu et al. 2017, section
+5.2, average Gram matrices over a collection).
+
+Distances do not depend on the size of a picture. What they are divided by, to compare layers and
+networks, is the energy of a target: its distance from features that are all 0.
+
+Small patches of a picture as a style: no network, and yet strokes and palette.
+
+Sliced Wasserstein distance of patches (Elnekave and Weiss 2022, "Generating natural images with
+direct patch distributions matching"): all patches of a picture, projected on a random filter, are a
+distribution of numbers, and sorting tells how far two of them are apart. A convolution projects
+all patches at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from impasto.gatys.losses.functional import (
+    Moments,
+    full_precision,
+    gram_loss,
+    gram_matrix,
+    moments,
+    position_weights,
+    without_autocast,
+)
+from impasto.gatys.losses.transport import (
+    Normal,
+    mixed_quantiles,
+    quantiles,
+    quantiles_of,
+    sliced_wasserstein_loss,
+    transport_cost,
+    unit_directions,
+    wasserstein_loss,
+)
+
+__all__ = [
+    "Gaussian",
+    "Gram",
+    "PatchDistributions",
+    "Patches",
+    "Projections",
+    "ResampledSliced",
+    "Sliced",
+    "Statistic",
+    "shares_of",
+]
+
+
+T = TypeVar("T")
+
+
+class Statistic(Protocol[T]):
+    """Something of features that a style is recognised by. Features are (1, C, H, W)."""
+
+    def measure(self, features: Tensor, mask: Tensor | None = None) -> T:
+        """Return what a style picture shows, where ``mask`` (1, 1, H, W) says."""
+        ...
+
+    def mix(self, measured: Sequence[T], weights: Sequence[float]) -> T:
+        """Return the measurement of a mix; weights need not add up to 1."""
+        ...
+
+    def distance(self, features: Tensor, target: T, mask: Tensor | None = None) -> Tensor:
+        """Return how far features are from a target, where ``mask`` says: a scalar, at least 0."""
+        ...
+
+    def energy(self, target: T) -> Tensor:
+        """Return the distance of a target from features that are all 0, a scalar."""
+        ...
+
+
+def shares_of(weights: Sequence[float]) -> list[float]:
+    """Return weights divided by their sum.
+
+    Raises:
+        ValueError: there is none, one is negative or not finite, or all are 0.
+    """
+    total = sum(weights)
+    if not weights or min(weights) < 0 or not 0 < total < float("inf"):
+        raise ValueError(f"weights: expected at least 0, and one more than 0, got {list(weights)}")
+    return [weight / total for weight in weights]
+
+
+class Gram:
+    """Gram matrices and E_l (Gatys et al. 2016, equations 3 and 4)."""
+
+    def measure(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the Gram matrix, (1, C, C)."""
+        return gram_matrix(features, mask)
+
+    def mix(self, measured: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        """Return the average Gram matrix."""
+        return _average(measured, shares_of(weights))
+
+    def distance(self, features: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return E_l."""
+        return gram_loss(gram_matrix(features, mask), target)
+
+    def energy(self, target: Tensor) -> Tensor:
+        """Return E_l of a Gram matrix of zeros."""
+        return gram_loss(torch.zeros_like(target), target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """Mean and covariance, compared as normal distributions (Wasserstein-2, per channel).
+
+    Attributes:
+        epsilon: added to the diagonals of covariances; in squared units of the features.
+        iterations: of Newton and Schulz for the matrix root; None: exact, by eigenvalues. Exact is
+            for float64: where a layer has more channels than positions, its gradient follows the
+            rounding of float32 covariances, and on a GPU it is slow and waits for the device.
+    """
+
+    epsilon: float = 1e-4
+    iterations: int | None = 12
+
+    def measure(self, features: Tensor, mask: Tensor | None = None) -> Normal:
+        """Return the moments as a target."""
+        return Normal(moments=moments(features, mask), epsilon=self.epsilon)
+
+    def mix(self, measured: Sequence[Normal], weights: Sequence[float]) -> Normal:
+        """Return the average of means and of raw second moments.
+
+        Covariances must not be averaged: styles whose means differ add to the mix's covariance.
+        """
+        shares = shares_of(weights)
+        mixed = Moments(
+            mean=_average([one.moments.mean for one in measured], shares),
+            second=_average([one.moments.second for one in measured], shares),
+        )
+        return Normal(moments=mixed, epsilon=self.epsilon)
+
+    def distance(self, features: Tensor, target: Normal, mask: Tensor | None = None) -> Tensor:
+        """Return the squared distance per channel."""
+        return wasserstein_loss(moments(features, mask), target, iterations=self.iterations)
+
+    def energy(self, target: Normal) -> Tensor:
+        """Return the distance from a point at 0 (but for the ridge): the mean square."""
+        return target.moments.second.diagonal(dim1=1, dim2=2).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projections:
+    """A distribution along directions.
+
+    Attributes:
+        directions: unit vectors, (D, C).
+        quantiles: evenly spaced, (1, D, K).
+    """
+
+    directions: Tensor
+    quantiles: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sliced:
+    """Distributions along fixed random directions (Heitz et al. 2021); the loss is deterministic.
+
+    Attributes:
+        seed: of the directions. Another one for each scale gives each scale other directions.
+        directions: how many; None: as many as channels, as in the paper.
+        quantiles: the most that are kept of a style picture per direction.
+    """
+
+    seed: int = 0
+    directions: int | None = None
+    quantiles: int = 2**14
+
+    def measure(self, features: Tensor, mask: Tensor | None = None) -> Projections:
+        """Return quantiles along directions, which depend on the seed and the channels alone."""
+        channels = features.shape[1]
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = unit_directions(self.directions or channels, channels, generator=generator)
+        directions = drawn.to(features.device)
+        count = min(features.shape[2] * features.shape[3], self.quantiles)
+        return Projections(
+            directions=directions, quantiles=quantiles(features, directions, count, mask)
+        )
+
+    def mix(self, measured: Sequence[Projections], weights: Sequence[float]) -> Projections:
+        """Return the quantiles of the pooled distributions.
+
+        A weighted sum of distances would have the gradient of the distance from averaged
+        quantiles instead: a style between the styles, which none of them shows.
+        """
+        parts = [one.quantiles for one in measured]
+        mixed = mixed_quantiles(parts, shares_of(weights))
+        return Projections(directions=measured[0].directions, quantiles=mixed)
+
+    def distance(self, features: Tensor, target: Projections, mask: Tensor | None = None) -> Tensor:
+        """Return the mean squared distance of quantiles."""
+        return sliced_wasserstein_loss(features, target.quantiles, target.directions, mask)
+
+    def energy(self, target: Projections) -> Tensor:
+        """Return the mean square of the quantiles."""
+        return target.quantiles.square().mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResampledSliced:
+    """As :class:`Sliced`, with new directions in each evaluation, as in the paper.
+
+    For Adam, which averages over evaluations. L-BFGS would take the change of directions for
+    curvature: give it :class:`Sliced`.
+
+    Attributes:
+        generator: source of directions, and of the positions that are kept.
+        directions: how many; None: as many as channels.
+        positions: the most positions that are kept of a style picture.
+    """
+
+    generator: torch.Generator
+    directions: int | None = None
+    positions: int = 2**14
+
+    def measure(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return feature vectors, (1, C, K, 1), each of which counts the same.
+
+        With a mask, or more than ``positions`` of them, they are drawn at random.
+        """
+        flat = full_precision(features.flatten(2))
+        weights = position_weights(features, mask)
+        count = flat.shape[2]
+        if weights is not None:
+            return self._drawn(flat, weights.flatten(), min(count, self.positions))
+        if count > self.positions:
+            return self._drawn(flat, flat.new_ones(count), self.positions)
+        return flat.unsqueeze(3)
+
+    def mix(self, measured: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        """Return feature vectors of all styles, each style drawn as often as its share says."""
+        shares = shares_of(weights)
+        if len(measured) == 1:
+            return measured[0]
+        flat = torch.cat([one.flatten(2) for one in measured], dim=2)
+        chances = torch.cat(
+            [
+                torch.full((one.shape[2],), share / one.shape[2], device=flat.device)
+                for one, share in zip(measured, shares, strict=True)
+            ]
+        )
+        return self._drawn(flat, chances, max(one.shape[2] for one in measured))
+
+    def distance(self, features: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the mean squared distance of quantiles along new directions."""
+        channels = features.shape[1]
+        drawn = unit_directions(self.directions or channels, channels, generator=self.generator)
+        directions = drawn.to(features.device, non_blocking=True)
+        wanted = quantiles(target, directions, target.shape[2])
+        return sliced_wasserstein_loss(features, wanted, directions, mask)
+
+    def energy(self, target: Tensor) -> Tensor:
+        """Return the mean square of the features, which is that along all directions."""
+        return target.square().mean()
+
+    def _drawn(self, flat: Tensor, chances: Tensor, count: int) -> Tensor:
+        """Return ``count`` positions of (1, C, M), each drawn by its chance, (1, C, count, 1)."""
+        # Evenly spaced ranks with one random shift: each position comes as often as it should, but
+        # for less than one time. On the CPU, which has float64.
+        ranks = chances.cpu().double().cumsum(dim=0)
+        shift = torch.rand(1, generator=self.generator, device=self.generator.device).to(ranks)
+        wanted = (torch.arange(count) + shift) / count * ranks[-1]
+        places = torch.searchsorted(ranks, wanted).clamp_max(flat.shape[2] - 1)
+        return flat[:, :, places.to(flat.device)].unsqueeze(3)
+
+
+def _average(parts: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    total = torch.zeros_like(parts[0])
+    for part, share in zip(parts, shares, strict=True):
+        total = total + share * part
+    return total
+
+
+# Filters that a picture is projected on at once when it is measured: bounds the memory.
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchDistributions:
+    """How the patches of a style are distributed along filters.
+
+    Attributes:
+        filters: of length 1, (D, C, P, P).
+        quantiles: evenly spaced, (1, D, K).
+    """
+
+    filters: Tensor
+    quantiles: Tensor
+
+
+class Patches:
+    """Distributions of patches along random filters, some new ones of a stock in each evaluation.
+
+    For Adam, which averages over evaluations. The distance is the mean absolute one (the authors'
+    program does the same): with squares, few patches that are far off would blur all others.
+
+    Departure: the paper draws filters anew each time. A stock lets what a style shows along them
+    be sorted once, whatever the number of its pictures.
+
+    Args:
+        side: of the patches, in pixels, odd.
+        filters: in one evaluation.
+        stock: of filters in all.
+        quantiles: the most that are kept of a style picture per filter.
+        seed: of the stock, and of what is taken from it.
+    """
+
+    def __init__(
+        self,
+        *,
+        side: int = 5,
+        filters: int = 64,
+        stock: int = 512,
+        quantiles: int = 2**14,
+        seed: int = 0,
+    ) -> None:
+        if side < 1 or side % 2 == 0:
+            raise ValueError(f"side: expected an odd number of pixels, got {side}")
+        if not 1 <= filters <= stock:
+            raise ValueError(f"filters: expected 1 to {stock}, the stock, got {filters}")
+        self._side, self._filters, self._stock = side, filters, stock
+        self._quantiles, self._seed = quantiles, seed
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def measure(self, features: Tensor, mask: Tensor | None = None) -> PatchDistributions:
+        """Return the distributions of a style picture along the whole stock."""
+        generator = torch.Generator().manual_seed(self._seed)
+        shape = (self._stock, features.shape[1], self._side, self._side)
+        drawn = torch.randn(shape, generator=generator)
+        filters = (drawn / drawn.flatten(1).norm(dim=1).view(-1, 1, 1, 1)).to(features.device)
+        weights = position_weights(features, mask)
+        count = min(features.shape[2] * features.shape[3], self._quantiles)
+        parts = [
+            quantiles_of(self._projected(features, some), count, weights)
+            for some in filters.split(_AT_ONCE)
+        ]
+        return PatchDistributions(filters=filters, quantiles=torch.cat(parts, dim=1))
+
+    def mix(
+        self, measured: Sequence[PatchDistributions], weights: Sequence[float]
+    ) -> PatchDistributions:
+        """Return the distributions of the patches of all styles together."""
+        parts = [one.quantiles for one in measured]
+        mixed = mixed_quantiles(parts, shares_of(weights))
+        return PatchDistributions(filters=measured[0].filters, quantiles=mixed)
+
+    def distance(
+        self, features: Tensor, target: PatchDistributions, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean absolute distance of quantiles along some filters of the stock."""
+        taken = torch.randperm(self._stock, generator=self._generator)[: self._filters]
+        taken = taken.to(features.device, non_blocking=True)
+        values = self._projected(features, target.filters[taken])
+        weights = position_weights(features, mask)
+        return transport_cost(values, target.quantiles[:, taken], weights, cost=torch.abs)
+
+    def energy(self, target: PatchDistributions) -> Tensor:
+        """Return the mean absolute value of the quantiles."""
+        return target.quantiles.abs().mean()
+
+    def _projected(self, features: Tensor, filters: Tensor) -> Tensor:
+        """Return a number for each position and filter, (1, D, H * W).
+
+        The picture is continued by its edge pixels, or patches would see edges too seldom.
+        """
+        margin = self._side // 2
+        wide = functional.pad(full_precision(features), (margin,) * 4, mode="replicate")
+        with without_autocast(wide):
+            return functional.conv2d(wide, filters.to(wide.dtype)).flatten(2)

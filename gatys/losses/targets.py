@@ -1,0 +1,337 @@
+"""What a picture is compared with: content and styles as they are asked for, and as they are used.
+
+:class:`Content` and :class:`Style` are requests; :func:`content_terms` and :func:`style_terms` look
+at their pictures, once, and return the losses of layers that
+:class:`~impasto.gatys.losses.objective.Objective` adds up.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from impasto.gatys.losses.functional import content_loss, full_precision, position_weights
+from impasto.gatys.losses.smoothing import (
+    NO_SMOOTHING,
+    Smoothing,
+    smooth,
+    smoothing_of_layers,
+    toned,
+)
+from impasto.gatys.losses.statistics import Gram, Statistic, shares_of
+from impasto.gatys.losses.transport import mixed_quantiles, quantiles_of
+from impasto.options.errors import ImpastoError
+
+__all__ = [
+    "Content",
+    "Features",
+    "Region",
+    "Style",
+    "StylePicture",
+    "Term",
+    "content_terms",
+    "layers_of",
+    "mask_at",
+    "style_terms",
+]
+
+Features = Mapping[str, Tensor]
+"""Features, (1, C, H, W), by the names of layers."""
+
+# A plain grey picture may have next to no energy: what a loss is divided by stays above this share
+# of the other picture's energy, and above a number whose inverse is harmless.
+_LEAST_SHARE = 1e-3
+_LEAST_ENERGY = 1e-12
+
+# Values of a style that are told apart.
+_TONES = 2**12
+
+# How many measurements of a collection wait until they are mixed.
+_WAITING = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What to show.
+
+    Attributes:
+        picture: RGB, (1, 3, H, W), in [0, 1].
+        layers: weight of each layer, at least 0.
+        weight: of the whole term.
+        smoothing: of all layers, or of some by name.
+        tones: what gives the targets its values, rank by rank (``gatys/tones.py``); none: they
+            stay the content's.
+    """
+
+    picture: Tensor
+    layers: Mapping[str, float]
+    weight: float = 1.0
+    smoothing: Smoothing | Mapping[str, Smoothing] = NO_SMOOTHING
+    tones: Sequence["Region"] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylePicture:
+    """One picture of a style, of any size.
+
+    Attributes:
+        picture: RGB, (1, 3, H, W), in [0, 1].
+        weight: its share of the mix, in proportion to the others.
+        mask: the part that counts, (1, 1, H, W), 0 to 1; all of it unless given.
+    """
+
+    picture: Tensor
+    weight: float = 1.0
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A part of the picture, and the mix of styles for it.
+
+    Attributes:
+        styles: pictures of the mix. They are read once, one at a time, so a generator may read a
+            whole collection from files; it then serves one objective.
+        mask: where, (1, 1, H, W), 0 to 1; everywhere unless given.
+        name: for messages.
+    """
+
+    styles: Iterable[StylePicture]
+    mask: Tensor | None = None
+    name: str = "the whole picture"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How to show it.
+
+    A region's loss is weighted by its share of the area. As it is also a mean over the region, each
+    pixel is pulled as strongly as it would be without masks. What no region covers is not styled.
+
+    Attributes:
+        regions: one for the whole picture, or some with masks.
+        layers: weight of each layer, at least 0.
+        weight: of the whole term.
+        statistic: what is matched.
+        smoothing: of all layers, or of some by name.
+    """
+
+    regions: Sequence[Region]
+    layers: Mapping[str, float]
+    weight: float = 1.0
+    statistic: Statistic[Any] = field(default_factory=Gram)
+    smoothing: Smoothing | Mapping[str, Smoothing] = NO_SMOOTHING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """The loss of one layer.
+
+    Attributes:
+        layer: its name.
+        weight: what the loss is multiplied by; a tensor where it is relative to an energy.
+        smoothing: of features before they are compared; the target's are smoothed already.
+        target: features where there is no statistic, else what it measured.
+        statistic: what is matched; None: the features themselves.
+        mask: where, (1, 1, H, W) at the layer's size; None: everywhere.
+    """
+
+    layer: str
+    weight: float | Tensor
+    smoothing: Smoothing
+    target: Any
+    statistic: Statistic[Any] | None = None
+    mask: Tensor | None = None
+
+    def loss(self, features: Tensor) -> Tensor:
+        """Return the weighted loss of smoothed features, a scalar."""
+        if self.statistic is None:
+            return self.weight * content_loss(features, self.target)
+        return self.weight * self.statistic.distance(features, self.target, self.mask)
+
+
+def layers_of(request: Content | Style) -> dict[str, float]:
+    """Return the layers that count, with their weights; none if the whole has no weight.
+
+    Raises:
+        ValueError: a weight is negative or not finite.
+    """
+    for name, weight in {"weight": request.weight, **request.layers}.items():
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"{name}: expected a weight of at least 0, got {weight}")
+    counting = {layer: weight for layer, weight in request.layers.items() if weight > 0}
+    return counting if request.weight > 0 else {}
+
+
+def mask_at(mask: Tensor, features: Tensor) -> Tensor:
+    """Return a mask, (1, 1, H, W), at the size of features, (1, C, H', W'), by area averages."""
+    return functional.interpolate(full_precision(mask), size=features.shape[-2:], mode="area")
+
+
+def content_terms(
+    content: Content,
+    look: Callable[[Tensor], Features],
+    shown: Features,
+    other: Features | None,
+) -> list[Term]:
+    """Return the losses of a content.
+
+    Args:
+        content: what to show.
+        look: returns the features of a style picture.
+        shown: features of its picture.
+        other: features of a style picture, if losses shall be relative to the mean square of the
+            target; empty if there is none.
+    """
+    layers = layers_of(content)
+    smoothing = smoothing_of_layers(content.smoothing, list(layers))
+    tones = [(region.mask, _tones(region, layers, look)) for region in content.tones]
+    terms = []
+    for layer, share in layers.items():
+        target = shown[layer]
+        for mask, quantiles in tones:
+            target = toned(
+                target, quantiles[layer], None if mask is None else mask_at(mask, target)
+            )
+        target = smooth(target, smoothing[layer])
+        weight: float | Tensor = content.weight * share
+        if other is not None:
+            rival = None
+            if layer in other:
+                rival = _mean_square(smooth(other[layer], smoothing[layer]))
+            weight = weight / _energy(_mean_square(target), rival)
+        terms.append(Term(layer=layer, weight=weight, smoothing=smoothing[layer], target=target))
+    return terms
+
+
+def style_terms(
+    style: Style, look: Callable[[Tensor], Features], here: Features, *, relative: bool
+) -> Iterator[Term]:
+    """Yield the losses of a style.
+
+    Args:
+        style: how to show it.
+        look: returns the features of a style picture.
+        here: features at the size of the picture that is optimised; those of the content, so that
+            a plain style's energy can be told from nothing.
+        relative: divide losses by the energies of their targets.
+
+    Raises:
+        ImpastoError: a region, or a style's mask, is too small for all layers.
+    """
+    layers = layers_of(style)
+    smoothing = smoothing_of_layers(style.smoothing, list(layers))
+    statistic = style.statistic
+    for region in style.regions:
+        targets = _measured(style, region, look)
+        masks = _masks(region, here, targets)
+        if not masks:
+            raise ImpastoError(
+                f"{region.name}: expected masks that cover at least one position of one of the "
+                f"layers {', '.join(layers)}; enlarge the masked parts or the picture, or choose "
+                "shallower layers"
+            )
+        # Layers that the region is too small for give their weight to the others.
+        area = 1.0 if region.mask is None else float(full_precision(region.mask).mean())
+        area *= sum(layers.values()) / sum(layers[layer] for layer in masks)
+        for layer, mask in masks.items():
+            weight: float | Tensor = style.weight * layers[layer] * area
+            if relative:
+                rival = None
+                if layer in here:
+                    measured = statistic.measure(smooth(here[layer], smoothing[layer]))
+                    rival = statistic.energy(measured)
+                weight = weight / _energy(statistic.energy(targets[layer]), rival)
+            yield Term(
+                layer=layer,
+                weight=weight,
+                smoothing=smoothing[layer],
+                target=targets[layer],
+                statistic=statistic,
+                mask=mask,
+            )
+
+
+def _measured(style: Style, region: Region, look: Callable[[Tensor], Features]) -> dict[str, Any]:
+    """Return the mix of a region's styles, by layer; without layers where their masks vanish."""
+    layers = layers_of(style)
+    smoothing = smoothing_of_layers(style.smoothing, list(layers))
+    mixes = {layer: _Mix(style.statistic) for layer in layers}
+    looked = False
+    for one in region.styles:
+        looked = True
+        features = look(one.picture)
+        for layer, mix in mixes.items():
+            mask = None if one.mask is None else mask_at(one.mask, features[layer])
+            if mask is None or _covers(mask):
+                smoothed = smooth(features[layer], smoothing[layer])
+                mix.add(style.statistic.measure(smoothed, mask), one.weight)
+    if not looked:
+        raise ValueError(f"{region.name}: expected at least one style picture, got none")
+    return {layer: mix.result() for layer, mix in mixes.items() if mix.weight > 0}
+
+
+def _tones(
+    region: Region, layers: Iterable[str], look: Callable[[Tensor], Features]
+) -> dict[str, Tensor]:
+    """Return the quantiles of each channel of the mix of a region's styles, by layer."""
+    parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    weights = []
+    for one in region.styles:
+        weights.append(one.weight)
+        features = look(one.picture)
+        for layer, found in parts.items():
+            shown = features[layer]
+            mask = None if one.mask is None else mask_at(one.mask, shown)
+            values = full_precision(shown).flatten(2)
+            counting = position_weights(shown, mask)
+            found.append(quantiles_of(values, min(values.shape[2], _TONES), counting))
+    shares = shares_of(weights)
+    return {layer: mixed_quantiles(found, shares) for layer, found in parts.items()}
+
+
+class _Mix:
+    """A mix that grows picture by picture, so that a collection need not fit into memory."""
+
+    def __init__(self, statistic: Statistic[Any]) -> None:
+        self.weight = 0.0
+        self._statistic = statistic
+        self._measured: list[Any] = []
+        self._weights: list[float] = []
+
+    def add(self, measured: Any, weight: float) -> None:
+        self.weight += weight
+        self._measured.append(measured)
+        self._weights.append(weight)
+        if len(self._measured) > _WAITING:
+            self._measured = [self.result()]
+            self._weights = [self.weight]
+
+    def result(self) -> Any:
+        return self._statistic.mix(self._measured, self._weights)
+
+
+def _masks(region: Region, here: Features, targets: Mapping[str, Any]) -> dict[str, Tensor | None]:
+    """Return the region's mask at the size of each layer, without layers where it vanishes."""
+    if region.mask is None:
+        return dict.fromkeys(targets)
+    masks = {layer: mask_at(region.mask, here[layer]) for layer in targets}
+    return {layer: mask for layer, mask in masks.items() if _covers(mask)}
+
+
+def _covers(mask: Tensor) -> bool:
+    """Whether a mask covers one position in all, but for rounding."""
+    return bool(mask.sum() > 1 - 1e-3)
+
+
+def _mean_square(features: Tensor) -> Tensor:
+    return full_precision(features).square().mean()
+
+
+def _energy(energy: Tensor, rival: Tensor | None) -> Tensor:
+    """Return an energy, or the least that may be divided by."""
+    if rival is not None:
+        energy = energy.maximum(_LEAST_SHARE * rival)
+    return energy.clamp_min(_LEAST_ENERGY)

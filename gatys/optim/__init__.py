@@ -1,0 +1,5 @@
+"""Changing a picture until its losses are small.
+
+`loop` is the algorithm, `methods` are Adam and L-BFGS, `evaluations` counts and judges, and
+`iterates` is what watchers are told.
+"""

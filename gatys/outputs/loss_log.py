@@ -1,0 +1,294 @@
+"""losses.csv, one row for each iterate, and the curves that are drawn from it."""
+
+import csv
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import StrMethodFormatter
+
+from impasto.data.atomic import write_text_atomic
+from impasto.gatys.optim.iterates import Iterate
+from impasto.options.errors import ImpastoError
+
+__all__ = ["LossLog", "LossRow", "draw_losses", "read_losses"]
+
+_LOGGER = logging.getLogger(__name__)
+_TERMS = ("content", "style", "variation", "value_range")
+# The total is a sum of float32 tensors; seven digits, some of them lost by adding.
+_TOLERANCE = 1e-4
+
+# Okabe and Ito 2008, "Color Universal Design".
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_Line = Literal["-"] | tuple[float, Sequence[float]]
+_LINES: dict[str, _Line] = {"content": "-", "style": (0, (1, 1.2))}
+_STYLE = {
+    "font.size": 9,
+    "legend.fontsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.xmargin": 0.01,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#888888",
+    "ytick.color": "#888888",
+    "xtick.labelcolor": "#222222",
+    "ytick.labelcolor": "#222222",
+    "text.color": "#222222",
+    "axes.labelcolor": "#222222",
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "impasto",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossRow:
+    """One row of losses.csv.
+
+    Attributes:
+        scale: counted from 1.
+        step: evaluations of the losses at this scale.
+        evaluations: evaluations since the beginning.
+        content: weighted, as all losses.
+        style: see ``content``.
+        variation: see ``content``.
+        value_range: see ``content``.
+        total: the sum of the four.
+        seconds: since the beginning.
+
+    Raises:
+        ValueError: the total is not the sum.
+    """
+
+    scale: int
+    step: int
+    evaluations: int
+    content: float
+    style: float
+    variation: float
+    value_range: float
+    total: float
+    seconds: float
+
+    def __post_init__(self) -> None:
+        terms = [getattr(self, name) for name in _TERMS]
+        size = sum(abs(term) for term in terms)
+        # So written that NaN and infinity, which a divergence leaves, pass.
+        if abs(self.total - sum(terms)) > _TOLERANCE * max(size, 1e-12):
+            raise ValueError(f"expected a total of {sum(terms)!r}, got {self.total!r}")
+
+
+class LossLog:
+    """Writes losses.csv row by row: a watcher of the optimisation.
+
+    Each row is handed to the system as it comes, so that a killed run has its losses. Rows that
+    cannot be written, on a full disk say, are written with a later one.
+
+    Args:
+        path: the file; an earlier one is replaced.
+
+    Raises:
+        ImpastoError: it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[LossRow] = []
+        self._unwritten: list[str] = []
+        self._failed = False
+        self._seconds_before = 0.0
+        header = ",".join(field.name for field in fields(LossRow))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text_atomic(path, f"{header}\n")
+            self._size = path.stat().st_size
+        except OSError as error:
+            raise ImpastoError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def __call__(self, iterate: Iterate) -> None:
+        """Note the losses of an iterate."""
+        if self.rows and iterate.scale != self.rows[-1].scale:
+            self._seconds_before = self.rows[-1].seconds
+        self.add(
+            LossRow(
+                scale=iterate.scale,
+                step=iterate.step,
+                evaluations=iterate.evaluations,
+                content=iterate.losses["content"],
+                style=iterate.losses["style"],
+                variation=iterate.losses["variation"],
+                value_range=iterate.losses["value_range"],
+                total=iterate.losses["total"],
+                seconds=self._seconds_before + iterate.seconds,
+            )
+        )
+
+    def add(self, row: LossRow) -> None:
+        """Append a row."""
+        self.rows.append(row)
+        # repr keeps every digit of a float.
+        self._unwritten.append(",".join(repr(value) for value in astuple(row)) + "\n")
+        data = "".join(self._unwritten).encode("ascii")
+        try:
+            with self.path.open("r+b") as file:
+                file.truncate(self._size)  # what an earlier failure left of a row
+                file.seek(self._size)
+                file.write(data)
+        except OSError as error:
+            if not self._failed:
+                _LOGGER.warning(
+                    "%s: cannot be written (%s); trying again with each row",
+                    self.path,
+                    error.strerror or error,
+                )
+            self._failed = True
+            return
+        self._size += len(data)
+        self._unwritten = []
+        self._failed = False
+
+
+def read_losses(path: Path) -> list[LossRow]:
+    """Return the rows of a losses.csv; a last one that a kill cut short is left out.
+
+    Raises:
+        ImpastoError: the file cannot be read, or another row is damaged.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ImpastoError(f"{path}: cannot be read: {reason.lower()}") from error
+    whole = text[: text.rfind("\n") + 1]
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(LossRow)}
+    rows = []
+    reader = csv.DictReader(whole.splitlines())
+    if list(reader.fieldnames or ()) != list(kinds):
+        raise ImpastoError(f"{path}: expected the columns {', '.join(kinds)}")
+    for line, record in enumerate(reader, start=2):
+        try:
+            rows.append(LossRow(**{name: kind(record[name]) for name, kind in kinds.items()}))
+        except (TypeError, ValueError) as error:
+            raise ImpastoError(f"{path}: line {line} is damaged: {error}") from error
+    return rows
+
+
+def draw_losses(
+    runs: Mapping[str, Sequence[LossRow]],
+    *,
+    title: str = "",
+    size_inches: tuple[float, float] = (7.0, 3.8),
+) -> Figure:
+    """Draw content (solid) and style (dotted) of one or several runs on a logarithmic scale.
+
+    Where the content begins at 0, because the picture began as the content, it can only rise, and
+    the figure says so; a value of 0 has no place on the scale and is left out. With one run, thin
+    lines show where a scale begins.
+
+    Args:
+        runs: rows by the name of the run; each run gets a colour.
+        title: heading.
+        size_inches: width and height.
+
+    Returns:
+        A figure for :func:`impasto.runs.figure_bytes`.
+
+    Raises:
+        ImpastoError: there is nothing to draw.
+    """
+    drawn = {name: rows for name, rows in runs.items() if rows}
+    if not drawn:
+        raise ImpastoError("there are no losses to draw")
+    with matplotlib.style.context(["default", _STYLE]):
+        figure = Figure(figsize=size_inches)
+        axes = figure.subplots()
+        for index, (name, rows) in enumerate(drawn.items()):
+            _draw_run(axes, name, rows, _color(index, len(drawn)))
+        if len(drawn) == 1:
+            _mark_scales(axes, next(iter(drawn.values())))
+        if any(_positive(row) for rows in drawn.values() for row in rows):
+            axes.set_yscale("log")
+        axes.set_xlim(left=0)
+        axes.set_xlabel("Evaluations of the losses")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_ylabel("Weighted loss")
+        _add_legend(figure, list(drawn), title)
+        if any(_starts_as_content(rows) for rows in drawn.values()):
+            note = "The picture starts as the content, so the content loss rises from 0."
+            figure.supxlabel(note, fontsize=8, color="#555555")
+    return figure
+
+
+def _draw_run(axes: Axes, name: str, rows: Sequence[LossRow], color: str) -> None:
+    x = np.array([row.evaluations for row in rows])
+    for term, line in _LINES.items():
+        values = np.array([getattr(row, term) for row in rows], np.float64)
+        shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
+        # A line needs two points; one alone is shown as a point.
+        marker = "o" if np.count_nonzero(~np.isnan(shown)) == 1 else ""
+        axes.plot(
+            x,
+            shown,
+            color=color,
+            linestyle=line,
+            linewidth=1.6,
+            marker=marker,
+            gid=f"{name} {term}",
+        )
+
+
+def _mark_scales(axes: Axes, rows: Sequence[LossRow]) -> None:
+    for before, after in pairwise(rows):
+        if after.scale != before.scale:
+            axes.axvline(before.evaluations, color="#bbbbbb", linewidth=0.8, zorder=0)
+
+
+def _add_legend(figure: Figure, names: Sequence[str], title: str) -> None:
+    alone = len(names) == 1
+    color = _color(0, 1) if alone else "#555555"
+    entries: list[tuple[str, _Line, str]] = []
+    if not alone:
+        entries += [(_color(index, len(names)), "-", name) for index, name in enumerate(names)]
+    entries += [(color, line, term) for term, line in _LINES.items()]
+    legend = figure.legend(
+        [Line2D([], [], color=color, linestyle=line, linewidth=1.6) for color, line, _ in entries],
+        [str(number) for number in range(len(entries))],
+        loc="outside upper center",
+        ncols=min(len(entries), 5),
+        frameon=False,
+        title=title or None,
+    )
+    legend.get_title().set_parse_math(False)
+    for text, (_, _, label) in zip(legend.get_texts(), entries, strict=True):
+        # As it is: no mathematics between dollars, and a name may begin with "_".
+        text.set_parse_math(False)
+        text.set_text(label)
+
+
+def _color(index: int, count: int) -> str:
+    if count <= len(_COLORS):
+        return _COLORS[index]
+    return mpl.colors.to_hex(mpl.colormaps["viridis"](0.92 * index / (count - 1)))
+
+
+def _positive(row: LossRow) -> bool:
+    return any(math.isfinite(value) and value > 0 for value in (row.content, row.style))
+
+
+def _starts_as_content(rows: Sequence[LossRow]) -> bool:
+    """Whether the content loss rises, which only a picture that began as the content does."""
+    return rows[-1].content > 0 and rows[0].content < 0.5 * rows[-1].content

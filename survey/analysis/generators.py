@@ -1,0 +1,188 @@
+"""How well people told each generator's pictures from real ones, and generators compared."""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, ttest_1samp
+
+from impasto.survey.analysis.bootstrap import Scale, Spread, Statistic, Table, TwoLevel
+from impasto.survey.analysis.findings import Comparison, Equivalence, GeneratorFindings, Measured
+from impasto.survey.analysis.judgements import REAL_GROUP, Session
+from impasto.survey.analysis.permutation import compare_generators
+from impasto.survey.analysis.rates import Interval, holm
+from impasto.survey.analysis.signal_detection import (
+    criterion_of_rates,
+    d_prime_of_rates,
+    log_linear,
+    yes_no,
+)
+
+__all__ = ["compare_all", "judge_generator", "measure", "person_d_prime"]
+
+Values = NDArray[np.float64]
+_SQRT2 = float(np.sqrt(2))
+
+
+def measure(
+    two_level: TwoLevel, statistic: Statistic, scale: Scale, *, corrected: bool = False
+) -> tuple[Measured, Spread | None]:
+    """Return a number with its intervals, and its spread for tests."""
+    spread = two_level.spread(statistic, scale, corrected=corrected)
+    value = float(statistic(two_level.corrected_rates if corrected else two_level.rates))
+    if corrected:
+        return Measured(value=value, interval=spread.interval() if spread else None), spread
+    measured = Measured(
+        value=value,
+        interval=spread.interval() if spread else None,
+        people=two_level.for_people(statistic),
+        percentiles=two_level.percentiles(statistic),
+    )
+    return measured, spread
+
+
+def judge_generator(
+    name: str,
+    table: Table,
+    two_level: TwoLevel,
+    sessions: Sequence[Session],
+    *,
+    margin: float,
+) -> GeneratorFindings:
+    """Measure errors and sensitivity for one generator.
+
+    Args:
+        name: of the generator, one of the table's groups.
+        table: answers that count.
+        two_level: its bootstrap.
+        sessions: that count.
+        margin: of the equivalence test, in shares of errors.
+    """
+    if table.beside is None and REAL_GROUP not in table.groups:
+        return GeneratorFindings(
+            name=name,
+            error=None,
+            p_chance=None,
+            equivalence=None,
+            d_prime=None,
+            criterion=None,
+            d_prime_people=None,
+        )
+    error, spread = measure(two_level, _error(table, name), "share")
+    if table.beside is None:
+        places = [table.groups.index(name), table.groups.index(REAL_GROUP)]
+        sensitivity, _ = measure(
+            two_level, lambda rates: d_prime_of_rates(rates[..., places]), "plain", corrected=True
+        )
+        criterion, _ = measure(
+            two_level, lambda rates: criterion_of_rates(rates[..., places]), "plain", corrected=True
+        )
+    else:
+        sensitivity = _forced_choice(table, name, error.interval)
+        criterion = Measured(value=_side_leaning(sessions, name))
+    return GeneratorFindings(
+        name=name,
+        error=error,
+        p_chance=spread.p_two_sided(0.5) if spread else None,
+        equivalence=_equivalence(spread, margin) if spread else None,
+        d_prime=sensitivity,
+        criterion=criterion,
+        d_prime_people=_mean_of_people([person_d_prime(one, {name}) for one in sessions]),
+    )
+
+
+def compare_all(
+    table: Table, two_level: TwoLevel, *, resamples: int, rng: np.random.Generator
+) -> list[Comparison]:
+    """Compare every two generators; Holm's correction over all comparisons of a kind."""
+    names = [name for name in table.groups if name != REAL_GROUP]
+    found = []
+    for first, second in combinations(names, 2):
+        difference, spread = measure(two_level, _difference(table, first, second), "difference")
+        permutation = compare_generators(table, first, second, resamples=resamples, rng=rng)
+        found.append((first, second, difference, spread, permutation))
+    two_level_p = [spread.p_two_sided(0.0) if spread else None for *_, spread, _ in found]
+    people_p = [permutation.p if permutation else None for *_, permutation in found]
+    corrected = zip(holm(two_level_p), holm(people_p), strict=True)
+    return [
+        Comparison(
+            first=first,
+            second=second,
+            difference=difference,
+            p_two_level=p,
+            p_two_level_holm=p_holm,
+            permutation=permutation,
+            p_permutation_holm=p_people_holm,
+        )
+        for (first, second, difference, _, permutation), p, (p_holm, p_people_holm) in zip(
+            found, two_level_p, corrected, strict=True
+        )
+    ]
+
+
+def person_d_prime(session: Session, generators: set[str]) -> float | None:
+    """Return one person's d', log-linear; None without fakes of these, or without real pictures."""
+    fakes = [one for one in session.judgements if one.group in generators]
+    if fakes and fakes[0].beside:
+        right = sum(not one.wrong for one in fakes)
+        return _SQRT2 * float(norm.ppf(log_linear(right, len(fakes))))
+    reals = [one for one in session.judgements if one.group == REAL_GROUP]
+    if not fakes or not reals:
+        return None
+    hits = sum(not one.called_real for one in fakes)
+    alarms = sum(not one.called_real for one in reals)
+    return yes_no(hits, len(fakes), alarms, len(reals)).d_prime
+
+
+def _error(table: Table, name: str) -> Statistic:
+    place = table.groups.index(name)
+    if table.beside is not None:
+        return lambda rates: rates[..., place]
+    real = table.groups.index(REAL_GROUP)
+    return lambda rates: (rates[..., place] + 1 - rates[..., real]) / 2
+
+
+def _difference(table: Table, first: str, second: str) -> Callable[[Values], Values]:
+    one, other = table.groups.index(first), table.groups.index(second)
+    return lambda rates: rates[..., one] - rates[..., other]
+
+
+def _equivalence(spread: Spread, margin: float) -> Equivalence:
+    p = max(spread.p_at_most(0.5 - margin), spread.p_at_least(0.5 + margin))
+    return Equivalence(margin=margin, interval=spread.interval(0.9), p=p, shown=p < 0.05)
+
+
+def _forced_choice(table: Table, name: str, interval: Interval | None) -> Measured:
+    """Return d' of pairs, which is sqrt(2) z(share of right answers) (Macmillan, Creelman 2005)."""
+    rate = table.rate(name)
+    found = None
+    if interval is not None:
+        # As the point: never infinitely far from guessing.
+        ends = np.clip([interval.low, interval.high], 0.5 / (rate.n + 1), 1 - 0.5 / (rate.n + 1))
+        low, high = (_SQRT2 * float(norm.ppf(1 - end)) for end in ends[::-1])
+        found = Interval(low=low, high=high)
+    right = log_linear(rate.n - rate.count, rate.n)
+    return Measured(value=_SQRT2 * float(norm.ppf(right)), interval=found)
+
+
+def _side_leaning(sessions: Sequence[Session], name: str) -> float:
+    """Return the criterion of sides: below 0, people lean to calling the left one fake."""
+    judged = [one for session in sessions for one in session.judgements if one.group == name]
+    left = [one for one in judged if one.left]
+    right = [one for one in judged if not one.left]
+    hits = sum(not one.called_real for one in left)
+    alarms = sum(one.called_real for one in right)
+    z = norm.ppf([log_linear(hits, len(left)), log_linear(alarms, len(right))])
+    return -float(z.sum()) / 2
+
+
+def _mean_of_people(values: Sequence[float | None]) -> Measured | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    interval = None
+    if len(known) > 1 and np.ptp(known) > 1e-9:
+        found = ttest_1samp(known, 0.0).confidence_interval(0.95)
+        interval = Interval(low=float(found.low), high=float(found.high))
+    return Measured(value=float(np.mean(known)), interval=interval)

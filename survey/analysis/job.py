@@ -1,0 +1,288 @@
+"""From answers and key to all numbers of a report."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.options.errors import SurveyError
+from impasto.options.survey import SurveyReportOptions
+from impasto.survey.analysis.bootstrap import Table, TwoLevel
+from impasto.survey.analysis.components import standard_deviations
+from impasto.survey.analysis.exclusions import Criteria, Exclusions, exclude, first_sessions
+from impasto.survey.analysis.exposure import hype_time, median_time, reaction_times
+from impasto.survey.analysis.findings import (
+    Counts,
+    Findings,
+    GroupFindings,
+    Measured,
+    PersonFindings,
+    PictureFindings,
+)
+from impasto.survey.analysis.generators import compare_all, judge_generator, measure, person_d_prime
+from impasto.survey.analysis.judgements import REAL_GROUP, Judgement, Session, judge, tabulate
+from impasto.survey.analysis.permutation import pictures_differ
+from impasto.survey.analysis.rates import Rate, agreement, holm
+from impasto.survey.answers import Answer
+from impasto.survey.key import Key
+
+__all__ = ["analyse", "picture_findings"]
+
+
+def analyse(
+    answers: Sequence[Answer], key: Key, key_path: Path, options: SurveyReportOptions
+) -> Findings:
+    """Compute everything.
+
+    Args:
+        answers: of all files.
+        key: of the study.
+        key_path: of the key, for messages.
+        options: criteria, margin, resamples, seed.
+
+    Raises:
+        SurveyError: the answers are not of this study, or none of them counts.
+    """
+    judged = judge(answers, key, key_path)
+    sessions, further = first_sessions(judged.sessions)
+    exclusions = exclude(
+        sessions,
+        Criteria(
+            failed_checks=options.failed_checks,
+            min_rt_ms=options.min_rt_ms,
+            fast_share=options.fast_share,
+            keep_incomplete=options.keep_incomplete,
+            keep_straight_lines=options.keep_straight_lines,
+        ),
+        expected=_expected_trials(key),
+    )
+    kept = exclusions.kept
+    if not any(session.judgements for session in kept):
+        raise SurveyError(key_path, _nobody(sessions, exclusions))
+    before = tabulate(sessions, key)
+    table = tabulate(kept, key)
+    rngs = _generators_of_numbers(options.seed)
+    # The same numbers again: where nobody is excluded, nothing changes.
+    rngs["before"] = _generators_of_numbers(options.seed)["after"]
+    two_level = TwoLevel(table, resamples=options.resamples, rng=rngs["after"])
+    pictures = picture_findings(kept, key)
+    return Findings(
+        survey_id=key.survey_id,
+        protocol=key.protocol,
+        seed=options.seed,
+        resamples=options.resamples,
+        versions={name: version(name) for name in ("impasto", "numpy", "scipy")},
+        sessions={
+            "answers in the files": len(answers),
+            "practice answers": judged.practice,
+            "answers of other studies": judged.other_surveys,
+            "answers about unknown pictures": judged.unknown,
+            "answers that were there twice": judged.copies,
+            "second answers about a picture": judged.repeats,
+            "sessions without a scored answer": len(judged.sessions) - len(sessions) - further,
+            "further sessions of a participant": further,
+        },
+        before=_count(
+            sessions, before, TwoLevel(before, resamples=options.resamples, rng=rngs["before"])
+        ),
+        after=_count(kept, table, two_level),
+        reasons=exclusions.reasons,
+        excluded=exclusions.excluded,
+        notes=_notes(exclusions),
+        groups=[
+            _group(name, table, two_level, kept, pictures, options, rngs["groups"])
+            for name in table.groups
+        ],
+        generators=[
+            judge_generator(name, table, two_level, kept, margin=options.margin)
+            for name in table.groups
+            if name != REAL_GROUP
+        ],
+        pictures=pictures,
+        comparisons=compare_all(
+            table, two_level, resamples=options.resamples, rng=rngs["comparisons"]
+        ),
+        agreement=agreement(
+            _answer_counts(pictures, key.protocol),
+            resamples=options.resamples,
+            rng=rngs["agreement"],
+        ),
+        people=[_person(number, one) for number, one in enumerate(kept, 1) if one.judgements],
+        exposure=hype_time(
+            kept, blocks=options.blocks, resamples=options.resamples, rng=rngs["exposure"]
+        )
+        if key.protocol == "timed"
+        else None,
+    )
+
+
+def picture_findings(sessions: Sequence[Session], key: Key) -> list[PictureFindings]:
+    """Return what was said about each scored picture: by group, from most to least REAL."""
+    said: dict[str, list[tuple[bool, Judgement]]] = {
+        token: [] for token, picture in key.pictures.items() if picture.kind == "scored"
+    }
+    for session in sessions:
+        for one in session.judgements:
+            said.setdefault(one.token, []).append((one.called_real, one))
+            if one.beside:
+                said.setdefault(one.beside, []).append((not one.called_real, one))
+    rates = {
+        token: Rate(count=sum(real for real, _ in some), n=len(some))
+        for token, some in said.items()
+    }
+    groups = {token: key.pictures[token].generator or REAL_GROUP for token in said}
+    order = sorted(
+        said,
+        key=lambda token: (
+            groups[token] != REAL_GROUP,
+            groups[token],
+            -np.nan_to_num(rates[token].share),
+            token,
+        ),
+    )
+    tests = [rates[token].p_half() for token in order]
+    numbers: dict[str, int] = {}
+    found = []
+    for token, p, p_holm in zip(order, tests, holm(tests), strict=True):
+        group, rate = groups[token], rates[token]
+        numbers[group] = numbers.get(group, 0) + 1
+        share = rate.share if rate.n else None
+        wrong = None if share is None else (1 - share if group == REAL_GROUP else share)
+        found.append(
+            PictureFindings(
+                token=token,
+                name=f"{group} {numbers[group]}",
+                group=group,
+                source=key.pictures[token].source,
+                n=rate.n,
+                real=rate.count,
+                fake=rate.n - rate.count,
+                real_share=share,
+                error_share=wrong,
+                wilson=rate.wilson(),
+                clopper_pearson=rate.clopper_pearson(),
+                p=p,
+                p_holm=p_holm,
+                median_rt_ms=median_time(one for _, one in said[token]),
+            )
+        )
+    return found
+
+
+def _group(
+    name: str,
+    table: Table,
+    two_level: TwoLevel,
+    sessions: Sequence[Session],
+    pictures: Sequence[PictureFindings],
+    options: SurveyReportOptions,
+    rng: np.random.Generator,
+) -> GroupFindings:
+    place = table.groups.index(name)
+    rate = table.rate(name)
+    called_real, spread = measure(two_level, lambda rates: rates[..., place], "share")
+    parts = two_level.parts[place]
+    sds: tuple[float | None, float | None] = (None, None)
+    if parts is not None and 0 < rate.count < rate.n:
+        sds = standard_deviations(rate.share, parts.factors[0], sum(parts.factors[1:]))
+    own = [[one for one in session.judgements if one.group == name] for session in sessions]
+    asked = [picture for picture in pictures if picture.group == name and picture.n]
+    return GroupFindings(
+        name=name,
+        people=sum(map(bool, own)),
+        pictures=len(asked),
+        answers=rate.n,
+        real=rate.count,
+        called_real=called_real,
+        wilson=rate.wilson(),
+        clopper_pearson=rate.clopper_pearson(),
+        p_half=rate.p_half(),
+        p_half_two_level=spread.p_two_sided(0.5) if spread else None,
+        person_sd=sds[0],
+        picture_sd=sds[1],
+        p_pictures=pictures_differ(table, name, resamples=options.resamples, rng=rng),
+        agreement=agreement(
+            np.array([(one.real, one.fake) for one in asked], np.int64).reshape(-1, 2),
+            resamples=options.resamples,
+            rng=rng,
+        ),
+        times=reaction_times(own),
+    )
+
+
+def _count(sessions: Sequence[Session], table: Table, two_level: TwoLevel) -> Counts:
+    return Counts(
+        people=len(sessions),
+        answers=len(table.called_real),
+        called_real={name: _short(two_level, place) for place, name in enumerate(table.groups)},
+    )
+
+
+def _short(two_level: TwoLevel, place: int) -> Measured:
+    return measure(two_level, lambda rates: rates[..., place], "share")[0]
+
+
+def _answer_counts(pictures: Sequence[PictureFindings], protocol: str) -> NDArray[np.int64]:
+    """Return REAL and FAKE of each picture; of pairs, once for both."""
+    counted = [one for one in pictures if protocol != "pair" or one.group != REAL_GROUP]
+    return np.array([(one.real, one.fake) for one in counted], np.int64).reshape(-1, 2)
+
+
+def _person(number: int, session: Session) -> PersonFindings:
+    said: dict[str, list[bool]] = {}
+    for one in session.judgements:
+        said.setdefault(one.group, []).append(one.called_real)
+    return PersonFindings(
+        number=number,
+        answers=len(session.judgements),
+        error_share=sum(one.wrong for one in session.judgements) / len(session.judgements),
+        called_real={name: float(np.mean(some)) for name, some in sorted(said.items())},
+        d_prime=person_d_prime(session, set(said) - {REAL_GROUP}),
+        median_rt_ms=median_time(session.judgements),
+    )
+
+
+def _nobody(sessions: Sequence[Session], exclusions: Exclusions) -> str:
+    if not sessions:
+        return "there is no answer about a picture of this key"
+    toll = ", ".join(f"{one.name.lower()}: {one.meets}" for one in exclusions.reasons if one.meets)
+    return (
+        f"all {len(sessions)} participants are excluded ({toll}); see --failed_checks, "
+        "--keep_incomplete, --keep_straight_lines and --fast_share"
+    )
+
+
+def _expected_trials(key: Key) -> int:
+    """Return the scored trials of a whole session: those of the shortest order."""
+    lengths = [
+        sum(key.pictures[trial[0]].kind == "scored" for trial in order) for order in key.orders
+    ]
+    return min(lengths, default=0)
+
+
+def _notes(exclusions: Exclusions) -> list[str]:
+    notes = []
+    if exclusions.fast_answers:
+        notes.append(
+            f"{exclusions.fast_answers} answers of people who count came too fast and do not count."
+        )
+    if exclusions.without_times:
+        notes.append(
+            f"{exclusions.without_times} sessions have no reaction times: whether they were too "
+            "fast cannot be told."
+        )
+    if exclusions.without_checks:
+        notes.append(
+            f"{exclusions.without_checks} sessions have no attention checks: whether their people "
+            "paid attention cannot be told."
+        )
+    return notes
+
+
+def _generators_of_numbers(seed: int) -> dict[str, np.random.Generator]:
+    """Return an independent source of random numbers for each part."""
+    names = ("after", "groups", "comparisons", "agreement", "exposure")
+    seeds = np.random.SeedSequence(seed).spawn(len(names))
+    return {name: np.random.default_rng(one) for name, one in zip(names, seeds, strict=True)}

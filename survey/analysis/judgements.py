@@ -1,0 +1,230 @@
+"""Answers joined with the key: what each person said about which picture, and what it was."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from impasto.options.errors import SurveyError
+from impasto.survey.analysis.bootstrap import Table
+from impasto.survey.answers import Answer
+from impasto.survey.key import Key
+
+__all__ = ["REAL_GROUP", "Judged", "Judgement", "Session", "judge", "tabulate"]
+
+REAL_GROUP = "real"
+"""Name of the group of real pictures; the others have the names of their generators."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One scored answer.
+
+    Attributes:
+        trial: position in the session.
+        token: the picture; of a pair, its fake.
+        beside: of a pair, its real picture; else empty.
+        group: ``real``, or the generator's name; of a pair, that of its fake.
+        called_real: whether ``token`` was called REAL.
+        wrong: whether that is not so.
+        left: of a pair, whether the fake stood at the left; else None.
+        rt_ms: reaction time, or None.
+        exposure_ms: how long the picture was shown, or None.
+    """
+
+    trial: int
+    token: str
+    beside: str
+    group: str
+    called_real: bool
+    wrong: bool
+    left: bool | None
+    rt_ms: float | None
+    exposure_ms: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One visit of one participant.
+
+    Attributes:
+        participant: as the platform names them; kept out of all results.
+        session: of that participant.
+        judgements: in the order of the trials.
+        checks_passed: attention checks with the answer that they ask for.
+        checks_failed: attention checks with the other answer.
+        completed: whether it was gone through to its end.
+        onset: of its first answer, ISO 8601, or empty.
+    """
+
+    participant: str
+    session: str
+    judgements: Sequence[Judgement]
+    checks_passed: int = 0
+    checks_failed: int = 0
+    completed: bool = False
+    onset: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The sessions of some answers, and what was left out on the way.
+
+    Attributes:
+        sessions: in the order of their first answers in the files.
+        practice: answers with feedback, which are not scored.
+        other_surveys: answers of another study.
+        unknown: answers about pictures that are not in the key.
+        copies: answers that are there twice, letter for letter.
+        repeats: further answers of a session about a picture it had answered; the first counts.
+    """
+
+    sessions: Sequence[Session]
+    practice: int = 0
+    other_surveys: int = 0
+    unknown: int = 0
+    copies: int = 0
+    repeats: int = 0
+
+
+@dataclass
+class _Collected:
+    """A session while it is put together."""
+
+    judgements: list[Judgement] = field(default_factory=list)
+    checks: dict[Sequence[str], bool] = field(default_factory=dict)
+    completed: bool = False
+    onset: str = ""
+
+
+Verdict = Literal["scored", "attention", "practice", "unknown"]
+
+
+def judge(answers: Iterable[Answer], key: Key, path: Path) -> Judged:
+    """Join answers with the key.
+
+    Args:
+        answers: of all files.
+        key: of the study.
+        path: of the key, for the message of an error.
+
+    Raises:
+        SurveyError: there are answers, and none is of this study; or a pair is not one real and
+            one fake picture.
+    """
+    given = list(answers)
+    ours = [answer for answer in given if answer.survey_id == key.survey_id]
+    if given and not ours:
+        names = ", ".join(sorted({answer.survey_id for answer in given})[:3])
+        raise SurveyError(
+            path,
+            f"is the key of study {key.survey_id}, and all answers are of {names}; "
+            "give the key that was exported with that study",
+        )
+    unique = list(dict.fromkeys(ours))
+    counts = {"practice": 0, "unknown": 0, "repeats": 0}
+    found: dict[tuple[str, str], _Collected] = {}
+    for answer in unique:
+        verdict = _verdict(answer, key)
+        session = found.setdefault((answer.participant, answer.session), _Collected())
+        session.completed |= answer.completed
+        session.onset = min(filter(None, (session.onset, answer.onset)), default="")
+        if verdict in ("practice", "unknown"):
+            counts[verdict] += 1
+        elif not _add(session, answer, key, verdict, path):
+            counts["repeats"] += 1
+    return Judged(
+        sessions=[_close(name, session) for name, session in found.items()],
+        practice=counts["practice"],
+        other_surveys=len(given) - len(ours),
+        unknown=counts["unknown"],
+        copies=len(ours) - len(unique),
+        repeats=counts["repeats"],
+    )
+
+
+def tabulate(sessions: Sequence[Session], key: Key) -> Table:
+    """Return the judgements as arrays; people are numbered in the order of ``sessions``."""
+    tokens = {token: place for place, token in enumerate(sorted(key.pictures))}
+    present = {one.group for session in sessions for one in session.judgements}
+    groups = tuple(name for name in (REAL_GROUP, *key.generators) if name in present)
+    rows = [(who, one) for who, session in enumerate(sessions) for one in session.judgements]
+    judged = [one for _, one in rows]
+    paired = key.protocol == "pair"
+    return Table(
+        called_real=np.array([one.called_real for one in judged], np.float64),
+        person=np.array([who for who, _ in rows], np.int64),
+        picture=np.array([tokens[one.token] for one in judged], np.int64),
+        group=np.array([groups.index(one.group) for one in judged], np.int64),
+        groups=groups,
+        beside=np.array([tokens[one.beside] for one in judged], np.int64) if paired else None,
+    )
+
+
+def _verdict(answer: Answer, key: Key) -> Verdict:
+    shown = [token for token in (answer.token, answer.other) if token]
+    kinds = {key.pictures[token].kind if token in key.pictures else "unknown" for token in shown}
+    for kind in ("unknown", "practice", "attention"):
+        if kind in kinds:
+            return kind
+    return "practice" if answer.is_practice else "scored"
+
+
+def _add(session: _Collected, answer: Answer, key: Key, verdict: Verdict, path: Path) -> bool:
+    """Add an answer to its session; False if it had one about that picture."""
+    if verdict == "attention":
+        shown = (answer.token, answer.other)
+        if shown in session.checks:
+            return False
+        session.checks[shown] = key.pictures[answer.token].label == answer.response
+        return True
+    judgement = _judgement(answer, key, path)
+    if any(one.token == judgement.token for one in session.judgements):
+        return False
+    session.judgements.append(judgement)
+    return True
+
+
+def _judgement(answer: Answer, key: Key, path: Path) -> Judgement:
+    token, beside, response, left = answer.token, "", answer.response, None
+    if answer.other:
+        labels = {key.pictures[one].label for one in (answer.token, answer.other)}
+        if len(labels) != 2:
+            raise SurveyError(
+                path,
+                f"pictures {answer.token} and {answer.other} were shown as a pair, and both are "
+                f"{labels.pop()}; these answers do not belong to this key",
+            )
+        left = key.pictures[answer.token].label == "fake"
+        beside = answer.other
+        if not left:
+            token, beside = answer.other, answer.token
+            response = "fake" if answer.response == "real" else "real"
+    picture = key.pictures[token]
+    return Judgement(
+        trial=answer.trial,
+        token=token,
+        beside=beside,
+        group=picture.generator or REAL_GROUP,
+        called_real=response == "real",
+        wrong=response != picture.label,
+        left=left,
+        rt_ms=answer.rt_ms,
+        exposure_ms=answer.exposure_ms,
+    )
+
+
+def _close(name: tuple[str, str], session: _Collected) -> Session:
+    passed = sum(session.checks.values())
+    return Session(
+        participant=name[0],
+        session=name[1],
+        # Files without positions have 0 everywhere, and keep their order.
+        judgements=sorted(session.judgements, key=lambda one: one.trial),
+        checks_passed=passed,
+        checks_failed=len(session.checks) - passed,
+        completed=session.completed,
+        onset=session.onset,
+    )

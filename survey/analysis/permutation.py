@@ -1,0 +1,126 @@
+"""Tests by permutation: generators against each other, pictures against chance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import permutation_test
+
+from impasto.survey.analysis.bootstrap import Table
+
+__all__ = ["PermutationTest", "compare_generators", "pictures_differ"]
+
+Values = NDArray[np.float64]
+_AT_ONCE = 200_000  # answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class PermutationTest:
+    """Whether two generators fool people equally often.
+
+    Attributes:
+        paired: whether the same people judged both.
+        people: who count: of pairs, those who judged both.
+        difference: first less second, of people's own fooling rates.
+        p: two-sided.
+    """
+
+    paired: bool
+    people: int
+    difference: float
+    p: float
+
+
+def compare_generators(
+    table: Table, first: str, second: str, *, resamples: int, rng: np.random.Generator
+) -> PermutationTest | None:
+    """Compare people's own fooling rates: other people might say what of these very pictures?
+
+    If most people judged both generators, only those count, and each one's two rates are swapped
+    at random; else people are exchanged between the generators. All permutations are tried where
+    there are no more than ``resamples``.
+
+    Returns:
+        The test; None with fewer than two people.
+    """
+    rates = [_rates_of_people(table, name) for name in (first, second)]
+    known = [~np.isnan(rate) for rate in rates]
+    both = known[0] & known[1]
+    paired = bool(2 * both.sum() >= (known[0] | known[1]).sum())
+    if paired:
+        samples = [rate[both] for rate in rates]
+    else:
+        # Who judged both would stand on both sides; each counts where nobody else does.
+        samples = [rate[some & ~both] for rate, some in zip(rates, known, strict=True)]
+    if min(len(sample) for sample in samples) < 2:
+        return None
+
+    def difference(x: Values, y: Values, axis: int) -> Values:
+        return np.asarray(x.mean(axis=axis) - y.mean(axis=axis))
+
+    found = permutation_test(
+        samples,
+        difference,
+        permutation_type="samples" if paired else "independent",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=1000,
+        rng=rng,
+    )
+    people = len(samples[0]) if paired else sum(len(sample) for sample in samples)
+    return PermutationTest(
+        paired=paired, people=people, difference=float(found.statistic), p=float(found.pvalue)
+    )
+
+
+def pictures_differ(
+    table: Table, name: str, *, resamples: int, rng: np.random.Generator
+) -> float | None:
+    """Test whether the percentages of a group's pictures differ by more than chance.
+
+    Each person's answers are mixed among the pictures that this person judged: what remains is
+    how readily each person says REAL, and chance (the permutation form of Cochran's Q, 1950, for
+    any pattern of missing answers).
+
+    Returns:
+        The p-value; None with fewer than two pictures or people.
+    """
+    some = table.of(name)
+    person = np.unique(table.person[some], return_inverse=True)[1]
+    picture = np.unique(table.picture[some], return_inverse=True)[1]
+    said = table.called_real[some]
+    if not len(said) or person.max() < 1 or picture.max() < 1:
+        return None
+    n = np.bincount(picture)
+    by_picture = np.argsort(picture, kind="stable")
+    first_of_picture = np.cumsum(n) - n
+    # What people's own rates let expect of each picture.
+    own = (np.bincount(person, weights=said) / np.bincount(person))[person]
+    expected = np.bincount(picture, weights=own)
+
+    def scatter(answers: Values) -> Values:
+        counts = np.add.reduceat(answers[:, by_picture], first_of_picture, axis=1)
+        return np.asarray((((counts - expected) ** 2) / n).sum(axis=1))
+
+    observed = float(scatter(said[None])[0])
+    by_person = np.argsort(person, kind="stable")
+    places = person[by_person]
+    at_once = max(1, _AT_ONCE // len(said))
+    at_least = 0
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        # Sorting by person and then at random mixes the answers within each person.
+        mixed = np.argsort(places + rng.random((size, len(said))), axis=1)
+        answers = np.empty((size, len(said)))
+        answers[:, by_person] = said[by_person][mixed]
+        at_least += int((scatter(answers) >= observed - 1e-9).sum())
+    return (1 + at_least) / (1 + resamples)
+
+
+def _rates_of_people(table: Table, name: str) -> Values:
+    some = table.of(name)
+    count = int(table.person.max()) + 1
+    asked = np.bincount(table.person[some], minlength=count)
+    said = np.bincount(table.person[some], weights=table.called_real[some], minlength=count)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(asked > 0, said / asked, np.nan))

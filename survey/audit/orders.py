@@ -1,0 +1,165 @@
+"""Do the orders of a study, taken together, tell which pictures are real?
+
+Whoever compares all orders looks for a way of naming the pictures real and fake that makes them
+look unlike chance: too few long runs, every half of a session balanced, as many real ones at the
+left as at the right. Each of these habits is measured for the truth and for random namings.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.survey.audit.statistics import Finding, draw_labels
+from impasto.survey.study import Study
+
+__all__ = ["find_habits", "pairs_among", "partners_of"]
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_BATCH_NUMBERS = 2**24
+
+
+def find_habits(
+    study: Study,
+    fake: Mapping[str, bool],
+    rng: np.random.Generator,
+    *,
+    permutations: int,
+) -> list[Finding]:
+    """Test the habits together, as :func:`impasto.survey.audit.statistics.examine` does.
+
+    Args:
+        study: the public side.
+        fake: of every picture that is judged, what it is.
+        rng: draws the namings.
+        permutations: how many of them.
+
+    Returns:
+        A finding for each habit; its AUC says nothing, and is 0.5. None where pictures or orders
+        are too few, or the orders do not have the same pictures.
+    """
+    rows = _rows(study, fake)
+    if rows is None:
+        return []
+    names, orders = rows
+    truth = np.array([fake[name] for name in names])
+    pairs = pairs_among(names, partners_of(study) or {})
+    seen = _measure(truth[None], orders, is_pair=pairs is not None)
+    drawn: dict[str, list[Floats]] = {name: [] for name in seen}
+    size = max(1, _BATCH_NUMBERS // orders.size)
+    for start in range(0, permutations, size):
+        count = min(size, permutations - start)
+        labels = draw_labels(truth, pairs, count, rng)
+        for name, values in _measure(labels, orders, is_pair=pairs is not None).items():
+            drawn[name].append(values)
+    return _findings(seen, {name: np.concatenate(parts) for name, parts in drawn.items()})
+
+
+def partners_of(study: Study) -> dict[str, str] | None:
+    """Return the partner of each picture, practice included; empty where there are no pairs.
+
+    None: a picture has several. Then each trial says that two pictures are of different kinds, and
+    a few trials part all pictures into two groups.
+    """
+    partners: dict[str, str] = {}
+    practice = [one.trial for one in study.practice]
+    for trial in (trial for order in (practice, *study.orders) for trial in order):
+        for token, other in zip(trial, reversed(trial), strict=True):
+            if len(trial) > 1 and partners.setdefault(token, other) != other:
+                return None
+    return partners
+
+
+def pairs_among(tokens: Sequence[str], partners: Mapping[str, str]) -> NDArray[np.intp] | None:
+    """Return the places of pairs, (P, 2), or None where a picture's partner is not among them."""
+    places = {token: place for place, token in enumerate(tokens)}
+    if not partners or any(partners.get(token) not in places for token in tokens):
+        return None
+    pairs = [
+        (place, places[partners[token]])
+        for token, place in places.items()
+        if place < places[partners[token]]
+    ]
+    return np.array(pairs, np.intp)
+
+
+def _rows(study: Study, fake: Mapping[str, bool]) -> tuple[list[str], NDArray[np.intp]] | None:
+    """Return the pictures, and in each order the places of those that are judged, (O, M).
+
+    Of pairs, only the left one; the right one is the other kind.
+    """
+    orders = [[trial[0] for trial in order if trial[0] in fake] for order in study.orders]
+    names = sorted({name for trial in study.orders for one in trial for name in one} & fake.keys())
+    if len({len(order) for order in orders}) != 1 or len(names) < 4 or len(orders[0]) < 3:
+        return None
+    places = {name: place for place, name in enumerate(names)}
+    return names, np.array([[places[name] for name in order] for order in orders])
+
+
+def _measure(labels: Flags, orders: NDArray[np.intp], *, is_pair: bool) -> dict[str, Floats]:
+    """Measure the habits of every naming, (B, N): each (B,)."""
+    signs = np.where(labels, np.int8(1), np.int8(-1))
+    count, length = orders.shape
+    same = np.zeros(len(labels))
+    longest = np.zeros(len(labels))
+    sum_of_longest = np.zeros(len(labels))
+    halves = np.zeros(len(labels))
+    totals = np.zeros(len(labels))
+    for order in orders:
+        kinds = signs[:, order]
+        run = np.ones(len(labels), np.int16)
+        most = np.ones(len(labels), np.int16)
+        for place in range(1, length):
+            again = kinds[:, place] == kinds[:, place - 1]
+            same += again
+            run = np.where(again, run + 1, 1).astype(np.int16)
+            np.maximum(most, run, out=most)
+        longest = np.maximum(longest, most)
+        sum_of_longest += most
+        halves += np.square(kinds[:, : length // 2].sum(1, dtype=np.int32))
+        totals += np.square(kinds.sum(1, dtype=np.int32))
+    habits = {
+        "like neighbours": same / (count * (length - 1)),
+        "longest runs": sum_of_longest / count,
+        "longest run of all": longest,
+        "balance of halves": halves / count,
+    }
+    return {**habits, "balance of sides": totals / count} if is_pair else habits
+
+
+def _findings(seen: Mapping[str, Floats], drawn: Mapping[str, Floats]) -> list[Finding]:
+    """Compare in units of spread, on both sides, all habits together."""
+    names = list(seen)
+    values = np.array([_straight(name, drawn[name]) for name in names])
+    middle = values.mean(1, keepdims=True)
+    spread = values.std(1, keepdims=True)
+    spread = np.where(spread > 1e-9, spread, np.inf)
+    deviations = (values - middle) / spread
+    strongest = np.array([_strength(*one) for one in zip(names, deviations, strict=True)]).max(0)
+    findings = []
+    for k, name in enumerate(names):
+        found = _strength(name, (_straight(name, seen[name]) - middle[k]) / spread[k])[0]
+        findings.append(
+            Finding(
+                name=f"orders: {name}",
+                auc=0.5,
+                p=float((1 + (strongest >= found - 1e-9).sum()) / (1 + values.shape[1])),
+                values=2,
+                example=(f"{seen[name][0]:.3g}", f"{drawn[name].mean():.3g}"),
+            )
+        )
+    return findings
+
+
+def _straight(name: str, values: Floats) -> Floats:
+    """Transform to something like a normal distribution, so that spreads can be compared."""
+    if name.startswith("balance"):
+        return np.cbrt(values)  # a sum of squares (Wilson and Hilferty 1931)
+    return np.log(values) if name.startswith("longest") else values
+
+
+def _strength(name: str, deviations: Floats) -> Floats:
+    # A single long run is no rule; that none is long is.
+    return -deviations if name == "longest run of all" else np.abs(deviations)

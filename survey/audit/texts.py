@@ -1,0 +1,275 @@
+"""What the texts of a study tell: names that must not be in them, and what stands around pictures.
+
+Texts are all public files but the pictures: pages, scripts, tables, forms.
+
+Searching the public side of a study for what only its key should hold.
+"""
+
+import html
+import re
+import tempfile
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from urllib.parse import unquote
+
+import numpy as np
+
+from impasto.survey.audit.report import Row
+from impasto.survey.audit.statistics import Observable
+from impasto.survey.export.archive import public_files
+from impasto.survey.export.platforms import write_platforms
+from impasto.survey.export.site import write_site
+from impasto.survey.key import Key
+from impasto.survey.study import Practice, Study
+
+__all__ = [
+    "Hit",
+    "find_terms",
+    "observe_text",
+    "read_text",
+    "search_secrets",
+    "secret_terms",
+    "text_files",
+]
+
+
+_AROUND = 60
+_MOST_SURROUNDINGS = 12
+_SHORTEST_TERM = 3
+_SHORTEST_STEM = 4
+_WORDS = re.compile(r"[0-9a-z]+")
+_NUMBERS = re.compile(r"[0-9]{2,}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A secret that stands in a text.
+
+    Attributes:
+        what: kind of secret.
+        term: as it was searched for.
+        around: text around it.
+    """
+
+    what: str
+    term: str
+    around: str
+
+
+def read_text(path: Path) -> str:
+    """Read a file as text, whatever is in it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+def secret_terms(key: Key) -> dict[str, str]:
+    """Return what must not be public: term to what it is.
+
+    Names of generators; of files, of folders, and the files' names without ending if they have a
+    letter and are not too short; hashes of the files.
+    """
+    terms: dict[str, str] = {}
+    folders: Counter[str] = Counter()
+    for one in key.pictures.values():
+        if not one.source:
+            continue
+        path = PurePath(one.source.replace("\\", "/"))
+        terms[path.name] = "name of a source"
+        if len(path.stem) >= _SHORTEST_STEM and re.search(r"[^\W\d_]", path.stem):
+            terms[path.stem] = "name of a source"
+        terms[one.source_sha256] = "hash of a source"
+        folders.update(path.parts[:-1])
+    # Not the folders that all pictures share: /home tells nothing.
+    count = sum(1 for one in key.pictures.values() if one.source)
+    for folder, times in folders.items():
+        if times < count and len(folder) >= _SHORTEST_STEM:
+            terms[folder] = "folder of sources"
+    for name in key.generators:
+        terms[name] = "name of a generator"
+    # Every page says REAL and FAKE; what stands around pictures is looked at elsewhere.
+    answers = {"real", "fake"}
+    return {
+        term: what
+        for term, what in terms.items()
+        if len(term) >= _SHORTEST_TERM and _fold(term) not in answers
+    }
+
+
+def find_terms(
+    text: str, terms: Mapping[str, str], *, known: Iterable[str] = ()
+) -> tuple[list[Hit], list[str]]:
+    """Find terms as words of a text, written plainly or encoded for HTML, URLs, or JSON.
+
+    Args:
+        text: where to look.
+        terms: term to what it is.
+        known: texts in which every study has the same; a term in them is not searched for.
+
+    Returns:
+        The hits, one for each term; and the terms that were not searched for.
+    """
+    usual = "\n".join(_fold(one) for one in known)
+    plain = "\n".join({_fold(form) for form in _forms(text)})
+    hits, left_out = [], []
+    for term, what in terms.items():
+        word = _fold(term)
+        # Finding it at all is fast; only then its borders are looked at.
+        if word not in plain:
+            continue
+        pattern = re.compile(rf"(?<![0-9a-z]){re.escape(word)}(?![0-9a-z])")
+        if usual and pattern.search(usual):
+            left_out.append(term)
+        elif found := pattern.search(plain):
+            start, end = max(0, found.start() - 30), found.end() + 30
+            hits.append(Hit(what=what, term=term, around=" ".join(plain[start:end].split())))
+    return hits, left_out
+
+
+def observe_text(text: str, tokens: Sequence[str]) -> dict[str, list[Observable]]:
+    """Observe where pictures are first named, and what stands around their names.
+
+    Args:
+        text: of one file.
+        tokens: pictures that are judged.
+
+    Returns:
+        Observables; none where the text names no picture.
+    """
+    rows = {token: row for row, token in enumerate(tokens)}
+    first = [-1.0] * len(tokens)
+    places: list[tuple[int, int, int]] = []
+    for found in _WORDS.finditer(text):
+        row = rows.get(found[0])
+        if row is None:
+            continue
+        places.append((found.start(), found.end(), row))
+        if first[row] < 0:
+            first[row] = float(found.start())
+    if not places:
+        return {}
+    ranks = {place: float(rank) for rank, place in enumerate(sorted(set(first)))}
+    return {
+        "first place": [[ranks[place] for place in first]],
+        "surroundings": _surroundings(text, places, len(tokens), set(tokens)),
+    }
+
+
+def _surroundings(
+    text: str, places: Sequence[tuple[int, int, int]], count: int, tokens: Collection[str]
+) -> list[Observable]:
+    """Return how often each picture stands in each of the commonest surroundings.
+
+    Of the surroundings, once as they are and once without longer numbers, which may count along.
+    """
+    masked = _WORDS.sub(lambda found: "@" * len(found[0]) if found[0] in tokens else found[0], text)
+    times: list[dict[str, Counter[int]]] = [defaultdict(Counter), defaultdict(Counter)]
+    for start, end, row in places:
+        around = f"{masked[max(0, start - _AROUND) : start]}#{masked[end : end + _AROUND]}"
+        times[0][around][row] += 1
+    # Many are the same, so they are looked at once; a word cut off at an end is dropped.
+    whole: dict[str, Counter[int]] = defaultdict(Counter)
+    for around, rows in times[0].items():
+        kept = re.sub(r"^[0-9a-z@]+|[0-9a-z@]+$", "", around).replace("@@", "")
+        whole[kept].update(rows)
+        times[1][_NUMBERS.sub("0", kept)].update(rows)
+    times[0] = whole
+    observables: list[Observable] = []
+    for form in times:
+        commonest = sorted(form, key=lambda around: (-form[around].total(), around))
+        for around in commonest[:_MOST_SURROUNDINGS]:
+            found = np.zeros((count, 1))
+            rows = form[around]
+            found[list(rows), 0] = list(rows.values())
+            observables.append(found)
+    return observables
+
+
+def _forms(text: str) -> set[str]:
+    """Return a text as it is, and with one layer of escapes taken off."""
+    escaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text).replace(
+        "\\/", "/"
+    )
+    return {text, html.unescape(text), unquote(text, errors="replace"), escaped}
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+_LONGEST_TEXT = 2**26
+
+
+def text_files(folder: Path, study: Study) -> list[Path]:
+    """List all public files but the pictures; not those that are too long to be texts."""
+    pictures = {folder / place for place in study.pictures.values()}
+    return [
+        path
+        for path in public_files(folder)
+        if path not in pictures and path.is_file() and path.stat().st_size <= _LONGEST_TEXT
+    ]
+
+
+def search_secrets(folder: Path, study: Study, key: Key, archive: Path | None) -> list[Row]:
+    """Search the texts, and the names of files, for what only the key should hold."""
+    terms = secret_terms(key)
+    known = _usual_texts(study)
+    rows: list[Row] = []
+    left_out: set[str] = set()
+    texts = {
+        path.relative_to(folder).as_posix(): read_text(path) for path in text_files(folder, study)
+    }
+    names = [path.relative_to(folder).as_posix() for path in public_files(folder)]
+    texts["names of files"] = "\n".join(names)
+    if archive is not None:
+        raw = archive.read_bytes()
+        # Only the directory at the end, which has all names and comments.
+        texts[archive.name] = raw[max(0, raw.rfind(b"PK\x01\x02", 0, -1) - 2**20) :].decode(
+            "latin-1"
+        )
+        texts[archive.name] = texts[archive.name][texts[archive.name].find("PK\x01\x02") :]
+    for name, text in texts.items():
+        hits, usual = find_terms(text, terms, known=known)
+        left_out.update(usual)
+        rows += [
+            Row(status="leak", name=f"text of {name}", detail=f"{hit.what}: ...{hit.around}...")
+            for hit in hits[:5]
+        ]
+        if "picture_sha256" in text or "source_sha256" in text:
+            rows.append(Row(status="leak", name=f"text of {name}", detail="holds an answer key"))
+    if rows:
+        return rows
+    names = sorted(term for term in left_out if not terms[term].startswith("folder"))
+    skipped = f"; not searched for, since every page has it: {', '.join(names[:10])}"
+    generators = left_out & set(key.generators)
+    return [
+        Row(
+            status="warning" if generators else "ok",
+            name="secret words",
+            detail=f"none of {len(terms)} found{skipped if names else ''}",
+        )
+    ]
+
+
+def _usual_texts(study: Study) -> list[str]:
+    """Return the texts of a study without pictures: words that say nothing."""
+    names = [f"zzz{letter}" for letter in "bcdfgh"]
+    size = 2 if study.protocol == "pair" else 1
+    trials = [tuple(names[place * size : (place + 1) * size]) for place in range(3)]
+    blank = replace(
+        study,
+        survey_id="blank",
+        pictures={name: f"images/{name}.png" for name in names},
+        practice=[Practice(trial=trials[0], answer="real")] if study.practice else [],
+        orders=[trials[1:]],
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_site(folder, blank)
+        write_platforms(folder / "platforms", blank, base_url="")
+        return [read_text(path) for path in public_files(folder)]

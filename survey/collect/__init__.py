@@ -1,0 +1,1 @@
+"""Answers of many files as one table: `job`, `formats`, `platforms` and `rows`."""

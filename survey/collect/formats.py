@@ -1,0 +1,231 @@
+"""The files of forms and platforms, as answers that are not yet checked."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from impasto.options.errors import SurveyError
+from impasto.options.survey import AnswerFormat
+from impasto.survey.answers import Answer, Vocabulary, read_answers
+from impasto.survey.collect.platforms import (
+    read_jspsych,
+    read_mturk,
+    read_prolific,
+    read_qualtrics,
+)
+from impasto.survey.collect.rows import (
+    PARTICIPANT,
+    SESSION,
+    Namer,
+    Raw,
+    ReadFile,
+    answers_of_row,
+    as_number,
+    asked_columns,
+    few,
+    first_of,
+)
+from impasto.survey.serve.database import read_database
+from impasto.survey.tables import Table, read_bytes, read_table
+
+__all__ = ["read_file"]
+
+
+_PICTURE = ("token", "picture", "image", "stimulus", "item", "file", "filename")
+_SAID = ("survey_response", "response", "answer", "choice", "judgement", "judgment", "said")
+
+
+def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: Namer) -> ReadFile:
+    """Read a file, and find out what it is where ``format_`` is ``auto``.
+
+    Args:
+        path: the file.
+        format_: what it is.
+        vocabulary: of the study.
+        named: names those whom no column names.
+
+    Raises:
+        SurveyError: it cannot be read, or has no column that is understood.
+    """
+    if format_ in ("auto", "database") and _begins(path, b"SQLite format 3\0"):
+        answers = _of_answers(path, read_database(path))
+        return ReadFile(path=path, format="database", answers=answers)
+    if format_ == "database":
+        raise SurveyError(path, "is no database of 'impasto survey serve'")
+    if _begins(path, b"[") or _begins(path, b"{") or path.suffix.lower() == ".json":
+        return _read_json(path, format_, vocabulary, named)
+    table = read_table(path)
+    kind = _recognise(table, vocabulary) if format_ == "auto" else format_
+    readers: Mapping[str, Callable[[Table, Vocabulary, Namer], ReadFile]] = {
+        "impasto": _read_own,
+        "google_forms": _read_wide,
+        "mturk": read_mturk,
+        "qualtrics": read_qualtrics,
+        "jspsych": _read_jspsych_table,
+        "prolific": read_prolific,
+        "wide": _read_wide,
+        "long": _read_long,
+    }
+    found = readers[kind](table, vocabulary, named)
+    ragged = [f"lines with too few or too many cells: {few(table.ragged)}"] if table.ragged else []
+    return ReadFile(
+        path=path,
+        format=kind,
+        answers=found.answers,
+        people=found.people,
+        notes=[*found.notes, *ragged],
+    )
+
+
+def _recognise(table: Table, vocabulary: Vocabulary) -> AnswerFormat:
+    has = table.column
+    tests: Sequence[tuple[AnswerFormat, bool]] = [
+        ("jspsych", bool(has("trial_type") and has("trial_index"))),
+        ("impasto", all(map(has, ("survey_id", "token", "response", "is_practice")))),
+        ("mturk", bool(has("AssignmentId") and has("WorkerId"))),
+        ("qualtrics", bool(has("ResponseId") and has("RecordedDate", "StartDate"))),
+        ("prolific", bool(has("Submission id") and has("Participant id") and has("Status"))),
+        ("google_forms", table.header[0] == "Timestamp" and bool(asked_columns(table, vocabulary))),
+        ("long", bool(has(*_PICTURE) and has(*_SAID))),
+        ("wide", bool(asked_columns(table, vocabulary))),
+    ]
+    for name, holds in tests:
+        if holds:
+            return name
+    raise SurveyError(
+        table.path,
+        "is not understood: no column names a picture of the study, and none is called "
+        f"{' or '.join(_PICTURE[:3])}; its columns are {few(table.header)}. Say what it is with "
+        "--format",
+    )
+
+
+def _read_jspsych_table(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
+    rows = [(f"line {line}", row) for line, row in table.records()]
+    return read_jspsych(table.path, rows, vocabulary, named)
+
+
+def _read_own(table: Table, _vocabulary: Vocabulary, _named: Namer) -> ReadFile:
+    return ReadFile(
+        path=table.path,
+        format="impasto",
+        answers=_of_answers(table.path, read_answers(table.path)),
+    )
+
+
+def _of_answers(path: Path, answers: Sequence[Answer]) -> list[Raw]:
+    return [
+        Raw(
+            where=f"{path.name}, answer {number}",
+            participant=one.participant,
+            session=one.session,
+            trial=(one.token, one.other) if one.other else (one.token,),
+            said=one.response,
+            place=one.trial,
+            survey_id=one.survey_id,
+            rt_ms=one.rt_ms,
+            exposure_ms=one.exposure_ms,
+            is_practice=one.is_practice,
+            completed=one.completed,
+            onset=one.onset,
+            viewport=one.viewport,
+            device_pixel_ratio=one.device_pixel_ratio,
+        )
+        for number, one in enumerate(answers, 1)
+    ]
+
+
+def _read_wide(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
+    """Read a row for each participant; Google Forms begins it with the time."""
+    columns = asked_columns(table, vocabulary)
+    if not columns:
+        raise SurveyError(table.path, "no column names a picture of the study")
+    answers: list[Raw] = []
+    times: dict[str, int] = {}
+    for line, row in table.records():
+        session = first_of(row, table, SESSION)
+        name = first_of(row, table, PARTICIPANT) or session
+        if not name:
+            stamp = row.get("Timestamp", "") or f"{table.path.stem} line {line}"
+            times[stamp] = times.get(stamp, 0) + 1
+            name = named(stamp if times[stamp] == 1 else f"{stamp} ({times[stamp]})")
+        answers += answers_of_row(
+            f"{table.path.name}, line {line}", row, columns, name, session or name
+        )
+    return ReadFile(path=table.path, format="wide", answers=answers)
+
+
+def _read_long(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
+    """Read a row for each answer."""
+    picture, said = table.column(*_PICTURE), table.column(*_SAID)
+    if picture is None or said is None:
+        raise SurveyError(
+            table.path,
+            f"expected a column {', '.join(_PICTURE[:4])}, and one {', '.join(_SAID[1:4])}",
+        )
+    milliseconds = table.column("rt_ms", "rt", "reaction_time_ms", "response_time_ms")
+    seconds = table.column("rt_s", "reaction_time_s", "seconds")
+    other, place = table.column("other"), table.column("trial", "trial_number", "position")
+    answers = []
+    for line, row in table.records():
+        text = f"{row[picture]} {row[other] if other else ''}"
+        # What names no picture of the study is reported as it is.
+        trial = vocabulary.trial_in(text) or (row[picture],)
+        taken = as_number(row[milliseconds]) if milliseconds else None
+        if taken is None and seconds and (slow := as_number(row[seconds])) is not None:
+            taken = slow * 1000
+        session = first_of(row, table, SESSION)
+        name = first_of(row, table, PARTICIPANT) or session or named(table.path.stem)
+        answers.append(
+            Raw(
+                where=f"{table.path.name}, line {line}",
+                participant=name,
+                session=session or name,
+                trial=trial,
+                said=row[said],
+                place=int(as_number(row[place]) or 0) if place else 0,
+                survey_id=row.get("survey_id", ""),
+                rt_ms=taken,
+            )
+        )
+    return ReadFile(path=table.path, format="long", answers=answers)
+
+
+def _read_json(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: Namer) -> ReadFile:
+    try:
+        stored = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise SurveyError(path, f"is no JSON: {error}") from error
+    rows = stored if isinstance(stored, list) else []
+    # Saved by a server, each participant's list may be in a list of its own.
+    rows = [row for part in rows for row in (part if isinstance(part, list) else [part])]
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise SurveyError(path, "expected a list of answers")
+    jspsych = any("trial_type" in row or "trial_index" in row for row in rows)
+    if format_ == "jspsych" or (format_ == "auto" and jspsych):
+        texts = [
+            (f"trial {number}", {name: _cell(value) for name, value in row.items()})
+            for number, row in enumerate(rows, 1)
+        ]
+        return read_jspsych(path, texts, vocabulary, named)
+    if format_ not in ("auto", "impasto"):
+        raise SurveyError(path, f"is JSON, and {format_} is not")
+    return ReadFile(path=path, format="impasto", answers=_of_answers(path, read_answers(path)))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _begins(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return False
+    if start.startswith(b"SQLite"):
+        return head.startswith(start)
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start)

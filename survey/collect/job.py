@@ -1,0 +1,261 @@
+"""`impasto survey import`: answers of many files as one table, and a report of what was odd."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from impasto.options.errors import SurveyError
+from impasto.options.survey import AnswerFormat
+from impasto.survey.answers import Answer, Vocabulary
+from impasto.survey.collect.formats import read_file
+from impasto.survey.collect.rows import Names, Raw, ReadFile, few
+from impasto.survey.key import Key
+
+__all__ = ["Imported", "Oddity", "import_answers", "participants_table"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oddity:
+    """Something that a researcher should look at.
+
+    Attributes:
+        what: kind, e.g. ``unknown pictures``.
+        count: how often.
+        names: of what, or where; each once.
+    """
+
+    what: str
+    count: int
+    names: Sequence[str]
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.count} ({few(self.names)})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What was read.
+
+    Attributes:
+        answers: by participant, session, and trial.
+        files: as they were read.
+        oddities: what was passed over or looks wrong.
+        people: participant to what a Prolific export says.
+    """
+
+    answers: Sequence[Answer]
+    files: Sequence[ReadFile]
+    oddities: Sequence[Oddity]
+    people: Mapping[str, Mapping[str, str]]
+
+    @property
+    def participants(self) -> list[str]:
+        """Those who answered, sorted."""
+        return sorted({one.participant for one in self.answers})
+
+
+class _Tally:
+    """Counts of what is odd, with names."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def note(self, what: str, name: str, times: int = 1) -> None:
+        self._names[what][name] += times
+
+    def oddities(self) -> list[Oddity]:
+        return [
+            Oddity(what=what, count=names.total(), names=list(names))
+            for what, names in self._names.items()
+        ]
+
+
+def import_answers(
+    paths: Sequence[Path], *, key: Key | None = None, format_: AnswerFormat = "auto"
+) -> Imported:
+    """Read files of answers, each of whatever kind.
+
+    Of two sessions of the same participant the first counts, as in a report: by the clock where it
+    is known, else in the order of the files. Of two answers of a session to the same picture the
+    first counts. Whoever has no id is another person in every file.
+
+    Args:
+        paths: files.
+        key: of the study; without it, unknown pictures and missing answers cannot be told.
+        format_: what all files are; ``auto``: found out.
+
+    Raises:
+        SurveyError: a file cannot be read, or there is not one answer in all.
+    """
+    vocabulary = Vocabulary.of(key)
+    names = Names()
+    # A file that is given twice has the same people.
+    numbers: dict[Path, int] = {}
+    files = [
+        read_file(
+            path,
+            format_,
+            vocabulary,
+            names.of_file(numbers.setdefault(path.resolve(), number)),
+        )
+        for number, path in enumerate(paths, 1)
+    ]
+    tally = _Tally()
+    for name in sorted(names.repeated):
+        tally.note("without an id and of the same name in several files, taken for others", name)
+    for file in files:
+        for note in file.notes:
+            tally.note("notes", f"{file.path.name}: {note}")
+    answers = [
+        answer
+        for file in files
+        for raw in file.answers
+        if (answer := _checked(raw, key, vocabulary, tally)) is not None
+    ]
+    if not answers:
+        reasons = "; ".join(map(str, tally.oddities())) or "the files hold none"
+        raise SurveyError(paths[0], f"no answer could be read: {reasons}")
+    answers = _without_repeats(_first_sessions(answers, tally), tally)
+    answers = _complete(answers, key, tally)
+    people = {name: row for file in files for name, row in file.people.items()}
+    _join(answers, people, tally)
+    answers.sort(key=lambda one: (one.participant, one.session, one.trial))
+    return Imported(answers=answers, files=files, oddities=tally.oddities(), people=people)
+
+
+def participants_table(imported: Imported) -> tuple[list[str], list[list[str]]]:
+    """Return a table of all who took part: header, and rows.
+
+    What Prolific says about them follows what is known from the answers.
+    """
+    by_person: dict[str, list[Answer]] = defaultdict(list)
+    for one in imported.answers:
+        by_person[one.participant].append(one)
+    extra = list(dict.fromkeys(name for row in imported.people.values() for name in row))
+    header = ["participant", "answers", "completed", *extra]
+    rows = []
+    for name in sorted(by_person.keys() | imported.people.keys()):
+        judged = [one for one in by_person[name] if not one.is_practice]
+        completed = int(any(one.completed for one in judged))
+        said = imported.people.get(name, {})
+        rows.append([name, str(len(judged)), str(completed), *(said.get(one, "") for one in extra)])
+    return header, rows
+
+
+def _checked(raw: Raw, key: Key | None, vocabulary: Vocabulary, tally: _Tally) -> Answer | None:
+    """Turn what a file has into an answer; note why, where it is none."""
+    name = "+".join(raw.trial)
+    if key is not None and raw.survey_id and raw.survey_id != key.survey_id:
+        tally.note("answers of another study", raw.survey_id)
+        return None
+    if key is not None and (unknown := [one for one in raw.trial if one not in key.pictures]):
+        tally.note("unknown pictures", ", ".join(unknown))
+        return None
+    if not raw.said.strip():
+        tally.note("blanks", f"{raw.participant}: {name}")
+        return None
+    pair = len(raw.trial) == 2
+    response = vocabulary.meaning(raw.said, pair=pair)
+    if response is None:
+        hint = "; a choice between two takes --key" if pair and vocabulary.asked is None else ""
+        tally.note("not understood", f"{raw.where}: {raw.said[:40]!r}{hint}")
+        return None
+    known = key.pictures[raw.trial[0]] if key is not None else None
+    practice = known.kind == "practice" if known else bool(raw.is_practice)
+    return Answer(
+        survey_id=raw.survey_id or (key.survey_id if key is not None else ""),
+        participant=raw.participant or raw.session,
+        session=raw.session or raw.participant,
+        trial=raw.place,
+        token=raw.trial[0],
+        other=raw.trial[1] if pair else "",
+        response=response,
+        rt_ms=raw.rt_ms if raw.rt_ms is None or raw.rt_ms >= 0 else None,
+        exposure_ms=raw.exposure_ms,
+        is_practice=practice,
+        onset=raw.onset,
+        viewport=raw.viewport,
+        device_pixel_ratio=raw.device_pixel_ratio,
+        completed=bool(raw.completed),
+    )
+
+
+def _first_sessions(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
+    """Keep the first session of each participant, whole, and nothing of the others.
+
+    Who comes again has seen the pictures, and may know why the first visit would not count.
+    """
+    sessions: dict[tuple[str, str], list[Answer]] = defaultdict(list)
+    for one in answers:
+        sessions[_visit(one)].append(one)
+    # As in exclusions.first_sessions: practice alone shows no picture of the study.
+    order = sorted(
+        sessions,
+        key=lambda name: (
+            all(one.is_practice for one in sessions[name]),
+            min((one.onset for one in sessions[name] if one.onset), default="~"),
+        ),
+    )
+    first: dict[str, str] = {}
+    for participant, session in order:
+        if first.setdefault(participant, session) != session:
+            count = len(sessions[participant, session])
+            tally.note("second sessions, left out", f"{participant}: {session}, {count} answers")
+    return [one for one in answers if first[one.participant] == one.session]
+
+
+def _without_repeats(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
+    """Keep the first answer of each session to each picture."""
+    kept: dict[tuple[str, str, str, str], Answer] = {}
+    for one in answers:
+        # Two pictures are the same pair, whichever is left.
+        left, right = sorted((one.token, one.other)) if one.other else (one.token, "")
+        first = kept.setdefault((one.participant, one.session, left, right), one)
+        if first is one:
+            continue
+        same = (
+            first.response == one.response
+            if first.token == one.token
+            else (first.response != one.response)
+        )
+        what = "duplicates" if same else "duplicates that contradict the first"
+        tally.note(what, f"{one.participant}: {one.token}")
+    return list(kept.values())
+
+
+def _complete(answers: Sequence[Answer], key: Key | None, tally: _Tally) -> list[Answer]:
+    """Say of whom all answers are there, and note the others."""
+    judged = Counter(_visit(one) for one in answers if not one.is_practice)
+    if key is None:
+        wanted = max(judged.values(), default=0)
+    else:
+        wanted = min((len(order) for order in key.orders), default=0)
+    ended = {_visit(one) for one in answers if one.completed}
+    for visit in dict.fromkeys(map(_visit, answers)):
+        if judged[visit] < wanted:
+            what = "ended, and answers are missing" if visit in ended else "partial sessions"
+            tally.note(what, f"{visit[0]}: {judged[visit]} of {wanted}")
+    whole = {visit for visit, count in judged.items() if count >= wanted} | ended
+    return [replace(one, completed=_visit(one) in whole) for one in answers]
+
+
+def _visit(answer: Answer) -> tuple[str, str]:
+    return answer.participant, answer.session
+
+
+def _join(
+    answers: Sequence[Answer], people: Mapping[str, Mapping[str, str]], tally: _Tally
+) -> None:
+    """Note who is in the answers and not in Prolific's list, and the other way round."""
+    if not people:
+        return
+    answered = {one.participant for one in answers}
+    for name in sorted(answered - people.keys()):
+        tally.note("answered, and not in Prolific's list", name)
+    for name, row in sorted(people.items()):
+        status = row.get("Status", "").upper().replace("_", "-")
+        if name in answered and status in ("RETURNED", "TIMED-OUT", "REJECTED"):
+            tally.note(f"answered, and {status.lower()} at Prolific", name)
+        elif name not in answered and status in ("APPROVED", "AWAITING REVIEW", "AWAITING-REVIEW"):
+            tally.note("in Prolific's list, and no answers", name)

@@ -1,0 +1,159 @@
+"""Files without history: constant times and rights, and an archive that is always the same.
+
+Several files and a folder that appear together, or not at all.
+"""
+
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from impasto.options.errors import FolderError, SurveyError
+
+__all__ = ["EPOCH", "public_files", "publish", "settle", "staged", "write_archive"]
+
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time of every entry of an archive: the first that it can hold."""
+
+_SECONDS = 315_532_800  # the same in UTC
+_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
+_UNIX = 3
+
+
+def public_files(folder: Path) -> list[Path]:
+    """List all files below a folder, links to files too, in the order of their names."""
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def settle(folder: Path) -> None:
+    """Give everything in a folder, and the folder, the same times and rights.
+
+    Raises:
+        OSError: that is not allowed.
+    """
+    inner = sorted(folder.rglob("*"), key=lambda path: path.as_posix(), reverse=True)
+    for path in [*inner, folder]:  # a folder after what it holds
+        path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
+        os.utime(path, (_SECONDS, _SECONDS))
+
+
+def write_archive(folder: Path, path: Path, *, prefix: str) -> None:
+    """Write a zip archive of a folder: entries in the order of their names, all of one time.
+
+    Nothing is compressed, so that no length in it depends on what a picture shows. The same files
+    give the same bytes.
+
+    Args:
+        folder: what to pack.
+        path: the archive, which must not exist.
+        prefix: folder in the archive.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
+        for file in public_files(folder):
+            name = f"{prefix}/{file.relative_to(folder).as_posix()}"
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.create_system = _UNIX
+            entry.external_attr = (0o100000 | _FILE_MODE) << 16
+            archive.writestr(entry, file.read_bytes())
+
+
+_PREFIX, _SUFFIX = ".impasto-export-", ".tmp"
+
+
+@contextmanager
+def staged(beside: Path) -> Iterator[Path]:
+    """Give a private folder beside a path, which is gone afterwards, however this ends.
+
+    What exports that were killed have left there is removed first.
+
+    Args:
+        beside: its folder is made where it is missing.
+
+    Raises:
+        FolderError: nothing can be written there.
+    """
+    parent = beside.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(parent)
+        folder, lock = _make(parent)
+    except OSError as error:
+        raise FolderError(parent, f"cannot be written: {error.strerror or error}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def publish(moves: Mapping[Path, Path]) -> None:
+    """Rename files and folders to their places, in order; undo it all if one cannot be.
+
+    Args:
+        moves: from where to where, on one file system.
+
+    Raises:
+        SurveyError: something has appeared at a place meanwhile.
+        OSError: a place cannot be written.
+    """
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves.items():
+            _rename(source, target)
+            done.append((source, target))
+    except BaseException:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
+
+
+def _rename(source: Path, target: Path) -> None:
+    if os.path.lexists(target):
+        raise SurveyError(target, "exists meanwhile; nothing was exported")
+    source.rename(target)
+
+
+def _make(parent: Path) -> tuple[Path, int | None]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=parent))
+        lock = _lock(folder)
+        if folder.exists():  # another export may have taken it for a leftover before the lock
+            return folder, lock
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Hold a lock on a folder that ends with this process; None where folders have no locks."""
+    try:
+        import fcntl  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove the folders of exports that no process holds any more."""
+    for folder in parent.glob(f"{_PREFIX}*{_SUFFIX}"):
+        lock = _lock(folder)
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)

@@ -1,0 +1,441 @@
+"""The pictures of a study: chosen, read, and made alike.
+
+Which pictures a study shows: balanced, by chance, each scene once.
+
+One way for every picture, whatever it is: decode, sRGB, size, history, 8 bits, encode.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from impasto.data.decode import read_picture
+from impasto.data.files import PICTURE_SUFFIXES, list_pictures
+from impasto.data.standardise import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
+from impasto.options.errors import FolderError, ImpastoError, PictureError
+from impasto.options.survey import SurveyExportOptions
+from impasto.survey.key import make_rng
+
+__all__ = [
+    "REAL",
+    "Candidate",
+    "Gathered",
+    "Needs",
+    "Prepared",
+    "Way",
+    "choose",
+    "find_candidates",
+    "gather",
+    "gathering_notes",
+    "prepare",
+    "scene_of",
+]
+
+
+REAL = ""
+"""Name of the class of real pictures; those of fakes have the names of their generators."""
+
+# What translating programs append; the reference's are 0001_fake_B.png, 0001_real_A.png.
+_APPENDED = re.compile(r"[ _.-](fake|real|rec|idt|translated|stylized)([ _.-][ab])?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A picture file that could be shown.
+
+    Attributes:
+        path: the file.
+        group: :data:`REAL`, or the generator's name.
+        scene: what it shows, as far as its name tells.
+    """
+
+    path: Path
+    group: str
+    scene: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """How many pictures of a group are judged, and how many are for practice."""
+
+    scored: int
+    practice: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.scored + self.practice
+
+
+def scene_of(path: Path) -> str:
+    """Return what a picture shows, as its file's name tells it: ``0001_fake_B.png`` is ``0001``.
+
+    Folders, endings, case and Unicode form do not count.
+
+    >>> scene_of(Path("out/IMG 7.jpg.png")) == scene_of(Path("in/img 7.JPG"))
+    True
+    """
+    name = unicodedata.normalize("NFKC", path.name).casefold()
+    while name.endswith(PICTURE_SUFFIXES):
+        name = name.rpartition(".")[0]
+    return _APPENDED.sub("", name) or name
+
+
+def find_candidates(folders: Mapping[str, Path]) -> dict[str, list[Candidate]]:
+    """List the pictures of every group.
+
+    Args:
+        folders: folder of every group, :data:`REAL` among them.
+
+    Raises:
+        FolderError: a folder is missing, holds no picture or a study, or a file is in two of them.
+    """
+    found: dict[str, list[Candidate]] = {}
+    groups: dict[Path, str] = {}
+    for group, folder in folders.items():
+        paths = list_pictures(folder)
+        _refuse_studies(folder, paths)
+        for path in paths:
+            before = groups.setdefault(path.resolve(), group)
+            if before != group:
+                raise FolderError(
+                    folder,
+                    f"{path} is {_called(before)} and {_called(group)}; give folders that do not "
+                    "overlap",
+                )
+        found[group] = [Candidate(path=one, group=group, scene=scene_of(one)) for one in paths]
+    return found
+
+
+def _refuse_studies(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse folders in which an earlier study lies: its pictures are real and fake ones."""
+    inner = {place for path in paths for place in path.parents if place.is_relative_to(folder)}
+    for place in sorted(inner):
+        if (place / "study.json").is_file():
+            raise FolderError(
+                folder,
+                f"holds an exported study, {place}, whose pictures are real and fake; move it away",
+            )
+
+
+def choose(
+    candidates: Mapping[str, Sequence[Candidate]],
+    needs: Mapping[str, Needs],
+    rng: np.random.Generator,
+    *,
+    passed_over: Collection[Path] = (),
+    repeat_scenes: bool = False,
+) -> dict[str, list[Candidate]]:
+    """Choose the pictures of every group, so that no two show the same scene.
+
+    Args:
+        candidates: of every group.
+        needs: of every group.
+        rng: draws; the same state gives the same choice.
+        passed_over: files that cannot be shown.
+        repeat_scenes: where there are too few scenes, show some both real and fake, or by several
+            generators; never twice in a group.
+
+    Returns:
+        Of every group ``total`` pictures in random order; those for practice first.
+
+    Raises:
+        ImpastoError: there are too few.
+    """
+    scenes = sorted({one.scene for group in candidates.values() for one in group})
+    places = dict(zip(scenes, rng.permutation(len(scenes)).tolist(), strict=True))
+    # Drawn for all candidates, so that passing one over changes as little as possible.
+    offers: dict[str, dict[int, Candidate]] = {}
+    for name in sorted(candidates):
+        shuffled = [candidates[name][place] for place in rng.permutation(len(candidates[name]))]
+        usable = [one for one in shuffled if one.path not in passed_over]
+        offers[name] = {places[one.scene]: one for one in reversed(usable)}
+        if len(offers[name]) < needs[name].total:
+            raise ImpastoError(
+                _too_few(name, len(offers[name]), len(candidates[name]), needs[name], passed_over)
+            )
+    matched = _match(offers, needs)
+    if not repeat_scenes and any(len(matched[name]) < needs[name].total for name in matched):
+        raise ImpastoError(_too_few_scenes(matched, needs))
+    chosen: dict[str, list[Candidate]] = {}
+    for name, places_of in matched.items():
+        rest = sorted(set(offers[name]) - set(places_of))
+        wanted = [*places_of, *rest[: needs[name].total - len(places_of)]]
+        chosen[name] = [offers[name][place] for place in wanted]
+    # Scenes that several groups show come last, so that practice keeps clear of what is judged.
+    times = Counter(one.scene for group in chosen.values() for one in group)
+    for name in sorted(chosen):
+        mixed = [chosen[name][place] for place in rng.permutation(len(chosen[name]))]
+        chosen[name] = sorted(mixed, key=lambda one: times[one.scene] > 1)
+    return chosen
+
+
+def _match(
+    offers: Mapping[str, Mapping[int, Candidate]], needs: Mapping[str, Needs]
+) -> dict[str, list[int]]:
+    """Give every group scenes of its own, as many as can be (Hopcroft and Karp 1973)."""
+    slots = [(name, index) for name in sorted(needs) for index in range(needs[name].total)]
+    total = len(slots)
+    # With as many scenes to choose from as there are slots, a group never goes short.
+    at_hand = {name: np.array(sorted(offers[name])[:total], np.int32) for name in needs}
+    columns = [at_hand[name] for name, _ in slots]
+    starts = np.cumsum([0, *map(len, columns)], dtype=np.int32)
+    indices: NDArray[np.int32] = np.concatenate(columns)
+    width = 1 + int(indices.max())
+    graph = csr_array((np.ones(len(indices), np.int8), indices, starts), shape=(total, width))
+    partners = maximum_bipartite_matching(graph, perm_type="column")
+    matched: dict[str, list[int]] = {name: [] for name in needs}
+    for (name, _), place in zip(slots, partners.tolist(), strict=True):
+        if place >= 0:
+            matched[name].append(place)
+    return matched
+
+
+def _called(group: str) -> str:
+    return "real" if group == REAL else f"fake ({group})"
+
+
+def _too_few(name: str, have: int, files: int, needs: Needs, passed_over: Collection[Path]) -> str:
+    reason = f" (of {files} files; some have the same name, or were passed over)"
+    return (
+        f"too few {_called(name)} pictures: {needs.scored} to judge and {needs.practice} for "
+        f"practice are needed, and there are {have}"
+        f"{reason if files != have else ''}; lower --per_class or --practice"
+        f"{''.join(f'{chr(10)}  passed over: {path}' for path in sorted(passed_over)[:10])}"
+    )
+
+
+def _too_few_scenes(matched: Mapping[str, Sequence[int]], needs: Mapping[str, Needs]) -> str:
+    have = ", ".join(
+        f"{len(matched[name])} of {needs[name].total} {_called(name)}" for name in sorted(needs)
+    )
+    return (
+        "too few different scenes: files of equal names are taken for the same scene, which nobody "
+        f"may see both real and fake; without that there are {have}. Lower --per_class, add "
+        "pictures, or, if equal names mean nothing or it does not matter, --repeat_sources true"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A picture as it is shown.
+
+    Attributes:
+        png: the file.
+        source_sha256: of the file it was made of, hexadecimal.
+        scale: pixels across that one pixel of it was made of; below 1 it was enlarged.
+        jpeg: whether it was stored as JPEG.
+    """
+
+    png: bytes
+    source_sha256: str
+    scale: float
+    jpeg: bool
+
+    @property
+    def sha256(self) -> str:
+        """Of the file, hexadecimal."""
+        return hashlib.sha256(self.png).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """What is done to every picture.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        crop: cut to the proportions, or stretch.
+        jpeg_quality: of one generation of JPEG; None: none.
+    """
+
+    width: int
+    height: int
+    crop: bool = True
+    jpeg_quality: int | None = None
+
+    def as_dict(self) -> Mapping[str, object]:
+        """Return it for a report."""
+        return dict(vars(self))
+
+
+def prepare(path: Path, way: Way) -> Prepared:
+    """Read a picture and make of it what is shown.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    picture = read_picture(path)
+    try:
+        stored = path.read_bytes()
+    except OSError as error:
+        raise PictureError(path, f"cannot be read: {error.strerror or error}") from error
+    rgb = fit_picture(flatten_alpha(picture), width=way.width, height=way.height, crop=way.crop)
+    if way.jpeg_quality is not None:
+        rgb = through_jpeg(rgb, way.jpeg_quality)
+    return Prepared(
+        png=encode_plain_png(rgb),
+        source_sha256=hashlib.sha256(stored).hexdigest(),
+        scale=min(picture.width / way.width, picture.height / way.height),
+        jpeg=stored.startswith(b"\xff\xd8\xff"),
+    )
+
+
+_SAME_SCALE = 1.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """What a study is made of.
+
+    Attributes:
+        chosen: of every group its pictures, those for practice first.
+        needs: of every group, how many of each kind.
+        prepared: what is shown of each file.
+        passed_over: files that cannot be shown, and why.
+    """
+
+    chosen: Mapping[str, Sequence[Candidate]]
+    needs: Mapping[str, Needs]
+    prepared: Mapping[Path, Prepared]
+    passed_over: Mapping[Path, str]
+
+
+def gather(
+    options: SurveyExportOptions,
+    folders: Mapping[str, Path],
+    seed: int,
+    *,
+    on_picture: Callable[[int], None] | None = None,
+) -> Gathered:
+    """Choose pictures, pass over what is damaged or the same, and choose again until all fit.
+
+    Args:
+        options: of ``impasto survey export``.
+        folders: of every group, the real one first.
+        seed: of the study.
+        on_picture: called after each picture, with how many there will be.
+
+    Raises:
+        ImpastoError: there are too few.
+        PictureError: a picture is both real and fake.
+    """
+    needs = _needs(options, folders)
+    candidates = find_candidates(folders)
+    way = Way(
+        width=options.width,
+        height=options.height,
+        crop=options.fit == "crop",
+        jpeg_quality=options.jpeg_quality,
+    )
+    prepared: dict[Path, Prepared] = {}
+    passed_over: dict[Path, str] = {}
+    total = sum(need.total for need in needs.values())
+    while True:
+        chosen = choose(
+            candidates,
+            needs,
+            make_rng(seed, "selection"),
+            passed_over=passed_over,
+            repeat_scenes=options.repeat_sources,
+        )
+        before = len(passed_over)
+        for one in (one for group in chosen.values() for one in group):
+            if one.path in prepared:
+                continue
+            try:
+                prepared[one.path] = prepare(one.path, way)
+            except PictureError as error:
+                passed_over[one.path] = error.reason
+            if on_picture is not None:
+                on_picture(total)
+        passed_over.update(_same_pictures(chosen, prepared))
+        if len(passed_over) == before:
+            return Gathered(chosen=chosen, needs=needs, prepared=prepared, passed_over=passed_over)
+
+
+def _needs(options: SurveyExportOptions, folders: Mapping[str, Path]) -> dict[str, Needs]:
+    """Return how many pictures of every group are needed; practice takes turns of generators."""
+    generators = [name for name in folders if name != REAL]
+    practice = options.practice if options.protocol == "pair" else options.practice // 2
+    needs = {REAL: Needs(scored=options.per_class * len(generators), practice=practice)}
+    for place, name in enumerate(generators):
+        share = len(range(place, practice, len(generators)))
+        needs[name] = Needs(scored=options.per_class, practice=share)
+    return needs
+
+
+def _same_pictures(
+    chosen: Mapping[str, Sequence[Candidate]], prepared: Mapping[Path, Prepared]
+) -> dict[Path, str]:
+    """Find pictures that look the same to the last pixel; nobody may see one twice.
+
+    Raises:
+        PictureError: one is both real and fake.
+    """
+    seen: dict[str, Candidate] = {}
+    again: dict[Path, str] = {}
+    for one in (one for group in chosen.values() for one in group):
+        if one.path not in prepared:
+            continue
+        other = seen.setdefault(prepared[one.path].sha256, one)
+        if other is one:
+            continue
+        if REAL in (one.group, other.group) and one.group != other.group:
+            fake = one if other.group == REAL else other
+            raise PictureError(
+                one.path,
+                f"shows the same, to the last pixel, as {other.path}: it cannot be both real and "
+                f"fake ({fake.group})",
+            )
+        again[one.path] = f"shows the same as {other.path}"
+    return again
+
+
+def gathering_notes(gathered: Gathered) -> list[str]:
+    """Say what a researcher should know of the pictures."""
+    chosen, prepared = gathered.chosen, gathered.prepared
+    notes = []
+    called = {name: "real pictures" if name == REAL else f"pictures of {name}" for name in chosen}
+    scales = {}
+    for name, group in chosen.items():
+        ready = [prepared[one.path] for one in group]
+        scales[name] = median(one.scale for one in ready)
+        if enlarged := sum(one.scale < 1 for one in ready):
+            notes.append(
+                f"{enlarged} of {len(ready)} {called[name]} were enlarged; a smaller --width and "
+                "--height would show all as they are"
+            )
+    if max(scales.values()) > _SAME_SCALE * min(scales.values()):
+        each = ", ".join(f"{called[name]}: {scale:.2f}" for name, scale in scales.items())
+        notes.append(
+            f"originals are of different sizes ({each} times the size shown), which leaves some "
+            "sharper than others; see the audit's warnings"
+        )
+    jpegs = {
+        name: sum(prepared[one.path].jpeg for one in group) / len(group)
+        for name, group in chosen.items()
+    }
+    if max(jpegs.values()) - min(jpegs.values()) > 0.5:
+        each = ", ".join(f"{100 * share:.0f} % of {called[name]}" for name, share in jpegs.items())
+        notes.append(
+            f"stored as JPEG: {each}; where people can see that, --equalise jpeg:90 gives all one "
+            "history"
+        )
+    scenes = Counter(one.scene for group in chosen.values() for one in group)
+    if repeated := sum(times > 1 for times in scenes.values()):
+        notes.append(
+            f"{repeated} scenes are shown more than once (--repeat_sources), never one right after "
+            "the other; who notices can compare"
+        )
+    return notes

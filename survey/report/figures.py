@@ -1,0 +1,345 @@
+"""The figures of a report, for papers: rates, pictures by percentages, pictures with percentages.
+
+Only matplotlib's objects are used, never pyplot. The same findings give the same bytes.
+
+The pictures of a report: taken from the exported folder, checked against the key, copied.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from impasto.data.atomic import atomic_path
+from impasto.data.decode import read_picture
+from impasto.options.errors import SurveyError
+from impasto.survey.analysis.findings import Findings, Measured, PictureFindings
+from impasto.survey.analysis.judgements import REAL_GROUP
+from impasto.survey.analysis.rates import Interval
+from impasto.survey.key import Key
+
+__all__ = [
+    "copy_pictures",
+    "draw_gallery",
+    "draw_pictures",
+    "draw_rates",
+    "draw_times",
+    "write_figure",
+]
+
+
+# Okabe and Ito 2008: told apart by every kind of colour vision, and by brightness.
+_REAL, _FAKE = "#0067a8", "#c04a00"
+_GREY = "#6b747b"
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#888888",
+    "ytick.color": "#888888",
+    "xtick.labelcolor": "#222222",
+    "ytick.labelcolor": "#222222",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "impasto",
+    "pdf.fonttype": 42,
+}
+_ACROSS = 5
+_LONGEST_NAME = 28
+
+
+def draw_rates(findings: Findings) -> Figure:
+    """Draw how often the pictures of each group were called REAL, with both intervals."""
+    rows: list[tuple[str, Measured, str]] = [
+        (_label(group.name), group.called_real, _color(group.name)) for group in findings.groups
+    ]
+    rows += [
+        (f"{_short(one.name)}: error", one.error, _GREY)
+        for one in findings.generators
+        if one.error is not None and findings.protocol != "pair"
+    ]
+    with mpl.style.context(["default", _STYLE]):
+        figure = Figure(figsize=(6.5, 0.9 + 0.42 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        for place, (_, measured, color) in enumerate(rows):
+            _whisker(axes, place, measured.value, measured.interval, color, width=1.6)
+            if measured.people is not None:
+                _whisker(axes, place, None, measured.people, color, width=5.0, alpha=0.3)
+        _percent_axis(axes, [label for label, _, _ in rows])
+        axes.set_xlabel(
+            "called REAL, and errors; thin: 95 % for other people and pictures, broad: for other "
+            "people",
+            fontsize=8,
+        )
+    return figure
+
+
+def draw_pictures(findings: Findings) -> Figure:
+    """Draw the percentage of each picture with its Wilson interval, in a panel for each group."""
+    groups = [group.name for group in findings.groups]
+    shown = {name: [one for one in findings.pictures if one.group == name] for name in groups}
+    if findings.protocol == "pair":
+        shown[REAL_GROUP] = [one for one in findings.pictures if one.group == REAL_GROUP]
+    counts = [len(some) for some in shown.values()]
+    with mpl.style.context(["default", _STYLE]):
+        figure = Figure(
+            figsize=(6.5, 0.6 * len(counts) + 0.2 * sum(counts) + 0.5), layout="constrained"
+        )
+        panels = figure.subplots(
+            len(counts), 1, sharex=True, squeeze=False, height_ratios=[max(n, 2) for n in counts]
+        )[:, 0]
+        for axes, (name, some) in zip(panels, shown.items(), strict=True):
+            for place, one in enumerate(some):
+                _whisker(axes, place, one.real_share, one.wilson, _color(name), width=1.4)
+            _percent_axis(axes, [one.name.removeprefix(f"{name} ") for one in some])
+            axes.set_title(_label(name), parse_math=False)
+        panels[-1].set_xlabel("called REAL, with 95 % interval (Wilson)")
+    return figure
+
+
+def draw_gallery(findings: Findings, pictures: Mapping[str, Path], group: str) -> Figure:
+    """Draw the pictures of a group with their percentages beneath."""
+    shown = [one for one in findings.pictures if one.group == group and one.token in pictures]
+    across = min(_ACROSS, max(len(shown), 1))
+    down = -(-len(shown) // across)
+    first = read_picture(pictures[shown[0].token]).rgb if shown else np.ones((1, 1, 3))
+    tall = first.shape[0] / first.shape[1]
+    cell = 7.0 / _ACROSS
+    with mpl.style.context(["default", _STYLE]):
+        figure = Figure(figsize=(cell * across, down * (cell * tall + 0.55) + 0.3))
+        figure.suptitle(_label(group), x=0.01, ha="left", fontsize=10, parse_math=False)
+        cells = figure.subplots(down, across, squeeze=False).ravel()
+        figure.subplots_adjust(
+            left=0.01,
+            right=0.99,
+            bottom=0.45 / figure.get_figheight(),
+            top=1 - 0.3 / figure.get_figheight(),
+            wspace=0.08,
+            hspace=0.55 / (cell * tall),
+        )
+        for axes in cells:
+            axes.set_axis_off()
+        for axes, one in zip(cells, shown, strict=False):
+            axes.imshow(read_picture(pictures[one.token]).rgb)
+            _caption(axes, one)
+    return figure
+
+
+def draw_times(findings: Findings) -> Figure | None:
+    """Draw medians and quartiles of the reaction times; None without any."""
+    timed = [group for group in findings.groups if group.times is not None]
+    if not timed:
+        return None
+    with mpl.style.context(["default", _STYLE]):
+        figure = Figure(figsize=(6.5, 0.9 + 0.42 * len(timed)), layout="constrained")
+        axes = figure.subplots()
+        for place, group in enumerate(timed):
+            if group.times is None:
+                continue
+            low, middle, high = (value / 1000 for value in group.times.quartiles)
+            color = _color(group.name)
+            axes.hlines(place, low, high, color=color, linewidth=5, alpha=0.3)
+            axes.plot(middle, place, "o", color=color, markersize=6)
+            for value, mark in ((group.times.right, "|"), (group.times.wrong, "x")):
+                if value is not None:
+                    axes.plot(value / 1000, place, mark, color="#222222", markersize=7)
+        axes.set_yticks(range(len(timed)), [_label(group.name) for group in timed])
+        axes.invert_yaxis()
+        axes.margins(y=0.3)
+        axes.set_xlim(left=0)
+        axes.grid(visible=True, axis="x")
+        axes.set_xlabel(
+            "seconds; dot: median, bar: quartiles, |: right answers, \N{MULTIPLICATION SIGN}: "
+            "wrong answers",
+            fontsize=8,
+        )
+    return figure
+
+
+def write_figure(figure: Figure, path: Path, *, dpi: int = 200) -> None:
+    """Write a figure atomically; its ending says how: .png, .pdf or .svg.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    undated: Mapping[str, dict[str, None]] = {
+        ".pdf": {"CreationDate": None},
+        ".svg": {"Date": None},
+    }
+    with mpl.style.context(["default", _STYLE]), atomic_path(path) as temporary:
+        figure.savefig(
+            temporary,
+            format=path.suffix[1:],
+            dpi=dpi,
+            metadata=undated.get(path.suffix, {}),
+            facecolor="white",
+        )
+
+
+def _caption(axes: Axes, one: PictureFindings) -> None:
+    if one.real_share is None or one.wilson is None:
+        return
+    lines = (
+        (0.0, "left", f"REAL {100 * one.real_share:.0f} %", _REAL, "bold"),
+        (1.0, "right", f"FAKE {100 * (1 - one.real_share):.0f} %", _FAKE, "bold"),
+    )
+    for x, side, text, color, weight in lines:
+        axes.text(
+            x,
+            -0.04,
+            text,
+            color=color,
+            fontsize=6.5,
+            fontweight=weight,
+            ha=side,
+            va="top",
+            transform=axes.transAxes,
+        )
+    y = -0.2
+    axes.plot([0, 1], [y, y], color="#d5dade", linewidth=1, transform=axes.transAxes, clip_on=False)
+    axes.plot(
+        [one.wilson.low, one.wilson.high],
+        [y, y],
+        color=_REAL,
+        linewidth=2,
+        transform=axes.transAxes,
+        clip_on=False,
+    )
+    axes.plot(
+        one.real_share,
+        y,
+        "o",
+        color=_REAL,
+        markersize=3.5,
+        transform=axes.transAxes,
+        clip_on=False,
+    )
+    axes.text(
+        0.5,
+        -0.25,
+        f"{100 * one.wilson.low:.0f}\N{EN DASH}{100 * one.wilson.high:.0f} % REAL, n = {one.n}",
+        color="#444444",
+        fontsize=5.5,
+        ha="center",
+        va="top",
+        transform=axes.transAxes,
+    )
+
+
+def _whisker(
+    axes: Axes,
+    place: int,
+    value: float | None,
+    interval: Interval | None,
+    color: str,
+    *,
+    width: float,
+    alpha: float = 1.0,
+) -> None:
+    if interval is not None:
+        axes.hlines(
+            place,
+            100 * interval.low,
+            100 * interval.high,
+            color=color,
+            linewidth=width,
+            alpha=alpha,
+        )
+    if value is not None:
+        axes.plot(100 * value, place, "o", color=color, markersize=5.5, clip_on=False, zorder=3)
+
+
+def _percent_axis(axes: Axes, labels: Sequence[str]) -> None:
+    axes.axvline(50, color="#999999", linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_yticks(range(len(labels)), labels)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
+    axes.xaxis.set_major_formatter("{x:.0f} %")
+    axes.grid(visible=True, axis="x")
+
+
+def _label(name: str) -> str:
+    return "Real pictures" if name == REAL_GROUP else _short(name)
+
+
+def _short(name: str) -> str:
+    return (
+        name
+        if len(name) <= _LONGEST_NAME
+        else name[: _LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    )
+
+
+def _color(name: str) -> str:
+    return _REAL if name == REAL_GROUP else _FAKE
+
+
+def copy_pictures(study: Path, key: Key, tokens: Iterable[str], folder: Path) -> dict[str, Path]:
+    """Copy exported pictures into the folder of a report.
+
+    Args:
+        study: the exported folder.
+        key: its key.
+        tokens: of the pictures.
+        folder: where to; made if it is not there.
+
+    Returns:
+        Token to the copy.
+
+    Raises:
+        SurveyError: ``study`` is no exported folder, or a picture is missing or not that of the
+            key.
+        OSError: a file cannot be read or written.
+    """
+    files = _files(study)
+    folder.mkdir(parents=True, exist_ok=True)
+    copies = {}
+    for token in tokens:
+        path = files.get(token)
+        if path is None or not path.is_file():
+            raise SurveyError(
+                study, f"has no picture {token}; give the folder that was exported with this key"
+            )
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != key.pictures[token].picture_sha256:
+            raise SurveyError(
+                path,
+                "is not the picture of the key: it was changed, or is of another study; give the "
+                "folder that was exported with this key",
+            )
+        copies[token] = folder / f"{token}{path.suffix}"
+        with atomic_path(copies[token]) as temporary:
+            temporary.write_bytes(content)
+    return copies
+
+
+def _files(study: Path) -> dict[str, Path]:
+    """Return token to file, as the study's manifest has it, or as its pictures are named."""
+    manifest = study / "study.json"
+    if not manifest.is_file():
+        return {path.stem: path for path in sorted((study / "images").glob("*"))}
+    try:
+        stored = json.loads(manifest.read_text(encoding="utf-8"))["pictures"]
+        found = {str(token): study / str(name) for token, name in stored.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SurveyError(manifest, f"is no manifest of a study: {error}") from error
+    inside = study.resolve()
+    for path in found.values():
+        if not path.resolve().is_relative_to(inside):
+            raise SurveyError(manifest, f"names a picture outside of its folder: {path}")
+    return found

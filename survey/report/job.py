@@ -1,0 +1,192 @@
+"""A report: answers and key in, a folder with a page, tables and figures out."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from impasto.data.atomic import write_text_atomic
+from impasto.options.errors import OptionError, SurveyError
+from impasto.options.survey import SurveyReportOptions
+from impasto.survey.analysis.findings import Findings
+from impasto.survey.analysis.job import analyse
+from impasto.survey.answers import Answer, read_answers
+from impasto.survey.key import check_key, read_key
+
+__all__ = ["read_all_answers", "results_csv", "results_json", "write_report"]
+
+_DATABASES = (".sqlite", ".sqlite3", ".db")
+_TABLES = (".csv", ".json")
+_COLUMNS = (
+    *("token", "name", "group", "source", "n", "real", "fake", "real_share", "fake_share"),
+    *("wilson_low", "wilson_high", "clopper_pearson_low", "clopper_pearson_high", "error_share"),
+    *("p", "p_holm", "median_rt_ms"),
+)
+
+
+def read_all_answers(paths: Sequence[Path]) -> list[Answer]:
+    """Read answers of several files.
+
+    Args:
+        paths: tables (CSV, JSON) and databases of ``impasto survey serve`` of whatever name, or
+            folders with .csv, .json and .sqlite files.
+
+    Raises:
+        SurveyError: a file is missing, of another kind, or damaged.
+        OSError: a file cannot be read.
+    """
+
+    def is_database(path: Path) -> bool:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+
+    answers: list[Answer] = []
+    for path in paths:
+        if path.is_dir():
+            found = [
+                one for one in sorted(path.iterdir()) if one.suffix.lower() in _TABLES + _DATABASES
+            ]
+            if not found:
+                raise SurveyError(path, "holds no .csv, .json or .sqlite file with answers")
+            answers += read_all_answers(found)
+        elif not path.is_file():
+            raise SurveyError(path, "no such file; expected answers as .csv, .json or .sqlite")
+        elif path.suffix.lower() in _DATABASES or is_database(path):
+            from impasto.survey.serve.database import read_database  # noqa: PLC0415 - rarely needed
+
+            answers += read_database(path)
+        else:
+            answers += read_answers(path)
+    return answers
+
+
+def _require_private(output: Path) -> None:
+    """Refuse to write into a study's folder, which its owner gives away.
+
+    Raises:
+        OptionError: it is in one.
+    """
+    for folder in (output.resolve(), *output.resolve().parents):
+        if (folder / "study.json").is_file():
+            raise OptionError(
+                "output",
+                f"{output} is in a study, {folder}, which is public, and a report tells which "
+                "pictures are real; choose a folder outside of it",
+            )
+
+
+def write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Findings:
+    """Analyse answers and write the folder of the report.
+
+    Args:
+        paths: files with answers, or folders of such.
+        options: key, output and all settings.
+
+    Raises:
+        SurveyError: answers, key or pictures are missing, damaged or of different studies.
+        OSError: a file cannot be read or written.
+    """
+    _require_private(options.output)
+    key = read_key(options.key)
+    check_key(options.key, key)
+    answers = read_all_answers(paths)
+    findings = analyse(answers, key, options.key, options)
+    # matplotlib and dominate, after all that can be refused.
+    from impasto.survey.report.figures import (  # noqa: PLC0415
+        copy_pictures,
+        draw_gallery,
+        draw_pictures,
+        draw_rates,
+        draw_times,
+        write_figure,
+    )
+    from impasto.survey.report.page import write_report_page  # noqa: PLC0415
+
+    output = options.output
+    figures = output / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    pictures: Mapping[str, Path] = {}
+    if options.study is not None:
+        tokens = [one.token for one in findings.pictures]
+        pictures = copy_pictures(options.study, key, tokens, output / "pictures")
+    drawn = {"rates": draw_rates(findings), "pictures": draw_pictures(findings)}
+    if (times := draw_times(findings)) is not None:
+        drawn["times"] = times
+    attached = [output / "results.csv", output / "results.json"]
+    write_text_atomic(attached[0], results_csv(findings))
+    write_text_atomic(attached[1], results_json(findings, options))
+    for name, figure in drawn.items():
+        for suffix in (".png", ".pdf"):
+            attached.append(figures / f"{name}{suffix}")
+            write_figure(figure, attached[-1])
+    if pictures:
+        for number, name in enumerate(dict.fromkeys(one.group for one in findings.pictures)):
+            # Numbered: a generator's name need not be safe for a file.
+            attached.append(figures / f"gallery_{number}.png")
+            write_figure(draw_gallery(findings, pictures, name), attached[-1], dpi=250)
+    write_report_page(
+        output / "index.html", findings, title=options.title, pictures=pictures, attached=attached
+    )
+    return findings
+
+
+def results_csv(findings: Findings) -> str:
+    """Return the table of pictures; unknown values are empty."""
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    table.writeheader()
+    for one in findings.pictures:
+        wilson, exact = one.wilson, one.clopper_pearson
+        values: dict[str, Any] = {
+            "token": one.token,
+            "name": one.name,
+            "group": one.group,
+            "source": one.source,
+            "n": one.n,
+            "real": one.real,
+            "fake": one.fake,
+            "real_share": one.real_share,
+            "fake_share": None if one.real_share is None else 1 - one.real_share,
+            "wilson_low": wilson and wilson.low,
+            "wilson_high": wilson and wilson.high,
+            "clopper_pearson_low": exact and exact.low,
+            "clopper_pearson_high": exact and exact.high,
+            "error_share": one.error_share,
+            "p": one.p,
+            "p_holm": one.p_holm,
+            "median_rt_ms": one.median_rt_ms,
+        }
+        table.writerow({name: _written(value) for name, value in values.items()})
+    return text.getvalue()
+
+
+def results_json(findings: Findings, options: SurveyReportOptions) -> str:
+    """Return all numbers; values that are no finite number are null."""
+    settings = {
+        name: getattr(options, name)
+        for name in (
+            *("failed_checks", "min_rt_ms", "fast_share", "keep_incomplete"),
+            *("keep_straight_lines", "margin", "blocks", "resamples", "seed"),
+        )
+    }
+    content = _finite({"format": 1, "options": settings, **findings.as_dict()})
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _written(value: object) -> object:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,326 @@
+"""What the numbers say, and what they cannot say, in plain words.
+
+How numbers are written in a report.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from scipy.stats import norm
+
+from impasto.survey.analysis.findings import (
+    Comparison,
+    Findings,
+    GeneratorFindings,
+    GroupFindings,
+    Measured,
+)
+from impasto.survey.analysis.judgements import REAL_GROUP
+from impasto.survey.analysis.rates import Interval, Rate
+
+__all__ = [
+    "conclusions",
+    "counted",
+    "decimal",
+    "decimal_range",
+    "joined",
+    "limits",
+    "p_value",
+    "percent",
+    "percent_range",
+    "points",
+    "points_range",
+    "seconds",
+    "verdict",
+]
+
+
+_SPACE = "\N{NO-BREAK SPACE}"
+_MINUS = "\N{MINUS SIGN}"
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """Write a share: ``31 %``; a dash for None."""
+    return "\N{EN DASH}" if share is None else f"{100 * share:.{digits}f}{_SPACE}%"
+
+
+def percent_range(interval: Interval | None, digits: int = 0) -> str:
+    """Write an interval of shares: ``22 to 42 %``; a dash for None."""
+    if interval is None:
+        return "\N{EN DASH}"
+    return f"{100 * interval.low:.{digits}f} to {percent(interval.high, digits)}"
+
+
+def points(difference: float) -> str:
+    """Write a difference of shares: ``+12 points``."""
+    return f"{_signed(100 * difference, 0)} points"
+
+
+def points_range(interval: Interval | None) -> str:
+    """Write an interval of differences: ``-3 to +27 points``; a dash for None."""
+    if interval is None:
+        return "\N{EN DASH}"
+    return f"{_signed(100 * interval.low, 0)} to {points(interval.high)}"
+
+
+def decimal(measured: Measured | None) -> str:
+    """Write a number with two digits; a dash for None."""
+    return "\N{EN DASH}" if measured is None else _plain(measured.value)
+
+
+def decimal_range(measured: Measured | None) -> str:
+    """Write the interval of a number with two digits; a dash for None."""
+    if measured is None or measured.interval is None:
+        return "\N{EN DASH}"
+    return f"{_plain(measured.interval.low)} to {_plain(measured.interval.high)}"
+
+
+def p_value(p: float | None) -> str:
+    """Write a p-value: ``p = 0.031``, ``p < 0.001``; a dash for None."""
+    if p is None:
+        return "\N{EN DASH}"
+    if p < 0.001:
+        return f"p{_SPACE}<{_SPACE}0.001"
+    return f"p{_SPACE}={_SPACE}{p:.3f}" if p < 0.1 else f"p{_SPACE}={_SPACE}{p:.2f}"
+
+
+def seconds(milliseconds: float | None) -> str:
+    """Write a time: ``2.3 s``; a dash for None."""
+    return "\N{EN DASH}" if milliseconds is None else f"{milliseconds / 1000:.1f}{_SPACE}s"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things: ``1 person``, ``14 people``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def joined(words: Sequence[str]) -> str:
+    """Write a list: ``a, b and c``."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _plain(number: float) -> str:
+    return f"{number:.2f}".replace("-", _MINUS) if f"{number:.2f}" != "-0.00" else "0.00"
+
+
+def _signed(number: float, digits: int) -> str:
+    text = f"{number:+.{digits}f}"
+    return "0" if float(text) == 0 else text.replace("-", _MINUS)
+
+
+_ALPHA = 0.05
+_FEW = 20
+
+
+def conclusions(findings: Findings) -> list[str]:
+    """Return what was found: about each generator, then generators compared, then pictures."""
+    said = [sentence for one in findings.generators for sentence in _about(one, findings)]
+    said += [_compared(one, findings) for one in findings.comparisons]
+    if findings.exposure is not None:
+        exposure = findings.exposure
+        said.append(
+            f"Exposures followed the answers: people needed {exposure.score_ms:.0f} ms to tell "
+            f"fakes (HYPE-time; 95 % interval for other people {exposure.people.low:.0f} to "
+            f"{exposure.people.high:.0f} ms). The longer, the better the fakes. Shares of errors "
+            "say little here, because the exposures keep them near the same value."
+        )
+    return said
+
+
+def limits(findings: Findings) -> list[str]:
+    """Return what the numbers cannot say."""
+    said = list(_about_pictures(findings))
+    if (leaning := _leaning(findings)) is not None:
+        said.append(leaning)
+    said += _about_exclusions(findings)
+    people = findings.after.people
+    if people < _FEW:
+        said.append(
+            f"{counted(people, 'person', 'people')} are few. Intervals tell of chance among people "
+            "like these; they cannot tell whether these people are like others."
+        )
+    said.append(
+        "Intervals are for other people recruited in the same way and other pictures made in the "
+        "same way, shown at the same size and for the same time. For other sizes, screens, "
+        "instructions or shares of real pictures, ask again."
+    )
+    said.append(
+        "Whether pictures look real is one question. It says nothing of whether a translation kept "
+        "its photograph's content, or whether its style is right."
+    )
+    return said
+
+
+def verdict(one: GeneratorFindings) -> str:
+    """Return in a few words how well people told a generator's pictures from real ones."""
+    if one.error is None or one.p_chance is None or one.equivalence is None:
+        return "cannot be said"
+    if one.equivalence.shown:
+        return "indistinguishable within the margin"
+    if one.p_chance < _ALPHA:
+        return "told apart" if one.error.value < 0.5 else "more real than real"
+    return "open"
+
+
+def _about(one: GeneratorFindings, findings: Findings) -> Iterator[str]:
+    group = findings.group(one.name)
+    if group is None:
+        return
+    fooled = f"{percent(group.called_real.value)} ({_range(group.called_real)})"
+    if findings.protocol == "pair":
+        yield (
+            f"{one.name}: in {fooled} of the pairs, its picture was taken for the real one; "
+            f"guessing gives 50 %. {_told_apart(one, with_error=False)}"
+        )
+        return
+    real = findings.group(REAL_GROUP)
+    beside = ""
+    if real is not None:
+        beside = f", real ones in {percent(real.called_real.value)} ({_range(real.called_real)})"
+    yield (
+        f"{one.name}: people called its pictures REAL in {fooled} of their answers{beside}. "
+        f"{_told_apart(one, with_error=True)}"
+    )
+
+
+def _told_apart(one: GeneratorFindings, *, with_error: bool) -> str:
+    if one.error is None or one.p_chance is None or one.equivalence is None:
+        return "There are too few people or pictures to say whether they can be told apart."
+    error, equivalence = one.error, one.equivalence
+    wrong = f" ({p_value(one.p_chance)})"
+    if with_error:
+        wrong = (
+            f": they were wrong in {percent(error.value)} ({_range(error)}; "
+            f"{p_value(one.p_chance)}), where guessing gives 50 %"
+        )
+    within = f"{100 * (0.5 - equivalence.margin):g} to {percent(0.5 + equivalence.margin)}"
+    if equivalence.shown:
+        also = "" if one.p_chance >= _ALPHA else ", although not exactly 50 %"
+        return (
+            f"Within the margin, {within} of errors, people could not tell them apart{wrong}"
+            f"{also}. The 90 % interval, {percent_range(equivalence.interval)}, lies inside "
+            f"({p_value(equivalence.p)}, two one-sided tests)."
+        )
+    if one.p_chance < _ALPHA and error.value < 0.5:
+        return f"People told them apart{wrong}."
+    if one.p_chance < _ALPHA:
+        return f"People took them for more real than the real ones{wrong}."
+    return (
+        f"Whether people can tell them apart is open{wrong}. This is no proof that they cannot: "
+        f"for that, the 90 % interval, {percent_range(equivalence.interval)}, would have to lie "
+        f"within {within} ({p_value(equivalence.p)}, two one-sided tests)."
+    )
+
+
+def _compared(one: Comparison, findings: Findings) -> str:
+    first, second = one.first, one.second
+    if one.difference.value < 0:
+        first, second = second, first
+    size = f"{100 * abs(one.difference.value):.0f} points"
+    if one.p_permutation_holm is None or one.p_two_level_holm is None:
+        return (
+            f"{first} fooled people more often than {second}, by {size}; there are too few people "
+            "or pictures to test it."
+        )
+    holm = "; corrected by Holm" if len(findings.comparisons) > 1 else ""
+    numbers = (
+        f"(95 % interval of {one.first} less {one.second}: "
+        f"{points_range(one.difference.interval)}; {p_value(one.p_two_level_holm)} for other "
+        f"people and other pictures, {p_value(one.p_permutation_holm)} for other people and these "
+        f"very pictures{holm})"
+    )
+    if one.p_two_level_holm < _ALPHA:
+        return f"{first} fools people more often than {second}, by {size} {numbers}."
+    if one.p_permutation_holm < _ALPHA:
+        return (
+            f"These pictures of {first} fool people more often than those of {second}, by {size} "
+            f"{numbers}. Whether the generators differ is open, and takes more pictures to say."
+        )
+    return (
+        f"Whether {first} or {second} fools people more often is open: here {first} did, by {size} "
+        f"{numbers}."
+    )
+
+
+def _about_pictures(findings: Findings) -> Iterator[str]:
+    asked = [one.n for one in findings.pictures if one.n]
+    if not asked:
+        return
+    n = sorted(asked)[len(asked) // 2]
+    middle = Rate(count=n // 2, n=n).wilson()
+    if middle is None:
+        return
+    apart = norm.ppf(0.975) * (0.5 / n) ** 0.5
+    yield (
+        f"A single picture has {counted(n, 'answer')}: its percentage is good to some "
+        f"\N{PLUS-MINUS SIGN}{100 * middle.half_width:.0f} points. Two given pictures differ by "
+        f"more than chance only if they are some {min(100 * apart, 100):.0f} points apart."
+    )
+    differ = [one for one in findings.groups if (one.p_pictures or 0.0) < _ALPHA]
+    alike = [one for one in findings.groups if (one.p_pictures or 0.0) >= _ALPHA]
+    differ = [one for one in differ if one.p_pictures is not None]
+    if differ:
+        yield (
+            f"The percentages of {_pictures_of(differ)} differ by more than chance: some of these "
+            "pictures are called REAL more often than others."
+        )
+    if alike:
+        yield (
+            f"The percentages of {_pictures_of(alike)} differ no more than chance makes them: do "
+            "not rank these pictures."
+        )
+    corrected = [one.p_holm for one in findings.pictures if one.p_holm is not None]
+    clear = sum(p < _ALPHA for p in corrected)
+    yield (
+        f"Tested one by one against 50 % and corrected for {len(corrected)} tests (Holm), "
+        f"{clear or 'none'} of {counted(len(corrected), 'picture')} {'is' if clear == 1 else 'are'}"
+        " different from a coin."
+    )
+
+
+def _leaning(findings: Findings) -> str | None:
+    if findings.protocol == "pair":
+        return None
+    leaning: dict[str, list[str]] = {"FAKE": [], "REAL": []}
+    for one in findings.generators:
+        interval = one.criterion.interval if one.criterion else None
+        if interval is not None and not interval.holds(0.0):
+            leaning["REAL" if interval.low > 0 else "FAKE"].append(one.name)
+    said = [f"to {answer} ({joined(names)})" for answer, names in leaning.items() if names]
+    if not said:
+        return None
+    return (
+        f"People leaned {joined(said)} whatever they saw, which moves fooling rates up or down "
+        "without any better or worse pictures. Errors and d\N{PRIME} take both kinds of mistakes "
+        "into account."
+    )
+
+
+def _about_exclusions(findings: Findings) -> Iterator[str]:
+    left_out = findings.before.people - findings.after.people
+    if not left_out:
+        yield "Nobody was excluded."
+        return
+    changes = [
+        f"{name} {percent(before.value)}"
+        for name, before in findings.before.called_real.items()
+        if name != REAL_GROUP
+    ]
+    yield (
+        f"{left_out} of {counted(findings.before.people, 'person', 'people')} are excluded. With "
+        f"them, fooling rates would be: {joined(changes)}."
+    )
+
+
+def _pictures_of(groups: Sequence[GroupFindings]) -> str:
+    return joined(
+        [
+            f"{'real pictures' if one.name == REAL_GROUP else one.name} ({p_value(one.p_pictures)})"
+            for one in groups
+        ]
+    )
+
+
+def _range(measured: Measured) -> str:
+    return f"95 % interval {percent_range(measured.interval)}"

@@ -1,0 +1,372 @@
+"""The survey server: a small Flask application around the sessions of one study.
+
+Every page is the current step of a session, rendered here; ``page/survey.js`` makes it smoother.
+Nothing that is sent tells which picture is real but for the practice pictures: neither the key nor
+a source is known to any code that writes participants' pages, except that a staircase makes the
+next exposure depend on whether the last answer was right.
+"""
+
+import hmac
+import logging
+import re
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from flask import Flask, Response, abort, request
+from werkzeug.exceptions import HTTPException
+
+from impasto.survey.answers import answers_csv
+from impasto.survey.key import Key
+from impasto.survey.screens import CHOICES
+from impasto.survey.serve.pages import Pages, picture_url
+from impasto.survey.serve.requests import (
+    BadFormError,
+    RateLimit,
+    network_of,
+    read_measured,
+    read_position,
+)
+from impasto.survey.serve.results import results_page
+from impasto.survey.serve.sessions import (
+    BadIdError,
+    Measured,
+    OutOfOrderError,
+    Session,
+    Sessions,
+    Visitor,
+    read_visitor,
+)
+
+__all__ = ["Limits", "create_app"]
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+_MONTH = 30 * 86400
+_PICTURE_COST = 0.05
+_LOG = logging.getLogger(__name__)
+
+# Status -> name of the text that explains it.
+_TEXTS = {
+    403: "error_forbidden",
+    404: "error_missing",
+    405: "error_missing",
+    409: "error_request",
+    410: "session_moved",
+    413: "error_too_large",
+    429: "error_too_many",
+    503: "error_server",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much one address may ask for.
+
+    Attributes:
+        requests: of all kinds.
+        sessions: that are begun.
+        guesses: of the address of the owner's page.
+    """
+
+    requests: RateLimit
+    sessions: RateLimit
+    guesses: RateLimit
+
+
+def create_app(
+    folder: Path,
+    key: Key,
+    sessions: Sessions,
+    pages: Pages,
+    limits: Limits,
+    *,
+    require_participant: bool = False,
+) -> Flask:
+    """Return the application.
+
+    Args:
+        folder: of the study, with its pictures.
+        key: the truth, for the owner's page alone.
+        sessions: of the study.
+        pages: of the study.
+        limits: per address.
+        require_participant: whether everybody must come with an id in the URL.
+    """
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.config.update(
+        MAX_CONTENT_LENGTH=16 * 1024,
+        MAX_FORM_MEMORY_SIZE=16 * 1024,
+        MAX_FORM_PARTS=40,
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    views = _Views(
+        folder=folder,
+        key=key,
+        sessions=sessions,
+        pages=pages,
+        limits=limits,
+        require_participant=require_participant,
+    )
+    rules: list[tuple[str, str, Callable[..., Response]]] = [
+        ("/", "GET", views.show),
+        ("/begin", "POST", views.begin),
+        ("/next", "POST", views.take),
+        ("/leave", "POST", views.leave),
+        ("/images/<name>", "GET", views.picture),
+        ("/survey.css", "GET", lambda: _asset("survey.css", "text/css")),
+        ("/survey.js", "GET", lambda: _asset("survey.js", "text/javascript")),
+        ("/results/<token>", "GET", views.results),
+        ("/results/<token>/answers.csv", "GET", views.table),
+    ]
+    for rule, method, view in rules:
+        app.add_url_rule(rule, rule, view, methods=[method])
+    app.before_request(views.limit)
+    app.after_request(_secure)
+    app.register_error_handler(HTTPException, views.refuse)
+    app.register_error_handler(Exception, views.fail)
+    return app
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Views:
+    """The replies to requests."""
+
+    folder: Path
+    key: Key
+    sessions: Sessions
+    pages: Pages
+    limits: Limits
+    require_participant: bool
+
+    def limit(self) -> Response | None:
+        # A whole class behind one address loads all pictures at once.
+        cost = _PICTURE_COST if request.path.startswith("/images/") else 1.0
+        wait = self.limits.requests.wait(network_of(request.remote_addr), cost=cost)
+        return self._wait(wait) if wait else None
+
+    def show(self) -> Response:
+        """Show where a participant is, by the cookie; or the first page."""
+        visitor = self._visitor(request.args)
+        token = self._token()
+        session = self.sessions.find(token) if token else None
+        if session and visitor.participant in ("", session.participant):
+            self.sessions.view(session)
+            return _page(self.pages.current(session, token))
+        known = self.sessions.find_participant(visitor.participant)
+        if known and self.sessions.step(known).screen == "thanks":
+            return _page(self.pages.current(known, ""))
+        # The cookie of another participant stays: to open a link must not end a session.
+        token = token or secrets.token_urlsafe(32)
+        return self._keep(_page(self.pages.consent(visitor, self.sessions.csrf(token))), token)
+
+    def begin(self) -> Response:
+        """Begin, or take up, the session of a participant who agreed."""
+        wait = self.limits.sessions.wait(network_of(request.remote_addr))
+        if wait:
+            return self._wait(wait)
+        visitor = self._visitor(request.form)
+        token = self._token()
+        if not token:
+            return self._begin_again(visitor, "cookies_needed")
+        self._check_form(token)
+        if request.form.get("agree") != "yes" or visitor.is_preview:
+            return self._begin_again(visitor, "consent_needed")
+        session = self.sessions.find(token)
+        if session is None or visitor.participant not in ("", session.participant):
+            session, token = self.sessions.begin(visitor)
+        return self._keep(_redirect(self.pages.way_back(session)), token)
+
+    def take(self) -> Response:
+        """Take one step of a session; the reply leaves when it is on the disk."""
+        token = self._token()
+        session = self.sessions.find(token) if token else None
+        if session is None:
+            abort(410)
+        self._check_form(token)
+        scripted = "X-Requested-With" in request.headers
+        try:
+            position = read_position(request.form)
+            measured = self._measured(session, position)
+            session = self.sessions.take(token, position, measured, sends_next=scripted)
+        except BadFormError:
+            abort(400)
+        except OutOfOrderError:
+            abort(409)
+        except LookupError:  # taken up elsewhere a moment ago
+            abort(410)
+        if scripted:
+            return _page(self.pages.current(session, token))
+        return _redirect(self.pages.way_back(session))
+
+    def leave(self) -> Response:
+        """Forget a participant who has finished, so that another can begin at the same device."""
+        token = self._token()
+        self._check_form(token)
+        session = self.sessions.find(token)
+        reply = _redirect("./")
+        if session and self.sessions.step(session).screen == "thanks":
+            reply.delete_cookie(self._cookie)
+        return reply
+
+    def picture(self, name: str) -> Response:
+        """Send a picture; only names of the study's pictures lead to a file."""
+        token = name.partition(".")[0]
+        path = self.sessions.study.pictures.get(token)
+        if path is None or name != picture_url(token, path).partition("/")[2]:
+            abort(404)
+        # Without the file's times, which the export's copies need not share.
+        kind = "image/jpeg" if path.lower().endswith(("jpg", "jpeg")) else "image/png"
+        reply = Response((self.folder / path).read_bytes(), mimetype=kind)
+        reply.headers["Cache-Control"] = "private, max-age=86400, immutable"
+        return reply
+
+    def results(self, token: str) -> Response:
+        """Show the owner where the study stands."""
+        refusal = self._check_owner(token)
+        return refusal or _page(results_page(self.sessions, self.key, f"{token}/answers.csv"))
+
+    def table(self, token: str) -> Response:
+        """Send the owner all answers so far."""
+        refusal = self._check_owner(token)
+        if refusal:
+            return refusal
+        reply = Response(answers_csv(self.sessions.database.answers()), mimetype="text/csv")
+        reply.headers["Content-Disposition"] = "attachment; filename=answers.csv"
+        return reply
+
+    def refuse(self, error: HTTPException) -> Response:
+        """Say in words what Flask or a view above refused."""
+        if isinstance(error.response, Response):
+            return error.response
+        status = error.code or 500
+        return self._message(status, _TEXTS.get(status, "error_request"))
+
+    def fail(self, error: Exception) -> Response:
+        """Say that something is wrong, and nothing about what; the owner's log has it."""
+        if isinstance(error, sqlite3.Error):
+            _LOG.error("an answer could not be saved, and is asked for again: %s", error)
+        else:
+            _LOG.exception("a page could not be made")
+        reply = self._message(503, "error_server")
+        reply.headers["Retry-After"] = "2"
+        return reply
+
+    def _visitor(self, given: Mapping[str, str]) -> Visitor:
+        """Read who comes; a page says what is wrong with the link, if it is."""
+        try:
+            visitor = read_visitor(given)
+        except BadIdError:
+            abort(self._message(400, "id_invalid"))
+        if self.require_participant and not visitor.participant:
+            abort(self._message(400, "id_missing"))
+        return visitor
+
+    @property
+    def _cookie(self) -> str:
+        # Cookies are shared by all ports of a host: each database has its own.
+        return f"impasto_{self.sessions.csrf('cookie')[:12]}"
+
+    def _token(self) -> str:
+        token = request.cookies.get(self._cookie, "")
+        return token if _TOKEN.fullmatch(token) else ""
+
+    def _keep(self, reply: Response, token: str) -> Response:
+        reply.set_cookie(
+            self._cookie,
+            token,
+            max_age=_MONTH,
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure,
+        )
+        return reply
+
+    def _check_form(self, token: str) -> None:
+        """Refuse what was not sent by a form of this participant's own page."""
+        sent = request.form.get("csrf", "")
+        same_site = request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
+        expected = self.sessions.csrf(token)
+        if not (token and same_site and hmac.compare_digest(sent.encode(), expected.encode())):
+            abort(403)
+
+    def _check_owner(self, token: str) -> Response | None:
+        expected = self.sessions.results_token()
+        if hmac.compare_digest(token.encode(), expected.encode()):
+            return None
+        wait = self.limits.guesses.wait(network_of(request.remote_addr))
+        return self._wait(wait) if wait else self._message(404, "error_missing", link=False)
+
+    def _measured(self, session: Session, position: int) -> Measured | None:
+        steps = self.sessions.steps(session)
+        if position >= len(steps) or steps[position].screen != "trial":
+            return None
+        study = self.sessions.study
+        limited = study.exposure_ms is not None or self.pages.varying_exposure
+        return read_measured(request.form, CHOICES[study.protocol], needs_exposure=limited)
+
+    def _begin_again(self, visitor: Visitor, problem: str) -> Response:
+        token = self._token() or secrets.token_urlsafe(32)
+        text = self.pages.words(problem)
+        page = self.pages.consent(visitor, self.sessions.csrf(token), problem=text)
+        return self._keep(_page(page, 400), token)
+
+    def _message(self, status: int, text: str, *, link: bool = True) -> Response:
+        token = self._token()
+        session = self.sessions.find(token) if token and link else None
+        way = self.pages.way_back(session) if session else ("./" if status == 403 else "")
+        # From /images/x, say, the study is one folder up.
+        base = "../" * (request.path.count("/") - 1)
+        page = self.pages.message(text, base=base, link=f"{base}{way}" if way else "")
+        return _page(page, status)
+
+    def _wait(self, seconds: float) -> Response:
+        reply = self._message(429, "error_too_many", link=False)
+        reply.headers["Retry-After"] = str(int(seconds) + 1)
+        return reply
+
+
+def _page(html: str, status: int = 200) -> Response:
+    reply = Response(html, status=status, mimetype="text/html")
+    # Never from a cache: the page after the back button is where the participant is.
+    reply.headers["Cache-Control"] = "no-store"
+    return reply
+
+
+def _redirect(url: str) -> Response:
+    reply = Response("", status=303)
+    reply.headers["Location"] = url
+    reply.headers["Cache-Control"] = "no-store"
+    return reply
+
+
+@cache
+def _read_asset(name: str) -> bytes:
+    return (files("impasto.survey") / "page" / name).read_bytes()
+
+
+def _asset(name: str, kind: str) -> Response:
+    reply = Response(_read_asset(name), mimetype=kind)
+    reply.headers["Cache-Control"] = "no-cache"
+    return reply
+
+
+def _secure(reply: Response) -> Response:
+    reply.headers.update(_HEADERS)
+    return reply

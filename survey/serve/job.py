@@ -1,0 +1,199 @@
+"""Run the survey server: check what it is given, listen, stop in good order."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+
+import waitress.server
+import waitress.wasyncore
+
+from impasto.options.errors import ImpastoError, OptionError, SurveyError
+from impasto.options.survey import SurveyServeOptions
+from impasto.survey.key import Key, check_folder, check_key, read_key, read_study
+from impasto.survey.serve.app import Limits, create_app
+from impasto.survey.serve.database import Database
+from impasto.survey.serve.pages import Pages
+from impasto.survey.serve.requests import RateLimit
+from impasto.survey.serve.sessions import Sessions
+from impasto.survey.staircase import Staircase
+from impasto.survey.study import Study
+from impasto.survey.texts import Words, check_texts, complete_texts, read_texts
+
+__all__ = ["Serving", "serving"]
+
+_THREADS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A server that listens, and has not begun to answer yet.
+
+    Attributes:
+        url: of the study, as seen from this machine.
+        results_url: of the owner's page.
+        database: with the answers.
+        study: that is served.
+    """
+
+    url: str
+    results_url: str
+    database: Database
+    study: Study
+    _server: waitress.server.BaseWSGIServer
+
+    def run(self) -> None:
+        """Answer requests until SIGINT or SIGTERM.
+
+        A request that is under way then is finished, or not begun; a browser that got no reply
+        asks again.
+        """
+        with _stopping_on_sigterm():
+            self._server.run()
+
+
+@contextmanager
+def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
+    """Open everything that a server needs, and close it.
+
+    Args:
+        folder: what ``impasto survey export`` wrote.
+        options: of ``impasto survey serve``.
+
+    Raises:
+        SurveyError: the folder, the key, the texts or the database is damaged or of another study.
+        OptionError: an option does not fit the study.
+        ImpastoError: the port is taken, or the address is not of this machine.
+    """
+    study, key = _read(folder, options)
+    with closing(_listen(options)) as listening, closing(Database(options.database, study)) as base:
+        sessions = Sessions(base, study, key, _staircase(options))
+        pages = Pages(
+            sessions=sessions,
+            words=Words(study),
+            completion_code=options.completion_code,
+            redirect_url=options.redirect_url,
+            varying_exposure=options.staircase,
+        )
+        limits = Limits(
+            requests=RateLimit(options.requests_per_second, 10 * options.requests_per_second),
+            sessions=RateLimit(options.sessions_per_hour / 3600, options.sessions_per_hour),
+            guesses=RateLimit(0.1, 5),
+        )
+        app = create_app(
+            folder, key, sessions, pages, limits, require_participant=options.require_participant
+        )
+        trust = {
+            "trusted_proxy": "*",
+            "trusted_proxy_count": 1,
+            "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"},
+        }
+        channels: dict[int, object] = {}
+        server = waitress.server.create_server(
+            app,
+            channels,
+            sockets=[listening],
+            threads=_THREADS,
+            ident=None,
+            max_request_body_size=64 * 1024,
+            max_request_header_size=16 * 1024,
+            clear_untrusted_proxy_headers=True,
+            **(trust if options.behind_proxy else {}),
+        )
+        url = _url(listening)
+        try:
+            yield Serving(
+                url=url,
+                results_url=f"{url}results/{sessions.results_token()}",
+                database=base,
+                study=study,
+                _server=server,
+            )
+        finally:
+            # With the connections that browsers keep open; server.close() leaves these.
+            waitress.wasyncore.close_all(channels, ignore_all=True)
+
+
+def _read(folder: Path, options: SurveyServeOptions) -> tuple[Study, Key]:
+    """Read the study and its key; refuse what does not fit together."""
+    study = read_study(folder)
+    for name, path in (("key", options.key), ("database", options.database)):
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise OptionError(
+                name, f"{path} lies in {folder}, which is public; choose a place outside of it"
+            )
+    key = read_key(options.key)
+    check_key(options.key, key)
+    for kind, name, reason in check_folder(folder, study, key):
+        if kind in ("fault", "leak"):
+            raise SurveyError(folder, f"is not as it was exported: {name}: {reason}")
+    size = 2 if study.protocol == "pair" else 1
+    trials = [one.trial for one in study.practice] + [t for order in study.orders for t in order]
+    if not study.orders or not all(study.orders) or {len(trial) for trial in trials} != {size}:
+        raise SurveyError(folder / "study.json", f"expected orders of trials of {size} pictures")
+    if options.staircase and study.protocol != "timed":
+        raise OptionError("staircase", f"is for timed studies, and this one is {study.protocol}")
+    if options.texts is not None:
+        return replace(study, texts=read_texts(options.texts)), key
+    check_texts(folder / "study.json", study.texts)
+    return replace(study, texts=complete_texts(study)), key
+
+
+def _staircase(options: SurveyServeOptions) -> Staircase | None:
+    if not options.staircase:
+        return None
+    return Staircase(
+        start_ms=options.staircase_start_ms,
+        shortest_ms=options.staircase_shortest_ms,
+        longest_ms=options.staircase_longest_ms,
+        up_ms=options.staircase_up_ms,
+        down_ms=options.staircase_down_ms,
+    )
+
+
+def _listen(options: SurveyServeOptions) -> socket.socket:
+    where = f"{options.host}, port {options.port}"
+    try:
+        found = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ImpastoError(f"--host: {options.host} is no address: {error.strerror}") from error
+    family, kind, protocol, _, address = found[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        # Now, so that a second server on the same port is refused at once.
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        raise ImpastoError(
+            f"cannot listen on {where}: {(error.strerror or str(error)).lower()}; "
+            "give another --port (0 takes a free one)"
+        ) from error
+    return listening
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    # What listens everywhere is reached from here as this machine.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a comparison
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+@contextmanager
+def _stopping_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the server's loop as Ctrl-C does."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,133 @@
+"""The pages that the server sends: the current step of a session, and what goes wrong."""
+
+import json
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from dominate import tags
+
+from impasto.survey import screens
+from impasto.survey.serve.sessions import Session, Sessions, Visitor
+from impasto.survey.texts import Words
+
+__all__ = ["Pages", "picture_url"]
+
+
+def picture_url(token: str, path: str) -> str:
+    """Return the relative URL of a picture: its token, and the ending of its file."""
+    return f"images/{token}.{path.rsplit('.', 1)[-1].lower()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pages:
+    """Makes whole pages as HTML.
+
+    Attributes:
+        sessions: of the study.
+        words: its texts.
+        completion_code: what participants give back to their platform at the end, or empty.
+        redirect_url: where they go at the end, or empty.
+        varying_exposure: whether a staircase sets the exposures.
+    """
+
+    sessions: Sessions
+    words: Words
+    completion_code: str = ""
+    redirect_url: str = ""
+    varying_exposure: bool = False
+
+    def consent(self, visitor: Visitor, csrf: str, *, problem: str = "") -> str:
+        """Return the first page."""
+        fields = {"csrf": csrf}
+        if visitor.participant:
+            fields["participant"] = visitor.participant
+            fields |= {"session": visitor.session} if visitor.session else {}
+            fields |= {"study": visitor.study} if visitor.study else {}
+        section = screens.consent(self.words, fields=fields, problem=problem)
+        if visitor.is_preview:
+            section.get(cls="notice preview")[0].delete_attribute("hidden")
+            section.get(tags.button)[0]["disabled"] = "disabled"
+        return self._page(section)
+
+    def current(self, session: Session, token: str) -> str:
+        """Return the page of a session's current step, with the pictures that are still to come."""
+        steps = self.sessions.steps(session)[session.position :]
+        tokens = sorted({one for step in steps for one in step.trial})
+        return self._page(self._section(session, token), [self._url(one) for one in tokens])
+
+    def message(self, text: str, *, base: str = "", link: str = "") -> str:
+        """Return a page that says what does not work.
+
+        Args:
+            text: name of the text.
+            base: relative URL to the study from where the page is.
+            link: relative URL to go on to, or empty.
+        """
+        on = tags.a(self.words("back_to_study"), href=link, cls="main-button")
+        parts = [tags.p(on)] if link else []
+        section = screens.message(self.words("error_heading"), self.words(text), *parts)
+        return self._page(section, base=base)
+
+    def way_back(self, session: Session) -> str:
+        """Return the relative URL of a session; it has the id, should the cookie get lost."""
+        return f"./?{urlencode({'participant': session.participant})}" if session.named else "./"
+
+    def _page(
+        self, section: tags.html_tag, pictures: list[str] | None = None, *, base: str = ""
+    ) -> str:
+        page = screens.document(self.words, mode="server", base=base)
+        if pictures:
+            page.main["data-pictures"] = json.dumps(pictures)
+        page.main.add(section)
+        return str(page.render(indent=""))
+
+    def _section(self, session: Session, token: str) -> tags.html_tag:
+        study, words, step = self.sessions.study, self.words, self.sessions.step(session)
+        fields: dict[str, str | int] = {
+            "csrf": self.sessions.csrf(token),
+            "step": session.position,
+        }
+        if step.screen == "instructions":
+            return screens.instructions(
+                study, words, fields=fields, varying_exposure=self.varying_exposure
+            )
+        if step.screen == "trial":
+            return screens.trial_screen(
+                study,
+                words,
+                step=step,
+                urls=[self._url(one) for one in step.trial],
+                fields=fields,
+                exposure_ms=self.sessions.exposure_ms(session),
+            )
+        if step.screen == "feedback":
+            return screens.feedback(
+                study,
+                words,
+                step=step,
+                urls=[self._url(one) for one in step.trial],
+                response=self.sessions.response(session, step.number),
+                fields=fields,
+            )
+        if step.screen == "ready":
+            return screens.ready(words, fields=fields)
+        return self._thanks(session, str(fields["csrf"]))
+
+    def _thanks(self, session: Session, csrf: str) -> tags.html_tag:
+        words = self.words
+        parts = [tags.p(words("thanks_saved"))]
+        if not self.redirect_url:
+            parts.append(tags.p(words("thanks_close")))
+        if self.completion_code:
+            parts.append(tags.p(words("thanks_code"), cls="code-label"))
+            parts.append(tags.p(self.completion_code, cls="code", translate="no"))
+        if self.redirect_url:
+            link = tags.a(words("thanks_return"), href=self.redirect_url, cls="main-button")
+            parts.append(tags.p(link))
+        if not session.named:
+            form = screens.leave_form(words, {"csrf": csrf})
+            parts.append(tags.div(tags.p(words("thanks_another")), form, cls="another"))
+        return screens.thanks(words, *parts)
+
+    def _url(self, token: str) -> str:
+        return picture_url(token, self.sessions.study.pictures[token])

@@ -1,0 +1,138 @@
+"""What browsers send, checked: everything here may have been written by anybody.
+
+Rate limits per address, in memory.
+"""
+
+import ipaddress
+import math
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+from impasto.survey.serve.sessions import Measured
+
+__all__ = ["BadFormError", "RateLimit", "network_of", "read_measured", "read_position"]
+
+
+_DAY_MS = 86_400_000.0
+_ONSET = re.compile(r"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+_VIEWPORT = re.compile(r"[1-9]\d{0,4}x[1-9]\d{0,4}")
+_POSITION = re.compile(r"\d{1,6}")
+
+
+class BadFormError(ValueError):
+    """A form that no page of ours sends."""
+
+
+def read_position(form: Mapping[str, str]) -> int:
+    """Return which step the form is of.
+
+    Raises:
+        BadFormError: it does not say.
+    """
+    return int(_matching(form, "step", _POSITION) or _fail("step"))
+
+
+def read_measured(
+    form: Mapping[str, str], choices: tuple[str, ...], *, needs_exposure: bool
+) -> Measured:
+    """Return the answer in a form.
+
+    Args:
+        form: names to values, as sent.
+        choices: the possible answers.
+        needs_exposure: whether the pictures are shown for a certain time, which only the script
+            can do and measure.
+
+    Raises:
+        BadFormError: a value is missing, or cannot be.
+    """
+    choice = form.get("choice", "")
+    exposure = _number(form, "exposure_ms", 0.0, _DAY_MS)
+    if choice not in choices or (needs_exposure and exposure is None):
+        raise BadFormError
+    return Measured(
+        choice=choice,
+        rt_ms=_number(form, "rt_ms", 0.0, _DAY_MS),
+        exposure_ms=exposure,
+        onset=_matching(form, "onset", _ONSET),
+        viewport=_matching(form, "viewport", _VIEWPORT),
+        device_pixel_ratio=_number(form, "device_pixel_ratio", 0.01, 100.0),
+    )
+
+
+def _number(form: Mapping[str, str], name: str, low: float, high: float) -> float | None:
+    text = form.get(name, "")
+    if not text:
+        return None
+    try:
+        value = float(text) if len(text) < 40 and text.isascii() else math.nan
+    except ValueError:
+        value = math.nan
+    return value if low <= value <= high else _fail(name)
+
+
+def _matching(form: Mapping[str, str], name: str, pattern: re.Pattern[str]) -> str:
+    text = form.get(name, "")
+    if text and not (text.isascii() and pattern.fullmatch(text)):
+        _fail(name)
+    return text
+
+
+def _fail(name: str) -> NoReturn:
+    raise BadFormError(name)
+
+
+_MOST_ADDRESSES = 20_000
+
+
+class RateLimit:
+    """A bucket of tokens for each address, which fills up at a steady rate.
+
+    Args:
+        per_second: tokens that come back; 0 never refuses.
+        burst: tokens of a full bucket.
+        clock: gives seconds; never goes back.
+    """
+
+    def __init__(
+        self, per_second: float, burst: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_second, self._burst, self._clock = per_second, burst, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def wait(self, address: str, *, cost: float = 1.0) -> float:
+        """Take ``cost`` tokens for ``address``; return 0, or the seconds until there are enough."""
+        if self._per_second <= 0:
+            return 0.0
+        now = self._clock()
+        with self._lock:
+            tokens, since = self._buckets.pop(address, (self._burst, now))
+            tokens = min(self._burst, tokens + (now - since) * self._per_second)
+            allowed = tokens >= cost
+            self._buckets[address] = (tokens - cost * allowed, now)
+            # The address that was silent for longest has the fullest bucket to lose.
+            if len(self._buckets) > _MOST_ADDRESSES:
+                self._buckets.popitem(last=False)
+        return 0.0 if allowed else (cost - tokens) / self._per_second
+
+
+def network_of(address: str | None) -> str:
+    """Return what counts as one address: of IPv6, the network of 64 bits that one line gets.
+
+    >>> network_of("192.0.2.7"), network_of("2001:db8::1:2")
+    ('192.0.2.7', '2001:db8::/64')
+    """
+    try:
+        parsed = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,119 @@
+"""The owner's page: how far a running study is, and what it says so far."""
+
+import math
+
+from dominate import tags
+
+from impasto.survey import screens
+from impasto.survey.answers import Answer
+from impasto.survey.key import Key
+from impasto.survey.serve.sessions import Sessions
+from impasto.survey.staircase import modal_exposure
+from impasto.survey.texts import Words
+
+__all__ = ["results_page"]
+
+
+def results_page(sessions: Sessions, key: Key, table: str) -> str:
+    """Return the page; in English, and for nobody but the owner: it is made with the key.
+
+    Args:
+        sessions: of the study.
+        key: the truth.
+        table: relative URL of all answers as CSV.
+    """
+    words = Words(sessions.study)
+    page = screens.document(words, mode="results", base="../")
+    page.title = f"Results so far: {sessions.study.survey_id}"
+    page["lang"], page["dir"] = "en", "ltr"
+    answers = sessions.database.answers()
+    page.main.add(
+        tags.section(
+            tags.h1("Results so far"),
+            tags.p(f"Study {sessions.study.survey_id}; nothing is excluded yet.", cls="quiet"),
+            _facts(sessions, answers, key),
+            _rates(sessions, answers, key),
+            tags.p(
+                "Intervals are Wilson's, 95 %, as if all answers were independent; those of the "
+                "same person are not. ",
+                tags.code("impasto survey report"),
+                " takes this into account. Looking at results before a study is complete, and "
+                "stopping when they please, makes them wrong.",
+                cls="quiet",
+            ),
+            tags.p(
+                tags.a("Download all answers so far", href=table, cls="plain-button"),
+            ),
+            cls="screen reading results",
+            data_screen="results",
+        )
+    )
+    return str(page.render(indent=""))
+
+
+def _facts(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag:
+    rows = sessions.database.read(
+        "SELECT count(*) AS begun, count(completed) AS completed, max(started) AS latest "
+        "FROM sessions"
+    )
+    times = sorted(one.rt_ms for one in answers if one.rt_ms is not None and not one.is_practice)
+    asked = sessions.database.read(
+        "SELECT number, token, asked_ms FROM answers "
+        "WHERE asked_ms IS NOT NULL AND NOT is_practice ORDER BY number, trial"
+    )
+    facts = {
+        "Begun": f"{rows[0]['begun']:,}",
+        "Completed": f"{rows[0]['completed']:,}",
+        "Answers that count": f"{sum(not one.is_practice for one in answers):,}",
+        "Median time of an answer": f"{times[len(times) // 2] / 1000:.1f} s" if times else "none",
+        "Last arrival, UTC": (rows[0]["latest"] or "none")[:16].replace("T", " "),
+    }
+    if sessions.has_staircase and asked:
+        blocks: dict[int, list[int]] = {}
+        scored = (row for row in asked if key.pictures[row["token"]].kind == "scored")
+        for row in scored:
+            blocks.setdefault(row["number"], []).append(row["asked_ms"])
+        modes = [mode for block in blocks.values() if (mode := modal_exposure(block)) is not None]
+        facts["Mean of modal exposures"] = f"{sum(modes) / len(modes):.0f} ms"
+    pairs = (tags.div(tags.dt(name), tags.dd(value)) for name, value in facts.items())
+    return tags.dl(*pairs, cls="facts")
+
+
+def _rates(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag:
+    groups: dict[str, list[bool]] = {name: [] for name in ["real", *key.generators]}
+    checks: list[bool] = []
+    for one in answers:
+        for token, response in _judged(one):
+            truth = key.pictures.get(token)
+            if truth is None or truth.kind == "practice":
+                continue
+            if truth.kind == "attention":
+                checks.append(response == truth.label)
+            else:
+                groups[truth.generator or "real"].append(response == "real")
+    body = tags.tbody()
+    for name, called_real in groups.items():
+        label = "Real pictures" if name == "real" else name
+        body.add(_row(label, sum(called_real), len(called_real)))
+    if sessions.study.attention_checks:
+        body.add(_row("Attention checks done as asked", sum(checks), len(checks)))
+    head = tags.tr(*(tags.th(one, scope="col") for one in ("", "Answers", "Called real", "95 %")))
+    return tags.table(tags.thead(head), body, cls="rates")
+
+
+def _judged(answer: Answer) -> list[tuple[str, str]]:
+    pair = [(answer.token, str(answer.response))]
+    if answer.other:
+        pair.append((answer.other, "fake" if answer.response == "real" else "real"))
+    return pair
+
+
+def _row(label: str, count: int, total: int) -> tags.html_tag:
+    from impasto.survey.analysis.rates import Rate  # noqa: PLC0415 - SciPy takes a second to import
+
+    rate = Rate(count=count, n=total)
+    interval = rate.wilson()
+    share = "" if math.isnan(rate.share) else f"{rate.share:.0%}"
+    spread = f"{interval.low:.0%} to {interval.high:.0%}" if interval else ""
+    cells = (tags.td(text) for text in (f"{total:,}", share, spread))
+    return tags.tr(tags.th(label, scope="row"), *cells)

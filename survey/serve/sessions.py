@@ -1,0 +1,342 @@
+"""The sessions of participants: begun once, resumed, and gone through step by step.
+
+Who takes part: the ids that recruiting platforms put into the URL.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from impasto.options.errors import ImpastoError
+from impasto.survey.key import Key
+from impasto.survey.serve.database import Database, now_text
+from impasto.survey.staircase import Staircase
+from impasto.survey.study import Step, Study, make_steps, response_of
+
+__all__ = [
+    "BadIdError",
+    "Measured",
+    "OutOfOrderError",
+    "Session",
+    "Sessions",
+    "Visitor",
+    "anonymous",
+    "read_visitor",
+]
+
+
+# Printable, short, nothing that HTML, SQL, CSV, a path or a spreadsheet could take for its own.
+# Also in page/survey.js.
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}")
+
+# Prolific; Amazon Mechanical Turk; a link that the researcher made.
+_PARTICIPANT = ("PROLIFIC_PID", "workerId", "participant")
+_SESSION = ("SESSION_ID", "assignmentId", "session")
+_STUDY = ("STUDY_ID", "hitId", "study")
+_ANONYMOUS = "anonymous-"
+
+
+class BadIdError(ImpastoError, ValueError):
+    """An id in the URL is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visitor:
+    """Who opened the page.
+
+    Attributes:
+        participant: id, or empty: the platform gave none.
+        session: the platform's id of this visit, or empty.
+        study: the platform's id of the study, or empty.
+    """
+
+    participant: str = ""
+    session: str = ""
+    study: str = ""
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether somebody on Mechanical Turk looks at a task that they did not accept."""
+        return self.session == "ASSIGNMENT_ID_NOT_AVAILABLE"
+
+
+def read_visitor(given: Mapping[str, str]) -> Visitor:
+    """Read the ids of a URL or a form.
+
+    Raises:
+        BadIdError: one of them has a sign that no platform uses, or is too long.
+
+    >>> read_visitor({"PROLIFIC_PID": "5f1b", "SESSION_ID": "9"})
+    Visitor(participant='5f1b', session='9', study='')
+    """
+    found = [_first(given, names) for names in (_PARTICIPANT, _SESSION, _STUDY)]
+    if not all(_ID.fullmatch(one) for one in found if one):
+        raise BadIdError("an id in the URL is not valid")
+    participant, session, study = found
+    if participant.startswith(_ANONYMOUS):
+        raise BadIdError("an id in the URL is one that this program gives itself")
+    return Visitor(participant=participant, session=session, study=study)
+
+
+def anonymous() -> str:
+    """Return a random name of a participant."""
+    return f"{_ANONYMOUS}{secrets.token_hex(8)}"
+
+
+def _first(given: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((given[name] for name in names if given.get(name)), "")
+
+
+class OutOfOrderError(Exception):
+    """A form is of a step that the participant has not come to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a browser said about a trial; see :class:`impasto.survey.answers.Answer`."""
+
+    choice: str
+    rt_ms: float | None = None
+    exposure_ms: float | None = None
+    onset: str = ""
+    viewport: str = ""
+    device_pixel_ratio: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One participant's way through the study.
+
+    Attributes:
+        number: of the session, from 0.
+        participant: who it is.
+        named: whether a platform gave that id.
+        order: which of the study's orders.
+        position: index of the current step.
+    """
+
+    number: int
+    participant: str
+    named: bool
+    order: int
+    position: int
+
+
+class Sessions:
+    """All sessions of a study; every change is one transaction.
+
+    Args:
+        database: open.
+        study: its study.
+        key: the truth, for the staircase.
+        staircase: None: exposures are those of the study.
+    """
+
+    def __init__(
+        self, database: Database, study: Study, key: Key, staircase: Staircase | None = None
+    ) -> None:
+        self.database, self.study = database, study
+        self._key, self._staircase = key, staircase
+        self._steps = lru_cache(maxsize=None)(lambda order: make_steps(study, order))
+
+    @property
+    def has_staircase(self) -> bool:
+        """Whether exposures depend on earlier answers."""
+        return self._staircase is not None
+
+    def steps(self, session: Session) -> list[Step]:
+        """Return all steps of a session."""
+        return self._steps(session.order)
+
+    def step(self, session: Session) -> Step:
+        """Return the current step."""
+        return self.steps(session)[session.position]
+
+    def begin(self, visitor: Visitor) -> tuple[Session, str]:
+        """Begin a session, or take up that of the same participant.
+
+        Returns:
+            The session and its new token; a token from before is worth nothing from now on.
+        """
+        token, now = secrets.token_urlsafe(32), now_text()
+        participant = visitor.participant or anonymous()
+        with self.database.transaction() as connection:
+            taken_up = connection.execute(
+                "UPDATE sessions SET token_sha256 = ? WHERE participant = ? AND named = 1",
+                (_digest(token), participant),
+            )
+            if not taken_up.rowcount:
+                (number,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+                connection.execute(
+                    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, NULL)",
+                    (
+                        number,
+                        secrets.token_hex(8),
+                        participant,
+                        int(bool(visitor.participant)),
+                        visitor.session,
+                        visitor.study,
+                        _digest(token),
+                        number % len(self.study.orders),
+                        now,
+                        now,
+                    ),
+                )
+            session = _get(connection, token)
+        return session, token
+
+    def find(self, token: str) -> Session | None:
+        """Return the session of a token; None if it is forged, or was replaced by a later one."""
+        rows = self.database.read(_FIND, (_digest(token),))
+        return _session(rows[0]) if rows else None
+
+    def find_participant(self, participant: str) -> Session | None:
+        """Return the session of somebody whom a platform sent."""
+        rows = self.database.read(
+            "SELECT * FROM sessions WHERE participant = ? AND named = 1", (participant,)
+        )
+        return _session(rows[0]) if rows else None
+
+    def view(self, session: Session) -> None:
+        """Note that the current trial is sent (once more)."""
+        if self.step(session).screen == "trial":
+            with self.database.transaction() as connection:
+                connection.execute(
+                    "UPDATE sessions SET views = views + 1 WHERE number = ? AND position = ?",
+                    (session.number, session.position),
+                )
+
+    def take(
+        self, token: str, position: int, measured: Measured | None, *, sends_next: bool = False
+    ) -> Session:
+        """Take what a participant sent of one step, and go on to the next.
+
+        What was taken before is not taken again, whatever it says: the first answer counts.
+
+        Args:
+            token: of the session.
+            position: of the step that was answered.
+            measured: the answer, if it is a trial.
+            sends_next: whether the next step is sent in reply.
+
+        Returns:
+            The session as it is after that; the answer is on the disk.
+
+        Raises:
+            LookupError: there is no such session.
+            OutOfOrderError: the step is yet to come, or is a trial and comes without answer.
+        """
+        with self.database.transaction() as connection:
+            session = _get(connection, token)
+            steps = self.steps(session)
+            if position < session.position:
+                return session
+            step = steps[session.position]
+            if position > session.position or step.screen == "thanks":
+                raise OutOfOrderError
+            if step.screen == "trial":
+                if measured is None:
+                    raise OutOfOrderError
+                self._write(connection, session, step, measured)
+            following = steps[session.position + 1]
+            now = now_text()
+            connection.execute(
+                "UPDATE sessions SET position = position + 1, served = ?, views = ?, "
+                "completed = ? WHERE number = ?",
+                (
+                    now,
+                    int(sends_next),
+                    now if following.screen == "thanks" else None,
+                    session.number,
+                ),
+            )
+            return _get(connection, token)
+
+    def exposure_ms(self, session: Session) -> int | None:
+        """Return how long the pictures of the current trial are shown; None: until the answer."""
+        if self._staircase is None:
+            return self.study.exposure_ms
+        rows = self.database.read(
+            "SELECT token, response FROM answers WHERE number = ? AND NOT is_practice "
+            "ORDER BY trial",
+            (session.number,),
+        )
+        truth = {row["token"]: self._key.pictures[row["token"]] for row in rows}
+        return self._staircase.exposure_ms(
+            row["response"] == truth[row["token"]].label
+            for row in rows
+            if truth[row["token"]].kind == "scored"
+        )
+
+    def response(self, session: Session, trial: int) -> str:
+        """Return what the first picture of a trial was called, or nothing."""
+        rows = self.database.read(
+            "SELECT response FROM answers WHERE number = ? AND trial = ?", (session.number, trial)
+        )
+        return str(rows[0]["response"]) if rows else ""
+
+    def csrf(self, token: str) -> str:
+        """Return what the forms of a session, or of a visitor with that token, must send."""
+        return hmac.new(self.database.secret, f"form {token}".encode(), "sha256").hexdigest()
+
+    def results_token(self) -> str:
+        """Return the random part of the address of the owner's page."""
+        digest = hmac.new(self.database.secret, b"results", "sha256").hexdigest()
+        return digest[:40]
+
+    def _write(
+        self, connection: sqlite3.Connection, session: Session, step: Step, measured: Measured
+    ) -> None:
+        row = connection.execute(
+            "SELECT served, views FROM sessions WHERE number = ?", (session.number,)
+        ).fetchone()
+        connection.execute(
+            "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                session.number,
+                step.position,
+                step.trial[0],
+                step.trial[1] if len(step.trial) > 1 else "",
+                response_of(self.study, measured.choice),
+                measured.rt_ms,
+                measured.exposure_ms,
+                self.exposure_ms(session),
+                int(step.practice is not None),
+                measured.onset,
+                measured.viewport,
+                measured.device_pixel_ratio,
+                row["served"],
+                now_text(),
+                row["views"],
+            ),
+        )
+
+
+_FIND = "SELECT * FROM sessions WHERE token_sha256 = ?"
+
+
+def _digest(token: str) -> bytes:
+    """Hash a token: who reads the database cannot go on in the name of a participant."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _get(connection: sqlite3.Connection, token: str) -> Session:
+    row = connection.execute(_FIND, (_digest(token),)).fetchone()
+    if row is None:
+        raise LookupError("no such session")
+    return _session(row)
+
+
+def _session(row: sqlite3.Row) -> Session:
+    return Session(
+        number=row["number"],
+        participant=row["participant"],
+        named=bool(row["named"]),
+        order=row["order_index"],
+        position=row["position"],
+    )

@@ -1,0 +1,206 @@
+"""Vectors of pictures, out of a feature network."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from impasto.gatys.features.distances import (
+    PerceptualDistance,
+    make_extractor,
+    make_perceptual_distance,
+)
+from impasto.gatys.features.make import make_network
+from impasto.gatys.features.random import RandomRecipe, random_vgg
+from impasto.gatys.features.vgg import Vgg
+from impasto.gatys.losses.smoothing import Smoothing
+from impasto.options.errors import CheckpointError, ImpastoError, OptionError
+
+CPU = torch.device("cpu")
+LAYERS = {"relu1_2": 0.25, "relu2_1": 0.75}
+
+
+def pictures(seed: int, count: int = 2, size: int = 24) -> Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def distance(layers: Mapping[str, float] = LAYERS, seed: int = 0) -> PerceptualDistance:
+    network = random_vgg(seed, RandomRecipe(width=1 / 16))
+    return PerceptualDistance(network, layers, device=CPU)
+
+
+def test_it_is_the_squared_distance_relative_to_the_target_s_energy() -> None:
+    image, target = pictures(1), pictures(2)
+    network = random_vgg(0, RandomRecipe(width=1 / 16))
+    found, expected = (
+        {name: value.numpy() for name, value in network((some + 1) / 2, list(LAYERS)).items()}
+        for some in (image, target)
+    )
+    by_hand = np.mean(
+        [
+            sum(
+                weight
+                * ((found[layer][one] - expected[layer][one]) ** 2).sum()
+                / (expected[layer][one] ** 2).sum()
+                for layer, weight in LAYERS.items()
+            )
+            for one in range(len(image))
+        ]
+    )
+    assert float(distance()(image, target)) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_equal_pictures_are_not_apart_and_gradients_reach_the_image_alone() -> None:
+    image, target = pictures(1).requires_grad_(), pictures(2).requires_grad_()
+    assert float(distance()(image.detach(), image.detach())) == 0
+    distance()(image, target).backward()  # type: ignore[no-untyped-call]
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
+    assert target.grad is None
+
+
+def test_a_batch_is_the_mean_of_its_pictures() -> None:
+    image, target = pictures(1, count=3), pictures(2, count=3)
+    alone = [float(distance()(image[i : i + 1], target[i : i + 1])) for i in range(3)]
+    assert float(distance()(image, target)) == pytest.approx(sum(alone) / 3, rel=1e-5)
+
+
+def test_flat_black_targets_ask_for_nothing_infinite() -> None:
+    black = torch.full((1, 3, 24, 24), -1.0)
+    assert math.isfinite(float(distance()(pictures(1, count=1), black)))
+
+
+def test_fingerprints_tell_weights_and_layers_apart() -> None:
+    one = distance()
+    assert one.fingerprint() == distance().fingerprint()
+    assert one.fingerprint() != distance(seed=1).fingerprint()
+    assert one.fingerprint() != distance({"relu1_2": 1.0}).fingerprint()
+
+
+def test_smoothing_is_part_of_it() -> None:
+    network = random_vgg(0, RandomRecipe(width=1 / 16))
+    smooth = PerceptualDistance(
+        network, LAYERS, device=CPU, smoothing={"relu1_2": Smoothing(kind="softmax")}
+    )
+    assert float(smooth(pictures(1), pictures(2))) != float(distance()(pictures(1), pictures(2)))
+    assert smooth.fingerprint() != distance().fingerprint()
+
+
+def test_mistakes() -> None:
+    with pytest.raises(ValueError, match="expected at least one"):
+        distance({})
+    with pytest.raises(ValueError, match=r"expected .*24, 24"):
+        distance()(pictures(1, size=28), pictures(1, size=24))
+    with pytest.raises(ImpastoError, match="too small"):
+        distance({"relu5_1": 1.0})(pictures(1, size=8), pictures(2, size=8))
+
+
+def test_made_by_name() -> None:
+    made = make_perceptual_distance("random", layers=["relu2_1"], device=CPU)
+    assert str(made) == "random (no file), relu2_1"
+    assert "relu3_3" in str(make_perceptual_distance("random", device=CPU))
+
+
+def test_made_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.safetensors"
+    network = random_vgg(3, RandomRecipe(width=1 / 16))
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, file)
+    made = make_perceptual_distance("auto", file, layers=["relu1_1"], device=CPU)
+    assert str(file) in str(made)
+    assert made(pictures(1), pictures(1)) == 0
+
+
+def test_made_of_a_model_of_torchvision() -> None:
+    made = make_perceptual_distance("random:resnet18", device=CPU)
+    assert str(made).startswith("random:resnet18 (no file), layer3")
+    assert 0 < float(made(pictures(1, size=32), pictures(2, size=32))) < 4
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "error", "says"),
+    [
+        ("vgg99", [], OptionError, "--perceptual_backbone: "),
+        ("pixels", [], OptionError, "--perceptual_backbone: pixels is no network"),
+        ("random", ["relu9_1"], OptionError, "--perceptual_layers: "),
+        ("vgg19", [], CheckpointError, "never downloads"),
+    ],
+)
+def test_mistakes_name_the_options_of_train(
+    name: str,
+    layers: Sequence[str],
+    error: type[ImpastoError],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(error, match=says):
+        make_perceptual_distance(name, layers=layers, device=CPU)
+
+
+def random_pictures(count: int, side: int = 64) -> list[np.ndarray]:
+    drawn = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    return list(drawn)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VGG19 with a sixteenth of its channels."""
+    path = tmp_path_factory.mktemp("mine") / "backbone.pth"
+    torch.manual_seed(0)
+    torch.save(Vgg(width=0.0625).state_dict(), path)
+    return path
+
+
+def test_features_are_the_means_of_a_layer(weights: Path) -> None:
+    extractor = make_extractor("auto", weights, layer="relu2_1", device=CPU)
+    shown = random_pictures(3)
+    found = extractor(shown)
+    network = make_network("auto", weights, layers=("relu2_1",)).network
+    batch = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        expected = network(batch, ["relu2_1"])["relu2_1"].mean(dim=(2, 3))
+    torch.testing.assert_close(found, expected)
+    assert found.dtype == torch.float32
+
+
+def test_the_deepest_layer_unless_given(weights: Path) -> None:
+    extractor = make_extractor("auto", weights, device=CPU)
+    assert f", {make_network('auto', weights).network.layers[-1]} (" in extractor.name
+    assert extractor(random_pictures(1)).ndim == 2
+
+
+def test_the_name_says_network_layer_and_file(weights: Path) -> None:
+    assert make_extractor("random", layer="relu1_1", device=CPU).name == (
+        "random, relu1_1 (random weights)"
+    )
+    extractor = make_extractor("auto", weights, layer="relu3_1", device=CPU)
+    file = f"{weights.parent.name}/backbone.pth"
+    assert extractor.name.startswith(f"vgg19, relu3_1 ({file}, SHA-256 ")
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "option", "says"),
+    [
+        ("pixels", "", "backbone", "pixels is no network"),
+        ("resnet5", "", "backbone", "did you mean resnet50"),
+        ("random", "relu9_1", "layer", "relu9_1"),
+    ],
+)
+def test_unknown_names_are_refused(name: str, layer: str, option: str, says: str) -> None:
+    with pytest.raises(OptionError) as raised:
+        make_extractor(name, layer=layer, device=CPU)
+    assert raised.value.option == option
+    assert says in str(raised.value)
+
+
+def test_a_picture_too_small_for_the_layer_is_refused(weights: Path) -> None:
+    extractor = make_extractor("auto", weights, layer="relu5_1", device=CPU)
+    with pytest.raises(ImpastoError, match="take a larger picture or earlier layers"):
+        extractor(random_pictures(1, side=8))

@@ -1,0 +1,192 @@
+"""The recursion of L-BFGS against the dense BFGS formula and against torch's iterates."""
+
+import itertools
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from impasto.gatys.optim.methods import Adam, AdamState, History, Lbfgs, LbfgsWalk
+
+
+class EnoughError(Exception):
+    """Ends a walk, as the last evaluation does."""
+
+
+def walk(settings: Adam, gradients: list[float], *, shrink: float = 1.0) -> list[float]:
+    """The value of a plain picture of 0.5 before each evaluation and at the end."""
+    image = torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
+    steps = settings.walk(image, shrink, None)
+    values: list[float] = []
+
+    def evaluate() -> tuple[Tensor, Tensor]:
+        values.append(float(image.detach()[0, 0, 0, 0]))
+        if len(values) > len(gradients):
+            raise EnoughError
+        return torch.zeros(()), torch.full_like(image, gradients[len(values) - 1])
+
+    with pytest.raises(EnoughError):
+        steps.run(evaluate)
+    return values
+
+
+def test_the_rate_stays_unless_it_is_to_fall() -> None:
+    adam = Adam(lr=0.05)
+    assert [adam.rate(step) for step in (0, 1, 10_000)] == [0.05] * 3
+
+
+def test_the_rate_falls_along_half_a_cosine_and_stays_at_0() -> None:
+    adam = Adam(lr=0.08, decay_over=40)
+    rates = [adam.rate(step) for step in range(41)]
+    assert rates[0] == 0.08
+    assert rates[10] == pytest.approx(0.04 * (1 + 0.5**0.5))
+    assert rates[20] == pytest.approx(0.04)
+    assert rates[30] == pytest.approx(0.04 * (1 - 0.5**0.5))
+    assert rates[40] == 0
+    assert all(later < earlier for earlier, later in pairwise(rates))
+    assert [adam.rate(step) for step in (41, 80, 1000)] == [0.0] * 3
+
+
+def test_steps_are_as_long_as_the_rate() -> None:
+    # Whatever the size of gradients that stay the same, Adam's step is its rate.
+    adam = Adam(lr=0.02, decay_over=5)
+    values = walk(adam, [0.3] * 7)
+    steps = [before - after for before, after in pairwise(values)]
+    expected = [adam.rate(step) for step in range(7)]
+    assert steps == pytest.approx(expected, abs=1e-6)
+    assert expected[5:] == [0.0, 0.0]
+    shorter = walk(adam, [0.3] * 7, shrink=0.25)
+    assert shorter[0] - shorter[-1] == pytest.approx((values[0] - values[-1]) / 4, abs=1e-6)
+
+
+def test_a_constant_rate_is_torch_s_adam() -> None:
+    gradients = [0.3, -0.1, 0.2, 0.7, -0.4]
+    image = torch.full((1, 3, 2, 2), 0.5)
+    optimizer = torch.optim.Adam([image], lr=0.02, betas=(0.9, 0.99), eps=1e-12)
+    expected = [0.5]
+    for gradient in gradients:
+        image.grad = torch.full_like(image, gradient)
+        optimizer.step()
+        expected.append(float(image[0, 0, 0, 0]))
+    assert walk(Adam(), gradients) == expected
+
+
+def test_the_rate_begins_anew_with_each_walk_and_moments_do_not() -> None:
+    adam = Adam(lr=0.02, decay_over=4)
+    image = torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
+    state = AdamState(step=100, first=torch.full((1, 3, 2, 2), 0.3), second=torch.ones(1, 3, 2, 2))
+    steps = adam.walk(image, 1.0, state)
+    evaluations = 0
+
+    def evaluate() -> tuple[Tensor, Tensor]:
+        nonlocal evaluations
+        evaluations += 1
+        if evaluations > 1:
+            raise EnoughError
+        return torch.zeros(()), torch.full_like(image, 0.3)
+
+    with pytest.raises(EnoughError):
+        steps.run(evaluate)
+    after = steps.state
+    assert after is not None
+    assert after.step == 101
+    torch.testing.assert_close(after.first, torch.full((1, 3, 2, 2), 0.3))
+    second = 0.99 * 1 + 0.01 * 0.09
+    correction = 1 - 0.99**101
+    moved = 0.5 - 0.02 * (0.3 / (1 - 0.9**101)) / (second / correction) ** 0.5
+    torch.testing.assert_close(image.detach(), torch.full((1, 3, 2, 2), moved))
+
+
+class StopLbfgsError(Exception):
+    pass
+
+
+def test_direction_by_the_dense_formula() -> None:
+    generator = np.random.default_rng(0)
+    n = 7
+    root = generator.normal(size=(n, n))
+    hessian = root @ root.T + np.eye(n)
+    history = History(3, torch.tensor(0.5, dtype=torch.float64))
+    pairs = []
+    for _ in range(5):
+        step = generator.normal(size=n)
+        pairs.append((step, hessian @ step))
+        history.add(*(torch.from_numpy(part) for part in pairs[-1]))
+    s, y = pairs[-1]
+    inverse = (s @ y) / (y @ y) * np.eye(n)
+    for s, y in pairs[-3:]:
+        # Nocedal and Wright 2006, equation 7.16.
+        v = np.eye(n) - np.outer(y, s) / (s @ y)
+        inverse = v.T @ inverse @ v + np.outer(s, s) / (s @ y)
+    gradient = generator.normal(size=n)
+    found = history.direction(torch.from_numpy(gradient)).numpy()
+    np.testing.assert_allclose(found, -inverse @ gradient, rtol=1e-10)
+
+
+def test_pairs_without_curvature_have_no_weight() -> None:
+    history = History(5, torch.tensor(2.0))
+    gradient, step = torch.tensor([1.0, -3.0]), torch.tensor([1.0, 0.0])
+    for change in (-step, 0 * step, torch.tensor([0.0, 1.0])):
+        history.add(step, change)
+    assert torch.equal(history.direction(gradient), -2 * gradient)
+
+
+@pytest.mark.parametrize("size", [3, 20])
+def test_iterates_are_those_of_torch(size: int) -> None:
+    curvature = torch.linspace(1, 50, 48, dtype=torch.float64).view(1, 3, 4, 4)
+    start = torch.linspace(0, 1, 48, dtype=torch.float64).view(1, 3, 4, 4)
+
+    def loss(image: Tensor) -> Tensor:
+        return (curvature * (image - 0.3).square() + (image - 0.1) ** 4).mean()
+
+    # Few enough that no curvature is below torch's 1e-10, from where on it would forget steps.
+    theirs: list[Tensor] = []
+    x = start.clone().requires_grad_()
+    reference = torch.optim.LBFGS(
+        [x], history_size=size, max_iter=25, max_eval=25, tolerance_grad=-1, tolerance_change=-1
+    )
+
+    def closure() -> Tensor:
+        theirs.append(x.detach().clone())
+        reference.zero_grad()
+        value = loss(x)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    reference.step(closure)  # type: ignore[no-untyped-call]
+    # Torch's first step is min(1, 1 / |g|_1) times the gradient g; ours is in units of pixels.
+    first_step = (theirs[1] - theirs[0]).abs().mean().item()
+    ours: list[Tensor] = []
+    image = start.clone().requires_grad_()
+
+    def evaluate() -> tuple[Tensor, Tensor]:
+        ours.append(image.detach().clone())
+        if len(ours) == len(theirs):
+            raise StopLbfgsError
+        value = loss(image)
+        return value.detach(), torch.autograd.grad(value, image)[0]
+
+    settings = Lbfgs(history=size, first_step=first_step, longest_step=1e9)
+    with pytest.raises(StopLbfgsError):
+        LbfgsWalk(image, settings).run(evaluate)
+    for n, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+        torch.testing.assert_close(our, their, rtol=0, atol=1e-9, msg=f"iterate {n}")
+
+
+def test_no_step_is_longer_than_allowed() -> None:
+    image = torch.full((1, 3, 4, 4), 0.5).requires_grad_()
+    seen: list[Tensor] = []
+
+    def evaluate() -> tuple[Tensor, Tensor]:
+        seen.append(image.detach().clone())
+        if len(seen) == 9:
+            raise StopLbfgsError
+        value = (image - 50).square().sum()
+        return value.detach(), torch.autograd.grad(value, image)[0]
+
+    with pytest.raises(StopLbfgsError):
+        LbfgsWalk(image, Lbfgs(longest_step=0.1)).run(evaluate)
+    lengths = [(b - a).square().mean().sqrt().item() for a, b in itertools.pairwise(seen)]
+    assert max(lengths) == pytest.approx(0.1, rel=1e-4)

@@ -1,0 +1,414 @@
+"""The statistics of a survey: anchors of published tables, and properties that must hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from impasto.survey.analysis.bootstrap import Spread, Table, TwoLevel
+from impasto.survey.analysis.components import (
+    components,
+    constant_of,
+    standard_deviations,
+    variances,
+)
+from impasto.survey.analysis.permutation import compare_generators, pictures_differ
+from impasto.survey.analysis.rates import Rate, agreement, fleiss_kappa, holm, krippendorff_alpha
+from impasto.survey.analysis.signal_detection import yes_no
+
+Values = NDArray[np.float64]
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "wilson", "exact"),
+    [
+        (7, 14, (0.2680, 0.7320), (0.2304, 0.7696)),
+        (10, 14, (0.4535, 0.8828), (0.4190, 0.9161)),
+        (0, 14, (0.0, 0.2153), (0.0, 0.2316)),
+        (14, 14, (0.7847, 1.0), (0.7684, 1.0)),
+        (30, 100, (0.2189, 0.3958), (0.2124, 0.3998)),
+        (134, 500, (0.2311, 0.3085), (0.2296, 0.3091)),
+    ],
+)
+def test_intervals_of_a_share_are_those_of_the_reference(
+    count: int, n: int, wilson: tuple[float, float], exact: tuple[float, float]
+) -> None:
+    rate = Rate(count=count, n=n)
+    for found, wanted in ((rate.wilson(), wilson), (rate.clopper_pearson(), exact)):
+        assert found is not None
+        assert (found.low, found.high) == pytest.approx(wanted, abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("n", "points"),
+    [
+        (10, 26.3),
+        (14, 23.2),
+        (20, 20.1),
+        (30, 16.8),
+        (50, 13.4),
+        (100, 9.6),
+        (300, 5.6),
+        (1000, 3.1),
+    ],
+)
+def test_half_widths_at_one_half_are_those_of_the_reference(n: int, points: float) -> None:
+    found = Rate(count=n // 2, n=n).wilson()
+    assert found is not None
+    assert 100 * found.half_width == pytest.approx(points, abs=0.051)
+
+
+def test_a_share_without_answers_has_no_interval_and_no_test() -> None:
+    rate = Rate(count=0, n=0)
+    assert rate.wilson() is None
+    assert rate.clopper_pearson() is None
+    assert rate.p_half() is None
+    assert np.isnan(rate.share)
+
+
+def test_the_binomial_test_is_exact() -> None:
+    assert Rate(count=10, n=14).p_half() == pytest.approx(2 * binom.sf(9, 14, 0.5))
+
+
+def test_holm_gives_what_r_gives() -> None:
+    # p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm") of R 4.3
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == [0.05, 0.08, 0.09, 0.09, 0.09]
+    assert holm([0.04, None, 0.01]) == [0.04, None, 0.02]
+    assert holm([0.7, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_never_lowers_a_value(p_values: list[float]) -> None:
+    corrected = [value if value is not None else -1.0 for value in holm(p_values)]
+    for p, value in zip(p_values, corrected, strict=True):
+        assert p - 1e-9 <= value <= 1
+    by_p = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.array(corrected)[by_p]) >= -1e-9).all()
+
+
+def test_sensitivity_is_that_of_the_reference() -> None:
+    raw = yes_no(40, 50, 10, 50, corrected=False)
+    assert raw.d_prime == pytest.approx(1.6832, abs=5e-5)
+    corrected = yes_no(40, 50, 10, 50)
+    assert corrected.d_prime == pytest.approx(1.6416, abs=5e-5)
+    assert corrected.criterion == pytest.approx(0, abs=1e-12)
+    extreme = yes_no(50, 50, 10, 50)
+    assert extreme.d_prime == pytest.approx(3.1546, abs=5e-5)
+    assert extreme.criterion == pytest.approx(-0.7565, abs=5e-5)
+
+
+# Fleiss 1971; as in the reference, section 6.6.
+FLEISS = np.array(
+    [
+        (0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1),
+        (7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0), (0, 2, 2, 3, 7),
+    ]
+)  # fmt: skip
+# Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", C: four observers, twelve units,
+# answers are missing; a unit with one answer does not count.
+KRIPPENDORFF = np.array(
+    [
+        (3, 0, 0, 0, 0), (0, 3, 1, 0, 0), (0, 0, 4, 0, 0), (0, 0, 4, 0, 0), (0, 4, 0, 0, 0),
+        (1, 1, 1, 1, 0), (0, 0, 0, 4, 0), (3, 1, 0, 0, 0), (0, 4, 0, 0, 0), (0, 0, 0, 0, 3),
+        (2, 0, 0, 0, 0), (0, 0, 1, 0, 0),
+    ]
+)  # fmt: skip
+
+
+def test_kappa_is_that_of_fleiss() -> None:
+    raw, expected, kappa = fleiss_kappa(FLEISS)
+    assert raw == pytest.approx(0.37802, abs=5e-6)
+    assert expected == pytest.approx(0.21276, abs=5e-6)
+    assert kappa == pytest.approx(0.20993, abs=5e-6)
+
+
+def test_alpha_is_that_of_krippendorff() -> None:
+    assert krippendorff_alpha(KRIPPENDORFF) == pytest.approx(0.743, abs=5e-4)
+    # The same article, A: two observers, ten units, 0 and 1.
+    two = np.array([(1, 1), (0, 2), (2, 0)])[[0, 1, 0, 2, 2, 0, 2, 2, 0, 2]]
+    assert krippendorff_alpha(two) == pytest.approx(0.095, abs=5e-4)
+
+
+def test_alpha_nears_kappa_with_many_answers() -> None:
+    many = np.tile(FLEISS, (50, 1))
+    assert krippendorff_alpha(many) == pytest.approx(fleiss_kappa(many)[2] or 0, abs=1e-3)
+
+
+def test_agreement_copes_with_equal_and_with_missing_answers(rng: np.random.Generator) -> None:
+    everybody = agreement(np.array([(5, 0), (5, 0)]), resamples=200, rng=rng)
+    assert everybody.raw == 1
+    assert everybody.alpha is None
+    assert everybody.fleiss is None
+    unequal = agreement(np.array([(5, 1), (2, 3), (1, 0)]), resamples=200, rng=rng)
+    assert unequal.pictures == 2
+    assert unequal.fleiss is None
+    assert unequal.alpha is not None
+    assert unequal.alpha_interval is not None
+    assert unequal.alpha_interval.low <= unequal.alpha <= unequal.alpha_interval.high
+    assert agreement(np.zeros((3, 2), np.int64), resamples=200, rng=rng).raw is None
+
+
+def test_kappa_refuses_unequal_numbers_of_answers() -> None:
+    with pytest.raises(ValueError, match="equally many"):
+        fleiss_kappa(np.array([(3, 1), (2, 1)]))
+
+
+# Crossed people and pictures.
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(1)
+
+
+def table(said: Values, groups: int = 1, asked: NDArray[np.bool_] | None = None) -> Table:
+    """A study of people (rows) and pictures (columns), which fall into equally large groups."""
+    asked = np.ones(said.shape, bool) if asked is None else asked
+    person, picture = np.nonzero(asked)
+    per_group = said.shape[1] // groups
+    return Table(
+        called_real=said[asked].astype(np.float64),
+        person=person,
+        picture=picture,
+        group=picture // per_group,
+        groups=tuple("abc"[:groups]),
+    )
+
+
+def draw(
+    rng: np.random.Generator, people: int, pictures: int, *, person_sd: float, picture_sd: float
+) -> Values:
+    chance = 0.5 + person_sd * rng.choice([-1, 1], (people, 1))
+    chance = chance + picture_sd * rng.choice([-1, 1], (1, pictures))
+    return (rng.random((people, pictures)) < chance).astype(np.float64)
+
+
+def test_components_of_a_whole_design_are_those_of_the_analysis_of_variance(
+    rng: np.random.Generator,
+) -> None:
+    said = draw(rng, 12, 9, person_sd=0.1, picture_sd=0.2)
+    r, c = said.shape
+    rows, columns = said.mean(axis=1), said.mean(axis=0)
+    of_people = c * rows.var(ddof=1)
+    of_pictures = r * columns.var(ddof=1)
+    left = said - rows[:, None] - columns + said.mean()
+    of_noise = (left**2).sum() / ((r - 1) * (c - 1))
+    answers = table(said)
+    found = components(answers.called_real, [answers.person, answers.picture])
+    assert found.noise == pytest.approx(of_noise)
+    assert found.factors == pytest.approx(
+        ((of_people - of_noise) / c, (of_pictures - of_noise) / r)
+    )
+    assert found.weights == pytest.approx((1 / r, 1 / c))
+
+
+def test_components_are_unbiased_where_answers_are_missing() -> None:
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(300):
+        said = draw(rng, 20, 15, person_sd=0.15, picture_sd=0.2)
+        answers = table(said, asked=rng.random(said.shape) < 0.5)
+        parts = components(answers.called_real, [answers.person, answers.picture])
+        found.append((*parts.factors, parts.noise))
+    people, pictures, noise = np.mean(found, axis=0)
+    assert people == pytest.approx(0.15**2, abs=0.003)
+    assert pictures == pytest.approx(0.2**2, abs=0.004)
+    assert noise == pytest.approx(0.25 - 0.15**2 - 0.2**2, abs=0.004)
+
+
+def test_factors_that_are_one_and_the_same_share_their_variance(rng: np.random.Generator) -> None:
+    answers = table(draw(rng, 30, 20, person_sd=0.1, picture_sd=0.2))
+    single = components(answers.called_real, [answers.person, answers.picture])
+    twice = components(answers.called_real, [answers.person, answers.picture, answers.picture])
+    assert twice.factors[1] == pytest.approx(twice.factors[2])
+    assert sum(twice.in_mean[1:]) == pytest.approx(single.in_mean[1])
+
+
+def first(rates: Values) -> Values:
+    return np.asarray(rates[..., 0])
+
+
+def spread_of(answers: Table, seed: int = 0) -> Spread:
+    two_level = TwoLevel(answers, resamples=2000, rng=np.random.default_rng(seed))
+    spread = two_level.spread(first, "share")
+    assert spread is not None
+    return spread
+
+
+def test_the_same_seed_gives_the_same_interval(rng: np.random.Generator) -> None:
+    answers = table(draw(rng, 14, 10, person_sd=0.1, picture_sd=0.1))
+    assert spread_of(answers).interval() == spread_of(answers).interval()
+    assert spread_of(answers).interval() != spread_of(answers, 1).interval()
+
+
+def test_calling_fake_what_was_real_mirrors_the_interval(rng: np.random.Generator) -> None:
+    said = draw(rng, 14, 10, person_sd=0.1, picture_sd=0.2)
+    plain, mirrored = (spread_of(table(one)).interval() for one in (said, 1 - said))
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - plain.high, 1 - plain.low), abs=1e-9)
+
+
+def test_tests_and_intervals_say_the_same(rng: np.random.Generator) -> None:
+    spread = spread_of(table(draw(rng, 14, 10, person_sd=0.1, picture_sd=0.2)))
+    for level in (0.5, 0.8, 0.9, 0.95, 0.99):
+        interval = spread.interval(level)
+        for end in (interval.low, interval.high):
+            # Replicates are shares of few answers: they have a grain.
+            assert spread.p_two_sided(end) == pytest.approx(1 - level, abs=0.03)
+    assert spread.p_at_most(0.01) < 0.01
+    assert spread.p_at_least(0.01) > 0.99
+    assert spread.p_at_least(0.99) < 0.01
+    assert spread.p_at_most(0.99) > 0.99
+
+
+def test_pictures_that_differ_widen_the_interval_and_answers_alone_do_not_narrow_it() -> None:
+    rng = np.random.default_rng(5)
+    alike = spread_of(table(draw(rng, 60, 10, person_sd=0.0, picture_sd=0.0))).interval()
+    unlike = spread_of(table(draw(rng, 60, 10, person_sd=0.0, picture_sd=0.3))).interval()
+    assert unlike.half_width > 2 * alike.half_width
+    independent = Rate(count=300, n=600).wilson()
+    assert independent is not None
+    assert alike.half_width >= independent.half_width * 0.99
+
+
+def test_a_share_of_0_has_the_cautious_interval_of_as_many_answers_as_pictures() -> None:
+    spread = spread_of(table(np.zeros((14, 10))))
+    wanted = Rate(count=0, n=10).clopper_pearson()
+    assert wanted is not None
+    assert spread.estimate == 0
+    assert spread.interval() == wanted
+    assert spread.p_two_sided(0.5) == pytest.approx(2 * 0.5**10)
+    assert spread.p_at_least(0.5) < 0.05 < spread.p_at_most(0.0)
+
+
+def test_one_picture_or_one_person_has_no_interval() -> None:
+    for shape in ((1, 10), (10, 1)):
+        said = np.zeros(shape)
+        said.flat[::2] = 1
+        two_level = TwoLevel(table(said), resamples=1000, rng=np.random.default_rng(0))
+        assert two_level.spread(first, "share") is None
+
+
+def test_the_bootstrap_of_people_sees_only_people() -> None:
+    rng = np.random.default_rng(2)
+    # Everybody says the same: other people would, too; other pictures need not.
+    said = np.tile(rng.integers(0, 2, (1, 20)), (15, 1)).astype(np.float64)
+    two_level = TwoLevel(table(said), resamples=1000, rng=rng)
+    people = two_level.for_people(first)
+    assert people.low == people.high == said.mean()
+    spread = two_level.spread(first, "share")
+    assert spread is not None
+    assert spread.interval().half_width > 0.15
+
+
+def test_leaning_of_people_cancels_in_a_difference(rng: np.random.Generator) -> None:
+    leaning = np.where(rng.random((30, 1)) < 0.5, 0.2, 0.8)
+    said = (rng.random((30, 40)) < leaning).astype(np.float64)
+    two_level = TwoLevel(table(said, groups=2), resamples=2000, rng=rng)
+    share = two_level.spread(first, "share")
+    difference = two_level.spread(lambda rates: rates[..., 0] - rates[..., 1], "difference")
+    assert share is not None
+    assert difference is not None
+    assert difference.interval().half_width < 0.6 * share.interval().half_width
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 6), st.integers(2, 6), st.floats(0.3, 1))
+def test_intervals_are_sound_for_any_small_study(
+    seed: int, people: int, pictures: int, share: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    said = rng.integers(0, 2, (people, pictures)).astype(np.float64)
+    asked = rng.random(said.shape) < share
+    asked[0, 0] = True
+    two_level = TwoLevel(table(said, asked=asked), resamples=200, rng=rng)
+    spread = two_level.spread(first, "share")
+    if spread is not None:
+        interval = spread.interval()
+        assert 0 <= interval.low <= spread.estimate <= interval.high <= 1
+        assert 0 < spread.p_two_sided(0.5) <= 1
+
+
+def test_coverage_of_the_pooled_rate_is_nominal() -> None:
+    # benchmarks/survey_coverage.py measures this with many more studies.
+    rng = np.random.default_rng(11)
+    held = naive = 0
+    for _ in range(300):
+        answers = table(draw(rng, 14, 10, person_sd=0.1, picture_sd=0.2))
+        two_level = TwoLevel(answers, resamples=300, rng=rng)
+        spread = two_level.spread(first, "share")
+        assert spread is not None
+        held += spread.interval().holds(0.5)
+        independent = answers.rate("a").wilson()
+        naive += independent is not None and independent.holds(0.5)
+    assert 0.92 <= held / 300 <= 0.985
+    assert naive / 300 < 0.85
+
+
+def test_quadrature_and_its_inverse_agree_with_simulation() -> None:
+    found = variances(0.3, 0.5, 1.0)
+    rng = np.random.default_rng(0)
+    assert found.people + found.pictures + found.noise == pytest.approx(0.21)
+    constant = constant_of(0.3, 0.5, 1.0)
+    pictures = rng.normal(0, 1.0, (1, 4000))
+    people = rng.normal(0, 0.5, (2000, 1))
+    chance = 1 / (1 + np.exp(-(constant + people + pictures)))
+    assert chance.mean() == pytest.approx(0.3, abs=0.012)
+    assert chance.mean(axis=1).var() == pytest.approx(found.people, rel=0.1)
+    assert chance.mean(axis=0).var() == pytest.approx(found.pictures, rel=0.1)
+    sds = standard_deviations(0.3, found.people, found.pictures)
+    assert sds == pytest.approx((0.5, 1.0), abs=1e-3)
+    assert standard_deviations(0.3, -0.01, 0.0) == (0.0, 0.0)
+
+
+# Permutations.
+
+
+def test_paired_people_are_compared_exactly(rng: np.random.Generator) -> None:
+    # Ten people, each fooled once more by a than by b: 2 of 1024 signs are as extreme.
+    said = np.zeros((10, 20))
+    said[:, :3] = 1
+    said[:, 10:12] = 1
+    found = compare_generators(table(said, groups=2), "a", "b", resamples=10_000, rng=rng)
+    assert found is not None
+    assert found.paired
+    assert found.people == 10
+    assert found.difference == pytest.approx(0.1)
+    assert found.p == pytest.approx(2 / 1024)
+
+
+def test_different_people_are_exchanged(rng: np.random.Generator) -> None:
+    said = np.zeros((8, 20))
+    said[:4, :8] = 1
+    asked = np.zeros(said.shape, bool)
+    asked[:4, :10] = True
+    asked[4:, 10:] = True
+    found = compare_generators(
+        table(said, groups=2, asked=asked), "a", "b", resamples=9999, rng=rng
+    )
+    assert found is not None
+    assert not found.paired
+    assert found.people == 8
+    assert found.p == pytest.approx(2 / 70)  # of 8 over 4 ways to divide them
+
+
+def test_one_person_is_not_compared(rng: np.random.Generator) -> None:
+    assert compare_generators(table(np.ones((1, 4)), 2), "a", "b", resamples=99, rng=rng) is None
+
+
+def test_pictures_differ_where_they_do_and_seldom_where_they_do_not() -> None:
+    rng = np.random.default_rng(4)
+    unlike = table(draw(rng, 14, 10, person_sd=0.1, picture_sd=0.3))
+    assert (pictures_differ(unlike, "a", resamples=999, rng=rng) or 1) < 0.01
+    # People who differ a lot do not make pictures differ.
+    found = [
+        pictures_differ(
+            table(draw(rng, 14, 10, person_sd=0.4, picture_sd=0.0)), "a", resamples=199, rng=rng
+        )
+        or 0
+        for _ in range(100)
+    ]
+    assert np.mean(np.array(found) <= 0.05) <= 0.11
+    assert np.mean(found) == pytest.approx(0.5, abs=0.1)
+    assert pictures_differ(table(np.ones((3, 1))), "a", resamples=99, rng=rng) is None
