@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from impasto.options.backbone import BackboneOptions
 from impasto.options.command_line import CommandParser
 from impasto.options.fields import nearest
-from impasto.scripts.trainings import add_resuming, parse_training, run_training
+from impasto.scripts._training import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
     from impasto.runs.job import TrainResult

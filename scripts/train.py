@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
 from impasto.options.train import LossOptions, TrainOptions
-from impasto.scripts.trainings import add_resuming, parse_training, run_training
+from impasto.scripts._training import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
     import torch

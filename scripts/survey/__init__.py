@@ -10,12 +10,12 @@ __all__ = ["main"]
 
 # Action -> module and one line of help; imported only when they are called.
 ACTIONS = {
-    "export": ("impasto.scripts.survey_export", "make a study from folders of pictures"),
-    "audit": ("impasto.scripts.survey_audit", "look for what gives the answers away"),
-    "serve": ("impasto.scripts.survey_serve", "run a study in browsers, answers into SQLite"),
-    "import": ("impasto.scripts.survey_import", "read the answers of forms and platforms"),
-    "report": ("impasto.scripts.survey_report", "rates, intervals, tests, figures, a page"),
-    "power": ("impasto.scripts.survey_power", "say how exact a study will be"),
+    "export": ("impasto.scripts.survey.export", "make a study from folders of pictures"),
+    "audit": ("impasto.scripts.survey.audit", "look for what gives the answers away"),
+    "serve": ("impasto.scripts.survey.serve", "run a study in browsers, answers into SQLite"),
+    "import": ("impasto.scripts.survey.import_", "read the answers of forms and platforms"),
+    "report": ("impasto.scripts.survey.report", "rates, intervals, tests, figures, a page"),
+    "power": ("impasto.scripts.survey.power", "say how exact a study will be"),
 }
 _EPILOG = """examples:
   impasto survey power --raters 14 --pictures 10
