@@ -48,7 +48,7 @@ def write_weights(folder: Path, seed: int) -> None:
     """Write the network in both units."""
     (folder / "Models").mkdir()
     (folder / "caffe").mkdir()
-    recipe = RandomRecipe(width=1.0, pooling="max", centred=True, replicate_padding=False)
+    recipe = RandomRecipe(width=1.0, pooling="max", centered=True, replicate_padding=False)
     weights = random_vgg(seed, recipe).state_dict()
     caffe = caffe_weights(weights)
     torch.save(weights, folder / "vgg19.pth")

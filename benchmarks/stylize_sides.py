@@ -66,7 +66,7 @@ def _impasto(session: Session) -> None:
     # Imported only here and below, as the other side must not carry it.
     from impasto.gatys.features.vgg import Vgg  # noqa: PLC0415
     from impasto.gatys.features.weights import load_weights  # noqa: PLC0415
-    from impasto.gatys.optim.loop import optimise  # noqa: PLC0415
+    from impasto.gatys.optim.loop import optimize  # noqa: PLC0415
     from impasto.gatys.scales import enlarge, plan_scales, scale_sizes  # noqa: PLC0415
 
     job = session.job
@@ -95,7 +95,7 @@ def _impasto(session: Session) -> None:
     for scale in scales:
         size = (scale.height, scale.width)
         evaluate = _told(_objective(network, settings, content, style, size), session)
-        outcome = optimise(
+        outcome = optimize(
             enlarge(outcome.image, *size) if outcome else session.shaken(_tensor(content, size)),
             evaluate,
             method=_method(settings, 3 * scale.height * scale.width, own_steps=job.own_steps),

@@ -1,6 +1,6 @@
 """Print how the tree stands: modules, the fullest folders, and modules that only one other imports.
 
-    python benchmarks/tree.py
+python benchmarks/tree.py
 """
 
 import ast
@@ -51,7 +51,9 @@ def main() -> None:
     longest = max(lines, key=lambda name: lines[name])
     print(f"{len(known)} modules, {sum(lines.values()):,} lines; the longest is {longest}", end=" ")
     print(f"with {lines[longest]}")
-    print("fullest folders:", ", ".join(f"{name} {count}" for name, count in shelves.most_common(4)))
+    print(
+        "fullest folders:", ", ".join(f"{name} {count}" for name, count in shelves.most_common(4))
+    )
     print(f"imported by exactly one other: {len(single)} ({len(single) / len(known):.0%})")
     for name, importer in sorted(single.items()):
         print(f"  {name:<36} {lines[name]:>4} lines <- {importer}")

@@ -49,7 +49,7 @@ class DifferentiableAugmentation:
             (N, 3, H, W), each picture changed by draws of its own; ``color`` may leave the range.
         """
         if "color" in self._policy:
-            images = self._recolour(images)
+            images = self._recolor(images)
         if "translation" in self._policy:
             images = torch.stack([self._move(image) for image in images])
         if "cutout" in self._policy:
@@ -64,13 +64,13 @@ class DifferentiableAugmentation:
         """Continue from a saved state."""
         self._generator.set_state(state.cpu())
 
-    def _recolour(self, images: Tensor) -> Tensor:
+    def _recolor(self, images: Tensor) -> Tensor:
         brightness, saturation, contrast = (
             self._uniform(*bounds, like=images) for bounds in (_BRIGHTNESS, _SATURATION, _CONTRAST)
         )
         images = images + brightness
-        grey = images.mean(dim=1, keepdim=True)
-        images = torch.lerp(grey, images, saturation)
+        gray = images.mean(dim=1, keepdim=True)
+        images = torch.lerp(gray, images, saturation)
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
         return torch.lerp(mean, images, contrast)
 

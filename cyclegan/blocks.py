@@ -72,11 +72,11 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, channels: int, *, norm: str = "instance", dropout: bool = False) -> None:
         super().__init__()
-        normalise, bias = norm_layer(norm), has_bias(norm)
+        normalize, bias = norm_layer(norm), has_bias(norm)
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
-            normalise(channels),
+            normalize(channels),
             nn.ReLU(inplace=True),
         ]
         if dropout:
@@ -84,7 +84,7 @@ class ResnetBlock(nn.Module):
         layers += [
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
-            normalise(channels),
+            normalize(channels),
         ]
         self.conv_block = nn.Sequential(*layers)
 

@@ -219,7 +219,7 @@ def contrast_and_correlation(translated: Tensor, picture: Tensor) -> Tensor:
         correlation (1: light stays light; -1: a negative). NaN where there is none: both of plain
         inputs, the correlation also of plain translations.
     """
-    ours, theirs = _centred_luma(translated), _centred_luma(picture)
+    ours, theirs = _centered_luma(translated), _centered_luma(picture)
     spread, original = ours.square().mean(1).sqrt(), theirs.square().mean(1).sqrt()
     none = torch.full_like(spread, math.nan)
     seen = original > _PLAIN_LUMA
@@ -234,7 +234,7 @@ def read_back(values: Tensor) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
-def _centred_luma(pictures: Tensor) -> Tensor:
+def _centered_luma(pictures: Tensor) -> Tensor:
     """Return luma minus its mean over each picture, (N, H * W), float32."""
     weights = torch.tensor(_LUMA, device=pictures.device)
     luma = torch.einsum("nchw,c->nhw", pictures.float(), weights).flatten(1)

@@ -76,10 +76,10 @@ class ResnetGenerator(nn.Module):
             raise ValueError(
                 f"color_skip: needs RGB, got {in_channels} and {out_channels} channels"
             )
-        normalise, bias = norm_layer(norm), has_bias(norm)
+        normalize, bias = norm_layer(norm), has_bias(norm)
 
         def finish(width: int) -> list[nn.Module]:
-            return [normalise(width), nn.ReLU(inplace=True)]
+            return [normalize(width), nn.ReLU(inplace=True)]
 
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3),
@@ -183,18 +183,18 @@ class _SkipBlock(nn.Module):
         upsample: str,
     ) -> None:
         super().__init__()
-        normalise, bias = norm_layer(norm), has_bias(norm)
+        normalize, bias = norm_layer(norm), has_bias(norm)
         down: list[nn.Module] = [
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(outer, width, 4, stride=2, padding=1, bias=bias),
         ]
         if inner is not None:
-            down += [normalise(width), inner]
+            down += [normalize(width), inner]
         joined = width if inner is None else 2 * width
         up: list[nn.Module] = [
             nn.ReLU(inplace=True),
             upsample_layer(upsample, joined, outer, bias=bias, kernel=4),
-            normalise(outer),
+            normalize(outer),
         ]
         self.model = nn.Sequential(*down, *up, *([nn.Dropout(0.5)] if dropout else []))
 
@@ -225,7 +225,7 @@ class PatchDiscriminator(nn.Module):
         self, *, channels: int = 64, layers: int = 3, norm: str = "instance", in_channels: int = 3
     ) -> None:
         super().__init__()
-        normalise, bias = norm_layer(norm), has_bias(norm)
+        normalize, bias = norm_layer(norm), has_bias(norm)
         sequence: list[nn.Module] = [
             nn.Conv2d(in_channels, channels, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
@@ -236,7 +236,7 @@ class PatchDiscriminator(nn.Module):
             stride = 2 if layer < layers else 1
             sequence += [
                 nn.Conv2d(previous, width, 4, stride=stride, padding=1, bias=bias),
-                normalise(width),
+                normalize(width),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         sequence.append(nn.Conv2d(width, 1, 4, padding=1))

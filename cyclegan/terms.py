@@ -44,7 +44,7 @@ class PaletteLoss:
         Returns:
             Mean absolute distance along the directions, a scalar, at least 0.
         """
-        new, true = _colours(made), _colours(real.detach())
+        new, true = _colors(made), _colors(real.detach())
         directions = F.normalize(torch.randn(_DIRECTIONS, 3, generator=self._generator), dim=1)
         directions = directions.to(made.device)
         all_made, all_real = (
@@ -56,15 +56,15 @@ class PaletteLoss:
         # Sets of other sizes: the same share of the way from the smallest to the largest.
         places = ranks[:count] * len(all_real) // len(all_made)
         target = all_real.sort(dim=0).values.gather(0, places)
-        self._made.extend(colours.detach() for colours in new)
+        self._made.extend(colors.detach() for colors in new)
         self._real.extend(true)
         return (all_made[:count] - target).abs().mean()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is remembered, on the CPU, and the generator's state."""
         return {
-            "made": [colours.cpu() for colours in self._made],
-            "real": [colours.cpu() for colours in self._real],
+            "made": [colors.cpu() for colors in self._made],
+            "real": [colors.cpu() for colors in self._real],
             "generator": self._generator.get_state(),
         }
 
@@ -72,17 +72,17 @@ class PaletteLoss:
         """Continue from a saved state."""
         for mine, saved in ((self._made, state["made"]), (self._real, state["real"])):
             mine.clear()
-            mine.extend(colours.to(device) for colours in saved)
+            mine.extend(colors.to(device) for colors in saved)
         self._generator.set_state(state["generator"].cpu())
 
 
-def _colours(images: Tensor) -> list[Tensor]:
+def _colors(images: Tensor) -> list[Tensor]:
     """Return the mean colours of squares of 8 pixels, (squares, 3), float32, by picture."""
     side = min(_SQUARE_PX, *images.shape[2:])
     coarse = F.avg_pool2d(images.float(), side)
     return list(coarse.flatten(2).transpose(1, 2))
 
 
-def _project(colours: Tensor, directions: Tensor) -> Tensor:
+def _project(colors: Tensor, directions: Tensor) -> Tensor:
     # Not a matrix product, which would be computed in 16 bits where the networks are.
-    return (colours[:, None] * directions).sum(dim=-1)
+    return (colors[:, None] * directions).sum(dim=-1)

@@ -120,9 +120,9 @@ class _Sized:
 def _encode_gif(file: BinaryIO, frames: _Sized, durations: Sequence[int]) -> None:
     """Write a GIF89a: a global palette, the loop extension, and each frame in full."""
     palette = _common_palette(frames)
-    colours = bytes(palette.getpalette("RGB") or ()).ljust(768, b"\0")
+    colors = bytes(palette.getpalette("RGB") or ()).ljust(768, b"\0")
     file.write(b"GIF89a" + struct.pack("<HHBBB", frames.width, frames.height, 0xF7, 0, 0))
-    file.write(colours)
+    file.write(colors)
     file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")
     for frame, duration in zip(frames, durations, strict=True):
         hundredths = round(max(duration, _SHORTEST_GIF_MS) / 10)

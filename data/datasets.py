@@ -227,7 +227,7 @@ class Domain:
         """
         for index in range(len(self.paths)):
             try:
-                return to_tensor(self._preprocessing.keep_centre(self._fitted(index))).unsqueeze(0)
+                return to_tensor(self._preprocessing.keep_center(self._fitted(index))).unsqueeze(0)
             except PictureError:
                 continue  # named when the training meets it
         return None

@@ -119,8 +119,8 @@ def read_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
             excess = f"{width * height} pixels, more than the limit of {max_pixels}"
             raise PictureError(path, f"has {width} x {height} = {excess}; make it smaller")
         orientation = _orientation(file, image)
-        colour, alpha = _load(path, file, image)
-        rgb = np.asarray(_to_srgb(path, colour, image.info))
+        color, alpha = _load(path, file, image)
+        rgb = np.asarray(_to_srgb(path, color, image.info))
         turned = None if alpha is None else _turn(alpha, orientation)
         return Picture(rgb=_turn(rgb, orientation), alpha=turned)
 
@@ -180,7 +180,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], ImageFile]]:
     name = "picture"
     with _open_file(path) as file:
         try:
-            name, kind = _recognise(path, file.read(16))
+            name, kind = _recognize(path, file.read(16))
             file.seek(0)
             yield file, kind(file)
         except PictureError:
@@ -202,7 +202,7 @@ def _open_file(path: Path) -> IO[bytes]:
     raise PictureError(path, "is a folder" if path.is_dir() else "is not a regular file")
 
 
-def _recognise(path: Path, start: bytes) -> tuple[str, type[ImageFile]]:
+def _recognize(path: Path, start: bytes) -> tuple[str, type[ImageFile]]:
     if not start:
         raise PictureError(path, "is empty")
     for name, signatures, kind in _FORMATS:
@@ -223,15 +223,15 @@ def _load(path: Path, file: IO[bytes], image: ImageFile) -> _Samples:
         return _load_wide(file, image, rawmode)
     image.load()
     if image.mode == "F" or image.mode.startswith("I"):
-        return _narrow_grey(path, image)
+        return _narrow_gray(path, image)
     # Adobe writes CMYK upside down and says so by a marker; Pillow takes every file for Adobe's.
     if isinstance(image, JpegImageFile) and image.mode == "CMYK" and "adobe" not in image.info:
         return ImageChops.invert(image), None
     if image.mode in ("1", "L", "RGB"):
-        colour = image.convert("L") if image.mode == "1" else image
+        color = image.convert("L") if image.mode == "1" else image
         # A key counts in the file's own steps; Pillow stretches the samples (13: and some keys).
         stretch = {"1": 255, "L;2": 85, "L;4": 17}.get(rawmode, 1)
-        return colour, _key_alpha(image, np.asarray(colour), stretch)
+        return color, _key_alpha(image, np.asarray(color), stretch)
     return _split_alpha(image)
 
 
@@ -283,8 +283,8 @@ def _load_wide(file: IO[bytes], image: ImageFile, rawmode: str) -> _Samples:
         samples = np.rint(255 * np.minimum(wide / np.maximum(wide[..., 3:], 1), 1)).astype(np.uint8)
     if layout == "RGB":
         alpha = _key_alpha(image, high * np.uint16(256) + low)
-    colour = samples[..., 0] if layout == "LA" else samples[..., :3]
-    return Image.fromarray(np.ascontiguousarray(colour)), alpha
+    color = samples[..., 0] if layout == "LA" else samples[..., :3]
+    return Image.fromarray(np.ascontiguousarray(color)), alpha
 
 
 def _load_as(image: ImageFile, rawmode: str) -> NDArray[np.uint8]:
@@ -295,7 +295,7 @@ def _load_as(image: ImageFile, rawmode: str) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _narrow_grey(path: Path, image: ImageFile) -> _Samples:
+def _narrow_gray(path: Path, image: ImageFile) -> _Samples:
     """Reduce grey of more than 8 bits (modes I, I;16 and F)."""
     tags = _tiff_tags(image)
     values = np.asarray(image)
@@ -304,22 +304,22 @@ def _narrow_grey(path: Path, image: ImageFile) -> _Samples:
     if not (low >= 0 and high <= white):  # so written that NaN is refused
         expected = f"expected 0 to {white:g}; save it with 8 or 16 bits a sample"
         raise PictureError(path, f"has grey values from {low} to {high}, {expected}")
-    grey = np.rint(values * (255 / white)).astype(np.uint8)
+    gray = np.rint(values * (255 / white)).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds up to 8 bits only
-        grey = 255 - grey
-    return Image.fromarray(grey), _key_alpha(image, values)
+        gray = 255 - gray
+    return Image.fromarray(gray), _key_alpha(image, values)
 
 
-def _to_srgb(path: Path, colour: Image.Image, info: dict[Any, Any]) -> Image.Image:
+def _to_srgb(path: Path, color: Image.Image, info: dict[Any, Any]) -> Image.Image:
     if "icc_profile" in info:
         try:
-            transform = _transform(info["icc_profile"], colour.mode)
-            return transform.apply(colour) if transform else colour
+            transform = _transform(info["icc_profile"], color.mode)
+            return transform.apply(color) if transform else color
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
             _warn_of_profile(path, str(error))
-    if colour.mode == "LAB":
-        return _build(ImageCms.createProfile("LAB"), "LAB").apply(colour)
-    return colour.convert("RGB")
+    if color.mode == "LAB":
+        return _build(ImageCms.createProfile("LAB"), "LAB").apply(color)
+    return color.convert("RGB")
 
 
 @lru_cache(maxsize=32)  # the pictures of one folder usually share a profile

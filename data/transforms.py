@@ -10,7 +10,7 @@ from PIL import Image
 
 __all__ = [
     "Preprocessing",
-    "centre_crop",
+    "center_crop",
     "random_crop",
     "random_flip",
     "random_light",
@@ -66,7 +66,7 @@ def random_crop(rgb: Rgb, size: int, *, generator: torch.Generator) -> Rgb:
     return rgb[top : top + size, left : left + size]
 
 
-def centre_crop(rgb: Rgb, size: int) -> Rgb:
+def center_crop(rgb: Rgb, size: int) -> Rgb:
     """Cut the middle square of ``size`` pixels out of a picture, (H, W, 3), uint8."""
     top, left = ((side - size) // 2 for side in rgb.shape[:2])
     return rgb[top : top + size, left : left + size]
@@ -180,9 +180,9 @@ class Preprocessing:
             rgb = random_crop(rgb, self.crop_size, generator=generator)
         return random_flip(rgb, generator=generator) if self.flip else rgb
 
-    def keep_centre(self, rgb: Rgb) -> Rgb:
+    def keep_center(self, rgb: Rgb) -> Rgb:
         """Do what ``augment`` does without chance: the middle of a fitted picture, not mirrored."""
-        return centre_crop(rgb, self.crop_size) if self._crops else rgb
+        return center_crop(rgb, self.crop_size) if self._crops else rgb
 
     @property
     def _crops(self) -> bool:

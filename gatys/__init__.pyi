@@ -17,7 +17,7 @@ from .losses.targets import Content, Region, Style, StylePicture
 from .losses.transport import sliced_wasserstein_loss, wasserstein_loss
 from .masks import read_mask
 from .optim.iterates import Iterate
-from .optim.loop import Outcome, optimise
+from .optim.loop import Outcome, optimize
 from .optim.methods import Adam, Lbfgs
 from .presets import Preset, find_preset
 
@@ -55,7 +55,7 @@ __all__ = [
     "make_extractor",
     "make_network",
     "make_perceptual_distance",
-    "optimise",
+    "optimize",
     "random_vgg",
     "read_mask",
     "sliced_wasserstein_loss",

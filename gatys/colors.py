@@ -1,8 +1,8 @@
 """The content's colours: kept after styling, or given to the style picture before.
 
 Two ways of Gatys, Bethge, Hertzmann and Shechtman 2016, "Preserving Color in Neural Artistic Style
-Transfer": :func:`keep_colours` takes the result's lightness and the content's colour (section 3.2),
-:func:`match_colours` recolours the style picture before it is used (section 3.1). Pictures are sRGB
+Transfer": :func:`keep_colors` takes the result's lightness and the content's colour (section 3.2),
+:func:`match_colors` recolours the style picture before it is used (section 3.1). Pictures are sRGB
 arrays, (H, W, 3), floating point in [0, 1]; sums and matrices are float64, results float32.
 """
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from skimage.color import lab2rgb, rgb2lab
 from skimage.exposure import match_histograms
 
-__all__ = ["ColourMatch", "keep_colours", "match_colours"]
+__all__ = ["ColorMatch", "keep_colors", "match_colors"]
 
 Image = NDArray[np.floating]
-Colours = NDArray[np.float32]
+Colors = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-ColourMatch = Literal["linear", "histogram"]
+ColorMatch = Literal["linear", "histogram"]
 
 # A direction of colour along which a picture varies by less than one of 255 levels holds noise of
 # rounding and of JPEG, not colours; stretched to the variance of a photograph it would be visible.
@@ -34,7 +34,7 @@ _RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB)
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 
 
-def keep_colours(result: Image, content: Image) -> Colours:
+def keep_colors(result: Image, content: Image) -> Colors:
     """Return the lightness of ``result`` with the colour of ``content``, at each pixel.
 
     In CIE L*a*b*, whose lightness is perceptual: L* of one, a* and b* of the other. Where sRGB has
@@ -58,10 +58,10 @@ def keep_colours(result: Image, content: Image) -> Colours:
     lab = rgb2lab(_double(content))
     lab[..., 0] = rgb2lab(_double(result))[..., 0]
     lab[..., 1:] *= _chroma_share(lab)[..., None]
-    return _colours(lab2rgb(lab))
+    return _colors(lab2rgb(lab))
 
 
-def match_colours(style: Image, content: Image, method: ColourMatch = "linear") -> Colours:
+def match_colors(style: Image, content: Image, method: ColorMatch = "linear") -> Colors:
     """Return the style picture with the colours of the content; sizes may differ.
 
     ``linear`` moves all pixels by one affine map, so that mean and covariance of the channels
@@ -89,7 +89,7 @@ def match_colours(style: Image, content: Image, method: ColourMatch = "linear") 
         matched = _match_moments(_double(style), _double(content))
     else:
         raise ValueError(f"method: expected linear or histogram, got {method!r}")
-    return _colours(matched)
+    return _colors(matched)
 
 
 def _match_moments(style: Doubles, content: Doubles) -> Doubles:
@@ -103,8 +103,8 @@ def _match_moments(style: Doubles, content: Doubles) -> Doubles:
 
 def _covariance(pixels: Doubles) -> Doubles:
     """Return the covariance of channels, (3, 3), of pixels, (N, 3)."""
-    centred = pixels - pixels.mean(axis=0)
-    return np.asarray(centred.T @ centred / len(pixels), np.float64)
+    centered = pixels - pixels.mean(axis=0)
+    return np.asarray(centered.T @ centered / len(pixels), np.float64)
 
 
 def _power(covariance: Doubles, exponent: float) -> Doubles:
@@ -128,11 +128,11 @@ def _chroma_share(lab: Doubles) -> Doubles:
     """Return the largest share of chroma, 0 to 1, (H, W), with which sRGB has each colour."""
     share = np.ones(lab.shape[:2])
     beyond = ~_in_gamut(lab)
-    colours = lab[beyond]
-    low, high = np.zeros(len(colours)), np.ones(len(colours))
+    colors = lab[beyond]
+    low, high = np.zeros(len(colors)), np.ones(len(colors))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        inside = _in_gamut(colours * np.stack([np.ones_like(middle), middle, middle], axis=1))
+        inside = _in_gamut(colors * np.stack([np.ones_like(middle), middle, middle], axis=1))
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     share[beyond] = low
     return share
@@ -149,7 +149,7 @@ def _in_gamut(lab: Doubles, *, slack: float = 1e-6) -> NDArray[np.bool_]:
     return np.asarray(((linear >= -slack) & (linear <= 1 + slack)).all(axis=-1), np.bool_)
 
 
-def _colours(image: Doubles) -> Colours:
+def _colors(image: Doubles) -> Colors:
     return np.asarray(np.clip(image, 0, 1), np.float32)
 
 

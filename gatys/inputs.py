@@ -17,7 +17,7 @@ from torch import Tensor
 from impasto.data.decode import read_picture
 from impasto.data.files import list_pictures
 from impasto.data.transforms import resize
-from impasto.gatys.colors import match_colours
+from impasto.gatys.colors import match_colors
 from impasto.gatys.losses.targets import Region, StylePicture
 from impasto.gatys.masks import (
     Region as MaskedRegion,
@@ -39,7 +39,7 @@ __all__ = [
     "noise_image",
     "picture_image",
     "read_pictures",
-    "recoloured",
+    "recolored",
     "regions_at",
     "start_at",
     "statistics_image",
@@ -91,7 +91,7 @@ def initial_image(
         if picture is None:
             raise ValueError(f"start {start}: expected a picture, got None")
         if start == "palette":
-            picture = recoloured(picture, styles, weights=weights)
+            picture = recolored(picture, styles, weights=weights)
         return picture_image(picture, height, width)
     if start == "noise":
         return noise_image(height, width, generator=generator)
@@ -106,7 +106,7 @@ def picture_image(picture: Rgb, height: int, width: int) -> Tensor:
     return torch.from_numpy(resized).permute(2, 0, 1).unsqueeze(0).contiguous().float().div_(255)
 
 
-def recoloured(
+def recolored(
     picture: Rgb, styles: Sequence[Rgb], *, weights: Sequence[float] | None = None
 ) -> Rgb:
     """Return a picture whose colours have the mean and covariance of the styles'.
@@ -126,7 +126,7 @@ def recoloured(
         count = round(share * _PIXELS)
         picked.append(pixels[np.linspace(0, len(pixels) - 1, count).round().astype(np.int64)])
     palette = np.concatenate(picked)[None] / 255.0
-    return np.rint(match_colours(picture / 255.0, palette) * 255).astype(np.uint8)
+    return np.rint(match_colors(picture / 255.0, palette) * 255).astype(np.uint8)
 
 
 def noise_image(
@@ -169,14 +169,14 @@ def statistics_image(
     shares = _shares(styles, weights)
     mean, second = np.zeros(3), np.zeros((3, 3))
     for style, share in zip(styles, shares, strict=True):
-        colours = style.reshape(-1, 3).astype(np.float64) / 255
-        mean += share * colours.mean(axis=0)
-        second += share * (colours.T @ colours) / len(colours)
+        colors = style.reshape(-1, 3).astype(np.float64) / 255
+        mean += share * colors.mean(axis=0)
+        second += share * (colors.T @ colors) / len(colors)
     values, vectors = np.linalg.eigh(second - np.outer(mean, mean))
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     noise = torch.randn(height * width, 3, generator=generator, dtype=torch.float64)
-    coloured = noise @ torch.from_numpy(root) + torch.from_numpy(mean)
-    return coloured.float().clamp_(0, 1).T.reshape(1, 3, height, width).contiguous()
+    colored = noise @ torch.from_numpy(root) + torch.from_numpy(mean)
+    return colored.float().clamp_(0, 1).T.reshape(1, 3, height, width).contiguous()
 
 
 def _shares(styles: Sequence[Rgb], weights: Sequence[float] | None) -> NDArray[np.float64]:
@@ -185,8 +185,8 @@ def _shares(styles: Sequence[Rgb], weights: Sequence[float] | None) -> NDArray[n
     shares = np.ones(len(styles)) if weights is None else np.asarray(weights, dtype=np.float64)
     if len(shares) != len(styles) or shares.min() < 0 or shares.sum() <= 0:
         raise ValueError(f"weights: expected {len(styles)}, none negative, got {weights}")
-    normalised: NDArray[np.float64] = shares / shares.sum()
-    return normalised
+    normalized: NDArray[np.float64] = shares / shares.sum()
+    return normalized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,13 +243,13 @@ def read_pictures(options: StylizeOptions) -> Pictures:
         start=start,
         files=files,
     )
-    if options.keep_colours not in {"linear", "histogram"}:
+    if options.keep_colors not in {"linear", "histogram"}:
         return pictures
-    recoloured = [
-        [_bytes(match_colours(rgb / 255.0, content / 255.0, options.keep_colours)) for rgb in group]
+    recolored = [
+        [_bytes(match_colors(rgb / 255.0, content / 255.0, options.keep_colors)) for rgb in group]
         for group in pictures.styles
     ]
-    return replace(pictures, styles=recoloured)
+    return replace(pictures, styles=recolored)
 
 
 def _read_group(paths: Sequence[Path], longest: int) -> list[Rgb]:

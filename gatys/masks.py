@@ -140,16 +140,16 @@ def read_mask(path: Path, height: int, width: int) -> Mask:
             "expected the same size or the same aspect ratio",
         )
     # Pillow's luma (ITU-R BT.601) is in whole numbers: what is grey stays exact.
-    grey = np.asarray(Image.fromarray(picture.rgb).convert("L"), np.float32)
+    gray = np.asarray(Image.fromarray(picture.rgb).convert("L"), np.float32)
     if picture.alpha is not None:
-        grey = np.asarray(grey * (picture.alpha / 255), np.float32)
-    if not grey.any():
+        gray = np.asarray(gray * (picture.alpha / 255), np.float32)
+    if not gray.any():
         raise PictureError(
             path,
             "marks nothing: it is black or transparent everywhere; paint white"
             " what belongs to the region",
         )
-    mask = resize_mask(np.asarray(grey / 255, np.float32), height, width)
+    mask = resize_mask(np.asarray(gray / 255, np.float32), height, width)
     if not mask.any():
         raise PictureError(path, f"marks nothing that is left at {width} x {height} pixels")
     return mask

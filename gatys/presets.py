@@ -406,7 +406,7 @@ BUILTIN = Preset(
 )
 """The preset where no weights are found."""
 
-RANDOM_RECIPE = RandomRecipe(width=0.5, pooling="average", normalise="channel")
+RANDOM_RECIPE = RandomRecipe(width=0.5, pooling="average", normalize="channel")
 """One factor per channel, or deep layers would tell next to nothing of a picture."""
 
 _STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")

@@ -103,7 +103,7 @@ class StylizeOptions:
     statistics (noise in their colours) or file; the preset's unless given"""
     init_image: Path | None = None
     """picture to start from, with --init file; an earlier result, say"""
-    keep_colours: Literal["none", "luminance", "linear", "histogram"] = "none"
+    keep_colors: Literal["none", "luminance", "linear", "histogram"] = "none"
     """keep the content's colours: the result's lightness only, or recolour the styles first"""
     masks: Sequence[str] = ()
     """MASK=STYLE or MASK=untouched, one or more: white marks where that style goes"""

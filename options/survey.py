@@ -79,7 +79,7 @@ class SurveyExportOptions:
     """of every picture, in pixels"""
     fit: Literal["crop", "stretch"] = "crop"
     """how pictures of other proportions are brought to width and height"""
-    equalise: str = "none"
+    equalize: str = "none"
     """none, or jpeg:QUALITY, which puts every picture through JPEG once; use it where one class was
     stored as JPEG and the other was not (the audit warns)"""
     repeat_sources: bool = False
@@ -170,14 +170,14 @@ class SurveyExportOptions:
         """Quality of the JPEG that every picture goes through; None: not at all.
 
         Raises:
-            OptionError: ``equalise`` is neither none nor jpeg:QUALITY.
+            OptionError: ``equalize`` is neither none nor jpeg:QUALITY.
         """
-        if self.equalise == "none":
+        if self.equalize == "none":
             return None
-        found = _JPEG.fullmatch(self.equalise)
+        found = _JPEG.fullmatch(self.equalize)
         if not found or not 1 <= int(found[1]) <= 100:
             raise OptionError(
-                "equalise", f"{self.equalise!r}: expected none, or jpeg:1 to jpeg:100"
+                "equalize", f"{self.equalize!r}: expected none, or jpeg:1 to jpeg:100"
             )
         return int(found[1])
 

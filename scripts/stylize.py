@@ -28,7 +28,7 @@ _EPILOG = """examples:
   impasto stylize photo.jpg starry_night.jpg --output night.png
   impasto stylize photo.jpg a.jpg b.jpg --style_weights 2 1 --size 512 --output mixed.png
   impasto stylize photo.jpg starry.jpg scream.jpg --masks sky.png=starry.jpg --output sky.png
-  impasto stylize photo.jpg monets/ --keep_colours luminance --video making.gif --output out.png
+  impasto stylize photo.jpg monets/ --keep_colors luminance --video making.gif --output out.png
   impasto stylize photo.jpg starry.jpg --backbone resnet50 --style_layers layer1 layer2
   impasto stylize --config night.png.yaml --output again.png
 

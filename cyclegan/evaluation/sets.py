@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from impasto.data.metrics.paired import palette_distance
 from impasto.data.metrics.spectrum import GridPeaks
 from impasto.data.metrics.swd import PatchSampler, patch_distance
-from impasto.data.transforms import centre_crop, resize
+from impasto.data.transforms import center_crop, resize
 from impasto.options.errors import ImpastoError
 
 __all__ = [
@@ -198,7 +198,7 @@ class PictureSet:
     count: int
     enlarged: int
     patches: Mapping[int, NDArray[np.float32]]
-    colours: Rgb
+    colors: Rgb
     features: Tensor | None
     grids: Mapping[int, float]
 
@@ -221,11 +221,11 @@ def summarise(
     patches = PatchSampler(count, np.random.default_rng(settings.seed), patches=settings.patches)
     # Odd, so that it does not meet the same columns of every square.
     step = -(-count * settings.size_px**2 // _PALETTE_PIXELS) | 1
-    colours, features, grids, enlarged = [], [], GridPeaks(), 0
+    colors, features, grids, enlarged = [], [], GridPeaks(), 0
     for picture in pictures:
         square = _square(picture, settings.size_px)
         patches.add(square)
-        colours.append(square.reshape(-1, 3)[::step].copy())
+        colors.append(square.reshape(-1, 3)[::step].copy())
         grids.add(picture)
         enlarged += min(picture.shape[:2]) < settings.size_px
         if extractor is not None:
@@ -234,7 +234,7 @@ def summarise(
         count=count,
         enlarged=enlarged,
         patches=patches.result(),
-        colours=np.concatenate(colours)[None],
+        colors=np.concatenate(colors)[None],
         features=torch.cat(features) if features else None,
         grids=grids.result(),
     )
@@ -256,7 +256,7 @@ def compare_sets(real: PictureSet, other: PictureSet, settings: Settings) -> dic
     levels = patch_distance(real.patches, other.patches, generator)
     values = {"swd": float(np.mean(list(levels.values())))}
     values |= {f"swd_{px}": distance for px, distance in levels.items()}
-    values["palette"] = palette_distance(real.colours, other.colours, generator)
+    values["palette"] = palette_distance(real.colors, other.colors, generator)
     values |= {f"grid_{period}": peak for period, peak in other.grids.items()}
     if real.features is not None and other.features is not None:
         kid, spread = kernel_distance(real.features, other.features, seed=settings.seed)
@@ -268,4 +268,4 @@ def compare_sets(real: PictureSet, other: PictureSet, settings: Settings) -> dic
 
 def _square(picture: Rgb, side: int) -> Rgb:
     """Scale the middle square to ``side`` pixels."""
-    return resize(centre_crop(picture, min(picture.shape[:2])), side, side)
+    return resize(center_crop(picture, min(picture.shape[:2])), side, side)

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2gray
 
-from impasto.data.transforms import centre_crop
+from impasto.data.transforms import center_crop
 
 __all__ = ["GridPeaks"]
 
 _Rgb = NDArray[np.uint8]
 _SMALLEST_PX = 64
 # Half side, in frequencies, of the square around a peak that says what is usual there.
-_NEIGHBOURS = 6
+_NEIGHBORS = 6
 
 
 class GridPeaks:
@@ -58,7 +58,7 @@ class GridPeaks:
 def _power(picture: _Rgb, *, multiple: int) -> NDArray[np.float64]:
     """Return the power spectrum of the middle square, (S, S), relative to its mean."""
     side = min(picture.shape[:2]) // multiple * multiple
-    luminance = rgb2gray(centre_crop(picture, side))
+    luminance = rgb2gray(center_crop(picture, side))
     window = np.hanning(side + 1)[:-1]
     windowed = (luminance - luminance.mean()) * window[:, None] * window
     power: NDArray[np.float64] = np.abs(np.fft.fft2(windowed)) ** 2
@@ -69,7 +69,7 @@ def _power(picture: _Rgb, *, multiple: int) -> NDArray[np.float64]:
 
 def _around(spectrum: NDArray[np.float64], frequency: int) -> NDArray[np.float64]:
     """Cut out the three places where a grid of this frequency shows, (3, n, n)."""
-    reach = np.arange(-_NEIGHBOURS, _NEIGHBOURS + 1)
+    reach = np.arange(-_NEIGHBORS, _NEIGHBORS + 1)
     places = ((frequency, 0), (0, frequency), (frequency, frequency))
     size = len(spectrum)
     return np.stack([spectrum[np.ix_((y + reach) % size, (x + reach) % size)] for y, x in places])
@@ -77,6 +77,6 @@ def _around(spectrum: NDArray[np.float64], frequency: int) -> NDArray[np.float64
 
 def _largest(places: NDArray[np.float64]) -> float:
     """Return the largest quotient of a middle and the median around it."""
-    middles = places[:, _NEIGHBOURS, _NEIGHBOURS]
+    middles = places[:, _NEIGHBORS, _NEIGHBORS]
     usual = np.median(places, axis=(1, 2))
     return float(np.max(np.where(usual > 0, middles / np.where(usual > 0, usual, 1), 1.0)))

@@ -86,7 +86,7 @@ class PatchSampler:
         """
         if self._left:
             raise ValueError(f"{len(self._left)} pictures fewer than announced")
-        return {px: _standardise(np.concatenate(parts)) for px, parts in self._drawn.items()}
+        return {px: _standardize(np.concatenate(parts)) for px, parts in self._drawn.items()}
 
 
 def patch_distance(
@@ -165,7 +165,7 @@ def _draw(level: _Floats, count: int, generator: np.random.Generator) -> _Floats
     return drawn
 
 
-def _standardise(patches: _Floats) -> _Floats:
+def _standardize(patches: _Floats) -> _Floats:
     """Give each colour channel mean 0 and standard deviation 1; a flat channel stays at 0."""
     channels = patches.reshape(len(patches), 3, -1)
     mean = channels.mean(axis=(0, 2), keepdims=True)

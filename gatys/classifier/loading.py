@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from impasto.data.datasets import Draw, UnpairedSampler
 from impasto.data.loaders import PictureLoader, note_unreadable, start_worker
-from impasto.data.transforms import centre_crop, random_flip, random_light, random_part, resize
+from impasto.data.transforms import center_crop, random_flip, random_light, random_part, resize
 from impasto.gatys.classifier.data import Labelled
 from impasto.options.errors import FolderError, PictureError
 
@@ -96,10 +96,10 @@ class Augmentation:
             part = random_light(part, self.light, generator=generator)
         return random_flip(part, generator=generator) if self.flip else part
 
-    def centre(self, rgb: Rgb) -> Rgb:
+    def center(self, rgb: Rgb) -> Rgb:
         """Return the middle square, scaled to ``size`` pixels."""
         side = max(1, round(min(rgb.shape[:2]) * self.largest_area**0.5))
-        return resize(centre_crop(rgb, side), self.size, self.size)
+        return resize(center_crop(rgb, side), self.size, self.size)
 
 
 class ClassPictures(Dataset[ClassBatch]):
@@ -135,10 +135,10 @@ class ClassPictures(Dataset[ClassBatch]):
                 return self._batch(place % len(self), varied, unreadable)
         return _empty(unreadable)
 
-    def centre(self, index: int) -> ClassBatch:
+    def center(self, index: int) -> ClassBatch:
         """Return the middle of a picture as a batch of one; empty if it cannot be read."""
         try:
-            return self._batch(index, self._augmentation.centre(self._fitted(index)), [])
+            return self._batch(index, self._augmentation.center(self._fitted(index)), [])
         except PictureError as error:
             return _empty([(error.path, error.reason)])
 
@@ -268,7 +268,7 @@ class _Middles(Dataset[ClassBatch]):
         return len(self._indices)
 
     def __getitem__(self, place: int) -> ClassBatch:
-        return self._pictures.centre(self._indices[place])
+        return self._pictures.center(self._indices[place])
 
 
 def _empty(unreadable: Sequence[tuple[Path, str]]) -> ClassBatch:

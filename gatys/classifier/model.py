@@ -87,8 +87,8 @@ class VggClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, (N, classes), of pictures, RGB, (N, 3, H, W), in [0, 1]."""
-        normalised = (images - self.get_buffer("_mean")) / self.get_buffer("_std")
-        logits: Tensor = self.classifier(self.avgpool(self.features(normalised)).flatten(1))
+        normalized = (images - self.get_buffer("_mean")) / self.get_buffer("_std")
+        logits: Tensor = self.classifier(self.avgpool(self.features(normalized)).flatten(1))
         return logits
 
     @torch.no_grad()

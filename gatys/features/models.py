@@ -99,7 +99,7 @@ class ModelNetwork(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
-    def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Expect pictures normalised otherwise than ImageNet's usual.
 
         Args:
@@ -166,13 +166,13 @@ class ModelNetwork(nn.Module):
                 "or earlier layers"
             )
         # Not called: the wrapper of a traced network prints to stderr what it raises.
-        found = self._extractor(layers).forward(self.normalise(image))
+        found = self._extractor(layers).forward(self.normalize(image))
         return {name: self._finished(name, found[name]) for name in layers}
 
-    def normalise(self, image: Tensor) -> Tensor:
+    def normalize(self, image: Tensor) -> Tensor:
         """Turn a picture in [0, 1] into what the model sees."""
-        normalised: Tensor = (image - self.get_buffer("_mean")) / self.get_buffer("_std")
-        return normalised
+        normalized: Tensor = (image - self.get_buffer("_mean")) / self.get_buffer("_std")
+        return normalized
 
     def demand(
         self, layers: Sequence[str], *, style_layers: Sequence[str] = (), history: int = 0

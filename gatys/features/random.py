@@ -36,7 +36,7 @@ from impasto.runs.seeds import make_generator
 
 __all__ = [
     "Filters",
-    "Normalise",
+    "Normalize",
     "RandomRecipe",
     "calibration_pictures",
     "normal",
@@ -47,7 +47,7 @@ __all__ = [
 
 
 Filters = Literal["kaiming", "orthogonal"]
-Normalise = Literal["layer", "channel"]
+Normalize = Literal["layer", "channel"]
 
 # Measured with seeds 0 and 1 on the sample photographs, at 256 pixels: mean squares are 0.3 to 5
 # down to relu5_1 with the default recipe, however many pictures. Channels that are centred or
@@ -87,8 +87,8 @@ class RandomRecipe:
     pooling: Pooling = "average"
     filters: Filters = "kaiming"
     first_kernels: tuple[int, ...] = (3,)
-    normalise: Normalise = "layer"
-    centred: bool = False
+    normalize: Normalize = "layer"
+    centered: bool = False
     replicate_padding: bool = True
 
 
@@ -151,16 +151,16 @@ def _discs(side: int, generator: torch.Generator) -> Tensor:
         torch.tensor(values, dtype=torch.float64).view(3, 1, 1)
         for values in (IMAGENET_MEAN, IMAGENET_STD)
     )
-    colours = mean + std * (drawn[:, :1] + 0.3 * drawn[:, 1:])
+    colors = mean + std * (drawn[:, :1] + 0.3 * drawn[:, 1:])
     largest, smallest = side**-2, _SMALLEST_RADIUS**-2
     squared_radii = 1 / (smallest - uniform[0] * (smallest - largest))
     # Centres may lie outside by a tenth, or edges would have fewer discs.
     down, across = (1.2 * uniform[1:] - 0.1) * side
     place = torch.arange(side, dtype=torch.float64)
     picture = mean.expand(3, side, side)
-    for y, x, squared, colour in zip(down, across, squared_radii, colours, strict=True):
+    for y, x, squared, color in zip(down, across, squared_radii, colors, strict=True):
         inside = (place.view(-1, 1) - y) ** 2 + (place - x) ** 2 < squared
-        picture = torch.where(inside, colour, picture)
+        picture = torch.where(inside, color, picture)
     return picture.clamp(0, 1)
 
 
@@ -203,14 +203,14 @@ def _orthogonal(matrix: Tensor) -> Tensor:
 
 def _calibrate(network: Vgg, pictures: Tensor, recipe: RandomRecipe) -> None:
     """Scale every convolution so that the mean square after its ReLU is 1 on these pictures."""
-    over = (0, 2, 3) if recipe.normalise == "channel" else (0, 1, 2, 3)
-    features = network.normalise(pictures)
+    over = (0, 2, 3) if recipe.normalize == "channel" else (0, 1, 2, 3)
+    features = network.normalize(pictures)
     for name in network.layers:
         features = network.compute(name, features)
         if not name.startswith("conv"):
             continue
         shift = torch.zeros(features.shape[1], dtype=features.dtype)
-        if recipe.centred:
+        if recipe.centered:
             shift = rounded(-features.mean(dim=(0, 2, 3)))
         shifted = features + shift.view(1, -1, 1, 1)
         energy = shifted.clamp_min(0).square().mean(dim=over)
@@ -306,7 +306,7 @@ def _factors(network: ModelNetwork, pictures: Tensor) -> dict[str, float]:
     graph, nodes = part_of(anatomy, network.layers, returned=network.layers[-1:])
     layers = {node: name for name, node in nodes.items()}
     measure = _Measure(fx.GraphModule(network.body, graph), layers)
-    measure.run(network.normalise(pictures))
+    measure.run(network.normalize(pictures))
     return measure.factors
 
 

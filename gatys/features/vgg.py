@@ -278,7 +278,7 @@ class Vgg(nn.Module):
         last = self._last(layers)
         self._check_size(image, last)
         wanted = set(layers)
-        features = self.normalise(image)
+        features = self.normalize(image)
         found: dict[str, Tensor] = {}
         previous = ""
         for name in self.layers[: last + 1]:
@@ -289,10 +289,10 @@ class Vgg(nn.Module):
             previous = name
         return {name: found[name] for name in layers}
 
-    def normalise(self, image: Tensor) -> Tensor:
+    def normalize(self, image: Tensor) -> Tensor:
         """Turn a picture in [0, 1] into what the first convolution sees."""
-        normalised: Tensor = (image - self.get_buffer("_mean")) / self.get_buffer("_std")
-        return normalised
+        normalized: Tensor = (image - self.get_buffer("_mean")) / self.get_buffer("_std")
+        return normalized
 
     def convolution(self, name: str) -> nn.Conv2d:
         """Return the convolution of that name.

@@ -333,7 +333,7 @@ def load_model(model: str, path: Path) -> tuple[ModelNetwork, ModelWeights]:
     entries = _entries(model)
     known = next((entry for entry in entries if sha256.startswith(_digits(entry))), None)
     expects = (known or entries[0]).transforms()
-    network.set_normalisation(expects.mean, expects.std)
+    network.set_normalization(expects.mean, expects.std)
     return network, ModelWeights(
         path=path,
         model=model,

@@ -16,7 +16,7 @@ from impasto.gatys.build import (
     build_settings,
     build_statistic,
 )
-from impasto.gatys.colors import keep_colours
+from impasto.gatys.colors import keep_colors
 from impasto.gatys.features.make import Backbone
 from impasto.gatys.inputs import (
     Pictures,
@@ -34,7 +34,7 @@ from impasto.gatys.masks import Region as MaskedRegion, compose_untouched, resiz
 from impasto.gatys.memory import check_memory, gigabytes
 from impasto.gatys.optim.evaluations import Precision
 from impasto.gatys.optim.iterates import Watch, Watcher
-from impasto.gatys.optim.loop import Outcome, optimise
+from impasto.gatys.optim.loop import Outcome, optimize
 from impasto.gatys.presets import Preset
 from impasto.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
 from impasto.options.errors import OptionError, PictureError
@@ -179,7 +179,7 @@ def stylize(
         # Moments of steps that had become tiny mislead the first, large ones at the next scale.
         carried = settings.schedule == "constant" and outcomes
         state = outcomes[-1].state if carried else None
-        outcome = optimise(
+        outcome = optimize(
             enlarge(image, scale.height, scale.width),
             _objective(options, settings, backbone, pictures, scale, device),
             method=build_method(settings, scale.iterations),
@@ -316,8 +316,8 @@ def _finished(
     result = image[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy().astype(np.float32)
     height, width = result.shape[:2]
     scaled = picture_image(pictures.content, height, width)[0].permute(1, 2, 0).numpy()
-    if options.keep_colours == "luminance":
-        result = keep_colours(result, scaled)
+    if options.keep_colors == "luminance":
+        result = keep_colors(result, scaled)
     if any(region.style is None for region in pictures.regions):
         regions = [
             MaskedRegion(

@@ -16,7 +16,7 @@ from impasto.gatys.optim.evaluations import DivergedError, Evaluations, Precisio
 from impasto.gatys.optim.iterates import LossFunction, Watch
 from impasto.gatys.optim.methods import Adam, AdamState, Lbfgs
 
-__all__ = ["Method", "Outcome", "Safety", "optimise"]
+__all__ = ["Method", "Outcome", "Safety", "optimize"]
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Outcome:
     state: AdamState | None = None
 
 
-def optimise(  # noqa: PLR0913 - two that are needed, and what a run may set
+def optimize(  # noqa: PLR0913 - two that are needed, and what a run may set
     image: Tensor,
     objective: LossFunction,
     *,

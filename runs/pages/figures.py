@@ -27,7 +27,7 @@ __all__ = ["draw_curves", "figure_bytes"]
 # Okabe and Ito 2008, "Color Universal Design": without yellow, which is too light for a line, and
 # the two darkest, of unlike brightness, first.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_GREY = "#555555"
+_GRAY = "#555555"
 _DASHES = (0, (4, 1.6))
 _TITLES = {
     "G": "Generator loss",
@@ -217,7 +217,7 @@ def _legend_entries(
     entries = [(_Look(looks[run, next(iter(lines))].color), run) for run in runs]
     if len(lines) > 1:
         entries += [
-            (_Look(_GREY, dashed=domain in _DASHED), names) for domain, names in lines.items()
+            (_Look(_GRAY, dashed=domain in _DASHED), names) for domain, names in lines.items()
         ]
     return entries
 

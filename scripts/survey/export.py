@@ -16,7 +16,7 @@ _EPILOG = """examples:
   impasto survey export --real photos --fake gatys=a cyclegan=b --per_class 20 --output study
   impasto survey export --real photos --fake cyclegan=b --protocol pair --output pairs
   impasto survey export --real photos --fake cyclegan=b --protocol timed --exposure_ms 500 \\
-      --equalise jpeg:90 --output timed --key ~/keys/timed.json
+      --equalize jpeg:90 --output timed --key ~/keys/timed.json
 
 Beside OUTPUT lie OUTPUT.zip, which is public, too, and OUTPUT.key.json, which is not.
 """

@@ -85,7 +85,7 @@ class Spread:
     """
 
     estimate: float
-    centre: float
+    center: float
     error: float
     freedom: float
     deviations: Values
@@ -101,7 +101,7 @@ class Spread:
                 return found
         normal = np.quantile(self.deviations, level)
         reach = self.error * float(student.ppf(ndtr(normal), self.freedom))
-        low, high = _backward(self.scale, np.array([self.centre - reach, self.centre + reach]))
+        low, high = _backward(self.scale, np.array([self.center - reach, self.center + reach]))
         # Beyond the last finite value of a scale there is only the estimate itself.
         return Interval(low=min(float(low), self.estimate), high=max(float(high), self.estimate))
 
@@ -109,7 +109,7 @@ class Spread:
         """Return the p-value of the hypothesis that the number is ``value``."""
         if self.extreme is not None:
             return self._p_extreme(value)
-        distance = abs(float(_forward(self.scale, np.array(value))) - self.centre) / self.error
+        distance = abs(float(_forward(self.scale, np.array(value))) - self.center) / self.error
         normal = ndtri(student.cdf(distance, self.freedom))
         beyond = len(self.deviations) - int(np.searchsorted(self.deviations, normal))
         return (1 + beyond) / (1 + len(self.deviations))
@@ -180,21 +180,21 @@ class TwoLevel:
         variance, freedom = self._variance(slope, used)
         replicates = _forward(scale, statistic(self._both))
         replicates = replicates[np.isfinite(replicates)]
-        centred = np.abs(replicates - np.median(replicates))
+        centered = np.abs(replicates - np.median(replicates))
         extreme = None
-        centre = float(_forward(scale, np.array(estimate)))
-        if not np.isfinite(centre):
-            centre = float(_forward(scale, statistic(at)))
+        center = float(_forward(scale, np.array(estimate)))
+        if not np.isfinite(center):
+            center = float(_forward(scale, statistic(at)))
             if scale == "share":
                 people = min(part.levels[0] for part in parts if part is not None)
                 pictures = sum(part.levels[1] for part in parts if part is not None)
                 extreme = min(people, pictures)
         return Spread(
             estimate=estimate,
-            centre=centre,
+            center=center,
             error=float(np.sqrt(variance)),
             freedom=freedom,
-            deviations=np.sort(centred / max(float(replicates.std()), 1e-300)),
+            deviations=np.sort(centered / max(float(replicates.std()), 1e-300)),
             scale=scale,
             extreme=extreme,
         )

@@ -24,20 +24,20 @@ def measure(rgb: Rgb) -> dict[str, float]:
     return {name: function(rgb) for name, function in MEASURES.items()}
 
 
-def _grey(rgb: Rgb) -> Floats:
-    grey: Floats = rgb @ np.array([0.299, 0.587, 0.114]) / 255
-    return grey
+def _gray(rgb: Rgb) -> Floats:
+    gray: Floats = rgb @ np.array([0.299, 0.587, 0.114]) / 255
+    return gray
 
 
 def _sharpness(rgb: Rgb) -> float:
-    return float(np.log(np.square(laplace(_grey(rgb), mode="reflect")).mean() + 1e-12))
+    return float(np.log(np.square(laplace(_gray(rgb), mode="reflect")).mean() + 1e-12))
 
 
 def _blockiness(rgb: Rgb) -> float:
     """Steps at the borders of blocks over steps elsewhere, where they are largest."""
-    grey = _grey(rgb)
+    gray = _gray(rgb)
     ratios = []
-    for picture in (grey, grey.T):
+    for picture in (gray, gray.T):
         steps = np.abs(np.diff(picture, axis=0)).mean(1)
         by_phase = [steps[phase::_BLOCK].mean() for phase in range(_BLOCK)]
         largest = int(np.argmax(by_phase))
@@ -48,7 +48,7 @@ def _blockiness(rgb: Rgb) -> float:
 
 def _checkerboard(rgb: Rgb) -> float:
     """Power of stripes of one pixel, as layers that enlarge leave them (Odena et al. 2016)."""
-    power = np.abs(np.fft.rfft2(_grey(rgb) - _grey(rgb).mean())) ** 2
+    power = np.abs(np.fft.rfft2(_gray(rgb) - _gray(rgb).mean())) ** 2
     rows, columns = power.shape
     last = power[:, columns - 1].mean() + power[rows // 2].mean()
     near = power[:, columns - 5 : columns - 2].mean() + power[rows // 2 - 4 : rows // 2 - 1].mean()
@@ -57,9 +57,9 @@ def _checkerboard(rgb: Rgb) -> float:
 
 def _border(rgb: Rgb) -> float:
     """How much the outermost pixels differ from those beside them, over those further in."""
-    grey = _grey(rgb)
+    gray = _gray(rgb)
     outer, inner = [], []
-    for picture in (grey, grey[::-1], grey.T, grey.T[::-1]):
+    for picture in (gray, gray[::-1], gray.T, gray.T[::-1]):
         outer.append(np.abs(picture[0] - picture[1]).mean())
         inner.append(np.abs(picture[8] - picture[9]).mean())
     return float(np.mean(outer) / (np.mean(inner) + 1e-6))
@@ -85,8 +85,8 @@ MEASURES: Mapping[str, Callable[[Rgb], float]] = {
     "stripes of one pixel": _checkerboard,
     "border": _border,
     "saturation": _saturation,
-    "brightness": lambda rgb: float(_grey(rgb).mean()),
-    "contrast": lambda rgb: float(_grey(rgb).std()),
+    "brightness": lambda rgb: float(_gray(rgb).mean()),
+    "contrast": lambda rgb: float(_gray(rgb).std()),
     "clipped values": _clipped,
     "compressibility": _compressed,
 }
@@ -94,7 +94,7 @@ MEASURES: Mapping[str, Callable[[Rgb], float]] = {
 
 ADVICE: Mapping[str, str] = {
     "fine detail": "take originals of the same size, or a smaller --width and --height",
-    "JPEG blocks": "--equalise jpeg:90 gives all pictures one JPEG history",
+    "JPEG blocks": "--equalize jpeg:90 gives all pictures one JPEG history",
     "compressibility": "follows from fine detail and noise",
 }
 """What can be done about some of them."""

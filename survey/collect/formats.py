@@ -56,7 +56,7 @@ def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: 
     if _begins(path, b"[") or _begins(path, b"{") or path.suffix.lower() == ".json":
         return _read_json(path, format_, vocabulary, named)
     table = read_table(path)
-    kind = _recognise(table, vocabulary) if format_ == "auto" else format_
+    kind = _recognize(table, vocabulary) if format_ == "auto" else format_
     readers: Mapping[str, Callable[[Table, Vocabulary, Namer], ReadFile]] = {
         "impasto": _read_own,
         "google_forms": _read_wide,
@@ -78,7 +78,7 @@ def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: 
     )
 
 
-def _recognise(table: Table, vocabulary: Vocabulary) -> AnswerFormat:
+def _recognize(table: Table, vocabulary: Vocabulary) -> AnswerFormat:
     has = table.column
     tests: Sequence[tuple[AnswerFormat, bool]] = [
         ("jspsych", bool(has("trial_type") and has("trial_index"))),

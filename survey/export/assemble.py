@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from impasto.data.standardise import encode_plain_png
+from impasto.data.standardize import encode_plain_png
 from impasto.options.errors import ImpastoError, OptionError
 from impasto.options.fields import flatten
 from impasto.options.survey import SurveyExportOptions

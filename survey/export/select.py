@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from impasto.data.decode import read_picture
 from impasto.data.files import PICTURE_SUFFIXES, list_pictures
-from impasto.data.standardise import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
+from impasto.data.standardize import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
 from impasto.options.errors import FolderError, ImpastoError, PictureError
 from impasto.options.survey import SurveyExportOptions
 from impasto.survey.key import make_rng
@@ -429,7 +429,7 @@ def gathering_notes(gathered: Gathered) -> list[str]:
     if max(jpegs.values()) - min(jpegs.values()) > 0.5:
         each = ", ".join(f"{100 * share:.0f} % of {called[name]}" for name, share in jpegs.items())
         notes.append(
-            f"stored as JPEG: {each}; where people can see that, --equalise jpeg:90 gives all one "
+            f"stored as JPEG: {each}; where people can see that, --equalize jpeg:90 gives all one "
             "history"
         )
     scenes = Counter(one.scene for group in chosen.values() for one in group)

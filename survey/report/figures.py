@@ -36,7 +36,7 @@ __all__ = [
 
 # Okabe and Ito 2008: told apart by every kind of colour vision, and by brightness.
 _REAL, _FAKE = "#0067a8", "#c04a00"
-_GREY = "#6b747b"
+_GRAY = "#6b747b"
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -67,7 +67,7 @@ def draw_rates(findings: Findings) -> Figure:
         (_label(group.name), group.called_real, _color(group.name)) for group in findings.groups
     ]
     rows += [
-        (f"{_short(one.name)}: error", one.error, _GREY)
+        (f"{_short(one.name)}: error", one.error, _GRAY)
         for one in findings.generators
         if one.error is not None and findings.protocol != "pair"
     ]

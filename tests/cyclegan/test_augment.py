@@ -15,22 +15,22 @@ def pictures(count: int = 4, *, height: int = 16, width: int = 24) -> Tensor:
     return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(9)) * 2 - 1
 
 
-def test_cutout_greys_a_rectangle_of_up_to_half_the_sides_in_each_picture() -> None:
+def test_cutout_grays_a_rectangle_of_up_to_half_the_sides_in_each_picture() -> None:
     images = pictures(64).abs() + 0.1
     changed = augment("cutout")(images)
-    grey = (changed == 0).all(dim=1)
+    gray = (changed == 0).all(dim=1)
     assert torch.equal(
-        changed[~grey[:, None].expand_as(changed)], images[~grey[:, None].expand_as(images)]
+        changed[~gray[:, None].expand_as(changed)], images[~gray[:, None].expand_as(images)]
     )
-    rows, columns = grey.any(dim=2).sum(dim=1), grey.any(dim=1).sum(dim=1)
+    rows, columns = gray.any(dim=2).sum(dim=1), gray.any(dim=1).sum(dim=1)
     # A rectangle is as large as its rows times its columns.
-    assert torch.equal(grey.sum(dim=(1, 2)), rows * columns)
+    assert torch.equal(gray.sum(dim=(1, 2)), rows * columns)
     assert int(rows.max()) == 8
     assert int(columns.max()) == 12
     assert int(rows.min()) < 8  # its middle may lie at the border
 
 
-def test_translation_moves_by_up_to_an_eighth_and_lets_grey_in() -> None:
+def test_translation_moves_by_up_to_an_eighth_and_lets_gray_in() -> None:
     images = pictures(200).abs() + 0.1
     changed = augment("translation")(images)
     seen = set()
@@ -50,8 +50,8 @@ def test_translation_moves_by_up_to_an_eighth_and_lets_grey_in() -> None:
 
 
 def test_color_keeps_the_pattern_and_changes_light_saturation_and_contrast() -> None:
-    grey = torch.linspace(-0.5, 0.5, 8 * 8).view(1, 1, 8, 8).expand(1, 3, 8, 8)
-    changed = augment("color")(grey)
+    gray = torch.linspace(-0.5, 0.5, 8 * 8).view(1, 1, 8, 8).expand(1, 3, 8, 8)
+    changed = augment("color")(gray)
     # Grey stays grey, and all values lie on one rising line of the old ones.
     assert torch.allclose(changed[:, 0], changed[:, 2], atol=1e-6)
     slope = (changed[..., 1:] - changed[..., :-1]).flatten()

@@ -201,7 +201,7 @@ def uniform_noise(*shape: int, seed: int = 1) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def normalised(x: Tensor) -> Tensor:
+def normalized(x: Tensor) -> Tensor:
     """Ulyanov et al. 2016, by hand: mean 0 and variance 1 in each channel of each picture."""
     mean = x.mean(dim=(2, 3), keepdim=True)
     variance = ((x - mean) ** 2).mean(dim=(2, 3), keepdim=True)
@@ -280,12 +280,12 @@ def resnet_by_hand(weights: Mapping[str, Tensor], x: Tensor, blocks: int, upsamp
             x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride, pad if stride > 1 else 0
         )
 
-    x = F.relu(normalised(conv(x, "model.1", 3)))
+    x = F.relu(normalized(conv(x, "model.1", 3)))
     for name in ("model.4", "model.7"):
-        x = F.relu(normalised(conv(x, name, 1, stride=2)))
+        x = F.relu(normalized(conv(x, name, 1, stride=2)))
     for block in range(10, 10 + blocks):
-        inner = F.relu(normalised(conv(x, f"model.{block}.conv_block.1", 1)))
-        x = x + normalised(conv(inner, f"model.{block}.conv_block.5", 1))
+        inner = F.relu(normalized(conv(x, f"model.{block}.conv_block.1", 1)))
+        x = x + normalized(conv(inner, f"model.{block}.conv_block.5", 1))
     for place in (10 + blocks, 13 + blocks):
         name = f"model.{place}"
         if upsample == "resize":
@@ -293,7 +293,7 @@ def resnet_by_hand(weights: Mapping[str, Tensor], x: Tensor, blocks: int, upsamp
         else:
             weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
             x = F.conv_transpose2d(x, weight, bias, 2, 1, output_padding=1)
-        x = F.relu(normalised(x))
+        x = F.relu(normalized(x))
     return torch.tanh(conv(x, f"model.{17 + blocks}", 3))
 
 
@@ -448,10 +448,10 @@ def unet_by_hand(weights: Mapping[str, Tensor], x: Tensor, downs: int) -> Tensor
     skips = [apply("conv2d", x, layers[0])]
     for layer in layers[1:downs]:
         x = apply("conv2d", F.leaky_relu(skips[-1], 0.2), layer)
-        skips.append(x if layer == layers[downs - 1] else normalised(x))
+        skips.append(x if layer == layers[downs - 1] else normalized(x))
     x = skips.pop()
     for layer in layers[downs:-1]:
-        x = normalised(apply("conv_transpose2d", F.relu(x), layer))
+        x = normalized(apply("conv_transpose2d", F.relu(x), layer))
         x = torch.cat([F.leaky_relu(skips.pop(), 0.2), x], dim=1)
     return torch.tanh(apply("conv_transpose2d", F.relu(x), layers[-1]))
 
@@ -498,7 +498,7 @@ def test_unknown_layers_are_refused() -> None:
         UnetGenerator(channels=2, downs=1)
 
 
-def test_the_colour_skip_lets_coarse_colours_pass_and_no_light() -> None:
+def test_the_color_skip_lets_coarse_colors_pass_and_no_light() -> None:
     network = ResnetGenerator(channels=4, blocks=1, color_skip=True)
     with torch.no_grad():
         for name, weight in network.named_parameters():
@@ -514,7 +514,7 @@ def test_the_colour_skip_lets_coarse_colours_pass_and_no_light() -> None:
         torch.testing.assert_close(network(stripes), torch.zeros(1, 3, 16, 12))
 
 
-def test_the_colour_skip_is_learned_and_adds_one_name() -> None:
+def test_the_color_skip_is_learned_and_adds_one_name() -> None:
     plain, network = (ResnetGenerator(channels=4, blocks=1, color_skip=on) for on in (False, True))
     assert set(network.state_dict()) - set(plain.state_dict()) == {"color_skip.weight"}
     network(uniform_noise(1, 3, 8, 8)).square().sum().backward()
@@ -523,7 +523,7 @@ def test_the_colour_skip_is_learned_and_adds_one_name() -> None:
     assert network.color_skip.weight.grad.abs().min() > 0
 
 
-def test_the_colour_skip_needs_colours() -> None:
+def test_the_color_skip_needs_colors() -> None:
     with pytest.raises(ValueError, match="color_skip: needs RGB, got 1 and 3 channels"):
         ResnetGenerator(in_channels=1, color_skip=True)
 

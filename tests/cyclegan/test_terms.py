@@ -13,11 +13,11 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def pictures(count: int, *, seed: int, side: int = 32) -> Tensor:
     """Plain squares of 8 pixels, each of a colour of its own."""
-    colours = torch.rand(count, 3, side // 8, side // 8, generator=seeded(seed)) - 0.5
-    return colours.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    colors = torch.rand(count, 3, side // 8, side // 8, generator=seeded(seed)) - 0.5
+    return colors.repeat_interleave(8, 2).repeat_interleave(8, 3)
 
 
-def test_the_same_colours_at_other_places_are_no_distance() -> None:
+def test_the_same_colors_at_other_places_are_no_distance() -> None:
     loss = PaletteLoss(generator=seeded())
     real = pictures(4, seed=1)
     for _ in range(3):
@@ -25,7 +25,7 @@ def test_the_same_colours_at_other_places_are_no_distance() -> None:
         assert float(loss(moved, real)) < 1e-6
 
 
-def test_a_shift_of_all_colours_is_its_length_along_the_directions() -> None:
+def test_a_shift_of_all_colors_is_its_length_along_the_directions() -> None:
     loss = PaletteLoss(generator=seeded())
     real = pictures(4, seed=1)
     shift = torch.tensor([0.2, 0.0, -0.1])[:, None, None]
@@ -35,7 +35,7 @@ def test_a_shift_of_all_colours_is_its_length_along_the_directions() -> None:
     assert sum(found) / 100 == pytest.approx(expected, rel=0.15)
 
 
-def test_earlier_pictures_count_so_that_one_picture_need_not_have_all_colours() -> None:
+def test_earlier_pictures_count_so_that_one_picture_need_not_have_all_colors() -> None:
     """Dark and light pictures in turns, against a mixture of both."""
     dark, light = pictures(1, seed=1) - 0.5, pictures(1, seed=2) + 0.5
     alone = float(PaletteLoss(generator=seeded())(dark, light))

@@ -92,9 +92,9 @@ def test_gif_is_close_and_loops(tmp_path: Path) -> None:
         assert np.abs(ours.astype(int) - theirs).mean() < 8
 
 
-def test_gif_of_few_colours_is_exact_and_still_areas_stay(tmp_path: Path) -> None:
-    colours = np.array([[0, 0, 0], [255, 255, 255], [200, 30, 30], [10, 90, 200]], np.uint8)
-    frames = [colours[RNG.integers(0, 4, (30, 40))] for _ in range(3)]
+def test_gif_of_few_colors_is_exact_and_still_areas_stay(tmp_path: Path) -> None:
+    colors = np.array([[0, 0, 0], [255, 255, 255], [200, 30, 30], [10, 90, 200]], np.uint8)
+    frames = [colors[RNG.integers(0, 4, (30, 40))] for _ in range(3)]
     for one in frames:
         one[:10] = frames[0][:10]
     write_animation(tmp_path / "a.gif", frames)
@@ -102,7 +102,7 @@ def test_gif_of_few_colours_is_exact_and_still_areas_stay(tmp_path: Path) -> Non
     np.testing.assert_array_equal(back, frames)
 
 
-def test_gif_of_one_colour_and_one_pixel(tmp_path: Path) -> None:
+def test_gif_of_one_color_and_one_pixel(tmp_path: Path) -> None:
     for index, one in enumerate((np.full((9, 8, 3), 77, np.uint8), np.zeros((1, 1, 3), np.uint8))):
         write_animation(tmp_path / f"{index}.gif", [one, one])
         with Image.open(tmp_path / f"{index}.gif") as image:

@@ -73,7 +73,7 @@ def to_8_bits(array: NDArray[Any]) -> NDArray[np.float64]:
     return np.rint(array / 257.0)
 
 
-def grey3(array: NDArray[Any]) -> NDArray[Any]:
+def gray3(array: NDArray[Any]) -> NDArray[Any]:
     return np.repeat(array[..., None], 3, axis=-1)
 
 
@@ -96,8 +96,8 @@ class TestDepth:
         eight = to_8_bits(WIDE)
         check(read(tmp_path, wide_png(WIDE, 6)), eight[..., :3], eight[..., 3])
         check(read(tmp_path, wide_png(WIDE[..., :3], 2)), eight[..., :3], None)
-        check(read(tmp_path, wide_png(WIDE[..., :2], 4)), grey3(eight[..., 0]), eight[..., 1])
-        check(read(tmp_path, wide_png(WIDE[..., 0], 0)), grey3(eight[..., 0]), None)
+        check(read(tmp_path, wide_png(WIDE[..., :2], 4)), gray3(eight[..., 0]), eight[..., 1])
+        check(read(tmp_path, wide_png(WIDE[..., 0], 0)), gray3(eight[..., 0]), None)
 
     @pytest.mark.parametrize("byteorder", ["<", ">"])
     @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
@@ -116,7 +116,7 @@ class TestDepth:
         check(written(WIDE[..., :3], "rgb"), eight[..., :3], None)
         check(written(WIDE, "rgb", "unassalpha"), eight[..., :3], eight[..., 3])
         check(written(WIDE, "rgb", "unspecified"), eight[..., :3], None)
-        check(written(WIDE[..., 0], "minisblack"), grey3(eight[..., 0]), None)
+        check(written(WIDE[..., 0], "minisblack"), gray3(eight[..., 0]), None)
         check(written(65535 - WIDE, "separated"), eight[..., :3] * eight[..., 3:] / 255, None, 1)
 
     def test_alpha_multiplied_in(self, tmp_path: Path) -> None:
@@ -131,11 +131,11 @@ class TestDepth:
 
     def test_white_is_zero(self, tmp_path: Path) -> None:
         data = tiff(WIDE[..., 0], byteorder="<", photometric="miniswhite")
-        check(read(tmp_path, data), grey3(255 - to_8_bits(WIDE[..., 0])), None)
+        check(read(tmp_path, data), gray3(255 - to_8_bits(WIDE[..., 0])), None)
 
     def test_whole_numbers_of_32_bits(self, tmp_path: Path) -> None:
         values = WIDE[..., 0].astype(np.int32)
-        check(read(tmp_path, tiff(values)), grey3(to_8_bits(WIDE[..., 0])), None)
+        check(read(tmp_path, tiff(values)), gray3(to_8_bits(WIDE[..., 0])), None)
         for wrong in (-1, 65536):
             values[1, 1] = wrong
             with pytest.raises(PictureError, match=f"{wrong}.*expected 0 to 65535; save it"):
@@ -143,7 +143,7 @@ class TestDepth:
 
     def test_floats(self, tmp_path: Path) -> None:
         values = np.linspace(0, 1, 42, dtype=np.float32).reshape(6, 7)
-        check(read(tmp_path, tiff(values)), grey3(np.rint(values * 255)), None)
+        check(read(tmp_path, tiff(values)), gray3(np.rint(values * 255)), None)
         for wrong in (-0.01, 1.01, np.nan, np.inf):
             values[1, 1] = wrong
             with pytest.raises(PictureError, match="expected 0 to 1; save it"):
@@ -169,11 +169,11 @@ class TestDepth:
 
 class TestTransparency:
     def test_palette(self, tmp_path: Path) -> None:
-        colours = bytes([10, 20, 30, 40, 50, 60, 70, 80, 90])
+        colors = bytes([10, 20, 30, 40, 50, 60, 70, 80, 90])
         index = np.array([[0, 1, 2], [2, 1, 0]])
-        rgb = np.frombuffer(colours, np.uint8).reshape(3, 3)[index]
+        rgb = np.frombuffer(colors, np.uint8).reshape(3, 3)[index]
         rows = [bytes(row) for row in index.tolist()]
-        plte = chunk(b"PLTE", colours)
+        plte = chunk(b"PLTE", colors)
         check(read(tmp_path, png(rows, 3, 8, 3, plte)), rgb, None)
         for entries in ([255, 0], [0, 7, 200], [255, 255, 255]):  # Pillow: an int, and bytes
             full = np.array([*entries, 255])[:3]
@@ -182,14 +182,14 @@ class TestTransparency:
             check(found, rgb, full[index] if min(entries) < 255 else found.alpha)
 
     @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-    def test_grey_key_counts_in_the_steps_of_the_file(self, tmp_path: Path, bits: int) -> None:
+    def test_gray_key_counts_in_the_steps_of_the_file(self, tmp_path: Path, bits: int) -> None:
         steps = np.arange(8) % 2**bits
         packed = np.packbits(np.unpackbits(steps.astype(np.uint8)[:, None], axis=1)[:, -bits:])
-        grey = steps * (255 // (2**bits - 1))
+        gray = steps * (255 // (2**bits - 1))
         data = png([packed.tobytes()], 8, bits, 0, chunk(b"tRNS", b"\0\1"))
-        check(read(tmp_path, data), grey3(grey[None]), np.where(steps == 1, 0, 255)[None])
+        check(read(tmp_path, data), gray3(gray[None]), np.where(steps == 1, 0, 255)[None])
 
-    def test_colour_key(self, tmp_path: Path) -> None:
+    def test_color_key(self, tmp_path: Path) -> None:
         key = RGB[1, 2].astype(">u2").tobytes()
         data = png([row.tobytes() for row in RGB], 5, 8, 2, chunk(b"tRNS", key))
         alpha = np.full((3, 5), 255)
@@ -203,9 +203,9 @@ class TestTransparency:
         alpha[2, 2] = 0
         data = wide_png(array, 2, chunk(b"tRNS", array[2, 2].astype(">u2").tobytes()))
         check(read(tmp_path, data), to_8_bits(array), alpha)
-        grey = array[..., 1]
-        data = wide_png(grey, 0, chunk(b"tRNS", int(grey[2, 2]).to_bytes(2, "big")))
-        check(read(tmp_path, data), grey3(to_8_bits(grey)), alpha)
+        gray = array[..., 1]
+        data = wide_png(gray, 0, chunk(b"tRNS", int(gray[2, 2]).to_bytes(2, "big")))
+        check(read(tmp_path, data), gray3(to_8_bits(gray)), alpha)
 
     def test_channels(self, tmp_path: Path) -> None:
         rgba = np.dstack([RGB, RGB[..., 0]])
@@ -213,8 +213,8 @@ class TestTransparency:
             check(read(tmp_path, saved(Image.fromarray(rgba), kind)), RGB, RGB[..., 0])
         webp = saved(Image.fromarray(rgba), "WEBP", lossless=True, exact=True)
         check(read(tmp_path, webp), RGB, RGB[..., 0])
-        grey = Image.fromarray(np.ascontiguousarray(RGB[..., :2]), "LA")
-        check(read(tmp_path, saved(grey, "PNG")), grey3(RGB[..., 0]), RGB[..., 1])
+        gray = Image.fromarray(np.ascontiguousarray(RGB[..., :2]), "LA")
+        check(read(tmp_path, saved(gray, "PNG")), gray3(RGB[..., 0]), RGB[..., 1])
 
 
 class TestFirstFrame:
@@ -294,7 +294,7 @@ class TestOrientation:
     def test_alpha_and_depth_turn_too(self, tmp_path: Path) -> None:
         data = wide_png(WIDE, 6, chunk(b"eXIf", exif(6)))
         eight = to_8_bits(WIDE).astype(np.uint8)
-        alpha = upright(grey3(eight[..., 3]), 6)[..., 0]
+        alpha = upright(gray3(eight[..., 3]), 6)[..., 0]
         check(read(tmp_path, data), upright(eight[..., :3], 6), alpha)
 
     @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ SWAPPED = (
     SRGB.replace(b"rXYZ", b"????", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"????", b"bXYZ", 1)
 )
 # A grey scale that is linear in light.
-LINEAR_GREY = icc(b"GRAY", b"mntr", b"XYZ ", {b"kTRC": b"curv" + bytes(8)})
+LINEAR_GRAY = icc(b"GRAY", b"mntr", b"XYZ ", {b"kTRC": b"curv" + bytes(8)})
 # Ink in which only black shows: L* = 100 - 100 K, whatever C, M and Y (lut8Type, 6.5.8).
 INK = icc(
     b"CMYK",
@@ -344,7 +344,7 @@ INK = icc(
 )
 
 
-class TestColour:
+class TestColor:
     def test_cmyk_jpeg_by_adobe_and_not(self, tmp_path: Path) -> None:
         ink = (200, 40, 90, 60)
         data = saved(Image.new("CMYK", (16, 16), ink), "JPEG", quality=100)
@@ -370,10 +370,10 @@ class TestColour:
         check(read(tmp_path, ycbcr), RGB, None, 3)
         one = RGB[..., 0] > 127
         for kind in ("PNG", "TIFF", "BMP"):
-            check(read(tmp_path, saved(Image.fromarray(one), kind)), grey3(one * 255), None)
+            check(read(tmp_path, saved(Image.fromarray(one), kind)), gray3(one * 255), None)
         for kind in ("PNG", "TIFF", "BMP", "GIF"):
-            grey = Image.fromarray(np.ascontiguousarray(RGB[..., 0]))
-            check(read(tmp_path, saved(grey, kind)), grey3(RGB[..., 0]), None)
+            gray = Image.fromarray(np.ascontiguousarray(RGB[..., 0]))
+            check(read(tmp_path, saved(gray, kind)), gray3(RGB[..., 0]), None)
 
     def test_lab(self, tmp_path: Path) -> None:
         lab = np.array([[[50, 0, 0], [100, 0, 0], [60, 40, 20], [40, -20, -30], [70, -30, 40]]])
@@ -410,10 +410,10 @@ class TestColour:
         rgb = RNG.integers(0, 256, (99, 99, 3), dtype=np.uint8)
         check(read(tmp_path, saved(Image.fromarray(rgb), "PNG", icc_profile=SRGB)), rgb, None)
 
-    def test_grey_profile(self, tmp_path: Path) -> None:
+    def test_gray_profile(self, tmp_path: Path) -> None:
         ramp = np.arange(256, dtype=np.uint8)[None]
-        data = saved(Image.fromarray(ramp), "PNG", icc_profile=LINEAR_GREY)
-        check(read(tmp_path, data), grey3(srgb(ramp / 255)), None, 2)
+        data = saved(Image.fromarray(ramp), "PNG", icc_profile=LINEAR_GRAY)
+        check(read(tmp_path, data), gray3(srgb(ramp / 255)), None, 2)
 
     def test_ink_profile(self, tmp_path: Path) -> None:
         black = np.arange(0, 256, 5)
@@ -421,7 +421,7 @@ class TestColour:
         lightness = 100 - black / 2.55
         light = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness * 27 / 24389)
         data = saved(Image.fromarray(ink, "CMYK"), "TIFF", icc_profile=INK)
-        check(read(tmp_path, data), grey3(srgb(light)[None]), None, 2)
+        check(read(tmp_path, data), gray3(srgb(light)[None]), None, 2)
 
     @pytest.mark.parametrize(
         ("profile", "reason"),
@@ -544,24 +544,24 @@ class TestRefusals:
 
 
 FADE = np.kron(RNG.integers(0, 256, (4, 5, 4), dtype=np.uint8), np.ones((6, 6, 1), np.uint8))
-COLOUR = Image.fromarray(np.ascontiguousarray(FADE[..., :3]))
+COLOR = Image.fromarray(np.ascontiguousarray(FADE[..., :3]))
 FILES = {
-    "jpeg": saved(COLOUR, "JPEG", exif=b"Exif\0\0" + exif(6), icc_profile=SWAPPED),
-    "progressive": saved(COLOUR, "JPEG", progressive=True),
-    "cmyk": saved(COLOUR.convert("CMYK"), "JPEG"),
+    "jpeg": saved(COLOR, "JPEG", exif=b"Exif\0\0" + exif(6), icc_profile=SWAPPED),
+    "progressive": saved(COLOR, "JPEG", progressive=True),
+    "cmyk": saved(COLOR.convert("CMYK"), "JPEG"),
     "png": saved(Image.fromarray(FADE), "PNG", icc_profile=SWAPPED, exif=exif(3)),
     "png-wide": wide_png(WIDE, 6),
-    "png-palette": saved(COLOUR.quantize(9), "PNG", transparency=b"\0\7\xff"),
-    "apng": saved(COLOUR, "PNG", save_all=True, append_images=[COLOUR.rotate(90)]),
+    "png-palette": saved(COLOR.quantize(9), "PNG", transparency=b"\0\7\xff"),
+    "apng": saved(COLOR, "PNG", save_all=True, append_images=[COLOR.rotate(90)]),
     "webp": saved(Image.fromarray(FADE), "WEBP", exif=exif(5)),
-    "webp-lossless": saved(COLOUR, "WEBP", lossless=True),
-    "webp-animated": saved(COLOUR, "WEBP", save_all=True, append_images=[COLOUR.rotate(90)]),
-    "bmp": saved(COLOUR, "BMP"),
-    "bmp-palette": saved(COLOUR.quantize(9), "BMP"),
-    "gif": saved(COLOUR, "GIF", save_all=True, append_images=[COLOUR.rotate(90)]),
+    "webp-lossless": saved(COLOR, "WEBP", lossless=True),
+    "webp-animated": saved(COLOR, "WEBP", save_all=True, append_images=[COLOR.rotate(90)]),
+    "bmp": saved(COLOR, "BMP"),
+    "bmp-palette": saved(COLOR.quantize(9), "BMP"),
+    "gif": saved(COLOR, "GIF", save_all=True, append_images=[COLOR.rotate(90)]),
     "tiff": saved(Image.fromarray(FADE), "TIFF", tiffinfo={274: 7}, icc_profile=SWAPPED),
-    "tiff-deflate": saved(COLOUR, "TIFF", compression="tiff_deflate"),
-    "tiff-jpeg": saved(COLOUR, "TIFF", compression="jpeg"),
+    "tiff-deflate": saved(COLOR, "TIFF", compression="tiff_deflate"),
+    "tiff-jpeg": saved(COLOR, "TIFF", compression="jpeg"),
     "tiff-wide": tiff(WIDE, photometric="rgb", extrasamples=["assocalpha"], compression="zlib"),
     "tiff-grey": tiff(WIDE[..., 0], photometric="miniswhite"),
     "tiff-float": tiff((WIDE[..., 0] / 65535).astype(np.float32)),

@@ -68,7 +68,7 @@ def test_lossy_formats_stay_close(tmp_path: Path, suffix: str) -> None:
     assert error.max() <= 12
 
 
-def test_webp_keeps_alpha_and_the_colours_beneath(tmp_path: Path) -> None:
+def test_webp_keeps_alpha_and_the_colors_beneath(tmp_path: Path) -> None:
     alpha = np.zeros((48, 64), np.uint8)
     alpha[:24] = np.arange(64) * 4
     write_picture(tmp_path / "a.webp", Picture(rgb=smooth(), alpha=alpha))
@@ -78,7 +78,7 @@ def test_webp_keeps_alpha_and_the_colours_beneath(tmp_path: Path) -> None:
     assert np.abs(back.rgb.astype(int) - smooth())[24:].mean() < 2  # where alpha is 0
 
 
-def test_jpeg_drops_alpha_and_keeps_colour(tmp_path: Path) -> None:
+def test_jpeg_drops_alpha_and_keeps_color(tmp_path: Path) -> None:
     hidden = Picture(rgb=smooth(), alpha=np.zeros((48, 64), np.uint8))
     write_picture(tmp_path / "a.jpg", hidden)
     write_picture(tmp_path / "b.jpg", Picture(rgb=smooth()))
@@ -86,7 +86,7 @@ def test_jpeg_drops_alpha_and_keeps_colour(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("quality", "sampling"), [(89, (2, 2)), (90, (1, 1)), (100, (1, 1))])
-def test_jpeg_colour_resolution(tmp_path: Path, quality: int, sampling: tuple[int, int]) -> None:
+def test_jpeg_color_resolution(tmp_path: Path, quality: int, sampling: tuple[int, int]) -> None:
     write_picture(tmp_path / "a.jpg", NOISE, quality=quality)
     data = (tmp_path / "a.jpg").read_bytes()
     frame = data.index(b"\xff\xc0")  # SOF0, T.81 B.2.2: sampling factors of the first component

@@ -42,7 +42,7 @@ def test_rounds_to_the_nearest_and_clips() -> None:
     assert found[0, :, 0].tolist() == [10, 11, 255, 0, 0, 255]
 
 
-def test_order_of_pictures_rows_and_colours() -> None:
+def test_order_of_pictures_rows_and_colors() -> None:
     pictures = RNG.integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
     batch = torch.stack([to_tensor(rgb) for rgb in pictures])
     assert batch[1, 2, 3, 4] == pytest.approx(pictures[1, 3, 4, 2] / 127.5 - 1, abs=1e-6)

@@ -197,10 +197,10 @@ def test_augmentation_is_a_crop_and_a_flip() -> None:
 
 
 @pytest.mark.parametrize(("mode", "shape"), [("resize_and_crop", (8, 8)), ("none", (20, 12))])
-def test_the_centre_is_kept_without_chance(mode: str, shape: tuple[int, int]) -> None:
+def test_the_center_is_kept_without_chance(mode: str, shape: tuple[int, int]) -> None:
     how = Preprocessing(mode=mode, load_size=12, crop_size=8)
     rgb = np.arange(20 * 12 * 3, dtype=np.uint8).reshape(20, 12, 3)
-    kept = how.keep_centre(rgb)
+    kept = how.keep_center(rgb)
     assert kept.shape[:2] == shape
     if mode == "resize_and_crop":
         assert np.array_equal(kept, rgb[6:14, 2:10])

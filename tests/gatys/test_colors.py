@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
-from impasto.gatys.colors import keep_colours, match_colours
+from impasto.gatys.colors import keep_colors, match_colors
 
 Array = NDArray[np.float32]
 
@@ -16,10 +16,10 @@ def picture(seed: int, shape: tuple[int, int] = (24, 31), *, spread: float = 0.1
     """Correlated colours well within the range, so that nothing is clipped."""
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(3, 3)) / 4 + np.eye(3)
-    colours = rng.uniform(-1, 1, (*shape, 3)) @ mixing * spread + 0.5
-    assert colours.min() > 0
-    assert colours.max() < 1
-    return colours.astype(np.float32)
+    colors = rng.uniform(-1, 1, (*shape, 3)) @ mixing * spread + 0.5
+    assert colors.min() > 0
+    assert colors.max() < 1
+    return colors.astype(np.float32)
 
 
 def flat(*color: float) -> Array:
@@ -46,7 +46,7 @@ def lab(image: NDArray[Any]) -> NDArray[np.float64]:
 
 def test_linear_gives_the_contents_mean_and_covariance() -> None:
     style, content = picture(1), picture(2, (17, 40))
-    matched = match_colours(style, content, "linear")
+    matched = match_colors(style, content, "linear")
     assert matched.shape == style.shape
     assert matched.dtype == np.float32
     for ours, theirs in zip(moments(matched), moments(content), strict=True):
@@ -58,18 +58,18 @@ def test_linear_is_the_map_of_the_paper() -> None:
     (mean_s, cov_s), (mean_c, cov_c) = moments(style), moments(content)
     matrix = newton_root(cov_c) @ np.linalg.inv(newton_root(cov_s))
     expected = (style.astype(np.float64) - mean_s) @ matrix.T + mean_c
-    np.testing.assert_allclose(match_colours(style, content), expected, atol=1e-6)
+    np.testing.assert_allclose(match_colors(style, content), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["linear", "histogram"])
-def test_colours_of_oneself_change_nothing(method: Literal["linear", "histogram"]) -> None:
+def test_colors_of_oneself_change_nothing(method: Literal["linear", "histogram"]) -> None:
     style = picture(5)
-    np.testing.assert_allclose(match_colours(style, style, method), style, atol=1e-6)
+    np.testing.assert_allclose(match_colors(style, style, method), style, atol=1e-6)
 
 
 def test_histogram_equals_the_contents_sorted_values() -> None:
     style, content = picture(6), picture(7)
-    matched = match_colours(style, content, "histogram")
+    matched = match_colors(style, content, "histogram")
     for channel in range(3):
         np.testing.assert_allclose(
             np.sort(matched[..., channel].ravel()),
@@ -81,33 +81,33 @@ def test_histogram_equals_the_contents_sorted_values() -> None:
         ).all()
 
 
-def test_a_style_of_one_colour() -> None:
+def test_a_style_of_one_color() -> None:
     content = picture(8)
-    linear = match_colours(flat(0.2, 0.4, 0.6), content)
+    linear = match_colors(flat(0.2, 0.4, 0.6), content)
     np.testing.assert_allclose(
         linear, np.broadcast_to(moments(content)[0], linear.shape), atol=1e-6
     )
-    histogram = match_colours(flat(0.2, 0.4, 0.6), content, "histogram")
+    histogram = match_colors(flat(0.2, 0.4, 0.6), content, "histogram")
     np.testing.assert_array_equal(histogram[0, 0], np.median(content.reshape(-1, 3), axis=0))
     assert np.ptp(histogram.reshape(-1, 3), axis=0).max() == 0
 
 
 @pytest.mark.parametrize("method", ["linear", "histogram"])
-def test_a_content_of_one_colour(method: Literal["linear", "histogram"]) -> None:
-    matched = match_colours(picture(9), flat(0.2, 0.4, 0.6), method)
+def test_a_content_of_one_color(method: Literal["linear", "histogram"]) -> None:
+    matched = match_colors(picture(9), flat(0.2, 0.4, 0.6), method)
     np.testing.assert_allclose(matched, flat(0.2, 0.4, 0.6), atol=1e-6)
 
 
-def test_noise_of_rounding_is_not_stretched_to_colours() -> None:
+def test_noise_of_rounding_is_not_stretched_to_colors() -> None:
     rng = np.random.default_rng(0)
     almost_flat = np.rint(127 + rng.uniform(-1, 1, (24, 31, 3))) / 255
-    matched = match_colours(almost_flat, picture(10))
+    matched = match_colors(almost_flat, picture(10))
     assert np.ptp(matched, axis=(0, 1)).max() == 0
 
 
-def test_a_grey_style_gets_the_contents_variance_along_one_line() -> None:
-    grey = np.repeat(picture(11, spread=0.3)[..., :1], 3, axis=2)
-    matched = match_colours(grey, picture(12))
+def test_a_gray_style_gets_the_contents_variance_along_one_line() -> None:
+    gray = np.repeat(picture(11, spread=0.3)[..., :1], 3, axis=2)
+    matched = match_colors(gray, picture(12))
     values = np.linalg.eigvalsh(moments(matched)[1])
     assert values[-1] > 1e-4
     assert values[:2].max() < 1e-9
@@ -116,22 +116,22 @@ def test_a_grey_style_gets_the_contents_variance_along_one_line() -> None:
 
 def test_what_leaves_the_range_is_clipped() -> None:
     narrow, wide = picture(13, spread=0.1), np.random.default_rng(1).random((20, 20, 3)).round()
-    matched = match_colours(narrow, wide)
+    matched = match_colors(narrow, wide)
     assert matched.min() == 0
     assert matched.max() == 1
 
 
-def test_kept_colours_have_the_results_lightness_and_the_contents_colour() -> None:
+def test_kept_colors_have_the_results_lightness_and_the_contents_color() -> None:
     result, content = picture(14), picture(15)
-    kept = lab(keep_colours(result, content))
+    kept = lab(keep_colors(result, content))
     np.testing.assert_allclose(kept[..., 0], lab(result)[..., 0], atol=1e-3)
     np.testing.assert_allclose(kept[..., 1:], lab(content)[..., 1:], atol=1e-3)
 
 
-def test_colours_beyond_srgb_keep_lightness_and_hue() -> None:
+def test_colors_beyond_srgb_keep_lightness_and_hue() -> None:
     rng = np.random.default_rng(2)
     result, content = rng.random((40, 40, 3)), rng.random((40, 40, 3))
-    kept = keep_colours(result, content)
+    kept = keep_colors(result, content)
     assert kept.min() >= 0
     assert kept.max() <= 1
     ours, theirs = lab(kept), lab(content)
@@ -143,26 +143,26 @@ def test_colours_beyond_srgb_keep_lightness_and_hue() -> None:
     assert np.abs(turn[chroma > 1]).max() < np.radians(1)
 
 
-def test_grey_and_constant_pictures() -> None:
+def test_gray_and_constant_pictures() -> None:
     content = picture(16)
-    grey = np.repeat(content[..., :1], 3, axis=2)
+    gray = np.repeat(content[..., :1], 3, axis=2)
     # A grey content makes the result grey, a grey result takes the content's colour.
-    assert np.ptp(keep_colours(picture(17), grey), axis=2).max() < 2e-4
+    assert np.ptp(keep_colors(picture(17), gray), axis=2).max() < 2e-4
     np.testing.assert_allclose(
-        lab(keep_colours(grey, content))[..., 1:], lab(content)[..., 1:], atol=1e-3
+        lab(keep_colors(gray, content))[..., 1:], lab(content)[..., 1:], atol=1e-3
     )
-    np.testing.assert_allclose(keep_colours(content, content), content, atol=1e-6)
+    np.testing.assert_allclose(keep_colors(content, content), content, atol=1e-6)
     for black_or_white in (flat(0, 0, 0), flat(1, 1, 1)):
-        kept = keep_colours(black_or_white, content)
+        kept = keep_colors(black_or_white, content)
         np.testing.assert_allclose(kept, black_or_white, atol=1e-3)
 
 
 def test_wrong_arrays() -> None:
     with pytest.raises(ValueError, match=r"expected a content of shape \(24, 31, 3\)"):
-        keep_colours(picture(1), picture(1, (3, 4)))
+        keep_colors(picture(1), picture(1, (3, 4)))
     with pytest.raises(ValueError, match=r"floating point, got \(4, 4, 3\) uint8"):
-        match_colours(np.zeros((4, 4, 3), np.uint8), picture(1))
+        match_colors(np.zeros((4, 4, 3), np.uint8), picture(1))
     with pytest.raises(ValueError, match=r"got \(4, 4\) float64"):
-        keep_colours(np.zeros((4, 4)), np.zeros((4, 4)))
+        keep_colors(np.zeros((4, 4)), np.zeros((4, 4)))
     with pytest.raises(ValueError, match="expected linear or histogram, got 'lab'"):
-        match_colours(picture(1), picture(1), "lab")  # type: ignore[arg-type]
+        match_colors(picture(1), picture(1), "lab")  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from impasto.gatys.colors import match_colours
+from impasto.gatys.colors import match_colors
 from impasto.gatys.features.pixels import Pixels
 from impasto.gatys.inputs import (
     NOISE_DEVIATION,
@@ -20,7 +20,7 @@ from impasto.gatys.inputs import (
     noise_image,
     picture_image,
     read_pictures,
-    recoloured,
+    recolored,
     regions_at,
     start_at,
     statistics_image,
@@ -34,14 +34,14 @@ Rgb = NDArray[np.uint8]
 CPU = torch.device("cpu")
 
 
-def colours(height: int, width: int, seed: int, tint: tuple[float, ...] = (1, 1, 1)) -> Rgb:
+def colors(height: int, width: int, seed: int, tint: tuple[float, ...] = (1, 1, 1)) -> Rgb:
     small = np.random.default_rng(seed).integers(40, 216, (4, 5, 3)) * np.array(tint)
     picture = Image.fromarray(small.astype(np.uint8))
     return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
 
 
-CONTENT = colours(30, 40, 0)
-RED, BLUE = colours(24, 36, 1, (1, 0.3, 0.2)), colours(50, 20, 2, (0.1, 0.4, 1))
+CONTENT = colors(30, 40, 0)
+RED, BLUE = colors(24, 36, 1, (1, 0.3, 0.2)), colors(50, 20, 2, (0.1, 0.4, 1))
 LEFT = np.zeros((30, 40), np.uint8)
 LEFT[:, :16] = 255
 
@@ -128,13 +128,13 @@ def test_what_cannot_be_read(read: Callable[..., Pictures], tmp_path: Path) -> N
 # Colours of the content
 
 
-def test_styles_in_the_content_s_colours(
+def test_styles_in_the_content_s_colors(
     read: Callable[..., Pictures], picture_folder: Callable[..., Path]
 ) -> None:
     picture_folder("monets", count=2)
     for method in ("linear", "histogram"):
-        found = read("red.png", "monets", keep_colours=method)
-        expected = match_colours(RED / 255, CONTENT / 255, method)
+        found = read("red.png", "monets", keep_colors=method)
+        expected = match_colors(RED / 255, CONTENT / 255, method)
         assert found.styles[0][0].dtype == np.uint8
         assert np.abs(found.styles[0][0] / 255 - expected).max() <= 0.5 / 255 + 1e-6
         assert [len(group) for group in found.styles] == [1, 2]
@@ -142,7 +142,7 @@ def test_styles_in_the_content_s_colours(
             np.testing.assert_allclose(rgb.mean(axis=(0, 1)), CONTENT.mean(axis=(0, 1)), atol=4)
         np.testing.assert_array_equal(found.content, CONTENT)
     for method in ("none", "luminance"):
-        np.testing.assert_array_equal(read(keep_colours=method).styles[0][0], RED)
+        np.testing.assert_array_equal(read(keep_colors=method).styles[0][0], RED)
 
 
 # Regions
@@ -231,7 +231,7 @@ def test_starts_without_masks(read: Callable[..., Pictures], tmp_path: Path) -> 
         start_at(pictures, "content", 15, 20, seed=0), picture_image(CONTENT, 15, 20)
     )
     assert torch.equal(start_at(pictures, "file", 15, 20, seed=0), picture_image(BLUE, 15, 20))
-    palette = picture_image(recoloured(CONTENT, [RED, BLUE]), 15, 20)
+    palette = picture_image(recolored(CONTENT, [RED, BLUE]), 15, 20)
     assert torch.equal(start_at(pictures, "palette", 15, 20, seed=0), palette)
     for start in ("noise", "statistics"):
         image = start_at(pictures, start, 15, 20, seed=4)
@@ -247,13 +247,13 @@ def test_the_palette_counts_styles_by_their_shares(
     picture_folder("monets", count=3)
     pictures = read("red.png", "monets", style_weights=[1, 3])
     styles = [RED, *pictures.styles[1]]
-    expected = recoloured(CONTENT, styles, weights=[1, 1, 1, 1])
+    expected = recolored(CONTENT, styles, weights=[1, 1, 1, 1])
     found = start_at(pictures, "palette", 30, 40, seed=0)
     assert torch.equal(found, picture_image(expected, 30, 40))
 
 
 @pytest.mark.parametrize("start", ["palette", "statistics"])
-def test_with_masks_each_region_starts_in_its_own_colours(
+def test_with_masks_each_region_starts_in_its_own_colors(
     start: Any, read: Callable[..., Pictures]
 ) -> None:
     pictures = read("red.png", "blue.png", masks=("left.png=blue",))
@@ -282,8 +282,8 @@ def test_other_starts_know_no_masks(read: Callable[..., Pictures]) -> None:
 
 
 def test_soft_edges_blend_two_starts(read: Callable[..., Pictures], tmp_path: Path) -> None:
-    grey = np.full((30, 40), 51, np.uint8)
-    Image.fromarray(grey).save(tmp_path / "grey.png")
+    gray = np.full((30, 40), 51, np.uint8)
+    Image.fromarray(gray).save(tmp_path / "grey.png")
     pictures = read("red.png", "blue.png", masks=("grey.png=blue",))
     found = start_at(pictures, "palette", 30, 40, seed=0)
     blue, red = (
@@ -296,8 +296,8 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def colours_of(seed: int = 0) -> NDArray[np.uint8]:
-    """A picture of correlated colours_of, away from the ends of the range."""
+def colors_of(seed: int = 0) -> NDArray[np.uint8]:
+    """A picture of correlated colors_of, away from the ends of the range."""
     generator = np.random.default_rng(seed)
     common = generator.normal(128, 20, size=(40, 50, 1))
     return (common + generator.normal(0, 8, size=(40, 50, 3)) * (1, 2, 0.5)).astype(np.uint8)
@@ -311,8 +311,8 @@ def test_every_start(start: Start) -> None:
             height=24,
             width=30,
             generator=seeded(seed),
-            picture=colours_of(),
-            styles=[colours_of(1)],
+            picture=colors_of(),
+            styles=[colors_of(1)],
         )
 
     image = make(0)
@@ -326,7 +326,7 @@ def test_every_start(start: Start) -> None:
 
 
 def test_a_picture_keeps_its_values() -> None:
-    picture = colours_of()
+    picture = colors_of()
     image = picture_image(picture, 40, 50)
     expected = picture.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255)
     np.testing.assert_array_equal(image.numpy(), expected)
@@ -345,7 +345,7 @@ def test_noise_has_the_documented_deviation() -> None:
 
 
 def test_statistics_are_those_of_the_styles() -> None:
-    first, second = colours_of(1), (colours_of(2) * 0.7).astype(np.uint8)
+    first, second = colors_of(1), (colors_of(2) * 0.7).astype(np.uint8)
     image = statistics_image([first, second], 300, 300, generator=seeded(), weights=[1, 3])
     found = image[0].flatten(1).numpy()
     # A collection with the second style three times is the same mixture.
@@ -354,7 +354,7 @@ def test_statistics_are_those_of_the_styles() -> None:
     np.testing.assert_allclose(np.cov(found), np.cov(pixels.T), atol=3e-4)
 
 
-def test_statistics_of_a_plain_style_are_its_colour() -> None:
+def test_statistics_of_a_plain_style_are_its_color() -> None:
     plain = np.full((8, 8, 3), (255, 51, 0), dtype=np.uint8)
     image = statistics_image([plain], 5, 5, generator=seeded())
     expected = torch.tensor([1.0, 0.2, 0.0]).view(1, 3, 1, 1).expand(1, 3, 5, 5)
@@ -366,10 +366,10 @@ def moments_of(*pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArr
     return pixels.mean(axis=0), np.cov(pixels.T, ddof=0)
 
 
-def test_recoloured_pictures_have_the_moments_of_the_styles() -> None:
-    picture, first = colours_of(), (colours_of(1) * 0.6 + 20).astype(np.uint8)
-    second = (colours_of(2)[:20] * (0.5, 0.8, 0.7)).astype(np.uint8)
-    found = recoloured(picture, [first])
+def test_recolored_pictures_have_the_moments_of_the_styles() -> None:
+    picture, first = colors_of(), (colors_of(1) * 0.6 + 20).astype(np.uint8)
+    second = (colors_of(2)[:20] * (0.5, 0.8, 0.7)).astype(np.uint8)
+    found = recolored(picture, [first])
     assert found.shape == picture.shape
     assert found.dtype == np.uint8
     mean, covariance = moments_of(found)
@@ -378,39 +378,39 @@ def test_recoloured_pictures_have_the_moments_of_the_styles() -> None:
     np.testing.assert_allclose(mean, wanted[0], atol=5e-4)
     np.testing.assert_allclose(covariance, wanted[1], atol=2e-5)
     # Pictures count by their weights, whatever their sizes: the second has half the pixels.
-    mixed = moments_of(recoloured(picture, [first, second], weights=[1, 3]))
+    mixed = moments_of(recolored(picture, [first, second], weights=[1, 3]))
     pooled = moments_of(first, *[second] * 6)
     np.testing.assert_allclose(mixed[0], pooled[0], atol=1e-3)
     np.testing.assert_allclose(mixed[1], pooled[1], atol=1e-4)
     np.testing.assert_array_equal(
-        recoloured(picture, [first, second], weights=[2, 0]), recoloured(picture, [first])
+        recolored(picture, [first, second], weights=[2, 0]), recolored(picture, [first])
     )
 
 
 def test_a_picture_in_its_own_palette_stays() -> None:
-    difference = recoloured(colours_of(), [colours_of()]).astype(int) - colours_of()
+    difference = recolored(colors_of(), [colors_of()]).astype(int) - colors_of()
     assert np.abs(difference).max() <= 1
 
 
-def test_a_plain_style_gives_its_colour() -> None:
+def test_a_plain_style_gives_its_color() -> None:
     plain = np.full((3, 3, 3), (255, 51, 0), dtype=np.uint8)
-    assert (recoloured(colours_of(), [plain]) == plain[0, 0]).all()
+    assert (recolored(colors_of(), [plain]) == plain[0, 0]).all()
 
 
-def test_the_palette_start_is_the_recoloured_picture() -> None:
-    styles = [colours_of(1), (colours_of(2) * 0.7).astype(np.uint8)]
+def test_the_palette_start_is_the_recolored_picture() -> None:
+    styles = [colors_of(1), (colors_of(2) * 0.7).astype(np.uint8)]
     image = initial_image(
         "palette",
         height=24,
         width=30,
         generator=seeded(),
-        picture=colours_of(),
+        picture=colors_of(),
         styles=styles,
         weights=[1, 2],
     )
-    expected = picture_image(recoloured(colours_of(), styles, weights=[1, 2]), 24, 30)
+    expected = picture_image(recolored(colors_of(), styles, weights=[1, 2]), 24, 30)
     assert torch.equal(image, expected)
-    assert not torch.equal(image, picture_image(colours_of(), 24, 30))
+    assert not torch.equal(image, picture_image(colors_of(), 24, 30))
 
 
 def test_what_is_missing_is_named() -> None:
@@ -421,13 +421,11 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(ValueError, match="at least one style"):
         initial_image("statistics", height=8, width=8, generator=seeded())
     with pytest.raises(ValueError, match="at least one style"):
-        initial_image("palette", height=8, width=8, generator=seeded(), picture=colours_of())
+        initial_image("palette", height=8, width=8, generator=seeded(), picture=colors_of())
     with pytest.raises(ValueError, match="got 'gray'"):
         initial_image("gray", height=8, width=8, generator=seeded())  # type: ignore[arg-type]
     for weights in ([1.0], [1.0, -1.0], [0.0, 0.0]):
         with pytest.raises(ValueError, match="weights: expected 2, none negative"):
-            statistics_image(
-                [colours_of(), colours_of()], 4, 4, generator=seeded(), weights=weights
-            )
+            statistics_image([colors_of(), colors_of()], 4, 4, generator=seeded(), weights=weights)
         with pytest.raises(ValueError, match="weights: expected 2, none negative"):
-            recoloured(colours_of(), [colours_of(), colours_of()], weights=weights)
+            recolored(colors_of(), [colors_of(), colors_of()], weights=weights)

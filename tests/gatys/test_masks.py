@@ -75,26 +75,26 @@ def test_a_name_that_fits_two_styles() -> None:
     assert parse_mask_pair("m.png=x", [styles[0], styles[0]]).style == 0
 
 
-def test_read_grey_one_bit_and_alpha(tmp_path: Path) -> None:
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+def test_read_gray_one_bit_and_alpha(tmp_path: Path) -> None:
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
     path = tmp_path / "m.png"
-    Image.fromarray(grey).save(path)
+    Image.fromarray(gray).save(path)
     mask = read_mask(path, 3, 4)
     assert mask.dtype == np.float32
-    np.testing.assert_allclose(mask, grey / 255, atol=1e-5)
+    np.testing.assert_allclose(mask, gray / 255, atol=1e-5)
 
-    Image.fromarray((grey > 100).astype(np.uint8) * 255).convert("1").save(path)
-    np.testing.assert_array_equal(read_mask(path, 3, 4), grey > 100)
+    Image.fromarray((gray > 100).astype(np.uint8) * 255).convert("1").save(path)
+    np.testing.assert_array_equal(read_mask(path, 3, 4), gray > 100)
 
     white = np.full((3, 4, 3), 255, np.uint8)
-    Image.fromarray(np.dstack([white, grey])).save(path)
-    np.testing.assert_allclose(read_mask(path, 3, 4), grey / 255, atol=1e-5)
+    Image.fromarray(np.dstack([white, gray])).save(path)
+    np.testing.assert_allclose(read_mask(path, 3, 4), gray / 255, atol=1e-5)
 
-    Image.fromarray(grey.astype(np.uint16) * 257).save(path)
-    np.testing.assert_allclose(read_mask(path, 3, 4), grey / 255, atol=1e-5)
+    Image.fromarray(gray.astype(np.uint16) * 257).save(path)
+    np.testing.assert_allclose(read_mask(path, 3, 4), gray / 255, atol=1e-5)
 
 
-def test_a_coloured_mask_counts_by_its_luma(tmp_path: Path) -> None:
+def test_a_colored_mask_counts_by_its_luma(tmp_path: Path) -> None:
     Image.fromarray(np.array([[[255, 0, 0], [255, 255, 255]]], np.uint8)).save(tmp_path / "m.png")
     np.testing.assert_allclose(read_mask(tmp_path / "m.png", 1, 2), [[0.299, 1]], atol=1 / 255)
 

@@ -179,7 +179,7 @@ def test_one_run_has_a_panel_per_kind() -> None:
     assert len(draw_curves(curves).axes[0].get_lines()) == 2
 
 
-def test_runs_are_told_apart_by_colour() -> None:
+def test_runs_are_told_apart_by_color() -> None:
     names = ["_one", "two$x$", "three"]
     curves = [
         curve([1, 2], [row, row], run=name, loss=loss)

@@ -172,7 +172,7 @@ def test_every_iterate_can_be_a_frame_and_a_file(folder: Path) -> None:
 
 def test_a_video_ends_with_the_picture_as_it_is_written(folder: Path) -> None:
     words = ("content.png", "a.png", *SMALL, "--output", "out.png", "--video", "making.apng")
-    finish = ("--keep_colours", "luminance", "--masks", "left.png=untouched", "--save_every", "1")
+    finish = ("--keep_colors", "luminance", "--masks", "left.png=untouched", "--save_every", "1")
     assert stylize(*words, *finish) == 0
     assert (frames_of(folder / "making.apng")[-1] == pixels(folder / "out.png")).all()
     left = np.s_[:, : WIDTH // 2]
@@ -206,7 +206,7 @@ def test_two_masks_give_two_styles_their_places(folder: Path) -> None:
 
 def test_luminance_keeps_the_contents_chroma(folder: Path) -> None:
     words = ("content.png", "a.png", *SMALL, "--output", "out.tif")
-    assert stylize(*words, "--keep_colours", "luminance") == 0
+    assert stylize(*words, "--keep_colors", "luminance") == 0
     shown = rgb2lab(tifffile.imread(folder / "out.tif") / 65535)
     content = rgb2lab(pixels(folder / "content.png") / 255)
     # Where sRGB has no such colour at that lightness, the chroma is less, never more.
@@ -219,10 +219,10 @@ def test_luminance_keeps_the_contents_chroma(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["linear", "histogram"])
-def test_recoloured_styles_bring_the_contents_colours(folder: Path, kind: str) -> None:
+def test_recolored_styles_bring_the_contents_colors(folder: Path, kind: str) -> None:
     words = ("content.png", "red.png", "a.png", *SMALL, "--output")
     assert stylize(*words, "plain.png") == 0
-    assert stylize(*words, "kept.png", "--keep_colours", kind) == 0
+    assert stylize(*words, "kept.png", "--keep_colors", kind) == 0
     content, plain, kept = (
         pixels(folder / name).mean(axis=(0, 1)) for name in ("content.png", "plain.png", "kept.png")
     )
@@ -397,7 +397,7 @@ def test_residual_networks_are_smoothed_unless_it_is_switched_off(folder: Path) 
     [
         (),
         ("--masks", "left.png=a.png", "right.png=b", "--save_every", "2"),
-        ("--optimizer", "lbfgs", "--keep_colours", "linear", "--style_weights", "2", "1"),
+        ("--optimizer", "lbfgs", "--keep_colors", "linear", "--style_weights", "2", "1"),
     ],
 )
 def test_a_recipe_makes_the_same_picture_from_anywhere(
@@ -562,7 +562,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         "--smoothing: expected none, softmax, softmax(T) or scale(a), got 'blur' (or auto)",
     ),
     "smoothing of pixels": ((*FIRST, "--smoothing", "softmax"), 2, "builtin looks at pixels"),
-    "unknown option": ((*FIRST, "--keep_colors", "linear"), 2, "did you mean --keep_colours"),
+    "unknown option": ((*FIRST, "--keep_colours", "linear"), 2, "did you mean --keep_colors"),
     "style too small": (
         ("content.png", "pixel.png", *RANDOM),
         1,

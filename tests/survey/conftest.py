@@ -288,8 +288,8 @@ def downloads(browser: "Browser", tmp_path: Path) -> Callable[[str], Path]:
     """A function that waits for a downloaded file whose name ends so."""
     folder = tmp_path / "downloads"
     folder.mkdir()
-    behaviour = {"behavior": "allow", "downloadPath": str(folder)}
-    browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    behavior = {"behavior": "allow", "downloadPath": str(folder)}
+    browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behavior)
 
     def wait(ending: str) -> Path:
         end = time.monotonic() + 20

@@ -28,7 +28,7 @@ Rgb = NDArray[np.uint8]
 SMALL = Settings(size_px=32, patches=512)
 
 
-class Colours:
+class Colors:
     """An extractor without a network: mean and deviation of each channel."""
 
     name = "colours"
@@ -120,7 +120,7 @@ def test_features_bring_kid_and_fid_and_choose_the_best(reference: Reference) ->
             Candidate(name="light", pictures=samples(light)),
         ],
         settings=SMALL,
-        extractor=Colours(),
+        extractor=Colors(),
     )
     assert (evaluation.best, evaluation.best_by) == ("light", "kid")
     for row in evaluation.rows:
@@ -236,7 +236,7 @@ def test_json_holds_no_infinity_and_all_options() -> None:
 
 
 def test_a_candidate_without_finite_values_is_never_the_best(reference: Reference) -> None:
-    class Broken(Colours):
+    class Broken(Colors):
         def __call__(self, pictures: list[Rgb], /) -> torch.Tensor:
             return super().__call__(pictures) * (math.nan if pictures[0].mean() < 50 else 1)
 

@@ -59,7 +59,7 @@ def test_the_levels_rebuild_the_picture() -> None:
     np.testing.assert_allclose(rebuilt, picture, atol=1e-3)
 
 
-def test_a_constant_picture_has_no_detail_and_keeps_its_colour() -> None:
+def test_a_constant_picture_has_no_detail_and_keeps_its_color() -> None:
     picture = np.full((64, 64, 3), (200, 100, 50), np.float32)
     *details, smallest = _laplacian_pyramid(picture)
     for detail in details:

@@ -298,11 +298,11 @@ def test_any_size_is_painted(size: tuple[int, int], name: str) -> None:
     assert painted.shape == picture.shape
 
 
-def test_a_grey_picture_stays_grey_without_palette_and_jitter() -> None:
-    grey = np.repeat(scene()[..., :1], 3, axis=2)
-    painted = paint(grey, replace(SOBER, brush_radii_px=(4, 2)), generator())
+def test_a_gray_picture_stays_gray_without_palette_and_jitter() -> None:
+    gray = np.repeat(scene()[..., :1], 3, axis=2)
+    painted = paint(gray, replace(SOBER, brush_radii_px=(4, 2)), generator())
     assert np.ptp(painted.astype(int), axis=2).max() <= 1
-    assert error(painted, grey) < 20
+    assert error(painted, gray) < 20
 
 
 def test_crops_of_one_painting_look_alike() -> None:

@@ -274,7 +274,7 @@ def test_a_loaded_state_goes_on_as_the_saved_one_would() -> None:
         assert torch.equal(found, expected)
 
 
-def test_each_process_keeps_its_own_statistics_of_batch_normalisation() -> None:
+def test_each_process_keeps_its_own_statistics_of_batch_normalization() -> None:
     one, other = learner(), learner()
     assert one.process_state() == {}  # a single one has them in its network
     for each in (one, other):

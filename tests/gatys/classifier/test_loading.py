@@ -55,7 +55,7 @@ def levels(batch: ClassBatch) -> list[int]:
 def test_every_size_becomes_a_square(shape: tuple[int, int]) -> None:
     fitted = HOW.fit(noise(*shape))
     assert HOW.vary(fitted, generator=seeded()).shape == (32, 32, 3)
-    assert HOW.centre(fitted).shape == (32, 32, 3)
+    assert HOW.center(fitted).shape == (32, 32, 3)
 
 
 def test_fitting_shrinks_as_far_as_the_smallest_part_allows() -> None:
@@ -65,19 +65,19 @@ def test_fitting_shrinks_as_far_as_the_smallest_part_allows() -> None:
     assert how.fit(small) is small
 
 
-def test_the_centre_is_the_middle_square_of_the_whole() -> None:
+def test_the_center_is_the_middle_square_of_the_whole() -> None:
     rgb = np.zeros((64, 192, 3), np.uint8)
     rgb[:, 64:128] = 255
-    assert (HOW.centre(rgb) == 255).all()
+    assert (HOW.center(rgb) == 255).all()
 
 
-def test_the_centre_is_as_large_as_the_largest_part() -> None:
+def test_the_center_is_as_large_as_the_largest_part() -> None:
     rgb = np.zeros((160, 240, 3), np.uint8)
     rgb[40:120, 80:160] = 255
     how = Augmentation(size=40, smallest_area=0.1, largest_area=0.25)
-    assert (how.centre(rgb) == 255).all()
+    assert (how.center(rgb) == 255).all()
     pixels = noise(160, 240)
-    same = Augmentation(size=80, smallest_area=0.25, largest_area=0.25).centre(pixels)
+    same = Augmentation(size=80, smallest_area=0.25, largest_area=0.25).center(pixels)
     np.testing.assert_array_equal(same, pixels[40:120, 80:160])
 
 
@@ -110,7 +110,7 @@ def test_a_batch_has_pictures_between_0_and_1_and_their_classes() -> None:
     assert batch.labels.tolist() == [2, 1, 0]
     one = ClassPictures(
         PictureArrays(file=Path("x"), images=noise(32, 32)[None], labels=[0]), augmentation=PLAIN
-    ).centre(0)
+    ).center(0)
     expected = torch.from_numpy(noise(32, 32)).permute(2, 0, 1) / 255
     assert torch.equal(one.images[0], expected)
 

@@ -155,7 +155,7 @@ def test_the_log_tells_losses_while_learning_and_scores_where_an_epoch_ends(
     assert set(log[2]["scores"]) == {"loss_val", "top1_val"}
 
 
-def test_it_learns_to_tell_colours_and_keeps_the_best_epoch(options: Options) -> None:
+def test_it_learns_to_tell_colors_and_keeps_the_best_epoch(options: Options) -> None:
     how = options(n_epochs=8, lr=0.003, save_latest_freq=1000, save_epoch_freq=1000)
     result = train_backbone(how)
     scores = [record["scores"] for record in records(how) if "scores" in record]

@@ -46,9 +46,9 @@ def test_bits_of_every_machine() -> None:
         RandomRecipe(width=1 / 8, depth=16, pooling="max"),
         RandomRecipe(width=1 / 8, filters="orthogonal"),
         RandomRecipe(width=1 / 8, first_kernels=(3, 5, 7, 11)),
-        RandomRecipe(width=1 / 8, normalise="channel"),
-        RandomRecipe(width=1 / 8, centred=True),
-        RandomRecipe(width=1 / 8, normalise="channel", centred=True),
+        RandomRecipe(width=1 / 8, normalize="channel"),
+        RandomRecipe(width=1 / 8, centered=True),
+        RandomRecipe(width=1 / 8, normalize="channel", centered=True),
     ],
     ids=str,
 )
@@ -122,7 +122,7 @@ def test_filters_of_several_sizes() -> None:
     assert (border[4:] != 0).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("change", [{"centred": True}, {"normalise": "channel"}], ids=str)
+@pytest.mark.parametrize("change", [{"centered": True}, {"normalize": "channel"}], ids=str)
 def test_what_keeps_positions_apart(change: dict[str, Any]) -> None:
     """In plain random networks, the features of all positions point the same way."""
     pixels = sample_photographs()["coffee"][:256, :256].copy()

@@ -150,7 +150,7 @@ def caffe_by_hand(weights: Weights, image: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("names", ["gatys", "johnson"])
-def test_weights_of_caffe_see_their_own_colours(
+def test_weights_of_caffe_see_their_own_colors(
     tmp_path: Path, names: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = random_weights()

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from impasto.gatys.optim.evaluations import IterateAverage, Precision
 from impasto.gatys.optim.iterates import TERMS, Iterate, Watch
-from impasto.gatys.optim.loop import Method, Outcome, Safety, optimise
+from impasto.gatys.optim.loop import Method, Outcome, Safety, optimize
 from impasto.gatys.optim.methods import Adam, AdamState, Lbfgs
 from impasto.options.errors import ImpastoError
 
@@ -67,10 +67,10 @@ def rosenbrock(image: Tensor) -> Losses:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)
-def test_a_quadratic_is_minimised(method: Method) -> None:
+def test_a_quadratic_is_minimized(method: Method) -> None:
     start, target = picture(), picture(seed=1)
     kept = start.clone()
-    outcome = optimise(start, Quadratic(target), method=method, iterations=400)
+    outcome = optimize(start, Quadratic(target), method=method, iterations=400)
     torch.testing.assert_close(outcome.image, target, rtol=0, atol=2e-3)
     assert torch.equal(start, kept)
     assert outcome.losses["total"] < 1e-3
@@ -82,7 +82,7 @@ def test_a_quadratic_is_minimised(method: Method) -> None:
 def test_a_curved_valley_is_followed_to_its_end(line_search: bool) -> None:
     start = 0.5 * picture(2, 2) + 0.4
     method = Lbfgs(line_search=line_search)
-    outcome = optimise(start, rosenbrock, method=method, iterations=400)
+    outcome = optimize(start, rosenbrock, method=method, iterations=400)
     torch.testing.assert_close(outcome.image, torch.ones(1, 3, 2, 2), rtol=0, atol=1e-2)
 
 
@@ -95,15 +95,15 @@ def test_iterations_are_evaluations_exactly(
     if average is not None and method == METHODS[1]:
         return
     objective = Quadratic(picture(seed=1))
-    outcome = optimise(picture(), objective, method=method, iterations=iterations, average=average)
+    outcome = optimize(picture(), objective, method=method, iterations=iterations, average=average)
     assert objective.calls == outcome.evaluations == iterations
     assert outcome.statement == f"complete after {iterations} of {iterations} evaluations"
 
 
 @pytest.mark.parametrize("weight", [1e-9, 1e-2, 1.0, 1e6, 1e17])
 def test_lbfgs_does_not_depend_on_the_unit_of_the_loss(weight: float) -> None:
-    first = optimise(picture(), Quadratic(picture(seed=1)), method=Lbfgs(), iterations=30)
-    other = optimise(
+    first = optimize(picture(), Quadratic(picture(seed=1)), method=Lbfgs(), iterations=30)
+    other = optimize(
         picture(), Quadratic(picture(seed=1), weight=weight), method=Lbfgs(), iterations=30
     )
     torch.testing.assert_close(other.image, first.image, rtol=0, atol=1e-4)
@@ -112,7 +112,7 @@ def test_lbfgs_does_not_depend_on_the_unit_of_the_loss(weight: float) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)
 def test_the_same_start_gives_the_same_bits(method: Method) -> None:
-    runs = [optimise(picture(), rosenbrock, method=method, iterations=60).image for _ in range(2)]
+    runs = [optimize(picture(), rosenbrock, method=method, iterations=60).image for _ in range(2)]
     assert torch.equal(*runs)
 
 
@@ -127,7 +127,7 @@ def test_channels_last_makes_no_difference(method: Method) -> None:
 
     start = picture()
     runs = [
-        optimise(image, objective, method=method, iterations=20).image
+        optimize(image, objective, method=method, iterations=20).image
         for image in (start, start.contiguous(memory_format=torch.channels_last))
     ]
     assert torch.equal(*runs)
@@ -145,14 +145,14 @@ def test_adam_is_torchs_with_clipping() -> None:
         with torch.no_grad():
             x.clamp_(0, 1)
     objective = Quadratic(target)
-    optimise(start, objective, method=Adam(), iterations=30)
+    optimize(start, objective, method=Adam(), iterations=30)
     assert torch.equal(objective.seen[-1], x.detach())
     assert all(seen.min() >= 0 and seen.max() <= 1 for seen in objective.seen)
 
 
-def test_lbfgs_never_clips_what_it_optimises() -> None:
+def test_lbfgs_never_clips_what_it_optimizes() -> None:
     objective = Quadratic(torch.full((1, 3, 6, 8), 1.5))
-    outcome = optimise(picture(), objective, method=Lbfgs(), iterations=60)
+    outcome = optimize(picture(), objective, method=Lbfgs(), iterations=60)
     torch.testing.assert_close(objective.seen[-1], objective.target, rtol=0, atol=1e-3)
     assert torch.equal(outcome.image, torch.ones(1, 3, 6, 8))
 
@@ -161,12 +161,12 @@ def test_moments_go_on_where_they_were() -> None:
     """Two halves of a run, with the moments handed over, are the run in one."""
     target = picture(seed=1)
     whole, first = Quadratic(target), Quadratic(target)
-    optimise(picture(), whole, method=Adam(), iterations=21)
-    half = optimise(picture(), first, method=Adam(), iterations=11)
+    optimize(picture(), whole, method=Adam(), iterations=21)
+    half = optimize(picture(), first, method=Adam(), iterations=11)
     assert half.state is not None
     assert half.state.step == 10
     second = Quadratic(target)
-    optimise(first.seen[-1], second, method=Adam(), iterations=11, state=half.state)
+    optimize(first.seen[-1], second, method=Adam(), iterations=11, state=half.state)
     assert torch.equal(second.seen[-1], whole.seen[-1])
 
 
@@ -182,7 +182,7 @@ def test_moments_are_resized() -> None:
     assert state.resized(6, 8) is state
     flat = AdamState(step=1, first=torch.full((1, 3, 4, 4), -2.0), second=torch.ones(1, 3, 4, 4))
     torch.testing.assert_close(flat.resized(7, 5).first, torch.full((1, 3, 7, 5), -2.0))
-    outcome = optimise(
+    outcome = optimize(
         picture(9, 12), Quadratic(picture(9, 12, 1)), method=Adam(), iterations=3, state=state
     )
     assert outcome.state is not None
@@ -208,7 +208,7 @@ def test_the_average_in_numpy(decay: float) -> None:
 def test_the_average_is_the_result_and_is_what_was_measured() -> None:
     objective = Quadratic(picture(seed=1))
     told: list[Iterate] = []
-    outcome = optimise(
+    outcome = optimize(
         picture(),
         objective,
         method=Adam(),
@@ -229,7 +229,7 @@ def test_the_average_is_the_result_and_is_what_was_measured() -> None:
 
 def test_averaging_and_a_line_search_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="line search tries pictures"):
-        optimise(picture(), rosenbrock, method=Lbfgs(line_search=True), iterations=5, average=0.9)
+        optimize(picture(), rosenbrock, method=Lbfgs(line_search=True), iterations=5, average=0.9)
 
 
 def spoil_from(first: int, last: int, value: float) -> Callable[[int, Tensor], Tensor]:
@@ -243,7 +243,7 @@ def test_one_bad_evaluation_is_rolled_back(
 ) -> None:
     objective = Quadratic(picture(seed=1), spoil=spoil_from(9, 9, value))
     with caplog.at_level(logging.WARNING):
-        outcome = optimise(picture(), objective, method=method, iterations=400)
+        outcome = optimize(picture(), objective, method=method, iterations=400)
     assert outcome.rollbacks == 1
     assert outcome.ended == "complete"
     assert outcome.evaluations == objective.calls == 400
@@ -259,7 +259,7 @@ def test_one_bad_evaluation_is_rolled_back(
 def test_an_explosion_is_rolled_back_for_lbfgs_alone() -> None:
     for method, expected in ((Lbfgs(), 1), (Adam(), 0), (Lbfgs(line_search=True), 0)):
         objective = Quadratic(picture(seed=1), spoil=spoil_from(5, 5, 1e6))
-        outcome = optimise(picture(), objective, method=method, iterations=60)
+        outcome = optimize(picture(), objective, method=method, iterations=60)
         assert outcome.rollbacks == expected
         assert outcome.losses["total"] < 0.5 * objective(picture()).total.item()
 
@@ -269,7 +269,7 @@ def test_divergence_without_end_is_given_up(
     method: Method, caplog: pytest.LogCaptureFixture
 ) -> None:
     objective = Quadratic(picture(seed=1), spoil=spoil_from(9, 10**9, float("nan")))
-    outcome = optimise(picture(), objective, method=method, iterations=400, safety=Safety(tries=3))
+    outcome = optimize(picture(), objective, method=method, iterations=400, safety=Safety(tries=3))
     assert outcome.ended == "diverged"
     assert outcome.rollbacks == 3
     assert outcome.evaluations == objective.calls == 12
@@ -284,7 +284,7 @@ def test_a_gradient_that_is_not_finite_is_named() -> None:
     def objective(image: Tensor) -> Losses:
         return only_content((image - image).abs().sqrt().sum() + image.sum())
 
-    outcome = optimise(picture(), objective, method=Lbfgs(), iterations=50)
+    outcome = optimize(picture(), objective, method=Lbfgs(), iterations=50)
     assert outcome.ended == "diverged"
     assert "the gradient is not finite" in outcome.statement
     assert torch.equal(outcome.image, picture())
@@ -295,12 +295,12 @@ def test_a_gradient_that_is_not_finite_is_named() -> None:
 def test_without_any_finite_loss_there_is_an_error(iterations: int, average: float | None) -> None:
     objective = Quadratic(picture(seed=1), spoil=spoil_from(1, 99, float("nan")))
     with pytest.raises(ImpastoError, match=r"no picture has finite losses \(content nan, style 0"):
-        optimise(picture(), objective, method=Adam(), iterations=iterations, average=average)
+        optimize(picture(), objective, method=Adam(), iterations=iterations, average=average)
 
 
 def test_without_any_weight_there_is_an_error() -> None:
     with pytest.raises(ImpastoError, match="give a weight above 0"):
-        optimise(
+        optimize(
             picture(),
             lambda _image: only_content(torch.zeros(())),
             method=Adam(),
@@ -310,7 +310,7 @@ def test_without_any_weight_there_is_an_error() -> None:
 
 def test_a_start_at_the_minimum_stays_there() -> None:
     for method in METHODS:
-        outcome = optimise(picture(), Quadratic(picture()), method=method, iterations=20)
+        outcome = optimize(picture(), Quadratic(picture()), method=method, iterations=20)
         assert torch.equal(outcome.image, picture())
         assert outcome.rollbacks == 0
 
@@ -321,7 +321,7 @@ def test_stop_ends_after_the_present_evaluation(at: int, average: float | None) 
     objective = Quadratic(picture(seed=1))
     told: list[Iterate] = []
     watch = Watch(tell=told.append, every=2, stop=lambda: objective.calls >= at)
-    outcome = optimise(
+    outcome = optimize(
         picture(), objective, method=Adam(), iterations=99, average=average, watch=watch
     )
     # An average is measured before it is returned, which is one evaluation more, and counted.
@@ -339,7 +339,7 @@ def test_stop_ends_after_the_present_evaluation(at: int, average: float | None) 
 def test_watchers_are_told() -> None:
     told: list[Iterate] = []
     watch = Watch(tell=told.append, every=10, scale=2, scales=3, before=100)
-    outcome = optimise(
+    outcome = optimize(
         picture(), Quadratic(picture(seed=1)), method=Lbfgs(), iterations=30, watch=watch
     )
     assert [iterate.step for iterate in told] == [10, 20, 30]
@@ -362,7 +362,7 @@ def test_what_a_watcher_raises_reaches_the_caller() -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        optimise(
+        optimize(
             picture(), rosenbrock, method=Adam(), iterations=9, watch=Watch(tell=fail, every=3)
         )
 
@@ -384,7 +384,7 @@ def test_the_host_reads_nothing_between_looks(method: Method) -> None:
     counts = []
     for iterations in (51, 91):
         with Reads() as reads:  # type: ignore[no-untyped-call]
-            optimise(
+            optimize(
                 picture(),
                 Quadratic(picture(seed=1)),
                 method=method,
@@ -408,16 +408,16 @@ def test_the_network_may_run_in_bfloat16() -> None:
         return only_content((features.float() - 0.3).square().mean())
 
     precision = Precision(dtype=torch.bfloat16, loss_scale=64.0)
-    half = optimise(picture(), objective, method=Adam(), iterations=20, precision=precision)
+    half = optimize(picture(), objective, method=Adam(), iterations=20, precision=precision)
     assert seen == {torch.bfloat16}
     assert half.image.dtype == torch.float32
-    full = optimise(picture(), objective, method=Adam(), iterations=20)
+    full = optimize(picture(), objective, method=Adam(), iterations=20)
     assert half.losses["total"] == pytest.approx(full.losses["total"], rel=0.2)
 
 
 def test_the_scale_of_the_loss_is_taken_back() -> None:
     runs = [
-        optimise(
+        optimize(
             picture(), rosenbrock, method=Adam(), iterations=9, precision=Precision(loss_scale=s)
         )
         for s in (1.0, 1024.0)
@@ -447,7 +447,7 @@ def extreme(weight: float, start: Tensor, style: Tensor, method: Method) -> Outc
         zero = torch.zeros(())
         return Losses(distance, weight * style_loss, zero, zero)
 
-    return optimise(start, objective, method=method, iterations=40)
+    return optimize(start, objective, method=method, iterations=40)
 
 
 @pytest.mark.parametrize("method", [*METHODS, Lbfgs(history=100)], ids=[*NAMES, "long"])
@@ -470,9 +470,9 @@ def test_extreme_weights_on_a_small_network(method: Method, weight: float, plain
         (torch.zeros(1, 3, 4, 4), 0, "at least 1, got 0"),
     ],
 )
-def test_what_cannot_be_optimised(image: Tensor, iterations: int, expected: str) -> None:
+def test_what_cannot_be_optimized(image: Tensor, iterations: int, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        optimise(image, rosenbrock, method=Adam(), iterations=iterations)
+        optimize(image, rosenbrock, method=Adam(), iterations=iterations)
 
 
 def test_settings_are_checked() -> None:
@@ -490,7 +490,7 @@ def test_looks_are_rare_off_the_cpu() -> None:
 
 def test_the_average_begins_anew_after_a_rollback() -> None:
     objective = Quadratic(picture(seed=1), spoil=spoil_from(9, 9, float("nan")))
-    optimise(picture(), objective, method=Adam(), iterations=13, average=0.9)
+    optimize(picture(), objective, method=Adam(), iterations=13, average=0.9)
     weights = 0.9 ** np.arange(3, -1, -1.0)
     # Evaluations 10, 11 and 12, the step after them, and the average itself as the 13th.
     assert objective.calls == 13

@@ -69,7 +69,7 @@ def test_an_earlier_file_is_replaced(tmp_path: Path) -> None:
     assert read_losses(LossLog(tmp_path / "losses.csv").path) == []
 
 
-def test_it_watches_an_optimisation(tmp_path: Path) -> None:
+def test_it_watches_an_optimization(tmp_path: Path) -> None:
     log = LossLog(tmp_path / "losses.csv")
     for one in (iterate(1, 10, 10, 2.0), iterate(1, 20, 20, 4.5), iterate(2, 10, 30, 1.0)):
         log(one)
@@ -175,7 +175,7 @@ def test_the_figure_says_why_the_content_loss_rises() -> None:
     assert note(0.9, 0.5, 0.3) == ""  # from noise, it falls
 
 
-def test_several_runs_have_a_colour_each() -> None:
+def test_several_runs_have_a_color_each() -> None:
     runs = {f"_run {index}": [row(0), row(10)] for index in range(9)}
     figure = draw_losses({**runs, "none": []})
     lines = lines_of(figure)

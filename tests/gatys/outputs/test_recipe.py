@@ -38,7 +38,7 @@ class Options:
     """how to begin"""
     masks: list[str] | None = None
     """pairs"""
-    colours: str | None = None
+    colors: str | None = None
     """text"""
     averaging: bool = True
     """switch"""
@@ -77,7 +77,7 @@ def test_the_command_line_reads_it(tmp_path: Path, inputs: tuple[Path, Path]) ->
         "size": 128,
         "init": "noise",
         "masks": [f"{content}=untouched"],
-        "colours": None,
+        "colors": None,
         "averaging": False,
     }
     write_recipe(path, options, facts(*inputs))

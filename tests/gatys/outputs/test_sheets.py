@@ -123,13 +123,13 @@ def test_tiny_pictures() -> None:
     assert draw_triptych(one, [one] * 5, one, labels=("a", "b", "c")).shape[2] == 3
 
 
-def plain_cell(colour: tuple[int, int, int], height: int = 40, width: int = 60) -> Rgb:
-    return np.full((height, width, 3), colour, dtype=np.uint8)
+def plain_cell(color: tuple[int, int, int], height: int = 40, width: int = 60) -> Rgb:
+    return np.full((height, width, 3), color, dtype=np.uint8)
 
 
-def places(sheet: Rgb, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
+def places(sheet: Rgb, color: tuple[int, int, int]) -> tuple[int, int, int, int]:
     """Return top, left, height and width of what has a colour."""
-    rows, columns = np.nonzero((sheet == colour).all(axis=2))
+    rows, columns = np.nonzero((sheet == color).all(axis=2))
     return (
         int(rows.min()),
         int(columns.min()),
@@ -147,13 +147,13 @@ def test_pictures_stand_in_their_rows_and_columns() -> None:
         ["a", "b"],
         ["x", "y"],
     )
-    red, green, blue = (places(sheet, colour) for colour in (RED, GREEN, BLUE))
+    red, green, blue = (places(sheet, color) for color in (RED, GREEN, BLUE))
     assert red[2:] == green[2:] == blue[2:] == (40, 60)
     assert red[0] == green[0] < blue[0]
     assert red[1] < green[1] == blue[1]
 
 
-def test_a_missing_picture_leaves_its_place_grey() -> None:
+def test_a_missing_picture_leaves_its_place_gray() -> None:
     sheet = draw_contact_sheet({("a", "x"): plain_cell(RED)}, ["a", "b"], ["x"])
     assert places(sheet, (238, 238, 238))[2:] == (40, 60)
 
@@ -185,10 +185,10 @@ def test_labels_of_narrow_columns_do_not_overlap() -> None:
     sheet = draw_contact_sheet(pictures, ["a"], ["x", label, f"{label}s"], column_title="t" * 90)
     top, green = places(sheet, RED)[0], places(sheet, GREEN)
     ink = (sheet[top - 20 : top - 4] < 200).any(axis=(0, 2))
-    centre = green[1] + green[3] // 2
+    center = green[1] + green[3] // 2
     words = np.split(np.nonzero(ink)[0], np.nonzero(np.diff(np.nonzero(ink)[0]) > 5)[0] + 1)
     assert len(words) >= 3  # gaps between the labels
-    assert any(word[0] < centre < word[-1] for word in words)
+    assert any(word[0] < center < word[-1] for word in words)
     assert (sheet[:, -4:] == 255).all()
 
 

@@ -134,9 +134,9 @@ def test_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def _luminance(colour: str) -> float:
+def _luminance(color: str) -> float:
     """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -158,11 +158,11 @@ def _luminance(colour: str) -> float:
 )
 def test_contrast(scheme: str, text: str, ground: str) -> None:
     """WCAG 2.2, 1.4.3: text has a contrast of 4.5 to 1 or more."""
-    colours: dict[str, str] = {}
+    colors: dict[str, str] = {}
     for name in ("page.css", "report.css"):
         blocks = re.findall(r":root \{(.*?)\}", page_module._asset(name), re.DOTALL)
-        colours |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme == "dark"]))
-    low, high = sorted((_luminance(colours[text]), _luminance(colours[ground])))
+        colors |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme == "dark"]))
+    low, high = sorted((_luminance(colors[text]), _luminance(colors[ground])))
     assert (high + 0.05) / (low + 0.05) >= 4.5
 
 

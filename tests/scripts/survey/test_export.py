@@ -79,7 +79,7 @@ def test_damaged_pictures_are_named(folder: Path, capsys: pytest.CaptureFixture[
         (("--fake", "cyclegan"), 2, "expected NAME=FOLDER"),
         (("--protocol", "pairs"), 2, "did you mean pair?"),
         (("--key", "study/key.json"), 2, "participants see"),
-        (("--equalise", "jpg"), 2, "expected none, or jpeg:1 to jpeg:100"),
+        (("--equalize", "jpg"), 2, "expected none, or jpeg:1 to jpeg:100"),
         (("--real", "photo"), 1, "did you mean"),
         (("--texts", "no.yaml"), 1, "no.yaml"),
         (("--per_clas", 3), 2, "did you mean --per_class?"),

@@ -188,7 +188,7 @@ def test_several_generators_and_as_many_real_pictures(
     }
 
 
-def test_too_few_scenes_are_refused_or_repeated_but_never_neighbours(
+def test_too_few_scenes_are_refused_or_repeated_but_never_neighbors(
     root: Path,
 ) -> None:
     with pytest.raises(ImpastoError, match=r"different scenes.*--repeat_sources true"):
@@ -274,9 +274,9 @@ def test_pixels_go_one_way_whatever_the_file_is(
         assert differences.max() <= 40
 
 
-def test_equalise_puts_every_picture_through_jpeg_once(root: Path) -> None:
+def test_equalize_puts_every_picture_through_jpeg_once(root: Path) -> None:
     plain = export_study(options(root))
-    done = export_study(options(root, output=root / "jpegs", equalise="jpeg:60"))
+    done = export_study(options(root, output=root / "jpegs", equalize="jpeg:60"))
     key = read_key(done.key)
     for token, one in key.pictures.items():
         if one.kind == "attention":
@@ -480,7 +480,7 @@ def test_two_exports_beside_each_other_leave_each_other_alone(root: Path) -> Non
         ({"practice": 3}, "3 is odd"),
         ({"exposure_ms": 500}, "goes with --protocol timed"),
         ({"survey_id": "../x"}, "--survey_id"),
-        ({"equalise": "jpeg:0"}, "--equalise"),
+        ({"equalize": "jpeg:0"}, "--equalize"),
         ({"base_url": "javascript:alert(1)"}, "--base_url"),
         ({"base_url": "https://a.org/\"onload='x'"}, "--base_url"),
         ({"seed": -1}, "--seed"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from impasto.data.standardise import encode_plain_png
+from impasto.data.standardize import encode_plain_png
 from impasto.survey.collect.job import import_answers
 from impasto.survey.export.assemble import draw_check
 from impasto.survey.export.platforms import (

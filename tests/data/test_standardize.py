@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from impasto.data import Picture
-from impasto.data.standardise import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
+from impasto.data.standardize import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 7), (200, 150), (128, 170)])
