@@ -13,7 +13,14 @@ from impasto.data.atomic import atomic_path
 from impasto.data.decode import Picture
 from impasto.options.errors import OptionError, PictureError
 
-__all__ = ["write_float_picture", "write_picture"]
+__all__ = ["encode_png", "write_float_picture", "write_picture"]
+
+
+def encode_png(rgb: NDArray[np.uint8]) -> bytes:
+    """Return a picture, RGB, (H, W, 3), uint8, as the bytes of a PNG file."""
+    encoded = BytesIO()
+    _encode_png(encoded, Picture(rgb=rgb), 0)
+    return encoded.getvalue()
 
 
 def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:

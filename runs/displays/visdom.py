@@ -1,12 +1,20 @@
-"""Losses and samples of a training in visdom, which may come, go and come again.
+"""Shows the losses and samples of a training in visdom, whose server may come, go and come again.
 
-A visdom server, asked in ways that always end: in an answer, or in an error within seconds.
+:class:`VisdomClient` speaks to the server's HTTP interface: a message in JSON to ``/events`` makes
+or replaces a window, one to ``/update`` appends to it, and ``/win_exists``, ``/win_hash`` and
+``/close`` ask for, compare and remove one. Each request ends in an answer or in an error within
+seconds. The library's own client would wait for as long as the server takes, and prints, logs and
+warns as it connects. :class:`VisdomDisplay` is the observer of a training that uses the client.
 """
 
+import json
 import logging
+import math
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +22,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from impasto.data.encode import encode_png
 from impasto.options.errors import OptionError
 from impasto.runs.curves import History, reported_values
 from impasto.runs.log import read_log
@@ -21,11 +30,11 @@ from impasto.runs.observers import Observer, Pictures, Progress
 
 __all__ = ["UnansweredError", "VisdomClient", "VisdomDisplay"]
 
-
 _CONNECT_SECONDS = 1.0
 _CHECK_SECONDS = 2.0
 # A proxy of the environment is not for a server that the user has started.
 _DIRECT = {"http": "", "https": ""}
+_MARGINS = {"l": 60, "r": 60, "t": 60, "b": 60}  # pixels, as the library's own client has them
 
 
 class UnansweredError(Exception):
@@ -34,9 +43,6 @@ class UnansweredError(Exception):
 
 class VisdomClient:
     """Windows in one environment of a visdom server; what has the same title is replaced.
-
-    The library prints, logs and warns as it connects, and waits for as long as it takes. It does
-    none of that here: it only makes the messages, and each is sent in a request of its own.
 
     Args:
         server: address, e.g. ``http://localhost``; a path in it is kept.
@@ -49,39 +55,18 @@ class VisdomClient:
     """
 
     def __init__(self, server: str, port: int, env: str, *, timeout_seconds: float = 5.0) -> None:
-        try:
-            from visdom import Visdom  # noqa: PLC0415 - an extra
-        except ImportError as error:
+        if find_spec("visdom") is None:  # which brings requests, and the server
             raise OptionError(
                 "display",
                 "visdom is not installed; leave it out, or install it with\n"
                 '  pip install "setuptools<81" wheel\n'
                 '  pip install --no-build-isolation "impasto[visdom]"',
-            ) from error
+            )
         base, path = _split(server)
         self.place = f"{base.partition('://')[2]}:{port}{path}"
+        self._address = f"{base}:{port}{path}"
+        self._env = env
         self._timeout_seconds = timeout_seconds
-        self._check_address = f"{base}:{port}{path}/win_exists"
-
-        class Client(Visdom):
-            """Sends in the way that the library asks subclasses to."""
-
-            send: bool
-
-            def _handle_post(self, url: str, data: str = "{}") -> str:
-                return _post(url, data, timeout_seconds)
-
-        # Made as if nothing were to be sent, it does not connect.
-        self._visdom: Any = Client(
-            server=base,
-            port=port,
-            base_url=path or "/",
-            env=env,
-            send=False,
-            use_incoming_socket=False,
-            raise_exceptions=True,
-        )
-        self._visdom.send = True
 
     def check(self) -> None:
         """Return if a visdom server answers.
@@ -89,14 +74,12 @@ class VisdomClient:
         Raises:
             UnansweredError: none does; says what happened. So do all methods below.
         """
-        answer = _post(self._check_address, '{"win": ""}', _CHECK_SECONDS)
-        if answer not in {"true", "false"}:
-            raise UnansweredError("something else than visdom answers")
+        self._exists("", _CHECK_SECONDS)
 
     def fingerprint(self, title: str) -> str:
         """Return what changes with the content of a window; nothing if there is no window."""
-        exists = self._visdom.win_exists(title)
-        return str(self._visdom.win_hash(title)) if exists else ""
+        # The server has no answer for a window in an environment that it does not know.
+        return self._ask("win_hash", {"win": title}) if self._exists(title) else ""
 
     def draw_lines(
         self, title: str, x: ArrayLike, y: ArrayLike, *, names: Sequence[str], xlabel: str
@@ -104,36 +87,72 @@ class VisdomClient:
         """Replace a window by curves.
 
         Args:
-            title: of the window.
-            x: places, (N,).
-            y: values, (N, number of names).
-            names: of the curves.
+            title: title of the window.
+            x: places of the points, (N,).
+            y: values, (N, number of names); not finite ones are gaps.
+            names: names of the curves.
             xlabel: what ``x`` is.
         """
-        opts = {"title": title, "legend": list(names), "xlabel": xlabel, "ylabel": "loss"}
-        self._visdom.line(X=np.asarray(x), Y=_finite(y), win=title, opts=opts)
+        layout = {
+            "title": title,
+            "showlegend": True,
+            "margin": _MARGINS,
+            "xaxis": {"title": xlabel},
+            "yaxis": {"title": "loss"},
+        }
+        self._replace(title, _traces(x, y, names), layout=layout)
 
     def append_to_lines(
         self, title: str, x: ArrayLike, y: ArrayLike, *, names: Sequence[str]
     ) -> None:
         """Append points, like those of :meth:`draw_lines`, to the curves of a window."""
-        opts = {"legend": list(names)}
-        self._visdom.line(X=np.asarray(x), Y=_finite(y), win=title, update="append", opts=opts)
+        message = {"win": title, "data": _traces(x, y, names), "layout": {}, "opts": {}}
+        self._ask("update", {**message, "append": True})
 
     def draw_picture(self, title: str, rgb: NDArray[np.uint8]) -> None:
         """Replace a window by a picture, RGB, (H, W, 3), uint8."""
-        self._visdom.image(rgb.transpose(2, 0, 1), win=title, opts={"title": title})
+        source = f"data:image/png;base64,{b64encode(encode_png(rgb)).decode('ascii')}"
+        height, width = rgb.shape[:2]
+        content = {"type": "image", "content": {"src": source}}
+        self._replace(title, [content], width=width, height=height)
 
     def write_table(self, title: str, rows: Sequence[Sequence[str]]) -> None:
         """Replace a window by a table of texts."""
         lines = ("".join(f"<td>{escape(text)}</td>" for text in row) for row in rows)
         table = "".join(f"<tr>{line}</tr>" for line in lines)
-        self._visdom.text(f'<table border="1">{table}</table>', win=title, opts={"title": title})
+        content = {"type": "text", "content": f'<table border="1">{table}</table>'}
+        self._replace(title, [content])
 
     def close(self, title: str) -> None:
         """Remove a window, if there is one."""
-        if self._visdom.win_exists(title):
-            self._visdom.close(title)
+        if self._exists(title):
+            self._ask("close", {"win": title})
+
+    def _exists(self, title: str, timeout_seconds: float | None = None) -> bool:
+        answer = self._ask("win_exists", {"win": title}, timeout_seconds)
+        if answer not in {"true", "false"}:
+            raise UnansweredError("something else than visdom answers")
+        return answer == "true"
+
+    def _replace(
+        self,
+        title: str,
+        data: Sequence[Mapping[str, Any]],
+        *,
+        layout: Mapping[str, Any] | None = None,
+        **opts: Any,
+    ) -> None:
+        message = {"win": title, "data": data, "opts": {"title": title, **opts}}
+        self._ask("events", {**message, "layout": layout or {}})
+
+    def _ask(
+        self, endpoint: str, message: Mapping[str, Any], timeout_seconds: float | None = None
+    ) -> str:
+        """Send a message about this environment and return the answer."""
+        content = json.dumps({"eid": self._env, **message}, allow_nan=False)
+        return _post(
+            f"{self._address}/{endpoint}", content, timeout_seconds or self._timeout_seconds
+        )
 
 
 def _split(server: str) -> tuple[str, str]:
@@ -184,10 +203,20 @@ def _post(url: str, data: str, timeout_seconds: float) -> str:
     return response.text
 
 
-def _finite(values: ArrayLike) -> NDArray[np.float64]:
-    """Leave out what is not finite: visdom draws a gap for NaN, and browsers know no infinity."""
-    array = np.asarray(values, dtype=np.float64)
-    return np.where(np.isfinite(array), array, np.nan)
+def _traces(x: ArrayLike, y: ArrayLike, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the curves as Plotly's traces; JSON, and so browsers, know no infinity and no NaN."""
+    places = np.asarray(x, dtype=np.float64).tolist()
+    columns = np.asarray(y, dtype=np.float64).T.tolist()
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": places,
+            "y": [value if math.isfinite(value) else None for value in column],
+        }
+        for name, column in zip(names, columns, strict=True)
+    ]
 
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from impasto.data import encode
 from impasto.data.decode import Picture, read_picture
-from impasto.data.encode import write_float_picture, write_picture
+from impasto.data.encode import encode_png, write_float_picture, write_picture
 from impasto.options.errors import OptionError, PictureError
 
 RNG = np.random.default_rng(20)
@@ -53,6 +53,13 @@ def test_png_is_exact_with_and_without_alpha(tmp_path: Path) -> None:
     write_picture(path, Picture(rgb=NOISE.rgb))
     assert read_picture(path).alpha is None
     assert [item.name for item in path.parent.iterdir()] == ["a.PNG"]
+
+
+def test_png_in_memory_is_that_of_a_file(tmp_path: Path) -> None:
+    encoded = encode_png(NOISE.rgb)
+    np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(encoded))), NOISE.rgb)
+    write_picture(tmp_path / "a.png", Picture(rgb=NOISE.rgb))
+    assert encoded == (tmp_path / "a.png").read_bytes()
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])

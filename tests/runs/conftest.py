@@ -58,11 +58,14 @@ class VisdomServer:
             self._process.wait()
             self._process = None
 
-    def ask(self, what: str, message: dict[str, Any]) -> Any:
+    def post(self, what: str, message: dict[str, Any]) -> bytes:
         url = f"http://127.0.0.1:{self.port}/{what}"
         request = Request(url, data=json.dumps(message).encode())
         with urlopen(request, timeout=10) as answer:  # noqa: S310 - http
-            return json.loads(answer.read())
+            return bytes(answer.read())
+
+    def ask(self, what: str, message: dict[str, Any]) -> Any:
+        return json.loads(self.post(what, message))
 
     def environments(self) -> list[str]:
         return list(self.ask("env_state", {}))

@@ -22,7 +22,7 @@ from impasto.options import OptionError
 from impasto.runs import Background, Progress
 from impasto.runs.displays.visdom import VisdomClient, VisdomDisplay
 
-pytest.importorskip("visdom")
+Visdom = pytest.importorskip("visdom").Visdom
 
 LOSSES = "monet loss over time"
 Make = Callable[..., VisdomDisplay]
@@ -333,6 +333,48 @@ def test_a_proxy_is_not_asked(
     report(display, 20)
     monkeypatch.undo()
     assert visdom_server.curves("impasto", LOSSES) == expected(20)
+
+
+def test_windows_are_those_that_the_library_makes(visdom_server: Any) -> None:
+    visdom_server.start()
+    client = VisdomClient("localhost", visdom_server.port, "ours")
+    x, y = [1.0, 2.0], [[0.5, 8.0], [np.nan, 4.0]]
+    rgb = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    client.draw_lines("curves", x, y, names=["G", "D"], xlabel="epoch")
+    client.append_to_lines("curves", [3.0], [[np.nan, 2.0]], names=["G", "D"])
+    client.draw_picture("picture", rgb)
+    client.write_table("table", [["a", "b"]])
+
+    library = Visdom(env="library", send=False, use_incoming_socket=False)
+    opts = {"title": "curves", "legend": ["G", "D"], "xlabel": "epoch", "ylabel": "loss"}
+    messages = [
+        library.line(X=np.array(x), Y=np.array(y), win="curves", opts=opts),
+        library.image(rgb.transpose(2, 0, 1), win="picture", opts={"title": "picture"}),
+        library.text(
+            '<table border="1"><tr><td>a</td><td>b</td></tr></table>',
+            win="table",
+            opts={"title": "table"},
+        ),
+    ]
+    for message, endpoint in messages:
+        visdom_server.post(endpoint, message)
+    ours, theirs = visdom_server.windows("ours"), visdom_server.windows("library")
+    assert list(ours) == list(theirs) == ["curves", "picture", "table"]
+    for title, window in theirs.items():
+        for key in ("id", "type", "title", "width", "height", "inflate"):
+            assert ours[title][key] == window[key], (title, key)
+    assert ours["curves"]["content"]["layout"] == theirs["curves"]["content"]["layout"]
+    assert ours["table"]["content"] == theirs["table"]["content"]
+    for trace, other in zip(*(w["curves"]["content"]["data"] for w in (ours, theirs)), strict=True):
+        assert [trace[key] for key in ("name", "type", "mode")] == [
+            other[key] for key in ("name", "type", "mode")
+        ]
+        assert trace["x"] == [*other["x"], 3.0]
+        assert trace["y"] == [*other["y"], None if trace["name"] == "G" else 2.0]
+    sources = (w["picture"]["content"]["src"].partition(",")[2] for w in (ours, theirs))
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(s)))) for s in sources]
+    assert np.array_equal(pictures[0], rgb)
+    assert np.array_equal(pictures[1], rgb)
 
 
 @pytest.mark.parametrize("server", ["", "ftp://host", "http://", "http://host:x", "http://[::1"])
