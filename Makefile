@@ -3,13 +3,17 @@ FOLDERS := cyclegan data gatys options runs scripts survey
 PYTHON  ?= python3
 BIN     := .venv/bin
 
-.PHONY: demo test check visdom typing clean
+.PHONY: demo test quick check visdom typing clean
 
 demo: .venv/installed
 	$(BIN)/impasto demo --output demo
 
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --cov
+	$(BIN)/pytest --numprocesses 2 --cov
+
+# The tests that take under five seconds and need no browser, without coverage.
+quick: .venv/installed-dev
+	$(BIN)/pytest --numprocesses 2 -m 'not slow and not browser'
 
 check: .venv/installed-dev typing
 	$(BIN)/ruff format --check .

@@ -1,19 +1,19 @@
-"""What all tests share: tiny picture folders, tiny options, parsed pages, headless Chromium."""
+"""The fixtures that all tests share: tiny picture folders, tiny options, headless Chromium."""
 
-import shutil
+import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+# NumPy and torch read this once, when they are imported; child processes inherit it. One thread
+# keeps sums in one order and leaves the other cores to the other test processes.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from impasto.options import (
@@ -27,9 +27,9 @@ from impasto.options import (
     make,
 )
 
-if TYPE_CHECKING:
-    from selenium.webdriver import Chrome
-    from selenium.webdriver.remote.webelement import WebElement
+pytest.register_assert_rewrite("tests.browser")
+
+from tests.browser import Browser, Page, open_chromium, parse_page
 
 MONET2PHOTO = Path(__file__).parents[2] / "shared" / "monet2photo"
 
@@ -43,10 +43,19 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that open pages in a browser, before ``-m`` selects by marks."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """Keep sums in one order, and leave the other core to the other test process."""
-    torch.set_num_threads(1)
+    """Undo what a test did to the number of threads: see ``OMP_NUM_THREADS`` above."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -139,166 +148,16 @@ def tiny_options(
     return changed
 
 
-# Pages: parsed, and in a browser (a skip where Chromium is not installed).
-
-
-@dataclass
-class Element:
-    """One element of a page: its name, attributes, and the text in it and in its descendants."""
-
-    name: str
-    attributes: dict[str, str]
-    text: str = ""
-
-
-@dataclass
-class Page:
-    """The elements of a page in the order of their start tags."""
-
-    elements: list[Element] = field(default_factory=list)
-
-    def find(self, name: str, /, **attributes: str) -> list[Element]:
-        """Give the elements of that name whose attributes have these values (``class_``: one)."""
-        found = [element for element in self.elements if element.name == name]
-        if one := attributes.pop("class_", None):
-            found = [e for e in found if one in e.attributes.get("class", "").split()]
-        wanted = {key.replace("_", "-"): value for key, value in attributes.items()}
-        return [e for e in found if wanted.items() <= e.attributes.items()]
-
-
-class _Parser(HTMLParser):
-    """Collects elements, and fails on an end tag that closes nothing or the wrong element."""
-
-    VOID = frozenset({"meta", "link", "img", "input", "br"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.page = Page()
-        self.open: list[Element] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        element = Element(tag, {key: value or "" for key, value in attrs})
-        self.page.elements.append(element)
-        if tag not in self.VOID:
-            self.open.append(element)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop().name == tag
-
-    def handle_data(self, data: str) -> None:
-        for element in self.open:
-            element.text += data
-
-
-@pytest.fixture(scope="session")
-def parse_page() -> Callable[[Path], Page]:
+@pytest.fixture(scope="session", name="parse_page")
+def _parse_page() -> Callable[[Path], Page]:
     """A function that parses an HTML file."""
-
-    def parse(path: Path) -> Page:
-        parser = _Parser()
-        parser.feed(path.read_text(encoding="utf-8"))
-        parser.close()
-        assert not parser.open
-        return parser.page
-
-    return parse
-
-
-@dataclass(frozen=True)
-class Browser:
-    """One browser window; ``driver`` is the full selenium interface."""
-
-    driver: "Chrome"
-
-    def set_view(self, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
-        """Set the size of the page in CSS pixels, the colour scheme, and finger or mouse."""
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": touch})
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-
-    def set_scripts(self, *, enabled: bool) -> None:
-        """Let the next pages run their JavaScript, or not."""
-        self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not enabled})
-
-    def open(self, path: Path) -> None:
-        """Open a file from disk, and forget what the console said before."""
-        self.console()
-        self.driver.get(path.absolute().as_uri())
-
-    def evaluate(self, expression: str) -> Any:
-        """Give the value of a JavaScript expression, awaited; works with the page's scripts off."""
-        answer = self.driver.execute_cdp_cmd(
-            "Runtime.evaluate",
-            {"expression": expression, "returnByValue": True, "awaitPromise": True},
-        )
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def becomes_true(self, expression: str, *, seconds: float = 20.0) -> bool:
-        """Whether an expression holds soon: the page does some things a moment later."""
-        leaving = pytest.importorskip("selenium.common").WebDriverException
-        end = time.monotonic() + seconds
-        holds = False
-        while not holds and time.monotonic() < end:
-            try:
-                holds = bool(self.evaluate(expression))
-            except leaving:  # the page gave way to another while it was asked
-                holds = False
-            if not holds:
-                time.sleep(0.05)
-        return holds
-
-    def drag(self, element: "WebElement", start: tuple[int, int], way: tuple[int, int]) -> None:
-        """Press the mouse at ``start``, from the element's centre, move it by ``way``, let go."""
-        webdriver = pytest.importorskip("selenium.webdriver")
-        actions = webdriver.ActionChains(self.driver)
-        actions.move_to_element_with_offset(element, *start)
-        actions.click_and_hold().move_by_offset(*way).release().perform()
-
-    def swipe(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Move one finger from ``start`` to ``end``, in CSS pixels of the window."""
-        for kind, points in (("touchStart", [start]), ("touchMove", [end]), ("touchEnd", [])):
-            touches = [{"x": x, "y": y} for x, y in points]
-            event = {"type": kind, "touchPoints": touches}
-            self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", event)
-
-    def console(self) -> list[str]:
-        """Give, and forget, the warnings and errors of the browser's console."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+    return parse_page
 
 
 @pytest.fixture(scope="session")
 def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not chromedriver:
-        pytest.skip("needs chromium and chromedriver (apt install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--hide-scrollbars",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "WARNING"})
-    # With the path given, selenium does not look for a driver in the network.
-    service = webdriver.ChromeService(executable_path=chromedriver)
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        yield Browser(driver)
-    finally:
-        driver.quit()
+    with open_chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
 
 
 @pytest.fixture

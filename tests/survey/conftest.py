@@ -24,7 +24,7 @@ from impasto.survey.serve.database import read_database
 from impasto.survey.study import Practice, Study
 
 if TYPE_CHECKING:
-    from tests.conftest import Browser
+    from tests.browser import Browser
 
 
 @dataclass(frozen=True)

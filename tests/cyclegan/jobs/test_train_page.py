@@ -11,7 +11,7 @@ from impasto.options import TrainOptions
 from impasto.runs import read_log
 
 if TYPE_CHECKING:
-    from tests.conftest import Browser
+    from tests.browser import Browser
 
 EPOCHS = 3
 ARROW_LEFT = "\ue012"

@@ -32,7 +32,7 @@ from impasto.runs.curves import choose_losses
 from impasto.runs.log import read_runs
 
 if TYPE_CHECKING:
-    from tests.conftest import Page
+    from tests.browser import Page
 
 Options = Callable[..., BackboneOptions]
 

@@ -15,7 +15,7 @@ from impasto.runs import Progress, ReportPage, RunDirectory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tests.conftest import Browser, Page
+    from tests.browser import Browser, Page
 
 Read = Callable[[], "Page"]
 

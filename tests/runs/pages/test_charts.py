@@ -23,7 +23,7 @@ from impasto.runs.pages.charts import (
 from impasto.runs.pages.page import page, write_page
 
 if TYPE_CHECKING:
-    from tests.conftest import Page
+    from tests.browser import Page
 
 
 Parse = Callable[[Path], "Page"]

@@ -19,7 +19,7 @@ from impasto.runs.pages.gallery import BeforeAfter, Strip, draw_strip, write_gal
 from impasto.runs.pages.page import page, write_page
 
 if TYPE_CHECKING:
-    from tests.conftest import Browser, Page
+    from tests.browser import Browser, Page
 
 
 Parse = Callable[[Path], "Page"]

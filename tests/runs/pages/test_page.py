@@ -17,7 +17,7 @@ from impasto.runs.pages import page as page_module
 from impasto.runs.pages.page import page, relative_url, write_page
 
 if TYPE_CHECKING:
-    from tests.conftest import Browser, Page
+    from tests.browser import Browser, Page
 
 Parse = Callable[[Path], "Page"]
 SCRIPT = "<script>alert('x')</script> & \"Monet\""

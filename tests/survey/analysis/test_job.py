@@ -29,7 +29,7 @@ from impasto.survey.report.text import conclusions, limits, verdict
 from impasto.survey.study import Protocol
 
 if TYPE_CHECKING:
-    from tests.conftest import Browser, Page
+    from tests.browser import Browser, Page
 
 RATES = {"real": 0.75, "good": 0.5, "bad <b>": 0.15}
 

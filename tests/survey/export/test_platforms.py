@@ -27,7 +27,7 @@ from impasto.survey.study import Practice, Study
 from impasto.survey.texts import read_texts
 
 if TYPE_CHECKING:
-    from tests.conftest import Browser
+    from tests.browser import Browser
 
 TOKENS = draw_tokens(6, make_rng(1, "tokens"))
 JUDGED, PRACTICE = TOKENS[:4], TOKENS[4:]

@@ -16,7 +16,7 @@ from impasto.survey.export.site import write_site
 from impasto.survey.texts import read_texts
 
 if TYPE_CHECKING:
-    from tests.conftest import Browser, Page
+    from tests.browser import Browser, Page
     from tests.survey.conftest import Person, SmallStudy
 
 Make = Callable[..., "SmallStudy"]
