@@ -1,12 +1,13 @@
-"""All options of `impasto backbone train`.
+"""All options of the feature networks: `impasto backbone train` and `impasto weights`.
 
-All options of `impasto weights`.
+A backbone is trained as a classifier; its options have the same sections as those of `impasto
+train`, from which it takes the run and the displays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from impasto.options.fields import require, require_at_least, require_between, require_positive
 from impasto.options.train import BasicDisplayOptions, BasicRunOptions
@@ -52,7 +53,7 @@ BACKBONE_MAY_CHANGE = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneRunOptions(BasicRunOptions):
-    """The run: name, place, device, reports, checkpoints."""
+    """Run: name, folder, device, reports and checkpoints."""
 
     name: str = "backbone"
     print_freq: int = 2000
@@ -62,41 +63,46 @@ class BackboneRunOptions(BasicRunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassDataOptions:
-    """The pictures and their classes."""
+    """Data: classes, held-out pictures, augmentation and loading."""
 
     dataset: DatasetName = "folder"
-    """folder (a folder of pictures for each class), cifar100 or caltech101 (torchvision's files)"""
+    """kind of data set: folder is a folder of pictures for each class; cifar100 and caltech101
+    are in the files that torchvision reads"""
     dataroot: Path = Path("datasets/classes")
-    """folder that holds the class folders, or cifar-100-python, or caltech101"""
+    """folder that holds the folders of the classes, or cifar-100-python, or caltech101"""
     classes: Sequence[str] = ()
-    """NAME or NAME=FOLDER for each class, two or more; FOLDER is looked for in DATAROOT; unless
-    given, each folder in DATAROOT is a class"""
+    """two or more classes, each as NAME=FOLDER, or as NAME where that is also the folder;
+    relative folders are looked up in DATAROOT (default: every folder in DATAROOT is a class)"""
     val_folder: Path | None = None
-    """folder with class folders of the held-out pictures, named as those of the others are"""
+    """folder with the held-out pictures, in a folder for each class with the same name as that
+    in DATAROOT"""
     val_classes: Sequence[str] = ()
-    """NAME=FOLDER for each class: its held-out pictures, looked for in VAL_FOLDER or DATAROOT"""
+    """folders with the held-out pictures, as NAME=FOLDER for each class; relative folders are
+    looked up in VAL_FOLDER or else in DATAROOT"""
     val_share: float = 0.1
-    """share of each class that is held out, where neither VAL_FOLDER nor VAL_CLASSES is given"""
+    """share of the pictures of each class that is held out, where neither VAL_FOLDER nor
+    VAL_CLASSES is given"""
     download: bool = False
-    """fetch cifar100 or caltech101 where they are not in DATAROOT"""
+    """download cifar100 or caltech101 if it is not in DATAROOT"""
     size: int | None = None
-    """side of the pictures that the network sees, in pixels; unless given, 32 for cifar100 and 128
-    for others"""
+    """side of the square pictures that the network sees, in pixels (default: 32 for cifar100,
+    128 for other data sets)"""
     smallest_area: float = 0.35
-    """a random part of each picture is cut out, with this share of its area or more"""
+    """smallest share of a picture's area that its random crop keeps"""
     largest_area: float = 1.0
-    """and with this share or less; held-out pictures show as much of their middle. A small one
-    keeps the pixels of the file, for classes that differ in strokes or grain, not in things"""
+    """largest share of a picture's area that its random crop keeps; held-out pictures are
+    cropped to this share at their center. A small share keeps the resolution of the file, which
+    suits classes that differ in strokes or grain rather than in objects"""
     light: float = 0.2
-    """strength of random brightness and contrast; hues stay as they are"""
+    """strength of the random changes of brightness and contrast; hues are not changed"""
     flip: bool = True
-    """mirror half of the pictures at random"""
+    """flip half of the pictures horizontally, at random"""
     batch_size: int = 64
-    """pictures per step and process"""
+    """pictures in a batch, for each process"""
     num_threads: int = 4
-    """processes that load pictures; 0 loads them in the training process"""
+    """number of processes that load pictures; 0 loads them in the training process"""
     cache_images: bool = False
-    """keep decoded pictures in memory (per loading process): for small datasets"""
+    """keep decoded pictures in memory, once for each loading process; for small datasets"""
 
     def __post_init__(self) -> None:
         require(
@@ -169,22 +175,25 @@ class ClassDataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierOptions:
-    """The network: VGG16 or VGG19."""
+    """Network: VGG16 or VGG19."""
 
     depth: Literal[16, 19] = 19
-    """layers with weights: 16 or 19"""
+    """number of layers with weights: 16 for VGG16, 19 for VGG19"""
     width: float = 1.0
-    """channels, relative to the published network; 0.25 trains on two processor cores"""
+    """number of channels relative to the published network; 0.25 can be trained on a laptop's
+    processor"""
     batch_norm: bool = False
-    """batch normalisation after each convolution; folded into it in what stylize reads"""
+    """use batch normalization after each convolution; the saved weights have it folded into the
+    convolutions"""
     pooled: int | None = None
-    """height and width of what the fully connected layers see; 1 tells them what there is and not
-    where, which suits small sets of pictures; unless given, 7 as published, or SIZE / 32 if less"""
+    """height and width of the feature map that the fully connected layers see; 1 tells them
+    what is in a picture but not where, which suits small data sets (default: 7 as published, or
+    SIZE / 32 if that is less)"""
     dropout: float = 0.5
-    """dropout of the fully connected layers"""
+    """dropout probability in the fully connected layers"""
     init: Literal["default", "xavier", "kaiming"] = "kaiming"
-    """distribution that the weights are drawn from: kaiming (for ReLUs), xavier, or default
-    (PyTorch's own)"""
+    """distribution of the initial weights: kaiming (suits ReLUs), xavier, or default (that of
+    PyTorch)"""
 
     def __post_init__(self) -> None:
         require(0.0625 <= self.width <= 4, "width", f"{self.width} is not in 0.0625..4")
@@ -195,24 +204,25 @@ class ClassifierOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScheduleOptions:
-    """The schedule: length, learning rate, regularisation."""
+    """Schedule: number of epochs, learning rate and regularization."""
 
     n_epochs: int = 120
-    """epochs at most"""
+    """largest number of epochs"""
     patience: int = 20
-    """epochs without a lower held-out loss after which training is over"""
+    """stop after this number of epochs without a lower held-out loss"""
     max_images: int | None = None
-    """stop after so many pictures, wherever that is in an epoch"""
+    """stop after MAX_IMAGES training pictures, even in the middle of an epoch (default: train
+    for all epochs)"""
     lr: float = 0.001
     """initial learning rate of AdamW"""
     weight_decay: float = 0.01
     """weight decay of AdamW"""
     plateau_patience: int = 5
-    """epochs without a lower held-out loss after which the learning rate falls"""
+    """reduce the learning rate after this number of epochs without a lower held-out loss"""
     plateau_factor: float = 0.2
-    """what the learning rate is multiplied by then"""
+    """factor by which the learning rate is then multiplied"""
     label_smoothing: float = 0.1
-    """share of the target that is spread over all classes"""
+    """share of the target probability that is spread evenly over all classes"""
 
     def __post_init__(self) -> None:
         require_positive("n_epochs", self.n_epochs)
@@ -256,14 +266,17 @@ WeightsAction = Literal["list", "check", "pack", "layers"]
 class WeightsOptions:
     """Find, check and pack the weights of feature networks; list their layers."""
 
+    headings: ClassVar[Mapping[str, str]] = {"output": "packing"}
+
     action: WeightsAction
-    """what to do"""
+    """what to do: list, check, pack or layers"""
     file: Path | None = None
     """weights file to check or pack"""
     model: str = ""
-    """network whose layers are listed; without one, all models of torchvision are"""
+    """network whose layers are listed; without it, the names of all networks are listed"""
     output: Path | None = None
-    """packed file, .safetensors; unless given, it goes where Impasto looks for it"""
+    """file for the packed weights, ending in .safetensors (default: a file that impasto stylize
+    finds by itself)"""
     last_layer: str = "conv5_1"
     """last convolution that is packed; conv5_4 packs all of VGG19"""
 

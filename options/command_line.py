@@ -1,16 +1,19 @@
 """The command line of one `impasto` command: option classes become flat options, by jsonargparse.
 
 Every command takes ``--config FILE.yaml`` (or the name of a preset), single options that override
-it, ``--print_config`` and ``--help``.
+it, ``--print_config`` and ``--help``. Help and messages are for somebody who does not know Python:
+options stand in groups, and no name of a type, no "null" and no empty default is shown.
 """
 
 import re
 import sys
-from argparse import Action, RawDescriptionHelpFormatter
+import textwrap
+from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 from docstring_parser import parse_from_object
 from jsonargparse import (  # type: ignore[attr-defined]
@@ -18,27 +21,32 @@ from jsonargparse import (  # type: ignore[attr-defined]
     ArgumentParser,
     DefaultHelpFormatter,
     Namespace,
-    set_parsing_settings,
 )
 
 from impasto.options.errors import OptionError
 from impasto.options.fields import make, nearest, sections
 
-__all__ = ["CommandParser", "preset_names", "preset_text"]
+__all__ = ["CommandParser", "choices", "describe_type", "preset_names", "preset_text"]
 
 T = TypeVar("T")
 
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+}
 
 
 def preset_names(folder: str = ".") -> list[str]:
     """Return the names of the presets that ship with Impasto, sorted.
 
     Args:
-        folder: where they lie in ``options/presets``; those of ``impasto train`` unless given.
+        folder: sub-folder of ``options/presets``; by default the one with those of `impasto train`.
     """
     entries = (files("impasto.options") / "presets" / folder).iterdir()
-    return sorted(Path(entry.name).stem for entry in entries if _is_yaml(entry.name))
+    return sorted(Path(entry.name).stem for entry in entries if entry.name.endswith(".yaml"))
 
 
 def preset_text(name: str) -> str:
@@ -46,22 +54,43 @@ def preset_text(name: str) -> str:
     return (files("impasto.options") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
+def choices(hint: Any) -> list[str]:
+    """Return the values that a type lists (``Literal``), as texts; nothing for other types."""
+    kinds = [hint, *get_args(hint)]
+    return [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+
+
+def describe_type(hint: Any) -> str:
+    """Say in plain words which values an option takes, e.g. ``"a whole number"``.
+
+    Args:
+        hint: type of the option or, where it takes several values, of each of them. None, which
+            stands for "not given" in the option classes, is not mentioned.
+    """
+    if words := choices(hint):
+        return f"one of {', '.join(words)}"
+    return next(words for kind, words in _KINDS.items() if kind in (hint, *get_args(hint)))
+
+
 class CommandParser(ArgumentParser):
     """Parser of one command; a mistake ends with exit status 2 and the nearest valid name.
+
+    A field of the type ``Sequence[...]`` takes one or more values, divided by spaces. Each section
+    of the options class is a group in the help, under its name. A class without sections has groups
+    if it has the class variable ``headings``: the first field of each group, and its heading.
 
     Args:
         command: the words before the options, e.g. ``"impasto train"``.
         options: the options class that :meth:`parse` makes.
         description: first lines of the help.
         epilog: last lines of the help, e.g. examples.
-        positionals: how the positional arguments read in the usage line.
-        skip: fields that the caller adds itself, as positional arguments.
-        lists: fields that take one or more values, divided by spaces, and their types.
-        presets: folder in ``options/presets`` with the presets whose names ``--config`` takes,
-            too; none unless given.
+        positionals: the positional arguments as the usage line shows them.
+        skip: fields that the caller adds itself, as positional arguments or switches.
+        presets: folder in ``options/presets`` with the presets whose names ``--config`` takes in
+            place of a file; by default it takes files only.
     """
 
-    def __init__(  # noqa: PLR0913 - each command says all of itself in one call
+    def __init__(
         self,
         command: str,
         options: type,
@@ -70,46 +99,110 @@ class CommandParser(ArgumentParser):
         epilog: str = "",
         positionals: str = "",
         skip: set[str] | None = None,
-        lists: Mapping[str, type] | None = None,
         presets: str | None = None,
     ) -> None:
         super().__init__(
             prog=command,
             description=description,
             epilog=epilog,
-            usage=f"{command} [--config FILE.yaml] [options]{positionals}",
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
         self.preset_folder = presets or ""
-        known = f", or a preset: {', '.join(preset_names(presets))}" if presets else ""
+        known = f", or from a preset: {', '.join(preset_names(presets))}" if presets else ""
         self.add_argument(
             "--config",
             action=_ConfigOrPreset if presets else ActionConfigFile,
             metavar="FILE.yaml",
-            help=f"file with options{known}",
+            help=f"read options from a YAML file, one NAME: VALUE per line{known}; options on the "
+            "command line take precedence",
         )
-        self._options = options
-        lists = lists or {}
-        kinds = list(sections(options).values()) or [options]
-        for kind in kinds:
-            self.add_class_arguments(kind, skip={*(skip or ()), *lists})
-        for name, type_ in lists.items():
-            self.add_argument(
-                f"--{name}",
-                nargs="+",
-                type=type_,
-                default=[],
-                metavar=re.sub("(?<=SS)ES$|S$", "", name.upper()),
-                help=_describe(kinds, name),
+        self._name_the_general_options()
+        self._hints: dict[str, Any] = {}
+        skip = skip or set()
+        inner = sections(options)
+        for name, kind in inner.items():
+            group = self.add_argument_group(name, name=name)
+            self._add_fields(
+                kind, dict.fromkeys((field.name for field in fields(kind)), group), skip
             )
+        if not inner:
+            self._add_fields(options, self._groups_of(options, skip), skip)
+        required = [
+            f"{action.option_strings[0]} {action.dest.upper()}"
+            for action in self._actions
+            if action.required
+        ]
+        self.usage = " ".join(
+            word for word in (command, positionals, *required, "[options]") if word
+        )
+
+    def _name_the_general_options(self) -> None:
+        """Give what argparse and jsonargparse add by themselves the words of the other help."""
+        self._positionals.title, self._optionals.title = "arguments", "general options"
+        for action in self._actions:
+            if action.dest == "help":
+                action.help = "show this help and exit"
+            elif "--print_config" in action.option_strings:
+                action.metavar = "[=skip_default]"
+                action.help = (
+                    "print all options and their values as --config reads them, and exit; with "
+                    "=skip_default, print only those that differ from the defaults"
+                )
+
+    def _groups_of(self, options: type, skip: set[str]) -> dict[str, Any]:
+        """Return the group of each field of a class without sections."""
+        headings: Mapping[str, str] = getattr(options, "headings", {})
+        groups: dict[str, Any] = {}
+        title, group = "options", None
+        for field in fields(options):
+            if field.name in headings:
+                title, group = headings[field.name], None
+            if field.name not in skip:
+                group = group or self.add_argument_group(title)
+                groups[field.name] = group
+        return groups
+
+    def _add_fields(self, options: type, groups: Mapping[str, Any], skip: set[str]) -> None:
+        """Add the fields of one class, each to its group."""
+        texts = _help_texts(options)
+        for field in fields(options):
+            if field.name in skip:
+                continue
+            several = get_origin(field.type) is Sequence
+            hint = get_args(field.type)[0] if several else field.type
+            words: dict[str, Any] = {"type": hint, "help": texts[field.name]}
+            if several:
+                words |= {"nargs": "+", "metavar": _singular(field.name).upper()}
+            elif choices(hint):
+                words["metavar"] = f"{{{','.join(choices(hint))}}}"
+            elif bool in (hint, *get_args(hint)):
+                words["metavar"] = "{true,false}"
+            default = _default_of(field)
+            if default is MISSING:
+                words["required"] = True
+            else:
+                words["default"] = list(default) if several else default
+            groups[field.name].add_argument(f"--{field.name}", **words)
+            self._hints[field.name] = hint
+
+    def add_switch(self, section: str, name: str, text: str) -> None:
+        """Add an option without a value to a group; it is false unless it is given.
+
+        Args:
+            section: section of the options class in whose group the help shows it.
+            name: name of the option, without dashes.
+            text: help of the option.
+        """
+        assert self.groups is not None  # noqa: S101 - made above, one for each section
+        self.groups[section].add_argument(f"--{name}", action="store_true", help=text)
 
     def parse(self, argv: Sequence[str]) -> Namespace:
         """Parse ``argv`` into a namespace of flat options; exits with status 2 on a mistake."""
         try:
             return self.parse_args(list(argv))
         except UnicodeDecodeError:
-            self.error("--config: the file is no text; expected YAML, such as night.png.yaml")
+            self.error("--config: the file is not text; expected YAML, such as night.png.yaml")
 
     def make(self, options: type[T], parsed: Namespace, *, drop: Sequence[str] = ()) -> T:
         """Make the options object from what :meth:`parse` gave; exits with 2 on a bad value."""
@@ -126,35 +219,104 @@ class CommandParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002
         """Print the mistake, with the nearest valid name if it was a name, and exit with 2."""
-        hint = ""
-        unknown = re.search(r"Option '([^']+)' is not accepted", message)
-        unrecognized = re.search(r"[Uu]nrecognized arguments:?\s+(?:--)?([\w.-]+)", message)
-        if unknown:
-            hint = nearest(unknown[1], self._names())
-        elif unrecognized:
-            hint = nearest(unrecognized[1], self._names()).replace("mean ", "mean --")
-        sys.stderr.write(f"{self.prog}: error: {_plain_words(message)}{hint}\n")
+        sys.stderr.write(f"{self.prog}: error: {self._in_plain_words(message)}\n")
         sys.stderr.write(f"Try '{self.prog} --help'.\n")
         raise SystemExit(2)
+
+    def _in_plain_words(self, message: str) -> str:
+        """Say in the words of the command line what jsonargparse says in those of Python."""
+        if match := re.search(r"Option '([^']+)' is not accepted", message):
+            return f"--config: unknown option {match[1]}{nearest(match[1], self._names())}"
+        if match := re.search(r"[Uu]nrecognized arguments:?\s+(?:--)?([\w.-]+)", message):
+            hint = nearest(match[1], self._names()).replace("mean ", "mean --")
+            return f"{message}{hint}"
+        if match := re.search(r"the following arguments are required: (.*)", message):
+            return f"missing: {', '.join(map(self._as_written, match[1].split(', ')))}"
+        if match := re.match(r"Parser key \"(\w+)\"", message):
+            return self._wrong_type(match[1], message)
+        message = re.sub(r"^argument (--\w+)", r"\1", message)
+        message = message.replace("expected one argument", "expected a value")
+        message = message.replace("expected at least one argument", "expected one value or more")
+        return re.sub(
+            r"^(Problems parsing|Unexpected) config: ",
+            "--config: expected YAML with lines NAME: VALUE, found: ",
+            message,
+        )
+
+    def _wrong_type(self, name: str, message: str) -> str:
+        hint = self._hints.get(name, str)
+        expected = f"--{name}: expected {describe_type(hint)}"
+        # There is no value in the message where YAML could not read it, such as "?".
+        if match := re.search(r"(?:Got|Given) value: (.*)", message):
+            return f"{expected}, got {match[1]}{nearest(match[1], choices(hint))}"
+        return expected
+
+    def _as_written(self, name: str) -> str:
+        """Return how an argument is written: with dashes, or as the usage line shows it."""
+        for action in self._actions:
+            if action.dest == name:
+                return action.option_strings[0] if action.option_strings else str(action.metavar)
+        return name
 
     def _names(self) -> set[str]:
         return {action.dest for action in self._actions if action.dest != "help"}
 
 
-def _describe(kinds: Sequence[type], field: str) -> str:
-    """Return what the docstring below a field of one of some option classes says."""
-    texts = {
-        each.arg_name: each.description for kind in kinds for each in parse_from_object(kind).params
+def _singular(name: str) -> str:
+    """Return the name of one of several values: losses, loss; styles, style."""
+    return re.sub("(?<=ss)es$|s$", "", name)
+
+
+def _default_of(field: "Field[Any]") -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _help_texts(options: type) -> dict[str, str]:
+    """Return the texts below the fields of an options class and of its bases, as single lines."""
+    return {
+        each.arg_name: " ".join(each.description.split())
+        for base in reversed(options.__mro__)
+        if is_dataclass(base)
+        for each in parse_from_object(base).params
+        if each.description
     }
-    return (texts[field] or "").replace("\n", " ")
 
 
 class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """jsonargparse's help, without Python's type names, with the line breaks of the epilog."""
+    """argparse's help with defaults where there are any; the line breaks of the epilog stay."""
 
     def _expand_help(self, action: Action) -> str:
-        text = super()._expand_help(action)
-        return re.sub(r"\(type: .*?, default: ", "(default: ", text, flags=re.DOTALL)
+        text = action.help or ""
+        if not action.option_strings or action.nargs == 0:
+            return text
+        if action.required:
+            return f"{text} (required)"
+        default = _shown(action.default)
+        return f"{text} (default: {default})" if default else text
+
+    def _format_action_invocation(self, action: Action) -> str:
+        return super()._format_action_invocation(action).replace(" [=", "[=")
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap the lines that are too long, but for those that are indented: examples."""
+        lines = [
+            line if line.startswith(" ") else textwrap.fill(line, width)
+            for line in text.splitlines()
+        ]
+        return super()._fill_text("\n".join(lines), width, indent)
+
+
+def _shown(default: Any) -> str:
+    """Return a default as it is written on the command line; nothing for "not given"."""
+    if default is None or default == SUPPRESS:
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, list | tuple):
+        return " ".join(map(str, default))
+    return str(default)
 
 
 class _ConfigOrPreset(ActionConfigFile):
@@ -167,7 +329,8 @@ class _ConfigOrPreset(ActionConfigFile):
             if name not in presets:
                 if (Path(name) / "options.yaml").is_file():
                     parser.error(
-                        f"--config: {name} is a folder; its options: {Path(name) / 'options.yaml'}"
+                        f"--config: {name} is a folder; its options are in "
+                        f"{Path(name) / 'options.yaml'}"
                     )
                 parser.error(
                     f"--config: {name} is neither a file nor a preset{nearest(name, presets)}"
@@ -176,28 +339,3 @@ class _ConfigOrPreset(ActionConfigFile):
             folder = files("impasto.options") / "presets" / parser.preset_folder
             values = str(folder / f"{name}.yaml")
         super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
-
-
-def _plain_words(message: str) -> str:
-    """Say a type mistake in the words of the command line instead of Python's."""
-    message = re.sub(r"Parser key \"(\w+)\":\s*", r"--\1: ", message)
-    message = re.sub(
-        r"Expected a <class '(\w+)'>\. Got value: (.*)",
-        lambda found: f"expected {_KINDS.get(found[1], found[1])}, got {found[2]}",
-        message,
-    )
-    return re.sub(
-        r"Expected a typing\.Literal\[(.*?)\]\. Got value: (\S*)",
-        lambda found: (
-            f"expected one of {found[1].replace(chr(39), '')}, got {found[2]}"
-            f"{nearest(found[2], re.findall(chr(39) + '(.*?)' + chr(39), found[1]))}"
-        ),
-        message,
-    )
-
-
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
-
-
-def _is_yaml(name: str) -> bool:
-    return name.endswith(".yaml")

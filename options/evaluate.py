@@ -1,9 +1,9 @@
 """All options of `impasto evaluate`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from impasto.options.fields import (
     require,
@@ -23,43 +23,57 @@ BestBy = Literal["auto", "swd", "kid", "fid", "palette"]
 class EvaluateOptions:
     """Measure how near results are to a domain, and to the pictures that they were made of."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "real": "pictures",
+        "direction": "models",
+        "backbone": "measures",
+        "seed": "running",
+    }
+
     real: Path
-    """pictures of the domain that results shall look like, for example testA"""
+    """folder with real pictures of the target domain, for example testA"""
     inputs: Path | None = None
-    """pictures that the results are made of, for example testB; needed for models, and for the
-    measures that compare with them"""
+    """folder with the pictures that are translated, for example testB; models need it, and so
+    do the measures that compare a result with its input"""
     more_real: Path | None = None
-    """further real pictures, for example trainA: as many of them as there are inputs show how near
-    real ones are to real ones; without them the two halves of REAL are compared"""
+    """folder with further real pictures, for example trainA; their distance from REAL shows how
+    near any result can be expected to come; without it, the two halves of REAL are compared
+    with each other"""
     output: Path = Path("evaluation")
-    """folder for results.json, the page index.html, and its pictures; of its own"""
+    """folder for results.json, the page index.html and its pictures; it must not hold anything
+    else"""
     direction: Direction | None = None
-    """which generator of a run: AtoB is G_A (the default), BtoA is G_B; a single file knows; and
-    which results among those of the reference's test.py: *_fake_B or *_fake_A"""
+    """direction of translation of runs: AtoB uses the generator G_A, BtoA the generator G_B; in
+    folders that test.py of the reference implementation wrote, AtoB takes *_fake_B and BtoA
+    *_fake_A (default: AtoB)"""
     epochs: Sequence[str] = ("latest",)
-    """checkpoints of the runs: latest (the default), numbers of kept epochs, or all"""
+    """weights of runs to evaluate: latest, numbers of epochs whose weights were kept, or all"""
     grid_bend_px: float | None = None
-    """how far pictures are bent for the generators, and back; unless given, as impasto translate
-    does for each"""
+    """bend pictures by about this many pixels before the generators, and back after them
+    (default: the value that each model was trained for, as in impasto translate)"""
     backbone: str = "none"
     """network whose features KID and FID compare: inception (with its file as WEIGHTS), vgg19,
-    resnet50 or another model of torchvision, a run of impasto backbone train, random, or none"""
+    resnet50 or another model of torchvision, a run of impasto backbone train, or random; none
+    computes neither KID nor FID"""
     weights: Path | None = None
-    """file with the network's weights"""
+    """file with the weights of the network"""
     layer: str = ""
-    """layer of the network; the deepest unless given"""
+    """layer of the network whose features are compared (default: the deepest)"""
     size_px: int = 256
-    """side of the square that pictures are brought to for measures of sets, a power of two"""
+    """side to which pictures are resized for measures between sets of pictures, in pixels; a
+    power of two"""
     patches: int = 16384
-    """patches per level of the sliced Wasserstein distance"""
+    """number of patches per level for the sliced Wasserstein distance"""
     max_pictures: int | None = None
-    """use only the first so many pictures of REAL, INPUTS and each folder of results"""
+    """use only the first MAX_PICTURES pictures of REAL, of INPUTS and of each folder of results
+    (default: all)"""
     best_by: BestBy = "auto"
-    """which measure names the best row: auto is kid if there is a network, swd otherwise"""
+    """measure that decides which row is best: swd, kid, fid or palette; auto is kid if there is
+    a network and swd otherwise"""
     seed: int = 0
-    """of patches, directions, subsets and of the choice among MORE_REAL"""
+    """seed of the random patches, projections, subsets, and pictures of MORE_REAL"""
     device: Device = "auto"
-    """where to compute; auto takes a GPU if there is one"""
+    """where to compute; auto uses a GPU if there is one"""
 
     def __post_init__(self) -> None:
         backbone, weights = split_backbone(

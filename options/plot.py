@@ -1,9 +1,9 @@
 """All options of `impasto plot`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from impasto.options.fields import nearest, require, require_between, require_positive
 
@@ -17,32 +17,41 @@ XAxis = Literal["iterations", "images", "epochs"]
 class PlotOptions:
     """Draw the losses of one or several runs, from their log.jsonl."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "output": "figure",
+        "losses": "curves",
+        "title": "title and table",
+        "width_inches": "size",
+    }
+
     output: Path
-    """file for the figure; its ending says which kind: .png, .svg or .pdf"""
+    """file for the figure: .png, .svg or .pdf"""
     losses: Sequence[str] = ("auto",)
-    """losses to draw: as the log names them (G_A), both of a kind (G), or all; auto is G and D,
-    and all of a run that has neither"""
+    """losses to draw: names in the log (G_A), kinds (G is G_A and G_B), or all; auto is G and
+    D, or all losses of a run that has neither. Give this option after the runs, or with commas:
+    --losses=G,cycle_A"""
     first: int | None = None
-    """draw only the first so many iterations (updates)"""
+    """draw only the first FIRST iterations (default: all)"""
     x_axis: XAxis = "iterations"
-    """what is counted from left to right: iterations (updates), images of each domain, epochs"""
+    """unit of the horizontal axis: iterations (updates of the weights), images of each domain,
+    or epochs"""
     smoothing: float = 0.6
-    """weight that the running average gives to what came before, per report; 0 does not smooth.
-    What was reported stays visible behind it"""
+    """weight of the past in the exponential moving average, per report, from 0 (no smoothing)
+    to below 1; the values that were reported stay visible behind the average"""
     log_scale: bool = False
-    """logarithmic scale of the losses"""
+    """use a logarithmic scale for the losses"""
     title: str = ""
-    """heading of the figure"""
+    """title of the figure"""
     table: Path | None = None
-    """file for the numbers, as .csv: run, loss, iteration, image, epoch, value (not smoothed)"""
+    """CSV file for the values before smoothing: run, loss, iteration, image, epoch, value"""
     checkpoints_dir: Path = Path("checkpoints")
-    """folder in which runs are looked up by name"""
+    """folder in which runs are looked up by their names"""
     width_inches: float = 8.0
-    """width of the figure"""
+    """width of the figure, in inches"""
     height_inches: float | None = None
-    """height of the figure; unless given, it grows with the number of panels"""
+    """height of the figure, in inches (default: depends on the number of panels)"""
     dpi: int = 200
-    """pixels per inch of a .png"""
+    """resolution of a .png, in pixels per inch"""
 
     def __post_init__(self) -> None:
         suffix = self.output.suffix.lower()

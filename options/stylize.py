@@ -1,6 +1,7 @@
-"""All options of `impasto stylize`.
+"""All options of `impasto stylize`, and of `impasto sweep`, which varies them.
 
-All options of `impasto sweep`.
+:func:`typed_stylize_options` brings the values of a sweep's YAML file to the types that the command
+line of `impasto stylize` gives them.
 """
 
 import math
@@ -10,9 +11,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
-from impasto.options.command_line import CommandParser
+from impasto.options.command_line import CommandParser, choices, describe_type
 from impasto.options.errors import OptionError
 from impasto.options.fields import (
     nearest,
@@ -43,86 +44,113 @@ STYLIZE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 class StylizeOptions:
     """Show one picture in the style of others, by optimisation (Gatys et al. 2016)."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "output": "pictures",
+        "preset": "preset and feature network",
+        "size": "size and duration",
+        "content_weight": "losses",
+        "pooling": "layers of VGG",
+        "optimizer": "optimization",
+        "keep_colors": "colors and regions",
+        "save_every": "further results",
+        "seed": "running",
+    }
+
     output: Path = Path("stylized.png")
-    """file for the picture: .png, .jpg, .webp, or .tif with 16 bits"""
+    """file for the result: .png, .jpg, .webp, or .tif with 16 bits per channel"""
     content: Path | None = None
-    """what to show; also the first positional argument"""
+    """content picture; also the first positional argument"""
     styles: Sequence[Path] = ()
-    """how; pictures, or folders of them; also the other positional arguments"""
+    """style pictures, or folders of them; also the positional arguments after the first"""
     style_weights: Sequence[float] = ()
-    """shares of the styles, in their order; equal unless given"""
+    """relative weights of the styles, in their order (default: all equal)"""
     style_scale: float = 1.0
-    """size of the styles relative to the picture: larger values give larger strokes"""
+    """size of the style pictures relative to the result; larger values give larger strokes"""
     preset: str = "auto"
-    """settings: builtin, random, trained, model, gatys2016, leongatys, tutorial, neural_style,
-    crowsonkb, adam_5000, adam_lr5; auto is crowsonkb where VGG19 weights are found, builtin
-    elsewhere, trained for a network of impasto backbone train, model for one of torchvision"""
+    """named settings: builtin, random, trained, model, gatys2016, leongatys, tutorial,
+    neural_style, crowsonkb, adam_5000 or adam_lr5. auto is crowsonkb if VGG19 weights are found
+    and builtin otherwise; it is trained for a run of impasto backbone train, and model for a
+    model of torchvision"""
     backbone: str = "auto"
-    """feature network: vgg19, vgg16, a model of torchvision such as resnet50 (its weights are
-    random where none are found), random:resnet50, random (a VGG of random filters) or pixels (no
-    network), or what impasto backbone train wrote; auto is what the preset suits"""
+    """feature network: vgg19, vgg16, a run of impasto backbone train, a model of torchvision
+    such as resnet50 (with random weights if its own are not found) or random:resnet50 (always
+    with random weights), random (a VGG with random weights), or pixels (no network). auto is
+    the network that the preset is made for"""
     weights: Path | None = None
-    """file of weights of the feature network; torchvision's cache is looked through unless given;
-    see impasto weights"""
+    """file with the weights of the feature network (default: the file in the cache of
+    torchvision; see impasto weights list)"""
     size: int = 256
-    """longer side of the picture, in pixels"""
+    """longer side of the result, in pixels"""
     iterations: Sequence[int] = ()
-    """evaluations of the losses at each scale, coarse to fine; the last counts for the rest"""
+    """number of evaluations of the losses at each scale, from coarse to fine; the last number
+    applies to all further scales (default: set by the preset)"""
     content_weight: float | None = None
-    """weight of the content loss, in Impasto's convention; the preset's unless given"""
+    """weight of the content loss, as docs/stylizing.md defines it (default: set by the
+    preset)"""
     style_weight: float | None = None
-    """weight of the style loss; the preset's unless given"""
+    """weight of the style loss, as docs/stylizing.md defines it (default: set by the preset)"""
     style_strength: float = 1.0
-    """factor of the style weight: 10 for more of the style, 0.1 for less"""
+    """factor for the weight of the style loss: 10 for more style, 0.1 for less"""
     tv_weight: float | None = None
-    """weight of the total variation; the preset's unless given"""
+    """weight of the total variation loss (default: set by the preset)"""
     content_layers: Sequence[str] = ()
-    """layers of the content loss, e.g. relu4_2, or layer3 of a ResNet; the preset's unless given"""
+    """layers of the content loss, for example relu4_2 of VGG or layer3 of a ResNet (default:
+    set by the preset)"""
     style_layers: Sequence[str] = ()
-    """layers of the style loss, e.g. relu1_1 relu2_1; 'impasto weights layers MODEL' lists those of
-    a model; the preset's unless given"""
+    """layers of the style loss, for example relu1_1 relu2_1; 'impasto weights layers MODEL'
+    lists the layers of a model (default: set by the preset)"""
     statistic: Literal["gram", "gaussian", "sliced", "patches"] | None = None
-    """what of the style is matched: gram (Gram matrices), gaussian (means and covariances), sliced
-    (whole distributions) or patches (those of patches); the preset's unless given"""
+    """statistic of the style features that is matched: gram (Gram matrices), gaussian (means
+    and covariances), sliced (whole distributions, by sliced Wasserstein distance) or patches
+    (distributions of patches) (default: set by the preset)"""
     smoothing: str = "auto"
-    """what is done to features before they are compared: none, softmax, softmax(T) or scale(A);
-    auto is softmax for networks with residual sums (ResNet, EfficientNet, ConvNeXt), else none"""
+    """transformation of the features before they are compared: none, softmax, softmax(T) or
+    scale(A); auto is softmax for networks with residual connections (ResNet, EfficientNet,
+    ConvNeXt) and none for others"""
     pooling: Literal["max", "average", "l2"] | None = None
-    """pooling of VGG: max, average or l2; the preset's unless given"""
+    """pooling layers of VGG: max, average or l2 (default: set by the preset)"""
     replicate_padding: bool | None = None
-    """pad VGG's first convolution by edge pixels, not zeros, which darken borders; the preset's
-    unless given"""
+    """pad the first convolution of VGG with edge pixels instead of zeros, which darken the
+    borders (default: set by the preset)"""
     optimizer: Literal["lbfgs", "adam"] | None = None
-    """how the picture is optimised: lbfgs or adam; the preset's unless given"""
+    """algorithm that optimizes the pixels: lbfgs (L-BFGS) or adam (Adam) (default: set by the
+    preset)"""
     lr: float | None = None
-    """learning rate of adam, for pixels in [0, 1]; the preset's unless given"""
+    """learning rate of adam, for pixel values in [0, 1] (default: set by the preset)"""
     history: int | None = None
-    """steps that lbfgs remembers; the preset's unless given"""
+    """number of earlier steps that lbfgs keeps (default: set by the preset)"""
     init: Literal["content", "palette", "noise", "statistics", "file"] | None = None
-    """what the picture starts as: content, palette (the content in the styles' colours), noise,
-    statistics (noise in their colours) or file; the preset's unless given"""
+    """initial picture: content, palette (the content in the colors of the styles), noise,
+    statistics (noise in the colors of the styles), or file (the picture INIT_IMAGE) (default:
+    set by the preset)"""
     init_image: Path | None = None
-    """picture to start from, with --init file; an earlier result, say"""
+    """picture to start from with --init file, for example an earlier result"""
     keep_colors: Literal["none", "luminance", "linear", "histogram"] = "none"
-    """keep the content's colours: the result's lightness only, or recolour the styles first"""
+    """how the colors of the content are kept: luminance takes only the lightness of the result;
+    linear and histogram give the styles the colors of the content first; none does not keep
+    them"""
     masks: Sequence[str] = ()
-    """MASK=STYLE or MASK=untouched, one or more: white marks where that style goes"""
+    """regions for the styles, each as MASK=STYLE or MASK=untouched, where MASK is a picture
+    that is white in the region"""
     mask_rest: Literal["style", "untouched"] = "style"
-    """what happens where no mask is white"""
+    """what happens outside of all masks: style applies the one style that has no mask (the
+    first, if all have one); untouched keeps the content"""
     save_every: int | None = None
-    """evaluations between pictures that are kept as OUTPUT_0050.png and so on, at each scale"""
+    """save an intermediate picture after this number of evaluations, at each scale, as
+    OUTPUT_0050.png and so on (default: save none)"""
     video: Path | None = None
-    """animation of the optimisation: .gif, .apng or .mp4"""
+    """file for an animation of the optimization: .gif, .apng or .mp4"""
     triptych: Path | None = None
-    """picture of content, styles and result side by side: .png, .jpg or .webp"""
+    """file for a picture of content, styles and result side by side: .png, .jpg or .webp"""
     plot_losses: Path | None = None
-    """drawing of the losses: .png or .svg"""
+    """file for a figure of the losses: .png or .svg"""
     seed: int = 0
-    """seed of everything that is random"""
+    """seed of the random number generators"""
     device: Device = "auto"
-    """where to compute; auto takes a GPU if there is one"""
+    """where to compute; auto uses a GPU if there is one"""
     mixed_precision: MixedPrecision = "no"
-    """compute the network in 16 bits: bf16 or fp16; statistics and losses stay in 32"""
+    """numeric precision of the feature network: no computes in 32 bits, fp16 and bf16 in 16
+    bits; statistics and losses are always computed in 32 bits"""
 
     def __post_init__(self) -> None:
         names = ("backbone", "weights")
@@ -235,27 +263,32 @@ class StylizeOptions:
 
 _HINTS: dict[str, Any] = {field.name: field.type for field in fields(StylizeOptions)}
 _LISTS = {name: get_args(hint)[0] for name, hint in _HINTS.items() if get_origin(hint) is Sequence}
-_WORDS = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:
     """Stylize with all combinations of some settings; compare pictures, losses and times."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "output": "pictures and settings",
+        "jobs": "running",
+    }
+
     output: Path
-    """folder for pictures, results.csv, contact sheet, curves and page"""
+    """folder for the pictures, results.csv, the contact sheet, the figures and the page"""
     contents: Sequence[Path] = ()
-    """what to show: pictures or folders, in place of the sweep's"""
+    """content pictures, or folders of them, instead of those of the sweep"""
     styles: Sequence[Path] = ()
-    """how: pictures or folders, each picture a style, in place of the sweep's"""
+    """style pictures, or folders in which each picture is a style, instead of those of the
+    sweep"""
     set: Sequence[str] = ()
-    """NAME=VALUE options of impasto stylize for all cells, such as size=128"""
+    """options of impasto stylize for all cells, each as NAME=VALUE, for example size=128"""
     jobs: int = 1
-    """cells that are computed at the same time, each in a process of its own"""
+    """number of cells that are computed at the same time, each in its own process"""
     threads: int = 1
-    """threads of each job; the pictures depend on it, in their last bits"""
+    """number of threads of each job; the last digits of the results depend on it"""
     overwrite: bool = False
-    """whether to compute again what is done"""
+    """compute cells again that are already done"""
 
     def __post_init__(self) -> None:
         require_positive("jobs", self.jobs)
@@ -288,24 +321,13 @@ def _typed(name: str, value: Any) -> Any:
     several = list(value) if isinstance(value, list | tuple) else [value]
     asked = several if name in _LISTS else value
     if value is None or (name in _LISTS and None in several):
-        raise OptionError(name, f"expected {_words(hint)}, got null")
+        raise OptionError(name, f"expected {describe_type(hint)}, got null")
     try:
         found = _checker().parse_object({name: asked})[name]
     except (TypeError, ValueError) as error:
-        near = nearest(str(value), _choices(hint))
-        raise OptionError(name, f"expected {_words(hint)}, got {value}{near}") from error
+        near = nearest(str(value), choices(hint))
+        raise OptionError(name, f"expected {describe_type(hint)}, got {value}{near}") from error
     return tuple(found) if name in _LISTS else found
-
-
-def _choices(hint: Any) -> list[str]:
-    kinds = [hint, *get_args(hint)]
-    return [str(one) for kind in kinds if get_origin(kind) is Literal for one in get_args(kind)]
-
-
-def _words(hint: Any) -> str:
-    if choices := _choices(hint):
-        return f"one of {', '.join(choices)}"
-    return next(words for kind, words in _WORDS.items() if kind in (hint, *get_args(hint)))
 
 
 class _Checker(CommandParser):
@@ -315,4 +337,4 @@ class _Checker(CommandParser):
 
 @cache
 def _checker() -> _Checker:
-    return _Checker("impasto sweep", StylizeOptions, description="", lists=_LISTS)
+    return _Checker("impasto sweep", StylizeOptions, description="")

@@ -1,22 +1,15 @@
-"""All options of `impasto survey export`.
+"""All options of `impasto survey`: one class for each of its actions.
 
-All options of `impasto survey audit`.
-
-All options of `impasto survey serve`.
-
-All options of `impasto survey import`.
-
-All options of `impasto survey report`.
-
-All options of `impasto survey power`.
+export makes a study, audit looks for leaks in it, serve runs it in browsers, import reads answers
+of other platforms, report analyzes all answers, and power tells how many are needed.
 """
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from impasto.options.errors import OptionError
@@ -45,54 +38,71 @@ _NAME_LIMIT = 64
 class SurveyExportOptions:
     """Make a study of folders of pictures: a site, forms for four platforms, and a private key."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "output": "pictures and files",
+        "per_class": "trials",
+        "width": "size and format of the pictures",
+        "base_url": "texts and identity",
+    }
+
     output: Path
-    """folder of the study, which must not exist; its archive becomes OUTPUT.zip"""
+    """folder for the study, which must not exist yet; OUTPUT.zip beside it becomes its
+    archive"""
     real: Path | None = None
-    """folder with real pictures; sub-folders are searched, too"""
+    """folder with real pictures; its sub-folders are searched, too"""
     fake: Sequence[str] = ()
-    """NAME=FOLDER, one or more: pictures that a generator made; the name stays in the key"""
+    """one or more generators, each as NAME=FOLDER, where FOLDER holds the pictures that it
+    made; the names appear only in the answer key"""
     key: Path | None = None
-    """file for the answer key, which is private; OUTPUT.key.json unless given"""
+    """file for the answer key, which is private (default: OUTPUT.key.json)"""
     per_class: int = 10
-    """pictures of each generator that are judged, and as many real ones as fakes in all"""
+    """number of pictures of each generator to judge; as many real ones are shown as pictures of
+    all generators together"""
     practice: int = 4
-    """trials with feedback that come first, with pictures of their own"""
+    """number of practice trials with feedback that come first, with pictures of their own"""
     attention: int = 2
-    """trials in which the picture says itself what to answer"""
+    """number of attention checks: trials whose picture says which answer to give"""
     protocol: Literal["single", "pair", "timed"] = "single"
-    """single: a picture, REAL or FAKE; pair: two, one of which is real; timed: as single, but the
-    picture is gone after exposure_ms"""
+    """single shows one picture at a time, to be called real or fake; pair shows a real and a
+    fake one, to choose between; timed is like single, but hides the picture after
+    EXPOSURE_MS"""
     question: Literal["real", "fake"] = "fake"
-    """of a pair: which one is to be chosen"""
+    """with --protocol pair, which picture participants are asked to choose: the real or the
+    fake one"""
     exposure_ms: int | None = None
-    """how long a picture is shown, with --protocol timed: 1000 unless given"""
+    """with --protocol timed, how long a picture is shown, in milliseconds (default: 1000)"""
     mask_ms: int = 120
-    """how long the mask after it is shown, with --protocol timed"""
+    """with --protocol timed, how long the noise mask after the picture is shown, in
+    milliseconds"""
     orders: int = 100
-    """orders of the trials, each for one participant; they are used in turn"""
+    """number of different orders of the trials; each participant gets the next one"""
     max_run: int | None = None
-    """most real, or fake, pictures one after the other; the smallest that tells nothing unless
-    given. Many orders without longer runs give the answers away to who compares them"""
+    """largest number of real pictures, or of fake ones, in a row. Shorter runs in many orders
+    reveal the answers to somebody who compares the orders (default: the smallest number that
+    reveals nothing)"""
     width: int = 256
-    """of every picture, in pixels"""
+    """width of every picture, in pixels"""
     height: int = 256
-    """of every picture, in pixels"""
+    """height of every picture, in pixels"""
     fit: Literal["crop", "stretch"] = "crop"
-    """how pictures of other proportions are brought to width and height"""
+    """how pictures with another aspect ratio are brought to WIDTH x HEIGHT: crop at the center,
+    or stretch"""
     equalize: str = "none"
-    """none, or jpeg:QUALITY, which puts every picture through JPEG once; use it where one class was
-    stored as JPEG and the other was not (the audit warns)"""
+    """recompress every picture once as JPEG, with jpeg:QUALITY, or none. Use it if only the
+    real or only the fake pictures were stored as JPEG, of which the audit warns"""
     repeat_sources: bool = False
-    """allow the same scene, told by equal file names, to be shown both as real and as fake"""
+    """allow the same scene, recognized by the same file name, to be shown both as real and as
+    fake"""
     base_url: str = ""
-    """where the folder will be on the web, for the forms of the platforms"""
+    """web address where the folder of the study will be, for the forms of the survey
+    platforms"""
     texts: Path | None = None
-    """YAML file with the words that participants read; English unless given"""
+    """YAML file with the texts that participants read (default: English texts)"""
     survey_id: str = ""
-    """names the study in every answer; drawn unless given"""
+    """identifier of the study, which is stored with every answer (default: a random one)"""
     seed: int | None = None
-    """makes the same study again; drawn, and kept in the key, unless given. Who knows it can
-    compute the key"""
+    """seed with which the same study can be made again; it is private, since the answer key can
+    be computed from it (default: a random one, which is stored in the key)"""
 
     def __post_init__(self) -> None:
         require(self.output.name not in ("", ".", ".."), "output", f"{self.output} has no name")
@@ -225,16 +235,22 @@ class SurveyExportOptions:
 class SurveyAuditOptions:
     """Look for what gives the answers of a study away."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "key": "files",
+        "alpha": "tests",
+        "output": "results",
+    }
+
     key: Path | None = None
-    """the answer key that impasto survey export wrote; FOLDER.key.json unless given"""
+    """answer key that impasto survey export wrote (default: FOLDER.key.json)"""
     zip: Path | None = None
-    """archive of the folder; FOLDER.zip, if there is one, unless given"""
+    """archive of the folder (default: FOLDER.zip, if it exists)"""
     alpha: float = 0.001
-    """chance that a study without a leak fails, all observables together"""
+    """probability that a study without a leak fails the audit, over all tests together"""
     permutations: int = 9999
-    """random labellings that the observables are compared with"""
+    """number of random permutations of the labels in each test"""
     output: Path | None = None
-    """file for the findings, as .json"""
+    """JSON file for the findings"""
 
     def __post_init__(self) -> None:
         require_between("alpha", self.alpha, 1e-6, 0.5)
@@ -259,42 +275,57 @@ _LONGEST_EXPOSURE_MS = 60_000
 class SurveyServeOptions:
     """Run a study in browsers; every answer is on the disk before it is acknowledged."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "key": "files",
+        "host": "network",
+        "texts": "participants",
+        "behind_proxy": "proxies and limits",
+        "staircase": "staircase",
+    }
+
     key: Path
-    """the answer key that impasto survey export wrote; for the results page and the staircase"""
+    """answer key that impasto survey export wrote; the page of the results and the staircase
+    need it"""
     database: Path
-    """SQLite file for the answers; made if there is none, gone on with if there is"""
+    """SQLite file for the answers; it is created if it does not exist, and continued if it
+    does"""
     host: str = "127.0.0.1"
-    """address to listen on: 127.0.0.1 is this machine alone, 0.0.0.0 everybody who can reach it"""
+    """address to listen on: 127.0.0.1 is reachable from this machine only, 0.0.0.0 from every
+    machine in the network"""
     port: int = 8080
-    """port to listen on; 0 takes a free one"""
+    """port to listen on; 0 chooses a free one"""
     texts: Path | None = None
-    """YAML with what participants read, instead of the texts of the export"""
+    """YAML file with the texts that participants read, instead of those in the exported
+    study"""
     completion_code: str = ""
-    """shown at the end, for participants to give to their platform"""
+    """code that participants see at the end and give to their survey platform"""
     redirect_url: str = ""
-    """where a button leads at the end, e.g. https://app.prolific.com/submissions/complete?cc=..."""
+    """address that a button at the end leads to, for example
+    https://app.prolific.com/submissions/complete?cc=C1ABCDEF"""
     require_participant: bool = False
-    """refuse those who come without an id in the URL (PROLIFIC_PID, workerId or participant)"""
+    """refuse participants whose URL has no id (PROLIFIC_PID, workerId or participant)"""
     behind_proxy: bool = False
-    """believe X-Forwarded-For and X-Forwarded-Proto: only if all requests come through a proxy"""
+    """trust X-Forwarded-For and X-Forwarded-Proto; only safe if every request comes through a
+    proxy"""
     requests_per_second: float = 200.0
-    """most requests of one address, ten times as many at once; twenty pictures count as one
-    request; 0 sets no limit"""
+    """largest number of requests per second from one address, with bursts of ten times as many;
+    twenty pictures count as one request, and 0 sets no limit"""
     sessions_per_hour: int = 500
-    """most sessions that one address begins; 0 sets no limit"""
+    """largest number of sessions per hour that one address starts; 0 sets no limit"""
     staircase: bool = False
-    """timed studies: shorten the exposure after a right answer, lengthen it after a wrong one
-    (HYPE-time, Zhou et al. 2019)"""
+    """with a timed study, shorten the exposure after each right answer and lengthen it after
+    each wrong one (HYPE-time, Zhou et al. 2019)"""
     staircase_start_ms: int = 500
-    """exposure of the first trial"""
+    """exposure of the first trial of the staircase, in milliseconds"""
     staircase_shortest_ms: int = 100
-    """shortest exposure"""
+    """shortest exposure of the staircase, in milliseconds"""
     staircase_longest_ms: int = 1000
-    """longest exposure"""
+    """longest exposure of the staircase, in milliseconds"""
     staircase_up_ms: int = 30
-    """added after a wrong answer"""
+    """how much a wrong answer lengthens the exposure, in milliseconds"""
     staircase_down_ms: int = 10
-    """taken away after a right answer; the staircase settles at up / (up + down) right"""
+    """how much a right answer shortens the exposure, in milliseconds; the staircase converges
+    where the share of right answers is UP / (UP + DOWN)"""
 
     def __post_init__(self) -> None:
         require(0 <= self.port <= 65535, "port", f"{self.port} is not in 0..65535")
@@ -359,18 +390,24 @@ ANSWER_FORMATS = (
 class SurveyImportOptions:
     """Read the answers of forms and platforms into one table."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "output": "files",
+    }
+
     output: Path = Path("answers.csv")
     """file for the answers: .csv or .json"""
     key: Path | None = None
-    """the study's key: tells practice, unknown pictures, and who did not answer all"""
+    """answer key of the study, with which practice trials, unknown pictures and incomplete
+    answers are recognized"""
     format: AnswerFormat = "auto"
-    """what the files are; auto looks into each: impasto (downloaded from the page, or imported
-    before), database (of impasto survey serve), google_forms, mturk, qualtrics, jspsych, prolific
-    (who took part), wide (a row for each participant), long (a row for each answer)"""
+    """format of the files: impasto (downloaded from the page of the study, or imported before),
+    database (of impasto survey serve), google_forms, mturk, qualtrics, jspsych, prolific (a
+    list of participants), wide (one row per participant) or long (one row per answer); auto
+    recognizes the format of each file"""
     participants: Path | None = None
-    """file for who took part, as .csv, with what a Prolific export says about them"""
+    """CSV file for the participants, with what an export of Prolific says about them"""
     overwrite: bool = False
-    """replace the output if it exists"""
+    """replace output files that exist"""
 
     def __post_init__(self) -> None:
         require(
@@ -395,33 +432,41 @@ class SurveyImportOptions:
 class SurveyReportOptions:
     """Analyse the answers of a study: a page, tables, figures."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "key": "files",
+        "failed_checks": "participants and answers that count",
+        "margin": "statistics",
+    }
+
     key: Path
-    """the answer key that impasto survey export wrote"""
+    """answer key that impasto survey export wrote"""
     output: Path = Path("report")
-    """folder for index.html, results.csv, results.json and figures"""
+    """folder for index.html, results.csv, results.json and the figures"""
     study: Path | None = None
-    """the exported folder, for the pictures; without it there are only tables"""
+    """folder of the exported study, whose pictures the report shows; without it, there are
+    tables only"""
     title: str = "Real or fake?"
-    """heading of the page"""
+    """title of the report"""
     failed_checks: int = 0
-    """attention checks that a participant may fail"""
+    """number of failed attention checks for which a participant is still counted"""
     min_rt_ms: float = 200.0
-    """answers that come faster than this do not count"""
+    """shortest response time of an answer that counts, in milliseconds"""
     fast_share: float = 0.1
-    """share of such answers above which none of the participant's answers count"""
+    """largest share of faster answers for which a participant is still counted"""
     keep_incomplete: bool = False
-    """count participants who did not come to the end"""
+    """count participants who did not finish"""
     keep_straight_lines: bool = False
-    """count participants who gave the same answer everywhere"""
+    """count participants who always gave the same answer"""
     margin: float = 0.05
-    """how far from 50 % the share of errors may be for pictures to be called indistinguishable"""
+    """margin of equivalence: pictures count as indistinguishable if the share of errors is
+    proven to be within 0.5 - MARGIN and 0.5 + MARGIN"""
     blocks: int = 1
-    """equal parts of a session with a staircase of its own each, for HYPE-time; HYPE has 3, impasto
-    survey serve 1"""
+    """number of equal parts of a session that each had their own staircase, for HYPE-time: 3
+    for HYPE, 1 for impasto survey serve"""
     resamples: int = 10_000
-    """of every bootstrap and permutation test"""
+    """number of resamples in every bootstrap and permutation test"""
     seed: int = 0
-    """of all resampling"""
+    """seed of all resampling"""
 
     def __post_init__(self) -> None:
         if self.study is not None:
@@ -449,20 +494,28 @@ _MOST = 100_000
 class SurveyPowerOptions:
     """Say how exact a study will be, and how large one must be."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "raters": "design",
+        "rate": "assumptions",
+    }
+
     raters: int = 30
-    """people who judge all pictures"""
+    """number of people who judge all pictures"""
     pictures: int = 50
-    """pictures of each generator, and as many real ones"""
+    """number of pictures of each generator, and of real ones"""
     half_width: float = 0.05
-    """wanted half width of the interval: 0.05 is 5 points to each side"""
+    """half width of the 95 % confidence interval that you want; 0.05 is plus or minus 5
+    percentage points"""
     rate: float | None = None
-    """fooling rate to expect: 0.5 unless given, where intervals are widest"""
+    """fooling rate that you expect (default: that of PILOT, or 0.5, where intervals are
+    widest)"""
     person_sd: float | None = None
-    """how much people differ: standard deviation in log-odds, 0.5 unless given"""
+    """standard deviation between people, in log-odds (default: that of PILOT, or 0.5)"""
     picture_sd: float | None = None
-    """how much pictures differ: standard deviation in log-odds, 1.0 unless given"""
+    """standard deviation between pictures, in log-odds (default: that of PILOT, or 1.0)"""
     pilot: Path | None = None
-    """results.json of an earlier report, for the three options above"""
+    """file results.json of an earlier report, whose estimates replace the defaults of the three
+    options above"""
 
     def __post_init__(self) -> None:
         for name, least in (("raters", 2), ("pictures", 2)):

@@ -1,16 +1,8 @@
-"""All options of `impasto train`.
+"""All options of `impasto train`, in six sections: run, data, networks, losses, schedule, displays.
 
-A training run as such: its name, place, device, seed, and how often it reports and saves.
-
-Which pictures a training sees, and what is done to them before the networks do.
-
-The shapes of the networks.
-
-The loss functions and their weights.
-
-How long to train, and with which learning rate.
-
-Where a training is watched: terminal, report page, visdom, TensorBoard.
+The help shows each section under its name, and each option with the text below its field.
+:class:`BasicRunOptions` and :class:`BasicDisplayOptions` are what every training has; `impasto
+backbone train` takes them, too.
 """
 
 from collections.abc import Sequence
@@ -63,28 +55,30 @@ MixedPrecision = Literal["no", "fp16", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class BasicRunOptions:
-    """The run: name, place, device, reports, checkpoints."""
+    """Run: name, folder, device, reports and checkpoints."""
 
     name: str = "experiment_name"
-    """name of the run; its files go to CHECKPOINTS_DIR/NAME"""
+    """name of the run, whose files go to CHECKPOINTS_DIR/NAME"""
     checkpoints_dir: Path = Path("checkpoints")
-    """folder that holds the runs"""
+    """folder that holds all runs"""
     seed: int = 0
-    """seed of everything that is random"""
+    """seed of the random number generators"""
     device: Device = "auto"
-    """where to compute; auto takes a GPU if there is one"""
+    """where to compute; auto uses a GPU if there is one"""
     mixed_precision: MixedPrecision = "no"
-    """compute in 16 bits where that is safe: bf16 or fp16"""
+    """numeric precision: no computes in 32 bits; fp16 and bf16 compute in 16 bits where that is
+    safe"""
     gradient_accumulation_steps: int = 1
-    """batches that are added up to one step"""
+    """number of batches whose gradients are accumulated before each optimizer step"""
     print_freq: int = 100
-    """pictures between two reports (console, log.jsonl)"""
+    """number of training pictures between two reports of the losses, in the terminal and in
+    log.jsonl"""
     display_freq: int = 400
-    """pictures between two sets of sample pictures"""
+    """number of training pictures between two updates of the sample pictures"""
     save_latest_freq: int = 5000
-    """pictures between two checkpoints to resume from"""
+    """number of training pictures between two saves of the state for --resume"""
     save_epoch_freq: int = 5
-    """epochs between two sets of weights that are kept"""
+    """number of epochs between two sets of weights that are kept"""
 
     def __post_init__(self) -> None:
         require(
@@ -105,13 +99,14 @@ class BasicRunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(BasicRunOptions):
-    """The run: name, place, device, reports, checkpoints."""
+    """Run: name, folder, device, reports and checkpoints."""
 
     ema_decay: float = 0.0
-    """decay per step of the generators' running average, e.g. 0.999; 0 keeps none"""
+    """decay per step of an exponential moving average of the generators' weights, for example
+    0.999; 0 keeps no average"""
     grid_bend_px: float = 0.0
-    """how far impasto translate and evaluate shall bend pictures for these generators, see impasto
-    translate --help; it does not change the training"""
+    """value of --grid_bend_px that impasto translate and impasto evaluate use for these
+    generators by default, in pixels; it does not change the training"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,39 +120,42 @@ Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """The pictures: folders, sizes, augmentation, loading."""
+    """Data: folders, sizes, augmentation and loading."""
 
     dataroot: Path = Path("datasets/monet2photo")
-    """folder that holds trainA and trainB"""
+    """folder that holds the sub-folders trainA and trainB"""
     folder_A: Path | None = None
-    """folder of domain A, instead of DATAROOT/trainA"""
+    """folder with the pictures of domain A, instead of DATAROOT/trainA"""
     folder_B: Path | None = None
-    """folder of domain B, instead of DATAROOT/trainB"""
+    """folder with the pictures of domain B, instead of DATAROOT/trainB"""
     direction: Direction = "AtoB"
-    """AtoB, or BtoA to swap the two domains"""
+    """AtoB keeps the two domains as they are; BtoA swaps them"""
     preprocess: Preprocess = "resize_and_crop"
-    """how a picture is brought to size: resize_and_crop squeezes it to LOAD_SIZE x LOAD_SIZE and
-    crops; scale_width scales its width to LOAD_SIZE; none only rounds it to the network's stride"""
+    """how pictures are resized and cropped: resize_and_crop resizes to LOAD_SIZE x LOAD_SIZE,
+    then crops at random; crop only crops; scale_width resizes to a width of LOAD_SIZE;
+    scale_width_and_crop then crops, too; none only rounds the sides to multiples of the
+    generator's stride"""
     load_size: int = 286
-    """size in pixels that pictures are scaled to before cropping"""
+    """side or width that pictures are resized to before cropping, in pixels"""
     crop_size: int = 256
-    """size in pixels of the square crop that the networks see"""
+    """side of the square crop that the networks see, in pixels"""
     flip: bool = True
-    """mirror half of the pictures at random"""
+    """flip half of the pictures horizontally, at random"""
     serial_batches: bool = False
-    """take the pictures of both domains in the order of their names instead of at random"""
+    """take the pictures of both domains in the order of their names, instead of at random"""
     batch_size: int = 1
-    """pictures of each domain per step and process"""
+    """pictures of each domain in a batch, for each process"""
     batch_size_D: int = 0
-    """real pictures, and as many translations, that each discriminator judges per step; those
-    beyond BATCH_SIZE are earlier ones, out of pools of POOL_SIZE. Discriminators cost little and
-    learn more steadily from several; at least BATCH_SIZE, or 0: only the new ones"""
+    """real pictures, and as many translations, that each discriminator sees per step. Those
+    beyond BATCH_SIZE are earlier ones, drawn from buffers of POOL_SIZE pictures: a larger batch
+    costs a discriminator little and makes its training steadier. Either at least BATCH_SIZE, or
+    0 for the new pictures only"""
     max_dataset_size: int | None = None
-    """use only the first so many pictures of each domain"""
+    """use only the first MAX_DATASET_SIZE pictures of each domain (default: all)"""
     num_threads: int = 4
-    """processes that load pictures; 0 loads them in the training process"""
+    """number of processes that load pictures; 0 loads them in the training process"""
     cache_images: bool = False
-    """keep decoded pictures in memory (per loading process): for small datasets"""
+    """keep decoded pictures in memory, once for each loading process; for small datasets"""
 
     def __post_init__(self) -> None:
         require_positive("load_size", self.load_size)
@@ -230,35 +228,38 @@ _SIZES: dict[NetG, tuple[int, int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """The networks: generators and discriminators."""
+    """Networks: generators and discriminators."""
 
     netG: NetG = "resnet_9blocks"
-    """generator architecture"""
+    """architecture of the generators"""
     netD: NetD = "basic"
-    """discriminator: basic is the 70x70 PatchGAN, n_layers takes its depth from N_LAYERS_D,
-    pixel judges each pixel alone"""
+    """architecture of the discriminators: basic is the 70x70 PatchGAN, n_layers a PatchGAN with
+    N_LAYERS_D layers, pixel a 1x1 PixelGAN"""
     ngf: int = 64
-    """filters in the generator's first convolution"""
+    """number of filters in the first convolution of the generators"""
     ndf: int = 64
-    """filters in the discriminator's first convolution"""
+    """number of filters in the first convolution of the discriminators"""
     n_layers_D: int = 3
-    """depth of the discriminator with --netD n_layers"""
+    """number of layers of the discriminators, with --netD n_layers"""
     norm: Norm = "instance"
-    """normalisation layers: instance is the reference's; layer keeps a picture's light and colours,
-    which instance forgets, and so learns faster from small crops"""
+    """normalization layers; instance is that of the reference implementation. Instance
+    normalization discards the mean brightness and color of a picture; layer keeps them, and so
+    learns faster from small crops"""
     upsample: Upsample = "deconv"
-    """how a generator enlarges: deconv is the reference's transposed convolution; resize is
-    nearest-neighbour and convolution, without its checkerboard; bilinear interpolates
-    instead, without steps between pixels"""
+    """how generators upsample: deconv is a transposed convolution, as in the reference
+    implementation; resize is nearest-neighbor resizing and a convolution, which avoids
+    checkerboard patterns; bilinear is bilinear resizing and a convolution, which also avoids
+    steps between pixels"""
     color_skip: bool = False
-    """carry coarse colours around the layers of a ResNet, so that a short training keeps red and
-    green apart"""
+    """add a low-resolution skip connection for colors around a ResNet generator, so that a
+    short training does not confuse red and green"""
     dropout: bool = False
-    """dropout of 0.5 in the generator's blocks"""
+    """use dropout with a probability of 0.5 in the residual blocks or the U-Net"""
     init_type: InitType = "normal"
-    """distribution that the weights are drawn from"""
+    """distribution of the initial weights"""
     init_gain: float = 0.02
-    """its standard deviation (normal) or gain (the others)"""
+    """standard deviation of the initial weights with --init_type normal, gain with the other
+    types"""
 
     def __post_init__(self) -> None:
         require_positive("ngf", self.ngf)
@@ -297,37 +298,44 @@ GanMode = Literal["lsgan", "vanilla", "wgangp"]
 
 @dataclass(frozen=True, kw_only=True)
 class LossOptions:
-    """The losses: adversarial, cycle, identity, palette, perceptual."""
+    """Losses: adversarial, cycle, identity, palette and perceptual."""
 
     gan_mode: GanMode = "lsgan"
-    """adversarial loss: least squares, cross-entropy, or Wasserstein with gradient penalty"""
+    """adversarial loss: lsgan is least squares, vanilla cross-entropy, wgangp Wasserstein with
+    gradient penalty"""
     lambda_A: float = 10.0
-    """weight of the cycle loss A -> B -> A"""
+    """weight of the cycle loss of domain A (A -> B -> A)"""
     lambda_B: float = 10.0
-    """weight of the cycle loss B -> A -> B"""
+    """weight of the cycle loss of domain B (B -> A -> B)"""
     lambda_identity: float = 0.5
     """weight of the identity loss, relative to LAMBDA_A and LAMBDA_B; 0 turns it off"""
     lambda_gp: float = 10.0
-    """weight of the gradient penalty with --gan_mode wgangp"""
+    """weight of the gradient penalty, with --gan_mode wgangp"""
     pool_size: int = 50
-    """translations kept to show the discriminators old ones too; 0 shows only new ones"""
+    """size of the buffer of earlier translations that the discriminators are also shown; 0
+    shows them new translations only"""
     diffaugment: Sequence[str] = ()
-    """differentiable augmentation of what the discriminators see, for few pictures: any of
-    color, translation, cutout; color also hides the palette from them"""
+    """differentiable augmentation (DiffAugment) of everything that the discriminators see, for
+    small datasets: one or more of color, translation and cutout. With color, the discriminators
+    no longer see differences in brightness, saturation and contrast"""
     lambda_palette: float = 0.0
-    """weight of the palette loss: distance of the last translations' colours, all together, from
-    those of the last real pictures; 0: none"""
+    """weight of the palette loss, the distance between the color distributions of recent
+    translations and recent real pictures; 0 turns it off"""
     lambda_perceptual: float = 0.0
-    """weight of the perceptual loss: distance from the input, seen through a network; 0: none"""
+    """weight of the perceptual loss, the distance between a picture and its input in the
+    features of a network; 0 turns it off"""
     perceptual_targets: PerceptualTargets = "translation"
-    """what is compared with the input: its translation, its reconstruction, or both"""
+    """pictures that the perceptual loss compares with the input: its translation, its
+    reconstruction, or both"""
     perceptual_backbone: str = "auto"
-    """network to look through: vgg19, vgg16, a model of torchvision, random, or what impasto
-    backbone train wrote; auto: VGG where its weights are found, random otherwise"""
+    """feature network of the perceptual loss: vgg19, vgg16, a model of torchvision, random, or
+    a run of impasto backbone train. auto is VGG where its weights are found and random
+    elsewhere"""
     perceptual_weights: Path | None = None
-    """file with its weights"""
+    """file with the weights of the feature network"""
     perceptual_layers: Sequence[str] = ()
-    """layers to compare, equally weighted; those that suit the network if not given"""
+    """layers whose features the perceptual loss compares, equally weighted (default: those that
+    suit the network)"""
 
     def __post_init__(self) -> None:
         names = ("perceptual_backbone", "perceptual_weights")
@@ -373,24 +381,27 @@ LrPolicy = Literal["linear", "step", "plateau", "cosine"]
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleOptions:
-    """The schedule: length and learning rate."""
+    """Schedule: number of epochs and learning rate."""
 
     n_epochs: int = 100
-    """epochs with the initial learning rate"""
+    """number of epochs with the initial learning rate"""
     n_epochs_decay: int = 100
-    """epochs in which the learning rate then falls to zero; may be raised with --resume"""
+    """number of epochs after those, in which the learning rate decays to zero; --resume can
+    raise it"""
     max_images: int | None = None
-    """stop after so many pictures of each domain, wherever that is in an epoch"""
+    """stop after MAX_IMAGES pictures of each domain, even in the middle of an epoch (default:
+    train for all epochs)"""
     lr: float = 0.0002
     """initial learning rate of Adam"""
     beta1: float = 0.5
-    """Adam's momentum"""
+    """decay of Adam's first moment (momentum)"""
     beta2: float = 0.999
-    """Adam's second-moment decay"""
+    """decay of Adam's second moment"""
     lr_policy: LrPolicy = "linear"
-    """how the learning rate falls"""
+    """learning rate schedule: linear decay to zero, step (a tenth after every LR_DECAY_ITERS
+    epochs), plateau (smaller when the losses stop falling), or cosine"""
     lr_decay_iters: int = 50
-    """epochs between two tenfold drops with --lr_policy step"""
+    """epochs after which the learning rate falls to a tenth, with --lr_policy step"""
 
     def __post_init__(self) -> None:
         require_at_least("n_epochs", self.n_epochs, 0)
@@ -419,16 +430,17 @@ Samples = Literal["fixed", "batch"]
 
 @dataclass(frozen=True, kw_only=True)
 class BasicDisplayOptions:
-    """Where a training is watched. log.jsonl is always written."""
+    """Displays: where the progress is shown, besides log.jsonl."""
 
     display: str = "console,page"
-    """where to watch, with commas between: console, page, visdom, tensorboard; or none"""
+    """displays of the progress, separated by commas: console, page, visdom, tensorboard; or
+    none"""
     display_server: str = "http://localhost"
     """address of the visdom server"""
     display_port: int = 8097
     """port of the visdom server"""
     display_env: str = ""
-    """visdom environment; the run's name if empty"""
+    """visdom environment that the run is shown in (default: the name of the run)"""
 
     def __post_init__(self) -> None:
         for name in self.displays:
@@ -452,10 +464,11 @@ class BasicDisplayOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DisplayOptions(BasicDisplayOptions):
-    """Where a training is watched. log.jsonl is always written."""
+    """Displays: where the progress is shown, besides log.jsonl."""
 
     display_samples: Samples = "fixed"
-    """pictures to show: fixed, the first of each domain every time, or those of the batch"""
+    """pictures that are shown: fixed shows the first ones of each domain every time, batch
+    those of the current batch"""
 
 
 # Options that a resumed run may change freely: none of them alters a weight of the run that is

@@ -1,18 +1,24 @@
-"""All options of `impasto translate`.
+"""All options of the commands that use models as they are: translate, models and demo.
 
-All options of `impasto models`.
+`impasto translate` applies a generator to pictures, `impasto models` lists the generators there
+are, and `impasto demo` shows what ships with Impasto and trains a small model besides.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from impasto.options.fields import require, require_grid_bend, require_positive
+from impasto.options.fields import (
+    require,
+    require_at_least,
+    require_grid_bend,
+    require_positive,
+)
 from impasto.options.train import Device, Direction, MixedPrecision
 
-__all__ = ["ModelsOptions", "PictureFormat", "TranslateOptions"]
-
+__all__ = ["DemoOptions", "ModelsOptions", "PictureFormat", "TranslateOptions"]
 
 PictureFormat = Literal["png", "jpg", "webp"]
 
@@ -21,38 +27,51 @@ PictureFormat = Literal["png", "jpg", "webp"]
 class TranslateOptions:
     """Translate pictures with a trained generator; size out = size in."""
 
+    headings: ClassVar[Mapping[str, str]] = {
+        "model": "model and results",
+        "format": "files and sizes",
+        "stroke_scale": "strokes",
+        "overwrite": "running",
+    }
+
     model: Path = Path("monet")
-    """monet and photo ship with Impasto: photographs into Monets, and Monets into photographs; or a
-    run folder (checkpoints/NAME or NAME), or one generator as .safetensors or .pth"""
+    """model to translate with: monet (photographs into Monets) or photo (Monets into
+    photographs), which ship with Impasto; the folder or the name of a run; or the file of one
+    generator, .safetensors or .pth"""
     output: Path
-    """folder for the translated pictures and their page, index.html"""
+    """folder for the translated pictures and a page that shows them, index.html"""
     direction: Direction | None = None
-    """which generator of a run: AtoB is G_A (the default), BtoA is G_B; a single file knows"""
+    """direction of translation of a run: AtoB uses its generator G_A, BtoA its generator G_B;
+    not needed for the file of one generator (default: AtoB)"""
     epoch: str = "latest"
-    """which weights of a run: latest, or the number of a kept epoch"""
+    """weights of a run to use: latest, or the number of an epoch whose weights were kept"""
     format: PictureFormat = "png"
-    """file format of the results; jpg cannot keep transparency"""
+    """file format of the translated pictures; jpg cannot store transparency"""
     quality: int = 95
-    """quality of jpg and webp files, 1 to 100"""
+    """quality of jpg and webp files, from 1 to 100"""
     long_side: int | None = None
-    """scale larger pictures down to so many pixels on their longer side first"""
+    """reduce larger pictures so that their longer side has this length, in pixels (default: no
+    limit)"""
     stroke_scale: float = 1.0
-    """paint so many times larger strokes: the generator sees the picture so many times smaller, and
-    what it made is enlarged; 2 suits pictures of 1,000 pixels. Faster, and finer detail is lost"""
+    """factor for the size of the brush strokes: the generator sees the picture reduced by this
+    factor, and its result is enlarged again, which is faster and loses fine detail; 2 suits
+    pictures of 1,000 pixels"""
     grid_bend_px: float | None = None
-    """bend pictures by about so many pixels for the generator, and back after it, so that what it
-    paints forms no regular grid: 3 is enough; 0 does not. Unless given, what the model says: 3 for
-    the shipped models, what its training was given for a run, 0 for others"""
+    """bend pictures by about this many pixels before the generator, and back after it, so that
+    its strokes do not line up in a regular grid; 3 is enough, 0 does not bend them (default:
+    the value that is stored with the model, 3 for the shipped models; 0 for models of other
+    programs)"""
     overwrite: bool = False
-    """translate again what is already in OUTPUT"""
+    """translate pictures again whose translation is already in OUTPUT"""
     batch_size: int = 4
-    """pictures of equal size that are translated together"""
+    """number of pictures of the same size that are translated together"""
     num_threads: int = 4
-    """threads that read and write pictures"""
+    """number of threads that read and write pictures"""
     device: Device = "auto"
-    """where to compute; auto takes a GPU if there is one"""
+    """where to compute; auto uses a GPU if there is one"""
     mixed_precision: MixedPrecision = "no"
-    """compute in 16 bits where that is safe: bf16 or fp16"""
+    """numeric precision: no computes in 32 bits; fp16 and bf16 compute in 16 bits where that is
+    safe"""
 
     def __post_init__(self) -> None:
         require(1 <= self.quality <= 100, "quality", f"{self.quality} is not in 1..100")
@@ -79,4 +98,34 @@ class ModelsOptions:
     """List the generators that ship with Impasto, and those in folders of runs."""
 
     checkpoints_dir: Path = Path("checkpoints")
-    """folder with runs, looked through unless FOLDERS are given"""
+    """folder with runs, which is listed if no FOLDER is given"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """The tour: Monets, two domains, a training, translations, a stylised picture, a survey."""
+
+    output: Path = Path("demo")
+    """folder for everything that the demo makes; it replaces the results of an earlier demo,
+    but no other files"""
+    max_images: int | None = None
+    """stop the training after MAX_IMAGES pictures of each domain (default: train for all epochs
+    of the preset demo)"""
+    train_pictures: int = 96
+    """number of pictures in each of the two training folders"""
+    test_pictures: int = 24
+    """number of pictures in the held-out set, at least 2"""
+    seed: int = 0
+    """seed of the pictures and of the training"""
+
+    def __post_init__(self) -> None:
+        if self.max_images is not None:
+            require_positive("max_images", self.max_images)
+        require_at_least("train_pictures", self.train_pictures, 1)
+        require(
+            self.test_pictures >= 2,
+            "test_pictures",
+            f"{self.test_pictures} is too few: the survey at the end takes one for practice and "
+            "one to be judged; expected at least 2",
+        )
+        require(0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)")

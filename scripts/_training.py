@@ -40,13 +40,9 @@ class TrainingWords(Generic[T]):
 
 def add_resuming(parser: CommandParser) -> None:
     """Add ``--resume`` and ``--allow_changes``."""
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run NAME exactly where it was saved"
-    )
-    parser.add_argument(
-        "--allow_changes",
-        action="store_true",
-        help="resume although options differ from those of the run",
+    parser.add_switch("run", "resume", "continue the run NAME exactly where it was last saved")
+    parser.add_switch(
+        "run", "allow_changes", "allow options of a resumed run to differ from those it had before"
     )
 
 

@@ -86,13 +86,12 @@ def _parser() -> CommandParser:
         description="Train an own VGG16 or VGG19 as a classifier of pictures.",
         epilog=_EPILOG,
         skip={"download"},
-        lists={"classes": str, "val_classes": str},
         presets="backbones",
     )
-    parser.add_argument(
-        "--download",
-        action="store_true",
-        help="fetch cifar100 or caltech101 where they are not in DATAROOT; nothing else does",
+    parser.add_switch(
+        "data",
+        "download",
+        "download cifar100 or caltech101 if it is not in DATAROOT; otherwise nothing is downloaded",
     )
     add_resuming(parser)
     return parser

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import yaml
 
 from impasto.options.command_line import CommandParser, preset_text
-from impasto.options.demo import DemoOptions
 from impasto.options.errors import FolderError
 from impasto.options.fields import make
 from impasto.options.stylize import StylizeOptions
 from impasto.options.survey import SurveyExportOptions
 from impasto.options.train import TrainOptions
-from impasto.options.translate import TranslateOptions
+from impasto.options.translate import DemoOptions, TranslateOptions
 
 if TYPE_CHECKING:
     import numpy as np

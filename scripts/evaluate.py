@@ -25,8 +25,7 @@ _EPILOG = """examples:
   impasto evaluate monets --real testA --backbone inception \\
       --weights pt_inception-2015-12-05-6726825d.pth
 
-RESULTS are folders of translated pictures, run folders, files of generators, or shipped models.
-What every number means: docs/evaluating.md
+docs/evaluating.md explains every number.
 """
 
 
@@ -35,15 +34,19 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto evaluate",
         EvaluateOptions,
-        description="Measure how near results are to a domain, and to what they were made of, "
-        "beside two references: the inputs as they are, and other real pictures.",
+        description="Measure how near translated pictures are to a domain, and to their inputs. "
+        "Two references are measured, too: the inputs themselves, and other real pictures.",
         epilog=_EPILOG,
-        positionals=" RESULTS [RESULTS ...]",
-        lists={"epochs": str},
+        positionals="RESULTS [RESULTS ...]",
     )
-    parser.add_argument("results", nargs="+", metavar="RESULTS", help="folders, runs, models")
+    parser.add_argument(
+        "results",
+        nargs="+",
+        metavar="RESULTS",
+        help="folders of translated pictures, run folders, generator files, or models that ship "
+        "with Impasto: monet, photo",
+    )
     parsed = parser.parse(argv)
-    parsed.epochs = parsed.epochs or ["latest"]
     options = parser.make(EvaluateOptions, parsed, drop=["results"])
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing

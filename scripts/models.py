@@ -21,9 +21,11 @@ def main(argv: Sequence[str]) -> int:
         ModelsOptions,
         description="List the generators that ship with Impasto, and those in folders of runs.",
         epilog=_EPILOG,
-        positionals=" [FOLDERS ...]",
+        positionals="[FOLDER ...]",
     )
-    parser.add_argument("folders", nargs="*", metavar="FOLDERS", help="folders of runs, runs")
+    parser.add_argument(
+        "folders", nargs="*", metavar="FOLDER", help="run folders, and folders that hold runs"
+    )
     parsed = parser.parse(argv)
     options = parser.make(ModelsOptions, parsed, drop=["folders"])
 

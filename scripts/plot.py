@@ -30,22 +30,12 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto plot",
         PlotOptions,
-        description="Draw the losses of runs, from their log.jsonl.",
+        description="Draw the losses of one or several runs, from their log.jsonl.",
         epilog=_EPILOG,
-        positionals=" RUN [RUN ...]",
-        skip={"losses"},
+        positionals="RUN [RUN ...]",
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="run folders, log files, or names of runs"
-    )
-    parser.add_argument(
-        "--losses",
-        nargs="+",
-        metavar="LOSS",
-        default=["auto"],
-        help="losses to draw: as the log names them (G_A), both of a kind (G), or all; auto, the "
-        "default, is G and D, and all of a run that has neither; give it after the runs, or with "
-        "commas: --losses=G,cycle_A",
+        "runs", nargs="+", metavar="RUN", help="run folders, names of runs, or log files"
     )
     parsed = parser.parse(argv)
     options = parser.make(PlotOptions, parsed, drop=["runs"])

@@ -81,23 +81,16 @@ def _parse(argv: Sequence[str]) -> tuple[StylizeOptions, list[Path]]:
     parser = CommandParser(
         "impasto stylize",
         StylizeOptions,
-        description="Show one picture in the style of others, by optimisation.",
+        description="Show the content of one picture in the style of others, by optimizing the "
+        "pixels (Gatys et al. 2016).",
         epilog=_EPILOG,
-        positionals=" [CONTENT STYLE [STYLE ...]]",
-        lists={
-            "styles": Path,
-            "style_weights": float,
-            "iterations": int,
-            "content_layers": str,
-            "style_layers": str,
-            "masks": str,
-        },
+        positionals="[CONTENT STYLE [STYLE ...]]",
     )
     parser.add_argument(
         "pictures",
         nargs="*",
-        metavar="PICTURE",
-        help="what to show, then how: one or more style pictures, or folders of them",
+        metavar="CONTENT STYLE",
+        help="content picture, followed by one or more style pictures or folders of them",
     )
     parsed = parser.parse(argv)
     given = [Path(picture) for picture in parsed.pictures]

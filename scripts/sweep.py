@@ -38,13 +38,16 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto sweep",
         SweepOptions,
-        description="Stylize with all combinations of some settings; compare pictures, losses, "
-        "times.",
+        description="Stylize with all combinations of some settings, and compare the pictures, the "
+        "losses and the times.",
         epilog=_EPILOG + ", ".join(sweep_names()),
-        positionals=" SWEEP",
-        lists={"contents": str, "styles": str, "set": str},
+        positionals="SWEEP",
     )
-    parser.add_argument("sweep", metavar="SWEEP", help="file, or name of a shipped sweep")
+    parser.add_argument(
+        "sweep",
+        metavar="SWEEP",
+        help="YAML file of a sweep, or the name of one that ships with Impasto",
+    )
     parsed = parser.parse(argv)
     options = parser.make(SweepOptions, parsed, drop=["sweep"])
     plan = read_sweep(

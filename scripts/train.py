@@ -83,7 +83,6 @@ def _parser() -> CommandParser:
         description="Train a CycleGAN on two folders of unpaired pictures.",
         epilog=_EPILOG,
         presets=".",
-        lists={"diffaugment": str, "perceptual_layers": str},
     )
     add_resuming(parser)
     return parser

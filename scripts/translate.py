@@ -26,11 +26,14 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto translate",
         TranslateOptions,
-        description="Translate folders and single pictures; every result has its picture's size.",
+        description="Translate pictures with a trained generator; every result has the size of its "
+        "input.",
         epilog=_EPILOG,
-        positionals=" PHOTOS [PHOTOS ...]",
+        positionals="PHOTOS [PHOTOS ...]",
     )
-    parser.add_argument("photos", nargs="+", metavar="PHOTOS", help="folders and picture files")
+    parser.add_argument(
+        "photos", nargs="+", metavar="PHOTOS", help="picture files, and folders of pictures"
+    )
     parsed = parser.parse(argv)
     options = parser.make(TranslateOptions, parsed, drop=["photos"])
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _EPILOG = """actions:
-  list    what is found where, and whether its SHA-256 is right
-  check   what a file holds; exit status 1 if it is damaged or something else
-  pack    write VGG's convolutions alone: 52 MB of VGG19's 548
-  layers  all layers of a network, for --style_layers; without MODEL, all models of torchvision
+  list    list the weights that are found, where they are, and whether their SHA-256 is right
+  check   print what FILE holds; the exit status is 1 if it is damaged or no weights file
+  pack    copy the convolutions of VGG into a small file: 52 MB of the 548 MB of VGG19
+  layers  list the layers of MODEL, for --style_layers; without MODEL, list all networks
 
 examples:
   impasto weights list
@@ -33,13 +33,19 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto weights",
         WeightsOptions,
-        description="Find, check and pack the weights of feature networks. Downloads nothing.",
+        description="Find, check and pack the weights of feature networks, and list their layers. "
+        "Nothing is downloaded.",
         epilog=_EPILOG,
-        positionals=f" {{{','.join(actions)}}} [FILE | MODEL]",
+        positionals=f"{{{','.join(actions)}}} [FILE | MODEL]",
         skip={"action", "file", "model"},
     )
-    parser.add_argument("action", choices=actions, help="list, check, pack or layers")
-    parser.add_argument("what", nargs="?", metavar="FILE | MODEL", help="weights file, or network")
+    parser.add_argument("action", choices=actions, help="what to do; see below")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        metavar="FILE | MODEL",
+        help="weights file to check or pack, or network whose layers are listed",
+    )
     parsed = parser.parse(argv)
     if parsed.action == "layers":
         parsed.model = parsed.what or ""

@@ -24,9 +24,11 @@ def main(argv: Sequence[str]) -> int:
         SurveyAuditOptions,
         description="Look for what gives the answers of a study away.",
         epilog=_EPILOG,
-        positionals=" FOLDER",
+        positionals="FOLDER",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="what impasto survey export wrote")
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="folder of the study that impasto survey export wrote"
+    )
     parsed = parser.parse(argv)
     options = parser.make(SurveyAuditOptions, parsed, drop=["folder"])
     folder = Path(parsed.folder)

@@ -29,7 +29,6 @@ def main(argv: Sequence[str]) -> int:
         SurveyExportOptions,
         description="Make a study of folders of pictures, without a word on which are real.",
         epilog=_EPILOG,
-        lists={"fake": str},
     )
     parsed = parser.parse(argv)
     options = parser.make(SurveyExportOptions, parsed)

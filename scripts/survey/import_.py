@@ -30,9 +30,14 @@ def main(argv: Sequence[str]) -> int:
         SurveyImportOptions,
         description="Read the answers of forms and platforms into one table.",
         epilog=_EPILOG,
-        positionals=" FILE [FILE ...]",
+        positionals="FILE [FILE ...]",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="what a platform gave")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="files that a survey platform, the page or the server of the study gave",
+    )
     parsed = parser.parse(argv)
     options = parser.make(SurveyImportOptions, parsed, drop=["files"])
     files = [Path(name) for name in parsed.files]

@@ -31,10 +31,10 @@ def main(argv: Sequence[str]) -> int:
         SurveyReportOptions,
         description="Analyse the answers of a study: a page, tables, figures.",
         epilog=_EPILOG,
-        positionals=" ANSWERS [ANSWERS ...]",
+        positionals="ANSWERS [ANSWERS ...]",
     )
     parser.add_argument(
-        "answers", nargs="+", metavar="ANSWERS", help="files with answers, or folders of such"
+        "answers", nargs="+", metavar="ANSWERS", help="files with answers, or folders of them"
     )
     parsed = parser.parse(argv)
     options = parser.make(SurveyReportOptions, parsed, drop=["answers"])

@@ -29,9 +29,11 @@ def main(argv: Sequence[str]) -> int:
         SurveyServeOptions,
         description="Run a study in browsers; answers go into SQLite.",
         epilog=_EPILOG,
-        positionals=" FOLDER",
+        positionals="FOLDER",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="what impasto survey export wrote")
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="folder of the study that impasto survey export wrote"
+    )
     parsed = parser.parse(argv)
     options = parser.make(SurveyServeOptions, parsed, drop=["folder"])
 

@@ -1,9 +1,40 @@
+import re
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from impasto.options import TrainOptions, flatten
+from impasto.options import (
+    EvaluateOptions,
+    ModelsOptions,
+    PlotOptions,
+    StylizeOptions,
+    TrainOptions,
+    TranslateOptions,
+    WeightsOptions,
+    flatten,
+)
+from impasto.options.backbone import BackboneOptions
 from impasto.options.command_line import CommandParser, preset_names
+from impasto.options.fields import sections
+from impasto.options.stylize import SweepOptions
+from impasto.options.survey import (
+    SurveyAuditOptions,
+    SurveyExportOptions,
+    SurveyImportOptions,
+    SurveyPowerOptions,
+    SurveyReportOptions,
+    SurveyServeOptions,
+)
+from impasto.options.translate import DemoOptions
+
+EVERY = [
+    *(TrainOptions, BackboneOptions, TranslateOptions, ModelsOptions, DemoOptions, StylizeOptions),
+    *(SweepOptions, EvaluateOptions, PlotOptions, WeightsOptions, SurveyExportOptions),
+    *(SurveyAuditOptions, SurveyServeOptions, SurveyImportOptions, SurveyReportOptions),
+    SurveyPowerOptions,
+]
 
 
 def parser() -> CommandParser:
@@ -97,6 +128,90 @@ def test_mistakes_exit_with_2_and_help(
     assert says in printed
     assert "impasto train --help" in printed
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("options", EVERY)
+def test_a_value_of_a_wrong_type_is_named_in_plain_words(
+    options: type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hints = {
+        field.name: field.type
+        for kind in [*sections(options).values()] or [options]
+        for field in fields(kind)
+    }
+    made = CommandParser("it", options, description="")
+    for name, hint in hints.items():
+        if {str, Path} & {hint, *get_args(hint)}:
+            continue  # takes any word
+        with pytest.raises(SystemExit) as ended:
+            made.parse([f"--{name}", "x-y"])
+        assert ended.value.code == 2
+        message, *rest = capsys.readouterr().err.splitlines()
+        kinds = "a whole number|a number|true or false|one of [^'<>]+"
+        assert re.fullmatch(rf"it: error: --{name}: expected (?:{kinds}), got x-y", message)
+        assert rest == ["Try 'it --help'."]
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--lr"], "--lr: expected a value"),
+        (["--diffaugment"], "--diffaugment: expected one value or more"),
+        (["--max_images", "many"], "--max_images: expected a whole number, got many"),
+        (["--max_images", "?"], "--max_images: expected a whole number\n"),
+        (["--upsample", "bilinaer"], "got bilinaer; did you mean bilinear?"),
+    ],
+)
+def test_values_that_are_missing_or_misspelled(
+    argv: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(*argv)
+    assert says in capsys.readouterr().err
+
+
+def test_required_options_are_named_with_their_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    made = CommandParser("it", PlotOptions, description="", positionals="RUN [RUN ...]")
+    made.add_argument("runs", nargs="+", metavar="RUN", help="runs")
+    with pytest.raises(SystemExit):
+        made.parse([])
+    assert capsys.readouterr().err == "it: error: missing: --output, RUN\nTry 'it --help'.\n"
+    assert made.format_usage() == "usage: it RUN [RUN ...] --output OUTPUT [options]\n"
+
+
+def test_a_file_that_is_no_list_of_options_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("- lr\n", "lr: 1: 2\n"):
+        (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+        with pytest.raises(SystemExit):
+            parse("--config", str(tmp_path / "mine.yaml"))
+        assert "--config: expected YAML with lines NAME: VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", EVERY)
+def test_printed_options_of_every_command_can_be_read_back(
+    options: type, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = [f"--{word}=x" for word in ("output", "real", "key", "database", "action")]
+    known = {field.name for field in fields(options)}
+    argv = [word for word in needed if word[2:].split("=")[0] in known]
+    if options is WeightsOptions:
+        argv[-1] = "--action=list"
+    printed = []
+    for before in ([], ["--config", str(tmp_path / "0.yaml")]):
+        with pytest.raises(SystemExit) as ended:
+            CommandParser("it", options, description="").parse([*before, *argv, "--print_config"])
+        assert ended.value.code == 0
+        printed.append(capsys.readouterr().out)
+        (tmp_path / "0.yaml").write_text(printed[0], encoding="utf-8")
+    assert printed[0] == printed[1]
+
+
+def test_only_changes_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--lr", "1e-3", "--diffaugment", "color", "--print_config=skip_default")
+    assert capsys.readouterr().out == "diffaugment:\n- color\nlr: 0.001\n"
 
 
 def test_unknown_key_in_a_file_shows_the_nearest(
