@@ -113,7 +113,7 @@ def _steps(size: int, device: str, count: int) -> tuple[float, float, float]:
 
     return (
         seconds(lambda given: trainer.step([given])),
-        seconds(trainer.vitals),
+        seconds(trainer.output_statistics),
         seconds(lambda given: [image.cpu() for image in trainer.samples(given).values()]),
     )
 

@@ -24,9 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from impasto.cyclegan.build import generator_architecture
-from impasto.cyclegan.networks import PatchDiscriminator, PixelDiscriminator
-from impasto.cyclegan.weights import load_generator, load_weights, save_pth
+from impasto.cyclegan.networks import PatchDiscriminator, PixelDiscriminator, load_weights
+from impasto.cyclegan.weights import load_generator
 from impasto.options.train import NetG, NetworkOptions, Norm
+from impasto.runs.state import save_pth
 
 __all__ = ["Case", "Parity", "compare", "main"]
 

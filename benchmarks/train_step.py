@@ -338,8 +338,8 @@ def _impasto(job: Job) -> Step:
         torch.save(trainer.networks.state_dict(), job.weights)
 
     def step(A: Tensor, B: Tensor) -> Callable[[], dict[str, float]]:
-        losses = trainer.step([UnpairedBatch(A=A, B=B)])
-        return lambda: {name: float(getattr(losses, name)) for name in _LOSSES}
+        losses = trainer.step([UnpairedBatch(A=A, B=B)]).losses
+        return lambda: {name: float(losses[name]) for name in _LOSSES}
 
     return step
 

@@ -1,5 +1,11 @@
-from .architecture import GeneratorArchitecture, detect_architecture
-from .build import build_loader, build_networks, build_trainer
+from .architecture import (
+    GeneratorArchitecture,
+    GeneratorEntry,
+    detect_architecture,
+    register_generator,
+    registered_generators,
+)
+from .build import build_loader, build_networks, build_terms, build_trainer
 from .evaluation.inception import Inception
 from .evaluation.sets import frechet_distance, kernel_distance
 from .evaluation.table import Candidate, Evaluation, Reference, Sample, evaluate
@@ -15,6 +21,8 @@ from .losses import (
 )
 from .models import find_generator
 from .networks import (
+    Generator,
+    Networks,
     PatchDiscriminator,
     PixelDiscriminator,
     ResnetGenerator,
@@ -24,20 +32,25 @@ from .networks import (
 )
 from .optim import LearningRate, WeightAverage, lr_multiplier
 from .pools import ImagePool
-from .trainer import LossWeights, Networks, PerceptualLoss, StepLosses, Trainer
+from .terms import DirectionImages, DiscriminatorLoss, LossTerm, PerceptualLoss, Translations
+from .trainer import Trainer
 from .translator import Translator
 from .weights import LoadedGenerator, load_generator, save_generator
 
 __all__ = [
     "Candidate",
+    "DirectionImages",
+    "DiscriminatorLoss",
     "EvaluateResult",
     "Evaluation",
+    "Generator",
     "GeneratorArchitecture",
+    "GeneratorEntry",
     "ImagePool",
     "Inception",
     "LearningRate",
     "LoadedGenerator",
-    "LossWeights",
+    "LossTerm",
     "Networks",
     "PatchDiscriminator",
     "PerceptualLoss",
@@ -45,16 +58,17 @@ __all__ = [
     "Reference",
     "ResnetGenerator",
     "Sample",
-    "StepLosses",
     "TrainResult",
     "Trainer",
     "TranslateResult",
+    "Translations",
     "Translator",
     "UnetGenerator",
     "WeightAverage",
     "adversarial_loss",
     "build_loader",
     "build_networks",
+    "build_terms",
     "build_trainer",
     "cycle_loss",
     "detect_architecture",
@@ -69,6 +83,8 @@ __all__ = [
     "load_generator",
     "lr_multiplier",
     "receptive_field",
+    "register_generator",
+    "registered_generators",
     "run_evaluation",
     "save_generator",
     "train",

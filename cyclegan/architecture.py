@@ -1,19 +1,28 @@
-"""What a generator is made of: kept beside its weights, or read off their names and shapes."""
+"""What a generator is made of, and the registry of all generators.
+
+The architecture is kept beside the weights, or read off their names and shapes. The registry has
+one row for each value of ``--netG``; :func:`register_generator` adds one, also from outside.
+"""
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 
 from torch import Tensor
 
-from impasto.cyclegan.networks import ResnetGenerator, UnetGenerator
+from impasto.cyclegan.networks import Generator, ResnetGenerator, UnetGenerator
 from impasto.options.errors import CheckpointError
+from impasto.options.train import add_generator_sizes
 
-__all__ = ["Generator", "GeneratorArchitecture", "detect_architecture"]
-
-Generator = ResnetGenerator | UnetGenerator
+__all__ = [
+    "GeneratorArchitecture",
+    "GeneratorEntry",
+    "detect_architecture",
+    "generator_entry",
+    "register_generator",
+    "registered_generators",
+]
 
 # Where the convolution of an upsampling layer lies that interpolates first.
 _SMOOTH = ".2"
@@ -24,19 +33,22 @@ class GeneratorArchitecture:
     """Everything needed to build a generator.
 
     Attributes:
-        kind: ``resnet`` or ``unet``.
+        kind: ``resnet``, ``unet``, or another that is registered.
         depth: residual blocks of a ResNet, halvings of a U-Net.
         channels: filters of the first convolution (``ngf``).
         norm: ``instance``, ``batch``, ``layer`` or ``none``.
         dropout: whether blocks have dropout. A U-Net's weights do not tell; it does not matter
             for translating.
         upsample: ``deconv``, ``resize`` or ``bilinear``.
-        color_skip: whether a ResNet carries colours around its layers.
+        color_skip: whether a ResNet carries colors around its layers.
         in_channels: channels of the input.
         out_channels: channels of the output.
+
+    Raises:
+        ValueError: no generator of that kind is registered.
     """
 
-    kind: Literal["resnet", "unet"] = "resnet"
+    kind: str = "resnet"
     depth: int = 9
     channels: int = 64
     norm: str = "instance"
@@ -47,31 +59,11 @@ class GeneratorArchitecture:
     out_channels: int = 3
 
     def __post_init__(self) -> None:
-        if self.kind not in {"resnet", "unet"}:
-            raise ValueError(f"kind: expected resnet or unet, got {self.kind!r}")
+        _entry_of_kind(self.kind)
 
     def build(self) -> Generator:
         """Make the network, with torch's default weights."""
-        if self.kind == "resnet":
-            return ResnetGenerator(
-                blocks=self.depth,
-                channels=self.channels,
-                norm=self.norm,
-                dropout=self.dropout,
-                upsample=self.upsample,
-                color_skip=self.color_skip,
-                in_channels=self.in_channels,
-                out_channels=self.out_channels,
-            )
-        return UnetGenerator(
-            downs=self.depth,
-            channels=self.channels,
-            norm=self.norm,
-            dropout=self.dropout,
-            upsample=self.upsample,
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-        )
+        return _entry_of_kind(self.kind).build(self)
 
     def to_json(self) -> str:
         """Return the architecture as JSON, for a file's metadata."""
@@ -92,11 +84,87 @@ class GeneratorArchitecture:
             ) from error
 
     def __str__(self) -> str:
-        part = "blocks" if self.kind == "resnet" else "halvings"
+        unit = _entry_of_kind(self.kind).depth_unit
         drop = ", color skip" if self.color_skip else ""
         drop += ", dropout" if self.dropout else ""
-        layers = f"{self.kind}, {self.depth} {part}, {self.channels} filters"
+        layers = f"{self.kind}, {self.depth} {unit}, {self.channels} filters"
         return f"{layers}, norm {self.norm}, upsample {self.upsample}{drop}"
+
+
+Detect = Callable[[Mapping[str, Tensor]], GeneratorArchitecture | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorEntry:
+    """One row of the registry: a generator that can be trained.
+
+    Attributes:
+        name: value of ``--netG``.
+        kind: in the metadata of files; rows of one kind differ in depth alone.
+        depth: of this one.
+        build: makes the network that an architecture of this kind describes.
+        stride: sides of images are multiples of it, in pixels.
+        smallest: smallest side of an image, in pixels.
+        depth_unit: what depth counts, in words.
+        detect: reads the architecture off the names and shapes of weights, for files without
+            metadata (``.pth``), and returns None for other networks; None: there is no way.
+    """
+
+    name: str
+    kind: str
+    depth: int
+    build: Callable[[GeneratorArchitecture], Generator]
+    stride: int
+    smallest: int
+    depth_unit: str = "layers"
+    detect: Detect | None = None
+
+
+_REGISTRY: dict[str, GeneratorEntry] = {}
+
+
+def register_generator(entry: GeneratorEntry) -> None:
+    """Add a generator, so that ``netG`` may name it and files of it can be saved and loaded.
+
+    Raises:
+        ValueError: the name is taken.
+
+    Example:
+        >>> def build(architecture: GeneratorArchitecture) -> Generator: ...
+        >>> entry = GeneratorEntry(
+        ...     name="wide", kind="wide_resnet", depth=4, build=build, stride=4, smallest=8
+        ... )
+        >>> register_generator(entry)  # doctest: +SKIP
+    """
+    if entry.name in _REGISTRY:
+        raise ValueError(f"name: there is a generator {entry.name} already")
+    add_generator_sizes(entry.name, stride=entry.stride, smallest=entry.smallest)
+    _REGISTRY[entry.name] = entry
+
+
+def registered_generators() -> Mapping[str, GeneratorEntry]:
+    """Return all rows of the registry, by name."""
+    return dict(_REGISTRY)
+
+
+def generator_entry(name: str) -> GeneratorEntry:
+    """Return the row of a ``netG``.
+
+    Raises:
+        ValueError: there is none; names those that there are.
+    """
+    if name not in _REGISTRY:
+        raise ValueError(f"netG: expected one of {', '.join(_REGISTRY)}, got {name!r}")
+    return _REGISTRY[name]
+
+
+def _entry_of_kind(kind: str) -> GeneratorEntry:
+    """Return the first row of a kind."""
+    for entry in _REGISTRY.values():
+        if entry.kind == kind:
+            return entry
+    kinds = dict.fromkeys(entry.kind for entry in _REGISTRY.values())
+    raise ValueError(f"kind: expected {' or '.join(kinds)}, got {kind!r}")
 
 
 def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
@@ -114,11 +182,9 @@ def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
             f"these weights use CUT's anti-aliased layers ({blurs[0]} and {len(blurs) - 1} more), "
             "which Impasto does not have; train with --no_antialias --no_antialias_up there"
         )
-    outermost = (_has(weights, f"model.model.3{place}.weight", 3, 4) for place in ("", _SMOOTH))
-    if _has(weights, "model.model.0.weight", 4) and any(outermost):
-        return _detect_unet(weights)
-    if _has(weights, "model.1.weight", 7):
-        return _detect_resnet(weights)
+    for detect in dict.fromkeys(entry.detect for entry in _REGISTRY.values()):
+        if detect is not None and (architecture := detect(weights)) is not None:
+            return architecture
     names = ", ".join(sorted(weights)[:4]) or "none at all"
     raise CheckpointError(
         "not the weights of a CycleGAN generator: expected model.1.weight (ResNet) or "
@@ -131,9 +197,11 @@ def _has(weights: Mapping[str, Tensor], key: str, *sides: int) -> bool:
     return key in weights and any(weights[key].shape[2:] == (side, side) for side in sides)
 
 
-def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
+def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture | None:
+    if not _has(weights, "model.1.weight", 7):
+        return None
     indices = {
-        int(found[1]) for key in weights if (found := re.match(r"model\.(\d+)\.conv_block\.", key))
+        int(match[1]) for key in weights if (match := re.match(r"model\.(\d+)\.conv_block\.", key))
     }
     first, channels = weights["model.1.weight"], len(weights["model.1.weight"])
     smooth = weights.get(f"model.{10 + len(indices)}{_SMOOTH}.weight")
@@ -159,11 +227,14 @@ def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
     )
 
 
-def _detect_unet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
+def _detect_unet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture | None:
+    outermost = (_has(weights, f"model.model.3{place}.weight", 3, 4) for place in ("", _SMOOTH))
+    if not (_has(weights, "model.model.0.weight", 4) and any(outermost)):
+        return None
     convolutions = [weight for weight in weights.values() if weight.ndim == 4]
     smooth = weights.get(f"model.model.3{_SMOOTH}.weight")
     first, last = weights["model.model.0.weight"], weights.get("model.model.3.weight", smooth)
-    assert last is not None  # noqa: S101 - the caller has looked
+    assert last is not None  # noqa: S101 - looked for above
     # A transposed convolution has a kernel of 4 and its channels the other way round.
     resizes = last.shape[2] == 3
     return GeneratorArchitecture(
@@ -187,3 +258,57 @@ def _detect_norm(weights: Mapping[str, Tensor], *, conv: str, norm: str) -> str:
     if f"{norm}.weight" in weights:
         return "batch" if f"{norm}.running_mean" in weights else "layer"
     return "instance" if f"{conv}.bias" in weights else "none"
+
+
+def _build_resnet(architecture: GeneratorArchitecture) -> Generator:
+    return ResnetGenerator(
+        blocks=architecture.depth,
+        channels=architecture.channels,
+        norm=architecture.norm,
+        dropout=architecture.dropout,
+        upsample=architecture.upsample,
+        color_skip=architecture.color_skip,
+        in_channels=architecture.in_channels,
+        out_channels=architecture.out_channels,
+    )
+
+
+def _build_unet(architecture: GeneratorArchitecture) -> Generator:
+    return UnetGenerator(
+        downs=architecture.depth,
+        channels=architecture.channels,
+        norm=architecture.norm,
+        dropout=architecture.dropout,
+        upsample=architecture.upsample,
+        in_channels=architecture.in_channels,
+        out_channels=architecture.out_channels,
+    )
+
+
+_RESNET = GeneratorEntry(
+    name="resnet_9blocks",
+    kind="resnet",
+    depth=9,
+    build=_build_resnet,
+    stride=ResnetGenerator.stride,
+    smallest=ResnetGenerator.smallest,
+    depth_unit="blocks",
+    detect=_detect_resnet,
+)
+_UNET = GeneratorEntry(
+    name="unet_256",
+    kind="unet",
+    depth=8,
+    build=_build_unet,
+    stride=256,
+    smallest=256,
+    depth_unit="halvings",
+    detect=_detect_unet,
+)
+for _entry in (
+    _RESNET,
+    replace(_RESNET, name="resnet_6blocks", depth=6),
+    _UNET,
+    replace(_UNET, name="unet_128", depth=7, stride=128, smallest=128),
+):
+    register_generator(_entry)

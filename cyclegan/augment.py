@@ -1,6 +1,6 @@
 """Differentiable augmentation of what the discriminators see (Zhao et al. 2020)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -56,13 +56,13 @@ class DifferentiableAugmentation:
             images = images * torch.stack([self._hole(image) for image in images])
         return images
 
-    def state(self) -> Tensor:
-        """Return the state of the randomness."""
-        return self._generator.get_state()
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the state of the generator of random numbers."""
+        return {"generator": self._generator.get_state()}
 
-    def set_state(self, state: Tensor) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a saved state."""
-        self._generator.set_state(state.cpu())
+        self._generator.set_state(state["generator"].cpu())
 
     def _recolor(self, images: Tensor) -> Tensor:
         brightness, saturation, contrast = (

@@ -1,27 +1,42 @@
 """From options to networks, optimizers and the trainer: the only place that sees options."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.optim import Adam
 
-from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.architecture import GeneratorArchitecture, generator_entry
 from impasto.cyclegan.augment import DifferentiableAugmentation
 from impasto.cyclegan.doctor import CycleganDoctor
-from impasto.cyclegan.networks import PatchDiscriminator, PixelDiscriminator, init_weights
+from impasto.cyclegan.networks import (
+    Networks,
+    PatchDiscriminator,
+    PixelDiscriminator,
+    init_weights,
+)
 from impasto.cyclegan.optim import LearningRate, WeightAverage
-from impasto.cyclegan.pools import ImagePool, JudgedPictures
-from impasto.cyclegan.terms import PaletteLoss
-from impasto.cyclegan.trainer import LossWeights, Networks, PerceptualLoss, Trainer
+from impasto.cyclegan.pools import ImagePool, ReplayPools
+from impasto.cyclegan.terms import (
+    AdversarialTerm,
+    CycleTerm,
+    DiscriminatorLoss,
+    IdentityTerm,
+    LossTerm,
+    PaletteLoss,
+    PaletteTerm,
+    PerceptualLoss,
+    PerceptualTerm,
+)
+from impasto.cyclegan.trainer import Trainer
 from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
 from impasto.data.files import list_pictures
 from impasto.data.loaders import UnpairedLoader
 from impasto.data.transforms import Preprocessing
 from impasto.options.errors import OptionError
-from impasto.options.train import NetG, NetworkOptions, TrainOptions
+from impasto.options.train import LossOptions, NetworkOptions, TrainOptions
 from impasto.runs.processes import share_weights
 from impasto.runs.seeds import make_generator
 
@@ -30,22 +45,18 @@ __all__ = [
     "build_loader",
     "build_networks",
     "build_sample_batch",
+    "build_terms",
     "build_trainer",
     "generator_architecture",
 ]
 
-_GENERATORS: dict[NetG, GeneratorArchitecture] = {
-    "resnet_9blocks": GeneratorArchitecture(kind="resnet", depth=9),
-    "resnet_6blocks": GeneratorArchitecture(kind="resnet", depth=6),
-    "unet_256": GeneratorArchitecture(kind="unet", depth=8),
-    "unet_128": GeneratorArchitecture(kind="unet", depth=7),
-}
-
 
 def generator_architecture(options: NetworkOptions) -> GeneratorArchitecture:
     """Return the architecture that the options describe."""
-    return replace(
-        _GENERATORS[options.netG],
+    entry = generator_entry(options.netG)
+    return GeneratorArchitecture(
+        kind=entry.kind,
+        depth=entry.depth,
         channels=options.ngf,
         norm=options.norm,
         dropout=options.dropout,
@@ -55,15 +66,17 @@ def generator_architecture(options: NetworkOptions) -> GeneratorArchitecture:
 
 
 def build_networks(options: NetworkOptions, *, generator: torch.Generator) -> Networks:
-    """Make the four networks with fresh weights, on the CPU."""
+    """Make ``G_A``, ``G_B``, ``D_A`` and ``D_B`` with fresh weights, on the CPU."""
     architecture = generator_architecture(options)
     networks = Networks(
-        G_A=architecture.build(),
-        G_B=architecture.build(),
-        D_A=_discriminator(options),
-        D_B=_discriminator(options),
+        {
+            "G_A": architecture.build(),
+            "G_B": architecture.build(),
+            "D_A": _discriminator(options),
+            "D_B": _discriminator(options),
+        }
     )
-    for network in networks.named().values():
+    for network in networks.values():
         init_weights(
             network, init_type=options.init_type, gain=options.init_gain, generator=generator
         )
@@ -71,12 +84,22 @@ def build_networks(options: NetworkOptions, *, generator: torch.Generator) -> Ne
 
 
 def build_trainer(
-    options: TrainOptions, accelerator: Accelerator, *, perceptual: PerceptualLoss | None = None
+    options: TrainOptions,
+    accelerator: Accelerator,
+    *,
+    perceptual: PerceptualLoss | None = None,
+    extra_terms: Sequence[LossTerm] = (),
 ) -> Trainer:
     """Make the networks, their optimizers and schedule, and what trains them.
 
+    Args:
+        options: all options.
+        accelerator: device, precision and processes.
+        perceptual: the distance of the perceptual loss, if the options have one.
+        extra_terms: further terms of the generators' objective, after those of the options.
+
     Raises:
-        OptionError: the options have a perceptual loss, and none is given.
+        OptionError: the options have a perceptual loss, and no distance is given.
     """
     if options.losses.lambda_perceptual > 0 and perceptual is None:
         raise OptionError(
@@ -87,11 +110,15 @@ def build_trainer(
     seed, process = options.run.seed, accelerator.process_index
     networks = build_networks(options.networks, generator=make_generator(seed, "weights"))
     networks.to(accelerator.device)
-    share_weights(networks.named().values(), accelerator)
+    share_weights(networks.values(), accelerator)
     schedule, losses = options.schedule, options.losses
     optimizer_G, optimizer_D = (
-        Adam(part.parameters(), lr=schedule.lr, betas=(schedule.beta1, schedule.beta2))
-        for part in (networks.generators, networks.discriminators)
+        Adam(
+            networks.only(*names).parameters(),
+            lr=schedule.lr,
+            betas=(schedule.beta1, schedule.beta2),
+        )
+        for names in (("G_A", "G_B"), ("D_A", "D_B"))
     )
     learning_rate = LearningRate(
         [optimizer_G, optimizer_D],
@@ -101,29 +128,78 @@ def build_trainer(
         n_epochs_decay=schedule.n_epochs_decay,
         lr_decay_iters=schedule.lr_decay_iters,
     )
+    augment = _augment(losses.diffaugment, make_generator(seed, "augmentation", process=process))
+    terms = build_terms(
+        losses, networks, augment=augment, perceptual=perceptual, seed=seed, process=process
+    )
     return Trainer(
         networks,
+        terms=[*terms, *extra_terms],
+        discriminator_loss=DiscriminatorLoss(
+            losses.gan_mode,
+            penalty_weight=losses.lambda_gp,
+            generator=make_generator(seed, "gradient penalty", process=process),
+            augment=augment,
+        ),
+        replay=_replay_pools(options, process),
         optimizer_G=optimizer_G,
         optimizer_D=optimizer_D,
         learning_rate=learning_rate,
-        judged=_judged_pictures(options, process),
-        weights=LossWeights(
-            cycle_A=losses.lambda_A,
-            cycle_B=losses.lambda_B,
-            identity=losses.lambda_identity,
-            gradient_penalty=losses.lambda_gp,
-            perceptual=losses.lambda_perceptual,
-            palette=losses.lambda_palette,
-        ),
-        gan_mode=losses.gan_mode,
         accelerator=accelerator,
-        generator=make_generator(seed, "gradient penalty", process=process),
         averages=_averages(networks, options.run.ema_decay),
-        perceptual=perceptual,
-        perceptual_targets=losses.perceptual_targets,
-        augment=_augment(losses.diffaugment, make_generator(seed, "augmentation", process=process)),
-        palette=_palette(losses.lambda_palette, seed, process),
+        identity=losses.lambda_identity > 0,
     )
+
+
+def build_terms(
+    losses: LossOptions,
+    networks: Networks,
+    *,
+    augment: DifferentiableAugmentation | None = None,
+    perceptual: PerceptualLoss | None = None,
+    seed: int,
+    process: int = 0,
+) -> list[LossTerm]:
+    """Make the terms of the generators' objective, in the order in which they are added up.
+
+    Args:
+        losses: weights and kinds.
+        networks: the discriminators are in the adversarial terms.
+        augment: changes what the discriminators see, or None.
+        perceptual: distance of the perceptual terms; without one there are none.
+        seed: of the run.
+        process: index of this process, which has random numbers of its own.
+    """
+    identity = losses.lambda_identity
+    judge = partial(AdversarialTerm, gan_mode=losses.gan_mode, augment=augment)
+    terms: list[LossTerm] = [
+        judge("G_A", "AtoB", discriminator=networks["D_A"]),
+        judge("G_B", "BtoA", discriminator=networks["D_B"]),
+        CycleTerm("cycle_A", "AtoB", weight=losses.lambda_A),
+        CycleTerm("cycle_B", "BtoA", weight=losses.lambda_B),
+        # The reference weighs idt_A = G_A(B), a reconstruction of B, with lambda_B.
+        IdentityTerm("idt_A", "AtoB", weight=identity * losses.lambda_B),
+        IdentityTerm("idt_B", "BtoA", weight=identity * losses.lambda_A),
+    ]
+    if losses.lambda_palette > 0:
+        into_B, into_A = (
+            PaletteLoss(generator=make_generator(seed, f"palette of {domain}", process=process))
+            for domain in "BA"
+        )
+        weight = losses.lambda_palette
+        terms += [
+            PaletteTerm("palette_A", "AtoB", palette=into_B, weight=weight),
+            PaletteTerm("palette_B", "BtoA", palette=into_A, weight=weight),
+        ]
+    if perceptual is not None:
+        look = partial(
+            PerceptualTerm,
+            compare=perceptual,
+            targets=losses.perceptual_targets,
+            weight=losses.lambda_perceptual,
+        )
+        terms += [look("perceptual_A", "AtoB"), look("perceptual_B", "BtoA")]
+    return terms
 
 
 def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoader:
@@ -194,14 +270,14 @@ def build_doctor(options: TrainOptions) -> CycleganDoctor:
     )
 
 
-def _judged_pictures(options: TrainOptions, process: int) -> JudgedPictures:
+def _replay_pools(options: TrainOptions, process: int) -> ReplayPools:
     size, count = options.losses.pool_size, options.data.batch_size_D
 
     def pool(purpose: str) -> ImagePool:
         generator = make_generator(options.run.seed, f"pool of {purpose}", process=process)
         return ImagePool(size, generator=generator)
 
-    return JudgedPictures(
+    return ReplayPools(
         (pool("fake_A"), pool("fake_B")),
         reals=(pool("real_A"), pool("real_B")) if count > 0 else None,
         count=count,
@@ -214,16 +290,6 @@ def _augment(
     return DifferentiableAugmentation(policy, generator=generator) if policy else None
 
 
-def _palette(weight: float, seed: int, process: int) -> tuple[PaletteLoss, PaletteLoss] | None:
-    if weight == 0:
-        return None
-    of_B, of_A = (
-        PaletteLoss(generator=make_generator(seed, f"palette of {domain}", process=process))
-        for domain in "BA"
-    )
-    return of_B, of_A
-
-
 def _discriminator(options: NetworkOptions) -> nn.Module:
     if options.netD == "pixel":
         return PixelDiscriminator(channels=options.ndf, norm=options.norm)
@@ -231,7 +297,7 @@ def _discriminator(options: NetworkOptions) -> nn.Module:
     return PatchDiscriminator(channels=options.ndf, layers=layers, norm=options.norm)
 
 
-def _averages(networks: Networks, decay: float) -> tuple[WeightAverage, WeightAverage] | None:
+def _averages(networks: Networks, decay: float) -> dict[str, WeightAverage]:
     if decay == 0:
-        return None
-    return WeightAverage(networks.G_A, decay=decay), WeightAverage(networks.G_B, decay=decay)
+        return {}
+    return {name: WeightAverage(networks[name], decay=decay) for name in ("G_A", "G_B")}

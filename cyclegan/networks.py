@@ -1,17 +1,12 @@
-"""The four networks of a CycleGAN.
+"""The networks of a CycleGAN, their initial weights, and named sets of networks.
 
-The generators: ResNet (Johnson et al. 2016, Zhu et al. 2017), U-Net (Isola et al. 2017).
-
-Layer order and state_dict keys equal the reference implementation's, so that weights move freely.
-
-The discriminators: PatchGAN (Isola et al. 2017) and its one-pixel variant.
-
-Layer order and state_dict keys equal the reference implementation's.
-
-Initial weights of generators and discriminators.
+Generators are a ResNet (Johnson et al. 2016, Zhu et al. 2017) and a U-Net (Isola et al. 2017),
+discriminators a PatchGAN (Isola et al. 2017) and its one-pixel variant. Layer order and state_dict
+keys equal the reference implementation's, so that weights move freely between the two.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,18 +18,35 @@ from impasto.cyclegan.blocks import (
     norm_layer,
     upsample_layer,
 )
+from impasto.options.errors import CheckpointError, TrainingError
+from impasto.runs.meter import AFTER_NOT_FINITE
 
 __all__ = [
+    "Generator",
+    "Networks",
     "PatchDiscriminator",
     "PixelDiscriminator",
     "ResnetGenerator",
     "UnetGenerator",
     "init_weights",
+    "load_weights",
     "receptive_field",
 ]
 
 
-class ResnetGenerator(nn.Module):
+class Generator(nn.Module):
+    """Base of all generators: images in, images of the same size and range out.
+
+    Attributes:
+        stride: the sides of its inputs are multiples of it, in pixels.
+        smallest: smallest side of its inputs, in pixels.
+    """
+
+    stride: int
+    smallest: int
+
+
+class ResnetGenerator(Generator):
     """Two strided convolutions down, residual blocks at a quarter of the size, two steps up.
 
     Input and output: RGB, (N, 3, H, W), float in [-1, 1], H and W multiples of 4, at least 8.
@@ -109,7 +121,7 @@ class ResnetGenerator(nn.Module):
         return self.model[-1](painted)  # type: ignore[no-any-return]
 
 
-class UnetGenerator(nn.Module):
+class UnetGenerator(Generator):
     """Encoder and decoder with a skip connection at every size.
 
     Input and output: RGB, (N, 3, H, W), float in [-1, 1], H and W multiples of 2**downs.
@@ -330,3 +342,98 @@ def init_weights(
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, gain, generator=generator)
             nn.init.zeros_(module.bias)
+
+
+class Networks(Mapping[str, nn.Module]):
+    """Networks by the names that their files have, such as ``G_A``.
+
+    Args:
+        networks: in the order in which they are saved.
+    """
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        self._modules = nn.ModuleDict(networks)
+
+    def __getitem__(self, name: str) -> nn.Module:
+        return self._modules[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def only(self, *names: str) -> "Networks":
+        """Return some of them, in that order."""
+        return Networks({name: self[name] for name in names})
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the weights of all, for an optimizer."""
+        return self._modules.parameters()
+
+    def requires_grad_(self, requires_grad: bool) -> None:
+        """Let the weights of all have gradients, or not."""
+        self._modules.requires_grad_(requires_grad)
+
+    def train(self, training: bool) -> None:
+        """Put all into the mode of training, or of evaluation."""
+        self._modules.train(training)
+
+    def to(self, device: torch.device) -> "Networks":
+        """Move all to a device; return them."""
+        self._modules.to(device)
+        return self
+
+    def check_finite(self) -> None:
+        """Refuse weights that are not numbers, so that a good state is never overwritten.
+
+        Raises:
+            TrainingError: names the first network that has such a weight.
+        """
+        for name, network in self.items():
+            finite = [torch.isfinite(weight).all() for weight in network.parameters()]
+            if not torch.stack(finite).all():
+                raise TrainingError(
+                    f"the weights of {name} are no longer finite numbers. {AFTER_NOT_FINITE}"
+                )
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return the weights of each network, by name."""
+        return {name: network.state_dict() for name, network in self.items()}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Load the weights of each network.
+
+        Raises:
+            CheckpointError: a network is missing, or its weights do not fit; names them.
+        """
+        for name, network in self.items():
+            if name not in state:
+                raise CheckpointError(f"holds no network {name}, only {', '.join(state)}")
+            load_weights(network, state[name], what=f"the network {name}")
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, what: str) -> None:
+    """Load a state_dict strictly.
+
+    Args:
+        network: where to.
+        weights: its state_dict.
+        what: what the network is, for the error.
+
+    Raises:
+        CheckpointError: a weight is missing, unknown or of another shape; names them.
+    """
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    problems = [f"missing {key}" for key in expected if key not in found]
+    problems += [f"unknown {key}" for key in found if key not in expected]
+    problems += [
+        f"{key} has shape {found[key]}, expected {shape}"
+        for key, shape in expected.items()
+        if key in found and found[key] != shape
+    ]
+    if problems:
+        more = f", and {len(problems) - 6} more" if len(problems) > 6 else ""
+        raise CheckpointError(f"does not fit {what}: {'; '.join(problems[:6])}{more}")
+    network.load_state_dict(dict(weights))

@@ -1,6 +1,7 @@
-"""Which pictures the discriminators judge in an update: new ones, and earlier ones out of pools.
+"""What the discriminators are trained on: new images, and a replay of earlier ones out of pools.
 
-A history of translations for the discriminators (Shrivastava et al. 2017, section 2.3).
+Replaying earlier translations keeps a discriminator from forgetting them (Shrivastava et al. 2017,
+section 2.3).
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from impasto.data.datasets import UnpairedBatch
 
-__all__ = ["ImagePool", "Judged", "JudgedPictures"]
+__all__ = ["DiscriminatorBatch", "ImagePool", "ReplayPools"]
 
 
 class ImagePool:
@@ -86,8 +87,8 @@ class ImagePool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What the discriminators judge in one update; each (N, 3, H, W) in [-1, 1]."""
+class DiscriminatorBatch:
+    """What both discriminators are trained on in one step; each (N, 3, H, W) in [-1, 1]."""
 
     real_A: Tensor
     real_B: Tensor
@@ -95,8 +96,8 @@ class Judged:
     fake_B: Tensor
 
 
-class JudgedPictures:
-    """Chooses what is judged, and remembers it for later.
+class ReplayPools:
+    """Makes the batches of the discriminators, and remembers images for later ones.
 
     Translations are swapped for earlier ones by chance (Shrivastava et al. 2017). With a ``count``
     above the batch, further real pictures and translations come out of the pools: discriminators
@@ -105,7 +106,7 @@ class JudgedPictures:
     Args:
         fakes: histories of fake_A and of fake_B.
         reals: histories of real A and of real B; None where nothing is added.
-        count: real pictures, and as many translations, that are judged; 0 is the batch alone.
+        count: real images, and as many translations, in a batch; 0: as many as there are new ones.
     """
 
     def __init__(
@@ -120,8 +121,8 @@ class JudgedPictures:
         self._fake_A, self._fake_B = fakes
         self._reals, self._count = reals, count
 
-    def choose(self, batch: UnpairedBatch, fake_A: Tensor, fake_B: Tensor) -> Judged:
-        """Return what is judged now.
+    def choose(self, batch: UnpairedBatch, fake_A: Tensor, fake_B: Tensor) -> DiscriminatorBatch:
+        """Return what the discriminators are trained on now.
 
         Args:
             batch: new real pictures.
@@ -130,10 +131,10 @@ class JudgedPictures:
         """
         fake_A, fake_B = self._fake_A.query(fake_A), self._fake_B.query(fake_B)
         if self._count == 0 or self._reals is None:
-            return Judged(real_A=batch.A, real_B=batch.B, fake_A=fake_A, fake_B=fake_B)
+            return DiscriminatorBatch(real_A=batch.A, real_B=batch.B, fake_A=fake_A, fake_B=fake_B)
         for pool, new in zip(self._reals, (batch.A, batch.B), strict=True):
             pool.query(new)
-        return Judged(
+        return DiscriminatorBatch(
             real_A=self._fill(batch.A, self._reals[0]),
             real_B=self._fill(batch.B, self._reals[1]),
             fake_A=self._fill(fake_A, self._fake_A),

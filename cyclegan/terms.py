@@ -1,14 +1,384 @@
-"""The palette of a generator's translations against that of its target domain."""
+"""What the generators minimize, term by term, and what the discriminators do.
 
+A :class:`LossTerm` has a name in the log, a weight, and a value for each batch and its
+translations. The trainer adds up an ordered sequence of them and knows none by its name, so that a
+new loss is one class here and one line in `build`. What a discriminator minimizes is
+:class:`DiscriminatorLoss`. The formulas without a memory are functions in `losses`.
+"""
+
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["PaletteLoss"]
+from impasto.cyclegan.augment import DifferentiableAugmentation
+from impasto.cyclegan.blocks import apply_together
+from impasto.cyclegan.losses import (
+    adversarial_loss,
+    cycle_loss,
+    discriminator_loss,
+    gradient_penalty,
+    identity_loss,
+)
+from impasto.data.datasets import UnpairedBatch
+from impasto.options.errors import CheckpointError
+from impasto.options.train import Direction, PerceptualTargets
+
+__all__ = [
+    "AdversarialTerm",
+    "CycleTerm",
+    "DirectionImages",
+    "DiscriminatorLoss",
+    "IdentityTerm",
+    "LossTerm",
+    "PaletteLoss",
+    "PaletteTerm",
+    "PerceptualLoss",
+    "PerceptualTerm",
+    "Translations",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionImages:
+    """The images of one direction, A to B or B to A; each RGB, (N, 3, H, W), in [-1, 1].
+
+    Attributes:
+        real: the input.
+        target: real images of the other domain.
+        fake: translation of ``real``.
+        reconstruction: translation of ``fake`` back into the first domain.
+        identity: translation of ``target`` by the same generator as ``fake``, or None.
+    """
+
+    real: Tensor
+    target: Tensor
+    fake: Tensor
+    reconstruction: Tensor
+    identity: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translations:
+    """What the generators make of one batch; each RGB, (N, 3, H, W), in [-1, 1].
+
+    Attributes:
+        fake_B: G_A(real_A).
+        fake_A: G_B(real_B).
+        rec_A: G_B(fake_B).
+        rec_B: G_A(fake_A).
+        idt_A: G_A(real_B), None without identity loss.
+        idt_B: G_B(real_A), None without identity loss.
+    """
+
+    fake_B: Tensor
+    fake_A: Tensor
+    rec_A: Tensor
+    rec_B: Tensor
+    idt_A: Tensor | None
+    idt_B: Tensor | None
+
+    def of(self, direction: Direction, batch: UnpairedBatch) -> DirectionImages:
+        """Return the images of one direction, beside the real ones of their batch."""
+        if direction == "AtoB":
+            return DirectionImages(
+                real=batch.A,
+                target=batch.B,
+                fake=self.fake_B,
+                reconstruction=self.rec_A,
+                identity=self.idt_A,
+            )
+        return DirectionImages(
+            real=batch.B,
+            target=batch.A,
+            fake=self.fake_A,
+            reconstruction=self.rec_B,
+            identity=self.idt_B,
+        )
+
+
+class LossTerm(ABC):
+    """One term of the generators' objective.
+
+    A subclass says what its value is. One that remembers something between steps also gives
+    ``state_dict`` and ``load_state_dict``; one that a run must be resumed with unchanged gives
+    ``fingerprint``.
+
+    Args:
+        name: in the log; those of the two directions end with ``_A`` and ``_B``.
+        weight: what the value is multiplied by.
+
+    Attributes:
+        state_key: where the states of all terms of a kind lie in a checkpoint; the name, unless a
+            subclass sets it.
+    """
+
+    def __init__(self, name: str, *, weight: float = 1.0) -> None:
+        self.name, self.weight = name, weight
+        self.state_key = name
+
+    @abstractmethod
+    def __call__(self, batch: UnpairedBatch, made: Translations) -> Tensor:
+        """Return the value before it is weighted, a scalar that the generators get gradients from.
+
+        Args:
+            batch: real images.
+            made: what the generators make of them.
+        """
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return what this process remembers, on the CPU; nothing unless a subclass does."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
+        """Continue from a saved state; called where ``state_dict`` gives something."""
+        raise NotImplementedError(f"{type(self).__name__} has a state and cannot load it")
+
+    def fingerprint(self) -> str:
+        """Return what is the same for equal terms alone, such as a hash of weights; or nothing."""
+        return ""
+
+    def check_fingerprint(self, saved: str) -> None:
+        """Compare with the fingerprint in a state that a run is resumed from.
+
+        Raises:
+            CheckpointError: it is another.
+        """
+        if saved != self.fingerprint():
+            raise CheckpointError(f"the loss {self.name} is another than in the run to resume")
+
+
+class _DirectionTerm(LossTerm):
+    """A term of one direction: it looks at the images of that direction alone."""
+
+    def __init__(self, name: str, direction: Direction, *, weight: float = 1.0) -> None:
+        super().__init__(name, weight=weight)
+        self._direction: Direction = direction
+
+    def __call__(self, batch: UnpairedBatch, made: Translations) -> Tensor:
+        return self._value(made.of(self._direction, batch))
+
+    @abstractmethod
+    def _value(self, images: DirectionImages) -> Tensor:
+        """Return the value before it is weighted."""
+
+
+class AdversarialTerm(_DirectionTerm):
+    """How far a discriminator is from calling the translations real (Zhu et al. 2017, eq. 1).
+
+    Args:
+        name: in the log.
+        direction: whose translations are judged.
+        discriminator: of the domain that they are translated into.
+        gan_mode: ``lsgan``, ``vanilla`` or ``wgangp``.
+        augment: changes what the discriminator sees, or None.
+        weight: of the term.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        direction: Direction,
+        *,
+        discriminator: nn.Module,
+        gan_mode: str,
+        augment: DifferentiableAugmentation | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__(name, direction, weight=weight)
+        self._discriminator, self._augment = discriminator, augment
+        self._loss = adversarial_loss(gan_mode)
+
+    def _value(self, images: DirectionImages) -> Tensor:
+        seen = images.fake if self._augment is None else self._augment(images.fake)
+        return self._loss(self._discriminator(seen), True)
+
+
+class CycleTerm(_DirectionTerm):
+    """How far an image is from its reconstruction (Zhu et al. 2017, eq. 2).
+
+    Args:
+        name: in the log.
+        direction: first half of the cycle.
+        weight: lambda; Zhu et al. 2017, section 4: 10.
+    """
+
+    def _value(self, images: DirectionImages) -> Tensor:
+        return cycle_loss(images.reconstruction, images.real)
+
+
+class IdentityTerm(_DirectionTerm):
+    """How far a generator changes images that are in its target domain already (section 5.2).
+
+    It is 0 where the trainer makes no such translations.
+
+    Args:
+        name: in the log.
+        direction: of the generator.
+        weight: of the term; Zhu et al. 2017, section 5.2: half of the cycle loss's.
+    """
+
+    def _value(self, images: DirectionImages) -> Tensor:
+        if images.identity is None:
+            return images.fake.new_zeros(())
+        return identity_loss(images.identity, images.target)
+
+
+class PerceptualLoss(Protocol):
+    """How different two batches of images look, for example to a network that knows photographs."""
+
+    def __call__(self, image: Tensor, target: Tensor, /) -> Tensor:
+        """Compare, image by image, and return a scalar on the images' device.
+
+        Args:
+            image: RGB, (N, 3, H, W), in [-1, 1]; the loss has gradients for it.
+            target: the same shape and range.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Return what is the same for equal losses alone, such as a hash of the weights."""
+        ...
+
+
+class PerceptualTerm(_DirectionTerm):
+    """How different translations or reconstructions look from the input.
+
+    Args:
+        name: in the log.
+        direction: whose input is compared.
+        compare: the distance.
+        targets: what is compared with the input: ``translation``, ``reconstruction``, or ``both``,
+            whose mean it then is.
+        weight: of the term.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        direction: Direction,
+        *,
+        compare: PerceptualLoss,
+        targets: PerceptualTargets = "translation",
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__(name, direction, weight=weight)
+        self.state_key = "perceptual"
+        self._compare, self._targets = compare, targets
+
+    def fingerprint(self) -> str:
+        """Return that of the distance."""
+        return self._compare.fingerprint()
+
+    def check_fingerprint(self, saved: str) -> None:
+        """Compare with that of the run to resume.
+
+        Raises:
+            CheckpointError: the distance is another.
+        """
+        if saved != self.fingerprint():
+            raise CheckpointError(
+                "the network of the perceptual loss has other weights than in the run that is "
+                "resumed; give the file that the run began with as --perceptual_weights"
+            )
+
+    def _value(self, images: DirectionImages) -> Tensor:
+        choices: dict[PerceptualTargets, list[Tensor]] = {
+            "translation": [images.fake],
+            "reconstruction": [images.reconstruction],
+            "both": [images.fake, images.reconstruction],
+        }
+        compared = choices[self._targets]
+        distances = (self._compare(image, images.real) for image in compared)
+        return sum(distances, start=images.real.new_zeros(())) / len(compared)
+
+
+class PaletteTerm(_DirectionTerm):
+    """How far the colors of the last translations are from those of the last real images.
+
+    Args:
+        name: in the log.
+        direction: whose translations are compared with their target domain.
+        palette: the distance, with its memory.
+        weight: of the term.
+    """
+
+    def __init__(
+        self, name: str, direction: Direction, *, palette: "PaletteLoss", weight: float = 1.0
+    ) -> None:
+        super().__init__(name, direction, weight=weight)
+        self.state_key = "palette"
+        self._palette = palette
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the memory of the distance."""
+        return self._palette.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
+        """Continue from a saved memory."""
+        self._palette.load_state_dict(state, device=device)
+
+    def _value(self, images: DirectionImages) -> Tensor:
+        return self._palette(images.fake, images.target)
+
+
+class DiscriminatorLoss:
+    """What one discriminator minimizes: half the adversarial losses, and a penalty in ``wgangp``.
+
+    Args:
+        gan_mode: ``lsgan``, ``vanilla`` or ``wgangp``.
+        penalty_weight: of the gradient penalty of ``wgangp``; Gulrajani et al. 2017: 10.
+        generator: randomness of the penalty, on the CPU.
+        augment: changes all that discriminators see, or None.
+    """
+
+    def __init__(
+        self,
+        gan_mode: str,
+        *,
+        penalty_weight: float = 10.0,
+        generator: torch.Generator,
+        augment: DifferentiableAugmentation | None = None,
+    ) -> None:
+        self._adversarial, self._penalized = adversarial_loss(gan_mode), gan_mode == "wgangp"
+        self._penalty_weight, self._generator = penalty_weight, generator
+        self._augment = augment
+
+    def __call__(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            discriminator: the network.
+            real: images of its domain, RGB, (N, 3, H, W), in [-1, 1].
+            fake: as many translations into it, detached, of the same shape and range.
+        """
+        if self._augment is not None:
+            real, fake = self._augment(real), self._augment(fake)
+        real_scores, fake_scores = apply_together(discriminator, real, fake)
+        loss = discriminator_loss(self._adversarial, real_scores, fake_scores)
+        if self._penalized:
+            # In 16 bits the gradients of the penalty, which no scaler sees, would vanish.
+            with torch.autocast(real.device.type, enabled=False):
+                penalty = gradient_penalty(discriminator, real, fake, generator=self._generator)
+            loss = loss + self._penalty_weight * penalty
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of the generators of random numbers."""
+        augment = None if self._augment is None else self._augment.state_dict()["generator"]
+        return {"generator": self._generator.get_state(), "augment": augment}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state; one without augmentation leaves that as it is."""
+        self._generator.set_state(state["generator"].cpu())
+        if self._augment is not None and state.get("augment") is not None:
+            self._augment.load_state_dict({"generator": state["augment"]})
+
 
 _PICTURES = 64
 _DIRECTIONS = 4

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.cyclegan.architecture import Generator
+from impasto.cyclegan.networks import Generator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.tensors import check_images, pad_to_multiple
 from impasto.options.fields import MOST_BENT_PX

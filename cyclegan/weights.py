@@ -9,15 +9,16 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from impasto.cyclegan.architecture import Generator, GeneratorArchitecture, detect_architecture
+from impasto.cyclegan.architecture import GeneratorArchitecture, detect_architecture
+from impasto.cyclegan.networks import Generator, load_weights
 from impasto.data.atomic import atomic_path, write_error
 from impasto.options.errors import CheckpointError
 from impasto.options.fields import MOST_BENT_PX
-from impasto.runs.state import DAMAGED, save_pth
+from impasto.runs.state import DAMAGED
 
-__all__ = ["LoadedGenerator", "load_generator", "load_weights", "save_generator", "save_pth"]
+__all__ = ["LoadedGenerator", "load_generator", "save_generator"]
 
 # What nn.DataParallel, DistributedDataParallel and torch.compile put before the names.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -122,32 +123,6 @@ def save_generator(
             save_file(tensors, temporary, metadata={"format": "pt", _METADATA_KEY: described})
         except SafetensorError as error:
             raise write_error(path, error) from error
-
-
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, what: str) -> None:
-    """Load a state_dict strictly.
-
-    Args:
-        network: where to.
-        weights: its state_dict.
-        what: what the network is, for the error.
-
-    Raises:
-        CheckpointError: a weight is missing, unknown or of another shape; names them.
-    """
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in weights.items()}
-    problems = [f"missing {key}" for key in expected if key not in found]
-    problems += [f"unknown {key}" for key in found if key not in expected]
-    problems += [
-        f"{key} has shape {found[key]}, expected {shape}"
-        for key, shape in expected.items()
-        if key in found and found[key] != shape
-    ]
-    if problems:
-        more = f", and {len(problems) - 6} more" if len(problems) > 6 else ""
-        raise CheckpointError(f"does not fit {what}: {'; '.join(problems[:6])}{more}")
-    network.load_state_dict(dict(weights))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -46,6 +46,7 @@ __all__ = [
     "ScheduleOptions",
     "TrainOptions",
     "Upsample",
+    "add_generator_sizes",
 ]
 
 
@@ -217,13 +218,25 @@ Upsample = Literal["deconv", "resize", "bilinear"]
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
 # How many pixels of the input meet in one pixel of the narrowest layer, and the smallest side in
-# pixels: a ResNet pads that layer by reflection, for which it needs two.
-_SIZES: dict[NetG, tuple[int, int]] = {
+# pixels: a ResNet pads that layer by reflection, for which it needs two. A test compares this with
+# the registry in cyclegan/architecture.py, which options never import.
+_SIZES: dict[str, tuple[int, int]] = {
     "resnet_9blocks": (4, 8),
     "resnet_6blocks": (4, 8),
     "unet_256": (256, 256),
     "unet_128": (128, 128),
 }
+
+
+def add_generator_sizes(name: str, *, stride: int, smallest: int) -> None:
+    """Let ``netG`` name one more generator; ``impasto.cyclegan.register_generator`` calls this.
+
+    Args:
+        name: what ``netG`` may be.
+        stride: sides of images are multiples of it, in pixels.
+        smallest: smallest side of an image, in pixels.
+    """
+    _SIZES[name] = stride, smallest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +275,11 @@ class NetworkOptions:
     types"""
 
     def __post_init__(self) -> None:
+        require(
+            self.netG in _SIZES,
+            "netG",
+            f"expected one of {', '.join(_SIZES)}, got {self.netG!r}{nearest(self.netG, _SIZES)}",
+        )
         require_positive("ngf", self.ngf)
         require_positive("ndf", self.ndf)
         require_at_least("n_layers_D", self.n_layers_D, 1)

@@ -4,7 +4,7 @@ from .displays.console import Console
 from .displays.page import ReportPage, SamplePictures
 from .doctor import Doctor
 from .job import describe_environment, make_displays
-from .learner import Learner, Loader
+from .learner import Learner, Loader, StepResult
 from .log import JsonLog, RunLog, read_log, read_runs
 from .loop import Pace, TrainingLoop
 from .observers import Background, Observer, Pictures, Progress, Watchers
@@ -33,6 +33,7 @@ __all__ = [
     "RunDirectory",
     "RunLog",
     "SamplePictures",
+    "StepResult",
     "TrainingLoop",
     "Watchers",
     "choose_losses",

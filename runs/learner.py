@@ -6,10 +6,21 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-__all__ = ["Evaluation", "Learner", "Loader"]
+__all__ = ["Evaluation", "Learner", "Loader", "StepResult"]
 
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
 Batch_co = TypeVar("Batch_co", covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What one update found.
+
+    Attributes:
+        losses: scalars on the device, detached, by their names in the log.
+    """
+
+    losses: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +39,8 @@ class Evaluation:
 class Learner(Protocol[Batch_contra]):
     """What is trained."""
 
-    def step(self, batches: Sequence[Batch_contra]) -> Any:
-        """Make one update; return a dataclass of scalar tensors."""
+    def step(self, batches: Sequence[Batch_contra]) -> StepResult:
+        """Make one update."""
         ...
 
     def start_epoch(self, epoch: int) -> None:
@@ -44,7 +55,7 @@ class Learner(Protocol[Batch_contra]):
         """Return sample images, each RGB, (N, 3, H, W), in [-1, 1]."""
         ...
 
-    def vitals(self, batch: Batch_contra) -> Mapping[str, float | None]:
+    def output_statistics(self, batch: Batch_contra) -> Mapping[str, float | None]:
         """Return measures of what is made of a batch, for the log and the doctor."""
         ...
 

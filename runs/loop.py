@@ -209,12 +209,12 @@ class TrainingLoop(Generic[Batch]):
         self._learner.start_epoch(self.progress.epoch)
         for batches in self._steps():
             before = self.progress.images
-            losses = self._learner.step(batches)
+            result = self._learner.step(batches)
             images = len(batches) * self._loader.global_batch
             self.progress = replace(
                 self.progress, images=before + images, steps=self.progress.steps + 1
             )
-            self._meter.add(losses, step=self.progress.steps, images=images)
+            self._meter.add(result.losses, step=self.progress.steps, images=images)
             self._observer.on_step(self.progress)
             if self._pace.evaluate and self._loader.position >= self._loader.epoch_images:
                 continue  # to the end of the epoch, which is told and saved as a whole
@@ -275,7 +275,8 @@ class TrainingLoop(Generic[Batch]):
             record["scores"] = dict(scores)
         record["learning_rate"] = learning_rate
         record["weights"] = dict(self._learner.loss_weights)
-        record["outputs"] = {} if batch is None else dict(self._learner.vitals(batch))
+        outputs = {} if batch is None else self._learner.output_statistics(batch)
+        record["outputs"] = dict(outputs)
         record["warnings"] = self._examine(record)
         self._observer.on_report(self.progress, record)
 

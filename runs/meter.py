@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -32,14 +31,12 @@ class Meter:
         self._waited = 0.0
         self._images = 0
 
-    def add(self, losses: Any, *, step: int, images: int) -> None:
-        """Remember the losses of one step: a dataclass of scalar tensors on one device, or None."""
-        names = [field.name for field in fields(losses)]
-        names = [name for name in names if getattr(losses, name) is not None]
-        if not self._losses or names != self._names:
+    def add(self, losses: Mapping[str, Tensor], *, step: int, images: int) -> None:
+        """Remember the losses of one step: scalars on one device, by name."""
+        if not self._losses or set(losses) != set(self._names):
             # Those of a run that is resumed with other losses cannot be averaged with these.
-            self._losses, self._names, self._first_step = [], names, step
-        self._losses.append(torch.stack([getattr(losses, name) for name in self._names]))
+            self._losses, self._names, self._first_step = [], list(losses), step
+        self._losses.append(torch.stack([losses[name] for name in self._names]))
         self._images += images
 
     def wait(self, seconds: float) -> None:

@@ -12,10 +12,10 @@ import torch
 from dominate import tags
 from numpy.typing import NDArray
 
-from impasto.cyclegan.architecture import Generator
 from impasto.cyclegan.build import build_networks
 from impasto.cyclegan.jobs.train import TrainResult, train
 from impasto.cyclegan.models import find_generator
+from impasto.cyclegan.networks import Generator
 from impasto.cyclegan.translator import Translator
 from impasto.data.decode import read_picture
 from impasto.data.files import list_pictures
@@ -72,7 +72,8 @@ def run_tour(
     """
     photographs, truth = _read(domains.testB), _read(domains.testB_painted)
     generator = make_generator(options.run.seed, "weights")
-    untrained = build_networks(options.networks, generator=generator).G_B
+    untrained = build_networks(options.networks, generator=generator)["G_B"]
+    assert isinstance(untrained, Generator)  # noqa: S101 - for mypy
     before = _translate(photographs, untrained)
     training = train(options, observers=observers)
     trained = find_generator(training.directory, direction="BtoA").network

@@ -3,10 +3,10 @@
 The network files of a run directory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,10 @@ from impasto.cyclegan.build import (
     build_trainer,
     generator_architecture,
 )
-from impasto.cyclegan.models import GENERATOR_OF
+from impasto.cyclegan.networks import Networks
 from impasto.cyclegan.optim import WeightAverage
-from impasto.cyclegan.trainer import PerceptualLoss, Trainer
-from impasto.cyclegan.weights import save_generator, save_pth
+from impasto.cyclegan.terms import LossTerm, PerceptualLoss
+from impasto.cyclegan.weights import save_generator
 from impasto.options.fields import default_values, flatten
 from impasto.options.train import MAY_CHANGE, TrainOptions
 from impasto.runs.directory import RunDirectory
@@ -36,14 +36,38 @@ from impasto.runs.job import (
 from impasto.runs.loop import TrainingLoop
 from impasto.runs.observers import Observer, Progress, Watchers
 from impasto.runs.processes import keep_freed_memory, make_accelerator
+from impasto.runs.state import save_pth
 
-__all__ = ["TrainResult", "save_networks", "train"]
+__all__ = ["TrainResult", "TranslationLearner", "save_networks", "train"]
+
+
+class TranslationLearner(Protocol):
+    """What a learner of translations shows of itself, so that its networks can be saved.
+
+    A method with other networks than CycleGAN's, such as generators of one direction alone, is a
+    learner with these three.
+    """
+
+    @property
+    def networks(self) -> Networks:
+        """All networks, by the names that their files have."""
+        ...
+
+    @property
+    def averages(self) -> Mapping[str, WeightAverage]:
+        """Running averages of networks, by name."""
+        ...
+
+    @property
+    def directions(self) -> Mapping[str, str]:
+        """``AtoB``, ``BtoA`` or both, and the name of the generator of each."""
+        ...
 
 
 def save_networks(
     directory: RunDirectory,
     label: str,
-    trainer: Trainer,
+    learner: TranslationLearner,
     architecture: GeneratorArchitecture,
     progress: Progress,
     *,
@@ -56,23 +80,19 @@ def save_networks(
     Args:
         directory: the run.
         label: ``latest`` or an epoch.
-        trainer: holds the networks.
-        architecture: of both generators.
+        learner: holds the networks.
+        architecture: of all generators.
         progress: where the training is, for the metadata.
         grid_bend_px: how far pictures shall be bent for the generators, likewise.
 
     Raises:
         OSError: a file cannot be written.
     """
-    for name, weights in trainer.networks.state_dict().items():
+    for name, weights in learner.networks.state_dict().items():
         save_pth(directory.network_file(label, name), weights)
-    averages = trainer.averages or (None, None)
-    for direction, network, average in (
-        ("AtoB", trainer.networks.G_A, averages[0]),
-        ("BtoA", trainer.networks.G_B, averages[1]),
-    ):
-        name = GENERATOR_OF[direction]
-        weights, kind = _best(network, average)
+    for direction, name in learner.directions.items():
+        average = learner.averages.get(name)
+        weights, kind = _best(learner.networks[name], average)
         if average is not None:
             save_pth(directory.network_file(label, f"{name}_ema"), weights)
         if label == "latest":
@@ -101,6 +121,7 @@ def train(
     allow_changes: bool = False,
     observers: Sequence[Observer] = (),
     make_perceptual: Callable[[torch.device], PerceptualLoss] | None = None,
+    extra_terms: Sequence[LossTerm] = (),
 ) -> TrainResult:
     """Train a CycleGAN into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
 
@@ -110,6 +131,7 @@ def train(
         allow_changes: resume even where options that alter the training differ.
         observers: who else is told what happens, beside log.jsonl and ``--display``.
         make_perceptual: makes the perceptual loss on a device; called if the options have one.
+        extra_terms: further terms of the generators' objective, after those of the options.
 
     Raises:
         OptionError: an option cannot be used here, or differs from the run that is resumed.
@@ -139,7 +161,7 @@ def train(
     perceptual = None
     if options.losses.lambda_perceptual > 0 and make_perceptual is not None:
         perceptual = make_perceptual(accelerator.device)
-    trainer = build_trainer(options, accelerator, perceptual=perceptual)
+    trainer = build_trainer(options, accelerator, perceptual=perceptual, extra_terms=extra_terms)
     if accelerator.is_main_process:
         directory.create()
     displays = build_displays(options.displays, directory, options=flat, accelerator=accelerator)
@@ -180,7 +202,7 @@ def train(
 
 def _export(
     directory: RunDirectory,
-    trainer: Any,
+    learner: TranslationLearner,
     options: TrainOptions,
     label: str,
     progress: Progress,
@@ -188,7 +210,7 @@ def _export(
     save_networks(
         directory,
         label,
-        trainer,
+        learner,
         generator_architecture(options.networks),
         progress,
         grid_bend_px=options.run.grid_bend_px,

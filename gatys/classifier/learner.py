@@ -15,27 +15,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from impasto.gatys.classifier.loading import ClassBatch
 from impasto.gatys.classifier.model import VggClassifier
 from impasto.options.errors import CheckpointError, ImpastoError, TrainingError
-from impasto.runs.learner import Evaluation
+from impasto.runs.learner import Evaluation, StepResult
 from impasto.runs.meter import AFTER_NOT_FINITE
 from impasto.runs.processes import average_gradients, mean_over_processes
 
-__all__ = ["Best", "ClassifierLearner", "ClassifierLosses"]
+__all__ = ["Best", "ClassifierLearner"]
 
 _SHOWN = 6  # pictures of each kind
 _TOP = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierLosses:
-    """What one step found, as scalars on the device, detached.
-
-    Attributes:
-        loss: cross-entropy with label smoothing.
-        top1: share of the batch that was classified rightly, with dropout and augmentation.
-    """
-
-    loss: Tensor
-    top1: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +76,15 @@ class ClassifierLearner:
         self._accelerator = accelerator
         self._label_smoothing, self._patience = label_smoothing, patience
 
-    def step(self, batches: Sequence[ClassBatch]) -> ClassifierLosses:
+    def step(self, batches: Sequence[ClassBatch]) -> StepResult:
         """Make one update from one or more batches, whose gradients are added up.
 
         Args:
             batches: at least one; each RGB, (N, 3, S, S), float32 in [0, 1].
 
         Returns:
-            Means over the batches.
+            Means over the batches: ``loss``, the cross-entropy with label smoothing, and ``top1``,
+            the share that was classified rightly, with dropout and augmentation.
         """
         self._optimizer.zero_grad()
         losses, rights = [], []
@@ -112,7 +100,8 @@ class ClassifierLearner:
         average_gradients(self.network.parameters(), self._accelerator)
         self._optimizer.step()
         self._learnt = _training_samples(batches[-1])
-        return ClassifierLosses(loss=torch.stack(losses).mean(), top1=torch.stack(rights).mean())
+        means = {"loss": torch.stack(losses).mean(), "top1": torch.stack(rights).mean()}
+        return StepResult(losses=means)
 
     def start_epoch(self, epoch: int) -> None:
         """Remember the epoch, counted from 1."""
@@ -188,7 +177,7 @@ class ClassifierLearner:
         """
         return {**self._hardest, **_training_samples(batch)}
 
-    def vitals(self, batch: ClassBatch) -> dict[str, float | None]:  # noqa: ARG002
+    def output_statistics(self, batch: ClassBatch) -> dict[str, float | None]:  # noqa: ARG002
         """Return nothing: losses and scores tell all."""
         return {}
 

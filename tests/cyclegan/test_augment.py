@@ -72,7 +72,7 @@ def test_each_picture_has_draws_of_its_own_and_they_come_from_the_generator() ->
 def test_its_state_can_be_saved() -> None:
     images, one, other = pictures(), augment("cutout"), augment("cutout", seed=7)
     one(images)
-    other.set_state(one.state())
+    other.load_state_dict(one.state_dict())
     assert torch.equal(one(images), other(images))
 
 

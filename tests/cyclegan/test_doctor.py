@@ -6,7 +6,7 @@ Contrast and correlation of translations, against NumPy, and how the trainer mea
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from impasto.cyclegan import ResnetGenerator, build_trainer, train
+from impasto.cyclegan import Networks, ResnetGenerator, build_trainer, train
 from impasto.cyclegan.doctor import CycleganDoctor, contrast_and_correlation, read_back
 from impasto.cyclegan.jobs import train as train_module
 from impasto.data import UnpairedBatch
@@ -424,26 +424,27 @@ class Negative(ResnetGenerator):
 
 
 @pytest.mark.parametrize("mixed_precision", ["no", "bf16"])
-def test_vitals_tell_each_generator_and_change_nothing(
+def test_output_statistics_tell_each_generator_and_change_nothing(
     tiny_options: Options, mixed_precision: str
 ) -> None:
     options = tiny_options(norm="batch", dropout=True, mixed_precision=mixed_precision)
     trainer = build_trainer(options, make_accelerator("cpu", mixed_precision))
-    trainer.networks = replace(trainer.networks, G_B=Negative(channels=1, blocks=1))
+    negative = Negative(channels=1, blocks=1)
+    trainer.networks = Networks({**trainer.networks, "G_B": negative})
     before, random = deepcopy(trainer.networks.state_dict()), torch.get_rng_state()
     batch = make_batch(size_B=32)
-    vitals = trainer.vitals(batch)
-    assert json.loads(json.dumps(vitals)) == vitals
-    assert vitals == trainer.vitals(batch), "nothing random"
-    assert vitals["correlation_A"] == pytest.approx(-1, abs=1e-3)
-    assert vitals["contrast_A"] == pytest.approx(1, abs=1e-3)
-    trainer.networks.G_A.eval()
+    statistics = trainer.output_statistics(batch)
+    assert json.loads(json.dumps(statistics)) == statistics
+    assert statistics == trainer.output_statistics(batch), "nothing random"
+    assert statistics["correlation_A"] == pytest.approx(-1, abs=1e-3)
+    assert statistics["contrast_A"] == pytest.approx(1, abs=1e-3)
+    trainer.networks["G_A"].eval()
     with torch.no_grad():
-        expected = contrast_and_correlation(trainer.networks.G_A(batch.A), batch.A).tolist()
-    trainer.networks.G_A.train()
-    found = [vitals["contrast_B"], vitals["correlation_B"]]
+        expected = contrast_and_correlation(trainer.networks["G_A"](batch.A), batch.A).tolist()
+    trainer.networks["G_A"].train()
+    found = [statistics["contrast_B"], statistics["correlation_B"]]
     assert found == pytest.approx(expected, abs=0.02 if mixed_precision == "bf16" else 1e-5)
     assert torch.equal(random, torch.get_rng_state())
     for name, weights in trainer.networks.state_dict().items():
         assert all(torch.equal(weights[key], before[name][key]) for key in weights)
-    assert all(network.training for network in trainer.networks.named().values())
+    assert all(network.training for network in trainer.networks.values())

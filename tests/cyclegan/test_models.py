@@ -23,12 +23,13 @@ from impasto.cyclegan.models import (
     shipped_models,
 )
 from impasto.cyclegan.translator import Translator
-from impasto.cyclegan.weights import load_generator, save_generator, save_pth
+from impasto.cyclegan.weights import load_generator, save_generator
 from impasto.data import list_pictures, read_picture, ssim, to_pictures, to_tensor
 from impasto.data.metrics.spectrum import GridPeaks
 from impasto.options import NetworkOptions, make
 from impasto.options.command_line import preset_text
 from impasto.options.errors import CheckpointError, FolderError
+from impasto.runs.state import save_pth
 
 
 def test_every_model_names_itself_and_an_opposite_that_names_it() -> None:

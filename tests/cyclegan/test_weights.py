@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, detect_architecture
 from impasto.cyclegan.networks import (
+    Networks,
     PatchDiscriminator,
     PixelDiscriminator,
     ResnetGenerator,
     UnetGenerator,
+    load_weights,
 )
-from impasto.cyclegan.trainer import Networks
-from impasto.cyclegan.weights import load_generator, load_weights, save_generator, save_pth
+from impasto.cyclegan.weights import load_generator, save_generator
 from impasto.options.errors import CheckpointError
+from impasto.runs.state import save_pth
 
 Weights = dict[str, Tensor]
 SMALL = GeneratorArchitecture(depth=2, channels=2)
@@ -410,17 +412,20 @@ def test_networks_load_by_name() -> None:
     def make(seed: int) -> Networks:
         torch.manual_seed(seed)
         return Networks(
-            G_A=SMALL.build(),
-            G_B=SMALL.build(),
-            D_A=PatchDiscriminator(channels=2, layers=1),
-            D_B=PatchDiscriminator(channels=2, layers=1),
+            {
+                "G_A": SMALL.build(),
+                "G_B": SMALL.build(),
+                "D_A": PatchDiscriminator(channels=2, layers=1),
+                "D_B": PatchDiscriminator(channels=2, layers=1),
+            }
         ).to(torch.device("cpu"))
 
     first, second = make(1), make(2)
-    assert list(first.named()) == ["G_A", "G_B", "D_A", "D_B"]
-    assert first.named()["G_B"] is first.G_B
-    assert list(first.generators) == [first.G_A, first.G_B]
-    assert list(first.discriminators) == [first.D_A, first.D_B]
+    assert list(first) == ["G_A", "G_B", "D_A", "D_B"]
+    assert dict(first.only("D_B", "G_A")) == {"D_B": first["D_B"], "G_A": first["G_A"]}
+    both = [*first["D_A"].parameters(), *first["D_B"].parameters()]
+    of_both = list(first.only("D_A", "D_B").parameters())
+    assert [id(weight) for weight in of_both] == [id(weight) for weight in both]
     second.load_state_dict(first.state_dict())
     for name, weights in first.state_dict().items():
         assert same(second.state_dict()[name], weights)
@@ -430,6 +435,8 @@ def test_networks_load_by_name() -> None:
         CheckpointError, match=r"does not fit the network D_B: missing model\.0\.weight"
     ):
         second.load_state_dict(state)
+    with pytest.raises(CheckpointError, match="holds no network D_B, only G_A, G_B, D_A"):
+        second.load_state_dict({name: state[name] for name in ("G_A", "G_B", "D_A")})
 
 
 def test_architecture_as_text() -> None:

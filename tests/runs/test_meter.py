@@ -1,5 +1,3 @@
-from dataclasses import dataclass
-
 import pytest
 import torch
 from torch import Tensor
@@ -8,14 +6,8 @@ from impasto.options import TrainingError
 from impasto.runs.meter import Meter
 
 
-@dataclass(frozen=True)
-class Losses:
-    G: Tensor
-    D: Tensor
-
-
-def losses(G: float, D: float) -> Losses:
-    return Losses(G=torch.tensor(G), D=torch.tensor(D))
+def losses(G: float, D: float) -> dict[str, Tensor]:
+    return {"G": torch.tensor(G), "D": torch.tensor(D)}
 
 
 def test_reports_means_and_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:

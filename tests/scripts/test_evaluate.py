@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
-from impasto.cyclegan.weights import save_generator, save_pth
+from impasto.cyclegan.weights import save_generator
 from impasto.data.files import list_pictures
 from impasto.gatys.features.vgg import Vgg
 from impasto.options import FolderError
+from impasto.runs.state import save_pth
 from impasto.scripts.main import main
 
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)

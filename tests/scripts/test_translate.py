@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from impasto.cyclegan import GeneratorArchitecture
-from impasto.cyclegan.weights import save_generator, save_pth
+from impasto.cyclegan.weights import save_generator
 from impasto.data import read_picture
+from impasto.runs.state import save_pth
 from impasto.scripts.main import main
 
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)

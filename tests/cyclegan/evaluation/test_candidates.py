@@ -13,9 +13,10 @@ from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.evaluation.candidates import distinct_names, make_candidates, make_reference
 from impasto.cyclegan.evaluation.table import Candidate
 from impasto.cyclegan.models import kept_epochs
-from impasto.cyclegan.weights import save_generator, save_pth
+from impasto.cyclegan.weights import save_generator
 from impasto.options.errors import CheckpointError, FolderError, OptionError, PictureError
 from impasto.options.evaluate import EvaluateOptions
+from impasto.runs.state import save_pth
 
 CPU = torch.device("cpu")
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)

@@ -20,15 +20,15 @@ def step(options: TrainOptions, output: Path) -> None:
     """Write the gradients of one step, and the losses averaged over the processes."""
     accelerator = make_accelerator("cpu", "no")
     loader, trainer = build_loader(options, accelerator), build_trainer(options, accelerator)
-    for network in trainer.networks.named().values():
+    for network in trainer.networks.values():
         network.double()  # so that only the order of sums differs, by 1e-15
     batch = next(iter(loader))
-    losses = trainer.step([UnpairedBatch(A=batch.A.double(), B=batch.B.double())])
-    cycle = accelerator.reduce(losses.cycle_A, reduction="mean")
+    result = trainer.step([UnpairedBatch(A=batch.A.double(), B=batch.B.double())])
+    cycle = accelerator.reduce(result.losses["cycle_A"], reduction="mean")
     if accelerator.is_main_process:
         gradients = {
             f"{name}.{key}": weight.grad
-            for name, network in trainer.networks.named().items()
+            for name, network in trainer.networks.items()
             for key, weight in network.named_parameters()
         }
         torch.save({"gradients": gradients, "cycle_A": cycle}, output)

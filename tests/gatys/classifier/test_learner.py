@@ -88,7 +88,7 @@ def told(labels: Sequence[int], *, first: int = 0) -> ClassBatch:
 def test_one_step_is_adamw_on_the_smoothed_cross_entropy() -> None:
     ours, theirs = learner(label_smoothing=0.2), learner()
     one = batch()
-    losses = ours.step([one])
+    losses = ours.step([one]).losses
     optimizer = AdamW(theirs.network.parameters(), lr=0.001, weight_decay=0.01)
     logits = theirs.network(one.images)
     log_p = logits.log_softmax(1)
@@ -97,8 +97,8 @@ def test_one_step_is_adamw_on_the_smoothed_cross_entropy() -> None:
     loss = -(0.8 * right + 0.2 * log_p.mean(dim=1)).mean()
     loss.backward()
     optimizer.step()
-    assert losses.loss.item() == pytest.approx(loss.item(), rel=1e-5)
-    assert losses.top1.item() == (logits.argmax(1) == one.labels).float().mean().item()
+    assert losses["loss"].item() == pytest.approx(loss.item(), rel=1e-5)
+    assert losses["top1"].item() == (logits.argmax(1) == one.labels).float().mean().item()
     for found, expected in zip(ours.network.parameters(), theirs.network.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
@@ -109,13 +109,13 @@ def test_batches_of_one_step_are_averaged() -> None:
     apart.network.eval()  # so that both ways see the same statistics
     together = learner()
     together.network.eval()
-    losses = apart.step([one, other])
+    losses = apart.step([one, other]).losses
     joined = ClassBatch(
         images=torch.cat([one.images, other.images]), labels=torch.cat([one.labels, other.labels])
     )
-    expected = together.step([joined])
-    assert losses.loss.item() == pytest.approx(expected.loss.item(), rel=1e-5)
-    assert losses.top1.item() == pytest.approx(expected.top1.item())
+    expected = together.step([joined]).losses
+    assert losses["loss"].item() == pytest.approx(expected["loss"].item(), rel=1e-5)
+    assert losses["top1"].item() == pytest.approx(expected["top1"].item())
     for found, wanted in zip(
         apart.network.parameters(), together.network.parameters(), strict=True
     ):
