@@ -1,20 +1,19 @@
-"""Between nested option classes and the flat names of the command line and YAML files.
+"""What all option classes share: flat names, checks of values, help for a mistyped name.
+
+Option classes may be nested; on the command line and in YAML files their names are flat.
 
 ``TrainOptions(schedule=ScheduleOptions(lr=1e-4))`` is ``{"lr": 1e-4, ...}`` in flat form, so that
 the reference's ``--lr`` stays ``--lr``. Names are unique across the sections of one command.
-
-Small validators that the option classes call when they are made.
-
-Help for a mistyped name.
-
-Feature networks may be named by their weights: a file, or the run that trained them.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from numbers import Integral, Real
+from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from impasto.options.errors import OptionError
 
@@ -95,8 +94,13 @@ def default_values(options: type) -> dict[str, Any]:
 def make(options: type[T], flat: Mapping[str, Any]) -> T:
     """Make an options object from flat values; what is missing keeps its default.
 
+    Args:
+        options: an options class, perhaps with sections.
+        flat: values by their names; a path may be a text, and one value may stand for a list.
+
     Raises:
-        OptionError: a name is unknown (the nearest valid one is shown) or a value is bad.
+        OptionError: a name is unknown (the nearest valid one is shown), a value is of another type
+            or bad, or one is missing that has no default.
     """
     known = _names(options)
     for name in flat:
@@ -104,9 +108,10 @@ def make(options: type[T], flat: Mapping[str, Any]) -> T:
             raise OptionError(name, f"unknown option{nearest(name, known)}")
     inner = sections(options)
     values: dict[str, Any] = {name: make(kind, _part(kind, flat)) for name, kind in inner.items()}
-    for name in known - set().union(*(_names(kind) for kind in inner.values())):
-        if name in flat:
-            values[name] = _typed(options, name, flat[name])
+    for name, hint in _hints(options).items():
+        if name not in inner and name in flat:
+            values[name] = _checked(name, hint, flat[name])
+    _require_all(options, values)
     return options(**values)
 
 
@@ -134,12 +139,52 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _typed(options: type, name: str, value: Any) -> Any:
-    """Give a plain value back its type: only paths and tuples differ between the two forms."""
-    declared = str(next(field.type for field in fields(options) if field.name == name))
-    if value is None or "Path" not in declared:
+def _hints(options: type) -> dict[str, Any]:
+    return {field.name: field.type for field in fields(options)}
+
+
+def _require_all(options: type, values: Mapping[str, Any]) -> None:
+    for field in fields(options):
+        missing = field.default is MISSING and field.default_factory is MISSING
+        require(not missing or field.name in values, field.name, "is missing, and has no default")
+
+
+def _checked(name: str, hint: Any, value: Any) -> Any:
+    """Return a value of the declared type: paths of texts, tuples of lists or of a single value.
+
+    Raises:
+        OptionError: it is of another type, or none of the choices.
+    """
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if value is None and NoneType in kinds:
+        return None
+    kind = kinds[0]
+    if get_origin(kind) is Sequence:
+        several = value if isinstance(value, list | tuple) else [value]
+        return tuple(_checked(name, get_args(kind)[0], item) for item in several)
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        require(
+            value in choices,
+            name,
+            f"expected one of {', '.join(map(str, choices))}, got {value}"
+            f"{nearest(str(value), map(str, choices))}",
+        )
         return value
-    return tuple(map(Path, value)) if isinstance(value, list | tuple) else Path(value)
+    words, accepted = _KINDS[kind]
+    # True and False are whole numbers to Python, and to nobody else.
+    fits = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
+    require(fits, name, f"expected {words}, got {value!r}")
+    return kind(value)
+
+
+_KINDS: dict[Any, tuple[str, Any]] = {
+    bool: ("true or false", bool),
+    int: ("a whole number", Integral),
+    float: ("a number", Real),
+    str: ("a text", str),
+    Path: ("a path", str | PathLike),
+}
 
 
 MOST_BENT_PX = 3.5

@@ -1,13 +1,11 @@
 """`impasto backbone train`: train an own VGG as a classifier, for `impasto stylize`."""
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from impasto.options.backbone import BackboneOptions
 from impasto.options.command_line import CommandParser
-from impasto.options.fields import nearest
 from impasto.scripts._training import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
@@ -15,13 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_HELP = """usage: impasto backbone train [options]
-
-Train an own VGG16 or VGG19 as a classifier, and use it as the feature network of impasto stylize.
-
-'impasto backbone train --help' lists the options.
-
-"""
 _EPILOG = """examples:
   impasto backbone train --dataroot animals --name animals
   impasto backbone train --config small --dataroot monet2photo --name monet \\
@@ -34,19 +25,6 @@ _EPILOG = """examples:
 
 def main(argv: Sequence[str]) -> int:
     """Parse, train, report; return the exit status."""
-    words = list(argv)
-    if not words or words[0] in {"-h", "--help", "help"}:
-        sys.stdout.write(_HELP + _EPILOG)
-        raise SystemExit(0 if words else 2)
-    if words[0] != "train":
-        hint = nearest(words[0], ["train"])
-        sys.stderr.write(f"impasto backbone: error: unknown action {words[0]!r}{hint}\n")
-        sys.stderr.write("Try 'impasto backbone --help'.\n")
-        return 2
-    return _train(words[1:])
-
-
-def _train(argv: Sequence[str]) -> int:
     words = parse_training(_parser, BackboneOptions, argv)
 
     def start() -> "TrainResult":

@@ -1,33 +1,154 @@
-"""The command `impasto`: finds the sub-command and runs it."""
+"""The command `impasto`: finds the command, and its action where it has some, and runs it."""
 
 import importlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from impasto.options.errors import ImpastoError
 from impasto.options.fields import nearest
+from impasto.version import __version__
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "Command", "main"]
 
-# Name -> module and one line of help. The modules are imported only when they are called, and
-# import torch only after their options were parsed.
-COMMANDS = {
-    "backbone": ("impasto.scripts.backbone", "train an own VGG as the feature network of stylize"),
-    "demo": ("impasto.scripts.demo", "the whole tour on shipped material, offline, in minutes"),
-    "stylize": ("impasto.scripts.stylize", "show one picture in the style of others"),
-    "evaluate": ("impasto.scripts.evaluate", "measure how near results are to a domain"),
-    "models": ("impasto.scripts.models", "list the models that there are to translate with"),
-    "plot": ("impasto.scripts.plot", "draw the losses of runs: png, svg, pdf, csv"),
-    "survey": ("impasto.scripts.survey", "ask people which pictures are real"),
-    "sweep": ("impasto.scripts.sweep", "stylize with all combinations of some settings"),
-    "train": ("impasto.scripts.train", "train a CycleGAN on two folders of pictures"),
-    "translate": ("impasto.scripts.translate", "translate pictures: any size in, same size out"),
-    "weights": ("impasto.scripts.weights", "find, check and pack weights of feature networks"),
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command: a module that runs it, or actions, which are commands again.
+
+    Attributes:
+        text: one line of help.
+        module: has ``main(argv)``, which returns the exit status. It is imported only when it is
+            called, and imports torch only after its options were parsed.
+        actions: by name; a command with actions has no module.
+        group: heading in the list of commands.
+        examples: lines at the end of the help of a command with actions.
+    """
+
+    text: str
+    module: str = ""
+    actions: Mapping[str, "Command"] = field(default_factory=dict)
+    group: str = ""
+    examples: Sequence[str] = ()
+
+
+_START = "start here"
+_PAIRLESS = "translate between two collections of pictures (CycleGAN)"
+_STYLE = "show single pictures in the style of others (Gatys et al.)"
+_PEOPLE = "ask people whether results look real"
+
+COMMANDS: Mapping[str, Command] = {
+    "demo": Command(
+        group=_START,
+        text="run everything once on shipped pictures, offline, in a few minutes",
+        module="impasto.scripts.demo",
+    ),
+    "translate": Command(
+        group=_PAIRLESS,
+        text="translate pictures of any size with a trained model",
+        module="impasto.scripts.translate",
+    ),
+    "models": Command(
+        group=_PAIRLESS,
+        text="list the models that you can translate with",
+        module="impasto.scripts.models",
+    ),
+    "train": Command(
+        group=_PAIRLESS,
+        text="train a model on two folders of pictures",
+        module="impasto.scripts.train",
+    ),
+    "plot": Command(
+        group=_PAIRLESS,
+        text="draw the loss curves of trainings",
+        module="impasto.scripts.plot",
+    ),
+    "evaluate": Command(
+        group=_PAIRLESS,
+        text="measure how close translations are to real pictures",
+        module="impasto.scripts.evaluate",
+    ),
+    "stylize": Command(
+        group=_STYLE,
+        text="show a picture in the style of one or more others",
+        module="impasto.scripts.stylize",
+    ),
+    "sweep": Command(
+        group=_STYLE,
+        text="stylize with every combination of some settings, and compare",
+        module="impasto.scripts.sweep",
+    ),
+    "weights": Command(
+        group=_STYLE,
+        text="find, check and pack the weights of feature networks",
+        module="impasto.scripts.weights",
+    ),
+    "backbone": Command(
+        group=_STYLE,
+        text="train a feature network of your own",
+        actions={
+            "train": Command(
+                text="train VGG16 or VGG19 as a classifier of pictures",
+                module="impasto.scripts.backbone",
+            ),
+        },
+        examples=(
+            "impasto backbone train --dataroot animals --name animals",
+            "impasto stylize photo.jpg starry.jpg --backbone checkpoints/animals",
+        ),
+    ),
+    "survey": Command(
+        group=_PEOPLE,
+        text="make, serve and analyse a study in which people tell real from fake",
+        actions={
+            "power": Command(
+                text="compute how precise a study will be, before it is made",
+                module="impasto.scripts.survey.power",
+            ),
+            "export": Command(
+                text="make a study from folders of real and fake pictures",
+                module="impasto.scripts.survey.export",
+            ),
+            "audit": Command(
+                text="search a study for anything that gives the answers away",
+                module="impasto.scripts.survey.audit",
+            ),
+            "serve": Command(
+                text="run a study in browsers and store the answers in SQLite",
+                module="impasto.scripts.survey.serve",
+            ),
+            "import": Command(
+                text="read the answers of forms and crowdsourcing platforms",
+                module="impasto.scripts.survey.import_",
+            ),
+            "report": Command(
+                text="analyse the answers: rates, intervals, tests, figures, a page",
+                module="impasto.scripts.survey.report",
+            ),
+        },
+        examples=(
+            "impasto survey power --raters 14 --pictures 10",
+            "impasto survey export --real photos --fake cyclegan=translated --output study",
+            "impasto survey serve study --key study.key.json --database answers.sqlite",
+            "impasto survey report answers.csv --key study.key.json --output report",
+        ),
+    ),
 }
+"""All commands, in the order of the help."""
+
+_ROOT = Command(
+    text="Unpaired image-domain translation, style transfer, and real-or-fake surveys.",
+    actions=COMMANDS,
+    examples=(
+        "impasto demo",
+        "impasto translate photos --output monets",
+        "impasto stylize photo.jpg starry_night.jpg --output night.png",
+    ),
+)
+_HELP = {"-h", "--help", "help"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Ctrl-C and SIGTERM.
     """
     try:
-        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        status = _dispatch("impasto", _ROOT, list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` say, has seen enough; Python would complain again when it flushes.
@@ -50,48 +171,75 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in {"-h", "--help", "help"}:
-        sys.stdout.write(_help())
-        return 0 if words else 2
-    if words[0] == "--version":
-        print(f"impasto {version('impasto')}")
+def _dispatch(called: str, command: Command, argv: Sequence[str]) -> int:
+    """Run a command, or the one of its actions that the first word names.
+
+    Args:
+        called: the words that led here, such as ``impasto survey``.
+        command: what they mean.
+        argv: the words after them.
+    """
+    if not command.actions:
+        return _run(called, command.module, argv)
+    if not argv or argv[0] in _HELP:
+        sys.stdout.write(_help(called, command))
+        return 0 if argv else 2
+    if command is _ROOT and argv[0] == "--version":
+        print(f"impasto {__version__}")
         return 0
-    if words[0] not in COMMANDS:
-        hint = nearest(words[0], COMMANDS)
-        sys.stderr.write(f"impasto: error: unknown command {words[0]!r}{hint}\n")
-        sys.stderr.write("Try 'impasto --help'.\n")
-        return 2
+    if argv[0] in command.actions:
+        return _dispatch(f"{called} {argv[0]}", command.actions[argv[0]], argv[1:])
+    hint = nearest(argv[0], command.actions)
+    sys.stderr.write(f"{called}: error: unknown {_kind(command)} {argv[0]!r}{hint}\n")
+    sys.stderr.write(f"Try '{called} --help'.\n")
+    return 2
+
+
+def _run(called: str, module: str, argv: Sequence[str]) -> int:
+    """Call a command's module; a user's mistake becomes one message, without a traceback."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    return _run(words[0], words[1:])
-
-
-def _run(command: str, argv: Sequence[str]) -> int:
-    """Call a sub-command; a user's mistake becomes one message, without a traceback."""
     try:
-        return int(importlib.import_module(COMMANDS[command][0]).main(argv))
+        return int(importlib.import_module(module).main(argv))
     except ImpastoError as error:
-        sys.stderr.write(f"impasto {command}: error: {error}\n")
+        sys.stderr.write(f"{called}: error: {error}\n")
         return error.exit_status
     except BrokenPipeError:
         raise
     except OSError as error:  # a full or failing disk, wherever it showed
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"impasto {command}: error: {where}{error.strerror or error}\n")
+        sys.stderr.write(f"{called}: error: {where}{error.strerror or error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write(f"impasto {command}: stopped\n")
+        sys.stderr.write(f"{called}: stopped\n")
         return 128 + signal.SIGINT
 
 
-def _help() -> str:
-    lines = "".join(f"  {name:<11} {text}\n" for name, (_, text) in COMMANDS.items())
+def _kind(command: Command) -> str:
+    return "command" if command is _ROOT else "action"
+
+
+def _help(called: str, command: Command) -> str:
+    kind = _kind(command)
+    article = "a" if command is _ROOT else "an"
+    text = command.text if command is _ROOT else f"{command.text[0].upper()}{command.text[1:]}."
+    examples = "".join(f"  {example}\n" for example in command.examples)
     return (
-        "usage: impasto COMMAND [options]\n\n"
-        "Unpaired image-domain translation, style transfer, and real-or-fake surveys.\n\n"
-        f"commands:\n{lines}\n"
-        "'impasto COMMAND --help' lists the options of a command.\n"
+        f"usage: {called} {kind.upper()} [options]\n\n{text}\n\n"
+        f"{''.join(_listed(command))}"
+        f"examples:\n{examples}\n"
+        f"'{called} {kind.upper()} --help' lists the options of {article} {kind}.\n"
     )
+
+
+def _listed(command: Command) -> Iterator[str]:
+    """Yield the lines that list the actions of a command, under the headings of their groups."""
+    width = max(map(len, command.actions)) + 2
+    for group in dict.fromkeys(action.group for action in command.actions.values()):
+        yield f"{group or f'{_kind(command)}s'}:\n"
+        for name, action in command.actions.items():
+            if action.group == group:
+                yield f"  {name:<{width}}{action.text}\n"
+        yield "\n"
 
 
 if __name__ == "__main__":

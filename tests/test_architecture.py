@@ -57,14 +57,19 @@ def names_imported(path: Path) -> Iterator[str]:
             names = [alias.name for alias in node.names]
         else:
             continue
-        yield from (name.removeprefix("impasto.") for name in names if name.startswith("impasto."))
+        ours = (name.removeprefix("impasto.") for name in names if name.startswith("impasto."))
+        yield from (
+            name if name.split(".")[0] in MAY_IMPORT else f"impasto.{name}" for name in ours
+        )
 
 
 def module_of(name: str) -> str:
     """Give the module that holds an imported name."""
-    while name not in MODULES:
-        name = name.rpartition(".")[0]
-    return name
+    parent = name
+    while parent not in MODULES:
+        parent = parent.rpartition(".")[0]
+        assert parent, f"no module of ours holds {name}"
+    return parent
 
 
 IMPORTS = {

@@ -145,8 +145,8 @@ def test_a_data_set_that_is_not_there(tmp_path: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("argv", "status", "says"),
     [
-        ([], 2, "usage: impasto backbone train"),
-        (["--help"], 0, "usage: impasto backbone train"),
+        ([], 2, "usage: impasto backbone ACTION"),
+        (["--help"], 0, "usage: impasto backbone ACTION"),
         (["trian"], 2, "unknown action 'trian'; did you mean train?"),
         (["train", "--help"], 0, "--val_classes"),
     ],

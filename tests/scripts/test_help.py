@@ -6,13 +6,11 @@ from functools import cache
 import pytest
 
 from impasto.scripts.main import COMMANDS, main
-from impasto.scripts.survey import ACTIONS
 
 WIDTH = 100
 LEAVES = [
-    *([name] for name in COMMANDS if name not in {"backbone", "survey"}),
-    ["backbone", "train"],
-    *(["survey", action] for action in ACTIONS),
+    *([name] for name, command in COMMANDS.items() if not command.actions),
+    *([name, action] for name, command in COMMANDS.items() for action in command.actions),
 ]
 PYTHON = re.compile(r"<class|\bUnion\b|typing|NoneType|Path\)|\btype:|\bNone\b|\bnull\b|Namespace")
 OPTION = re.compile(r"^  (?:-h, )?--(\w+)(.*)")

@@ -8,12 +8,47 @@ import pytest
 from impasto.options import FolderError, OptionError
 from impasto.scripts.main import COMMANDS, main
 
+WITH_ACTIONS = [name for name, command in COMMANDS.items() if command.actions]
+# Every command that does something, as the words that call it.
+LEAVES = [
+    *([name] for name, command in COMMANDS.items() if not command.actions),
+    *([name, action] for name in WITH_ACTIONS for action in COMMANDS[name].actions),
+]
 
-def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+
+def test_help_lists_all_commands_under_their_headings(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    assert all(f"  {name} " in printed for name in COMMANDS)
+    listed = [
+        line.split()[0] for line in printed.split("examples:")[0].splitlines() if "  " in line
+    ]
+    assert listed == list(COMMANDS)
+    assert all(f"\n{command.group}:\n" in printed for command in COMMANDS.values())
+    assert max(map(len, printed.splitlines())) <= 80
     assert main([]) == 2
+
+
+@pytest.mark.parametrize("command", WITH_ACTIONS)
+def test_a_command_with_actions_lists_them(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert f"usage: impasto {command} ACTION [options]" in printed
+    assert all(f"\n  {name} " in printed for name in COMMANDS[command].actions)
+    assert f"examples:\n  impasto {command} " in printed
+    assert main([command]) == 2
+    assert capsys.readouterr().out == printed
+
+
+def test_examples_in_the_help_name_commands_that_there_are() -> None:
+    examples = [line for command in COMMANDS.values() for line in command.examples]
+    assert examples
+    for example in examples:
+        words = example.split()
+        leads_to = COMMANDS[words[1]]
+        assert words[0] == "impasto"
+        assert not leads_to.actions or words[2] in leads_to.actions
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,27 +58,36 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unknown_command_shows_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 2
-    assert "unknown command 'trian'; did you mean train?" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "impasto: error: unknown command 'trian'; did you mean train?" in said
+    assert "Try 'impasto --help'." in said
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_unknown_action_shows_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["survey", "exprt"]) == 2
+    said = capsys.readouterr().err
+    assert "impasto survey: error: unknown action 'exprt'; did you mean export" in said
+    assert "Try 'impasto survey --help'." in said
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
 def test_every_command_has_help_with_examples(
-    command: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
+        main([*words, "--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    assert f"usage: impasto {command}" in printed
-    assert "examples:" in printed
+    assert f"usage: impasto {' '.join(words)} " in printed
+    assert f"examples:\n  impasto {' '.join(words)}" in printed
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_help_does_not_import_torch(command: str) -> None:
+def test_no_help_imports_torch() -> None:
     code = (
         "import sys\nfrom impasto.scripts.main import main\n"
-        f"try: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
-        "sys.exit('torch' in sys.modules)"
+        f"for words in {[[], *LEAVES]}:\n"
+        "    try: main([*words, '--help'])\n    except SystemExit: pass\n"
+        "    if 'torch' in sys.modules: sys.exit(str(words))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0
@@ -71,8 +115,10 @@ def test_mistakes_become_one_message(
             raise error
 
     monkeypatch.setattr("importlib.import_module", lambda _name: Broken)
-    assert main(["train"]) == status
-    assert capsys.readouterr().err == f"impasto train: {'' if status == 130 else 'error: '}{says}\n"
+    for words in (["train"], ["survey", "export"]):
+        assert main(words) == status
+        called = f"impasto {' '.join(words)}: {'' if status == 130 else 'error: '}"
+        assert capsys.readouterr().err == f"{called}{says}\n"
 
 
 def test_a_reader_that_stops_listening_is_no_error() -> None:
