@@ -66,6 +66,7 @@ def _impasto(session: Session) -> None:
     # Imported only here and below, as the other side must not carry it.
     from impasto.gatys.features.vgg import Vgg  # noqa: PLC0415
     from impasto.gatys.features.weights import load_weights  # noqa: PLC0415
+    from impasto.gatys.optim.iterates import total_loss  # noqa: PLC0415
     from impasto.gatys.optim.loop import optimize  # noqa: PLC0415
     from impasto.gatys.scales import enlarge, plan_scales, scale_sizes  # noqa: PLC0415
 
@@ -80,7 +81,7 @@ def _impasto(session: Session) -> None:
     if job.judge:
         objective = _objective(network, settings, content, style, (height, width))
         with torch.no_grad():
-            session.judged([objective(_load(name)).total.item() for name in job.judge])
+            session.judged([total_loss(objective(_load(name))).item() for name in job.judge])
         return
     adam = settings.optimizer == "adam"
     longest = max(height, width)
@@ -119,7 +120,14 @@ def _settings(preset: str, height: int, width: int) -> Any:
         return settings
     # The preset is of the Lua program, whose white is 256; neural-style-pt's is 255.
     variation = variation_from_sum(1e-3, height=height, width=width, white=255)
-    return replace(settings.for_input(256 / 255), variation=variation)
+    # A picture of whites of 255 looks 256 / 255 times as bright to the Lua program's weights.
+    bright = 256 / 255
+    return replace(
+        settings,
+        content_weight=settings.content_weight / bright**2,
+        style_weight=settings.style_weight / bright**4,
+        variation=variation,
+    )
 
 
 def _method(settings: Any, values: int, *, own_steps: bool) -> Any:
@@ -144,42 +152,49 @@ def _objective(
     network: Any, settings: Any, content: Any, style: Any, size: tuple[int, int]
 ) -> Callable[[Tensor], Any]:
     """Return the losses at one scale, (height, width)."""
-    from impasto.gatys.losses.objective import Objective, Variation  # noqa: PLC0415
+    from impasto.gatys.losses.objective import Objective, TotalVariation  # noqa: PLC0415
     from impasto.gatys.losses.statistics import Gaussian, Gram  # noqa: PLC0415
-    from impasto.gatys.losses.targets import Content, Region, Style, StylePicture  # noqa: PLC0415
+    from impasto.gatys.losses.targets import (  # noqa: PLC0415
+        Content,
+        Region,
+        Style,
+        StylePicture,
+        feature_losses,
+    )
     from impasto.gatys.scales import fit  # noqa: PLC0415
 
     rows, columns = style.shape[:2]
     style_size = fit(rows, columns, min(max(size), max(rows, columns)))
     region = Region(styles=[StylePicture(picture=_tensor(style, style_size))])
     gaussian = settings.statistic == "gaussian"
-    return Objective(
+    compared = feature_losses(
         network,
         content=Content(
             picture=_tensor(content, size),
             layers=settings.content_layers,
             weight=settings.content_weight,
         ),
-        styles=[
-            Style(
-                regions=[region],
-                layers=settings.style_layers,
-                weight=settings.style_weight,
-                statistic=Gaussian(iterations=settings.root_iterations) if gaussian else Gram(),
-            )
-        ],
-        variation=Variation(weight=settings.variation, kind=settings.variation_kind),
+        style=Style(
+            regions=[region],
+            layers=settings.style_layers,
+            weight=settings.style_weight,
+            statistic=Gaussian(iterations=settings.root_iterations) if gaussian else Gram(),
+        ),
     )
+    variation = TotalVariation(weight=settings.variation, kind=settings.variation_kind)
+    return Objective(network, {**compared, "variation": variation})
 
 
 def _told(objective: Callable[[Tensor], Any], session: Session) -> Callable[[Tensor], Any]:
+    from impasto.gatys.optim.iterates import total_loss  # noqa: PLC0415
+
     limit = session.count + session.job.iterations
 
     def evaluate(image: Tensor) -> Any:
-        terms = objective(image)
+        losses = objective(image)
         if session.count < limit:
-            session.evaluated(terms.total, image)
-        return terms
+            session.evaluated(total_loss(losses), image)
+        return losses
 
     return evaluate
 

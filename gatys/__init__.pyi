@@ -11,12 +11,12 @@ from .features.vgg import Vgg
 from .features.weights import find_weights, load_weights
 from .jobs.stylize import Plan, StylizeResult, stylize
 from .losses.functional import content_loss, gram_loss, gram_matrix, total_variation
-from .losses.objective import Objective, Variation
+from .losses.objective import LossTerm, Objective, RangePenalty, TotalVariation
 from .losses.statistics import Gaussian, Gram, Patches, ResampledSliced, Sliced
-from .losses.targets import Content, Region, Style, StylePicture
+from .losses.targets import Content, Region, Style, StylePicture, feature_losses
 from .losses.transport import sliced_wasserstein_loss, wasserstein_loss
 from .masks import read_mask
-from .optim.iterates import Iterate
+from .optim.iterates import Iterate, Watch
 from .optim.loop import Outcome, optimize
 from .optim.methods import Adam, Lbfgs
 from .presets import Preset, find_preset
@@ -30,6 +30,7 @@ __all__ = [
     "Gram",
     "Iterate",
     "Lbfgs",
+    "LossTerm",
     "Objective",
     "Outcome",
     "Patches",
@@ -38,15 +39,18 @@ __all__ = [
     "Plan",
     "Preset",
     "RandomRecipe",
+    "RangePenalty",
     "Region",
     "ResampledSliced",
     "Sliced",
     "Style",
     "StylePicture",
     "StylizeResult",
-    "Variation",
+    "TotalVariation",
     "Vgg",
+    "Watch",
     "content_loss",
+    "feature_losses",
     "find_preset",
     "find_weights",
     "gram_loss",

@@ -16,11 +16,14 @@ from impasto.gatys.features.make import (
     model_of,
     parse_network_layers,
     settled,
+    with_autocast,
 )
 from impasto.gatys.features.models import ModelNetwork, default_layers
 from impasto.gatys.features.vgg import Vgg
 from impasto.gatys.features.weight_files import is_trained_here
 from impasto.gatys.features.weights import find_weights
+from impasto.gatys.inputs import Pictures, picture_image, regions_at
+from impasto.gatys.losses.objective import LossTerm, Objective, RangePenalty, TotalVariation
 from impasto.gatys.losses.smoothing import NO_SMOOTHING, Smoothing
 from impasto.gatys.losses.statistics import (
     Gaussian,
@@ -30,10 +33,12 @@ from impasto.gatys.losses.statistics import (
     Sliced,
     Statistic,
 )
+from impasto.gatys.losses.targets import Content, Style, feature_losses
 from impasto.gatys.memory import Demand, Layer, vgg_layers
 from impasto.gatys.optim.loop import Method
 from impasto.gatys.optim.methods import Adam, Lbfgs
 from impasto.gatys.presets import BUILTIN, MODEL, PATCH_SIDE, RANDOM, TRAINED, Preset, find_preset
+from impasto.gatys.scales import Scale
 from impasto.options.errors import OptionError
 from impasto.options.stylize import StylizeOptions
 
@@ -41,6 +46,7 @@ __all__ = [
     "build_backbone",
     "build_demand",
     "build_method",
+    "build_objective",
     "build_settings",
     "build_statistic",
 ]
@@ -51,6 +57,7 @@ _log = logging.getLogger(__name__)
 _DIRECTIONS = 64
 # Filters that Adam's are taken from.
 _STOCK = 512
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def build_settings(options: StylizeOptions) -> Preset:
@@ -276,6 +283,46 @@ def build_statistic(settings: Preset, *, seed: int) -> Statistic[Any]:
     if settings.statistic == "sliced":
         return Sliced(seed=seed, directions=_DIRECTIONS)
     return Gram()
+
+
+def build_objective(
+    options: StylizeOptions,
+    settings: Preset,
+    backbone: Backbone,
+    pictures: Pictures,
+    scale: Scale,
+    device: torch.device,
+) -> Objective:
+    """Return the losses at one scale. A new loss is one more term here."""
+    size = scale.height, scale.width
+    regions = regions_at(pictures, *size, style_scale=options.style_scale, device=device)
+    # Without a network there is nothing to save, and pixels would lose digits.
+    dtype = None if settings.network == "pixels" else _AUTOCAST.get(options.mixed_precision)
+    network = with_autocast(backbone.network, dtype)
+    compared = feature_losses(
+        network,
+        content=Content(
+            picture=picture_image(pictures.content, *size).to(device),
+            layers=settings.content_layers,
+            weight=settings.content_weight,
+            smoothing=settings.smoothing,
+            tones=regions if settings.tones else (),
+        ),
+        style=Style(
+            regions=regions,
+            layers=settings.style_layers,
+            weight=settings.style_weight,
+            smoothing=settings.smoothing,
+            statistic=build_statistic(settings, seed=options.seed + scale.index),
+        ),
+        relative=backbone.relative or settings.smoothing != NO_SMOOTHING,
+    )
+    terms: dict[str, LossTerm] = {
+        **compared,
+        "variation": TotalVariation(weight=settings.variation, kind=settings.variation_kind),
+        "value_range": RangePenalty(weight=0.0 if settings.clamp else 1.0),
+    }
+    return Objective(network, terms)
 
 
 def build_demand(settings: Preset, network: Network) -> Demand:

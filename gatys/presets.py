@@ -22,9 +22,8 @@ A program whose network takes values of 0 to 255 (Caffe's VGG: BGR, means subtra
 deviations) sees an input that is 255 x 0.226 = 57.6 times ours. Rectified networks are homogeneous
 but for their biases, so its features are about 57.6 times ours, a content or Wasserstein loss 3.3e3
 and E_l 1.1e7 times. Presets hold weights for *our* input; ``input_scale`` is the factor that was
-applied, and :meth:`Preset.for_input` converts for a network that takes other values. After the
-conversion the whole objective equals the source's: the constant factor is 1 for all presets
-(``gatys/presets.py``).
+applied. After the conversion the whole objective equals the source's: the constant factor is 1 for
+all presets.
 
 What works without any file of weights, and settings that suit it.
 """
@@ -58,7 +57,7 @@ __all__ = [
 
 
 StatisticKind = Literal["gram", "gaussian", "sliced", "patches"]
-"""What of a style is matched; see ``gatys/statistics.py`` and ``gatys/patches.py``."""
+"""What of a style is matched; see :mod:`impasto.gatys.losses.statistics`."""
 
 _IMAGENET_DEVIATION = (0.229 + 0.224 + 0.225) / 3
 
@@ -131,19 +130,6 @@ class Preset:
     tones: bool = False
     average_decay: float = 0.0
     clamp: bool = False
-
-    def for_input(self, scale: float) -> "Preset":
-        """Return the preset for a network whose input is ``scale`` times ours.
-
-        ``preset.for_input(preset.input_scale)`` has the weights as they are in the source.
-        """
-        power = 4 if self.statistic == "gram" else 2
-        return replace(
-            self,
-            input_scale=self.input_scale / scale,
-            content_weight=self.content_weight / scale**2,
-            style_weight=self.style_weight / scale**power,
-        )
 
 
 def caffe_scale(white: float = 255.0) -> float:

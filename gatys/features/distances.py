@@ -132,7 +132,8 @@ def make_perceptual_distance(
     """Make the distance that `impasto train --lambda_perceptual` has.
 
     Args:
-        name: of the network, see ``gatys/networks.py``: ``auto``, ``vgg19``, ``resnet50``, ...
+        name: of the network: ``auto``, ``vgg19``, ``resnet50``, ...; see
+            :mod:`impasto.gatys.features.make`.
         weights: file of its weights, or None: where they usually are, and random ones otherwise.
         layers: equally weighted; of VGG ``relu3_3`` unless given, of other models the one that
             content is compared in.
@@ -202,7 +203,7 @@ def make_extractor(
     """Make the extractor that `impasto evaluate --backbone` names.
 
     Args:
-        name: a network of ``gatys/networks.py``.
+        name: a network of :mod:`impasto.gatys.features.make`.
         weights: file of its weights.
         layer: one layer; the deepest unless given.
         device: where to compute.

@@ -13,7 +13,7 @@ name                     network
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,11 +42,13 @@ from impasto.options.fields import nearest
 __all__ = [
     "OWN_NETWORKS",
     "Backbone",
+    "FeatureFunction",
     "Network",
     "make_network",
     "model_of",
     "parse_network_layers",
     "settled",
+    "with_autocast",
 ]
 
 OWN_NETWORKS = ("vgg19", "vgg16", "random", "pixels")
@@ -55,6 +57,11 @@ OWN_NETWORKS = ("vgg19", "vgg16", "random", "pixels")
 _RANDOM = "random:"
 
 _log = logging.getLogger(__name__)
+
+
+FeatureFunction = Callable[[Tensor, Sequence[str]], Mapping[str, Tensor]]
+"""Gives features, (N, C, H', W') by layer, of pictures, RGB, (N, 3, H, W), in [0, 1]; the layers
+that are asked for. Any :class:`Network` is one."""
 
 
 class Network(Protocol):
@@ -76,6 +83,23 @@ class Network(Protocol):
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         """Return the features, (N, C, H', W'), of pictures, RGB, (N, 3, H, W), in [0, 1]."""
         ...
+
+
+def with_autocast(network: FeatureFunction, dtype: torch.dtype | None) -> FeatureFunction:
+    """Return a network that computes in another type.
+
+    Args:
+        network: its features then are of that type, where autocast says so.
+        dtype: ``torch.bfloat16`` or ``torch.float16``; None leaves the network as it is.
+    """
+    if dtype is None:
+        return network
+
+    def compute(image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        with torch.autocast(image.device.type, dtype=dtype):
+            return network(image, layers)
+
+    return compute
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from impasto.gatys.build import (
     build_backbone,
     build_demand,
     build_method,
+    build_objective,
     build_settings,
-    build_statistic,
 )
 from impasto.gatys.colors import keep_colors
 from impasto.gatys.features.make import Backbone
@@ -22,17 +22,12 @@ from impasto.gatys.inputs import (
     Pictures,
     picture_image,
     read_pictures,
-    regions_at,
     start_at,
     style_side,
     style_size,
 )
-from impasto.gatys.losses.objective import Objective, Variation
-from impasto.gatys.losses.smoothing import NO_SMOOTHING
-from impasto.gatys.losses.targets import Content, Style
 from impasto.gatys.masks import Region as MaskedRegion, compose_untouched, resize_mask
 from impasto.gatys.memory import check_memory, gigabytes
-from impasto.gatys.optim.evaluations import Precision
 from impasto.gatys.optim.iterates import Watch, Watcher
 from impasto.gatys.optim.loop import Outcome, optimize
 from impasto.gatys.presets import Preset
@@ -43,7 +38,6 @@ from impasto.runs.processes import pick_device
 
 __all__ = ["Plan", "StylizeResult", "stylize"]
 
-_PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Gradients of pixels are smaller than what float16 holds.
 _LOSS_SCALES = {"fp16": 1024.0}
 
@@ -181,7 +175,7 @@ def stylize(
         state = outcomes[-1].state if carried else None
         outcome = optimize(
             enlarge(image, scale.height, scale.width),
-            _objective(options, settings, backbone, pictures, scale, device),
+            build_objective(options, settings, backbone, pictures, scale, device),
             method=build_method(settings, scale.iterations),
             iterations=scale.iterations,
             average=settings.average_decay or None,
@@ -194,7 +188,7 @@ def stylize(
                 before=scale.before,
             ),
             state=None if state is None else state.resized(scale.height, scale.width),
-            precision=Precision(loss_scale=_LOSS_SCALES.get(options.mixed_precision, 1.0)),
+            loss_scale=_LOSS_SCALES.get(options.mixed_precision, 1.0),
         )
         outcomes.append(outcome)
         image = outcome.image
@@ -271,42 +265,6 @@ def _check_styles(
                     f"the network, which needs {needed}: take a larger picture, a larger --size or "
                     "--style_scale, or earlier --style_layers",
                 )
-
-
-def _objective(
-    options: StylizeOptions,
-    settings: Preset,
-    backbone: Backbone,
-    pictures: Pictures,
-    scale: Scale,
-    device: torch.device,
-) -> Objective:
-    size = scale.height, scale.width
-    regions = regions_at(pictures, *size, style_scale=options.style_scale, device=device)
-    return Objective(
-        backbone.network,
-        content=Content(
-            picture=picture_image(pictures.content, *size).to(device),
-            layers=settings.content_layers,
-            weight=settings.content_weight,
-            smoothing=settings.smoothing,
-            tones=regions if settings.tones else (),
-        ),
-        styles=[
-            Style(
-                regions=regions,
-                layers=settings.style_layers,
-                weight=settings.style_weight,
-                smoothing=settings.smoothing,
-                statistic=build_statistic(settings, seed=options.seed + scale.index),
-            )
-        ],
-        variation=Variation(weight=settings.variation, kind=settings.variation_kind),
-        value_range=0.0 if settings.clamp else 1.0,
-        relative=backbone.relative or settings.smoothing != NO_SMOOTHING,
-        # Without a network there is nothing to save, and pixels would lose digits.
-        autocast=None if settings.network == "pixels" else _PRECISIONS.get(options.mixed_precision),
-    )
 
 
 def _finished(

@@ -3,8 +3,8 @@
 Features are (N, C, H, W) floating point; C is their channels, M = H W their positions. Whatever
 the features' type, and inside autocast too, sums over positions are computed in float32 or better.
 All losses are means over channels and positions, so that they mean the same at any size;
-``gatys/conventions.py`` says how the weights of other programs are converted. The distances of
-whole distributions are in ``gatys/transport.py``.
+:mod:`impasto.gatys.presets` says how the weights of other programs are converted. The distances of
+whole distributions are in :mod:`impasto.gatys.losses.transport`.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ __all__ = [
     "gram_matrix",
     "moments",
     "position_weights",
+    "range_penalty",
     "total_variation",
-    "value_range_loss",
     "without_autocast",
 ]
 
@@ -152,7 +152,7 @@ def total_variation(image: Tensor, *, kind: VariationKind = "squared") -> Tensor
     return down.square().mean() + right.square().mean()
 
 
-def value_range_loss(image: Tensor, *, low: float = 0.0, high: float = 1.0) -> Tensor:
+def range_penalty(image: Tensor, *, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Return the mean squared distance of values from [``low``, ``high``]; 0 inside."""
     return (image - image.clamp(low, high)).square().mean()
 

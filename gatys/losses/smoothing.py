@@ -12,7 +12,7 @@ do not pull against each other.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -22,7 +22,15 @@ from torch import Tensor
 from impasto.gatys.losses.functional import full_precision
 from impasto.gatys.losses.transport import quantiles_at
 
-__all__ = ["NO_SMOOTHING", "Smoothing", "SmoothingKind", "smooth", "smoothing_of_layers", "toned"]
+__all__ = [
+    "NO_SMOOTHING",
+    "LayerFeatures",
+    "Smoothing",
+    "SmoothingKind",
+    "smooth",
+    "smoothing_of_layers",
+    "toned",
+]
 
 
 SmoothingKind = Literal["none", "softmax", "scale"]
@@ -99,6 +107,34 @@ def smooth(features: Tensor, smoothing: Smoothing) -> Tensor:
         return features * smoothing.amount
     flat = full_precision(features).flatten(1) / smoothing.amount
     return (flat.softmax(dim=1) * flat.shape[1]).view_as(features)
+
+
+class LayerFeatures(Mapping[str, Tensor]):
+    """Features of a picture by layer, which are smoothed once for all losses that ask for it.
+
+    Args:
+        features: (N, C, H, W), by the names of layers.
+    """
+
+    def __init__(self, features: Mapping[str, Tensor]) -> None:
+        self._features = features
+        self._smoothed: dict[tuple[str, Smoothing], Tensor] = {}
+
+    def __getitem__(self, layer: str) -> Tensor:
+        return self._features[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._features)
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def smoothed(self, layer: str, smoothing: Smoothing) -> Tensor:
+        """Return the smoothed features of a layer."""
+        key = layer, smoothing
+        if key not in self._smoothed:
+            self._smoothed[key] = smooth(self._features[layer], smoothing)
+        return self._smoothed[key]
 
 
 def smoothing_of_layers(

@@ -1,20 +1,22 @@
-"""What a picture is compared with: content and styles as they are asked for, and as they are used.
+"""What a picture is compared with: content and style as they are asked for, and as they are used.
 
-:class:`Content` and :class:`Style` are requests; :func:`content_terms` and :func:`style_terms` look
-at their pictures, once, and return the losses of layers that
-:class:`~impasto.gatys.losses.objective.Objective` adds up.
+:class:`Content` and :class:`Style` are requests; :func:`feature_losses` looks at their pictures,
+once, and returns the losses that :class:`~impasto.gatys.losses.objective.Objective` evaluates.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from impasto.gatys.features.make import FeatureFunction
 from impasto.gatys.losses.functional import content_loss, full_precision, position_weights
 from impasto.gatys.losses.smoothing import (
     NO_SMOOTHING,
+    LayerFeatures,
     Smoothing,
     smooth,
     smoothing_of_layers,
@@ -26,15 +28,15 @@ from impasto.options.errors import ImpastoError
 
 __all__ = [
     "Content",
+    "FeatureLoss",
     "Features",
+    "LayerLoss",
     "Region",
     "Style",
     "StylePicture",
-    "Term",
-    "content_terms",
+    "feature_losses",
     "layers_of",
     "mask_at",
-    "style_terms",
 ]
 
 Features = Mapping[str, Tensor]
@@ -126,8 +128,8 @@ class Style:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Term:
-    """The loss of one layer.
+class LayerLoss:
+    """The loss of one layer against its target.
 
     Attributes:
         layer: its name.
@@ -145,11 +147,103 @@ class Term:
     statistic: Statistic[Any] | None = None
     mask: Tensor | None = None
 
-    def loss(self, features: Tensor) -> Tensor:
+    def __call__(self, features: Tensor) -> Tensor:
         """Return the weighted loss of smoothed features, a scalar."""
         if self.statistic is None:
             return self.weight * content_loss(features, self.target)
         return self.weight * self.statistic.distance(features, self.target, self.mask)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureLoss:
+    """The losses of some layers, added up: what content and style are in an objective.
+
+    Attributes:
+        weight: of the whole; the weights of ``parts`` hold it already.
+        parts: of layers, and of regions.
+    """
+
+    weight: float
+    parts: Sequence[LayerLoss]
+
+    @property
+    def layers(self) -> Sequence[str]:
+        """The layers that it looks at."""
+        return tuple(dict.fromkeys(part.layer for part in self.parts))
+
+    def __call__(self, image: Tensor, features: LayerFeatures) -> Tensor:
+        """Return the weighted loss."""
+        loss = image.new_zeros(())
+        for part in self.parts:
+            loss = loss + part(features.smoothed(part.layer, part.smoothing))
+        return loss
+
+
+def feature_losses(
+    network: FeatureFunction,
+    *,
+    content: Content | None = None,
+    style: Style | None = None,
+    relative: bool = False,
+) -> dict[str, FeatureLoss]:
+    """Look at the pictures of content and style, once each; return their losses for an objective.
+
+    Args:
+        network: knows the layers of both.
+        content: what to show; None leaves it out.
+        style: how; None leaves it out.
+        relative: divide the loss of each layer by the energy of its target, its distance from
+            features that are all 0. Weights then mean the same for all layers and networks,
+            whatever the size of their activations (after He, Wang and Hopcroft 2016, who make
+            networks with random weights work by evening out the layers).
+
+    Returns:
+        What was given, under the names ``content`` and ``style``.
+
+    Raises:
+        ImpastoError: a region, or the style's mask, is too small for all layers.
+        ValueError: a picture is not (1, 3, H, W), or a weight is negative.
+    """
+    requests = [request for request in (content, style) if request is not None]
+    layers = tuple(dict.fromkeys(layer for request in requests for layer in layers_of(request)))
+    first_style: dict[str, Tensor] = {}
+
+    def look(picture: Tensor) -> Features:
+        if picture.ndim != 4 or picture.shape[:2] != (1, 3):
+            raise ValueError(f"picture: expected (1, 3, H, W), got {tuple(picture.shape)}")
+        return network(picture, layers) if layers else {}
+
+    def look_at_style(picture: Tensor) -> Features:
+        features = look(picture)
+        if not first_style:
+            first_style.update(features)
+        return features
+
+    losses: dict[str, FeatureLoss] = {}
+    with torch.no_grad():
+        shown = _at_the_size_of_the_picture(content, style, look)
+        styled = []
+        if style is not None and layers_of(style):
+            styled = list(_style_losses(style, look_at_style, shown, relative=relative))
+        if content is not None:
+            other = first_style if relative else None
+            parts = _content_losses(content, look_at_style, shown, other)
+            losses["content"] = FeatureLoss(weight=content.weight, parts=parts)
+        if style is not None:
+            losses["style"] = FeatureLoss(weight=style.weight, parts=styled)
+    return losses
+
+
+def _at_the_size_of_the_picture(
+    content: Content | None, style: Style | None, look: Callable[[Tensor], Features]
+) -> Features:
+    """Return features at the size of what is optimised: of the content, or of a plain grey."""
+    if content is not None:
+        return look(content.picture)
+    for region in style.regions if style is not None else ():
+        if region.mask is not None:
+            return look(region.mask.new_full((1, 3, *region.mask.shape[-2:]), 0.5))
+    return {}
 
 
 def layers_of(request: Content | Style) -> dict[str, float]:
@@ -170,12 +264,12 @@ def mask_at(mask: Tensor, features: Tensor) -> Tensor:
     return functional.interpolate(full_precision(mask), size=features.shape[-2:], mode="area")
 
 
-def content_terms(
+def _content_losses(
     content: Content,
     look: Callable[[Tensor], Features],
     shown: Features,
     other: Features | None,
-) -> list[Term]:
+) -> list[LayerLoss]:
     """Return the losses of a content.
 
     Args:
@@ -188,7 +282,7 @@ def content_terms(
     layers = layers_of(content)
     smoothing = smoothing_of_layers(content.smoothing, list(layers))
     tones = [(region.mask, _tones(region, layers, look)) for region in content.tones]
-    terms = []
+    losses = []
     for layer, share in layers.items():
         target = shown[layer]
         for mask, quantiles in tones:
@@ -202,13 +296,15 @@ def content_terms(
             if layer in other:
                 rival = _mean_square(smooth(other[layer], smoothing[layer]))
             weight = weight / _energy(_mean_square(target), rival)
-        terms.append(Term(layer=layer, weight=weight, smoothing=smoothing[layer], target=target))
-    return terms
+        losses.append(
+            LayerLoss(layer=layer, weight=weight, smoothing=smoothing[layer], target=target)
+        )
+    return losses
 
 
-def style_terms(
+def _style_losses(
     style: Style, look: Callable[[Tensor], Features], here: Features, *, relative: bool
-) -> Iterator[Term]:
+) -> Iterator[LayerLoss]:
     """Yield the losses of a style.
 
     Args:
@@ -244,7 +340,7 @@ def style_terms(
                     measured = statistic.measure(smooth(here[layer], smoothing[layer]))
                     rival = statistic.energy(measured)
                 weight = weight / _energy(statistic.energy(targets[layer]), rival)
-            yield Term(
+            yield LayerLoss(
                 layer=layer,
                 weight=weight,
                 smoothing=smoothing[layer],

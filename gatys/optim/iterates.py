@@ -1,57 +1,37 @@
-"""What the optimisation works on and what it tells: loss terms, iterates, who watches them."""
+"""What an optimisation works on and what it tells: losses by name, iterates, who watches them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import reduce
 
+import torch
 from torch import Tensor
 
-__all__ = ["TERMS", "Iterate", "LossFunction", "Terms", "Watch", "Watcher"]
+__all__ = [
+    "Iterate",
+    "IterateAverage",
+    "LossFunction",
+    "Losses",
+    "Watch",
+    "Watcher",
+    "total_loss",
+]
 
-TERMS = ("content", "style", "variation", "value_range", "total")
-"""The names of losses, in the order of columns and curves."""
+Losses = Mapping[str, Tensor]
+"""Weighted losses of a picture by name, each a scalar; their order is that of logs and tables."""
 
-
-class Terms(Protocol):
-    """The weighted losses of one picture, each a scalar tensor."""
-
-    @property
-    def content(self) -> Tensor:
-        """Distance from the content."""
-        ...
-
-    @property
-    def style(self) -> Tensor:
-        """Distance from the styles."""
-        ...
-
-    @property
-    def variation(self) -> Tensor:
-        """Differences of neighbouring pixels."""
-        ...
-
-    @property
-    def value_range(self) -> Tensor:
-        """Values outside [0, 1]."""
-        ...
-
-    @property
-    def total(self) -> Tensor:
-        """The sum, which is what falls."""
-        ...
+LossFunction = Callable[[Tensor], Losses]
+"""What is minimised: from a picture, RGB, (1, 3, H, W), sRGB in [0, 1], to its losses."""
 
 
-class LossFunction(Protocol):
-    """What is optimised: from a picture, RGB, (1, 3, H, W), sRGB in [0, 1], to its losses."""
-
-    def __call__(self, image: Tensor, /) -> Terms:
-        """Return the losses of a picture, with gradients."""
-        ...
+def total_loss(losses: Losses) -> Tensor:
+    """Return the sum of all losses, added in their order; 0 if there are none."""
+    return reduce(torch.add, losses.values()) if losses else torch.zeros(())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Iterate:
-    """A picture on its way.
+    """The state of an optimisation after some evaluations of the losses, as watchers are told it.
 
     Attributes:
         step: evaluations of the losses at this scale so far.
@@ -61,8 +41,8 @@ class Iterate:
         evaluations: evaluations of the losses so far, those of earlier scales included.
         height: pixels.
         width: pixels.
-        losses: weighted losses by the names in :data:`TERMS`, of the picture that was evaluated
-            last; where iterates are averaged, ``image`` is smoother than that.
+        losses: weighted losses by name, ``total`` last, of the picture that was evaluated last;
+            where iterates are averaged, ``image`` is smoother than that.
         image: RGB, (1, 3, H, W), sRGB clipped to [0, 1], on the device it is made on; a copy.
         seconds: since the optimisation at this scale began.
         last: whether this is the result of the scale; ``losses`` are then those of ``image``
@@ -118,3 +98,44 @@ class Watch:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"every: expected at least 1, got {self.every}")
+
+
+class IterateAverage:
+    """An exponential moving average of iterates, which is smoother than any of them.
+
+    Its start does not weigh too much: as in Kingma and Ba 2015, section 3, the average begins at 0
+    and is divided by the weight that it has taken in, 1 - decay^n after n pictures.
+
+    Args:
+        decay: share of the old average that is kept at each update, at least 0 and below 1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay: expected at least 0 and below 1, got {decay}")
+        self._decay = decay
+        self._missing = 1.0
+        self._sum: Tensor | None = None
+
+    def update(self, image: Tensor) -> None:
+        """Take in one more picture, (1, 3, H, W)."""
+        image = image.detach()
+        if self._sum is None:
+            self._sum = torch.zeros_like(image)
+        self._sum.lerp_(image, 1 - self._decay)
+        self._missing *= self._decay
+
+    def restart(self) -> None:
+        """Forget all pictures."""
+        self._missing, self._sum = 1.0, None
+
+    @property
+    def value(self) -> Tensor:
+        """The average, (1, 3, H, W); a copy.
+
+        Raises:
+            ValueError: nothing has been averaged yet.
+        """
+        if self._sum is None:
+            raise ValueError("the average of no pictures")
+        return self._sum / (1 - self._missing)

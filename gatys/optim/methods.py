@@ -1,25 +1,38 @@
-"""Adam on the pixels of a picture, with moments that survive a change of scale.
+"""Adam and L-BFGS on the pixels of a picture.
 
-L-BFGS on the pixels of a picture (Liu and Nocedal 1989).
+:class:`Adam` and :class:`Lbfgs` are settings, which make a :class:`Stepper` for a picture. It
+changes the picture in place, one step for each gradient.
 
-``torch.optim.LBFGS`` serves the line search. Without one, its way has three faults here: it waits
-for the device several times per evaluation and twice per remembered step; it forgets every step
-whose curvature is below 1e-10, which all are where losses are means over many pixels; and the
-length of its first step depends on the unit of the loss. So the recursion stands here, 20 lines,
-and a test holds that the iterates are torch's.
+L-BFGS (Liu and Nocedal 1989) is our own, as that of ``torch.optim`` has three faults without a line
+search: it waits for the device several times per evaluation and twice per remembered step; it
+forgets every step whose curvature is below 1e-10, which all are where losses are means over many
+pixels; and the length of its first step depends on the unit of the loss. So the recursion stands
+here, 20 lines, and a test holds that the iterates are torch's.
 """
 
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Adam", "AdamState", "AdamWalk", "History", "Lbfgs", "LbfgsWalk", "LineSearchWalk"]
+__all__ = ["Adam", "AdamState", "AdamStepper", "History", "Lbfgs", "LbfgsStepper", "Stepper"]
+
+
+class Stepper(Protocol):
+    """Moves one picture, step by step."""
+
+    @property
+    def state(self) -> "AdamState | None":
+        """What the next scale can go on with; None if there is nothing."""
+        ...
+
+    def step(self, gradient: Tensor) -> None:
+        """Change the picture in place, given the gradient, (1, 3, H, W), of its total loss."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +73,16 @@ class Adam:
         decay_over: steps over which the rate falls to 0 along half a cosine (Loshchilov and Hutter
             2017, equation 5, without restarts), where it stays; None: it does not fall. For losses
             that change from step to step, whose noise would stay in the picture.
+        explosion: how many times the best loss counts as divergence. No loss does: the first step
+            from the content itself may raise it manyfold, and a picture that is clipped cannot run
+            away.
     """
 
     lr: float = 0.02
     betas: tuple[float, float] = (0.9, 0.99)
     epsilon: float = 1e-12
     decay_over: int | None = None
+    explosion: float = math.inf
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -74,21 +91,14 @@ class Adam:
         done = min(step / self.decay_over, 1.0)
         return self.lr * (1 + math.cos(math.pi * done)) / 2
 
-    @property
-    def tolerated(self) -> float:
-        """How many times the best loss may be exceeded before it counts as divergence.
-
-        Without end: the first step from the content itself may raise the loss manyfold, and a
-        picture that is clipped cannot run away.
-        """
-        return float("inf")
-
-    def walk(self, image: Tensor, shrink: float, state: AdamState | None) -> "AdamWalk":
-        """Return the steps of Adam on ``image``, each ``shrink`` times as long as usual."""
-        return AdamWalk(image, self, shrink=shrink, state=state)
+    def stepper(
+        self, image: Tensor, *, shrink: float = 1.0, state: AdamState | None = None
+    ) -> "AdamStepper":
+        """Return what moves ``image``, by steps that are ``shrink`` times as long as usual."""
+        return AdamStepper(image, self, shrink=shrink, state=state)
 
 
-class AdamWalk:
+class AdamStepper:
     """Steps of Adam on one picture.
 
     Args:
@@ -102,23 +112,22 @@ class AdamWalk:
         self, image: Tensor, settings: Adam, *, shrink: float = 1.0, state: AdamState | None = None
     ) -> None:
         self._image, self._settings, self._shrink = image, settings, shrink
+        self._steps = 0
         self._optimizer = torch.optim.Adam(
             [image], lr=settings.lr * shrink, betas=settings.betas, eps=settings.epsilon
         )
         if state is not None:
             self._load(state.resized(*image.shape[-2:]))
 
-    def run(self, evaluate: Callable[[], tuple[Tensor, Tensor]]) -> NoReturn:
-        """Evaluate and step until ``evaluate`` raises."""
-        step = 0
-        while True:
-            _, self._image.grad = evaluate()
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._settings.rate(step) * self._shrink
-            self._optimizer.step()
-            with torch.no_grad():
-                self._image.clamp_(0, 1)
-            step += 1
+    def step(self, gradient: Tensor) -> None:
+        """Move the picture, and clip it to [0, 1]."""
+        self._image.grad = gradient
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._settings.rate(self._steps) * self._shrink
+        self._optimizer.step()
+        with torch.no_grad():
+            self._image.clamp_(0, 1)
+        self._steps += 1
 
     @property
     def state(self) -> AdamState | None:
@@ -141,33 +150,27 @@ class AdamWalk:
         self._optimizer.load_state_dict(full)
 
 
-_Evaluate = Callable[[], tuple[Tensor, Tensor]]
-
 # A pair whose curvature is less than this share of |s| |y| tells rounding errors only.
 _LEAST_CURVATURE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lbfgs:
-    """L-BFGS, by default without a line search, as Gatys et al. 2016 and its successors run it.
+    """L-BFGS without a line search, as Gatys et al. 2016 and its successors run it.
 
     Attributes:
         lr: length of a step as a share of the one that the approximate Hessian asks for.
         history: steps to remember; each takes the memory of two pictures.
-        line_search: search a step that meets the strong Wolfe conditions, with torch's
-            ``strong_wolfe``: safer, and several evaluations per step.
         first_step: mean absolute change of values by the first step, in units of the range [0, 1].
             Small, since all it is for is to learn the curvature: a tenth of a value of 8 bits.
         longest_step: root mean square change of values that no step exceeds, in the same units.
             Departure: nothing holds steps back in L-BFGS; a jump by far more than that leaves the
             pictures that a network knows.
-        explosion: how many times the best loss counts as divergence (not in a line search, which
-            tries steps that are too long on purpose).
+        explosion: how many times the best loss counts as divergence.
     """
 
     lr: float = 1.0
     history: int = 20
-    line_search: bool = False
     first_step: float = 0.1 / 255
     longest_step: float = 0.1
     explosion: float = 10.0
@@ -176,15 +179,18 @@ class Lbfgs:
         if self.history < 1:
             raise ValueError(f"history: expected at least 1, got {self.history}")
 
-    @property
-    def tolerated(self) -> float:
-        """How many times the best loss may be exceeded before it counts as divergence."""
-        return math.inf if self.line_search else self.explosion
+    def stepper(
+        self, image: Tensor, *, shrink: float = 1.0, state: AdamState | None = None
+    ) -> "LbfgsStepper":
+        """Return what moves ``image``, by steps that are ``shrink`` times as long as usual.
 
-    def walk(self, image: Tensor, shrink: float, _state: object = None) -> "LbfgsWalk":
-        """Return the steps of L-BFGS on ``image``, each ``shrink`` times as long as usual."""
-        kind = LineSearchWalk if self.line_search else LbfgsWalk
-        return kind(image, self, shrink=shrink)
+        Args:
+            image: see :class:`LbfgsStepper`.
+            shrink: factor of the length of steps.
+            state: of Adam, which L-BFGS has no use for.
+        """
+        del state
+        return LbfgsStepper(image, self, shrink=shrink)
 
 
 class History:
@@ -229,8 +235,8 @@ class History:
         return direction
 
 
-class LbfgsWalk:
-    """Steps of L-BFGS on one picture, without a line search.
+class LbfgsStepper:
+    """Steps of L-BFGS on one picture.
 
     Args:
         image: changed in place, (1, 3, H, W), contiguous, a leaf.
@@ -239,57 +245,28 @@ class LbfgsWalk:
     """
 
     def __init__(self, image: Tensor, settings: Lbfgs, *, shrink: float = 1.0) -> None:
-        self._image, self._settings, self._shrink = image, settings, shrink
+        self._pixels, self._settings = image.detach().view(-1), settings
+        self._lr = settings.lr * shrink
+        self._longest = settings.longest_step * shrink * math.sqrt(self._pixels.numel())
+        self._history: History | None = None
+        self._unit = self._step = self._gradient = torch.empty(0)
 
     @property
     def state(self) -> None:
         """Nothing goes on at the next scale: the steps of a small picture do not fit a large."""
 
-    def run(self, evaluate: _Evaluate) -> NoReturn:
-        """Evaluate and step until ``evaluate`` raises."""
-        settings, flat = self._settings, self._image.detach().view(-1)
-        lr = settings.lr * self._shrink
-        longest = settings.longest_step * self._shrink * math.sqrt(flat.numel())
-        before, unit = _in_units(evaluate()[1])
-        history = History(settings.history, torch.full_like(unit, settings.first_step))
-        while True:
-            step = history.direction(before).mul_(lr)
-            step.mul_((longest / step.norm()).clamp_max(1))
-            flat.add_(step)
-            gradient = evaluate()[1].reshape(-1) / unit
-            history.add(step, gradient - before)
-            before = gradient
-
-
-class LineSearchWalk(LbfgsWalk):
-    """Steps of ``torch.optim.LBFGS`` with its strong Wolfe line search on one picture."""
-
-    def run(self, evaluate: _Evaluate) -> NoReturn:
-        """Evaluate and step until ``evaluate`` raises."""
-        settings, image = self._settings, self._image
-        optimizer = torch.optim.LBFGS(
-            [image],
-            lr=settings.lr * self._shrink,
-            history_size=settings.history,
-            line_search_fn="strong_wolfe",
-            max_iter=100,
-            max_eval=1_000_000,
-            tolerance_grad=0,
-            tolerance_change=0,
-        )
-        unit: Tensor | None = None
-
-        def closure() -> Tensor:
-            nonlocal unit
-            total, gradient = evaluate()
-            if unit is None:
-                unit = _in_units(gradient)[1]
-            # torch's optimiser needs a contiguous gradient.
-            image.grad = (gradient / unit).contiguous()
-            return total / unit
-
-        while True:
-            optimizer.step(closure)  # type: ignore[no-untyped-call]
+    def step(self, gradient: Tensor) -> None:
+        """Move the picture; it is never clipped."""
+        if self._history is None:
+            self._gradient, self._unit = _in_units(gradient)
+            first_step = torch.full_like(self._unit, self._settings.first_step)
+            self._history = History(self._settings.history, first_step)
+        else:
+            before, self._gradient = self._gradient, gradient.reshape(-1) / self._unit
+            self._history.add(self._step, self._gradient - before)
+        self._step = self._history.direction(self._gradient).mul_(self._lr)
+        self._step.mul_((self._longest / self._step.norm()).clamp_max(1))
+        self._pixels.add_(self._step)
 
 
 def _in_units(gradient: Tensor) -> tuple[Tensor, Tensor]:

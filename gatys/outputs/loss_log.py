@@ -4,10 +4,10 @@ import csv
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import cycle, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib as mpl
 import matplotlib.style
@@ -24,7 +24,7 @@ from impasto.options.errors import ImpastoError
 __all__ = ["LossLog", "LossRow", "draw_losses", "read_losses"]
 
 _LOGGER = logging.getLogger(__name__)
-_TERMS = ("content", "style", "variation", "value_range")
+_COUNTS = ("scale", "step", "evaluations")  # columns before the losses
 # The total is a sum of float32 tensors; seven digits, some of them lost by adding.
 _TOLERANCE = 1e-4
 
@@ -32,6 +32,9 @@ _TOLERANCE = 1e-4
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _Line = Literal["-"] | tuple[float, Sequence[float]]
 _LINES: dict[str, _Line] = {"content": "-", "style": (0, (1, 1.2))}
+_OTHER_LINES: Sequence[_Line] = ((0, (6, 2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
+# What keeps a picture smooth and within range says little about its progress.
+_NOT_DRAWN = frozenset({"variation", "value_range", "total"})
 _STYLE = {
     "font.size": 9,
     "legend.fontsize": 9,
@@ -63,46 +66,44 @@ class LossRow:
         scale: counted from 1.
         step: evaluations of the losses at this scale.
         evaluations: evaluations since the beginning.
-        content: weighted, as all losses.
-        style: see ``content``.
-        variation: see ``content``.
-        value_range: see ``content``.
-        total: the sum of the four.
+        losses: weighted losses by name, and ``total``, their sum, last.
         seconds: since the beginning.
 
     Raises:
-        ValueError: the total is not the sum.
+        ValueError: the total is not the sum, or there is none.
     """
 
     scale: int
     step: int
     evaluations: int
-    content: float
-    style: float
-    variation: float
-    value_range: float
-    total: float
+    losses: Mapping[str, float]
     seconds: float
 
     def __post_init__(self) -> None:
-        terms = [getattr(self, name) for name in _TERMS]
+        *terms, total = self.losses.values() if self.losses else [math.nan]
+        if list(self.losses)[-1:] != ["total"]:
+            raise ValueError(f"expected losses and their total, got {', '.join(self.losses)}")
         size = sum(abs(term) for term in terms)
         # So written that NaN and infinity, which a divergence leaves, pass.
-        if abs(self.total - sum(terms)) > _TOLERANCE * max(size, 1e-12):
-            raise ValueError(f"expected a total of {sum(terms)!r}, got {self.total!r}")
+        if abs(total - sum(terms)) > _TOLERANCE * max(size, 1e-12):
+            raise ValueError(f"expected a total of {sum(terms)!r}, got {total!r}")
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """All numbers by the names of their columns, in order."""
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return {**counts, **self.losses, "seconds": self.seconds}
 
 
 class LossLog:
     """Writes losses.csv row by row: a watcher of the optimisation.
 
+    The file begins with the first row, so that a mistake before it leaves that of an earlier run.
     Each row is handed to the system as it comes, so that a killed run has its losses. Rows that
     cannot be written, on a full disk say, are written with a later one.
 
     Args:
         path: the file; an earlier one is replaced.
-
-    Raises:
-        ImpastoError: it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -111,16 +112,14 @@ class LossLog:
         self._unwritten: list[str] = []
         self._failed = False
         self._seconds_before = 0.0
-        header = ",".join(field.name for field in fields(LossRow))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomic(path, f"{header}\n")
-            self._size = path.stat().st_size
-        except OSError as error:
-            raise ImpastoError(f"{path}: cannot be written: {error.strerror or error}") from error
+        self._size = 0
 
     def __call__(self, iterate: Iterate) -> None:
-        """Note the losses of an iterate."""
+        """Note the losses of an iterate.
+
+        Raises:
+            ImpastoError: the file cannot be begun.
+        """
         if self.rows and iterate.scale != self.rows[-1].scale:
             self._seconds_before = self.rows[-1].seconds
         self.add(
@@ -128,20 +127,22 @@ class LossLog:
                 scale=iterate.scale,
                 step=iterate.step,
                 evaluations=iterate.evaluations,
-                content=iterate.losses["content"],
-                style=iterate.losses["style"],
-                variation=iterate.losses["variation"],
-                value_range=iterate.losses["value_range"],
-                total=iterate.losses["total"],
+                losses=iterate.losses,
                 seconds=self._seconds_before + iterate.seconds,
             )
         )
 
     def add(self, row: LossRow) -> None:
-        """Append a row."""
+        """Append a row.
+
+        Raises:
+            ImpastoError: the file cannot be begun.
+        """
+        if not self.rows:
+            self._begin(row)
         self.rows.append(row)
         # repr keeps every digit of a float.
-        self._unwritten.append(",".join(repr(value) for value in astuple(row)) + "\n")
+        self._unwritten.append(",".join(repr(value) for value in row.columns.values()) + "\n")
         data = "".join(self._unwritten).encode("ascii")
         try:
             with self.path.open("r+b") as file:
@@ -161,6 +162,15 @@ class LossLog:
         self._unwritten = []
         self._failed = False
 
+    def _begin(self, row: LossRow) -> None:
+        path = self.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text_atomic(path, ",".join(row.columns) + "\n")
+            self._size = path.stat().st_size
+        except OSError as error:
+            raise ImpastoError(f"{path}: cannot be written: {error.strerror or error}") from error
+
 
 def read_losses(path: Path) -> list[LossRow]:
     """Return the rows of a losses.csv; a last one that a kill cut short is left out.
@@ -173,18 +183,33 @@ def read_losses(path: Path) -> list[LossRow]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise ImpastoError(f"{path}: cannot be read: {reason.lower()}") from error
-    whole = text[: text.rfind("\n") + 1]
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(LossRow)}
+    records = csv.reader(text[: text.rfind("\n") + 1].splitlines())
+    header, *lines = [record for record in records if record] or [[]]
+    names = header[len(_COUNTS) : -1]
+    if header != [*_COUNTS, *names, "seconds"] or names[-1:] != ["total"]:
+        expected = ", ".join(_COUNTS)
+        raise ImpastoError(f"{path}: expected the columns {expected}, losses, total, seconds")
     rows = []
-    reader = csv.DictReader(whole.splitlines())
-    if list(reader.fieldnames or ()) != list(kinds):
-        raise ImpastoError(f"{path}: expected the columns {', '.join(kinds)}")
-    for line, record in enumerate(reader, start=2):
+    for line, values in enumerate(lines, start=2):
         try:
-            rows.append(LossRow(**{name: kind(record[name]) for name, kind in kinds.items()}))
-        except (TypeError, ValueError) as error:
+            rows.append(_read_row(names, values))
+        except ValueError as error:
             raise ImpastoError(f"{path}: line {line} is damaged: {error}") from error
     return rows
+
+
+def _read_row(names: Sequence[str], values: Sequence[str]) -> LossRow:
+    """Read the columns of a row; ``names`` are those of the losses.
+
+    Raises:
+        ValueError: a column is missing, is one too many, or is no number.
+    """
+    expected = len(_COUNTS) + len(names) + 1
+    if len(values) != expected:
+        raise ValueError(f"expected {expected} columns, got {len(values)}")
+    counts = dict(zip(_COUNTS, map(int, values), strict=False))
+    losses = dict(zip(names, map(float, values[len(_COUNTS) : -1]), strict=True))
+    return LossRow(**counts, losses=losses, seconds=float(values[-1]))
 
 
 def draw_losses(
@@ -194,6 +219,8 @@ def draw_losses(
     size_inches: tuple[float, float] = (7.0, 3.8),
 ) -> Figure:
     """Draw content (solid) and style (dotted) of one or several runs on a logarithmic scale.
+
+    Losses beside those of ``impasto stylize`` are drawn too, dashed.
 
     Where the content begins at 0, because the picture began as the content, it can only rise, and
     the figure says so; a value of 0 has no place on the scale and is left out. With one run, thin
@@ -216,8 +243,9 @@ def draw_losses(
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=size_inches)
         axes = figure.subplots()
+        lines = _lines_of_losses(drawn)
         for index, (name, rows) in enumerate(drawn.items()):
-            _draw_run(axes, name, rows, _color(index, len(drawn)))
+            _draw_run(axes, name, rows, lines, _color(index, len(drawn)))
         if len(drawn) == 1:
             _mark_scales(axes, next(iter(drawn.values())))
         if any(_positive(row) for rows in drawn.values() for row in rows):
@@ -226,17 +254,29 @@ def draw_losses(
         axes.set_xlabel("Evaluations of the losses")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_ylabel("Weighted loss")
-        _add_legend(figure, list(drawn), title)
+        _add_legend(figure, list(drawn), lines, title)
         if any(_starts_as_content(rows) for rows in drawn.values()):
             note = "The picture starts as the content, so the content loss rises from 0."
             figure.supxlabel(note, fontsize=8, color="#555555")
     return figure
 
 
-def _draw_run(axes: Axes, name: str, rows: Sequence[LossRow], color: str) -> None:
+def _lines_of_losses(runs: Mapping[str, Sequence[LossRow]]) -> dict[str, _Line]:
+    """Return how each loss of any of the runs is drawn."""
+    names = {name: None for rows in runs.values() for name in rows[0].losses}
+    others = [name for name in names if name not in _NOT_DRAWN | set(_LINES)]
+    known = {name: line for name, line in _LINES.items() if name in names}
+    return {**known, **dict(zip(others, cycle(_OTHER_LINES), strict=False))}
+
+
+def _draw_run(
+    axes: Axes, name: str, rows: Sequence[LossRow], lines: Mapping[str, _Line], color: str
+) -> None:
     x = np.array([row.evaluations for row in rows])
-    for term, line in _LINES.items():
-        values = np.array([getattr(row, term) for row in rows], np.float64)
+    for term, line in lines.items():
+        if term not in rows[0].losses:
+            continue
+        values = np.array([row.losses[term] for row in rows], np.float64)
         shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
         # A line needs two points; one alone is shown as a point.
         marker = "o" if np.count_nonzero(~np.isnan(shown)) == 1 else ""
@@ -257,13 +297,15 @@ def _mark_scales(axes: Axes, rows: Sequence[LossRow]) -> None:
             axes.axvline(before.evaluations, color="#bbbbbb", linewidth=0.8, zorder=0)
 
 
-def _add_legend(figure: Figure, names: Sequence[str], title: str) -> None:
+def _add_legend(
+    figure: Figure, names: Sequence[str], lines: Mapping[str, _Line], title: str
+) -> None:
     alone = len(names) == 1
     color = _color(0, 1) if alone else "#555555"
     entries: list[tuple[str, _Line, str]] = []
     if not alone:
         entries += [(_color(index, len(names)), "-", name) for index, name in enumerate(names)]
-    entries += [(color, line, term) for term, line in _LINES.items()]
+    entries += [(color, line, term) for term, line in lines.items()]
     legend = figure.legend(
         [Line2D([], [], color=color, linestyle=line, linewidth=1.6) for color, line, _ in entries],
         [str(number) for number in range(len(entries))],
@@ -286,9 +328,12 @@ def _color(index: int, count: int) -> str:
 
 
 def _positive(row: LossRow) -> bool:
-    return any(math.isfinite(value) and value > 0 for value in (row.content, row.style))
+    """Whether a loss that is drawn has a place on a logarithmic scale."""
+    drawn = (value for name, value in row.losses.items() if name not in _NOT_DRAWN)
+    return any(math.isfinite(value) and value > 0 for value in drawn)
 
 
 def _starts_as_content(rows: Sequence[LossRow]) -> bool:
     """Whether the content loss rises, which only a picture that began as the content does."""
-    return rows[-1].content > 0 and rows[0].content < 0.5 * rows[-1].content
+    first, last = (row.losses.get("content", 0.0) for row in (rows[0], rows[-1]))
+    return last > 0 and first < 0.5 * last

@@ -19,7 +19,6 @@ from impasto.gatys.features.make import model_of
 from impasto.gatys.features.weights import find_model_weights, find_weights
 from impasto.gatys.jobs.stylize import stylize
 from impasto.gatys.masks import parse_mask_pair
-from impasto.gatys.optim.iterates import TERMS
 from impasto.gatys.outputs.loss_log import LossLog
 from impasto.gatys.sweep.plan import SweepCell
 from impasto.options.errors import ImpastoError, OptionError
@@ -117,7 +116,7 @@ def run_cell(cell: SweepCell, folder: Path, threads: int, *, stop: Any = None) -
     made = CellResult(
         key=key,
         labels=cell.labels,
-        losses={name: result.losses[name] for name in TERMS},
+        losses=result.losses,
         evaluations=result.evaluations,
         seconds=round(result.seconds, 3),
         peak_memory_mib=round(_peak_mib(result.device), 1),

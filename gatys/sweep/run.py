@@ -12,7 +12,6 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from impasto.data.atomic import write_text_atomic
-from impasto.gatys.optim.iterates import TERMS
 from impasto.gatys.sweep.cells import CellResult, cell_key, read_cell, run_cell, write_failure
 from impasto.gatys.sweep.plan import SweepCell, SweepPlan
 
@@ -223,15 +222,23 @@ def _make_in_child(pipe: Connection, cell: SweepCell, folder: Path, threads: int
 def write_results(result: SweepResult) -> Path:
     """Write results.csv: a row for each cell, in the order of the sweep; return its path.
 
-    ``parts_sum`` is the sum of the four parts, which ``total_loss`` must equal but for rounding.
+    ``parts_sum`` is the sum of the losses, which ``total_loss`` must equal but for rounding.
 
     Raises:
         OSError: it cannot be written.
     """
     text = io.StringIO()
     axes = list(result.plan.axes)
-    losses = [f"{name}_loss" for name in TERMS]
-    names = [*axes, "status", *losses, "parts_sum", "evaluations", "seconds", "peak_memory_mib"]
+    named = {name: f"{name}_loss" for cell in result.results.values() for name in cell.losses}
+    names = [
+        *axes,
+        "status",
+        *named.values(),
+        "parts_sum",
+        "evaluations",
+        "seconds",
+        "peak_memory_mib",
+    ]
     writer = csv.DictWriter(text, [*names, "width", "height", "picture", "error"])
     writer.writeheader()
     for cell in result.cells:
@@ -243,10 +250,10 @@ def write_results(result: SweepResult) -> Path:
             row |= {"status": "failed", "error": " ".join(found.error.split())}
         else:
             picture = result.picture(cell)
-            parts = sum(found.losses[name] for name in TERMS if name != "total")
+            parts = sum(found.losses[name] for name in found.losses if name != "total")
             row |= {
                 "status": "done",
-                **{f"{name}_loss": f"{found.losses[name]:.9g}" for name in TERMS},
+                **{named[name]: f"{loss:.9g}" for name, loss in found.losses.items()},
                 "parts_sum": f"{parts:.9g}",
                 "evaluations": found.evaluations,
                 "seconds": f"{found.seconds:.3f}",

@@ -26,7 +26,7 @@ from impasto.gatys.inputs import (
     statistics_image,
 )
 from impasto.gatys.losses.objective import Objective
-from impasto.gatys.losses.targets import Region, Style
+from impasto.gatys.losses.targets import Region, Style, feature_losses
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.stylize import StylizeOptions
 
@@ -186,9 +186,11 @@ def test_styles_without_weight_are_left_out(
     pictures = read("monets", "red.png", style_weights=[0, 1])
     regions = regions_at(pictures, 20, 20, style_scale=1.0, device=CPU)
     assert taken(regions[0]) == [((13, 20), 1.0)]
-    objective = Objective(Pixels(), styles=[Style(regions=regions, layers={"pixels": 1.0})])
+    network = Pixels()
+    style = Style(regions=regions, layers={"pixels": 1.0})
+    objective = Objective(network, feature_losses(network, style=style))
     red = picture_image(RED, 13, 20)
-    assert objective(red).style.item() == pytest.approx(0, abs=1e-9)
+    assert objective(red)["style"].item() == pytest.approx(0, abs=1e-9)
 
 
 def test_masks_divide_the_picture(read: Callable[..., Pictures], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Each preset's weights against the source's own loss, spelled here in NumPy."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from impasto.gatys.losses.objective import LossTerms, Objective, Variation
+from impasto.gatys.losses.objective import Objective, TotalVariation
 from impasto.gatys.losses.statistics import Gaussian, Gram, Statistic
-from impasto.gatys.losses.targets import Content, Region, Style, StylePicture
+from impasto.gatys.losses.targets import Content, Region, Style, StylePicture, feature_losses
 from impasto.gatys.presets import (
     PRESETS,
     Preset,
@@ -67,7 +68,7 @@ def picture(seed: int) -> Tensor:
 CONTENT, STYLE, IMAGE = picture(0), picture(1), picture(2)
 
 
-def ours(preset: Preset, net: Net) -> LossTerms:
+def ours(preset: Preset, net: Net) -> dict[str, Tensor]:
     statistic: Statistic[Any] = Gram()
     if preset.statistic == "gaussian":
         statistic = Gaussian(iterations=preset.root_iterations)
@@ -78,8 +79,20 @@ def ours(preset: Preset, net: Net) -> LossTerms:
         statistic=statistic,
     )
     content = Content(picture=CONTENT, layers=preset.content_layers, weight=preset.content_weight)
-    variation = Variation(weight=preset.variation, kind=preset.variation_kind)
-    return Objective(net, content=content, styles=[style], variation=variation)(IMAGE)
+    variation = TotalVariation(weight=preset.variation, kind=preset.variation_kind)
+    compared = feature_losses(net, content=content, style=style)
+    return Objective(net, {**compared, "variation": variation})(IMAGE)
+
+
+def for_input(preset: Preset, scale: float) -> Preset:
+    """The preset for a network whose input is `scale` times ours."""
+    power = 4 if preset.statistic == "gram" else 2
+    return replace(
+        preset,
+        input_scale=preset.input_scale / scale,
+        content_weight=preset.content_weight / scale**2,
+        style_weight=preset.style_weight / scale**power,
+    )
 
 
 def gram(features: Array) -> Array:
@@ -187,10 +200,10 @@ def test_converted_weights_give_the_loss_of_the_source(name: str) -> None:
     if preset.statistic == "gaussian":
         assert preset.root_iterations == 12
         preset = Preset(**{**vars(preset), "root_iterations": None})  # as scipy: exact
-    for terms in (ours(preset, Net()), ours(preset.for_input(preset.input_scale), source)):
-        assert terms.content.item() == pytest.approx(content, rel=1e-9)
-        assert terms.style.item() == pytest.approx(style, rel=1e-6)
-        assert terms.variation.item() == pytest.approx(variation, rel=1e-9)
+    for terms in (ours(preset, Net()), ours(for_input(preset, preset.input_scale), source)):
+        assert terms["content"].item() == pytest.approx(content, rel=1e-9)
+        assert terms["style"].item() == pytest.approx(style, rel=1e-6)
+        assert terms["variation"].item() == pytest.approx(variation, rel=1e-9)
 
 
 def test_every_preset_is_compared() -> None:

@@ -116,7 +116,7 @@ def test_writes_picture_losses_and_recipe_and_says_so(
     assert facts is not None
     assert facts.picture == describe_file(made / "out.png")
     assert [Path(file.path).name for file in facts.inputs] == ["content.png", "a.png"]
-    assert facts.losses["total"] == pytest.approx(rows[-1].total)
+    assert facts.losses["total"] == pytest.approx(rows[-1].losses["total"])
 
 
 def test_a_tiff_has_16_bits(folder: Path) -> None:
@@ -779,7 +779,7 @@ def test_signals_end_it_with_the_best_picture_so_far(
     shown = pixels(folder / "out.png")
     rows = read_losses(log)
     assert f"after {rows[-1].evaluations} evaluations" in printed
-    assert np.isfinite(rows[-1].total)
+    assert np.isfinite(rows[-1].losses["total"])
     assert shown.std() > 1
     assert (frames_of(folder / "making.gif")[-1].shape, (folder / "losses.svg").exists()) == (
         shown.shape,

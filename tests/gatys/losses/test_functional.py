@@ -9,8 +9,8 @@ from impasto.gatys.losses.functional import (
     gram_loss,
     gram_matrix,
     moments,
+    range_penalty,
     total_variation,
-    value_range_loss,
 )
 
 KINDS: list[VariationKind] = ["squared", "nine_point", "absolute"]
@@ -193,6 +193,6 @@ def test_value_range_in_numpy() -> None:
     image = noise(1, 3, 4, 5)
     x = image.numpy()
     expected = np.mean(np.maximum(0, x - 1) ** 2 + np.maximum(0, -x) ** 2)
-    assert value_range_loss(image).item() == pytest.approx(expected, rel=1e-12)
-    assert value_range_loss(image, low=-9, high=9).item() == 0
-    assert torch.autograd.gradcheck(value_range_loss, (image.requires_grad_(),))
+    assert range_penalty(image).item() == pytest.approx(expected, rel=1e-12)
+    assert range_penalty(image, low=-9, high=9).item() == 0
+    assert torch.autograd.gradcheck(range_penalty, (image.requires_grad_(),))

@@ -5,17 +5,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from impasto.gatys.features.make import FeatureFunction, with_autocast
 from impasto.gatys.losses.functional import (
     content_loss,
     gram_loss,
     gram_matrix,
+    range_penalty,
     total_variation,
-    value_range_loss,
 )
-from impasto.gatys.losses.objective import Objective, Variation
+from impasto.gatys.losses.objective import LossTerm, Objective, RangePenalty, TotalVariation
 from impasto.gatys.losses.smoothing import Smoothing, smooth
 from impasto.gatys.losses.statistics import Gaussian, Gram, Sliced
-from impasto.gatys.losses.targets import Content, Region, Style, StylePicture, layers_of, mask_at
+from impasto.gatys.losses.targets import (
+    Content,
+    Region,
+    Style,
+    StylePicture,
+    feature_losses,
+    layers_of,
+    mask_at,
+)
+from impasto.gatys.optim.iterates import total_loss
 from impasto.options.errors import ImpastoError
 
 
@@ -67,13 +77,31 @@ def left() -> Tensor:
     return mask
 
 
+def objective_of(
+    network: FeatureFunction,
+    *,
+    content: Content | None = None,
+    style: Style | None = None,
+    variation: TotalVariation | None = None,
+    value_range: float = 0.0,
+    relative: bool = False,
+) -> Objective:
+    """The objective of `impasto stylize`."""
+    terms: dict[str, LossTerm] = {
+        **feature_losses(network, content=content, style=style, relative=relative),
+        "variation": variation or TotalVariation(weight=0.0),
+        "value_range": RangePenalty(weight=value_range),
+    }
+    return Objective(network, terms)
+
+
 def test_terms_are_weighted_sums_of_layers() -> None:
     net = Net()
-    objective = Objective(
+    objective = objective_of(
         net,
         content=Content(picture=CONTENT, layers={"b": 1.0}, weight=3.0),
-        styles=[Style(regions=whole(STYLE), layers=LAYERS, weight=5.0)],
-        variation=Variation(weight=7.0, kind="nine_point"),
+        style=Style(regions=whole(STYLE), layers=LAYERS, weight=5.0),
+        variation=TotalVariation(weight=7.0, kind="nine_point"),
         value_range=11.0,
     )
     image = IMAGE * 2 - 0.5
@@ -81,20 +109,20 @@ def test_terms_are_weighted_sums_of_layers() -> None:
     every = ["a", "b", "c"]
     f, p, s = net(image, every), net(CONTENT, every), net(STYLE, every)
     style = sum(w * gram_loss(gram_matrix(f[n]), gram_matrix(s[n])) for n, w in LAYERS.items())
-    torch.testing.assert_close(terms.content, 3 * content_loss(f["b"], p["b"]))
-    torch.testing.assert_close(terms.style, 5 * style)
-    torch.testing.assert_close(terms.variation, 7 * total_variation(image, kind="nine_point"))
-    torch.testing.assert_close(terms.value_range, 11 * value_range_loss(image))
-    parts = (terms.content, terms.style, terms.variation, terms.value_range)
-    torch.testing.assert_close(terms.total, torch.stack(parts).sum())
+    torch.testing.assert_close(terms["content"], 3 * content_loss(f["b"], p["b"]))
+    torch.testing.assert_close(terms["style"], 5 * style)
+    torch.testing.assert_close(terms["variation"], 7 * total_variation(image, kind="nine_point"))
+    torch.testing.assert_close(terms["value_range"], 11 * range_penalty(image))
+    parts = (terms["content"], terms["style"], terms["variation"], terms["value_range"])
+    torch.testing.assert_close(total_loss(terms), torch.stack(parts).sum())
     assert all(part.shape == () for part in parts)
 
 
 def test_one_pass_for_each_evaluation_and_targets_once() -> None:
     net = Net()
     content = Content(picture=CONTENT, layers={"b": 1.0})
-    objective = Objective(
-        net, content=content, styles=[Style(regions=whole(STYLE, OTHER), layers=LAYERS)]
+    objective = objective_of(
+        net, content=content, style=Style(regions=whole(STYLE, OTHER), layers=LAYERS)
     )
     assert objective.layers == ("b", "a", "c")
     assert net.calls == [("b", "a", "c")] * 3
@@ -105,15 +133,19 @@ def test_one_pass_for_each_evaluation_and_targets_once() -> None:
 
 def test_what_has_no_weight_is_not_computed() -> None:
     net = Net()
-    styles = [Style(regions=whole(STYLE), layers={"a": 1.0, "c": 0.0})]
+    style = Style(regions=whole(STYLE), layers={"a": 1.0, "c": 0.0})
     content = Content(picture=CONTENT, layers={"c": 1.0}, weight=0)
-    objective = Objective(net, content=content, styles=styles)
+    objective = objective_of(net, content=content, style=style)
     assert objective.layers == ("a",)
     terms = objective(IMAGE)
-    assert (terms.content.item(), terms.variation.item(), terms.value_range.item()) == (0, 0, 0)
-    alone = Objective(net, variation=Variation(weight=1.0))
+    assert (terms["content"].item(), terms["variation"].item(), terms["value_range"].item()) == (
+        0,
+        0,
+        0,
+    )
+    alone = objective_of(net, variation=TotalVariation(weight=1.0))
     before = len(net.calls)
-    assert alone(IMAGE).total == total_variation(IMAGE)
+    assert total_loss(alone(IMAGE)) == total_variation(IMAGE)
     assert len(net.calls) == before
 
 
@@ -125,32 +157,32 @@ def test_gradient(statistic: Gram | Gaussian | Sliced, relative: bool) -> None:
     small = picture(8, 8, 5)
     mask = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(1)).double()
     region = Region(styles=[StylePicture(picture=STYLE)], mask=mask)
-    objective = Objective(
+    objective = objective_of(
         Net(),
         content=Content(picture=small, layers={"b": 1.0}, smoothing=Smoothing(kind="softmax")),
-        styles=[Style(regions=[region], layers=LAYERS, statistic=statistic)],
-        variation=Variation(weight=1.0),
+        style=Style(regions=[region], layers=LAYERS, statistic=statistic),
+        variation=TotalVariation(weight=1.0),
         value_range=1.0,
         relative=relative,
     )
     image = (picture(8, 8, 6) * 1.4 - 0.2).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: objective(x).total, (image,))
+    assert torch.autograd.gradcheck(lambda x: total_loss(objective(x)), (image,))
 
 
 def test_targets_carry_no_gradient() -> None:
     content = CONTENT.clone().requires_grad_()
-    objective = Objective(Net(), content=Content(picture=content, layers={"a": 1.0}))
-    objective(IMAGE.clone().requires_grad_()).total.backward()  # type: ignore[no-untyped-call]
+    objective = objective_of(Net(), content=Content(picture=content, layers={"a": 1.0}))
+    total_loss(objective(IMAGE.clone().requires_grad_())).backward()  # type: ignore[no-untyped-call]
     assert content.grad is None
 
 
 def test_mixed_styles_have_the_average_gram_matrix() -> None:
     net = Net()
     styles = [StylePicture(picture=STYLE, weight=3), StylePicture(picture=OTHER, weight=1)]
-    objective = Objective(net, styles=[Style(regions=[Region(styles=styles)], layers={"b": 1.0})])
+    objective = objective_of(net, style=Style(regions=[Region(styles=styles)], layers={"b": 1.0}))
     first, second, found = (gram_matrix(net(one, ["b"])["b"]) for one in (STYLE, OTHER, IMAGE))
     expected = gram_loss(found, (3 * first + second) / 4)
-    torch.testing.assert_close(objective(IMAGE).style, expected)
+    torch.testing.assert_close(objective(IMAGE)["style"], expected)
 
 
 def test_a_collection_is_read_one_by_one() -> None:
@@ -165,13 +197,13 @@ def test_a_collection_is_read_one_by_one() -> None:
             yield StylePicture(picture=one)
 
     style = Style(regions=[Region(styles=read())], layers={"b": 1.0})
-    objective = Objective(net, styles=[style])
+    objective = objective_of(net, style=style)
     assert alive == list(range(40))
     mean = torch.stack([gram_matrix(net(one, ["b"])["b"]) for one in pictures]).mean(dim=0)
     expected = gram_loss(gram_matrix(net(IMAGE, ["b"])["b"]), mean)
-    torch.testing.assert_close(objective(IMAGE).style, expected)
+    torch.testing.assert_close(objective(IMAGE)["style"], expected)
     with pytest.raises(ValueError, match="the whole picture: expected at least one style picture"):
-        Objective(net, styles=[style])  # the generator is used up
+        objective_of(net, style=style)  # the generator is used up
 
 
 def test_regions_are_weighted_by_area() -> None:
@@ -181,26 +213,26 @@ def test_regions_are_weighted_by_area() -> None:
         Region(styles=[StylePicture(picture=OTHER)], mask=1 - left(), name="right"),
     ]
     content = Content(picture=CONTENT, layers={"b": 1.0})
-    found = Objective(net, content=content, styles=[Style(regions=regions, layers={"a": 1.0})])
+    found = objective_of(net, content=content, style=Style(regions=regions, layers={"a": 1.0}))
     features, s, o = (net(one, ["a"])["a"] for one in (IMAGE, STYLE, OTHER))
     expected = (
         gram_loss(gram_matrix(features[..., :8]), gram_matrix(s)) / 3
         + gram_loss(gram_matrix(features[..., 8:]), gram_matrix(o)) * 2 / 3
     )
-    torch.testing.assert_close(found(IMAGE).style, expected)
+    torch.testing.assert_close(found(IMAGE)["style"], expected)
     # Without a content, masks tell the size.
-    alone = Objective(net, styles=[Style(regions=regions, layers={"a": 1.0})])
-    torch.testing.assert_close(alone(IMAGE).style, expected)
+    alone = objective_of(net, style=Style(regions=regions, layers={"a": 1.0}))
+    torch.testing.assert_close(alone(IMAGE)["style"], expected)
 
 
 def test_one_mask_of_everything_is_no_mask() -> None:
     mask = torch.ones(1, 1, 16, 24, dtype=torch.float64)
     region = Region(styles=[StylePicture(picture=STYLE, mask=torch.ones(1, 1, 5, 5))], mask=mask)
     plain, masked = (
-        Objective(Net(), styles=[Style(regions=regions, layers=LAYERS)])
+        objective_of(Net(), style=Style(regions=regions, layers=LAYERS))
         for regions in (whole(STYLE), [region])
     )
-    torch.testing.assert_close(plain(IMAGE).style, masked(IMAGE).style)
+    torch.testing.assert_close(plain(IMAGE)["style"], masked(IMAGE)["style"])
 
 
 @pytest.mark.parametrize("size", [(16, 24), (8, 12), (4, 6), (5, 7), (1, 1)])
@@ -217,10 +249,10 @@ def test_a_region_that_vanishes_in_deep_layers_is_styled_by_the_others() -> None
     mask = torch.zeros(1, 1, 16, 24, dtype=torch.float64)
     mask[..., :2, :3] = 1  # 6 pixels: 6 of 16 of a position of layer c
     region = Region(styles=[StylePicture(picture=STYLE)], mask=mask)
-    objective = Objective(net, styles=[Style(regions=[region], layers=LAYERS)])
+    objective = objective_of(net, style=Style(regions=[region], layers=LAYERS))
     features, target = net(IMAGE, ["a"])["a"], net(STYLE, ["a"])["a"]
     expected = gram_loss(gram_matrix(features[..., :2, :3]), gram_matrix(target)) * 6 / (16 * 24)
-    torch.testing.assert_close(objective(IMAGE).style, expected)  # weight 0.7 + 0.3
+    torch.testing.assert_close(objective(IMAGE)["style"], expected)  # weight 0.7 + 0.3
 
 
 def test_a_region_that_vanishes_everywhere_is_an_error() -> None:
@@ -230,7 +262,7 @@ def test_a_region_that_vanishes_everywhere_is_an_error() -> None:
         Region(styles=[StylePicture(picture=STYLE, mask=0 * left())], name="sky"),
     ):
         with pytest.raises(ImpastoError, match=message):
-            Objective(Net(), styles=[Style(regions=[region], layers=LAYERS)])
+            objective_of(Net(), style=Style(regions=[region], layers=LAYERS))
 
 
 @pytest.mark.parametrize(
@@ -244,40 +276,40 @@ def test_relative_losses_do_not_depend_on_the_size_of_activations(
             return {name: 1000 * found for name, found in super().forward(image, layers).items()}
 
     quiet, loud = (
-        Objective(
+        objective_of(
             net,
             content=Content(picture=CONTENT, layers={"b": 1.0}),
-            styles=[Style(regions=whole(STYLE), layers=LAYERS, statistic=statistic)],
+            style=Style(regions=whole(STYLE), layers=LAYERS, statistic=statistic),
             relative=True,
         )(IMAGE)
         for net in (Net(), Loud())
     )
-    torch.testing.assert_close(quiet.content, loud.content)
-    torch.testing.assert_close(quiet.style, loud.style, rtol=1e-4, atol=0)
+    torch.testing.assert_close(quiet["content"], loud["content"])
+    torch.testing.assert_close(quiet["style"], loud["style"], rtol=1e-4, atol=0)
 
 
 def test_relative_losses_of_nothing_are_one() -> None:
-    objective = Objective(
+    objective = objective_of(
         Net(),
         content=Content(picture=CONTENT, layers={"b": 1.0}),
-        styles=[Style(regions=whole(STYLE), layers=LAYERS)],
+        style=Style(regions=whole(STYLE), layers=LAYERS),
         relative=True,
     )
     terms = objective(torch.zeros_like(IMAGE))
-    assert (terms.content.item(), terms.style.item()) == pytest.approx((1, 1))
+    assert (terms["content"].item(), terms["style"].item()) == pytest.approx((1, 1))
 
 
 @pytest.mark.parametrize("style", [torch.zeros_like(STYLE), torch.full_like(STYLE, 0.5)])
 @pytest.mark.parametrize("content", [torch.zeros_like(CONTENT), CONTENT, None])
 def test_plain_pictures_give_finite_relative_losses(style: Tensor, content: Tensor | None) -> None:
-    objective = Objective(
+    objective = objective_of(
         Net(),
         content=None if content is None else Content(picture=content, layers={"b": 1.0}),
-        styles=[Style(regions=whole(style), layers=LAYERS)],
+        style=Style(regions=whole(style), layers=LAYERS),
         relative=True,
     )
     image = IMAGE.clone().requires_grad_()
-    total = objective(image).total
+    total = total_loss(objective(image))
     (gradient,) = torch.autograd.grad(total, image)
     assert total.isfinite()
     assert gradient.isfinite().all()
@@ -286,12 +318,12 @@ def test_plain_pictures_give_finite_relative_losses(style: Tensor, content: Tens
 def test_smoothing_is_done_to_both_sides() -> None:
     net, soft = Net(), Smoothing(kind="softmax", amount=2)
     style = Style(regions=whole(STYLE), layers=LAYERS, smoothing={"c": soft})
-    terms = Objective(net, styles=[style])(IMAGE)
+    terms = objective_of(net, style=style)(IMAGE)
     f, s = net(IMAGE, ["a", "c"]), net(STYLE, ["a", "c"])
     expected = 0.7 * gram_loss(gram_matrix(f["a"]), gram_matrix(s["a"])) + 0.3 * gram_loss(
         gram_matrix(smooth(f["c"], soft)), gram_matrix(smooth(s["c"], soft))
     )
-    torch.testing.assert_close(terms.style, expected)
+    torch.testing.assert_close(terms["style"], expected)
 
 
 def test_autocast_is_for_the_network_alone() -> None:
@@ -305,28 +337,32 @@ def test_autocast_is_for_the_network_alone() -> None:
 
     content, style = CONTENT.float(), STYLE.float()
     exact, half = (
-        Objective(
-            Watched(torch.float32),
+        objective_of(
+            with_autocast(Watched(torch.float32), autocast),
             content=Content(picture=content, layers={"b": 1.0}),
-            styles=[Style(regions=whole(style), layers=LAYERS)],
-            autocast=autocast,
+            style=Style(regions=whole(style), layers=LAYERS),
         )(IMAGE.float())
         for autocast in (None, torch.bfloat16)
     )
     assert set(seen) == {torch.float32, torch.bfloat16}
-    assert half.total.dtype == torch.float32
-    torch.testing.assert_close(half.total, exact.total, rtol=0.05, atol=0)
+    assert total_loss(half).dtype == torch.float32
+    torch.testing.assert_close(total_loss(half), total_loss(exact), rtol=0.05, atol=0)
 
 
 def test_what_is_refused() -> None:
     net = Net()
     with pytest.raises(ValueError, match=r"picture: expected \(1, 3, H, W\), got \(3, 16, 24\)"):
-        Objective(net, content=Content(picture=CONTENT[0], layers={"a": 1.0}))
+        objective_of(net, content=Content(picture=CONTENT[0], layers={"a": 1.0}))
     with pytest.raises(ValueError, match="b: expected a weight of at least 0, got -1"):
         layers_of(Content(picture=CONTENT, layers={"b": -1.0}))
     with pytest.raises(ValueError, match="variation: expected a weight of at least 0, got -2"):
-        Variation(weight=-2)
+        objective_of(net, variation=TotalVariation(weight=-2))
     with pytest.raises(ValueError, match="kind: expected one of"):
-        Variation(kind="l1")  # type: ignore[arg-type]
+        TotalVariation(weight=1, kind="l1")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="value_range: expected a weight of at least 0, got nan"):
-        Objective(net, value_range=float("nan"))
+        objective_of(net, value_range=float("nan"))
+    for name in ("total", "two words", "seconds"):
+        with pytest.raises(ValueError, match=f"'{name}': expected a name like 'style' for a loss"):
+            Objective(net, {name: RangePenalty(weight=1.0)})
+    with pytest.raises(ValueError, match=r"image: expected \(1, 3, H, W\), got \(3, 16, 24\)"):
+        objective_of(net)(IMAGE[0])

@@ -9,7 +9,7 @@ from impasto.gatys.features.pixels import Pixels
 from impasto.gatys.losses.objective import Objective
 from impasto.gatys.losses.smoothing import Smoothing, smooth, toned
 from impasto.gatys.losses.statistics import Patches
-from impasto.gatys.losses.targets import Content, Region, Style, StylePicture
+from impasto.gatys.losses.targets import Content, Region, Style, StylePicture, feature_losses
 from impasto.gatys.losses.transport import mixed_quantiles, quantiles_of
 
 LAYERS = {"luminance": 1.0}
@@ -48,7 +48,8 @@ def content_loss(
     content = Content(
         picture=CONTENT, layers=LAYERS, tones=tones, smoothing=smoothing or Smoothing()
     )
-    return Objective(Pixels(1.0), content=content)(image).content
+    network = Pixels(1.0)
+    return Objective(network, feature_losses(network, content=content))(image)["content"]
 
 
 def squares(image: Tensor, target: Tensor) -> Tensor:
@@ -116,11 +117,12 @@ def test_targets_are_smoothed_after_they_are_toned() -> None:
 def test_tones_and_style_may_be_one_request() -> None:
     region = whole(StylePicture(picture=STYLE))
     patches = Patches(side=3, filters=8, stock=8)
-    objective = Objective(
-        Pixels(1.0),
+    network = Pixels(1.0)
+    terms = feature_losses(
+        network,
         content=Content(picture=CONTENT, layers=LAYERS, tones=[region], weight=3.0),
-        styles=[Style(regions=[region], layers={"pixels": 1.0}, statistic=patches)],
+        style=Style(regions=[region], layers={"pixels": 1.0}, statistic=patches),
     )
-    losses = objective(IMAGE)
-    torch.testing.assert_close(losses.content, 3 * content_loss(IMAGE, [region]))
-    torch.testing.assert_close(losses.style, patches.distance(IMAGE, patches.measure(STYLE)))
+    losses = Objective(network, terms)(IMAGE)
+    torch.testing.assert_close(losses["content"], 3 * content_loss(IMAGE, [region]))
+    torch.testing.assert_close(losses["style"], patches.distance(IMAGE, patches.measure(STYLE)))

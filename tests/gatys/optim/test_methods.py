@@ -8,27 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from impasto.gatys.optim.methods import Adam, AdamState, History, Lbfgs, LbfgsWalk
+from impasto.gatys.optim.methods import Adam, AdamState, History, Lbfgs
 
 
-class EnoughError(Exception):
-    """Ends a walk, as the last evaluation does."""
-
-
-def walk(settings: Adam, gradients: list[float], *, shrink: float = 1.0) -> list[float]:
+def values_of(settings: Adam, gradients: list[float], *, shrink: float = 1.0) -> list[float]:
     """The value of a plain picture of 0.5 before each evaluation and at the end."""
     image = torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
-    steps = settings.walk(image, shrink, None)
-    values: list[float] = []
-
-    def evaluate() -> tuple[Tensor, Tensor]:
+    stepper = settings.stepper(image, shrink=shrink)
+    values = [0.5]
+    for gradient in gradients:
+        stepper.step(torch.full_like(image, gradient))
         values.append(float(image.detach()[0, 0, 0, 0]))
-        if len(values) > len(gradients):
-            raise EnoughError
-        return torch.zeros(()), torch.full_like(image, gradients[len(values) - 1])
-
-    with pytest.raises(EnoughError):
-        steps.run(evaluate)
     return values
 
 
@@ -52,12 +42,12 @@ def test_the_rate_falls_along_half_a_cosine_and_stays_at_0() -> None:
 def test_steps_are_as_long_as_the_rate() -> None:
     # Whatever the size of gradients that stay the same, Adam's step is its rate.
     adam = Adam(lr=0.02, decay_over=5)
-    values = walk(adam, [0.3] * 7)
+    values = values_of(adam, [0.3] * 7)
     steps = [before - after for before, after in pairwise(values)]
     expected = [adam.rate(step) for step in range(7)]
     assert steps == pytest.approx(expected, abs=1e-6)
     assert expected[5:] == [0.0, 0.0]
-    shorter = walk(adam, [0.3] * 7, shrink=0.25)
+    shorter = values_of(adam, [0.3] * 7, shrink=0.25)
     assert shorter[0] - shorter[-1] == pytest.approx((values[0] - values[-1]) / 4, abs=1e-6)
 
 
@@ -70,26 +60,16 @@ def test_a_constant_rate_is_torch_s_adam() -> None:
         image.grad = torch.full_like(image, gradient)
         optimizer.step()
         expected.append(float(image[0, 0, 0, 0]))
-    assert walk(Adam(), gradients) == expected
+    assert values_of(Adam(), gradients) == expected
 
 
-def test_the_rate_begins_anew_with_each_walk_and_moments_do_not() -> None:
+def test_the_rate_begins_anew_with_each_stepper_and_moments_do_not() -> None:
     adam = Adam(lr=0.02, decay_over=4)
     image = torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
     state = AdamState(step=100, first=torch.full((1, 3, 2, 2), 0.3), second=torch.ones(1, 3, 2, 2))
-    steps = adam.walk(image, 1.0, state)
-    evaluations = 0
-
-    def evaluate() -> tuple[Tensor, Tensor]:
-        nonlocal evaluations
-        evaluations += 1
-        if evaluations > 1:
-            raise EnoughError
-        return torch.zeros(()), torch.full_like(image, 0.3)
-
-    with pytest.raises(EnoughError):
-        steps.run(evaluate)
-    after = steps.state
+    stepper = adam.stepper(image, state=state)
+    stepper.step(torch.full_like(image, 0.3))
+    after = stepper.state
     assert after is not None
     assert after.step == 101
     torch.testing.assert_close(after.first, torch.full((1, 3, 2, 2), 0.3))
@@ -97,10 +77,6 @@ def test_the_rate_begins_anew_with_each_walk_and_moments_do_not() -> None:
     correction = 1 - 0.99**101
     moved = 0.5 - 0.02 * (0.3 / (1 - 0.9**101)) / (second / correction) ** 0.5
     torch.testing.assert_close(image.detach(), torch.full((1, 3, 2, 2), moved))
-
-
-class StopLbfgsError(Exception):
-    pass
 
 
 def test_direction_by_the_dense_formula() -> None:
@@ -158,35 +134,22 @@ def test_iterates_are_those_of_torch(size: int) -> None:
     reference.step(closure)  # type: ignore[no-untyped-call]
     # Torch's first step is min(1, 1 / |g|_1) times the gradient g; ours is in units of pixels.
     first_step = (theirs[1] - theirs[0]).abs().mean().item()
-    ours: list[Tensor] = []
+    ours = [start.clone()]
     image = start.clone().requires_grad_()
-
-    def evaluate() -> tuple[Tensor, Tensor]:
+    stepper = Lbfgs(history=size, first_step=first_step, longest_step=1e9).stepper(image)
+    for _ in theirs[1:]:
+        stepper.step(torch.autograd.grad(loss(image), image)[0])
         ours.append(image.detach().clone())
-        if len(ours) == len(theirs):
-            raise StopLbfgsError
-        value = loss(image)
-        return value.detach(), torch.autograd.grad(value, image)[0]
-
-    settings = Lbfgs(history=size, first_step=first_step, longest_step=1e9)
-    with pytest.raises(StopLbfgsError):
-        LbfgsWalk(image, settings).run(evaluate)
     for n, (our, their) in enumerate(zip(ours, theirs, strict=True)):
         torch.testing.assert_close(our, their, rtol=0, atol=1e-9, msg=f"iterate {n}")
 
 
 def test_no_step_is_longer_than_allowed() -> None:
     image = torch.full((1, 3, 4, 4), 0.5).requires_grad_()
-    seen: list[Tensor] = []
-
-    def evaluate() -> tuple[Tensor, Tensor]:
+    seen = [image.detach().clone()]
+    stepper = Lbfgs(longest_step=0.1).stepper(image)
+    for _ in range(8):
+        stepper.step(torch.autograd.grad((image - 50).square().sum(), image)[0])
         seen.append(image.detach().clone())
-        if len(seen) == 9:
-            raise StopLbfgsError
-        value = (image - 50).square().sum()
-        return value.detach(), torch.autograd.grad(value, image)[0]
-
-    with pytest.raises(StopLbfgsError):
-        LbfgsWalk(image, Lbfgs(longest_step=0.1)).run(evaluate)
     lengths = [(b - a).square().mean().sqrt().item() for a, b in itertools.pairwise(seen)]
     assert max(lengths) == pytest.approx(0.1, rel=1e-4)

@@ -22,11 +22,13 @@ def row(evaluations: int, *, scale: int = 1, content: float = 0.1, style: float 
         scale=scale,
         step=evaluations,
         evaluations=evaluations,
-        content=content,
-        style=style,
-        variation=0.01,
-        value_range=0.0,
-        total=content + style + 0.01,
+        losses={
+            "content": content,
+            "style": style,
+            "variation": 0.01,
+            "value_range": 0.0,
+            "total": content + style + 0.01,
+        },
         seconds=evaluations / 3,
     )
 
@@ -54,19 +56,33 @@ def lines_of(figure: Figure) -> dict[str, Any]:
 def test_rows_are_on_disk_as_they_come(tmp_path: Path) -> None:
     path = tmp_path / "new" / "losses.csv"
     log = LossLog(path)
-    assert path.read_text() == (
-        "scale,step,evaluations,content,style,variation,value_range,total,seconds\n"
-    )
+    assert not path.exists()
     for count, one in enumerate([row(0, content=0.0), row(10), row(20, style=1 / 3)], start=1):
         log.add(one)
         with path.open(newline="") as file:
             assert len(list(csv.DictReader(file))) == count
+    header = "scale,step,evaluations,content,style,variation,value_range,total,seconds"
+    assert path.read_text().splitlines()[0] == header
     assert read_losses(path) == log.rows  # every digit
 
 
 def test_an_earlier_file_is_replaced(tmp_path: Path) -> None:
-    LossLog(tmp_path / "losses.csv").add(row(10))
-    assert read_losses(LossLog(tmp_path / "losses.csv").path) == []
+    path = tmp_path / "losses.csv"
+    for evaluations in (10, 20):
+        LossLog(path).add(row(evaluations))
+    assert read_losses(path) == [row(20)]
+
+
+def test_a_loss_of_one_s_own_has_a_column_and_a_curve(tmp_path: Path) -> None:
+    log = LossLog(tmp_path / "losses.csv")
+    for step in (1, 2):
+        losses = {"content": 0.5, "edges": 0.25 / step, "total": 0.5 + 0.25 / step}
+        log.add(LossRow(scale=1, step=step, evaluations=step, losses=losses, seconds=1.0))
+    assert log.path.read_text().startswith("scale,step,evaluations,content,edges,total,seconds\n")
+    assert read_losses(log.path) == log.rows
+    figure = draw_losses({"a": log.rows})
+    np.testing.assert_array_equal(lines_of(figure)["a edges"].get_ydata(), [0.25, 0.125])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["content", "edges"]
 
 
 def test_it_watches_an_optimization(tmp_path: Path) -> None:
@@ -78,15 +94,21 @@ def test_it_watches_an_optimization(tmp_path: Path) -> None:
         (1, 20, 4.5),
         (2, 30, 5.5),
     ]
-    assert log.rows[0].style == 1 / 3
+    assert log.rows[0].losses["style"] == 1 / 3
+
+
+def with_losses(**losses: float) -> LossRow:
+    return replace(row(1), losses={**row(1).losses, **losses})
 
 
 def test_the_total_is_checked() -> None:
     with pytest.raises(ValueError, match=r"expected a total of 2\.11.*, got 2\.2"):
-        replace(row(1), total=2.2)
-    replace(row(1), total=float(np.float32(2.11)))  # float32's rounding passes
-    replace(row(1), content=float("nan"), total=float("nan"))  # a divergence is noted too
-    replace(row(1), style=float("inf"), total=float("inf"))
+        with_losses(total=2.2)
+    with_losses(total=float(np.float32(2.11)))  # float32's rounding passes
+    with_losses(content=float("nan"), total=float("nan"))  # a divergence is noted too
+    with_losses(style=float("inf"), total=float("inf"))
+    with pytest.raises(ValueError, match="expected losses and their total, got content"):
+        replace(row(1), losses={"content": 1.0})
 
 
 def test_a_row_cut_short_is_left_out(tmp_path: Path) -> None:
@@ -111,8 +133,8 @@ def test_a_row_cut_short_is_left_out(tmp_path: Path) -> None:
 )
 def test_damaged_files(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "losses.csv"
-    LossLog(path)
-    path.write_text(text.replace("HEADER", path.read_text()))
+    header = "scale,step,evaluations,content,style,variation,value_range,total,seconds\n"
+    path.write_text(text.replace("HEADER", header))
     with pytest.raises(ImpastoError, match=f"losses.csv: {message}"):
         read_losses(path)
 
@@ -124,7 +146,7 @@ def test_files_that_cannot_be_read_or_made(tmp_path: Path) -> None:
     with pytest.raises(ImpastoError, match=r"cannot be read: it is no text"):
         read_losses(tmp_path / "file")
     with pytest.raises(ImpastoError, match=r"cannot be written"):
-        LossLog(tmp_path / "file" / "losses.csv")
+        LossLog(tmp_path / "file" / "losses.csv").add(row(1))
 
 
 def test_a_full_disk_does_not_end_the_run(
