@@ -3,7 +3,7 @@ FOLDERS := cyclegan data gatys options runs scripts survey
 PYTHON  ?= python3
 BIN     := .venv/bin
 
-.PHONY: demo test quick check visdom typing clean
+.PHONY: demo test quick check docs visdom typing clean
 
 demo: .venv/installed
 	$(BIN)/impasto demo --output demo
@@ -19,6 +19,12 @@ check: .venv/installed-dev typing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The site: guides, commands and the Python reference. Reads nothing from the network; a warning, such as
+# a link that leads nowhere, is an error.
+docs: .venv/installed-dev
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet -b html -c docs/site . build/docs
+	@echo "open build/docs/index.html"
 
 # Adds the live display of `impasto train --display visdom`.
 visdom: .venv/installed .venv/can-build-visdom
@@ -44,7 +50,7 @@ typing:
 
 .venv/installed-dev: setup.cfg pyproject.toml .venv/can-build-visdom | .venv/bin/python
 	$(BIN)/pip install --quiet --no-build-isolation 'setuptools<81' \
-		--editable '.[dev,metrics,survey,tensorboard,visdom]'
+		--editable '.[dev,docs,metrics,survey,tensorboard,visdom]'
 	@touch $@
 
 clean:

@@ -48,9 +48,9 @@ class Draw:
 class UnpairedSampler:
     """Draws the pairs of each epoch: A in order of a shuffled index, B at random.
 
-    As in the reference an epoch has max(|A|, |B|) pairs, the index of A wraps around, and B is
-    drawn anew for each pair. Departure: the length is rounded up to whole batches, with pairs of
-    the beginning, so that no batch is smaller than the others.
+    As in the reference an epoch has as many pairs as the larger domain has pictures, the index of A
+    wraps around, and B is drawn anew for each pair. Departure: the length is rounded up to whole
+    batches, with pairs of the beginning, so that no batch is smaller than the others.
 
     The whole epoch is drawn at once from the generator. The state is the generator's state before
     that plus a position, so a resumed run sees exactly the pairs that it would have seen, however
