@@ -14,6 +14,14 @@ from impasto.options.evaluate import EvaluateOptions
 from impasto.options.fields import difference, flatten, make
 from impasto.options.plot import PlotOptions
 from impasto.options.stylize import StylizeOptions
+from impasto.options.survey import (
+    SurveyAuditOptions,
+    SurveyExportOptions,
+    SurveyImportOptions,
+    SurveyPowerOptions,
+    SurveyReportOptions,
+    SurveyServeOptions,
+)
 from impasto.options.train import (
     DataOptions,
     DisplayOptions,
@@ -42,6 +50,12 @@ __all__ = [
     "RunOptions",
     "ScheduleOptions",
     "StylizeOptions",
+    "SurveyAuditOptions",
+    "SurveyExportOptions",
+    "SurveyImportOptions",
+    "SurveyPowerOptions",
+    "SurveyReportOptions",
+    "SurveyServeOptions",
     "TrainOptions",
     "TrainingError",
     "TranslateOptions",

@@ -16,7 +16,6 @@ from impasto.options.errors import OptionError
 from impasto.options.fields import require, require_at_least, require_between, require_positive
 
 __all__ = [
-    "ANSWER_FORMATS",
     "AnswerFormat",
     "SurveyAuditOptions",
     "SurveyExportOptions",
@@ -29,7 +28,6 @@ __all__ = [
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _JPEG = re.compile(r"jpeg:([0-9]{1,3})")
-_DEFAULT_EXPOSURE_MS = 1000  # as in AMT Real vs Fake (Isola et al. 2017, section 3)
 _MOST_PIXELS = 2**24
 _NAME_LIMIT = 64
 
@@ -62,7 +60,7 @@ class SurveyExportOptions:
     """number of practice trials with feedback that come first, with pictures of their own"""
     attention: int = 2
     """number of attention checks: trials whose picture says which answer to give"""
-    protocol: Literal["single", "pair", "timed"] = "single"
+    protocol: str = "single"
     """single shows one picture at a time, to be called real or fake; pair shows a real and a
     fake one, to choose between; timed is like single, but hides the picture after
     EXPOSURE_MS"""
@@ -119,16 +117,6 @@ class SurveyExportOptions:
             self.width * self.height <= _MOST_PIXELS,
             "width",
             f"{self.width} x {self.height} pixels are more than {_MOST_PIXELS}",
-        )
-        require(
-            self.protocol == "pair" or self.practice % 2 == 0,
-            "practice",
-            f"{self.practice} is odd; half of the practice pictures are real",
-        )
-        require(
-            self.exposure_ms is None or self.protocol == "timed",
-            "exposure_ms",
-            f"goes with --protocol timed, not {self.protocol}",
         )
         if self.exposure_ms is not None:
             require(
@@ -200,13 +188,6 @@ class SurveyExportOptions:
     def zip_path(self) -> Path:
         """Where the archive goes."""
         return self.output.with_name(f"{self.output.name}.zip")
-
-    @property
-    def shown_ms(self) -> int | None:
-        """How long a picture is shown; None: until it is answered."""
-        if self.protocol != "timed":
-            return None
-        return _DEFAULT_EXPOSURE_MS if self.exposure_ms is None else self.exposure_ms
 
     def _require_url(self) -> None:
         if not self.base_url:
@@ -379,11 +360,6 @@ AnswerFormat = Literal[
     "wide",
     "long",
 ]
-ANSWER_FORMATS = (
-    *("impasto", "database", "google_forms", "mturk", "qualtrics", "jspsych", "prolific"),
-    *("wide", "long"),
-)
-"""What `impasto survey import` can read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,24 @@ from .collect.job import Imported, import_answers
 from .export.job import Exported, export_study
 from .export.site import write_site
 from .key import Key, KeyedPicture, read_key, write_key
+from .protocols import (
+    Choice,
+    SurveyProtocol,
+    find_protocol,
+    opposite,
+    protocol_names,
+    register_protocol,
+)
 from .report.job import read_all_answers, write_report
 from .serve.app import create_app
 from .serve.database import read_database
+from .serve.job import Serving, serving
 from .study import Practice, Study
 
 __all__ = [
     "Answer",
     "Audit",
+    "Choice",
     "Design",
     "Exported",
     "Imported",
@@ -25,7 +35,9 @@ __all__ = [
     "KeyedPicture",
     "Practice",
     "Rate",
+    "Serving",
     "Study",
+    "SurveyProtocol",
     "TwoLevel",
     "analyse",
     "answers_csv",
@@ -33,12 +45,17 @@ __all__ = [
     "audit_study",
     "create_app",
     "export_study",
+    "find_protocol",
     "holm",
     "import_answers",
+    "opposite",
+    "protocol_names",
     "read_all_answers",
     "read_answers",
     "read_database",
     "read_key",
+    "register_protocol",
+    "serving",
     "write_answers",
     "write_key",
     "write_report",

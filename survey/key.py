@@ -12,14 +12,15 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from impasto.data.atomic import write_text_atomic
 from impasto.options.errors import SurveyError
 from impasto.survey.export.archive import public_files
-from impasto.survey.study import Order, Protocol, Question, Study
+from impasto.survey.protocols import Question, SurveyProtocol, find_protocol, protocol_names
+from impasto.survey.study import Order, Study
 
 __all__ = [
     "TOKEN",
@@ -80,12 +81,17 @@ class Key:
 
     survey_id: str
     version: str
-    protocol: Protocol
+    protocol: str
     seed: int
     pictures: Mapping[str, KeyedPicture]
     orders: Sequence[Order]
     options: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> SurveyProtocol:
+        """What its protocol says about trials, choices and answers."""
+        return find_protocol(self.protocol)
 
     @property
     def generators(self) -> list[str]:
@@ -212,6 +218,8 @@ def read_study(folder: Path) -> Study:
         _require_sound(study)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SurveyError(path, f"is no study: {error}") from error
+    if study.protocol not in protocol_names():
+        raise SurveyError(path, f"is of protocol {study.protocol!r}, which is not known here")
     return study
 
 
@@ -224,8 +232,8 @@ def check_key(path: Path, key: Key) -> None:
     words = key.options.get("words", {}) if isinstance(key.options, dict) else None
     if not isinstance(words, dict) or not isinstance(key.survey_id, str):
         raise SurveyError(path, "is no key: expected options by name, and a text as survey_id")
-    if key.protocol not in get_args(Protocol):
-        raise SurveyError(path, f"is no key: {key.protocol!r} is no protocol")
+    if key.protocol not in protocol_names():
+        raise SurveyError(path, f"is no key: its protocol {key.protocol!r} is not known here")
     for order in key.orders:
         if not all(token in key.pictures for trial in order for token in trial):
             raise SurveyError(path, "is no key: an order names an unknown picture")

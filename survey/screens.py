@@ -17,7 +17,6 @@ from impasto.survey.study import Step, Study
 from impasto.survey.texts import Words
 
 __all__ = [
-    "CHOICES",
     "consent",
     "data_block",
     "document",
@@ -29,9 +28,6 @@ __all__ = [
     "thanks",
     "trial_screen",
 ]
-
-CHOICES = {"single": ("real", "fake"), "timed": ("real", "fake"), "pair": ("1", "2")}
-"""What a form sends as ``choice``, by protocol; of a pair, which picture was chosen."""
 
 # Texts that the script shows.
 _SCRIPT_TEXTS = (
@@ -122,12 +118,11 @@ def instructions(
     study: Study, words: Words, *, fields: Fields | None = None, varying_exposure: bool = False
 ) -> tags.html_tag:
     """Return what there is to do, with the share of real pictures as declared."""
-    pair, limited = study.protocol == "pair", study.exposure_ms is not None or varying_exposure
-    what = f"instructions_pair_{study.question}" if pair else f"instructions_{study.protocol}"
+    rules, limited = study.rules, study.exposure_ms is not None or varying_exposure
     names = [
-        what,
+        rules.instructions.format(question=study.question),
         "instructions_meaning",
-        "instructions_share_pair" if pair else "instructions_share",
+        rules.share,
         "instructions_practice" if study.practice else "instructions_trials",
         "instructions_attention" if study.attention_checks else "",
         "instructions_final",
@@ -138,7 +133,7 @@ def instructions(
         words("instructions_heading"),
         tags.ul(*(tags.li(words(name)) for name in names if name), cls="points"),
         tags.div(
-            tags.p(words("instructions_keys_pair" if pair else "instructions_keys_single")),
+            tags.p(words(rules.keys)),
             tags.label(
                 tags.input_(type="checkbox", id="use-keys", checked=True),
                 tags.span(words("use_keys")),
@@ -177,11 +172,9 @@ def trial_screen(
         fields: what the form sends besides the answer.
         exposure_ms: how long the pictures are shown; None: until they are answered.
     """
-    question = "question_single" if exposure_ms is None else "question_timed"
-    if study.protocol == "pair":
-        question = f"question_pair_{study.question}"
+    question = study.rules.question.format(question=study.question)
     form = _form("next", fields, *_trial_parts(study, words, urls, limited=exposure_ms is not None))
-    form["class"] = f"trial-form {study.protocol}"
+    form["class"] = f"trial-form {study.rules.layout}"
     section = tags.section(
         _bar(words, step, done=step.number - 1),
         tags.h1(words(question), tabindex="-1", id="question"),
@@ -220,13 +213,12 @@ def feedback(
     if step.practice is not None:
         right = response == step.practice.answer
         verdict = words("feedback_right" if right else "feedback_wrong")
-        kind = "first" if study.protocol == "pair" else "is"
-        fact = words(f"feedback_{kind}_{step.practice.answer}")
+        fact = words(study.rules.feedback.format(answer=step.practice.answer))
     return tags.section(
         _bar(words, step, done=step.number),
         tags.h1(verdict, tabindex="-1", cls="verdict", data_right="yes" if right else "no"),
         tags.p(fact, cls="fact", id="fact"),
-        tags.div(_stage(study, words, urls), cls=f"trial-form {study.protocol}"),
+        tags.div(_stage(study, words, urls), cls=f"trial-form {study.rules.layout}"),
         _form("next", fields, _main_button(words("continue"), aria_describedby="fact")),
         cls="screen viewing",
         data_screen="feedback",
@@ -305,23 +297,24 @@ def _bar(words: Words, step: Step, *, done: int) -> tags.html_tag:
 def _trial_parts(
     study: Study, words: Words, urls: Sequence[str], *, limited: bool
 ) -> list[tags.html_tag]:
-    stage = _stage(study, words, urls, choose=study.protocol == "pair", hide=limited)
+    rules = study.rules
+    stage = _stage(study, words, urls, choose=rules.is_paired, hide=limited)
     if limited:
         stage.add(tags.p(cls="countdown", aria_hidden="true"))
     stage.add(_loading(words))
-    if study.protocol == "pair":
+    if rules.is_paired:
         return [stage]
     buttons = [
         tags.button(
-            tags.span(words(f"answer_{choice}")),
-            tags.kbd(words(f"key_{choice}"), aria_hidden="true", cls="needs-js"),
+            tags.span(words(choice.label)),
+            tags.kbd(words(f"key_{choice.value}"), aria_hidden="true", cls="needs-js"),
             type="submit",
             name="choice",
-            value=choice,
+            value=choice.value,
             cls="answer",
-            aria_keyshortcuts=words(f"key_{choice}"),
+            aria_keyshortcuts=words(f"key_{choice.value}"),
         )
-        for choice in CHOICES[study.protocol]
+        for choice in rules.choices
     ]
     return [stage, tags.fieldset(*buttons, cls="answers", aria_labelledby="question")]
 
@@ -335,12 +328,11 @@ def _stage(
     hide: bool = False,
 ) -> tags.html_tag:
     """Return the pictures on their neutral ground; in a pair, as the buttons to choose one by."""
-    pair = study.protocol == "pair"
+    rules = study.rules
     parts = []
-    for index in range(2 if pair else 1):
-        name = words(("picture_first", "picture_second")[index] if pair else "picture")
+    for index, name in enumerate(rules.picture_names):
         picture = tags.img(
-            alt=name, width=str(study.width), height=str(study.height), draggable="false"
+            alt=words(name), width=str(study.width), height=str(study.height), draggable="false"
         )
         if urls:
             # A picture that is shown for a moment is fetched, and shown, by the script alone.
@@ -350,9 +342,9 @@ def _stage(
             frame.add(tags.canvas(cls="mask", aria_hidden="true"))
         if choose:
             label = tags.span(str(index + 1), cls="number", aria_hidden="true")
-            choice = {"name": "choice", "value": str(index + 1)}
+            choice = {"name": "choice", "value": rules.values[index]}
             frame = tags.button(frame, label, type="submit", cls="pick", **choice)
-        elif pair:
+        elif rules.is_paired:
             number = tags.span(str(index + 1), cls="number", aria_hidden="true")
             frame = tags.span(frame, number, cls="pick")
         parts.append(frame)

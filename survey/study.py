@@ -1,28 +1,24 @@
-"""What a participant is asked: trials in an order, without a word on which picture is real.
+"""The public side of a study: its trials in their orders, without a word on which picture is real.
 
-What a participant goes through, screen by screen; ``page/survey.js`` makes the same.
+Also the screens that a participant goes through, one by one; ``page/survey.js`` makes the same list
+for the site that works without a server.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from impasto.survey.protocols import Question, SurveyProtocol, find_protocol
+
 __all__ = [
     "Order",
     "Practice",
-    "Protocol",
-    "Question",
     "Screen",
     "Step",
     "Study",
     "Trial",
     "make_steps",
-    "response_of",
 ]
-
-
-Protocol = Literal["single", "pair", "timed"]
-Question = Literal["real", "fake"]
 
 Trial = tuple[str, ...]
 """Tokens of the pictures of one trial: one, or those at the left and the right of a pair."""
@@ -52,8 +48,7 @@ class Study:
     Attributes:
         survey_id: names the study in every answer.
         version: of Impasto.
-        protocol: ``single``: a picture, REAL or FAKE; ``pair``: two, one of which is real;
-            ``timed``: a picture for ``exposure_ms``, then a mask, then REAL or FAKE.
+        protocol: name of how trials are shown and answered; see :mod:`impasto.survey.protocols`.
         question: of a pair, which of the two is to be chosen.
         pictures: token to the file's path, relative to the folder.
         width: of every picture, pixels.
@@ -69,7 +64,7 @@ class Study:
 
     survey_id: str
     version: str
-    protocol: Protocol
+    protocol: str
     question: Question
     pictures: Mapping[str, str]
     width: int
@@ -81,6 +76,11 @@ class Study:
     exposure_ms: int | None = None
     mask_ms: int = 0
     texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> SurveyProtocol:
+        """What its protocol says about trials, choices and answers."""
+        return find_protocol(self.protocol)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``study.json`` holds."""
@@ -94,7 +94,8 @@ class Study:
             KeyError, TypeError: it is of another form.
         """
         practice = [
-            Practice(trial=tuple(one["trial"]), answer=one["answer"]) for one in stored["practice"]
+            Practice(trial=tuple(example["trial"]), answer=example["answer"])
+            for example in stored["practice"]
         ]
         orders = [[tuple(trial) for trial in order] for order in stored["orders"]]
         return cls(**{**stored, "practice": practice, "orders": orders})
@@ -132,14 +133,14 @@ def make_steps(study: Study, order: int) -> list[Step]:
         order: which of its orders.
     """
     steps = [Step(screen="instructions")]
-    parts = len(study.practice)
-    for number, one in enumerate(study.practice, 1):
+    examples = len(study.practice)
+    for number, example in enumerate(study.practice, 1):
         step = Step(
             screen="trial",
-            trial=one.trial,
-            practice=one,
+            trial=example.trial,
+            practice=example,
             number=number,
-            total=parts,
+            total=examples,
             position=number,
         )
         steps += [step, replace(step, screen="feedback", position=0)]
@@ -153,21 +154,7 @@ def make_steps(study: Study, order: int) -> list[Step]:
                 trial=trial,
                 number=number,
                 total=len(trials),
-                position=parts + number,
+                position=examples + number,
             )
         )
     return [*steps, Step(screen="thanks")]
-
-
-def response_of(study: Study, choice: str) -> Literal["real", "fake"]:
-    """Return what the first picture was called; in a pair, the second was called the other.
-
-    Args:
-        study: the study.
-        choice: one of :data:`impasto.survey.screens.CHOICES`.
-    """
-    if study.protocol != "pair":
-        return "real" if choice == "real" else "fake"
-    if choice == "1":
-        return study.question
-    return "fake" if study.question == "real" else "real"

@@ -16,10 +16,11 @@ from impasto.survey.study import Study
 __all__ = ["Words", "check_texts", "complete_texts", "read_texts"]
 
 
-def read_texts(path: Path | None) -> dict[str, str]:
+def read_texts(path: Path | None, own: Mapping[str, str] | None = None) -> dict[str, str]:
     """Read texts by name.
 
     Args:
+        own: English texts that the study's protocol adds.
         path: a YAML file such as ``page/texts_en.yaml``. What is missing in it is taken from the
             English texts, unless it says to be in another language. None: the English texts.
 
@@ -31,9 +32,9 @@ def read_texts(path: Path | None) -> dict[str, str]:
             has a place to fill in that it cannot have, or the two keys are the same.
         OSError: the file cannot be read.
     """
-    english = _english()
+    english = {**_english(), **(own or {})}
     if path is None:
-        return dict(english)
+        return english
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -41,7 +42,7 @@ def read_texts(path: Path | None) -> dict[str, str]:
     if not isinstance(given, dict):
         raise SurveyError(path, "expected lines of 'name: text'")
     for name, text in given.items():
-        _check(path, name, text)
+        _check(path, name, text, english)
     texts = {name: str(text).strip() for name, text in given.items()}
     missing = sorted(set(english) - set(texts))
     if texts.get("language", "en").split("-")[0] != "en" and missing:
@@ -53,20 +54,21 @@ def read_texts(path: Path | None) -> dict[str, str]:
     return texts
 
 
-def check_texts(path: Path, texts: Mapping[str, str]) -> None:
+def check_texts(path: Path, study: Study) -> None:
     """Refuse texts of a stored study that cannot be shown.
 
     Raises:
         SurveyError: as :func:`read_texts`; names ``path``.
     """
-    for name, text in texts.items():
-        _check(path, name, text)
-    _check_settings(path, {**_english(), **texts})
+    known = {**_english(), **study.rules.texts}
+    for name, text in study.texts.items():
+        _check(path, name, text, known)
+    _check_settings(path, complete_texts(study))
 
 
 def complete_texts(study: Study) -> dict[str, str]:
     """Return the texts of a study; those that it does not have are the English ones."""
-    return {**_english(), **study.texts}
+    return {**_english(), **study.rules.texts, **study.texts}
 
 
 class Words:
@@ -134,9 +136,9 @@ def _english() -> Mapping[str, str]:
     return {name: str(value).strip() for name, value in yaml.safe_load(text).items()}
 
 
-def _check(path: Path, name: object, text: object) -> None:
-    if not isinstance(name, str) or name not in _english():
-        raise SurveyError(path, f"{name}: no such text{nearest(str(name), _english())}")
+def _check(path: Path, name: object, text: object, known: Mapping[str, str]) -> None:
+    if not isinstance(name, str) or name not in known:
+        raise SurveyError(path, f"{name}: no such text{nearest(str(name), known)}")
     if isinstance(text, bool) or not isinstance(text, str | int):
         hint = "; write it in quotes" if text is not None else ""
         raise SurveyError(path, f"{name}: expected a text, got {text!r}{hint}")

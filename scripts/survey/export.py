@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     for row in done.audit.of("warning"):
         print(f"warning: {row.name}: {row.detail}", file=sys.stderr)
     study = done.study
-    kind = "pairs" if study.protocol == "pair" else "pictures"
+    kind = "pairs" if study.rules.is_paired else "pictures"
     print(
         f"{len(study.orders[0]) - study.attention_checks} {kind} to judge, "
         f"{study.attention_checks} attention checks, {len(study.practice)} for practice; "

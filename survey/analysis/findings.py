@@ -7,6 +7,7 @@ from typing import Any
 from impasto.survey.analysis.exclusions import Excluded, Reason
 from impasto.survey.analysis.permutation import PermutationTest
 from impasto.survey.analysis.rates import Agreement, Interval
+from impasto.survey.protocols import find_protocol
 
 __all__ = [
     "Comparison",
@@ -300,6 +301,11 @@ class Findings:
     def as_dict(self) -> dict[str, Any]:
         """Return what ``results.json`` holds."""
         return asdict(self)
+
+    @property
+    def in_pairs(self) -> bool:
+        """Whether an answer is a decision within a pair, so that errors are fooling rates."""
+        return find_protocol(self.protocol).unit == "pairs"
 
     def group(self, name: str) -> GroupFindings | None:
         """Return the findings of a group, if it was judged."""

@@ -105,7 +105,7 @@ def analyse(
             table, two_level, resamples=options.resamples, rng=rngs["comparisons"]
         ),
         agreement=agreement(
-            _answer_counts(pictures, key.protocol),
+            _answer_counts(pictures, key),
             resamples=options.resamples,
             rng=rngs["agreement"],
         ),
@@ -113,7 +113,7 @@ def analyse(
         exposure=hype_time(
             kept, blocks=options.blocks, resamples=options.resamples, rng=rngs["exposure"]
         )
-        if key.protocol == "timed"
+        if key.rules.is_timed
         else None,
     )
 
@@ -224,10 +224,11 @@ def _short(two_level: TwoLevel, place: int) -> Measured:
     return measure(two_level, lambda rates: rates[..., place], "share")[0]
 
 
-def _answer_counts(pictures: Sequence[PictureFindings], protocol: str) -> NDArray[np.int64]:
+def _answer_counts(pictures: Sequence[PictureFindings], key: Key) -> NDArray[np.int64]:
     """Return REAL and FAKE of each picture; of pairs, once for both."""
-    counted = [one for one in pictures if protocol != "pair" or one.group != REAL_GROUP]
-    return np.array([(one.real, one.fake) for one in counted], np.int64).reshape(-1, 2)
+    in_pairs = key.rules.unit == "pairs"
+    counted = [picture for picture in pictures if not in_pairs or picture.group != REAL_GROUP]
+    return np.array([(picture.real, picture.fake) for picture in counted], np.int64).reshape(-1, 2)
 
 
 def _person(number: int, session: Session) -> PersonFindings:

@@ -11,6 +11,7 @@ from impasto.options.errors import SurveyError
 from impasto.survey.analysis.bootstrap import Table
 from impasto.survey.answers import Answer
 from impasto.survey.key import Key
+from impasto.survey.protocols import opposite
 
 __all__ = ["REAL_GROUP", "Judged", "Judgement", "Session", "judge", "tabulate"]
 
@@ -152,7 +153,7 @@ def tabulate(sessions: Sequence[Session], key: Key) -> Table:
     groups = tuple(name for name in (REAL_GROUP, *key.generators) if name in present)
     rows = [(who, one) for who, session in enumerate(sessions) for one in session.judgements]
     judged = [one for _, one in rows]
-    paired = key.protocol == "pair"
+    paired = key.rules.unit == "pairs"
     return Table(
         called_real=np.array([one.called_real for one in judged], np.float64),
         person=np.array([who for who, _ in rows], np.int64),
@@ -201,7 +202,7 @@ def _judgement(answer: Answer, key: Key, path: Path) -> Judgement:
         beside = answer.other
         if not left:
             token, beside = answer.other, answer.token
-            response = "fake" if answer.response == "real" else "real"
+            response = opposite(answer.response)
     picture = key.pictures[token]
     return Judgement(
         trial=answer.trial,

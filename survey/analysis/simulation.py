@@ -10,7 +10,8 @@ from impasto.survey.analysis.components import constant_of
 from impasto.survey.analysis.judgements import REAL_GROUP
 from impasto.survey.answers import Answer
 from impasto.survey.key import Key
-from impasto.survey.study import Question, Trial
+from impasto.survey.protocols import Question
+from impasto.survey.study import Trial
 
 __all__ = ["Population", "simulate"]
 

@@ -341,7 +341,7 @@ def observe_study(study: Study, tokens: Sequence[str], stored: str) -> Observed:
     observed.values["place in study.json"] = [[float(places.get(token, -1)) for token in tokens]]
     observed.values["position"] = _mean_all_first(positions)
     observed.values["times shown"] = [times.tolist()]
-    if study.protocol == "pair":
+    if study.rules.is_paired:
         observed.values["side"] = _mean_all_first(sides)
     return observed
 

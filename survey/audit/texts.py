@@ -259,7 +259,7 @@ def search_secrets(folder: Path, study: Study, key: Key, archive: Path | None) -
 def _usual_texts(study: Study) -> list[str]:
     """Return the texts of a study without pictures: words that say nothing."""
     names = [f"zzz{letter}" for letter in "bcdfgh"]
-    size = 2 if study.protocol == "pair" else 1
+    size = study.rules.pictures_per_trial
     trials = [tuple(names[place * size : (place + 1) * size]) for place in range(3)]
     blank = replace(
         study,

@@ -7,7 +7,7 @@ from typing import Any
 
 from impasto.options.errors import SurveyError
 from impasto.options.survey import AnswerFormat
-from impasto.survey.answers import Answer, Vocabulary, read_answers
+from impasto.survey.answers import Answer, read_answers
 from impasto.survey.collect.platforms import (
     read_jspsych,
     read_mturk,
@@ -20,6 +20,7 @@ from impasto.survey.collect.rows import (
     Namer,
     Raw,
     ReadFile,
+    Vocabulary,
     answers_of_row,
     as_number,
     asked_columns,

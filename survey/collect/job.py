@@ -7,9 +7,9 @@ from pathlib import Path
 
 from impasto.options.errors import SurveyError
 from impasto.options.survey import AnswerFormat
-from impasto.survey.answers import Answer, Vocabulary
+from impasto.survey.answers import Answer
 from impasto.survey.collect.formats import read_file
-from impasto.survey.collect.rows import Names, Raw, ReadFile, few
+from impasto.survey.collect.rows import Names, Raw, ReadFile, Vocabulary, few
 from impasto.survey.key import Key
 
 __all__ = ["Imported", "Oddity", "import_answers", "participants_table"]

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from impasto.options.errors import SurveyError
-from impasto.survey.answers import Vocabulary
 from impasto.survey.collect.rows import (
     PARTICIPANT,
     SESSION,
     Namer,
     Raw,
     ReadFile,
+    Vocabulary,
     answers_of_row,
     as_number,
     asked_columns,

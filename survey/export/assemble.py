@@ -35,6 +35,7 @@ __all__ = ["Piece", "assemble", "attention_cards", "draw_check", "pieces_of"]
 
 Rgb = NDArray[np.uint8]
 
+_WORDS = ("answer_real", "answer_fake", "picture_first", "picture_second")
 _INK, _MARGIN = (255, 255, 255), 0.08
 
 
@@ -131,8 +132,7 @@ def attention_cards(options: SurveyExportOptions, study: Study, seed: int) -> li
     rng = make_rng(seed, "attention")
     pieces = []
     for number in range(options.attention):
-        pair = options.protocol == "pair"
-        for label in ("real", "fake") if pair else (("real", "fake")[number % 2],):
+        for label in study.rules.labels_in_check(number):
             card = draw_check(
                 words("attention_card"),
                 words(f"answer_{label}").upper(),
@@ -171,9 +171,9 @@ def assemble(
         shown = Shown(token=token, fake=one.keyed.label == "fake", scene=one.scene)
         by_kind[one.keyed.kind].append(shown)
     attention = [one.token for one in by_kind["attention"]]
-    _require_silent_runs(options, by_kind["scored"])
+    _require_silent_runs(options, study, by_kind["scored"])
     rng = make_rng(seed, "orders")
-    pairs = options.protocol == "pair"
+    pairs = study.rules.is_paired
     orders = make_orders(
         by_kind["scored"],
         _attention_trials(attention, rng, pairs=pairs),
@@ -182,7 +182,7 @@ def assemble(
         pairs=pairs,
         max_run=options.max_run,
     )
-    practice = _practice(options, by_kind["practice"], make_rng(seed, "practice"))
+    practice = _practice(study, by_kind["practice"], make_rng(seed, "practice"))
     study = replace(
         study,
         pictures={token: f"images/{token}.png" for token in sorted(tokens)},
@@ -201,13 +201,15 @@ def assemble(
     return study, key
 
 
-def _require_silent_runs(options: SurveyExportOptions, shown: Sequence[Shown]) -> None:
+def _require_silent_runs(
+    options: SurveyExportOptions, study: Study, shown: Sequence[Shown]
+) -> None:
     """Refuse a limit of runs that would tell everybody who compares the orders what is real."""
     if options.max_run is None:
         return
     fakes = sum(one.fake for one in shown)
     numbers = len(shown) - fakes, fakes, options.orders
-    pairs = options.protocol == "pair"
+    pairs = study.rules.is_paired
     smallest = smallest_max_run(*numbers, pairs=pairs)
     if options.max_run < smallest:
         bits = bits_told(*numbers, options.max_run, pairs=pairs)
@@ -222,7 +224,7 @@ def _require_silent_runs(options: SurveyExportOptions, shown: Sequence[Shown]) -
 def _stored_options(options: SurveyExportOptions, study: Study) -> dict[str, Any]:
     """Return the options for the key, and the words by which platforms will report answers."""
     words = Words(study)
-    names = ("answer_real", "answer_fake", "picture_first", "picture_second")
+    names = dict.fromkeys((*_WORDS, *study.rules.labels))
     flat = {
         name: _as_text(Path(value)) if isinstance(value, str) else value
         for name, value in flatten(options).items()
@@ -243,10 +245,8 @@ def _attention_trials(
     ]
 
 
-def _practice(
-    options: SurveyExportOptions, shown: Sequence[Shown], rng: np.random.Generator
-) -> list[Practice]:
-    if options.protocol != "pair":
+def _practice(study: Study, shown: Sequence[Shown], rng: np.random.Generator) -> list[Practice]:
+    if not study.rules.is_paired:
         return [
             Practice(trial=(shown[place].token,), answer="fake" if shown[place].fake else "real")
             for place in rng.permutation(len(shown)).tolist()

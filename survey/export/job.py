@@ -18,6 +18,7 @@ from impasto.survey.export.platforms import write_platforms
 from impasto.survey.export.select import REAL, gather, gathering_notes
 from impasto.survey.export.site import write_site
 from impasto.survey.key import Key, draw_tokens, file_sha256, make_rng, write_key
+from impasto.survey.protocols import find_protocol
 from impasto.survey.study import Study
 from impasto.survey.texts import read_texts
 
@@ -65,9 +66,12 @@ def export_study(
         SurveyError: the output exists, or the audit found a leak.
         OSError: something cannot be written.
     """
+    rules = find_protocol(options.protocol)
+    rules.practice_per_kind(options.practice)
+    exposure_ms = rules.exposure_of(options.exposure_ms)
     folders = _folders(options)
     _refuse_existing(options)
-    texts = read_texts(options.texts)
+    texts = read_texts(options.texts, rules.texts)
     seed = secrets.randbits(63) if options.seed is None else options.seed
     gathered = gather(options, folders, seed, on_picture=on_picture)
     survey_id = options.survey_id or f"study-{draw_tokens(1, make_rng(seed, 'survey id'))[0]}"
@@ -83,8 +87,8 @@ def export_study(
         orders=[],
         real_share=0.5,
         attention_checks=options.attention,
-        exposure_ms=options.shown_ms,
-        mask_ms=options.mask_ms if options.protocol == "timed" else 0,
+        exposure_ms=exposure_ms,
+        mask_ms=options.mask_ms if rules.is_timed else 0,
         texts=texts,
     )
     pieces = [*pieces_of(gathered), *attention_cards(options, study, seed)]

@@ -14,7 +14,6 @@ from impasto.survey.study import Practice, Study, Trial
 from impasto.survey.texts import Words
 
 __all__ = [
-    "PLATFORM_FILES",
     "google_forms_script",
     "jspsych_page",
     "mturk_layout",
@@ -22,9 +21,6 @@ __all__ = [
     "qualtrics_survey",
     "write_platforms",
 ]
-
-PLATFORM_FILES = ("google_forms.gs", "jspsych.html", "mturk.csv", "mturk.html", "qualtrics.txt")
-"""What :func:`write_platforms` writes at most."""
 
 _MOST_ORDERS = 100
 _PLACEHOLDER_URL = "https://example.org/REPLACE-ME/"
@@ -49,7 +45,7 @@ def write_platforms(folder: Path, study: Study, *, base_url: str) -> None:
         "mturk.csv": mturk_table(study, url or _PLACEHOLDER_URL),
         "mturk.html": mturk_layout(study),
     }
-    if study.protocol != "timed":
+    if study.rules.fits_forms:
         texts["google_forms.gs"] = google_forms_script(study, url)
         texts["qualtrics.txt"] = qualtrics_survey(study, url or _PLACEHOLDER_URL)
     for name, text in sorted(texts.items()):
@@ -96,7 +92,7 @@ def qualtrics_survey(study: Study, base_url: str) -> str:
         where = words("practice_where", number=number, total=len(study.practice))
         lines += ["[[PageBreak]]", "", "[[Question:DB]]"]
         says = f"{_escaped(where)}<br>{_images(study, practice.trial, base_url)}"
-        lines += [f"{says}<br>{_escaped(_says(practice, words))}", ""]
+        lines += [f"{says}<br>{_escaped(_says(study, practice, words))}", ""]
     lines += ["[[Block:Pictures]]", ""]
     for place, trial in enumerate(study.orders[0]):
         if place:
@@ -113,14 +109,13 @@ def qualtrics_survey(study: Study, base_url: str) -> str:
 def _content(study: Study) -> dict[str, Any]:
     """Return what the scripts need to know."""
     words = Words(study)
-    pair = study.protocol == "pair"
     return {
         "survey_id": study.survey_id,
         "title": words("title"),
         "description": _description(study, words),
         "participant": "Participant",
         "question": _question(study, words),
-        "asked": study.question if pair else "",
+        "asked": study.question if study.rules.is_paired else "",
         "choices": _choices(study, words),
         "alt": [words("picture"), words("picture_first"), words("picture_second")],
         "width": study.width,
@@ -138,19 +133,22 @@ def _content(study: Study) -> dict[str, Any]:
         "preview": words("preview"),
         "pictures": dict(study.pictures),
         "practice": [
-            {"trial": list(one.trial), "answer": one.answer, "says": _says(one, words)}
-            for one in study.practice
+            {
+                "trial": list(example.trial),
+                "answer": example.answer,
+                "says": _says(study, example, words),
+            }
+            for example in study.practice
         ],
         "orders": [[list(trial) for trial in order] for order in study.orders[:_MOST_ORDERS]],
     }
 
 
 def _description(study: Study, words: Words) -> str:
-    pair = f"instructions_pair_{study.question}"
     names = [
-        pair if study.protocol == "pair" else f"instructions_{study.protocol}",
+        study.rules.instructions.format(question=study.question),
         "instructions_meaning",
-        "instructions_share_pair" if study.protocol == "pair" else "instructions_share",
+        study.rules.share,
         *(["instructions_attention"] if study.attention_checks else []),
         "instructions_final",
     ]
@@ -159,21 +157,15 @@ def _description(study: Study, words: Words) -> str:
 
 
 def _question(study: Study, words: Words) -> str:
-    if study.protocol == "pair":
-        return words(f"question_pair_{study.question}")
-    return words(f"question_{study.protocol}")
+    return words(study.rules.question.format(question=study.question))
 
 
 def _choices(study: Study, words: Words) -> list[str]:
-    if study.protocol == "pair":
-        return [words("picture_first"), words("picture_second")]
-    return [words("answer_real"), words("answer_fake")]
+    return [words(label) for label in study.rules.labels]
 
 
-def _says(practice: Practice, words: Words) -> str:
-    if len(practice.trial) == 1:
-        return words(f"feedback_is_{practice.answer}")
-    return words(f"feedback_first_{practice.answer}")
+def _says(study: Study, practice: Practice, words: Words) -> str:
+    return words(study.rules.feedback.format(answer=practice.answer))
 
 
 def _images(study: Study, trial: Trial, base_url: str) -> str:

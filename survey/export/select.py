@@ -25,6 +25,7 @@ from impasto.data.standardize import encode_plain_png, fit_picture, flatten_alph
 from impasto.options.errors import FolderError, ImpastoError, PictureError
 from impasto.options.survey import SurveyExportOptions
 from impasto.survey.key import make_rng
+from impasto.survey.protocols import find_protocol
 
 __all__ = [
     "REAL",
@@ -367,7 +368,7 @@ def gather(
 def _needs(options: SurveyExportOptions, folders: Mapping[str, Path]) -> dict[str, Needs]:
     """Return how many pictures of every group are needed; practice takes turns of generators."""
     generators = [name for name in folders if name != REAL]
-    practice = options.practice if options.protocol == "pair" else options.practice // 2
+    practice = find_protocol(options.protocol).practice_per_kind(options.practice)
     needs = {REAL: Needs(scored=options.per_class * len(generators), practice=practice)}
     for place, name in enumerate(generators):
         share = len(range(place, practice, len(generators)))

@@ -45,8 +45,9 @@ def write_site(folder: Path, study: Study) -> None:
     for screen in _screens(study, words):
         screen["hidden"] = "hidden"
         page.main.add(screen)
-    # The texts are on the page already.
-    page.footer.add(screens.data_block("study", {**content, "texts": {}}))
+    # The texts are on the page already, and the script knows layouts instead of protocols.
+    embedded = {**content, "protocol": study.rules.layout, "texts": {}}
+    page.footer.add(screens.data_block("study", embedded))
     write_text_atomic(folder / "index.html", page.render(indent=" ") + "\n")
     write_text_atomic(
         folder / "study.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n"

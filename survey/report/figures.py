@@ -69,7 +69,7 @@ def draw_rates(findings: Findings) -> Figure:
     rows += [
         (f"{_short(one.name)}: error", one.error, _GRAY)
         for one in findings.generators
-        if one.error is not None and findings.protocol != "pair"
+        if one.error is not None and not findings.in_pairs
     ]
     with mpl.style.context(["default", _STYLE]):
         figure = Figure(figsize=(6.5, 0.9 + 0.42 * len(rows)), layout="constrained")
@@ -91,7 +91,7 @@ def draw_pictures(findings: Findings) -> Figure:
     """Draw the percentage of each picture with its Wilson interval, in a panel for each group."""
     groups = [group.name for group in findings.groups]
     shown = {name: [one for one in findings.pictures if one.group == name] for name in groups}
-    if findings.protocol == "pair":
+    if findings.in_pairs:
         shown[REAL_GROUP] = [one for one in findings.pictures if one.group == REAL_GROUP]
     counts = [len(some) for some in shown.values()]
     with mpl.style.context(["default", _STYLE]):

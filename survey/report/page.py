@@ -15,6 +15,7 @@ from impasto.runs.pages.page import page, relative_url, write_page
 from impasto.survey.analysis.findings import Findings, GeneratorFindings, Measured, PictureFindings
 from impasto.survey.analysis.judgements import REAL_GROUP
 from impasto.survey.analysis.rates import Interval
+from impasto.survey.protocols import find_protocol
 from impasto.survey.report.text import (
     conclusions,
     counted,
@@ -40,13 +41,6 @@ __all__ = [
     "sensitivity_part",
     "write_report_page",
 ]
-
-
-_PROTOCOLS = {
-    "single": "one picture at a time, no limit of time",
-    "pair": "pairs of one real and one fake picture",
-    "timed": "one picture at a time, shown for a limited time",
-}
 
 
 def write_report_page(
@@ -108,7 +102,7 @@ def _facts(findings: Findings) -> tags.html_tag:
     excluded = findings.before.people - findings.after.people
     found = {
         "Study": findings.survey_id,
-        "Trials": _PROTOCOLS[findings.protocol],
+        "Trials": find_protocol(findings.protocol).description,
         "People": f"{findings.after.people:,}, and {excluded:,} excluded",
         "Generators": str(len(findings.generators)),
     }
@@ -185,14 +179,14 @@ def rates_part(findings: Findings) -> tags.html_tag:
         kind = "real" if group.name == REAL_GROUP else "fake"
         scale.add(_row(_name(group.name), of, group.called_real, kind))
     for one in findings.generators:
-        if one.error is not None and findings.protocol != "pair":
+        if one.error is not None and not findings.in_pairs:
             scale.add(_row("Errors", f"{one.name} against real", one.error, "error"))
     axis = tags.div(cls="axis", aria_hidden="true")
     for place in (0, 50, 100):
         axis.add(tags.span(f"{place}\N{NO-BREAK SPACE}%", style=f"left: {place}%"))
     scale.add(tags.div(tags.span(cls="label"), axis, tags.span(cls="number"), cls="row axis-row"))
     title = "How often pictures were called REAL"
-    if findings.protocol == "pair":
+    if findings.in_pairs:
         title = "How often the fake of a pair was taken for the real picture"
     return _section(
         title,
@@ -212,7 +206,7 @@ def sensitivity_part(findings: Findings) -> tags.html_tag:
         "gives 50 %. d\N{PRIME}: how far fakes and real pictures lie apart for people, 0 is "
         "guessing. Leaning: the criterion, below 0 to FAKE, above 0 to REAL."
     )
-    if findings.protocol == "pair":
+    if findings.in_pairs:
         hint = (
             "Errors: pairs in which the fake was taken for the real picture; guessing gives 50 %. "
             "d\N{PRIME}: how far the two lie apart for people, 0 is guessing. Leaning: below 0, "

@@ -168,7 +168,7 @@ def _about(one: GeneratorFindings, findings: Findings) -> Iterator[str]:
     if group is None:
         return
     fooled = f"{percent(group.called_real.value)} ({_range(group.called_real)})"
-    if findings.protocol == "pair":
+    if findings.in_pairs:
         yield (
             f"{one.name}: in {fooled} of the pairs, its picture was taken for the real one; "
             f"guessing gives 50 %. {_told_apart(one, with_error=False)}"
@@ -280,7 +280,7 @@ def _about_pictures(findings: Findings) -> Iterator[str]:
 
 
 def _leaning(findings: Findings) -> str | None:
-    if findings.protocol == "pair":
+    if findings.in_pairs:
         return None
     leaning: dict[str, list[str]] = {"FAKE": [], "REAL": []}
     for one in findings.generators:

@@ -22,7 +22,6 @@ from werkzeug.exceptions import HTTPException
 
 from impasto.survey.answers import answers_csv
 from impasto.survey.key import Key
-from impasto.survey.screens import CHOICES
 from impasto.survey.serve.pages import Pages, picture_url
 from impasto.survey.serve.requests import (
     BadFormError,
@@ -319,7 +318,7 @@ class _Views:
             return None
         study = self.sessions.study
         limited = study.exposure_ms is not None or self.pages.varying_exposure
-        return read_measured(request.form, CHOICES[study.protocol], needs_exposure=limited)
+        return read_measured(request.form, study.rules.values, needs_exposure=limited)
 
     def _begin_again(self, visitor: Visitor, problem: str) -> Response:
         token = self._token() or secrets.token_urlsafe(32)

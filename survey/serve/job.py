@@ -130,15 +130,16 @@ def _read(folder: Path, options: SurveyServeOptions) -> tuple[Study, Key]:
     for kind, name, reason in check_folder(folder, study, key):
         if kind in ("fault", "leak"):
             raise SurveyError(folder, f"is not as it was exported: {name}: {reason}")
-    size = 2 if study.protocol == "pair" else 1
-    trials = [one.trial for one in study.practice] + [t for order in study.orders for t in order]
+    size = study.rules.pictures_per_trial
+    trials = [example.trial for example in study.practice]
+    trials += [trial for order in study.orders for trial in order]
     if not study.orders or not all(study.orders) or {len(trial) for trial in trials} != {size}:
         raise SurveyError(folder / "study.json", f"expected orders of trials of {size} pictures")
-    if options.staircase and study.protocol != "timed":
+    if options.staircase and not study.rules.is_timed:
         raise OptionError("staircase", f"is for timed studies, and this one is {study.protocol}")
     if options.texts is not None:
-        return replace(study, texts=read_texts(options.texts)), key
-    check_texts(folder / "study.json", study.texts)
+        return replace(study, texts=read_texts(options.texts, study.rules.texts)), key
+    check_texts(folder / "study.json", study)
     return replace(study, texts=complete_texts(study)), key
 
 

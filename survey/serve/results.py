@@ -7,6 +7,7 @@ from dominate import tags
 from impasto.survey import screens
 from impasto.survey.answers import Answer
 from impasto.survey.key import Key
+from impasto.survey.protocols import opposite
 from impasto.survey.serve.sessions import Sessions
 from impasto.survey.staircase import modal_exposure
 from impasto.survey.texts import Words
@@ -104,7 +105,7 @@ def _rates(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag
 def _judged(answer: Answer) -> list[tuple[str, str]]:
     pair = [(answer.token, str(answer.response))]
     if answer.other:
-        pair.append((answer.other, "fake" if answer.response == "real" else "real"))
+        pair.append((answer.other, opposite(answer.response)))
     return pair
 
 

@@ -16,7 +16,7 @@ from impasto.options.errors import ImpastoError
 from impasto.survey.key import Key
 from impasto.survey.serve.database import Database, now_text
 from impasto.survey.staircase import Staircase
-from impasto.survey.study import Step, Study, make_steps, response_of
+from impasto.survey.study import Step, Study, make_steps
 
 __all__ = [
     "BadIdError",
@@ -302,7 +302,7 @@ class Sessions:
                 step.position,
                 step.trial[0],
                 step.trial[1] if len(step.trial) > 1 else "",
-                response_of(self.study, measured.choice),
+                self.study.rules.response_of(measured.choice, self.study.question),
                 measured.rt_ms,
                 measured.exposure_ms,
                 self.exposure_ms(session),

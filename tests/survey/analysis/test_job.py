@@ -26,7 +26,6 @@ from impasto.survey.answers import Answer, write_answers
 from impasto.survey.key import Key, KeyedPicture, write_key
 from impasto.survey.report.job import results_csv, results_json, write_report
 from impasto.survey.report.text import conclusions, limits, verdict
-from impasto.survey.study import Protocol
 
 if TYPE_CHECKING:
     from tests.browser import Browser, Page
@@ -48,7 +47,7 @@ def make_study(
     *,
     generators: Sequence[str] = ("good",),
     per_class: int = 6,
-    protocol: Protocol = "single",
+    protocol: str = "single",
     orders: int = 8,
     pictures: bool = False,
 ) -> Made:

@@ -12,13 +12,13 @@ import pytest
 from impasto.options.errors import SurveyError
 from impasto.survey.answers import (
     Answer,
-    Vocabulary,
     answers_csv,
     answers_json,
     read_answers,
     write_answers,
 )
 from impasto.survey.collect.job import Imported, import_answers, participants_table
+from impasto.survey.collect.rows import Vocabulary
 from impasto.survey.key import Key, KeyedPicture
 from impasto.survey.tables import read_table
 

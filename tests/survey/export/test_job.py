@@ -477,8 +477,6 @@ def test_two_exports_beside_each_other_leave_each_other_alone(root: Path) -> Non
         ({"fake": ["real=x"]}, "mistaken for an answer"),
         ({"fake": ["a=x", "a=y"]}, "'a' is given twice"),
         ({"fake": ["a\nb=x"]}, "printable"),
-        ({"practice": 3}, "3 is odd"),
-        ({"exposure_ms": 500}, "goes with --protocol timed"),
         ({"survey_id": "../x"}, "--survey_id"),
         ({"equalize": "jpeg:0"}, "--equalize"),
         ({"base_url": "javascript:alert(1)"}, "--base_url"),
@@ -494,6 +492,24 @@ def test_bad_options_are_refused(tmp_path: Path, changes: dict[str, Any], messag
     with pytest.raises(OptionError) as raised:
         options(tmp_path, **changes)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"practice": 3}, "--practice: 3 is odd"),
+        ({"practice": 3, "protocol": "timed"}, "--practice: 3 is odd"),
+        ({"exposure_ms": 500}, "--exposure_ms: goes with --protocol timed.*, not single"),
+        ({"exposure_ms": 500, "protocol": "pair"}, "--exposure_ms: .*, not pair"),
+        ({"protocol": "pairs"}, "--protocol: 'pairs': .*did you mean pair"),
+    ],
+)
+def test_what_the_protocol_does_not_allow_is_refused_before_anything_is_read(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        export_study(options(tmp_path, **changes))
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_folders_are_refused(root: Path) -> None:

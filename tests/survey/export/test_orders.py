@@ -11,7 +11,7 @@ from impasto.options.errors import ImpastoError
 from impasto.survey.audit.orders import find_habits, partners_of
 from impasto.survey.audit.statistics import Finding
 from impasto.survey.export.orders import Shown, bits_told, make_orders, pair_up, smallest_max_run
-from impasto.survey.study import Order, Protocol, Study
+from impasto.survey.study import Order, Study
 
 
 def pictures(reals: int, fakes: int, *, scenes: int | None = None) -> list[Shown]:
@@ -154,7 +154,7 @@ def test_very_small_studies_have_orders(count: int) -> None:
 # What the audit measures.
 
 
-def study_of(orders: list[Order], protocol: Protocol) -> Study:
+def study_of(orders: list[Order], protocol: str) -> Study:
     tokens = sorted({token for order in orders for trial in order for token in trial})
     return Study(
         survey_id="s",
@@ -170,7 +170,7 @@ def study_of(orders: list[Order], protocol: Protocol) -> Study:
     )
 
 
-def habits(orders: list[Order], protocol: Protocol = "single") -> dict[str, Finding]:
+def habits(orders: list[Order], protocol: str = "single") -> dict[str, Finding]:
     study = study_of(orders, protocol)
     fake = {token: token.startswith("f") for token in study.pictures}
     rng = np.random.default_rng(0)

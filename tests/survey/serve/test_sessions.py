@@ -29,7 +29,7 @@ from impasto.survey.serve.sessions import (
     read_visitor,
 )
 from impasto.survey.staircase import Staircase, modal_exposure
-from impasto.survey.study import make_steps, response_of
+from impasto.survey.study import make_steps
 
 if TYPE_CHECKING:
     from tests.survey.conftest import SmallStudy
@@ -94,7 +94,7 @@ def test_a_response_is_about_the_first_picture(
     small_study: Make, protocol: str, question: str, choice: str, response: str
 ) -> None:
     study = small_study(protocol=protocol, question=question).study
-    assert response_of(study, choice) == response
+    assert study.rules.response_of(choice, study.question) == response
 
 
 def test_orders_are_given_in_turn_also_to_people_who_come_at_once(sessions: Sessions) -> None:
