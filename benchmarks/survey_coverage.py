@@ -28,8 +28,8 @@ from scipy.stats import norm
 
 from impasto.survey.analysis.bootstrap import Spread, Table, TwoLevel
 from impasto.survey.analysis.components import constant_of
-from impasto.survey.analysis.rates import Interval
 from impasto.survey.analysis.signal_detection import d_prime_of_rates
+from impasto.survey.rates import Interval
 
 __all__ = ["main"]
 

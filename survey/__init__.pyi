@@ -1,7 +1,6 @@
 from .analysis.bootstrap import TwoLevel
 from .analysis.job import analyse
 from .analysis.power import Design
-from .analysis.rates import Interval, Rate, holm
 from .answers import Answer, answers_csv, answers_json, read_answers, write_answers
 from .audit.job import audit_study
 from .audit.report import Audit
@@ -17,6 +16,7 @@ from .protocols import (
     protocol_names,
     register_protocol,
 )
+from .rates import Interval, Rate, holm
 from .report.job import read_all_answers, write_report
 from .serve.app import create_app
 from .serve.database import read_database

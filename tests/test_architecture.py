@@ -37,6 +37,15 @@ SEE_OPTIONS = {
 }
 
 
+# What participants of a study are sent, and all that makes it.
+PARTICIPANTS = (
+    *("survey.protocols", "survey.screens", "survey.study", "survey.texts"),
+    *("survey.export.platforms", "survey.export.site"),
+    *("survey.serve.app", "survey.serve.database", "survey.serve.pages"),
+    *("survey.serve.requests", "survey.serve.sessions"),
+)
+
+
 def name_of(path: Path) -> str:
     """Give the dotted name of a module under its folder, such as ``data.decode``."""
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -124,6 +133,16 @@ def test_only_builders_and_jobs_see_option_classes() -> None:
         if name.startswith("options.") and name.endswith("Options")
     }
     assert seeing <= SEE_OPTIONS
+
+
+def test_what_participants_see_never_meets_the_answer_key() -> None:
+    assert not [module for module in PARTICIPANTS if "survey.key" in reached(module)]
+
+
+def test_the_survey_server_analyses_nothing() -> None:
+    served = reached(*(module for module in MODULES if module.startswith("survey.serve.")))
+    assert "survey.key" in served  # the owner's side has it, so the walk does walk
+    assert not [name for name in served if name.startswith(("survey.analysis", "survey.report"))]
 
 
 def test_packages_equal_what_is_on_disk() -> None:

@@ -21,7 +21,7 @@ from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import t as student
 
 from impasto.survey.analysis.components import Components, Labels, components, covariance_of_people
-from impasto.survey.analysis.rates import Interval, Rate
+from impasto.survey.rates import Interval, Rate
 
 __all__ = ["Spread", "Table", "TwoLevel"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from impasto.survey.analysis.findings import Exposure, Times
 from impasto.survey.analysis.judgements import Judgement, Session
-from impasto.survey.analysis.rates import Interval
+from impasto.survey.rates import Interval
 from impasto.survey.staircase import modal_exposure
 
 __all__ = ["hype_time", "median_time", "reaction_times"]

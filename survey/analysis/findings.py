@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from impasto.survey.analysis.agreement import Agreement
 from impasto.survey.analysis.exclusions import Excluded, Reason
 from impasto.survey.analysis.permutation import PermutationTest
-from impasto.survey.analysis.rates import Agreement, Interval
 from impasto.survey.protocols import find_protocol
+from impasto.survey.rates import Interval
 
 __all__ = [
     "Comparison",

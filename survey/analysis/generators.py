@@ -11,13 +11,13 @@ from impasto.survey.analysis.bootstrap import Scale, Spread, Statistic, Table, T
 from impasto.survey.analysis.findings import Comparison, Equivalence, GeneratorFindings, Measured
 from impasto.survey.analysis.judgements import REAL_GROUP, Session
 from impasto.survey.analysis.permutation import compare_generators
-from impasto.survey.analysis.rates import Interval, holm
 from impasto.survey.analysis.signal_detection import (
     criterion_of_rates,
     d_prime_of_rates,
     log_linear,
     yes_no,
 )
+from impasto.survey.rates import Interval, holm
 
 __all__ = ["compare_all", "judge_generator", "measure", "person_d_prime"]
 

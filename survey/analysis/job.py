@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from impasto.options.errors import SurveyError
 from impasto.options.survey import SurveyReportOptions
+from impasto.survey.analysis.agreement import agreement
 from impasto.survey.analysis.bootstrap import Table, TwoLevel
 from impasto.survey.analysis.components import standard_deviations
 from impasto.survey.analysis.exclusions import Criteria, Exclusions, exclude, first_sessions
@@ -24,9 +25,9 @@ from impasto.survey.analysis.findings import (
 from impasto.survey.analysis.generators import compare_all, judge_generator, measure, person_d_prime
 from impasto.survey.analysis.judgements import REAL_GROUP, Judgement, Session, judge, tabulate
 from impasto.survey.analysis.permutation import pictures_differ
-from impasto.survey.analysis.rates import Rate, agreement, holm
 from impasto.survey.answers import Answer
 from impasto.survey.key import Key
+from impasto.survey.rates import Rate, holm
 
 __all__ = ["analyse", "picture_findings"]
 

@@ -12,7 +12,7 @@ from scipy.stats import norm, t as student
 
 from impasto.options.errors import SurveyError
 from impasto.survey.analysis.components import Variances, variances
-from impasto.survey.analysis.rates import Rate
+from impasto.survey.rates import Rate
 
 __all__ = ["Design", "picture_half_width", "raters_for_picture", "read_pilot"]
 

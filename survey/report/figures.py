@@ -21,8 +21,8 @@ from impasto.data.decode import read_picture
 from impasto.options.errors import SurveyError
 from impasto.survey.analysis.findings import Findings, Measured, PictureFindings
 from impasto.survey.analysis.judgements import REAL_GROUP
-from impasto.survey.analysis.rates import Interval
 from impasto.survey.key import Key
+from impasto.survey.rates import Interval
 
 __all__ = [
     "copy_pictures",

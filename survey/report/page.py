@@ -14,8 +14,8 @@ from dominate.util import raw
 from impasto.runs.pages.page import page, relative_url, write_page
 from impasto.survey.analysis.findings import Findings, GeneratorFindings, Measured, PictureFindings
 from impasto.survey.analysis.judgements import REAL_GROUP
-from impasto.survey.analysis.rates import Interval
 from impasto.survey.protocols import find_protocol
+from impasto.survey.rates import Interval
 from impasto.survey.report.text import (
     conclusions,
     counted,

@@ -15,7 +15,7 @@ from impasto.survey.analysis.findings import (
     Measured,
 )
 from impasto.survey.analysis.judgements import REAL_GROUP
-from impasto.survey.analysis.rates import Interval, Rate
+from impasto.survey.rates import Interval, Rate
 
 __all__ = [
     "conclusions",

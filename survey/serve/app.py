@@ -1,9 +1,9 @@
-"""The survey server: a small Flask application around the sessions of one study.
+"""The participants' side of the server: a small Flask application around the sessions of a study.
 
 Every page is the current step of a session, rendered here; ``page/survey.js`` makes it smoother.
-Nothing that is sent tells which picture is real but for the practice pictures: neither the key nor
-a source is known to any code that writes participants' pages, except that a staircase makes the
-next exposure depend on whether the last answer was right.
+Nothing that is sent tells which picture is real but for the practice pictures: this module and all
+that it imports never see the key (``tests/test_architecture.py``). Only a staircase makes the next
+exposure depend on whether the last answer was right; ``owner`` asks the key for it.
 """
 
 import hmac
@@ -20,8 +20,6 @@ from pathlib import Path
 from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException
 
-from impasto.survey.answers import answers_csv
-from impasto.survey.key import Key
 from impasto.survey.serve.pages import Pages, picture_url
 from impasto.survey.serve.requests import (
     BadFormError,
@@ -30,10 +28,9 @@ from impasto.survey.serve.requests import (
     read_measured,
     read_position,
 )
-from impasto.survey.serve.results import results_page
 from impasto.survey.serve.sessions import (
     BadIdError,
-    Measured,
+    MeasuredChoice,
     OutOfOrderError,
     Session,
     Sessions,
@@ -41,7 +38,7 @@ from impasto.survey.serve.sessions import (
     read_visitor,
 )
 
-__all__ = ["Limits", "create_app"]
+__all__ = ["RequestLimits", "create_app", "error_reply", "html_reply", "wait_reply"]
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -75,34 +72,30 @@ _TEXTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class RequestLimits:
     """How much one address may ask for.
 
     Attributes:
         requests: of all kinds.
         sessions: that are begun.
-        guesses: of the address of the owner's page.
     """
 
     requests: RateLimit
     sessions: RateLimit
-    guesses: RateLimit
 
 
 def create_app(
     folder: Path,
-    key: Key,
     sessions: Sessions,
     pages: Pages,
-    limits: Limits,
+    limits: RequestLimits,
     *,
     require_participant: bool = False,
 ) -> Flask:
-    """Return the application.
+    """Return the application, without the owner's pages.
 
     Args:
         folder: of the study, with its pictures.
-        key: the truth, for the owner's page alone.
         sessions: of the study.
         pages: of the study.
         limits: per address.
@@ -117,7 +110,6 @@ def create_app(
     )
     views = _Views(
         folder=folder,
-        key=key,
         sessions=sessions,
         pages=pages,
         limits=limits,
@@ -131,8 +123,6 @@ def create_app(
         ("/images/<name>", "GET", views.picture),
         ("/survey.css", "GET", lambda: _asset("survey.css", "text/css")),
         ("/survey.js", "GET", lambda: _asset("survey.js", "text/javascript")),
-        ("/results/<token>", "GET", views.results),
-        ("/results/<token>/answers.csv", "GET", views.table),
     ]
     for rule, method, view in rules:
         app.add_url_rule(rule, rule, view, methods=[method])
@@ -148,17 +138,16 @@ class _Views:
     """The replies to requests."""
 
     folder: Path
-    key: Key
     sessions: Sessions
     pages: Pages
-    limits: Limits
+    limits: RequestLimits
     require_participant: bool
 
     def limit(self) -> Response | None:
         # A whole class behind one address loads all pictures at once.
         cost = _PICTURE_COST if request.path.startswith("/images/") else 1.0
         wait = self.limits.requests.wait(network_of(request.remote_addr), cost=cost)
-        return self._wait(wait) if wait else None
+        return wait_reply(self.pages, wait) if wait else None
 
     def show(self) -> Response:
         """Show where a participant is, by the cookie; or the first page."""
@@ -167,19 +156,19 @@ class _Views:
         session = self.sessions.find(token) if token else None
         if session and visitor.participant in ("", session.participant):
             self.sessions.view(session)
-            return _page(self.pages.current(session, token))
+            return html_reply(self.pages.current(session, token))
         known = self.sessions.find_participant(visitor.participant)
         if known and self.sessions.step(known).screen == "thanks":
-            return _page(self.pages.current(known, ""))
+            return html_reply(self.pages.current(known, ""))
         # The cookie of another participant stays: to open a link must not end a session.
         token = token or secrets.token_urlsafe(32)
-        return self._keep(_page(self.pages.consent(visitor, self.sessions.csrf(token))), token)
+        return self._keep(html_reply(self.pages.consent(visitor, self.sessions.csrf(token))), token)
 
     def begin(self) -> Response:
         """Begin, or take up, the session of a participant who agreed."""
         wait = self.limits.sessions.wait(network_of(request.remote_addr))
         if wait:
-            return self._wait(wait)
+            return wait_reply(self.pages, wait)
         visitor = self._visitor(request.form)
         token = self._token()
         if not token:
@@ -211,7 +200,7 @@ class _Views:
         except LookupError:  # taken up elsewhere a moment ago
             abort(410)
         if scripted:
-            return _page(self.pages.current(session, token))
+            return html_reply(self.pages.current(session, token))
         return _redirect(self.pages.way_back(session))
 
     def leave(self) -> Response:
@@ -234,20 +223,6 @@ class _Views:
         kind = "image/jpeg" if path.lower().endswith(("jpg", "jpeg")) else "image/png"
         reply = Response((self.folder / path).read_bytes(), mimetype=kind)
         reply.headers["Cache-Control"] = "private, max-age=86400, immutable"
-        return reply
-
-    def results(self, token: str) -> Response:
-        """Show the owner where the study stands."""
-        refusal = self._check_owner(token)
-        return refusal or _page(results_page(self.sessions, self.key, f"{token}/answers.csv"))
-
-    def table(self, token: str) -> Response:
-        """Send the owner all answers so far."""
-        refusal = self._check_owner(token)
-        if refusal:
-            return refusal
-        reply = Response(answers_csv(self.sessions.database.answers()), mimetype="text/csv")
-        reply.headers["Content-Disposition"] = "attachment; filename=answers.csv"
         return reply
 
     def refuse(self, error: HTTPException) -> Response:
@@ -305,14 +280,7 @@ class _Views:
         if not (token and same_site and hmac.compare_digest(sent.encode(), expected.encode())):
             abort(403)
 
-    def _check_owner(self, token: str) -> Response | None:
-        expected = self.sessions.results_token()
-        if hmac.compare_digest(token.encode(), expected.encode()):
-            return None
-        wait = self.limits.guesses.wait(network_of(request.remote_addr))
-        return self._wait(wait) if wait else self._message(404, "error_missing", link=False)
-
-    def _measured(self, session: Session, position: int) -> Measured | None:
+    def _measured(self, session: Session, position: int) -> MeasuredChoice | None:
         steps = self.sessions.steps(session)
         if position >= len(steps) or steps[position].screen != "trial":
             return None
@@ -324,24 +292,39 @@ class _Views:
         token = self._token() or secrets.token_urlsafe(32)
         text = self.pages.words(problem)
         page = self.pages.consent(visitor, self.sessions.csrf(token), problem=text)
-        return self._keep(_page(page, 400), token)
+        return self._keep(html_reply(page, 400), token)
 
-    def _message(self, status: int, text: str, *, link: bool = True) -> Response:
+    def _message(self, status: int, text: str) -> Response:
         token = self._token()
-        session = self.sessions.find(token) if token and link else None
+        session = self.sessions.find(token) if token else None
         way = self.pages.way_back(session) if session else ("./" if status == 403 else "")
-        # From /images/x, say, the study is one folder up.
-        base = "../" * (request.path.count("/") - 1)
-        page = self.pages.message(text, base=base, link=f"{base}{way}" if way else "")
-        return _page(page, status)
-
-    def _wait(self, seconds: float) -> Response:
-        reply = self._message(429, "error_too_many", link=False)
-        reply.headers["Retry-After"] = str(int(seconds) + 1)
-        return reply
+        return error_reply(self.pages, status, text, way)
 
 
-def _page(html: str, status: int = 200) -> Response:
+def error_reply(pages: Pages, status: int, text: str, way: str = "") -> Response:
+    """Return a page that says what does not work.
+
+    Args:
+        pages: of the study.
+        status: of HTTP.
+        text: name of the text.
+        way: URL to go on to, relative to the study, or empty.
+    """
+    # From /images/x, say, the study is one folder up.
+    base = "../" * (request.path.count("/") - 1)
+    page = pages.message(text, base=base, link=f"{base}{way}" if way else "")
+    return html_reply(page, status)
+
+
+def wait_reply(pages: Pages, seconds: float) -> Response:
+    """Return a page that asks to come back after some seconds."""
+    reply = error_reply(pages, 429, "error_too_many")
+    reply.headers["Retry-After"] = str(int(seconds) + 1)
+    return reply
+
+
+def html_reply(html: str, status: int = 200) -> Response:
+    """Return a page that no cache keeps."""
     reply = Response(html, status=status, mimetype="text/html")
     # Never from a cache: the page after the back button is where the participant is.
     reply.headers["Cache-Control"] = "no-store"

@@ -1,4 +1,4 @@
-"""Run the survey server: check what it is given, listen, stop in good order."""
+"""`impasto survey serve`: check what the server is given, listen, stop in good order."""
 
 import signal
 import socket
@@ -14,11 +14,12 @@ import waitress.wasyncore
 from impasto.options.errors import ImpastoError, OptionError, SurveyError
 from impasto.options.survey import SurveyServeOptions
 from impasto.survey.key import Key, check_folder, check_key, read_key, read_study
-from impasto.survey.serve.app import Limits, create_app
+from impasto.survey.serve.app import RequestLimits, create_app
 from impasto.survey.serve.database import Database
+from impasto.survey.serve.owner import add_owner_pages, exposures_by_key
 from impasto.survey.serve.pages import Pages
 from impasto.survey.serve.requests import RateLimit
-from impasto.survey.serve.sessions import Sessions
+from impasto.survey.serve.sessions import NextExposure, Sessions
 from impasto.survey.staircase import Staircase
 from impasto.survey.study import Study
 from impasto.survey.texts import Words, check_texts, complete_texts, read_texts
@@ -70,7 +71,7 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
     """
     study, key = _read(folder, options)
     with closing(_listen(options)) as listening, closing(Database(options.database, study)) as base:
-        sessions = Sessions(base, study, key, _staircase(options))
+        sessions = Sessions(base, study, _exposures(options, key))
         pages = Pages(
             sessions=sessions,
             words=Words(study),
@@ -78,14 +79,14 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
             redirect_url=options.redirect_url,
             varying_exposure=options.staircase,
         )
-        limits = Limits(
+        limits = RequestLimits(
             requests=RateLimit(options.requests_per_second, 10 * options.requests_per_second),
             sessions=RateLimit(options.sessions_per_hour / 3600, options.sessions_per_hour),
-            guesses=RateLimit(0.1, 5),
         )
         app = create_app(
-            folder, key, sessions, pages, limits, require_participant=options.require_participant
+            folder, sessions, pages, limits, require_participant=options.require_participant
         )
+        add_owner_pages(app, key, sessions, pages, RateLimit(0.1, 5))
         trust = {
             "trusted_proxy": "*",
             "trusted_proxy_count": 1,
@@ -143,16 +144,17 @@ def _read(folder: Path, options: SurveyServeOptions) -> tuple[Study, Key]:
     return replace(study, texts=complete_texts(study)), key
 
 
-def _staircase(options: SurveyServeOptions) -> Staircase | None:
+def _exposures(options: SurveyServeOptions, key: Key) -> NextExposure | None:
     if not options.staircase:
         return None
-    return Staircase(
+    staircase = Staircase(
         start_ms=options.staircase_start_ms,
         shortest_ms=options.staircase_shortest_ms,
         longest_ms=options.staircase_longest_ms,
         up_ms=options.staircase_up_ms,
         down_ms=options.staircase_down_ms,
     )
+    return exposures_by_key(staircase, key)
 
 
 def _listen(options: SurveyServeOptions) -> socket.socket:

@@ -1,6 +1,6 @@
-"""What browsers send, checked: everything here may have been written by anybody.
+"""What browsers send, checked, because anybody can send anything; and how often they may.
 
-Rate limits per address, in memory.
+Rate limits are kept per address, in memory.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from impasto.survey.serve.sessions import Measured
+from impasto.survey.serve.sessions import MeasuredChoice
 
 __all__ = ["BadFormError", "RateLimit", "network_of", "read_measured", "read_position"]
 
@@ -38,7 +38,7 @@ def read_position(form: Mapping[str, str]) -> int:
 
 def read_measured(
     form: Mapping[str, str], choices: tuple[str, ...], *, needs_exposure: bool
-) -> Measured:
+) -> MeasuredChoice:
     """Return the answer in a form.
 
     Args:
@@ -54,7 +54,7 @@ def read_measured(
     exposure = _number(form, "exposure_ms", 0.0, _DAY_MS)
     if choice not in choices or (needs_exposure and exposure is None):
         raise BadFormError
-    return Measured(
+    return MeasuredChoice(
         choice=choice,
         rt_ms=_number(form, "rt_ms", 0.0, _DAY_MS),
         exposure_ms=exposure,

@@ -1,6 +1,6 @@
 """The sessions of participants: begun once, resumed, and gone through step by step.
 
-Who takes part: the ids that recruiting platforms put into the URL.
+Participants are known by the ids that recruiting platforms put into the URL.
 """
 
 import hashlib
@@ -8,20 +8,21 @@ import hmac
 import re
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from impasto.options.errors import ImpastoError
-from impasto.survey.key import Key
+from impasto.survey.protocols import Question
 from impasto.survey.serve.database import Database, now_text
-from impasto.survey.staircase import Staircase
 from impasto.survey.study import Step, Study, make_steps
 
 __all__ = [
     "BadIdError",
-    "Measured",
+    "MeasuredChoice",
+    "NextExposure",
     "OutOfOrderError",
+    "ScoredResponse",
     "Session",
     "Sessions",
     "Visitor",
@@ -92,13 +93,19 @@ def _first(given: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((given[name] for name in names if given.get(name)), "")
 
 
+ScoredResponse = tuple[str, Question]
+"""Token of a picture, and what it was called, in a trial without feedback."""
+NextExposure = Callable[[Sequence[ScoredResponse]], int]
+"""From the responses of a session so far to the exposure of its next trial, milliseconds."""
+
+
 class OutOfOrderError(Exception):
     """A form is of a step that the participant has not come to."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What a browser said about a trial; see :class:`impasto.survey.answers.Answer`."""
+class MeasuredChoice:
+    """What a browser sent about a trial; see :class:`impasto.survey.answers.Answer`."""
 
     choice: str
     rt_ms: float | None = None
@@ -133,21 +140,21 @@ class Sessions:
     Args:
         database: open.
         study: its study.
-        key: the truth, for the staircase.
-        staircase: None: exposures are those of the study.
+        next_exposure: tells how long the pictures of the next trial are shown, by a staircase;
+            None: as long as those of the study.
     """
 
     def __init__(
-        self, database: Database, study: Study, key: Key, staircase: Staircase | None = None
+        self, database: Database, study: Study, next_exposure: NextExposure | None = None
     ) -> None:
         self.database, self.study = database, study
-        self._key, self._staircase = key, staircase
+        self._next_exposure = next_exposure
         self._steps = lru_cache(maxsize=None)(lambda order: make_steps(study, order))
 
     @property
     def has_staircase(self) -> bool:
         """Whether exposures depend on earlier answers."""
-        return self._staircase is not None
+        return self._next_exposure is not None
 
     def steps(self, session: Session) -> list[Step]:
         """Return all steps of a session."""
@@ -212,7 +219,12 @@ class Sessions:
                 )
 
     def take(
-        self, token: str, position: int, measured: Measured | None, *, sends_next: bool = False
+        self,
+        token: str,
+        position: int,
+        measured: MeasuredChoice | None,
+        *,
+        sends_next: bool = False,
     ) -> Session:
         """Take what a participant sent of one step, and go on to the next.
 
@@ -259,19 +271,14 @@ class Sessions:
 
     def exposure_ms(self, session: Session) -> int | None:
         """Return how long the pictures of the current trial are shown; None: until the answer."""
-        if self._staircase is None:
+        if self._next_exposure is None:
             return self.study.exposure_ms
         rows = self.database.read(
             "SELECT token, response FROM answers WHERE number = ? AND NOT is_practice "
             "ORDER BY trial",
             (session.number,),
         )
-        truth = {row["token"]: self._key.pictures[row["token"]] for row in rows}
-        return self._staircase.exposure_ms(
-            row["response"] == truth[row["token"]].label
-            for row in rows
-            if truth[row["token"]].kind == "scored"
-        )
+        return self._next_exposure([(row["token"], row["response"]) for row in rows])
 
     def response(self, session: Session, trial: int) -> str:
         """Return what the first picture of a trial was called, or nothing."""
@@ -290,7 +297,7 @@ class Sessions:
         return digest[:40]
 
     def _write(
-        self, connection: sqlite3.Connection, session: Session, step: Step, measured: Measured
+        self, connection: sqlite3.Connection, session: Session, step: Step, measured: MeasuredChoice
     ) -> None:
         row = connection.execute(
             "SELECT served, views FROM sessions WHERE number = ?", (session.number,)

@@ -15,7 +15,7 @@ from impasto.survey.answers import Answer, answers_csv, answers_json, read_answe
 from impasto.survey.collect.job import import_answers
 from impasto.survey.report.job import read_all_answers
 from impasto.survey.serve.database import Database
-from impasto.survey.serve.sessions import Measured, Sessions, Visitor
+from impasto.survey.serve.sessions import MeasuredChoice, Sessions, Visitor
 
 if TYPE_CHECKING:
     from tests.survey.conftest import SmallStudy
@@ -98,11 +98,11 @@ def test_files_of_any_name_are_told_by_what_they_hold(
 ) -> None:
     small, path = small_study(), tmp_path / "answers"
     with closing(Database(path, small.study)) as database:
-        sessions = Sessions(database, small.study, small.key)
+        sessions = Sessions(database, small.study)
         session, token = sessions.begin(Visitor(participant="p"))
         while sessions.step(session).screen != "trial":
             session = sessions.take(token, session.position, None)
-        sessions.take(token, session.position, Measured(choice="fake", rt_ms=500.0))
+        sessions.take(token, session.position, MeasuredChoice(choice="fake", rt_ms=500.0))
     (found,) = read_all_answers([path])
     assert (found.participant, found.response, found.rt_ms) == ("p", "fake", 500.0)
     plain = tmp_path / "table"

@@ -6,6 +6,7 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from impasto.survey.analysis.agreement import agreement, fleiss_kappa, krippendorff_alpha
 from impasto.survey.analysis.bootstrap import Spread, Table, TwoLevel
 from impasto.survey.analysis.components import (
     components,
@@ -14,8 +15,8 @@ from impasto.survey.analysis.components import (
     variances,
 )
 from impasto.survey.analysis.permutation import compare_generators, pictures_differ
-from impasto.survey.analysis.rates import Rate, agreement, fleiss_kappa, holm, krippendorff_alpha
 from impasto.survey.analysis.signal_detection import yes_no
+from impasto.survey.rates import Rate, holm
 
 Values = NDArray[np.float64]
 

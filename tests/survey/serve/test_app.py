@@ -15,8 +15,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import Cookie, TestResponse
 
 from impasto.survey.answers import answers_csv
-from impasto.survey.serve.app import Limits, create_app
+from impasto.survey.serve.app import RequestLimits, create_app
 from impasto.survey.serve.database import Database
+from impasto.survey.serve.owner import add_owner_pages, exposures_by_key
 from impasto.survey.serve.pages import Pages
 from impasto.survey.serve.requests import RateLimit, network_of
 from impasto.survey.serve.sessions import Sessions
@@ -67,7 +68,8 @@ def run_app(small_study: Make, tmp_path: Path) -> Iterator[Callable[..., Running
     ) -> Running:
         small = small or small_study(**changes)
         opened.append(Database(tmp_path / f"{len(opened)}.sqlite", small.study))
-        sessions = Sessions(opened[-1], small.study, small.key, staircase)
+        exposures = exposures_by_key(staircase, small.key) if staircase else None
+        sessions = Sessions(opened[-1], small.study, exposures)
         pages = Pages(
             sessions=sessions,
             words=Words(small.study),
@@ -75,15 +77,15 @@ def run_app(small_study: Make, tmp_path: Path) -> Iterator[Callable[..., Running
             **(page or {}),
         )
         free = RateLimit(0, 0)
-        limits = Limits(requests=requests or free, sessions=begun or free, guesses=RateLimit(1, 3))
+        limits = RequestLimits(requests=requests or free, sessions=begun or free)
         app = create_app(
             small.folder,
-            small.key,
             sessions,
             pages,
             limits,
             require_participant=require_participant,
         )
+        add_owner_pages(app, small.key, sessions, pages, RateLimit(1, 3))
         return Running(app, small, sessions)
 
     yield run

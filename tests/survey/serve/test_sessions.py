@@ -19,9 +19,10 @@ import pytest
 from impasto.options.errors import SurveyError
 from impasto.survey.key import Key
 from impasto.survey.serve.database import Database, read_database
+from impasto.survey.serve.owner import exposures_by_key
 from impasto.survey.serve.sessions import (
     BadIdError,
-    Measured,
+    MeasuredChoice,
     OutOfOrderError,
     Session,
     Sessions,
@@ -50,13 +51,13 @@ def database(small: "SmallStudy", tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def sessions(small: "SmallStudy", database: Database) -> Sessions:
-    return Sessions(database, small.study, small.key)
+    return Sessions(database, small.study)
 
 
 def go_through(sessions: Sessions, session: Session, token: str, choice: str = "real") -> Session:
     while sessions.step(session).screen != "thanks":
         is_trial = sessions.step(session).screen == "trial"
-        measured = Measured(choice=choice, rt_ms=500.0) if is_trial else None
+        measured = MeasuredChoice(choice=choice, rt_ms=500.0) if is_trial else None
         session = sessions.take(token, session.position, measured)
     return session
 
@@ -120,14 +121,14 @@ def test_the_first_of_many_posts_of_the_same_trial_counts(
     choices = ["real", "fake"] * 8
 
     def post(choice: str) -> int:
-        return sessions.take(token, session.position, Measured(choice=choice)).position
+        return sessions.take(token, session.position, MeasuredChoice(choice=choice)).position
 
     with ThreadPoolExecutor(8) as pool:
         positions = list(pool.map(post, choices))
     assert set(positions) == {2}
     assert len(database.answers()) == 1
     first = database.answers()[0].response
-    sessions.take(token, 1, Measured(choice="fake" if first == "real" else "real"))
+    sessions.take(token, 1, MeasuredChoice(choice="fake" if first == "real" else "real"))
     assert database.answers()[0].response == first
 
 
@@ -137,16 +138,16 @@ def test_what_is_yet_to_come_is_refused_and_leaves_nothing(
     session, token = sessions.begin(Visitor())
     for position in (1, 2, 99):
         with pytest.raises(OutOfOrderError):
-            sessions.take(token, position, Measured(choice="real"))
+            sessions.take(token, position, MeasuredChoice(choice="real"))
     sessions.take(token, 0, None)
     with pytest.raises(OutOfOrderError):
         sessions.take(token, 1, None)
     with pytest.raises(LookupError):
-        sessions.take("x" * 43, 1, Measured(choice="real"))
+        sessions.take("x" * 43, 1, MeasuredChoice(choice="real"))
     assert database.answers() == []
     done = go_through(sessions, sessions.take(token, 0, None), token)
     with pytest.raises(OutOfOrderError):
-        sessions.take(token, done.position, Measured(choice="real"))
+        sessions.take(token, done.position, MeasuredChoice(choice="real"))
     assert len(database.answers()) == 6
     assert session.number == done.number
 
@@ -155,7 +156,7 @@ def test_answers_are_as_they_were_sent(sessions: Sessions, database: Database) -
     session, token = sessions.begin(Visitor(participant="p", session="s", study="x"))
     sessions.take(token, 0, None)
     sessions.view(sessions.take(token, 0, None))
-    sent = Measured(
+    sent = MeasuredChoice(
         choice="fake",
         rt_ms=812.4,
         exposure_ms=None,
@@ -185,7 +186,7 @@ def test_a_second_visit_takes_up_the_session_and_ends_the_first_token(sessions: 
     assert (again.number, again.position) == (session.number, 1)
     assert sessions.find(first) is None
     with pytest.raises(LookupError):
-        sessions.take(first, 1, Measured(choice="real"))
+        sessions.take(first, 1, MeasuredChoice(choice="real"))
     assert sessions.find(second) == again
 
 
@@ -238,7 +239,7 @@ def test_a_database_is_gone_on_with(small: "SmallStudy", tmp_path: Path) -> None
     secrets = []
     for _ in range(2):
         with closing(Database(path, small.study)) as database:
-            sessions = Sessions(database, small.study, small.key)
+            sessions = Sessions(database, small.study)
             go_through(sessions, *sessions.begin(Visitor()))
             secrets.append(database.secret)
         assert not path.with_name("a.sqlite-wal").exists()
@@ -347,7 +348,7 @@ def test_a_full_disk_leaves_whole_answers(
 ) -> None:
     path = mount_disk("256k") / "a.sqlite"
     with closing(Database(path, small.study)) as database:
-        sessions = Sessions(database, small.study, small.key)
+        sessions = Sessions(database, small.study)
         acknowledged = 0
 
         def fill() -> None:
@@ -356,7 +357,7 @@ def test_a_full_disk_leaves_whole_answers(
                 session, token = sessions.begin(Visitor())
                 while sessions.step(session).screen != "thanks":
                     is_trial = sessions.step(session).screen == "trial"
-                    measured = Measured(choice="real") if is_trial else None
+                    measured = MeasuredChoice(choice="real") if is_trial else None
                     session = sessions.take(token, session.position, measured)
                     acknowledged += is_trial
 
@@ -373,15 +374,15 @@ def test_what_was_acknowledged_survives_a_kill(small: "SmallStudy", tmp_path: Pa
         from impasto.survey.serve.database import Database
         from impasto.survey.key import read_key
         from impasto.survey.serve.sessions import Visitor
-        from impasto.survey.serve.sessions import Measured, Sessions
+        from impasto.survey.serve.sessions import MeasuredChoice, Sessions
         from impasto.survey.key import read_study
         study, key = read_study(Path(sys.argv[1])), read_key(Path(sys.argv[2]))
-        sessions = Sessions(Database(Path(sys.argv[3]), study), study, key)
+        sessions = Sessions(Database(Path(sys.argv[3]), study), study)
         while True:
             session, token = sessions.begin(Visitor())
             while sessions.step(session).screen != "thanks":
                 trial = sessions.step(session).screen == "trial"
-                measured = Measured(choice="real") if trial else None
+                measured = MeasuredChoice(choice="real") if trial else None
                 session = sessions.take(token, session.position, measured)
                 if trial:
                     print(session.participant, flush=True)
@@ -441,7 +442,7 @@ def test_only_scored_answers_move_the_staircase(small_study: Make, tmp_path: Pat
     pictures[check] = replace(pictures[check], kind="attention", generator="")
     key: Key = replace(small.key, pictures=pictures)
     with closing(Database(tmp_path / "a.sqlite", small.study)) as database:
-        sessions = Sessions(database, small.study, key, Staircase())
+        sessions = Sessions(database, small.study, exposures_by_key(Staircase(), key))
         session, token = sessions.begin(Visitor())
         asked = []
         while sessions.step(session).screen != "thanks":
@@ -449,10 +450,10 @@ def test_only_scored_answers_move_the_staircase(small_study: Make, tmp_path: Pat
             measured = None
             if step.screen == "trial":
                 asked.append(sessions.exposure_ms(session))
-                measured = Measured(choice=small.truth(step.trial[0]))
+                measured = MeasuredChoice(choice=small.truth(step.trial[0]))
             session = sessions.take(token, session.position, measured)
         # Two of practice, then one right, the check, two right.
         assert asked == [500, 500, 500, 490, 490, 480]
         rows = database.read("SELECT asked_ms FROM answers ORDER BY trial")
         assert [row["asked_ms"] for row in rows] == asked
-        assert Sessions(database, small.study, key).exposure_ms(session) == 700
+        assert Sessions(database, small.study).exposure_ms(session) == 700

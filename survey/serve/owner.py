@@ -1,18 +1,79 @@
-"""The owner's page: how far a running study is, and what it says so far."""
+"""The owner's side of the server: everything that needs the answer key.
 
+The page of results so far with its table of answers, and the staircase, which must know whether an
+answer was right. Participants' pages are made by ``app`` and ``pages``, which never see the key.
+"""
+
+import hmac
 import math
+from collections.abc import Sequence
 
 from dominate import tags
+from flask import Flask, Response, request
 
 from impasto.survey import screens
-from impasto.survey.answers import Answer
+from impasto.survey.answers import Answer, answers_csv
 from impasto.survey.key import Key
 from impasto.survey.protocols import opposite
-from impasto.survey.serve.sessions import Sessions
-from impasto.survey.staircase import modal_exposure
+from impasto.survey.serve.app import error_reply, html_reply, wait_reply
+from impasto.survey.serve.pages import Pages
+from impasto.survey.serve.requests import RateLimit, network_of
+from impasto.survey.serve.sessions import NextExposure, ScoredResponse, Sessions
+from impasto.survey.staircase import Staircase, modal_exposure
 from impasto.survey.texts import Words
 
-__all__ = ["results_page"]
+__all__ = ["add_owner_pages", "exposures_by_key", "results_page"]
+
+
+def exposures_by_key(staircase: Staircase, key: Key) -> NextExposure:
+    """Return a function from a session's responses so far to its next exposure, milliseconds."""
+
+    def next_exposure(responses: Sequence[ScoredResponse]) -> int:
+        return staircase.exposure_ms(
+            response == key.pictures[token].label
+            for token, response in responses
+            if key.pictures[token].kind == "scored"
+        )
+
+    return next_exposure
+
+
+def add_owner_pages(
+    app: Flask, key: Key, sessions: Sessions, pages: Pages, guesses: RateLimit
+) -> None:
+    """Let the application answer the owner, at an address that only the owner is told.
+
+    Args:
+        app: of :func:`impasto.survey.serve.app.create_app`.
+        key: the truth.
+        sessions: of the study.
+        pages: that say what is wrong.
+        guesses: how often one address may try an address that is not the owner's.
+    """
+
+    def refusal(token: str) -> Response | None:
+        expected = sessions.results_token()
+        if hmac.compare_digest(token.encode(), expected.encode()):
+            return None
+        wait = guesses.wait(network_of(request.remote_addr))
+        return wait_reply(pages, wait) if wait else error_reply(pages, 404, "error_missing")
+
+    def results(token: str) -> Response:
+        """Show where the study stands."""
+        if (refused := refusal(token)) is not None:
+            return refused
+        return html_reply(results_page(sessions, key, f"{token}/answers.csv"))
+
+    def table(token: str) -> Response:
+        """Send all answers so far."""
+        if (refused := refusal(token)) is not None:
+            return refused
+        reply = Response(answers_csv(sessions.database.answers()), mimetype="text/csv")
+        reply.headers["Content-Disposition"] = "attachment; filename=answers.csv"
+        return reply
+
+    app.add_url_rule("/results/<token>", "results", results, methods=["GET"])
+    app.add_url_rule("/results/<token>/answers.csv", "table", table, methods=["GET"])
 
 
 def results_page(sessions: Sessions, key: Key, table: str) -> str:
@@ -110,7 +171,7 @@ def _judged(answer: Answer) -> list[tuple[str, str]]:
 
 
 def _row(label: str, count: int, total: int) -> tags.html_tag:
-    from impasto.survey.analysis.rates import Rate  # noqa: PLC0415 - SciPy takes a second to import
+    from impasto.survey.rates import Rate  # noqa: PLC0415 - SciPy takes a second to import
 
     rate = Rate(count=count, n=total)
     interval = rate.wilson()
