@@ -5,6 +5,8 @@ buffers of the layer with the largest output, the optimiser's pictures, matrices
 """
 
 import os
+import resource
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +16,15 @@ import torch
 from impasto.gatys.scales import fit
 from impasto.options.errors import ImpastoError
 
-__all__ = ["Demand", "Layer", "check_memory", "free_memory", "gigabytes", "vgg_layers"]
+__all__ = [
+    "Demand",
+    "Layer",
+    "check_memory",
+    "free_memory",
+    "gigabytes",
+    "peak_memory_mib",
+    "vgg_layers",
+]
 
 _VGG_CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _VGG_CHANNELS = (64, 128, 256, 512, 512)
@@ -175,6 +185,20 @@ def check_memory(
 def gigabytes(count: int) -> str:
     """Return bytes in words, such as ``1.4 GB`` (10^9 bytes)."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Return the most memory that this process has held, MiB: on the device if that is a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    except (OSError, StopIteration):
+        # The system's own count includes the memory of the process that started this one.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def _positions(height: int, stride: int, width: int) -> int:

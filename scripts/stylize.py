@@ -234,20 +234,15 @@ def _flat(result: "StylizeResult", options: StylizeOptions) -> dict[str, object]
 
     Weights that are found later would otherwise make another picture of the same recipe.
     """
-    from impasto.gatys.masks import parse_mask_pair  # noqa: PLC0415
+    from impasto.gatys.outputs.recipe import absolute_masks  # noqa: PLC0415
 
     flat: dict[str, object] = {
         field.name: getattr(options, field.name) for field in fields(options)
     }
-    masks = []
-    for text in options.masks:
-        pair = parse_mask_pair(text, options.styles)
-        style = "untouched" if pair.style is None else options.styles[pair.style].absolute()
-        masks.append(f"{pair.path.absolute()}={style}")
     weights = result.backbone.weights
     return {
         **flat,
-        "masks": masks,
+        "masks": absolute_masks(options.masks, options.styles),
         "preset": result.settings.name,
         "backbone": result.backbone.name,
         "weights": None if weights is None else weights.path,
@@ -257,6 +252,7 @@ def _flat(result: "StylizeResult", options: StylizeOptions) -> dict[str, object]
 def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
     import torch  # noqa: PLC0415
 
+    from impasto.gatys.memory import peak_memory_mib  # noqa: PLC0415
     from impasto.gatys.outputs.recipe import Facts, describe_file, installed_versions  # noqa: PLC0415
 
     weights = result.backbone.weights
@@ -271,6 +267,7 @@ def _facts(result: "StylizeResult", options: StylizeOptions) -> "Facts":
         evaluations=result.evaluations,
         seconds=round(result.seconds, 3),
         losses=result.losses,
+        peak_memory_mib=round(peak_memory_mib(result.device), 1),
         picture=describe_file(options.output),
         stopped=result.stopped,
     )

@@ -23,7 +23,9 @@ A sweep is YAML:
   rows: style_layers
   columns: style_weight
 
-Run it again and it goes on where it stopped.
+Run it again and it goes on where it stopped. To make one cell again:
+  impasto stylize --config OUTPUT/cells/CELL/cell.yaml --output again.png
+
 shipped: """
 
 
@@ -97,4 +99,4 @@ def main(argv: Sequence[str]) -> int:
     print(f"open {options.output / 'index.html'}")
     if interrupts.received is not None:
         return 128 + interrupts.received
-    return 1 if result.failed else 0
+    return 0 if done == len(cells) else 1

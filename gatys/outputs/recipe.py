@@ -16,12 +16,14 @@ from typing import Any
 import yaml
 
 from impasto.data.atomic import write_text_atomic
+from impasto.gatys.masks import parse_mask_pair
 from impasto.options.errors import OptionError, PictureError
 
 __all__ = [
     "Facts",
     "FileFacts",
     "Recipe",
+    "absolute_masks",
     "changes_since",
     "describe_file",
     "installed_versions",
@@ -30,10 +32,8 @@ __all__ = [
     "write_recipe",
 ]
 
-_HEADER = (
-    "# How this picture was made. To make it again: impasto stylize --config THIS_FILE\n"
-    "# The facts, which are not read as options:\n"
-)
+_HEADER = "# How this picture was made. To make it again: impasto stylize --config THIS_FILE\n"
+_FACTS_HEADER = "# The facts, which are not read as options:\n"
 _MARK = "#| "  # before each line of facts: no comment that a user adds looks like it
 _PACKAGES = ("impasto", "torch", "torchvision", "numpy", "Pillow", "scikit-image")
 
@@ -69,6 +69,8 @@ class Facts:
         stopped: how far it had come when it was stopped before its end; empty if it was not.
         seconds: that the optimisation took.
         losses: the final ones, by name.
+        peak_memory_mib: most memory that was held, MiB, on the device if that is a GPU; 0 where it
+            is not known.
         picture: the picture that was written, if it is known.
     """
 
@@ -82,6 +84,7 @@ class Facts:
     evaluations: int
     seconds: float
     losses: Mapping[str, float]
+    peak_memory_mib: float = 0.0
     picture: FileFacts | None = None
     stopped: str = ""
 
@@ -132,24 +135,40 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
-def write_recipe(path: Path, options: Mapping[str, Any], facts: Facts) -> None:
+def absolute_masks(masks: Sequence[str], styles: Sequence[Path]) -> list[str]:
+    """Return the texts of ``--masks`` with absolute paths, so that they work from every folder.
+
+    Raises:
+        OptionError: a text is no pair of a mask and a style, or its style is not given.
+    """
+    pairs = [parse_mask_pair(text, styles) for text in masks]
+    return [
+        f"{pair.path.absolute()}="
+        + ("untouched" if pair.style is None else str(styles[pair.style].absolute()))
+        for pair in pairs
+    ]
+
+
+def write_recipe(path: Path, options: Mapping[str, Any], facts: Facts | None = None) -> None:
     """Write a recipe, whole or not at all.
 
     Args:
         path: from :func:`recipe_path`.
         options: all resolved options, by their flat names. A ``Path`` is written absolute, so that
             the recipe works from every folder; a text is written as it is.
-        facts: the facts.
+        facts: the facts; None before the picture is made.
 
     Raises:
         PictureError: it cannot be written.
     """
     flat = {name: _plain(value) for name, value in options.items()}
-    noted = _dump(_plain(asdict(facts)))
-    lines = "".join(f"{_MARK}{line}\n" for line in noted.splitlines())
+    header = _HEADER
+    if facts is not None:
+        noted = _dump(_plain(asdict(facts))).splitlines()
+        header += _FACTS_HEADER + "".join(f"{_MARK}{line}\n" for line in noted)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(path, f"{_HEADER}{lines}\n{_dump(flat)}")
+        write_text_atomic(path, f"{header}\n{_dump(flat)}")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise PictureError(path, f"cannot be written: {reason}") from error

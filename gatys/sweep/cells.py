@@ -1,32 +1,74 @@
-"""One cell of a sweep: made once, kept on disk with all its numbers."""
+"""One cell of a sweep: made once, by a process of its own, and kept on disk with all its numbers.
+
+The process is the command ``impasto stylize --config cell.yaml``: its memory is its own, the system
+may kill it without harm to the others, and a user can repeat it by hand.
+"""
 
 import hashlib
 import json
-import resource
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from impasto.data.atomic import write_text_atomic
-from impasto.data.encode import write_float_picture
+from impasto.data.atomic import remove_leftovers, write_text_atomic
+from impasto.data.decode import read_size
 from impasto.gatys.features.make import model_of
 from impasto.gatys.features.weights import find_model_weights, find_weights
-from impasto.gatys.jobs.stylize import stylize
 from impasto.gatys.masks import parse_mask_pair
-from impasto.gatys.outputs.loss_log import LossLog
+from impasto.gatys.outputs.recipe import absolute_masks, read_recipe, recipe_path, write_recipe
 from impasto.gatys.sweep.plan import SweepCell
 from impasto.options.errors import ImpastoError, OptionError
 from impasto.options.stylize import StylizeOptions
 
-__all__ = ["CellResult", "cell_key", "read_cell", "run_cell", "write_failure"]
+__all__ = ["CellFiles", "CellResult", "cell_command", "cell_key", "read_cell", "run_cell"]
 
-_EVERY = 10
+# Statuses of a process that was asked to end, before and after it has handlers of its own.
+_STOPPED = {-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+_PATIENCE_SECONDS = 10.0
+_ERROR = "impasto stylize: error: "
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """Where the files of a cell lie.
+
+    Attributes:
+        folder: of the cell alone.
+    """
+
+    folder: Path
+
+    @property
+    def recipe(self) -> Path:
+        """All options, which ``impasto stylize --config`` reads."""
+        return self.folder / "cell.yaml"
+
+    @property
+    def picture(self) -> Path:
+        """The stylized picture."""
+        return self.folder / "picture.png"
+
+    @property
+    def losses(self) -> Path:
+        """The losses of each iterate."""
+        return self.folder / "picture.losses.csv"
+
+    @property
+    def log(self) -> Path:
+        """What the command has printed."""
+        return self.folder / "stylize.log"
+
+    @property
+    def result(self) -> Path:
+        """The numbers of the cell, and what they are of."""
+        return self.folder / "cell.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +81,7 @@ class CellResult:
         losses: by name, of the last scale; empty if it failed.
         evaluations: of the losses.
         seconds: of the optimisation.
-        peak_memory_mib: most memory that the process held meanwhile, on the device if that is a
-            GPU; what earlier cells of the same process left counts, too.
+        peak_memory_mib: most memory that its process held, on the device if that is a GPU.
         size: width and height of the picture.
         error: why it failed; empty if it did not.
     """
@@ -72,21 +113,36 @@ def cell_key(cell: SweepCell, threads: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def cell_command(recipe: Path) -> list[str]:
+    """Return the words of the command that makes a cell."""
+    # Safe path: beside a checkout of Impasto, its folder would be taken for the package.
+    return [sys.executable, "-P", "-m", "impasto", "stylize", "--config", str(recipe)]
+
+
 def read_cell(folder: Path, key: str) -> CellResult | None:
     """Return a result that is on disk; None if there is none, or it is of other settings."""
+    files = CellFiles(folder)
     try:
-        raw = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+        raw = json.loads(files.result.read_text(encoding="utf-8"))
         known = {field.name: raw[field.name] for field in fields(CellResult)}
         known["size"] = tuple(known["size"])
-        found = CellResult(**known)
+        result = CellResult(**known)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    whole = not found.error and (folder / "picture.png").is_file()
-    return found if whole and found.key == key else None
+    whole = not result.error and files.picture.is_file() and files.losses.is_file()
+    return result if whole and result.key == key else None
 
 
-def run_cell(cell: SweepCell, folder: Path, threads: int, *, stop: Any = None) -> CellResult | None:
-    """Make a cell and keep it; a failure is a result, too.
+def run_cell(
+    cell: SweepCell, folder: Path, threads: int, *, stop: Callable[[], bool] = lambda: False
+) -> CellResult | None:
+    """Make a cell in a process of its own, and keep it; a failure is a result, too.
+
+    Args:
+        cell: the cell.
+        folder: of its files alone; made if it is not there.
+        threads: threads of the process.
+        stop: asked several times a second; True ends the process.
 
     Returns:
         The result, or None if it was stopped.
@@ -94,52 +150,93 @@ def run_cell(cell: SweepCell, folder: Path, threads: int, *, stop: Any = None) -
     Raises:
         OSError: the folder cannot be written.
     """
-    torch.set_num_threads(threads)
+    files = CellFiles(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("cell.json", "picture.png", "losses.csv"):
-        (folder / name).unlink(missing_ok=True)  # of other settings
-    key = cell_key(cell, threads)
-    started = time.perf_counter()
-    _reset_peak()
+    for old in (files.result, files.picture, recipe_path(files.picture), files.losses, files.log):
+        old.unlink(missing_ok=True)  # of other settings
+    key, started = cell_key(cell, threads), time.perf_counter()
+    result: CellResult | None
     try:
-        log = LossLog(folder / "losses.csv")
-        result = stylize(cell.options, watcher=log, every=_EVERY, stop=stop or (lambda: False))
-        if result.stopped:
-            return None
-        write_float_picture(folder / "picture.png", result.image)
+        result = _make(cell, files, key, threads, stop)
     except ImpastoError as error:
-        return write_failure(cell, folder, key, str(error), seconds=time.perf_counter() - started)
-    except (ValueError, RuntimeError, MemoryError) as error:
-        told = f"{type(error).__name__}: {error}"
-        return write_failure(cell, folder, key, told, seconds=time.perf_counter() - started)
-    height, width = result.image.shape[:2]
-    made = CellResult(
-        key=key,
-        labels=cell.labels,
-        losses=result.losses,
-        evaluations=result.evaluations,
-        seconds=round(result.seconds, 3),
-        peak_memory_mib=round(_peak_mib(result.device), 1),
-        size=(width, height),
-    )
-    _write(folder, made)
-    return made
+        seconds = round(time.perf_counter() - started, 3)
+        result = CellResult(
+            key=key, labels=cell.labels, losses={}, seconds=seconds, error=str(error)
+        )
+    if result is None:
+        remove_leftovers(folder)
+    else:
+        write_text_atomic(files.result, json.dumps(asdict(result), indent=1) + "\n")
+    return result
 
 
-def write_failure(
-    cell: SweepCell, folder: Path, key: str, error: str, *, seconds: float = 0.0
-) -> CellResult:
-    """Keep, and return, that a cell failed, and why.
+def _make(
+    cell: SweepCell, files: CellFiles, key: str, threads: int, stop: Callable[[], bool]
+) -> CellResult | None:
+    """Make a cell; return the numbers that its process has left, or None if it was stopped.
 
     Raises:
-        OSError: the folder cannot be written.
+        ImpastoError: the process failed.
     """
-    failed = CellResult(
-        key=key, labels=cell.labels, losses={}, seconds=round(seconds, 3), error=error
+    write_recipe(files.recipe, _flat(cell.options, files.picture))
+    status = _run(cell_command(files.recipe), files.log, threads, stop)
+    if status is None:
+        return None
+    if status:
+        raise ImpastoError(_death(status, files.log.read_text(encoding="utf-8")))
+    facts = read_recipe(recipe_path(files.picture)).facts
+    if facts is None:
+        raise ImpastoError(f"{recipe_path(files.picture)} holds no facts")
+    return CellResult(
+        key=key,
+        labels=cell.labels,
+        losses=facts.losses,
+        evaluations=facts.evaluations,
+        seconds=facts.seconds,
+        peak_memory_mib=facts.peak_memory_mib,
+        size=read_size(files.picture),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, failed)
-    return failed
+
+
+def _flat(options: StylizeOptions, picture: Path) -> dict[str, object]:
+    flat = {field.name: getattr(options, field.name) for field in fields(options)}
+    masks = absolute_masks(options.masks, options.styles)
+    return {**flat, "masks": masks, "output": picture}
+
+
+def _run(command: list[str], log: Path, threads: int, stop: Callable[[], bool]) -> int | None:
+    """Run a command and return its exit status; None if it was asked to stop."""
+    count = str(threads)
+    environment = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    with log.open("wb") as file:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
+        )
+    told = None
+    while True:
+        try:
+            status = process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            if told is None and stop():
+                process.terminate()
+                told = time.monotonic()
+            elif told is not None and time.monotonic() - told > _PATIENCE_SECONDS:
+                process.kill()
+        else:
+            return None if told is not None or status in _STOPPED else status
+
+
+def _death(status: int, log: str) -> str:
+    """Say why a process failed: in its own words, or by the signal that killed it."""
+    if status < 0:
+        killed = f"its process was killed by {signal.Signals(-status).name}"
+        more = ", as systems do where memory runs out; try fewer --jobs or a smaller size"
+        return killed + (more if status == -signal.SIGKILL else "")
+    _, marked, message = log.rpartition(_ERROR)
+    if marked:
+        return message.strip()
+    lines = [line for line in log.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"its process ended with status {status}"
 
 
 def _masks(options: StylizeOptions) -> list[Path]:
@@ -165,10 +262,6 @@ def _weights(options: StylizeOptions) -> Path | None:
     return find_model_weights(model) if model else find_weights(16 if name == "vgg16" else 19)
 
 
-def _write(folder: Path, result: CellResult) -> None:
-    write_text_atomic(folder / "cell.json", json.dumps(asdict(result), indent=1) + "\n")
-
-
 def _file_hash(path: Path) -> str:
     if path.is_dir():
         inner = sorted(file for file in path.rglob("*") if file.is_file())
@@ -185,24 +278,3 @@ def _content_hash(path: Path, _size: int, _changed: int) -> str:
     # Kept, as all cells may look through the same half gigabyte.
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _reset_peak() -> None:
-    """Let the system count the most memory anew, where it can."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5)
-    except OSError:
-        return
-
-
-def _peak_mib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

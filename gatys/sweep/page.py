@@ -76,7 +76,9 @@ def _there(result: SweepResult, cell: SweepCell) -> Path:
 
 def _curves(result: SweepResult, done: Sequence[SweepCell]) -> Figure:
     shown = done[:: -(-len(done) // _MOST_CURVES)]
-    named = {", ".join(cell.labels.values()): read_losses(result.losses(cell)) for cell in shown}
+    named = {
+        ", ".join(cell.labels.values()): read_losses(result.files(cell).losses) for cell in shown
+    }
     return draw_losses(named, title=result.plan.title)
 
 
@@ -98,6 +100,8 @@ def _page(result: SweepResult, done: Sequence[SweepCell]) -> Path:
         section.add(_picture("losses.png", "curves of the losses: content solid, style dotted"))
     main.add(tags.h2("Results"))
     main.add(tags.p(tags.a("results.csv", href="results.csv")))
+    main.add(tags.p("To make one cell again by hand, give its recipe to the command that made it:"))
+    main.add(tags.pre(f"OMP_NUM_THREADS={result.threads} impasto stylize --config RECIPE"))
     main.add(tags.div(cls="measures-frame")).add(_table(result))
     path = result.folder / "index.html"
     write_page(path, document)
@@ -114,31 +118,35 @@ def _table(result: SweepResult) -> tags.table:
     axes = list(result.plan.axes)
     table = tags.table(cls="measures")
     head = table.add(tags.thead()).add(tags.tr())
-    for name in [*axes, *_NUMBERS, "seconds", "iterations", "peak MiB", "picture"]:
+    for name in [*axes, *_NUMBERS, "seconds", "iterations", "peak MiB", "picture", "recipe"]:
         head.add(tags.th(name, scope="col"))
     body = table.add(tags.tbody())
     for cell in result.cells:
         row = body.add(tags.tr())
         for label in cell.labels.values():
             row.add(tags.td(label))
-        found = result.results.get(cell.number)
-        for text in _numbers(found):
+        outcome = result.results.get(cell.number)
+        for text in _numbers(outcome):
             row.add(tags.td(text))
         picture = result.picture(cell)
         place = row.add(tags.td())
         if picture is not None:
             place.add(tags.a("picture", href=relative_url(picture, result.folder)))
+        place = row.add(tags.td())
+        if outcome is not None:
+            recipe = relative_url(result.files(cell).recipe, result.folder)
+            place.add(tags.a("recipe", href=recipe))
     return table
 
 
-def _numbers(found: CellResult | None) -> list[str]:
-    if found is None:
+def _numbers(result: CellResult | None) -> list[str]:
+    if result is None:
         return ["not done", *[""] * (len(_NUMBERS) + 2)]
-    if found.error:
+    if result.error:
         return ["failed", *[""] * (len(_NUMBERS) + 2)]
     return [
-        *(f"{found.losses[name]:.4g}" for name in _NUMBERS),
-        f"{found.seconds:.1f}",
-        str(found.evaluations),
-        f"{found.peak_memory_mib:.0f}",
+        *(f"{result.losses[name]:.4g}" for name in _NUMBERS),
+        f"{result.seconds:.1f}",
+        str(result.evaluations),
+        f"{result.peak_memory_mib:.0f}",
     ]

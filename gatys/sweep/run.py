@@ -2,20 +2,21 @@
 
 import csv
 import io
-import multiprocessing
+import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from threading import Event
 
 from impasto.data.atomic import write_text_atomic
-from impasto.gatys.sweep.cells import CellResult, cell_key, read_cell, run_cell, write_failure
+from impasto.gatys.sweep.cells import CellFiles, CellResult, cell_key, read_cell, run_cell
 from impasto.gatys.sweep.plan import SweepCell, SweepPlan
 
 __all__ = ["SweepResult", "run_sweep", "write_results"]
+
+_log = logging.getLogger(__name__)
 
 Told = Callable[[SweepCell, CellResult, bool], None]
 
@@ -29,12 +30,14 @@ class SweepResult:
         cells: all of them.
         results: by the number of the cell; some are missing if it was stopped.
         folder: where everything lies; cells in ``cells/``.
+        threads: threads of each process.
     """
 
     plan: SweepPlan
     cells: Sequence[SweepCell]
     results: Mapping[int, CellResult]
     folder: Path
+    threads: int = 1
 
     @property
     def failed(self) -> list[CellResult]:
@@ -43,19 +46,17 @@ class SweepResult:
 
     def has_failed(self, cell: SweepCell) -> bool:
         """Whether a cell was tried and failed."""
-        found = self.results.get(cell.number)
-        return found is not None and bool(found.error)
+        result = self.results.get(cell.number)
+        return result is not None and bool(result.error)
+
+    def files(self, cell: SweepCell) -> CellFiles:
+        """Return where the files of a cell lie."""
+        return CellFiles(self.folder / "cells" / cell.folder)
 
     def picture(self, cell: SweepCell) -> Path | None:
         """Return the picture of a cell, None if it has none."""
-        found = self.results.get(cell.number)
-        if found is None or found.error:
-            return None
-        return self.folder / "cells" / cell.folder / "picture.png"
-
-    def losses(self, cell: SweepCell) -> Path:
-        """Return where the losses of a cell lie."""
-        return self.folder / "cells" / cell.folder / "losses.csv"
+        result = self.results.get(cell.number)
+        return None if result is None or result.error else self.files(cell).picture
 
 
 def run_sweep(  # noqa: PLR0913 - what is run, where, how, and who is told
@@ -75,148 +76,69 @@ def run_sweep(  # noqa: PLR0913 - what is run, where, how, and who is told
         plan: the sweep.
         cells: of the plan.
         folder: where to.
-        jobs: processes; 1 computes in this one.
+        jobs: cells that are made at the same time, each in a process of its own.
         threads: of each.
         overwrite: make done cells again.
         tell: told of each cell: its result, and whether it was on disk already.
-        stop: asked after each evaluation and cell; True ends the sweep, done cells are kept.
+        stop: asked several times a second; True ends the sweep, done cells are kept.
 
     Raises:
         OSError: the folder cannot be written.
     """
     results: dict[int, CellResult] = {}
+    places = {cell.number: folder / "cells" / cell.folder for cell in cells}
     waiting = []
     for cell in cells:
-        found = read_cell(folder / "cells" / cell.folder, cell_key(cell, threads))
-        if found is None or overwrite:
+        known = read_cell(places[cell.number], cell_key(cell, threads))
+        if known is None or overwrite:
             waiting.append(cell)
         else:
-            results[cell.number] = found
-            tell(cell, found, True)
-    make = _in_processes if jobs > 1 and len(waiting) > 1 else _here
-    for cell, result in make(waiting, folder / "cells", jobs, threads, stop):
-        results[cell.number] = result
-        tell(cell, result, False)
-    return SweepResult(plan=plan, cells=cells, results=dict(sorted(results.items())), folder=folder)
+            results[cell.number] = known
+            tell(cell, known, True)
+    ended, warnings = Event(), set[str]()
 
+    def make(cell: SweepCell) -> CellResult | None:
+        def halted() -> bool:
+            return ended.is_set() or stop()
 
-def _here(
-    cells: Sequence[SweepCell], folder: Path, _jobs: int, threads: int, stop: Callable[[], bool]
-) -> Iterator[tuple[SweepCell, CellResult]]:
-    for cell in cells:
-        if stop():
-            return
-        result = run_cell(cell, folder / cell.folder, threads, stop=stop)
-        if result is not None:
-            yield cell, result
+        return None if halted() else run_cell(cell, places[cell.number], threads, stop=halted)
 
-
-def _in_processes(
-    cells: Sequence[SweepCell], folder: Path, jobs: int, threads: int, stop: Callable[[], bool]
-) -> Iterator[tuple[SweepCell, CellResult]]:
-    # A process of its own for each cell: its peak memory is its own, torch is not forked, and if
-    # the system kills it for its memory, the others go on. No pool: that breaks as a whole.
-    left = list(cells)
-    running: list[_Child] = []
+    # The threads only wait for processes. A process inherits what its thread blocks: Ctrl-C, which
+    # a terminal sends to all of them, is this one's to decide about, and the others get SIGTERM.
+    pool = ThreadPoolExecutor(
+        jobs,
+        initializer=signal.pthread_sigmask,
+        initargs=(signal.SIG_BLOCK, {signal.SIGINT}),
+    )
     try:
-        while left or running:
-            while left and len(running) < jobs and not stop():
-                cell = left.pop(0)
-                running.append(_Child(cell, folder / cell.folder, threads))
-            if not running:
-                return
-            for child in _ended(running, stop()):
-                running.remove(child)
-                result = child.result()
-                if result is not None:
-                    yield child.cell, result
+        running = {pool.submit(make, cell): cell for cell in waiting}
+        for future in as_completed(running):
+            cell, result = running[future], future.result()
+            if result is not None:
+                _repeat_warnings(CellFiles(places[cell.number]).log, warnings)
+                results[cell.number] = result
+                tell(cell, result, False)
     finally:
-        for child in running:
-            child.process.terminate()
-            child.process.join()
+        ended.set()
+        pool.shutdown(cancel_futures=True)
+    return SweepResult(
+        plan=plan,
+        cells=cells,
+        results=dict(sorted(results.items())),
+        folder=folder,
+        threads=threads,
+    )
 
 
-def _ended(running: Sequence["_Child"], stopped: bool) -> list["_Child"]:
-    """Wait a little for children, which are told if they are to stop; return those that ended."""
-    if stopped:
-        for child in running:
-            child.stop()
-    wait([child.process.sentinel for child in running], timeout=0.2)
-    return [child for child in running if child.process.exitcode is not None]
-
-
-class _Child:
-    """A process that makes one cell."""
-
-    def __init__(self, cell: SweepCell, folder: Path, threads: int) -> None:
-        self.cell, self._folder, self._threads = cell, folder, threads
-        context = multiprocessing.get_context("spawn")
-        self._pipe, other = context.Pipe()
-        self._stopped = False
-        self.process: SpawnProcess = context.Process(
-            target=_make_in_child, args=(other, cell, folder, threads), daemon=True
-        )
-        # Ctrl-C goes to all processes, and is this one's to decide about. A child inherits what is
-        # blocked, so that it is safe while it starts, too.
-        resource_tracker.ensure_running()  # which would unblock it
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        other.close()
-
-    def stop(self) -> None:
-        """Ask it to end after its evaluation."""
-        if self._stopped:
-            return
-        self._stopped = True
-        try:
-            self._pipe.send(None)
-        except OSError:  # it has just ended
-            return
-
-    def result(self) -> CellResult | None:
-        """Return what came of it when it has ended; None if it was stopped.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
-        self.process.join()
-        try:
-            found: CellResult | Exception | None = self._pipe.recv()
-        except (EOFError, OSError):
-            if self._stopped:
-                return None
-            key = cell_key(self.cell, self._threads)
-            return write_failure(self.cell, self._folder, key, _death(self.process.exitcode))
-        finally:
-            self._pipe.close()
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-
-def _death(status: int | None) -> str:
-    if status is None or status >= 0:
-        return f"its process ended with status {status}"
-    killed = f"its process was killed by {signal.Signals(-status).name}"
-    more = ", as systems do where memory runs out; try fewer --jobs or a smaller size"
-    return killed + (more if -status == signal.SIGKILL else "")
-
-
-def _make_in_child(pipe: Connection, cell: SweepCell, folder: Path, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    found: CellResult | Exception | None
-    try:
-        # Something to read is the wish to stop, or the end of the process that would say so.
-        found = run_cell(cell, folder, threads, stop=pipe.poll)
-    except Exception as error:  # noqa: BLE001 - it is raised again where it can be told
-        found = error
-    try:
-        pipe.send(found)
-    except OSError:  # nobody is left to tell
+def _repeat_warnings(log: Path, known: set[str]) -> None:
+    """Repeat each warning that the process of a cell has printed, once for the whole sweep."""
+    if not log.is_file():
         return
+    for line in log.read_text(encoding="utf-8").splitlines():
+        mark, _, message = line.partition(": ")
+        if mark == "WARNING" and message not in known:
+            known.add(message)
+            _log.warning("%s", message)
 
 
 def write_results(result: SweepResult) -> Path:
@@ -242,24 +164,24 @@ def write_results(result: SweepResult) -> Path:
     writer = csv.DictWriter(text, [*names, "width", "height", "picture", "error"])
     writer.writeheader()
     for cell in result.cells:
-        found = result.results.get(cell.number)
+        outcome = result.results.get(cell.number)
         row: dict[str, object] = dict(cell.labels)
-        if found is None:
+        if outcome is None:
             row["status"] = "missing"
-        elif found.error:
-            row |= {"status": "failed", "error": " ".join(found.error.split())}
+        elif outcome.error:
+            row |= {"status": "failed", "error": " ".join(outcome.error.split())}
         else:
             picture = result.picture(cell)
-            parts = sum(found.losses[name] for name in found.losses if name != "total")
+            parts = sum(outcome.losses[name] for name in outcome.losses if name != "total")
             row |= {
                 "status": "done",
-                **{named[name]: f"{loss:.9g}" for name, loss in found.losses.items()},
+                **{named[name]: f"{loss:.9g}" for name, loss in outcome.losses.items()},
                 "parts_sum": f"{parts:.9g}",
-                "evaluations": found.evaluations,
-                "seconds": f"{found.seconds:.3f}",
-                "peak_memory_mib": f"{found.peak_memory_mib:.0f}",
-                "width": found.size[0],
-                "height": found.size[1],
+                "evaluations": outcome.evaluations,
+                "seconds": f"{outcome.seconds:.3f}",
+                "peak_memory_mib": f"{outcome.peak_memory_mib:.0f}",
+                "width": outcome.size[0],
+                "height": outcome.size[1],
                 "picture": picture.relative_to(result.folder).as_posix() if picture else "",
             }
         writer.writerow(row)

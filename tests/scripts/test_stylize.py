@@ -117,6 +117,7 @@ def test_writes_picture_losses_and_recipe_and_says_so(
     assert facts.picture == describe_file(made / "out.png")
     assert [Path(file.path).name for file in facts.inputs] == ["content.png", "a.png"]
     assert facts.losses["total"] == pytest.approx(rows[-1].losses["total"])
+    assert 10 < facts.peak_memory_mib < 100_000
 
 
 def test_a_tiff_has_16_bits(folder: Path) -> None:

@@ -16,6 +16,7 @@ import yaml
 
 from impasto.data import Picture, read_picture, write_picture
 from impasto.gatys.features.weights import weights_folder
+from impasto.gatys.outputs.loss_log import read_losses
 from impasto.gatys.sweep.cells import cell_key, read_cell, run_cell
 from impasto.gatys.sweep.plan import SweepCell, sweep_names
 from impasto.options.stylize import StylizeOptions
@@ -26,6 +27,8 @@ listed = pytest.mark.skipif(
     not Path("/proc/self/task").is_dir(), reason="children are listed in /proc"
 )
 TINY = ["--set", "size=32", "iterations=[2]", "--threads", "1"]
+# Each cell takes seconds, to start its process: two of them, where four show nothing more.
+TWO = ["--jobs", "2", "--threads", "1", "--set", "size=32", "content_weight=1"]
 
 
 @pytest.fixture
@@ -83,13 +86,17 @@ def test_table_sheet_curves_and_page(
     assert sheet.shape[1] > 2 * 32
     page = (out / "index.html").read_text(encoding="utf-8")
     assert all(name in page for name in ("contact_sheet.png", "losses.png", "results.csv"))
+    recipes = sorted(path.relative_to(out).as_posix() for path in out.glob("cells/*/cell.yaml"))
+    assert len(recipes) == 4
+    assert all(f'href="{recipe}"' in page for recipe in recipes)
+    assert "OMP_NUM_THREADS=1 impasto stylize --config" in page
 
 
 def test_done_cells_are_skipped_and_the_table_is_the_same(
     sweep: str, pictures: list[str], tmp_path: Path
 ) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
-    arguments = ["sweep", sweep, *pictures, *TINY]
+    arguments = ["sweep", sweep, *pictures, *TWO, "iterations=[2]"]
     assert main([*arguments, "--output", str(whole)]) == 0
     assert main([*arguments, "--output", str(out)]) == 0
     before = {path: path.stat().st_mtime_ns for path in sorted(out.glob("cells/*/picture.png"))}
@@ -158,28 +165,49 @@ def test_a_cell_is_of_the_weights_that_are_found(
 def test_any_failure_is_a_result_and_leaves_no_older_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    cell, out = one_cell(tmp_path, preset="builtin", size=32, iterations=(1,)), tmp_path / "out"
-    assert run_cell(cell, out, 1) == read_cell(out, cell_key(cell, 1))
-    monkeypatch.setattr("impasto.gatys.sweep.cells.stylize", fail)
+    cell, out = one_cell(tmp_path, preset="builtin"), tmp_path / "out"
+    out.mkdir()
+    for name in ("picture.png", "picture.png.yaml", "picture.losses.csv"):
+        (out / name).write_text("of other settings", encoding="utf-8")
+    failing = [sys.executable, "-c", f"raise {error!r}"]
+    monkeypatch.setattr("impasto.gatys.sweep.cells.cell_command", lambda _: failing)
     result = run_cell(cell, out, 1)
     assert result is not None
     assert result.error.startswith(type(error).__name__)
-    assert not (out / "picture.png").exists()
+    assert {path.name for path in out.iterdir()} == {"cell.yaml", "cell.json", "stylize.log"}
     assert read_cell(out, cell_key(cell, 1)) is None
+
+
+def test_a_cell_is_repeated_by_hand_from_its_recipe(tmp_path: Path) -> None:
+    mask = f"{os.path.relpath(tmp_path / 'a.png')}=b.png"
+    options = {"preset": "builtin", "size": 32, "iterations": (2,), "masks": (mask,)}
+    cell = one_cell(tmp_path, **options)
+    result = run_cell(cell, tmp_path / "cell", 1)
+    assert result is not None
+    assert (result.error, result.size, result.evaluations) == ("", (32, 32), 10)
+    assert result == read_cell(tmp_path / "cell", cell_key(cell, 1))
+    picture, losses = (tmp_path / "cell" / name for name in ("picture.png", "picture.losses.csv"))
+    made, rows = picture.read_bytes(), read_losses(losses)
+    picture.unlink()
+    losses.unlink()
+    recipe = str(tmp_path / "cell" / "cell.yaml")
+    again = tmp_path / "again.png"
+    assert main(["stylize", "--config", recipe, "--output", str(again)]) == 0
+    assert again.read_bytes() == made
+    assert main(["stylize", "--config", recipe]) == 0
+    assert picture.read_bytes() == made
+    assert [row.losses for row in read_losses(losses)] == [row.losses for row in rows]
 
 
 def test_changed_options_are_computed_again(
     sweep: str, pictures: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    arguments = ["sweep", sweep, *pictures, "--output", str(out), "--threads", "1", "--set"]
-    assert main([*arguments, "size=32", "iterations=[2]"]) == 0
+    arguments = ["sweep", sweep, *pictures, "--output", str(out), *TWO]
+    assert main([*arguments, "iterations=[2]"]) == 0
     first = rows(out)
-    assert main([*arguments, "size=32", "iterations=[3]"]) == 0
-    assert [row["evaluations"] for row in rows(out)] == ["15"] * 4
+    assert main([*arguments, "iterations=[3]"]) == 0
+    assert [row["evaluations"] for row in rows(out)] == ["15"] * 2
     assert first != rows(out)
 
 
@@ -187,7 +215,7 @@ def test_processes_give_the_same_table(sweep: str, pictures: list[str], tmp_path
     one, two = tmp_path / "one", tmp_path / "two"
     changes = ["--set", "size=32", "iterations=[2]", "seed=1"]
     arguments = ["sweep", sweep, *pictures, *changes]
-    assert main([*arguments, "--output", str(one)]) == 0
+    assert main([*arguments, "--output", str(one), "--jobs", "1"]) == 0
     assert main([*arguments, "--output", str(two), "--jobs", "2"]) == 0
     assert without_times(rows(one)) == without_times(rows(two))
 
@@ -212,7 +240,8 @@ def test_a_failed_cell_does_not_stop_the_others(
 
 def test_an_interrupted_sweep_goes_on(sweep: str, pictures: list[str], tmp_path: Path) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
-    words = ["sweep", sweep, *pictures, "--set", "size=32", "iterations=[12]", "--threads", "1"]
+    words = ["sweep", sweep, *pictures, "--threads", "1", "--set", "size=32", "iterations=[12]"]
+    words += ["content_weight=1"]
     code = f"from impasto.scripts.main import main; raise SystemExit(main({words!r} + "
     process = subprocess.Popen(
         [sys.executable, "-c", f"{code}['--output', {str(out)!r}]))"], stderr=subprocess.PIPE
@@ -225,7 +254,7 @@ def test_an_interrupted_sweep_goes_on(sweep: str, pictures: list[str], tmp_path:
     assert process.returncode == 130
     assert b"Traceback" not in said
     statuses = [row["status"] for row in rows(out)]
-    assert statuses[0] == "done"
+    assert statuses == ["done", "missing"]
     assert main([*words, "--output", str(out)]) == 0
     assert main([*words, "--output", str(whole)]) == 0
     assert without_times(rows(out)) == without_times(rows(whole))
@@ -246,7 +275,7 @@ def children_of(process: subprocess.Popen[bytes]) -> list[int]:
     """Return the processes that make cells."""
     task = Path(f"/proc/{process.pid}/task")
     found = {int(pid) for path in task.glob("*/children") for pid in path.read_text().split()}
-    return [p for p in found if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    return [p for p in found if b"stylize" in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
 def wait_for(ready: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from impasto.gatys.outputs.recipe import (
     Facts,
+    absolute_masks,
     changes_since,
     describe_file,
     installed_versions,
@@ -56,6 +57,7 @@ def facts(*inputs: Path) -> Facts:
         evaluations=300,
         seconds=12.5,
         losses={"content": 0.25, "style": 1e-7, "total": 0.2500001},
+        peak_memory_mib=350.5,
     )
 
 
@@ -118,6 +120,25 @@ def test_relative_paths_become_absolute_and_numbers_plain(
         "weight": 0.5,
         "text": "a.jpg",
     }
+
+
+def test_before_the_picture_is_made_there_are_no_facts(tmp_path: Path) -> None:
+    write_recipe(tmp_path / "cell.yaml", {"size": 64})
+    recipe = read_recipe(tmp_path / "cell.yaml")
+    assert (recipe.options, recipe.facts) == ({"size": 64}, None)
+    assert "facts" not in (tmp_path / "cell.yaml").read_text(encoding="utf-8")
+
+
+def test_masks_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    styles = [Path("night.jpg"), Path("more/sky.png")]
+    assert absolute_masks(["a.png=sky", "b=c.png=night.jpg", "d.png=untouched"], styles) == [
+        f"{tmp_path}/a.png={tmp_path}/more/sky.png",
+        f"{tmp_path}/b=c.png={tmp_path}/night.jpg",
+        f"{tmp_path}/d.png=untouched",
+    ]
+    with pytest.raises(OptionError, match="--masks"):
+        absolute_masks(["a.png=day"], styles)
 
 
 def test_nothing_changed(inputs: tuple[Path, Path]) -> None:
