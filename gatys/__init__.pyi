@@ -10,6 +10,7 @@ from .features.random import RandomRecipe, random_vgg
 from .features.vgg import Vgg
 from .features.weights import find_weights, load_weights
 from .jobs.stylize import Plan, StylizeResult, stylize
+from .jobs.stylize_files import stylize_to_files
 from .losses.functional import content_loss, gram_loss, gram_matrix, total_variation
 from .losses.objective import LossTerm, Objective, RangePenalty, TotalVariation
 from .losses.statistics import Gaussian, Gram, Patches, ResampledSliced, Sliced
@@ -64,6 +65,7 @@ __all__ = [
     "read_mask",
     "sliced_wasserstein_loss",
     "stylize",
+    "stylize_to_files",
     "total_variation",
     "wasserstein_loss",
 ]

@@ -1,1 +1,1 @@
-"""Whole jobs, options in and a picture out: `stylize`."""
+"""Whole jobs: `stylize`, options in and a picture out; `stylize_files`, with all its files."""
