@@ -66,7 +66,7 @@ class ClassDataOptions:
     """Data: classes, held-out pictures, augmentation and loading."""
 
     dataset: DatasetName = "folder"
-    """kind of data set: folder is a folder of pictures for each class; cifar100 and caltech101
+    """kind of dataset: folder is a folder of pictures for each class; cifar100 and caltech101
     are in the files that torchvision reads"""
     dataroot: Path = Path("datasets/classes")
     """folder that holds the folders of the classes, or cifar-100-python, or caltech101"""
@@ -86,7 +86,7 @@ class ClassDataOptions:
     """download cifar100 or caltech101 if it is not in DATAROOT"""
     size: int | None = None
     """side of the square pictures that the network sees, in pixels (default: 32 for cifar100,
-    128 for other data sets)"""
+    128 for other datasets)"""
     smallest_area: float = 0.35
     """smallest share of a picture's area that its random crop keeps"""
     largest_area: float = 1.0
@@ -187,7 +187,7 @@ class ClassifierOptions:
     convolutions"""
     pooled: int | None = None
     """height and width of the feature map that the fully connected layers see; 1 tells them
-    what is in a picture but not where, which suits small data sets (default: 7 as published, or
+    what is in a picture but not where, which suits small datasets (default: 7 as published, or
     SIZE / 32 if that is less)"""
     dropout: float = 0.5
     """dropout probability in the fully connected layers"""
@@ -218,9 +218,10 @@ class ClassScheduleOptions:
     weight_decay: float = 0.01
     """weight decay of AdamW"""
     plateau_patience: int = 5
-    """reduce the learning rate after this number of epochs without a lower held-out loss"""
+    """number of epochs without a lower held-out loss after which the learning rate is
+    reduced"""
     plateau_factor: float = 0.2
-    """factor by which the learning rate is then multiplied"""
+    """factor of each reduction of the learning rate"""
     label_smoothing: float = 0.1
     """share of the target probability that is spread evenly over all classes"""
 

@@ -299,6 +299,9 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     def _format_action_invocation(self, action: Action) -> str:
         return super()._format_action_invocation(action).replace(" [=", "[=")
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         """Wrap the lines that are too long, but for those that are indented: examples."""
         lines = [

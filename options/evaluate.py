@@ -50,11 +50,11 @@ class EvaluateOptions:
     """weights of runs to evaluate: latest, numbers of epochs whose weights were kept, or all"""
     grid_bend_px: float | None = None
     """bend pictures by about this many pixels before the generators, and back after them
-    (default: the value that each model was trained for, as in impasto translate)"""
+    (default: the value that is stored with each model; see impasto translate --help)"""
     backbone: str = "none"
     """network whose features KID and FID compare: inception (with its file as WEIGHTS), vgg19,
     resnet50 or another model of torchvision, a run of impasto backbone train, or random; none
-    computes neither KID nor FID"""
+    leaves KID and FID out"""
     weights: Path | None = None
     """file with the weights of the network"""
     layer: str = ""

@@ -20,7 +20,7 @@ class PlotOptions:
     headings: ClassVar[Mapping[str, str]] = {
         "output": "figure",
         "losses": "curves",
-        "title": "title and table",
+        "title": "title, table and runs",
         "width_inches": "size",
     }
 

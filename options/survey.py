@@ -61,23 +61,24 @@ class SurveyExportOptions:
     attention: int = 2
     """number of attention checks: trials whose picture says which answer to give"""
     protocol: str = "single"
-    """single shows one picture at a time, to be called real or fake; pair shows a real and a
-    fake one, to choose between; timed is like single, but hides the picture after
-    EXPOSURE_MS"""
+    """kind of trials: single shows one picture, which participants call real or fake; pair
+    shows a real and a fake picture, between which they choose; timed is like single, but hides
+    the picture after EXPOSURE_MS"""
     question: Literal["real", "fake"] = "fake"
-    """with --protocol pair, which picture participants are asked to choose: the real or the
-    fake one"""
+    """picture of a pair that participants are asked to choose, with --protocol pair: the real
+    or the fake one"""
     exposure_ms: int | None = None
-    """with --protocol timed, how long a picture is shown, in milliseconds (default: 1000)"""
+    """time for which a picture is shown with --protocol timed, in milliseconds (default:
+    1000)"""
     mask_ms: int = 120
-    """with --protocol timed, how long the noise mask after the picture is shown, in
+    """time for which a noise mask is shown after the picture with --protocol timed, in
     milliseconds"""
     orders: int = 100
-    """number of different orders of the trials; each participant gets the next one"""
+    """number of different orders of the trials, which are given to the participants in turn"""
     max_run: int | None = None
-    """largest number of real pictures, or of fake ones, in a row. Shorter runs in many orders
-    reveal the answers to somebody who compares the orders (default: the smallest number that
-    reveals nothing)"""
+    """largest number of real pictures, or of fake ones, in a row. Runs that are kept shorter in
+    many orders reveal the answers to somebody who compares the orders (default: the smallest
+    number that reveals nothing)"""
     width: int = 256
     """width of every picture, in pixels"""
     height: int = 256
@@ -86,7 +87,7 @@ class SurveyExportOptions:
     """how pictures with another aspect ratio are brought to WIDTH x HEIGHT: crop at the center,
     or stretch"""
     equalize: str = "none"
-    """recompress every picture once as JPEG, with jpeg:QUALITY, or none. Use it if only the
+    """jpeg:QUALITY compresses every picture once as JPEG; none does not. Use it if only the
     real or only the fake pictures were stored as JPEG, of which the audit warns"""
     repeat_sources: bool = False
     """allow the same scene, recognized by the same file name, to be shown both as real and as
@@ -373,8 +374,8 @@ class SurveyImportOptions:
     output: Path = Path("answers.csv")
     """file for the answers: .csv or .json"""
     key: Path | None = None
-    """answer key of the study, with which practice trials, unknown pictures and incomplete
-    answers are recognized"""
+    """answer key of the study, by which practice trials, unknown pictures and participants who
+    did not finish are recognized"""
     format: AnswerFormat = "auto"
     """format of the files: impasto (downloaded from the page of the study, or imported before),
     database (of impasto survey serve), google_forms, mturk, qualtrics, jspsych, prolific (a
@@ -426,16 +427,17 @@ class SurveyReportOptions:
     failed_checks: int = 0
     """number of failed attention checks for which a participant is still counted"""
     min_rt_ms: float = 200.0
-    """shortest response time of an answer that counts, in milliseconds"""
+    """shortest response time of answers that count, in milliseconds"""
     fast_share: float = 0.1
-    """largest share of faster answers for which a participant is still counted"""
+    """largest share of answers faster than MIN_RT_MS for which a participant is still
+    counted"""
     keep_incomplete: bool = False
     """count participants who did not finish"""
     keep_straight_lines: bool = False
     """count participants who always gave the same answer"""
     margin: float = 0.05
     """margin of equivalence: pictures count as indistinguishable if the share of errors is
-    proven to be within 0.5 - MARGIN and 0.5 + MARGIN"""
+    shown to lie between 0.5 - MARGIN and 0.5 + MARGIN"""
     blocks: int = 1
     """number of equal parts of a session that each had their own staircase, for HYPE-time: 3
     for HYPE, 1 for impasto survey serve"""

@@ -103,7 +103,7 @@ class ModelsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
-    """The tour: Monets, two domains, a training, translations, a stylised picture, a survey."""
+    """The tour: Monets, two domains, a training, translations, a stylized picture, a survey."""
 
     output: Path = Path("demo")
     """folder for everything that the demo makes; it replaces the results of an earlier demo,

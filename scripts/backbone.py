@@ -61,7 +61,8 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         "impasto backbone train",
         BackboneOptions,
-        description="Train an own VGG16 or VGG19 as a classifier of pictures.",
+        description="Train a VGG16 or VGG19 of your own as a picture classifier; it then serves as "
+        "the feature network of impasto stylize.",
         epilog=_EPILOG,
         skip={"download"},
         presets="backbones",

@@ -56,9 +56,10 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto demo",
         DemoOptions,
-        description="Turn shipped photographs into Monets, by the model in the box; then paint two "
-        "small domains, train a CycleGAN on them and measure it against the truth, translate whole "
-        "photographs with it, stylize a picture, make a survey, and write one page with all of it.",
+        description="Turn photographs that ship with Impasto into Monets, with the model that "
+        "ships too; then paint two small domains, train a CycleGAN on them and compare it with the "
+        "truth, translate whole photographs with it, stylize a picture, make a survey, and write "
+        "one page with all of it.",
         epilog=_EPILOG,
     )
     options = parser.make(DemoOptions, parser.parse(argv))

@@ -22,7 +22,8 @@ _EPILOG = """examples:
   impasto stylize photo.jpg starry.jpg --backbone resnet50 --style_layers layer1 layer2
   impasto stylize --config night.png.yaml --output again.png
 
-Beside OUTPUT lie its recipe, OUTPUT.yaml, which makes it again, and its losses.
+The command also writes a recipe, OUTPUT.yaml, from which --config makes the same picture again, and
+a table of the losses.
 """
 
 

@@ -14,7 +14,7 @@ _EPILOG = """examples:
   impasto sweep contents_by_styles --contents photos/ --styles paintings/ --output gallery --jobs 2
   impasto sweep mine.yaml --output mine --set size=128 iterations=50
 
-A sweep is YAML:
+The file of a sweep looks like this:
   title: Style weight and layers
   options: {content: photo.jpg, styles: starry.jpg, size: 256}
   axes:
@@ -23,10 +23,10 @@ A sweep is YAML:
   rows: style_layers
   columns: style_weight
 
-Run it again and it goes on where it stopped. To make one cell again:
+If the command is stopped, run it again, and it continues where it stopped. To make one cell again:
   impasto stylize --config OUTPUT/cells/CELL/cell.yaml --output again.png
 
-shipped: """
+Sweeps that ship with Impasto: """
 
 
 def main(argv: Sequence[str]) -> int:

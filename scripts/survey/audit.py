@@ -13,7 +13,8 @@ _EPILOG = """examples:
   impasto survey audit study --key study.key.json
   impasto survey audit study --output audit.json
 
-Exit status: 0 nothing gives answers away; 1 something does, or a file is not as it was exported.
+Exit status: 0 if nothing gives the answers away; 1 if something does, or if a file is not as it was
+exported.
 """
 
 
@@ -22,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto survey audit",
         SurveyAuditOptions,
-        description="Look for what gives the answers of a study away.",
+        description="Look for anything in an exported study that gives the answers away.",
         epilog=_EPILOG,
         positionals="FOLDER",
     )

@@ -18,7 +18,7 @@ _EPILOG = """examples:
   impasto survey export --real photos --fake cyclegan=b --protocol timed --exposure_ms 500 \\
       --equalize jpeg:90 --output timed --key ~/keys/timed.json
 
-Beside OUTPUT lie OUTPUT.zip, which is public, too, and OUTPUT.key.json, which is not.
+The folder OUTPUT and its archive OUTPUT.zip are public; the answer key OUTPUT.key.json is private.
 """
 
 
@@ -27,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto survey export",
         SurveyExportOptions,
-        description="Make a study of folders of pictures, without a word on which are real.",
+        description="Make a real-or-fake study from folders of pictures, in which nothing tells "
+        "which pictures are real.",
         epilog=_EPILOG,
     )
     parsed = parser.parse(argv)

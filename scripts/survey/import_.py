@@ -18,8 +18,8 @@ _EPILOG = """examples:
   impasto survey import batch.csv prolific_export.csv --key study.key.json \\
       --participants people.csv --output answers.csv
 
-Without --key, unknown pictures and missing answers cannot be told. Of two answers of one person to
-one picture the first counts.
+Without --key, unknown pictures and missing answers are not recognized. If a person answered the
+same picture twice, the first answer counts.
 """
 
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto survey import",
         SurveyImportOptions,
-        description="Read the answers of forms and platforms into one table.",
+        description="Read the answers of forms and survey platforms into one table.",
         epilog=_EPILOG,
         positionals="FILE [FILE ...]",
     )

@@ -16,9 +16,10 @@ _EPILOG = """examples:
   impasto survey power --half_width 0.03 --rate 0.27
   impasto survey power --pilot report/results.json --raters 50
 
-How much people and pictures differ decides about the width, and is only known after a pilot study.
-The intervals of HYPE (Zhou et al. 2019) fit people with a standard deviation of 0.2 to 0.6 in
-log-odds: for a rate of 50 %, two of three people lie within 5 to 15 points of it.
+The width of the intervals depends on how much people and pictures differ, which only a pilot study
+tells. The intervals of HYPE (Zhou et al. 2019) are consistent with people who differ by a standard
+deviation of 0.2 to 0.6 in log-odds: for a rate of 50 %, two of three people lie within 5 to 15
+percentage points of it.
 """
 _RATERS = (5, 10, 14, 20, 30, 50, 100)
 _PICTURES = (5, 10, 20, 50, 100, 200)
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto survey power",
         SurveyPowerOptions,
-        description="Say how exact a study will be, and how large one must be.",
+        description="Compute how precise a study will be, and how large it must be.",
         epilog=_EPILOG,
     )
     options = parser.make(SurveyPowerOptions, parser.parse(argv))

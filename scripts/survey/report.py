@@ -18,9 +18,9 @@ _EPILOG = """examples:
   impasto survey report answers.sqlite --key study.key.json --failed_checks 1
   impasto survey report downloads/ more.json --key study.key.json --margin 0.1
 
-ANSWERS are tables (.csv, .json) of 'impasto survey import' or downloaded from the static site,
-databases of 'impasto survey serve' (.sqlite), or folders of such files.
-What everything means: docs/survey_report.md
+ANSWERS are tables (.csv, .json) that 'impasto survey import' wrote or that were downloaded from the
+page of the study, databases of 'impasto survey serve' (.sqlite), or folders of such files.
+docs/survey_report.md explains the report.
 """
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto survey report",
         SurveyReportOptions,
-        description="Analyse the answers of a study: a page, tables, figures.",
+        description="Analyze the answers of a study, and write a page with tables and figures.",
         epilog=_EPILOG,
         positionals="ANSWERS [ANSWERS ...]",
     )

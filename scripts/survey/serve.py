@@ -15,9 +15,9 @@ _EPILOG = """examples:
   impasto survey serve study --key study.key.json --database answers.sqlite --host 0.0.0.0 \\
       --redirect_url 'https://app.prolific.com/submissions/complete?cc=C1ABCDEF'
 
-Send participants to the address that it prints, with ?participant=ID, or the ids of Prolific
-(PROLIFIC_PID, STUDY_ID, SESSION_ID) or Mechanical Turk (workerId, hitId, assignmentId).
-Stop it with Ctrl-C, start it again, and everybody goes on where they were.
+Send participants to the address that the command prints, with ?participant=ID, or with the ids of
+Prolific (PROLIFIC_PID, STUDY_ID, SESSION_ID) or Mechanical Turk (workerId, hitId, assignmentId).
+Stop the server with Ctrl-C; when it is started again, everybody continues where they were.
 """
 _LOOPBACK = ("127.", "[::1]", "localhost")
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto survey serve",
         SurveyServeOptions,
-        description="Run a study in browsers; answers go into SQLite.",
+        description="Serve a study to browsers, and store the answers in an SQLite database.",
         epilog=_EPILOG,
         positionals="FOLDER",
     )
