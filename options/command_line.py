@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 from docstring_parser import parse_from_object
 from jsonargparse import (  # type: ignore[attr-defined]
@@ -24,19 +24,11 @@ from jsonargparse import (  # type: ignore[attr-defined]
 )
 
 from impasto.options.errors import OptionError
-from impasto.options.fields import make, nearest, sections
+from impasto.options.fields import choices, describe_type, make, nearest, sections
 
-__all__ = ["CommandParser", "choices", "describe_type", "preset_names", "preset_text"]
+__all__ = ["CommandParser", "preset_names", "preset_text"]
 
 T = TypeVar("T")
-
-_KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    Path: "a path",
-}
 
 
 def preset_names(folder: str = ".") -> list[str]:
@@ -52,24 +44,6 @@ def preset_names(folder: str = ".") -> list[str]:
 def preset_text(name: str) -> str:
     """Return the YAML of a shipped preset."""
     return (files("impasto.options") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-
-
-def choices(hint: Any) -> list[str]:
-    """Return the values that a type lists (``Literal``), as texts; nothing for other types."""
-    kinds = [hint, *get_args(hint)]
-    return [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
-
-
-def describe_type(hint: Any) -> str:
-    """Say in plain words which values an option takes, e.g. ``"a whole number"``.
-
-    Args:
-        hint: type of the option or, where it takes several values, of each of them. None, which
-            stands for "not given" in the option classes, is not mentioned.
-    """
-    if words := choices(hint):
-        return f"one of {', '.join(words)}"
-    return next(words for kind, words in _KINDS.items() if kind in (hint, *get_args(hint)))
 
 
 class CommandParser(ArgumentParser):
@@ -234,6 +208,10 @@ class CommandParser(ArgumentParser):
             return f"missing: {', '.join(map(self._as_written, match[1].split(', ')))}"
         if match := re.match(r"Parser key \"(\w+)\"", message):
             return self._wrong_type(match[1], message)
+        if match := re.search(r"invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
+            known = match[2].replace("'", "").split(", ")
+            hint = nearest(match[1], known)
+            return f"expected one of {', '.join(known)}, got {match[1]}{hint}"
         message = re.sub(r"^argument (--\w+)", r"\1", message)
         message = message.replace("expected one argument", "expected a value")
         message = message.replace("expected at least one argument", "expected one value or more")
@@ -254,8 +232,12 @@ class CommandParser(ArgumentParser):
     def _as_written(self, name: str) -> str:
         """Return how an argument is written: with dashes, or as the usage line shows it."""
         for action in self._actions:
+            if action.dest == name and action.option_strings:
+                return action.option_strings[0]
+            if action.dest == name and action.choices:
+                return f"one of {', '.join(action.choices)}"
             if action.dest == name:
-                return action.option_strings[0] if action.option_strings else str(action.metavar)
+                return str(action.metavar)
         return name
 
     def _names(self) -> set[str]:

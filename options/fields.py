@@ -20,7 +20,9 @@ from impasto.options.errors import OptionError
 __all__ = [
     "ABSENT",
     "MOST_BENT_PX",
+    "choices",
     "default_values",
+    "describe_type",
     "difference",
     "flatten",
     "make",
@@ -42,6 +44,33 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if not found:
         return ""
     return f"; did you mean {' or '.join(by_lower[match] for match in found)}?"
+
+
+_KINDS: dict[Any, tuple[str, Any]] = {
+    bool: ("true or false", bool),
+    int: ("a whole number", Integral),
+    float: ("a number", Real),
+    str: ("a text", str),
+    Path: ("a path", str | PathLike),
+}
+
+
+def choices(hint: Any) -> list[str]:
+    """Return the values that a type lists (``Literal``), as texts; nothing for other types."""
+    kinds = [hint, *get_args(hint)]
+    return [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+
+
+def describe_type(hint: Any) -> str:
+    """Say in plain words which values an option takes, e.g. ``"a whole number"``.
+
+    Args:
+        hint: type of the option or, where it takes several values, of each of them. None, which
+            stands for "not given" in the option classes, is not mentioned.
+    """
+    if words := choices(hint):
+        return f"one of {', '.join(words)}"
+    return next(words for kind, (words, _) in _KINDS.items() if kind in (hint, *get_args(hint)))
 
 
 T = TypeVar("T")
@@ -163,28 +192,16 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
         several = value if isinstance(value, list | tuple) else [value]
         return tuple(_checked(name, get_args(kind)[0], item) for item in several)
     if get_origin(kind) is Literal:
-        choices = get_args(kind)
-        require(
-            value in choices,
-            name,
-            f"expected one of {', '.join(map(str, choices))}, got {value}"
-            f"{nearest(str(value), map(str, choices))}",
-        )
+        fits = value in get_args(kind)
+    else:
+        # True and False are whole numbers to Python, and to nobody else.
+        fits = isinstance(value, _KINDS[kind][1]) and (kind is bool or not isinstance(value, bool))
+    if listed := choices(kind):
+        expected = f"expected {describe_type(kind)}, got {value}{nearest(str(value), listed)}"
+        require(fits, name, expected)
         return value
-    words, accepted = _KINDS[kind]
-    # True and False are whole numbers to Python, and to nobody else.
-    fits = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
-    require(fits, name, f"expected {words}, got {value!r}")
+    require(fits, name, f"expected {describe_type(kind)}, got {value!r}")
     return kind(value)
-
-
-_KINDS: dict[Any, tuple[str, Any]] = {
-    bool: ("true or false", bool),
-    int: ("a whole number", Integral),
-    float: ("a number", Real),
-    str: ("a text", str),
-    Path: ("a path", str | PathLike),
-}
 
 
 MOST_BENT_PX = 3.5

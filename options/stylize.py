@@ -13,9 +13,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
-from impasto.options.command_line import CommandParser, choices, describe_type
+from impasto.options.command_line import CommandParser
 from impasto.options.errors import OptionError
 from impasto.options.fields import (
+    choices,
+    describe_type,
     nearest,
     require,
     require_between,
