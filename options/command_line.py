@@ -208,18 +208,9 @@ class CommandParser(ArgumentParser):
             return f"missing: {', '.join(map(self._as_written, match[1].split(', ')))}"
         if match := re.match(r"Parser key \"(\w+)\"", message):
             return self._wrong_type(match[1], message)
-        if match := re.search(r"invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
-            known = match[2].replace("'", "").split(", ")
-            hint = nearest(match[1], known)
-            return f"expected one of {', '.join(known)}, got {match[1]}{hint}"
-        message = re.sub(r"^argument (--\w+)", r"\1", message)
-        message = message.replace("expected one argument", "expected a value")
-        message = message.replace("expected at least one argument", "expected one value or more")
-        return re.sub(
-            r"^(Problems parsing|Unexpected) config: ",
-            "--config: expected YAML with lines NAME: VALUE, found: ",
-            message,
-        )
+        for pattern, words in _SAYINGS.items():
+            message = re.sub(pattern, words, message)
+        return message
 
     def _wrong_type(self, name: str, message: str) -> str:
         hint = self._hints.get(name, str)
@@ -242,6 +233,18 @@ class CommandParser(ArgumentParser):
 
     def _names(self) -> set[str]:
         return {action.dest for action in self._actions if action.dest != "help"}
+
+
+# What argparse and jsonargparse say, and what we do.
+_SAYINGS = {
+    r"^argument (--\w+)": r"\1",
+    r"expected one argument": "expected a value",
+    r"expected at least one argument": "expected one value or more",
+    r"^argument \w+: invalid choice: (.*) \(choose from (.*)\)": r"expected one of \2, got \1",
+    r"^(Problems parsing|Unexpected) config: ": (
+        "--config: expected YAML with lines NAME: VALUE, found: "
+    ),
+}
 
 
 def _singular(name: str) -> str:

@@ -146,9 +146,8 @@ def test_pack_to_a_file(vgg19: Path) -> None:
         (["check"], "--file: 'impasto weights check' needs a file"),
         (["check", "a.pth", "--output", "b.safetensors"], "--output: 'impasto weights check'"),
         (["pack", "a.pth", "--output", "b.pth"], "--output: b.pth does not end in .safetensors"),
-        (["fetch"], "invalid choice: 'fetch'"),
+        (["fetch"], "error: expected one of "),
         ([], "missing: one of list, check, pack, layers"),
-        (["chek"], "expected one of list, check, pack, layers, got chek; did you mean check?"),
     ],
 )
 def test_mistakes(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
