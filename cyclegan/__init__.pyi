@@ -10,7 +10,7 @@ from .evaluation.inception import Inception
 from .evaluation.sets import frechet_distance, kernel_distance
 from .evaluation.table import Candidate, Evaluation, Reference, Sample, evaluate
 from .jobs.evaluate import EvaluateResult, run_evaluation
-from .jobs.train import TrainResult, train
+from .jobs.train import train
 from .jobs.translate import TranslateResult, translate
 from .losses import (
     adversarial_loss,
@@ -58,7 +58,6 @@ __all__ = [
     "Reference",
     "ResnetGenerator",
     "Sample",
-    "TrainResult",
     "Trainer",
     "TranslateResult",
     "Translations",

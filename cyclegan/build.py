@@ -1,4 +1,4 @@
-"""From options to networks, optimizers and the trainer: the only place that sees options."""
+"""From options to networks, losses, optimizers and the trainer."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -35,7 +35,6 @@ from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
 from impasto.data.files import list_pictures
 from impasto.data.loaders import UnpairedLoader
 from impasto.data.transforms import Preprocessing
-from impasto.options.errors import OptionError
 from impasto.options.train import LossOptions, NetworkOptions, TrainOptions
 from impasto.runs.processes import share_weights
 from impasto.runs.seeds import make_generator
@@ -44,6 +43,7 @@ __all__ = [
     "build_doctor",
     "build_loader",
     "build_networks",
+    "build_perceptual",
     "build_sample_batch",
     "build_terms",
     "build_trainer",
@@ -95,18 +95,16 @@ def build_trainer(
     Args:
         options: all options.
         accelerator: device, precision and processes.
-        perceptual: the distance of the perceptual loss, if the options have one.
+        perceptual: distance of the perceptual loss, instead of the one through the network that the
+            options name.
         extra_terms: further terms of the generators' objective, after those of the options.
 
     Raises:
-        OptionError: the options have a perceptual loss, and no distance is given.
+        CheckpointError: weights of the network of the perceptual loss are damaged, or of another.
+        OptionError: that network or a layer of it is unknown.
     """
-    if options.losses.lambda_perceptual > 0 and perceptual is None:
-        raise OptionError(
-            "lambda_perceptual",
-            "a perceptual loss is asked for and none was passed; from Python, give "
-            "train(..., make_perceptual=...), for example of impasto.gatys.PerceptualDistance",
-        )
+    if perceptual is None:
+        perceptual = build_perceptual(options.losses, accelerator.device)
     seed, process = options.run.seed, accelerator.process_index
     networks = build_networks(options.networks, generator=make_generator(seed, "weights"))
     networks.to(accelerator.device)
@@ -151,6 +149,27 @@ def build_trainer(
     )
 
 
+def build_perceptual(losses: LossOptions, device: torch.device) -> PerceptualLoss | None:
+    """Make the distance through the network that the options name, or None without such a loss.
+
+    Raises:
+        CheckpointError: weights of the network are damaged, or of another network.
+        OptionError: the network or a layer is unknown.
+    """
+    if losses.lambda_perceptual == 0:
+        return None
+    from impasto.gatys.features.distances import (  # noqa: PLC0415 - only where it is asked for
+        make_perceptual_distance,
+    )
+
+    return make_perceptual_distance(
+        losses.perceptual_backbone,
+        losses.perceptual_weights,
+        layers=losses.perceptual_layers,
+        device=device,
+    )
+
+
 def build_terms(
     losses: LossOptions,
     networks: Networks,
@@ -191,7 +210,7 @@ def build_terms(
             PaletteTerm("palette_A", "AtoB", palette=into_B, weight=weight),
             PaletteTerm("palette_B", "BtoA", palette=into_A, weight=weight),
         ]
-    if perceptual is not None:
+    if losses.lambda_perceptual > 0 and perceptual is not None:
         look = partial(
             PerceptualTerm,
             compare=perceptual,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from impasto.options.fields import require, require_at_least, require_between, require_positive
-from impasto.options.train import BasicDisplayOptions, BasicRunOptions
+from impasto.options.train import RUN_MAY_CHANGE, BasicDisplayOptions, BasicRunOptions
 
 __all__ = [
     "BACKBONE_MAY_CHANGE",
@@ -27,28 +27,8 @@ __all__ = [
 
 DatasetName = Literal["folder", "cifar100", "caltech101"]
 
-# Options that a resumed run may change freely: none of them alters a weight of the run that is
-# continued, or (the last three) only where it ends.
-BACKBONE_MAY_CHANGE = frozenset(
-    {
-        "name",
-        "checkpoints_dir",
-        "download",
-        "num_threads",
-        "cache_images",
-        "print_freq",
-        "display_freq",
-        "save_latest_freq",
-        "save_epoch_freq",
-        "display",
-        "display_server",
-        "display_port",
-        "display_env",
-        "max_images",
-        "n_epochs",
-        "patience",
-    }
-)
+BACKBONE_MAY_CHANGE = RUN_MAY_CHANGE | {"download", "n_epochs", "patience"}
+"""Options of `impasto backbone train` that a resumed run may change freely."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ __all__ = [
     "DIFFAUGMENT",
     "DISPLAYS",
     "MAY_CHANGE",
+    "RUN_MAY_CHANGE",
     "BasicDisplayOptions",
     "BasicRunOptions",
     "DataOptions",
@@ -489,9 +490,7 @@ class DisplayOptions(BasicDisplayOptions):
     those of the current batch"""
 
 
-# Options that a resumed run may change freely: none of them alters a weight of the run that is
-# continued, or (the last two) only where it ends.
-MAY_CHANGE = frozenset(
+RUN_MAY_CHANGE = frozenset(
     {
         "name",
         "checkpoints_dir",
@@ -505,11 +504,14 @@ MAY_CHANGE = frozenset(
         "display_server",
         "display_port",
         "display_env",
-        "display_samples",
         "max_images",
-        "n_epochs_decay",
     }
 )
+"""Options of every training that a resumed run may change freely: none of them alters a weight of
+the run that is continued, or (the last) only where it ends."""
+
+MAY_CHANGE = RUN_MAY_CHANGE | {"display_samples", "n_epochs_decay"}
+"""Options of `impasto train` that a resumed run may change freely."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@ from .directory import RunDirectory
 from .displays.console import Console
 from .displays.page import ReportPage, SamplePictures
 from .doctor import Doctor
-from .job import describe_environment, make_displays
+from .job import TrainingParts, TrainResult, describe_environment, make_displays, run_training_job
 from .learner import Learner, Loader, StepResult
 from .log import JsonLog, RunLog, read_log, read_runs
 from .loop import Pace, TrainingLoop
@@ -34,7 +34,9 @@ __all__ = [
     "RunLog",
     "SamplePictures",
     "StepResult",
+    "TrainResult",
     "TrainingLoop",
+    "TrainingParts",
     "Watchers",
     "choose_losses",
     "curves_csv",
@@ -49,6 +51,7 @@ __all__ = [
     "pick_device",
     "read_log",
     "read_runs",
+    "run_training_job",
     "save_state",
     "write_gallery",
 ]

@@ -1,42 +1,46 @@
-"""What every training does around its loop: checks, displays, the lock, and how it ended.
+"""What every training does around its loop, from options to :class:`TrainResult`.
 
-What a run was computed with: versions, machine, device, processes.
-
-The observers that ``--display`` asks for.
+A method says how it is built, as :class:`TrainingParts`; :func:`run_training_job` does the rest: it
+checks the run directory, picks the device, seeds, makes displays, holds the lock, resumes, trains.
 """
 
 import os
 import platform
 import socket
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from signal import Signals
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
 
 from impasto.options.errors import FolderError, OptionError
-from impasto.options.fields import difference
+from impasto.options.fields import default_values, difference, flatten
 from impasto.options.train import BasicDisplayOptions, BasicRunOptions
 from impasto.runs.directory import RunDirectory
 from impasto.runs.displays.console import Console
 from impasto.runs.displays.page import ReportPage
+from impasto.runs.doctor import Doctor
+from impasto.runs.learner import Learner, Loader
 from impasto.runs.log import JsonLog
 from impasto.runs.loop import Pace, TrainingLoop
-from impasto.runs.observers import Background, Observer, Progress
+from impasto.runs.observers import Background, Observer, Progress, Watchers
+from impasto.runs.processes import make_accelerator
 
 __all__ = [
+    "RunningOptions",
     "TrainResult",
-    "build_displays",
-    "build_pace",
-    "check_run",
+    "TrainingParts",
     "describe_environment",
     "make_displays",
-    "run_in_directory",
+    "run_training_job",
 ]
+
+Batch = TypeVar("Batch")
 
 
 def describe_environment(accelerator: Accelerator) -> dict[str, str]:
@@ -143,7 +147,129 @@ class TrainResult:
     is_main_process: bool = True
 
 
-def check_run(
+class RunningOptions(Protocol):
+    """Options of a training, of any method: a dataclass with these two sections among others."""
+
+    @property
+    def run(self) -> BasicRunOptions:
+        """Name, folder, device, reports and checkpoints."""
+        ...
+
+    @property
+    def displays(self) -> BasicDisplayOptions:
+        """Where it is watched."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParts(Generic[Batch]):
+    """What a method makes of its options, to be trained.
+
+    Attributes:
+        learner: what is trained.
+        loader: where batches come from.
+        export: writes the networks into a run under a label, ``latest`` or an epoch.
+        doctor: looks for known failures in every report.
+        epochs: of the whole training.
+        max_images: earlier end, or None.
+        sample_batch: what samples are made of; the batch at hand unless given.
+        evaluate: the learner evaluates itself at the end of each epoch.
+        converged: asked after each epoch whether nothing more is to be gained.
+        held_out_unreadable: pictures beside the loader's that were passed over, with the reasons.
+    """
+
+    learner: Learner[Batch]
+    loader: Loader[Batch]
+    export: Callable[[RunDirectory, str, Progress], None]
+    doctor: Doctor
+    epochs: int
+    max_images: int | None
+    sample_batch: Batch | None = None
+    evaluate: bool = False
+    converged: Callable[[], bool] = lambda: False
+    held_out_unreadable: Mapping[Path, str] = field(default_factory=dict)
+
+
+def run_training_job(  # noqa: PLR0913 - each method says all of itself in one call
+    options: RunningOptions,
+    build: Callable[[Accelerator], TrainingParts[Batch]],
+    *,
+    command: str,
+    may_change: Collection[str],
+    may_grow: Collection[str] = (),
+    resume: bool = False,
+    allow_changes: bool = False,
+    observers: Sequence[Observer] = (),
+) -> TrainResult:
+    """Train into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
+
+    Args:
+        options: all options, a dataclass.
+        build: makes what is trained, after the run was checked and random numbers were seeded.
+        command: the words after ``impasto`` that take the options.
+        may_change: names of options that alter nothing of a run that is resumed.
+        may_grow: those of them that may not become smaller.
+        resume: continue the run of that name, exactly where its state was saved.
+        allow_changes: resume even where options that alter the training differ.
+        observers: who else is told what happens, beside log.jsonl and ``--display``.
+
+    Raises:
+        OptionError: an option cannot be used here, or differs from the run that is resumed.
+        FolderError: a folder of pictures is missing or empty, or the run directory exists already
+            (without ``resume``), or cannot be written.
+        CheckpointError: the state to resume is missing, damaged or of another network.
+        TrainingError: a loss is not finite.
+        ImpastoError: a state cannot be written, or another process trains this run.
+    """
+    run, flat = options.run, flatten(options)
+    directory = RunDirectory(run.checkpoints_dir / run.name)
+    accelerator = make_accelerator(run.device, run.mixed_precision)
+    _check_run(
+        directory,
+        flat,
+        resume=resume,
+        defaults=default_values(type(options)),
+        may_change=may_change,
+        may_grow=may_grow,
+        allow_changes=allow_changes,
+    )
+    torch.manual_seed(run.seed + accelerator.process_index)
+    parts = build(accelerator)
+    try:
+        writes = accelerator.is_main_process
+        if writes:
+            directory.create()
+        displays = _build_displays(options.displays, directory, flat, accelerator) if writes else []
+        loop = TrainingLoop(
+            parts.learner,
+            parts.loader,
+            pace=_build_pace(run, parts),
+            directory=directory,
+            accelerator=accelerator,
+            observer=Watchers([*displays, *observers]),
+            export=partial(parts.export, directory),
+            doctor=parts.doctor,
+            sample_batch=parts.sample_batch,
+            converged=parts.converged,
+        )
+        with directory.locked(write=writes):
+            if resume:
+                loop.resume()
+            if writes:
+                directory.write_options(flat, command=command)
+            signal = loop.run()
+    finally:
+        parts.loader.close()
+    return TrainResult(
+        directory=directory.path,
+        progress=loop.progress,
+        signal=signal,
+        unreadable={**parts.loader.unreadable, **parts.held_out_unreadable},
+        is_main_process=writes,
+    )
+
+
+def _check_run(
     directory: RunDirectory,
     options: Mapping[str, Any],
     *,
@@ -189,49 +315,27 @@ def check_run(
         )
 
 
-def build_pace(
-    run: BasicRunOptions, *, epochs: int, max_images: int | None, evaluate: bool = False
-) -> Pace:
-    """Return how long to train, and how often to report and save.
-
-    Args:
-        run: has the intervals.
-        epochs: of the training.
-        max_images: where it ends before, or None.
-        evaluate: whether what is trained judges itself at the end of each epoch.
-    """
+def _build_pace(run: BasicRunOptions, parts: TrainingParts[Any]) -> Pace:
+    """Return how long to train, and how often to report and save."""
     return Pace(
-        epochs=epochs,
-        max_images=max_images,
+        epochs=parts.epochs,
+        max_images=parts.max_images,
         accumulate=run.gradient_accumulation_steps,
         report_images=run.print_freq,
         sample_images=run.display_freq,
         checkpoint_images=run.save_latest_freq,
         keep_epochs=run.save_epoch_freq,
-        evaluate=evaluate,
+        evaluate=parts.evaluate,
     )
 
 
-def build_displays(
+def _build_displays(
     displays: BasicDisplayOptions,
     directory: RunDirectory,
-    *,
     options: Mapping[str, Any],
     accelerator: Accelerator,
 ) -> list[Observer]:
-    """Make the log and the displays that the options ask for; none but in the main process.
-
-    Args:
-        displays: which.
-        directory: of the run.
-        options: of the run, flat, to show.
-        accelerator: knows device and processes.
-
-    Raises:
-        OptionError: the package of a display is not installed.
-    """
-    if not accelerator.is_main_process:
-        return []
+    """Make the log and the displays that the options ask for."""
     return make_displays(
         displays.displays,
         directory,
@@ -241,36 +345,3 @@ def build_displays(
         port=displays.display_port,
         env=displays.display_env or directory.path.name,
     )
-
-
-def run_in_directory(
-    loop: TrainingLoop[Any],
-    directory: RunDirectory,
-    *,
-    options: Mapping[str, Any],
-    command: str,
-    resume: bool,
-    is_main_process: bool,
-) -> Signals | None:
-    """Hold the run, resume it if asked, write its options, and train.
-
-    Args:
-        loop: what trains.
-        directory: of the run.
-        options: flat, to write.
-        command: the words after ``impasto`` that take them.
-        resume: whether to continue from the state.
-        is_main_process: whether this process writes.
-
-    Returns:
-        The signal that stopped it, or None.
-
-    Raises:
-        ImpastoError: see :meth:`TrainingLoop.run` and :meth:`RunDirectory.locked`.
-    """
-    with directory.locked(write=is_main_process):
-        if resume:
-            loop.resume()
-        if is_main_process:
-            directory.write_options(options, command=command)
-        return loop.run()

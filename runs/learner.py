@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -106,6 +107,15 @@ class Loader(Protocol[Batch_co]):
     @property
     def position(self) -> int:
         """Pictures of this epoch that were used."""
+        ...
+
+    @property
+    def unreadable(self) -> Mapping[Path, str]:
+        """Pictures that were passed over, with the reasons."""
+        ...
+
+    def close(self) -> None:
+        """End the processes that load."""
         ...
 
     def __iter__(self) -> Iterator[Batch_co]:

@@ -10,9 +10,6 @@ from impasto.options.command_line import CommandParser
 from impasto.options.evaluate import EvaluateOptions
 
 if TYPE_CHECKING:
-    import torch
-
-    from impasto.cyclegan.evaluation.sets import Extractor
     from impasto.cyclegan.evaluation.table import Row
     from impasto.cyclegan.jobs.evaluate import EvaluateResult
 
@@ -52,9 +49,7 @@ def main(argv: Sequence[str]) -> int:
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
     from impasto.cyclegan.jobs.evaluate import run_evaluation  # noqa: PLC0415
-    from impasto.runs.processes import pick_device  # noqa: PLC0415
 
-    device = pick_device(options.device)
     with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
 
         def count(row: str) -> None:
@@ -68,31 +63,12 @@ def main(argv: Sequence[str]) -> int:
         result = run_evaluation(
             [Path(path) for path in parsed.results],
             options,
-            device=device,
-            extractor=_extractor(options, device),
             on_start=bar.reset,
             on_sample=count,
             on_row=say,
         )
     _report(result)
     return 0
-
-
-def _extractor(options: EvaluateOptions, device: "torch.device") -> "Extractor | None":
-    """Make what `cyclegan` must not import: features of a network of `gatys`."""
-    if options.backbone == "none":
-        return None
-    from impasto.cyclegan.evaluation.sets import torchmetrics_image  # noqa: PLC0415
-
-    torchmetrics_image("kid")  # its absence should show now, not after minutes
-    if options.backbone == "inception":
-        from impasto.cyclegan.evaluation.inception import Inception  # noqa: PLC0415
-
-        assert options.weights is not None  # noqa: S101 - checked by the options
-        return Inception(options.weights, device=device)
-    from impasto.gatys.features.distances import make_extractor  # noqa: PLC0415
-
-    return make_extractor(options.backbone, options.weights, layer=options.layer, device=device)
 
 
 def _report(result: "EvaluateResult") -> None:

@@ -6,13 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
-from impasto.options.train import LossOptions, TrainOptions
+from impasto.options.train import TrainOptions
 from impasto.scripts._training import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
-    import torch
-
-    from impasto.gatys.features.distances import PerceptualDistance
     from impasto.runs.job import TrainResult
 
 __all__ = ["main"]
@@ -37,25 +34,11 @@ def main(argv: Sequence[str]) -> int:
             words.options,
             resume=words.resume,
             allow_changes=words.allow_changes,
-            make_perceptual=partial(_make_perceptual, words.options.losses),
+            announce=print,
         )
 
     report = partial(_report, words.options)
     return run_training(start, command="train", changes=words.changes, report=report)
-
-
-def _make_perceptual(losses: LossOptions, device: "torch.device") -> "PerceptualDistance":
-    """Make what `cyclegan` must not import: a distance seen through a network of `gatys`."""
-    from impasto.gatys.features.distances import make_perceptual_distance  # noqa: PLC0415 - only if asked
-
-    made = make_perceptual_distance(
-        losses.perceptual_backbone,
-        losses.perceptual_weights,
-        layers=losses.perceptual_layers,
-        device=device,
-    )
-    print(f"perceptual loss: {made}")
-    return made
 
 
 def _report(options: TrainOptions, result: "TrainResult") -> None:

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from impasto.cyclegan.evaluation.candidates import make_candidates, make_reference
+from impasto.cyclegan.evaluation.inception import Inception
 from impasto.cyclegan.evaluation.page import write_evaluation
-from impasto.cyclegan.evaluation.sets import Extractor, Settings
+from impasto.cyclegan.evaluation.sets import Extractor, Settings, torchmetrics_image
 from impasto.cyclegan.evaluation.table import (
     SET_MEASURES,
     Candidate,
@@ -34,8 +35,9 @@ from impasto.data.transforms import resize
 from impasto.options.errors import FolderError
 from impasto.options.evaluate import EvaluateOptions
 from impasto.runs.pages.gallery import Strip
+from impasto.runs.processes import pick_device
 
-__all__ = ["EvaluateResult", "run_evaluation"]
+__all__ = ["EvaluateResult", "build_extractor", "run_evaluation"]
 
 _PAGE = "index.html"
 _PICTURES = "pictures"
@@ -69,7 +71,7 @@ def run_evaluation(
     candidates: Sequence[Path],
     options: EvaluateOptions,
     *,
-    device: torch.device,
+    device: torch.device | None = None,
     extractor: Extractor | None = None,
     on_start: Callable[[int], None] = lambda _count: None,
     on_sample: Callable[[str], None] = lambda _row: None,
@@ -80,8 +82,8 @@ def run_evaluation(
     Args:
         candidates: folders of results, run folders, files of generators, names of models.
         options: all options.
-        device: where generators compute.
-        extractor: of features for KID and FID.
+        device: where networks compute; as the options say unless given.
+        extractor: of features for KID and FID, instead of the network that the options name.
         on_start: told how many pictures there are, in all sets together.
         on_sample: told the name of its row at each picture.
         on_row: told each row as it is ready.
@@ -89,9 +91,14 @@ def run_evaluation(
     Raises:
         CheckpointError: a model cannot be loaded.
         FolderError: a folder is missing, holds too few pictures, or cannot be written.
+        ImpastoError: a package that KID and FID need is not installed.
         OptionError: an option cannot be used here.
         PictureError: a picture cannot be read; leaving it out would change the numbers.
     """
+    if device is None:
+        device = pick_device(options.device)
+    if extractor is None:
+        extractor = build_extractor(options, device)
     _check_output(options, candidates)
     reference = make_reference(options)
     made = make_candidates(candidates, options, device=device)
@@ -113,6 +120,25 @@ def run_evaluation(
             on_row=on_row,
         )
         return _write(evaluation, options, made, extractor=extractor, strips=shown.strips())
+
+
+def build_extractor(options: EvaluateOptions, device: torch.device) -> Extractor | None:
+    """Make the network that the options name, or None without one.
+
+    Raises:
+        CheckpointError: its weights are not found, damaged, or of another network.
+        ImpastoError: a package that KID and FID need is not installed.
+        OptionError: the network or the layer is unknown.
+    """
+    if options.backbone == "none":
+        return None
+    torchmetrics_image("kid")  # its absence should show now, not after minutes
+    if options.backbone == "inception":
+        assert options.weights is not None  # noqa: S101 - checked by the options
+        return Inception(options.weights, device=device)
+    from impasto.gatys.features.distances import make_extractor  # noqa: PLC0415 - only if asked
+
+    return make_extractor(options.backbone, options.weights, layer=options.layer, device=device)
 
 
 def _write(

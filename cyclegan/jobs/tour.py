@@ -13,7 +13,7 @@ from dominate import tags
 from numpy.typing import NDArray
 
 from impasto.cyclegan.build import build_networks
-from impasto.cyclegan.jobs.train import TrainResult, train
+from impasto.cyclegan.jobs.train import train
 from impasto.cyclegan.models import find_generator
 from impasto.cyclegan.networks import Generator
 from impasto.cyclegan.translator import Translator
@@ -23,6 +23,7 @@ from impasto.data.metrics.paired import Comparison, compare
 from impasto.data.samples.domains import SampleDomains
 from impasto.data.tensors import to_pictures, to_tensor
 from impasto.options.train import TrainOptions
+from impasto.runs.job import TrainResult
 from impasto.runs.observers import Observer
 from impasto.runs.pages.gallery import Strip, draw_strip
 from impasto.runs.pages.page import page, relative_url, write_page

@@ -1,7 +1,4 @@
-"""The whole training, from options to a run directory.
-
-The network files of a run directory.
-"""
+"""The whole training, from options to a run directory, and the network files in it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -9,12 +6,14 @@ from importlib.metadata import version
 from typing import Protocol
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.build import (
     build_doctor,
     build_loader,
+    build_perceptual,
     build_sample_batch,
     build_trainer,
     generator_architecture,
@@ -23,22 +22,15 @@ from impasto.cyclegan.networks import Networks
 from impasto.cyclegan.optim import WeightAverage
 from impasto.cyclegan.terms import LossTerm, PerceptualLoss
 from impasto.cyclegan.weights import save_generator
-from impasto.options.fields import default_values, flatten
+from impasto.data.datasets import UnpairedBatch
 from impasto.options.train import MAY_CHANGE, TrainOptions
 from impasto.runs.directory import RunDirectory
-from impasto.runs.job import (
-    TrainResult,
-    build_displays,
-    build_pace,
-    check_run,
-    run_in_directory,
-)
-from impasto.runs.loop import TrainingLoop
-from impasto.runs.observers import Observer, Progress, Watchers
-from impasto.runs.processes import keep_freed_memory, make_accelerator
+from impasto.runs.job import TrainingParts, TrainResult, run_training_job
+from impasto.runs.observers import Observer, Progress
+from impasto.runs.processes import keep_freed_memory
 from impasto.runs.state import save_pth
 
-__all__ = ["TrainResult", "TranslationLearner", "save_networks", "train"]
+__all__ = ["TranslationLearner", "save_networks", "train"]
 
 
 class TranslationLearner(Protocol):
@@ -120,8 +112,9 @@ def train(
     resume: bool = False,
     allow_changes: bool = False,
     observers: Sequence[Observer] = (),
-    make_perceptual: Callable[[torch.device], PerceptualLoss] | None = None,
+    perceptual: PerceptualLoss | None = None,
     extra_terms: Sequence[LossTerm] = (),
+    announce: Callable[[str], None] = lambda _line: None,
 ) -> TrainResult:
     """Train a CycleGAN into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
 
@@ -130,8 +123,10 @@ def train(
         resume: continue the run of that name, exactly where its state was saved.
         allow_changes: resume even where options that alter the training differ.
         observers: who else is told what happens, beside log.jsonl and ``--display``.
-        make_perceptual: makes the perceptual loss on a device; called if the options have one.
+        perceptual: distance of the perceptual loss, on the device of the training, instead of the
+            one through the network that the options name.
         extra_terms: further terms of the generators' objective, after those of the options.
+        announce: is told, in a line, which network the perceptual loss looks through.
 
     Raises:
         OptionError: an option cannot be used here, or differs from the run that is resumed.
@@ -141,69 +136,43 @@ def train(
         TrainingError: a loss is not finite.
         ImpastoError: a state cannot be written, or another process trains this run.
     """
-    directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
-    accelerator = make_accelerator(options.run.device, options.run.mixed_precision)
-    flat = flatten(options)
-    check_run(
-        directory,
-        flat,
-        resume=resume,
-        defaults=default_values(TrainOptions),
-        may_change=MAY_CHANGE,
-        may_grow=("n_epochs_decay",),
-        allow_changes=allow_changes,
-    )
-    if accelerator.device.type == "cpu" and options.data.crops:
-        keep_freed_memory()  # blocks of ever other sizes would not fit into those that were freed
-    torch.manual_seed(options.run.seed + accelerator.process_index)
-    torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal
-    loader = build_loader(options, accelerator)
-    perceptual = None
-    if options.losses.lambda_perceptual > 0 and make_perceptual is not None:
-        perceptual = make_perceptual(accelerator.device)
-    trainer = build_trainer(options, accelerator, perceptual=perceptual, extra_terms=extra_terms)
-    if accelerator.is_main_process:
-        directory.create()
-    displays = build_displays(options.displays, directory, options=flat, accelerator=accelerator)
-    loop = TrainingLoop(
-        trainer,
-        loader,
-        pace=build_pace(
-            options.run,
+
+    def build(accelerator: Accelerator) -> TrainingParts[UnpairedBatch]:
+        if accelerator.device.type == "cpu" and options.data.crops:
+            keep_freed_memory()  # blocks of ever other sizes would not fit those that were freed
+        torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal
+        loader = build_loader(options, accelerator)
+        distance = perceptual
+        if options.losses.lambda_perceptual > 0 and distance is None:
+            distance = build_perceptual(options.losses, accelerator.device)
+            announce(f"perceptual loss: {distance}")
+        trainer = build_trainer(options, accelerator, perceptual=distance, extra_terms=extra_terms)
+        return TrainingParts(
+            learner=trainer,
+            loader=loader,
+            export=partial(_export, trainer, options),
+            doctor=build_doctor(options),
             epochs=options.schedule.total_epochs,
             max_images=options.schedule.max_images,
-        ),
-        directory=directory,
-        accelerator=accelerator,
-        observer=Watchers([*displays, *observers]),
-        export=partial(_export, directory, trainer, options),
-        doctor=build_doctor(options),
-        sample_batch=build_sample_batch(options) if accelerator.is_main_process else None,
-    )
-    try:
-        signal = run_in_directory(
-            loop,
-            directory,
-            options=flat,
-            command="train",
-            resume=resume,
-            is_main_process=accelerator.is_main_process,
+            sample_batch=build_sample_batch(options) if accelerator.is_main_process else None,
         )
-    finally:
-        loader.close()
-    return TrainResult(
-        directory=directory.path,
-        progress=loop.progress,
-        signal=signal,
-        unreadable=dict(loader.unreadable),
-        is_main_process=accelerator.is_main_process,
+
+    return run_training_job(
+        options,
+        build,
+        command="train",
+        may_change=MAY_CHANGE,
+        may_grow=("n_epochs_decay",),
+        resume=resume,
+        allow_changes=allow_changes,
+        observers=observers,
     )
 
 
 def _export(
-    directory: RunDirectory,
     learner: TranslationLearner,
     options: TrainOptions,
+    directory: RunDirectory,
     label: str,
     progress: Progress,
 ) -> None:

@@ -1,6 +1,6 @@
 """The whole training of a classifier, from options to a run directory.
 
-What the training of a classifier leaves: its weights, and a feature network for stylize.
+It leaves the classifier's weights, and its convolutions as a feature network for stylize.
 """
 
 import json
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -29,6 +28,7 @@ from impasto.gatys.classifier.data import (
 from impasto.gatys.classifier.learner import ClassifierLearner
 from impasto.gatys.classifier.loading import (
     Augmentation,
+    ClassBatch,
     ClassPictures,
     HeldOutPictures,
     TrainingLoader,
@@ -36,25 +36,13 @@ from impasto.gatys.classifier.loading import (
 from impasto.gatys.classifier.model import VggClassifier, init_weights
 from impasto.gatys.features.weight_files import METADATA_KEY, TRAINED_HERE, tensors_sha256
 from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
-from impasto.options.fields import default_values, flatten
 from impasto.runs.directory import RunDirectory
 from impasto.runs.doctor import DataWait, Doctor
-from impasto.runs.job import (
-    TrainResult,
-    build_displays,
-    build_pace,
-    check_run,
-    run_in_directory,
-)
-from impasto.runs.loop import TrainingLoop
-from impasto.runs.observers import Observer, Progress, Watchers
-from impasto.runs.processes import make_accelerator, share_weights
+from impasto.runs.job import TrainingParts, TrainResult, run_training_job
+from impasto.runs.observers import Observer, Progress
+from impasto.runs.processes import share_weights
 from impasto.runs.seeds import make_generator
 from impasto.runs.state import save_pth
-
-if TYPE_CHECKING:
-    from impasto.gatys.classifier.learner import ClassifierLearner
-    from impasto.gatys.classifier.model import VggClassifier
 
 __all__ = ["backbone_file", "open_class_sets", "save_classifier", "train_backbone"]
 
@@ -65,7 +53,7 @@ def backbone_file(run: Path) -> Path:
 
 
 def save_classifier(
-    directory: RunDirectory, label: str, learner: "ClassifierLearner", classes: Sequence[str]
+    directory: RunDirectory, label: str, learner: ClassifierLearner, classes: Sequence[str]
 ) -> None:
     """Write the classifier, and the convolutions of its best epoch.
 
@@ -106,7 +94,7 @@ def save_classifier(
             raise write_error(path, error) from error
 
 
-def _describe(network: "VggClassifier") -> str:
+def _describe(network: VggClassifier) -> str:
     """Return what it takes to build the network again, as JSON."""
     size = network.avgpool.output_size
     return json.dumps(
@@ -143,59 +131,33 @@ def train_backbone(
         TrainingError: a loss is not finite.
         ImpastoError: a state cannot be written, or another process trains this run.
     """
-    directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
-    accelerator = make_accelerator(options.run.device, options.run.mixed_precision)
-    flat = flatten(options)
-    check_run(
-        directory,
-        flat,
-        resume=resume,
-        defaults=default_values(BackboneOptions),
-        may_change=BACKBONE_MAY_CHANGE,
-        allow_changes=allow_changes,
-    )
-    torch.manual_seed(options.run.seed + accelerator.process_index)
-    torch.backends.cudnn.benchmark = True  # all pictures have one size
-    sets = open_class_sets(options.data, seed=options.run.seed)
-    loader = _build_loader(options, sets, accelerator)
-    held_out = _build_held_out(options.data, sets, accelerator)
-    learner = _build_learner(options, sets, held_out, accelerator)
-    if accelerator.is_main_process:
-        directory.create()
-    displays = build_displays(options.displays, directory, options=flat, accelerator=accelerator)
-    loop = TrainingLoop(
-        learner,
-        loader,
-        pace=build_pace(
-            options.run,
+
+    def build(accelerator: Accelerator) -> TrainingParts[ClassBatch]:
+        torch.backends.cudnn.benchmark = True  # all pictures have one size
+        sets = open_class_sets(options.data, seed=options.run.seed)
+        loader = _build_loader(options, sets, accelerator)
+        held_out = _build_held_out(options.data, sets, accelerator)
+        learner = _build_learner(options, sets, held_out, accelerator)
+        return TrainingParts(
+            learner=learner,
+            loader=loader,
+            export=partial(_export, learner, sets.classes),
+            doctor=_build_doctor(options.data),
             epochs=options.schedule.n_epochs,
             max_images=options.schedule.max_images,
             evaluate=True,
-        ),
-        directory=directory,
-        accelerator=accelerator,
-        observer=Watchers([*displays, *observers]),
-        export=partial(_export, directory, learner, sets.classes),
-        doctor=_build_doctor(options.data),
-        converged=learner.converged,
-    )
-    try:
-        signal = run_in_directory(
-            loop,
-            directory,
-            options=flat,
-            command="backbone train",
-            resume=resume,
-            is_main_process=accelerator.is_main_process,
+            converged=learner.converged,
+            held_out_unreadable=held_out.unreadable,
         )
-    finally:
-        loader.close()
-    return TrainResult(
-        directory=directory.path,
-        progress=loop.progress,
-        signal=signal,
-        unreadable={**loader.unreadable, **held_out.unreadable},
-        is_main_process=accelerator.is_main_process,
+
+    return run_training_job(
+        options,
+        build,
+        command="backbone train",
+        may_change=BACKBONE_MAY_CHANGE,
+        resume=resume,
+        allow_changes=allow_changes,
+        observers=observers,
     )
 
 
@@ -311,9 +273,9 @@ def _build_doctor(data: ClassDataOptions) -> Doctor:
 
 
 def _export(
-    directory: RunDirectory,
     learner: ClassifierLearner,
     classes: Sequence[str],
+    directory: RunDirectory,
     label: str,
     progress: Progress,  # noqa: ARG001
 ) -> None:

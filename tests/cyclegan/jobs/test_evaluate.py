@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from PIL import Image
 
 from impasto.cyclegan.evaluation.table import Row
 from impasto.cyclegan.jobs.evaluate import run_evaluation
+from impasto.gatys.features.distances import make_extractor
 from impasto.options.errors import PictureError
 from impasto.options.evaluate import EvaluateOptions
 
@@ -205,3 +207,30 @@ def test_a_result_never_stands_under_a_heading_that_means_something_else(
     found = shown()
     assert all(level >= 200 for text, level in found.items() if text.startswith("real pictures:"))
     assert found[f"{heading}: first pictures: 02.png"] == 12
+
+
+def test_the_network_that_the_options_name_is_made_unless_one_is_passed(tmp_path: Path) -> None:
+    pytest.importorskip("torchmetrics")
+    rng = np.random.default_rng(0)
+    for folder in ("real", "results"):
+        (tmp_path / folder).mkdir()
+        for place in range(4):
+            picture = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / folder / f"{place}.png")
+    real, results = tmp_path / "real", tmp_path / "results"
+    options = EvaluateOptions(
+        real=real,
+        output=tmp_path / "out",
+        backbone="random",
+        layer="relu1_1",
+        size_px=16,
+        patches=256,
+        device="cpu",
+    )
+    rows = {row.name: row.values for row in run_evaluation([results], options).evaluation.rows}
+    assert "random, relu1_1" in (tmp_path / "out" / "results.json").read_text(encoding="utf-8")
+    extractor = make_extractor("random", layer="relu1_1", device=torch.device("cpu"))
+    passed = replace(options, backbone="none", layer="", output=tmp_path / "again")
+    again = run_evaluation([results], passed, extractor=extractor).evaluation.rows
+    assert {row.name: row.values for row in again} == rows
+    assert rows["results"]["kid"] is not None

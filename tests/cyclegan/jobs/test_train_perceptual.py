@@ -1,4 +1,4 @@
-"""Trainings with a perceptual loss, here a stand-in: cyclegan never imports gatys."""
+"""Trainings with a perceptual loss: one through a network of gatys.features, and a stand-in."""
 
 import json
 from collections.abc import Callable
@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from impasto.cyclegan import build_trainer, train
+from impasto.cyclegan import build_loader, build_trainer, train
 from impasto.data import UnpairedBatch
+from impasto.gatys import make_perceptual_distance
 from impasto.options import CheckpointError, OptionError, TrainOptions
 from impasto.runs import load_state, make_accelerator, read_log
 
@@ -88,15 +89,9 @@ def test_it_pulls_the_generators(tiny_options: Options) -> None:
 
 
 def test_without_it_nothing_is_compared_or_logged(tiny_options: Options) -> None:
-    options = tiny_options(max_images=3)
-    made: list[torch.device] = []
-
-    def make(device: torch.device) -> Brightness:
-        made.append(device)
-        return Brightness()
-
-    train(options, make_perceptual=make)
-    assert not made
+    options, distance = tiny_options(max_images=3), Brightness()
+    train(options, perceptual=distance)
+    assert distance.calls == 0
     assert not any("perceptual" in name for name in records(options)[0]["losses"])
 
 
@@ -105,7 +100,7 @@ def test_a_run_resumes_bit_for_bit_with_the_loss_in_log_and_page(tiny_options: O
 
     def run(name: str, **more: Any) -> TrainOptions:
         options = tiny_options(name=name, **changes, **more)
-        train(options, resume=name == "parts" and not more, make_perceptual=lambda _: Brightness())
+        train(options, resume=name == "parts" and not more, perceptual=Brightness())
         return options
 
     whole = run("whole")
@@ -120,24 +115,37 @@ def test_a_run_resumes_bit_for_bit_with_the_loss_in_log_and_page(tiny_options: O
 
 def test_another_loss_on_resuming_is_refused(tiny_options: Options) -> None:
     options = tiny_options(lambda_perceptual=1.0, max_images=3)
-    train(options, make_perceptual=lambda _: Brightness("one"))
+    train(options, perceptual=Brightness("one"))
     more = tiny_options(lambda_perceptual=1.0)
     with pytest.raises(CheckpointError, match="--perceptual_weights"):
-        train(more, resume=True, make_perceptual=lambda _: Brightness("another"))
+        train(more, resume=True, perceptual=Brightness("another"))
 
 
 def test_it_can_be_added_on_resuming_if_changes_are_allowed(tiny_options: Options) -> None:
     train(tiny_options(max_images=4))  # between two reports, so that losses of both kinds meet
     more = tiny_options(lambda_perceptual=1.0)
     with pytest.raises(OptionError, match=r"lambda_perceptual: 0\.0 -> 1\.0"):
-        train(more, resume=True, make_perceptual=lambda _: Brightness())
-    train(more, resume=True, allow_changes=True, make_perceptual=lambda _: Brightness())
+        train(more, resume=True, perceptual=Brightness())
+    train(more, resume=True, allow_changes=True, perceptual=Brightness())
     assert "perceptual_A" in records(more)[-1]["losses"]
 
 
-def test_asked_for_and_not_passed_is_refused(tiny_options: Options) -> None:
-    with pytest.raises(OptionError, match="make_perceptual"):
-        train(tiny_options(lambda_perceptual=1.0))
+def test_the_network_that_the_options_name_is_made_unless_one_is_passed(
+    tiny_options: Options,
+) -> None:
+    changes = {"perceptual_backbone": "random", "perceptual_layers": ["relu1_2"]}
+    options = tiny_options(lambda_perceptual=1.0, max_images=1, print_freq=1, **changes)
+    told: list[str] = []
+    train(options, announce=told.append)
+    assert told == ["perceptual loss: random (no file), relu1_2"]
+    # The first loss again: the same fresh networks, pictures and filters, put together by hand.
+    accelerator = make_accelerator("cpu", "no")
+    trainer, loader = build_trainer(options, accelerator), build_loader(options, accelerator)
+    distance = make_perceptual_distance("random", layers=["relu1_2"], device=torch.device("cpu"))
+    batch = next(iter(loader))
+    with torch.no_grad():
+        expected = distance(trainer.translate(batch).fake_B, batch.A)
+    assert records(options)[0]["losses"]["perceptual_A"] == pytest.approx(float(expected), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -158,11 +166,11 @@ def test_settings_without_a_weight_are_refused(
 
 def test_the_options_are_stored_as_yaml(tiny_options: Options) -> None:
     options = tiny_options(lambda_perceptual=1.0, perceptual_layers=["a", "b"], max_images=2)
-    train(options, make_perceptual=lambda _: Brightness())
+    train(options, perceptual=Brightness())
     train(
         tiny_options(lambda_perceptual=1.0, perceptual_layers=["a", "b"], max_images=4),
         resume=True,
-        make_perceptual=lambda _: Brightness(),
+        perceptual=Brightness(),
     )
     log = options.run.checkpoints_dir / "tiny" / "log.jsonl"
     assert json.loads(log.read_text(encoding="utf-8").splitlines()[-1])["images"] == 3
