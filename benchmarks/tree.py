@@ -26,13 +26,13 @@ def modules() -> dict[str, Path]:
 def imports_of(path: Path, known: dict[str, Path]) -> set[str]:
     """Return which of the known modules a file imports, wherever in it."""
     names: set[str] = set()
+    package = "impasto." + path.parent.relative_to(ROOT).as_posix().replace("/", ".")
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            names |= {node.module or ""} | {f"{node.module}.{name.name}" for name in node.names}
+            module = f"{package}.{node.module}" if node.level else node.module or ""
+            names |= {module} | {f"{module}.{name.name}" for name in node.names}
         elif isinstance(node, ast.Import):
             names |= {name.name for name in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.add(node.value)  # the dispatcher names the modules of its commands
     return {name.removeprefix("impasto.") for name in names} & set(known)
 
 
@@ -41,7 +41,9 @@ def main() -> None:
     known = modules()
     importers: defaultdict[str, set[str]] = defaultdict(set)
     for folder in FOLDERS:
-        for path in (ROOT / folder).rglob("*.py"):
+        for path in (ROOT / folder).rglob("*.py*"):
+            if path.suffix not in {".py", ".pyi"}:
+                continue
             own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             for name in imports_of(path, known) - {own}:
                 importers[name].add(own)
