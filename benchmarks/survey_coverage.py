@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
-from impasto.survey.analysis.bootstrap import Spread, Table, TwoLevel
+from impasto.survey.analysis.bootstrap import JudgementTable, Spread, TwoLevel
 from impasto.survey.analysis.components import constant_of
-from impasto.survey.analysis.signal_detection import d_prime_of_rates
+from impasto.survey.analysis.generators import d_prime_of_rates
 from impasto.survey.rates import Interval
 
 __all__ = ["main"]
@@ -177,7 +177,7 @@ def _run(
     return tallies
 
 
-def _study(setting: Setting, rng: np.random.Generator) -> Table:
+def _study(setting: Setting, rng: np.random.Generator) -> JudgementTable:
     """Draw a study of single pictures; people lean to REAL or FAKE in all groups alike."""
     size = (setting.people, setting.pictures)
     people = rng.normal(0, setting.person_sd, setting.people)
@@ -192,7 +192,7 @@ def _study(setting: Setting, rng: np.random.Generator) -> Table:
         who.append(rows)
         what.append(columns + number * setting.pictures)
         group.append(np.full(len(rows), number))
-    return Table(
+    return JudgementTable(
         called_real=np.concatenate(said).astype(np.float64),
         person=np.concatenate(who),
         picture=np.concatenate(what),
@@ -201,7 +201,7 @@ def _study(setting: Setting, rng: np.random.Generator) -> Table:
     )
 
 
-def _pairs(setting: Setting, rng: np.random.Generator) -> Table:
+def _pairs(setting: Setting, rng: np.random.Generator) -> JudgementTable:
     """Draw a study of pairs: fakes beside real pictures, another one for each person."""
     people = rng.normal(0, setting.person_sd, setting.people)
     # Both pictures of a pair make it easy or hard; together they have the SD that is stated.
@@ -212,7 +212,7 @@ def _pairs(setting: Setting, rng: np.random.Generator) -> Table:
     constant = constant_of(setting.rate, setting.person_sd, setting.picture_sd)
     chance = expit(constant + people[:, None] + fakes + reals[beside])
     who, what = np.indices(chance.shape)
-    return Table(
+    return JudgementTable(
         called_real=(rng.random(chance.shape) < chance).ravel().astype(np.float64),
         person=who.ravel(),
         picture=what.ravel(),

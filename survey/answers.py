@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,34 @@ from impasto.options.errors import SurveyError
 from impasto.survey.protocols import Question
 from impasto.survey.tables import decimal, read_bytes, read_table
 
-__all__ = ["Answer", "answers_csv", "answers_json", "read_answers", "write_answers"]
+__all__ = [
+    "COLUMNS",
+    "Answer",
+    "Measurements",
+    "answers_csv",
+    "answers_json",
+    "measurements_of",
+    "read_answers",
+    "write_answers",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """What a browser measures in a trial besides the answer; the fields of :class:`Answer`."""
+
+    rt_ms: float | None = None
+    exposure_ms: float | None = None
+    onset: str = ""
+    viewport: str = ""
+    device_pixel_ratio: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one participant said in one trial; nothing in it tells the truth.
+    """What one participant answered in one trial; nothing in it tells the truth.
+
+    The fields are the columns of the table, in this order, and of the server's database.
 
     Attributes:
         survey_id: of the study.
@@ -56,17 +78,24 @@ class Answer:
     completed: bool = False
 
 
-_COLUMNS = [column.name for column in fields(Answer)]
-_NUMBERS = ("rt_ms", "exposure_ms", "device_pixel_ratio")
-_FLAGS = ("is_practice", "completed")
-_TEXTS = ("survey_id", "participant", "session", "token", "other", "onset", "viewport")
-_NEEDED = ("survey_id", "participant", "session", "trial", "token", "response")
+COLUMNS = tuple(column.name for column in fields(Answer))
+"""Names of the columns of a table of answers, in their order."""
+
+_NUMBERS = [column.name for column in fields(Answer) if column.type == float | None]
+_FLAGS = [column.name for column in fields(Answer) if column.type is bool]
+_TEXTS = [column.name for column in fields(Answer) if column.type is str]
+_NEEDED = [column.name for column in fields(Answer) if column.default is MISSING]
+
+
+def measurements_of(answer: "Answer | Measurements") -> dict[str, Any]:
+    """Return what the browser measured, by name."""
+    return {column.name: getattr(answer, column.name) for column in fields(Measurements)}
 
 
 def answers_csv(answers: Iterable[Answer]) -> str:
     """Return a table with a header, one line per answer; unknown values are empty."""
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
     for answer in answers:
         row = asdict(answer)
@@ -104,7 +133,7 @@ def read_answers(path: Path) -> list[Answer]:
     if path.suffix.lower() == ".json" or start in (b"[", b"{"):
         return _of_json(path, stored)
     table = read_table(path)
-    columns = {name: table.column(name) for name in _COLUMNS}
+    columns = {name: table.column(name) for name in COLUMNS}
     if missing := [name for name, column in columns.items() if column is None]:
         raise SurveyError(
             path,

@@ -1,8 +1,8 @@
 """The answer key of a study: which picture is what. It never leaves its owner.
 
-Names that say nothing, and the random numbers of a study.
-
-Is a folder the study that it claims to be, and is it that of a key?
+Also all that only its owner does with a study: drawing names that say nothing (tokens) and the
+random numbers behind them, reading an exported folder, and comparing it with its key. No module
+whose output participants see may import this one; ``tests/test_architecture.py`` holds that.
 """
 
 import hashlib

@@ -9,7 +9,7 @@ from impasto.survey.rates import Interval
 
 __all__ = ["Agreement", "agreement", "fleiss_kappa", "krippendorff_alpha"]
 
-Counts = NDArray[np.int64]
+AnswerCounts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Agreement:
     alpha_interval: Interval | None
 
 
-def fleiss_kappa(counts: Counts) -> tuple[float, float, float | None]:
+def fleiss_kappa(counts: AnswerCounts) -> tuple[float, float, float | None]:
     """Return raw agreement, expected agreement, and kappa (Fleiss 1971).
 
     Args:
@@ -53,7 +53,7 @@ def fleiss_kappa(counts: Counts) -> tuple[float, float, float | None]:
     return raw, expected, None if expected == 1 else (raw - expected) / (1 - expected)
 
 
-def krippendorff_alpha(counts: Counts) -> float | None:
+def krippendorff_alpha(counts: AnswerCounts) -> float | None:
     """Return alpha for answers without an order (Krippendorff 2019, section 12.3).
 
     Args:
@@ -67,7 +67,7 @@ def krippendorff_alpha(counts: Counts) -> float | None:
     return None if np.isnan(alpha) else alpha
 
 
-def agreement(counts: Counts, *, resamples: int, rng: np.random.Generator) -> Agreement:
+def agreement(counts: AnswerCounts, *, resamples: int, rng: np.random.Generator) -> Agreement:
     """Measure agreement.
 
     Args:
@@ -100,7 +100,7 @@ def agreement(counts: Counts, *, resamples: int, rng: np.random.Generator) -> Ag
     )
 
 
-def _raw(counts: Counts) -> float:
+def _raw(counts: AnswerCounts) -> float:
     n = counts.sum(axis=1)
     return float(((counts * (counts - 1)).sum(axis=1) / (n * (n - 1))).mean())
 

@@ -23,18 +23,18 @@ from scipy.stats import t as student
 from impasto.survey.analysis.components import Components, Labels, components, covariance_of_people
 from impasto.survey.rates import Interval, Rate
 
-__all__ = ["Spread", "Table", "TwoLevel"]
+__all__ = ["JudgementTable", "Spread", "TwoLevel"]
 
 Values = NDArray[np.float64]
 Scale = Literal["share", "difference", "plain"]
-Statistic = Callable[[Values], Values]
+RateStatistic = Callable[[Values], Values]
 """From shares called REAL of the groups, (..., groups), to a number, (...)."""
 
 _AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class JudgementTable:
     """Answers as arrays, (N,) each.
 
     Attributes:
@@ -143,7 +143,7 @@ class TwoLevel:
         parts: variance components of each group; None with fewer than two people or pictures.
     """
 
-    def __init__(self, table: Table, *, resamples: int, rng: np.random.Generator) -> None:
+    def __init__(self, table: JudgementTable, *, resamples: int, rng: np.random.Generator) -> None:
         self._table = table
         self._people = int(table.person.max()) + 1 if len(table.person) else 0
         self._counts = [table.rate(name) for name in table.groups]
@@ -157,7 +157,7 @@ class TwoLevel:
         self._draw(resamples, rng)
 
     def spread(
-        self, statistic: Statistic, scale: Scale, *, corrected: bool = False
+        self, statistic: RateStatistic, scale: Scale, *, corrected: bool = False
     ) -> Spread | None:
         """Return how a number spreads.
 
@@ -199,11 +199,11 @@ class TwoLevel:
             extreme=extreme,
         )
 
-    def percentiles(self, statistic: Statistic, level: float = 0.95) -> Interval:
+    def percentiles(self, statistic: RateStatistic, level: float = 0.95) -> Interval:
         """Return the plain percentiles of the two-level bootstrap, uncorrected."""
         return _percentiles(statistic(self._both_raw), level)
 
-    def for_people(self, statistic: Statistic, level: float = 0.95) -> Interval:
+    def for_people(self, statistic: RateStatistic, level: float = 0.95) -> Interval:
         """Return percentiles with only people drawn anew: other people, these very pictures.
 
         It is the interval of HYPE (Zhou et al. 2019, section 3.3).
@@ -235,7 +235,7 @@ class TwoLevel:
         limit = np.sqrt(np.outer(own, own))
         return np.clip(covariance, -limit, limit)
 
-    def _slope(self, statistic: Statistic, scale: Scale, at: Values) -> Values:
+    def _slope(self, statistic: RateStatistic, scale: Scale, at: Values) -> Values:
         """Return the derivative on the scale, by the shares, (groups,)."""
         step = 1e-6 * np.eye(len(at)) * np.minimum(at, 1 - at)[:, None]
         up, down = (_forward(scale, statistic(at + sign * step)) for sign in (1, -1))

@@ -6,11 +6,9 @@ and other pictures of the same generator, varies in both. The components are est
 (Henderson 1953, method 1; for binary crossed data Gao, Owen 2017), exactly without bias for any
 pattern of missing answers.
 
-People and pictures that differ, on the log-odds scale and on that of rates.
-
-An answer is REAL with the log-odds (constant + person + picture), where person and picture are
-normal around 0: the mixed logistic model. Rates need averages over both, by Gauss-Hermite
-quadrature.
+On the log-odds scale, an answer is REAL with the log-odds (constant + person + picture), where
+person and picture are normal around 0: the mixed logistic model. Rates need averages over both, by
+Gauss-Hermite quadrature.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from impasto.survey.analysis.judgements import Judgement, Session
+from impasto.survey.analysis.judgements import JudgedSession, Judgement
 
 __all__ = ["Criteria", "Excluded", "Exclusions", "Reason", "exclude", "first_sessions"]
 
@@ -73,7 +73,7 @@ class Exclusions:
         without_checks: kept sessions without attention checks.
     """
 
-    kept: Sequence[Session]
+    kept: Sequence[JudgedSession]
     reasons: Sequence[Reason]
     excluded: Sequence[Excluded]
     fast_answers: int
@@ -81,7 +81,7 @@ class Exclusions:
     without_checks: int
 
 
-def first_sessions(sessions: Sequence[Session]) -> tuple[list[Session], int]:
+def first_sessions(sessions: Sequence[JudgedSession]) -> tuple[list[JudgedSession], int]:
     """Keep the first session of each participant that has an answer; the rest had seen pictures.
 
     Returns:
@@ -96,7 +96,7 @@ def first_sessions(sessions: Sequence[Session]) -> tuple[list[Session], int]:
     return kept, len(answered) - len(kept)
 
 
-def exclude(sessions: Sequence[Session], criteria: Criteria, *, expected: int) -> Exclusions:
+def exclude(sessions: Sequence[JudgedSession], criteria: Criteria, *, expected: int) -> Exclusions:
     """Apply the criteria.
 
     Args:
@@ -104,7 +104,7 @@ def exclude(sessions: Sequence[Session], criteria: Criteria, *, expected: int) -
         criteria: when a session does not count.
         expected: scored trials of a whole session.
     """
-    applies: dict[str, Callable[[Session], bool]] = {
+    applies: dict[str, Callable[[JudgedSession], bool]] = {
         "Attention check failed": lambda one: one.checks_failed > criteria.failed_checks,
         "Incomplete": lambda one: (
             not (criteria.keep_incomplete or one.completed) and len(one.judgements) < expected
@@ -141,7 +141,7 @@ def exclude(sessions: Sequence[Session], criteria: Criteria, *, expected: int) -
     )
 
 
-def _is_straight_line(session: Session) -> bool:
+def _is_straight_line(session: JudgedSession) -> bool:
     """Whether all answers are the same; of pairs, whether the same side was always chosen."""
     said = {
         one.called_real if one.left is None else one.called_real == one.left
@@ -150,12 +150,12 @@ def _is_straight_line(session: Session) -> bool:
     return len(said) == 1 and len(session.judgements) >= _FEWEST_FOR_STRAIGHT_LINES
 
 
-def _fast_share(session: Session, min_rt_ms: float) -> float:
+def _fast_share(session: JudgedSession, min_rt_ms: float) -> float:
     times = [time for one in session.judgements if (time := _thinking_ms(one)) is not None]
     return sum(time < min_rt_ms for time in times) / len(times) if times else 0.0
 
 
-def _slow(session: Session, min_rt_ms: float) -> list[Judgement]:
+def _slow(session: JudgedSession, min_rt_ms: float) -> list[Judgement]:
     times = [(one, _thinking_ms(one)) for one in session.judgements]
     return [one for one, time in times if time is None or time >= min_rt_ms]
 

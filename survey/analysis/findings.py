@@ -12,21 +12,21 @@ from impasto.survey.rates import Interval
 
 __all__ = [
     "Comparison",
-    "Counts",
     "Equivalence",
+    "Estimate",
     "Exposure",
     "Findings",
     "GeneratorFindings",
     "GroupFindings",
-    "Measured",
     "PersonFindings",
     "PictureFindings",
+    "StageCounts",
     "Times",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Estimate:
     """A number and where it may lie.
 
     Attributes:
@@ -126,7 +126,7 @@ class GroupFindings:
     pictures: int
     answers: int
     real: int
-    called_real: Measured
+    called_real: Estimate
     wilson: Interval | None
     clopper_pearson: Interval | None
     p_half: float | None
@@ -171,12 +171,12 @@ class GeneratorFindings:
     """
 
     name: str
-    error: Measured | None
+    error: Estimate | None
     p_chance: float | None
     equivalence: Equivalence | None
-    d_prime: Measured | None
-    criterion: Measured | None
-    d_prime_people: Measured | None
+    d_prime: Estimate | None
+    criterion: Estimate | None
+    d_prime_people: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +195,7 @@ class Comparison:
 
     first: str
     second: str
-    difference: Measured
+    difference: Estimate
     p_two_level: float | None
     p_two_level_holm: float | None
     permutation: PermutationTest | None
@@ -241,7 +241,7 @@ class PersonFindings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class StageCounts:
     """People, answers and rates at one stage.
 
     Attributes:
@@ -252,7 +252,7 @@ class Counts:
 
     people: int
     answers: int
-    called_real: Mapping[str, Measured]
+    called_real: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,8 +286,8 @@ class Findings:
     resamples: int
     versions: Mapping[str, str]
     sessions: Mapping[str, int]
-    before: Counts
-    after: Counts
+    before: StageCounts
+    after: StageCounts
     reasons: Sequence[Reason]
     excluded: Sequence[Excluded]
     notes: Sequence[str]

@@ -1,39 +1,103 @@
-"""How well people told each generator's pictures from real ones, and generators compared."""
+"""How well people told each generator's pictures from real ones, and generators compared.
+
+Sensitivity and bias are separated by signal detection theory: the signal is a fake, and the
+response to it is FAKE. Rates get the log-linear correction (x + 0.5) / (n + 1) (Hautus 1995), so
+that 0 and 1 have finite z-values.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, ttest_1samp
 
-from impasto.survey.analysis.bootstrap import Scale, Spread, Statistic, Table, TwoLevel
-from impasto.survey.analysis.findings import Comparison, Equivalence, GeneratorFindings, Measured
-from impasto.survey.analysis.judgements import REAL_GROUP, Session
+from impasto.survey.analysis.bootstrap import JudgementTable, RateStatistic, Scale, Spread, TwoLevel
+from impasto.survey.analysis.findings import Comparison, Equivalence, Estimate, GeneratorFindings
+from impasto.survey.analysis.judgements import REAL_GROUP, JudgedSession
 from impasto.survey.analysis.permutation import compare_generators
-from impasto.survey.analysis.signal_detection import (
-    criterion_of_rates,
-    d_prime_of_rates,
-    log_linear,
-    yes_no,
-)
 from impasto.survey.rates import Interval, holm
 
-__all__ = ["compare_all", "judge_generator", "measure", "person_d_prime"]
+__all__ = [
+    "Sensitivity",
+    "compare_all",
+    "criterion_of_rates",
+    "d_prime_of_rates",
+    "estimate",
+    "judge_generator",
+    "log_linear",
+    "person_d_prime",
+    "yes_no",
+]
 
 Values = NDArray[np.float64]
 _SQRT2 = float(np.sqrt(2))
 
 
-def measure(
-    two_level: TwoLevel, statistic: Statistic, scale: Scale, *, corrected: bool = False
-) -> tuple[Measured, Spread | None]:
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """How well fakes were told from real pictures, and how readily they were called fake.
+
+    Attributes:
+        d_prime: distance between fake and real in standard deviations; 0 is guessing.
+        criterion: 0 is no leaning; below 0, people lean to FAKE, above 0 to REAL.
+    """
+
+    d_prime: float
+    criterion: float
+
+
+def log_linear(count: float, n: float) -> float:
+    """Return a rate that is never 0 or 1 (Hautus 1995)."""
+    return (count + 0.5) / (n + 1)
+
+
+def yes_no(
+    hits: int, signals: int, false_alarms: int, noises: int, *, corrected: bool = True
+) -> Sensitivity:
+    """Judge answers about one picture at a time.
+
+    Args:
+        hits: fakes that were called fake.
+        signals: fakes.
+        false_alarms: real pictures that were called fake.
+        noises: real pictures.
+        corrected: use the log-linear correction.
+
+    Returns:
+        d' = z(H) - z(F) and c = -(z(H) + z(F)) / 2 (Macmillan, Creelman 2005, ch. 1 and 2).
+    """
+    hit, alarm = hits / signals, false_alarms / noises
+    if corrected:
+        hit, alarm = log_linear(hits, signals), log_linear(false_alarms, noises)
+    rates = np.array([1 - hit, 1 - alarm])
+    return Sensitivity(
+        d_prime=float(d_prime_of_rates(rates)), criterion=float(criterion_of_rates(rates))
+    )
+
+
+def d_prime_of_rates(called_real: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return d' of shares called REAL: of fakes, of real pictures; (..., 2) to (...)."""
+    z = norm.ppf(called_real)
+    return np.asarray(z[..., 1] - z[..., 0])
+
+
+def criterion_of_rates(called_real: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the criterion of shares called REAL: of fakes, of real pictures; (..., 2) to (...)."""
+    z = norm.ppf(called_real)
+    return np.asarray((z[..., 1] + z[..., 0]) / 2)
+
+
+def estimate(
+    two_level: TwoLevel, statistic: RateStatistic, scale: Scale, *, corrected: bool = False
+) -> tuple[Estimate, Spread | None]:
     """Return a number with its intervals, and its spread for tests."""
     spread = two_level.spread(statistic, scale, corrected=corrected)
     value = float(statistic(two_level.corrected_rates if corrected else two_level.rates))
     if corrected:
-        return Measured(value=value, interval=spread.interval() if spread else None), spread
-    measured = Measured(
+        return Estimate(value=value, interval=spread.interval() if spread else None), spread
+    measured = Estimate(
         value=value,
         interval=spread.interval() if spread else None,
         people=two_level.for_people(statistic),
@@ -44,9 +108,9 @@ def measure(
 
 def judge_generator(
     name: str,
-    table: Table,
+    table: JudgementTable,
     two_level: TwoLevel,
-    sessions: Sequence[Session],
+    sessions: Sequence[JudgedSession],
     *,
     margin: float,
 ) -> GeneratorFindings:
@@ -69,18 +133,18 @@ def judge_generator(
             criterion=None,
             d_prime_people=None,
         )
-    error, spread = measure(two_level, _error(table, name), "share")
+    error, spread = estimate(two_level, _error(table, name), "share")
     if table.beside is None:
         places = [table.groups.index(name), table.groups.index(REAL_GROUP)]
-        sensitivity, _ = measure(
+        sensitivity, _ = estimate(
             two_level, lambda rates: d_prime_of_rates(rates[..., places]), "plain", corrected=True
         )
-        criterion, _ = measure(
+        criterion, _ = estimate(
             two_level, lambda rates: criterion_of_rates(rates[..., places]), "plain", corrected=True
         )
     else:
         sensitivity = _forced_choice(table, name, error.interval)
-        criterion = Measured(value=_side_leaning(sessions, name))
+        criterion = Estimate(value=_side_leaning(sessions, name))
     return GeneratorFindings(
         name=name,
         error=error,
@@ -93,13 +157,13 @@ def judge_generator(
 
 
 def compare_all(
-    table: Table, two_level: TwoLevel, *, resamples: int, rng: np.random.Generator
+    table: JudgementTable, two_level: TwoLevel, *, resamples: int, rng: np.random.Generator
 ) -> list[Comparison]:
     """Compare every two generators; Holm's correction over all comparisons of a kind."""
     names = [name for name in table.groups if name != REAL_GROUP]
     found = []
     for first, second in combinations(names, 2):
-        difference, spread = measure(two_level, _difference(table, first, second), "difference")
+        difference, spread = estimate(two_level, _difference(table, first, second), "difference")
         permutation = compare_generators(table, first, second, resamples=resamples, rng=rng)
         found.append((first, second, difference, spread, permutation))
     two_level_p = [spread.p_two_sided(0.0) if spread else None for *_, spread, _ in found]
@@ -121,7 +185,7 @@ def compare_all(
     ]
 
 
-def person_d_prime(session: Session, generators: set[str]) -> float | None:
+def person_d_prime(session: JudgedSession, generators: set[str]) -> float | None:
     """Return one person's d', log-linear; None without fakes of these, or without real pictures."""
     fakes = [one for one in session.judgements if one.group in generators]
     if fakes and fakes[0].beside:
@@ -135,7 +199,7 @@ def person_d_prime(session: Session, generators: set[str]) -> float | None:
     return yes_no(hits, len(fakes), alarms, len(reals)).d_prime
 
 
-def _error(table: Table, name: str) -> Statistic:
+def _error(table: JudgementTable, name: str) -> RateStatistic:
     place = table.groups.index(name)
     if table.beside is not None:
         return lambda rates: rates[..., place]
@@ -143,7 +207,7 @@ def _error(table: Table, name: str) -> Statistic:
     return lambda rates: (rates[..., place] + 1 - rates[..., real]) / 2
 
 
-def _difference(table: Table, first: str, second: str) -> Callable[[Values], Values]:
+def _difference(table: JudgementTable, first: str, second: str) -> Callable[[Values], Values]:
     one, other = table.groups.index(first), table.groups.index(second)
     return lambda rates: rates[..., one] - rates[..., other]
 
@@ -153,7 +217,7 @@ def _equivalence(spread: Spread, margin: float) -> Equivalence:
     return Equivalence(margin=margin, interval=spread.interval(0.9), p=p, shown=p < 0.05)
 
 
-def _forced_choice(table: Table, name: str, interval: Interval | None) -> Measured:
+def _forced_choice(table: JudgementTable, name: str, interval: Interval | None) -> Estimate:
     """Return d' of pairs, which is sqrt(2) z(share of right answers) (Macmillan, Creelman 2005)."""
     rate = table.rate(name)
     found = None
@@ -163,10 +227,10 @@ def _forced_choice(table: Table, name: str, interval: Interval | None) -> Measur
         low, high = (_SQRT2 * float(norm.ppf(1 - end)) for end in ends[::-1])
         found = Interval(low=low, high=high)
     right = log_linear(rate.n - rate.count, rate.n)
-    return Measured(value=_SQRT2 * float(norm.ppf(right)), interval=found)
+    return Estimate(value=_SQRT2 * float(norm.ppf(right)), interval=found)
 
 
-def _side_leaning(sessions: Sequence[Session], name: str) -> float:
+def _side_leaning(sessions: Sequence[JudgedSession], name: str) -> float:
     """Return the criterion of sides: below 0, people lean to calling the left one fake."""
     judged = [one for session in sessions for one in session.judgements if one.group == name]
     left = [one for one in judged if one.left]
@@ -177,7 +241,7 @@ def _side_leaning(sessions: Sequence[Session], name: str) -> float:
     return -float(z.sum()) / 2
 
 
-def _mean_of_people(values: Sequence[float | None]) -> Measured | None:
+def _mean_of_people(values: Sequence[float | None]) -> Estimate | None:
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -185,4 +249,4 @@ def _mean_of_people(values: Sequence[float | None]) -> Measured | None:
     if len(known) > 1 and np.ptp(known) > 1e-9:
         found = ttest_1samp(known, 0.0).confidence_interval(0.95)
         interval = Interval(low=float(found.low), high=float(found.high))
-    return Measured(value=float(np.mean(known)), interval=interval)
+    return Estimate(value=float(np.mean(known)), interval=interval)

@@ -1,6 +1,10 @@
-"""From answers and key to all numbers of a report."""
+"""From answers and key to all numbers of a report.
 
-from collections.abc import Sequence
+Times are summarized by medians, since a few are always very long. Studies with a staircase are
+scored by HYPE-time: how long a picture must be shown until people tell a fake (Zhou et al. 2019).
+"""
+
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,26 +14,36 @@ from numpy.typing import NDArray
 from impasto.options.errors import SurveyError
 from impasto.options.survey import SurveyReportOptions
 from impasto.survey.analysis.agreement import agreement
-from impasto.survey.analysis.bootstrap import Table, TwoLevel
+from impasto.survey.analysis.bootstrap import JudgementTable, TwoLevel
 from impasto.survey.analysis.components import standard_deviations
 from impasto.survey.analysis.exclusions import Criteria, Exclusions, exclude, first_sessions
-from impasto.survey.analysis.exposure import hype_time, median_time, reaction_times
 from impasto.survey.analysis.findings import (
-    Counts,
+    Estimate,
+    Exposure,
     Findings,
     GroupFindings,
-    Measured,
     PersonFindings,
     PictureFindings,
+    StageCounts,
+    Times,
 )
-from impasto.survey.analysis.generators import compare_all, judge_generator, measure, person_d_prime
-from impasto.survey.analysis.judgements import REAL_GROUP, Judgement, Session, judge, tabulate
+from impasto.survey.analysis.generators import (
+    compare_all,
+    estimate,
+    judge_generator,
+    person_d_prime,
+)
+from impasto.survey.analysis.judgements import REAL_GROUP, JudgedSession, Judgement, judge, tabulate
 from impasto.survey.analysis.permutation import pictures_differ
 from impasto.survey.answers import Answer
 from impasto.survey.key import Key
-from impasto.survey.rates import Rate, holm
+from impasto.survey.rates import Interval, Rate, holm
+from impasto.survey.staircase import modal_exposure
 
-__all__ = ["analyse", "picture_findings"]
+__all__ = ["analyse", "hype_time", "median_time", "picture_findings", "reaction_times"]
+
+_STEP_MS = 10
+_JITTER_MS = 60.0
 
 
 def analyse(
@@ -119,7 +133,7 @@ def analyse(
     )
 
 
-def picture_findings(sessions: Sequence[Session], key: Key) -> list[PictureFindings]:
+def picture_findings(sessions: Sequence[JudgedSession], key: Key) -> list[PictureFindings]:
     """Return what was said about each scored picture: by group, from most to least REAL."""
     said: dict[str, list[tuple[bool, Judgement]]] = {
         token: [] for token, picture in key.pictures.items() if picture.kind == "scored"
@@ -174,16 +188,16 @@ def picture_findings(sessions: Sequence[Session], key: Key) -> list[PictureFindi
 
 def _group(
     name: str,
-    table: Table,
+    table: JudgementTable,
     two_level: TwoLevel,
-    sessions: Sequence[Session],
+    sessions: Sequence[JudgedSession],
     pictures: Sequence[PictureFindings],
     options: SurveyReportOptions,
     rng: np.random.Generator,
 ) -> GroupFindings:
     place = table.groups.index(name)
     rate = table.rate(name)
-    called_real, spread = measure(two_level, lambda rates: rates[..., place], "share")
+    called_real, spread = estimate(two_level, lambda rates: rates[..., place], "share")
     parts = two_level.parts[place]
     sds: tuple[float | None, float | None] = (None, None)
     if parts is not None and 0 < rate.count < rate.n:
@@ -213,16 +227,18 @@ def _group(
     )
 
 
-def _count(sessions: Sequence[Session], table: Table, two_level: TwoLevel) -> Counts:
-    return Counts(
+def _count(
+    sessions: Sequence[JudgedSession], table: JudgementTable, two_level: TwoLevel
+) -> StageCounts:
+    return StageCounts(
         people=len(sessions),
         answers=len(table.called_real),
         called_real={name: _short(two_level, place) for place, name in enumerate(table.groups)},
     )
 
 
-def _short(two_level: TwoLevel, place: int) -> Measured:
-    return measure(two_level, lambda rates: rates[..., place], "share")[0]
+def _short(two_level: TwoLevel, place: int) -> Estimate:
+    return estimate(two_level, lambda rates: rates[..., place], "share")[0]
 
 
 def _answer_counts(pictures: Sequence[PictureFindings], key: Key) -> NDArray[np.int64]:
@@ -232,7 +248,7 @@ def _answer_counts(pictures: Sequence[PictureFindings], key: Key) -> NDArray[np.
     return np.array([(picture.real, picture.fake) for picture in counted], np.int64).reshape(-1, 2)
 
 
-def _person(number: int, session: Session) -> PersonFindings:
+def _person(number: int, session: JudgedSession) -> PersonFindings:
     said: dict[str, list[bool]] = {}
     for one in session.judgements:
         said.setdefault(one.group, []).append(one.called_real)
@@ -246,7 +262,7 @@ def _person(number: int, session: Session) -> PersonFindings:
     )
 
 
-def _nobody(sessions: Sequence[Session], exclusions: Exclusions) -> str:
+def _nobody(sessions: Sequence[JudgedSession], exclusions: Exclusions) -> str:
     if not sessions:
         return "there is no answer about a picture of this key"
     toll = ", ".join(f"{one.name.lower()}: {one.meets}" for one in exclusions.reasons if one.meets)
@@ -288,3 +304,80 @@ def _generators_of_numbers(seed: int) -> dict[str, np.random.Generator]:
     names = ("after", "groups", "comparisons", "agreement", "exposure")
     seeds = np.random.SeedSequence(seed).spawn(len(names))
     return {name: np.random.default_rng(one) for name, one in zip(names, seeds, strict=True)}
+
+
+def hype_time(
+    sessions: Sequence[JudgedSession], *, blocks: int, resamples: int, rng: np.random.Generator
+) -> Exposure | None:
+    """Score a staircase.
+
+    Exposures are those that browsers measured, so they are rounded to the 10 ms of the staircase;
+    a screen of 60 Hz shows only multiples of 16.7 ms.
+
+    Args:
+        sessions: that count.
+        blocks: equal parts of a session, each with a staircase of its own; HYPE has three.
+        resamples: of people, for the interval.
+        rng: draws them.
+
+    Returns:
+        Mean over people of the mean over blocks of the modal exposure; None if exposures differ by
+        no more than screens make them differ, or are not known.
+    """
+    timed = [[one for one in session.judgements if one.exposure_ms] for session in sessions]
+    timed = [judgements for judgements in timed if len(judgements) >= blocks]
+    known = [one.exposure_ms or 0.0 for judgements in timed for one in judgements]
+    if not known or np.ptp(np.quantile(known, [0.05, 0.95])) < _JITTER_MS:
+        return None
+    scores = np.array([_score(judgements, blocks) for judgements in timed])
+    drawn = scores[rng.integers(0, len(scores), (resamples, len(scores)))].mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+    errors: dict[int, tuple[int, int]] = {}
+    for judgements in timed:
+        for one in judgements:
+            exposure = _rounded(one)
+            n, wrong = errors.get(exposure, (0, 0))
+            errors[exposure] = (n + 1, wrong + one.wrong)
+    return Exposure(
+        score_ms=float(scores.mean()),
+        people=Interval(low=low, high=high),
+        blocks=blocks,
+        errors={str(exposure): errors[exposure] for exposure in sorted(errors)},
+    )
+
+
+def _score(judgements: Sequence[Judgement], blocks: int) -> float:
+    parts = np.array_split(np.array([_rounded(one) for one in judgements]), blocks)
+    return float(np.mean([modal_exposure(part.tolist()) for part in parts]))
+
+
+def _rounded(judgement: Judgement) -> int:
+    return _STEP_MS * round((judgement.exposure_ms or 0.0) / _STEP_MS)
+
+
+def median_time(judgements: Iterable[Judgement]) -> float | None:
+    """Return the median in milliseconds; None without any time."""
+    times = [one.rt_ms for one in judgements if one.rt_ms is not None]
+    return float(np.median(times)) if times else None
+
+
+def reaction_times(by_person: Iterable[list[Judgement]]) -> Times | None:
+    """Summarise the times of some judgements; None without any.
+
+    Args:
+        by_person: judgements of each person.
+    """
+    people = [some for some in by_person if median_time(some) is not None]
+    timed = [one for some in people for one in some if one.rt_ms is not None]
+    if not timed:
+        return None
+    times = [one.rt_ms for one in timed if one.rt_ms is not None]
+    low, middle, high = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
+    medians = [median_time(some) or 0.0 for some in people]
+    return Times(
+        n=len(times),
+        quartiles=(low, middle, high),
+        right=median_time(one for one in timed if not one.wrong),
+        wrong=median_time(one for one in timed if one.wrong),
+        people=float(np.median(medians)),
+    )

@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 
 from impasto.options.errors import SurveyError
-from impasto.survey.analysis.bootstrap import Table
+from impasto.survey.analysis.bootstrap import JudgementTable
 from impasto.survey.answers import Answer
 from impasto.survey.key import Key
 from impasto.survey.protocols import opposite
 
-__all__ = ["REAL_GROUP", "Judged", "Judgement", "Session", "judge", "tabulate"]
+__all__ = ["REAL_GROUP", "JoinedAnswers", "JudgedSession", "Judgement", "judge", "tabulate"]
 
 REAL_GROUP = "real"
 """Name of the group of real pictures; the others have the names of their generators."""
@@ -47,7 +47,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
+class JudgedSession:
     """One visit of one participant.
 
     Attributes:
@@ -70,7 +70,7 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class JoinedAnswers:
     """The sessions of some answers, and what was left out on the way.
 
     Attributes:
@@ -82,7 +82,7 @@ class Judged:
         repeats: further answers of a session about a picture it had answered; the first counts.
     """
 
-    sessions: Sequence[Session]
+    sessions: Sequence[JudgedSession]
     practice: int = 0
     other_surveys: int = 0
     unknown: int = 0
@@ -103,7 +103,7 @@ class _Collected:
 Verdict = Literal["scored", "attention", "practice", "unknown"]
 
 
-def judge(answers: Iterable[Answer], key: Key, path: Path) -> Judged:
+def judge(answers: Iterable[Answer], key: Key, path: Path) -> JoinedAnswers:
     """Join answers with the key.
 
     Args:
@@ -136,7 +136,7 @@ def judge(answers: Iterable[Answer], key: Key, path: Path) -> Judged:
             counts[verdict] += 1
         elif not _add(session, answer, key, verdict, path):
             counts["repeats"] += 1
-    return Judged(
+    return JoinedAnswers(
         sessions=[_close(name, session) for name, session in found.items()],
         practice=counts["practice"],
         other_surveys=len(given) - len(ours),
@@ -146,7 +146,7 @@ def judge(answers: Iterable[Answer], key: Key, path: Path) -> Judged:
     )
 
 
-def tabulate(sessions: Sequence[Session], key: Key) -> Table:
+def tabulate(sessions: Sequence[JudgedSession], key: Key) -> JudgementTable:
     """Return the judgements as arrays; people are numbered in the order of ``sessions``."""
     tokens = {token: place for place, token in enumerate(sorted(key.pictures))}
     present = {one.group for session in sessions for one in session.judgements}
@@ -154,7 +154,7 @@ def tabulate(sessions: Sequence[Session], key: Key) -> Table:
     rows = [(who, one) for who, session in enumerate(sessions) for one in session.judgements]
     judged = [one for _, one in rows]
     paired = key.rules.unit == "pairs"
-    return Table(
+    return JudgementTable(
         called_real=np.array([one.called_real for one in judged], np.float64),
         person=np.array([who for who, _ in rows], np.int64),
         picture=np.array([tokens[one.token] for one in judged], np.int64),
@@ -217,9 +217,9 @@ def _judgement(answer: Answer, key: Key, path: Path) -> Judgement:
     )
 
 
-def _close(name: tuple[str, str], session: _Collected) -> Session:
+def _close(name: tuple[str, str], session: _Collected) -> JudgedSession:
     passed = sum(session.checks.values())
-    return Session(
+    return JudgedSession(
         participant=name[0],
         session=name[1],
         # Files without positions have 0 everywhere, and keep their order.

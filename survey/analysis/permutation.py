@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from impasto.survey.analysis.bootstrap import Table
+from impasto.survey.analysis.bootstrap import JudgementTable
 
 __all__ = ["PermutationTest", "compare_generators", "pictures_differ"]
 
@@ -32,9 +32,11 @@ class PermutationTest:
 
 
 def compare_generators(
-    table: Table, first: str, second: str, *, resamples: int, rng: np.random.Generator
+    table: JudgementTable, first: str, second: str, *, resamples: int, rng: np.random.Generator
 ) -> PermutationTest | None:
-    """Compare people's own fooling rates: other people might say what of these very pictures?
+    """Test whether other people would be fooled equally often by the same pictures.
+
+    People's own fooling rates are compared.
 
     If most people judged both generators, only those count, and each one's two rates are swapped
     at random; else people are exchanged between the generators. All permutations are tried where
@@ -74,7 +76,7 @@ def compare_generators(
 
 
 def pictures_differ(
-    table: Table, name: str, *, resamples: int, rng: np.random.Generator
+    table: JudgementTable, name: str, *, resamples: int, rng: np.random.Generator
 ) -> float | None:
     """Test whether the percentages of a group's pictures differ by more than chance.
 
@@ -117,7 +119,7 @@ def pictures_differ(
     return (1 + at_least) / (1 + resamples)
 
 
-def _rates_of_people(table: Table, name: str) -> Values:
+def _rates_of_people(table: JudgementTable, name: str) -> Values:
     some = table.of(name)
     count = int(table.person.max()) + 1
     asked = np.bincount(table.person[some], minlength=count)

@@ -1,6 +1,7 @@
-"""What can be observed of every picture of a study without looking at it.
+"""What can be observed of the pictures of a study without looking at them.
 
-What a picture's file says besides its pixels: chunks, tables, lengths; read byte by byte.
+Their names, times, order and places, in the folder and in its archive; and what a picture's file
+says besides its pixels: chunks, tables and lengths, read byte by byte.
 """
 
 import hashlib

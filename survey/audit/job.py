@@ -17,7 +17,7 @@ from impasto.survey.audit.files import (
     observe_study,
 )
 from impasto.survey.audit.orders import find_habits, pairs_among, partners_of
-from impasto.survey.audit.pixels import ADVICE, measure
+from impasto.survey.audit.pixels import ADVICE, measure_pixels
 from impasto.survey.audit.report import Audit, Row, Status
 from impasto.survey.audit.statistics import Finding, Observable, examine
 from impasto.survey.audit.texts import observe_text, read_text, search_secrets, text_files
@@ -208,7 +208,7 @@ def _pixels(folder: Path, study: Study, key: Key, judged: Sequence[str]) -> list
     tokens = []
     for token in judged:
         try:
-            measured.append(measure(read_picture(folder / study.pictures[token]).rgb))
+            measured.append(measure_pixels(read_picture(folder / study.pictures[token]).rgb))
         except PictureError:
             continue  # its hash is a fault already
         tokens.append(token)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import laplace
 
-__all__ = ["ADVICE", "MEASURES", "measure"]
+__all__ = ["ADVICE", "MEASURES", "measure_pixels"]
 
 Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 _BLOCK = 8  # ITU-T T.81, A.1.1: samples are coded in blocks of 8 x 8
 
 
-def measure(rgb: Rgb) -> dict[str, float]:
+def measure_pixels(rgb: Rgb) -> dict[str, float]:
     """Measure a picture, RGB, (H, W, 3), uint8, in every way of :data:`MEASURES`."""
     return {name: function(rgb) for name, function in MEASURES.items()}
 

@@ -1,8 +1,7 @@
-"""What the texts of a study tell: names that must not be in them, and what stands around pictures.
+"""What the texts of a study give away: everything public but the pictures.
 
-Texts are all public files but the pictures: pages, scripts, tables, forms.
-
-Searching the public side of a study for what only its key should hold.
+Pages, scripts, tables and forms are searched for what only the key should hold, such as names of
+generators and sources; and what stands around each picture in them is an observable like any other.
 """
 
 import html

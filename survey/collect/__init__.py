@@ -1,1 +1,1 @@
-"""Answers of many files as one table: `job`, `formats`, `platforms` and `rows`."""
+"""Answers of many files as one table: `job`, `formats` and `rows`."""

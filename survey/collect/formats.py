@@ -1,4 +1,8 @@
-"""The files of forms and platforms, as answers that are not yet checked."""
+"""The files of forms and platforms, read as answers that are not checked yet.
+
+Impasto's own tables and databases, Google Forms, Mechanical Turk, Qualtrics, jsPsych, Prolific's
+list of participants, and any table with a row for each participant (wide) or each answer (long).
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -7,18 +11,12 @@ from typing import Any
 
 from impasto.options.errors import SurveyError
 from impasto.options.survey import AnswerFormat
-from impasto.survey.answers import Answer, read_answers
-from impasto.survey.collect.platforms import (
-    read_jspsych,
-    read_mturk,
-    read_prolific,
-    read_qualtrics,
-)
+from impasto.survey.answers import Answer, measurements_of, read_answers
 from impasto.survey.collect.rows import (
     PARTICIPANT,
     SESSION,
     Namer,
-    Raw,
+    RawAnswer,
     ReadFile,
     Vocabulary,
     answers_of_row,
@@ -61,10 +59,10 @@ def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: 
     readers: Mapping[str, Callable[[Table, Vocabulary, Namer], ReadFile]] = {
         "impasto": _read_own,
         "google_forms": _read_wide,
-        "mturk": read_mturk,
-        "qualtrics": read_qualtrics,
+        "mturk": _read_mturk,
+        "qualtrics": _read_qualtrics,
         "jspsych": _read_jspsych_table,
-        "prolific": read_prolific,
+        "prolific": _read_prolific,
         "wide": _read_wide,
         "long": _read_long,
     }
@@ -104,7 +102,7 @@ def _recognize(table: Table, vocabulary: Vocabulary) -> AnswerFormat:
 
 def _read_jspsych_table(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
     rows = [(f"line {line}", row) for line, row in table.records()]
-    return read_jspsych(table.path, rows, vocabulary, named)
+    return _read_jspsych(table.path, rows, vocabulary, named)
 
 
 def _read_own(table: Table, _vocabulary: Vocabulary, _named: Namer) -> ReadFile:
@@ -115,25 +113,21 @@ def _read_own(table: Table, _vocabulary: Vocabulary, _named: Namer) -> ReadFile:
     )
 
 
-def _of_answers(path: Path, answers: Sequence[Answer]) -> list[Raw]:
+def _of_answers(path: Path, answers: Sequence[Answer]) -> list[RawAnswer]:
     return [
-        Raw(
+        RawAnswer(
             where=f"{path.name}, answer {number}",
-            participant=one.participant,
-            session=one.session,
-            trial=(one.token, one.other) if one.other else (one.token,),
-            said=one.response,
-            place=one.trial,
-            survey_id=one.survey_id,
-            rt_ms=one.rt_ms,
-            exposure_ms=one.exposure_ms,
-            is_practice=one.is_practice,
-            completed=one.completed,
-            onset=one.onset,
-            viewport=one.viewport,
-            device_pixel_ratio=one.device_pixel_ratio,
+            participant=answer.participant,
+            session=answer.session,
+            trial=(answer.token, answer.other) if answer.other else (answer.token,),
+            said=answer.response,
+            place=answer.trial,
+            survey_id=answer.survey_id,
+            is_practice=answer.is_practice,
+            completed=answer.completed,
+            **measurements_of(answer),
         )
-        for number, one in enumerate(answers, 1)
+        for number, answer in enumerate(answers, 1)
     ]
 
 
@@ -142,7 +136,7 @@ def _read_wide(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
     columns = asked_columns(table, vocabulary)
     if not columns:
         raise SurveyError(table.path, "no column names a picture of the study")
-    answers: list[Raw] = []
+    answers: list[RawAnswer] = []
     times: dict[str, int] = {}
     for line, row in table.records():
         session = first_of(row, table, SESSION)
@@ -179,7 +173,7 @@ def _read_long(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
         session = first_of(row, table, SESSION)
         name = first_of(row, table, PARTICIPANT) or session or named(table.path.stem)
         answers.append(
-            Raw(
+            RawAnswer(
                 where=f"{table.path.name}, line {line}",
                 participant=name,
                 session=session or name,
@@ -191,6 +185,128 @@ def _read_long(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
             )
         )
     return ReadFile(path=table.path, format="long", answers=answers)
+
+
+def _read_mturk(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
+    """Read a batch's results; columns Answer.NAME, or all in Answer.taskAnswers as JSON."""
+    answers: list[RawAnswer] = []
+    rejected = 0
+    for line, row in table.records():
+        where = f"{table.path.name}, line {line}"
+        cells = {**row, **_task_answers(table.path, line, row)}
+        own = Table(path=table.path, header=tuple(cells), rows=())
+        columns = {
+            name: trial
+            for name, trial in asked_columns(own, vocabulary).items()
+            # Orders differ, so a column is empty where a worker had another pair.
+            if name.startswith("Answer.") and (cells[name] or len(trial) == 1)
+        }
+        rejected += row.get("AssignmentStatus", "") == "Rejected"
+        session = row.get("AssignmentId", "")
+        name = row.get("WorkerId", "") or session or named(f"{table.path.stem} line {line}")
+        answers += answers_of_row(where, cells, columns, name, session)
+    if not answers:
+        raise SurveyError(table.path, "no column Answer.* names a picture of the study")
+    notes = [f"{rejected} rejected assignments are among the answers"] if rejected else []
+    return ReadFile(path=table.path, format="mturk", answers=answers, notes=notes)
+
+
+def _task_answers(path: Path, line: int, row: Mapping[str, str]) -> dict[str, str]:
+    text = row.get("Answer.taskAnswers", "")
+    if not text:
+        return {}
+    try:
+        stored = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SurveyError(path, f"line {line}: Answer.taskAnswers is no JSON: {error}") from error
+    first = stored[0] if isinstance(stored, list) and stored else stored
+    if not isinstance(first, dict):
+        raise SurveyError(path, f"line {line}: Answer.taskAnswers: expected an object")
+    return {f"Answer.{name}": str(value) for name, value in first.items()}
+
+
+def _read_qualtrics(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
+    """Read a survey's responses; below the header are the questions' texts, then import ids."""
+    rows = list(table.records())
+    ids = next((n for n, (_, row) in enumerate(rows[:3]) if "ImportId" in "".join(row.values())), 0)
+    texts = rows[0][1] if ids else {}
+    # The export tag is the token; where somebody changed it, the text shows the picture's address.
+    columns = {
+        name: trial
+        for name in table.header
+        if (trial := vocabulary.trial_in(name) or vocabulary.trial_in(texts.get(name, "")))
+    }
+    if not columns:
+        raise SurveyError(table.path, "no question names or shows a picture of the study")
+    answers: list[RawAnswer] = []
+    previews = 0
+    for line, row in rows[ids + 1 if ids else 0 :]:
+        if row.get("Status", "") in ("Survey Preview", "Survey Test", "1", "2"):
+            previews += 1
+            continue
+        finished = row.get("Finished", "").casefold()
+        session = row.get("ResponseId", "")
+        name = first_of(row, table, PARTICIPANT) or session
+        answers += answers_of_row(
+            f"{table.path.name}, line {line}",
+            row,
+            columns,
+            name or named(f"{table.path.stem} line {line}"),
+            session,
+            completed=finished in ("true", "1") if finished else None,
+        )
+    notes = [f"{previews} previews passed over"] if previews else []
+    return ReadFile(path=table.path, format="qualtrics", answers=answers, notes=notes)
+
+
+def _read_jspsych(
+    path: Path, rows: Sequence[tuple[str, Mapping[str, str]]], vocabulary: Vocabulary, named: Namer
+) -> ReadFile:
+    """Read jsPsych's data, of this export's page or of a timeline of image-button-response."""
+    header = tuple(dict.fromkeys(name for _, row in rows for name in row))
+    table = Table(path=path, header=header, rows=())
+    answers: list[RawAnswer] = []
+    places: dict[str, int] = {}
+    for where, row in rows:
+        # Where pictures are named apart, rows without a name only show them.
+        own = f"{row.get('token', '')} {row.get('other', '')}"
+        trial = vocabulary.trial_in(own if "token" in header else row.get("stimulus", ""))
+        if not trial:
+            continue
+        said = row.get("survey_response", "") or row.get("response", "")
+        if said.isdecimal() and not row.get("survey_response"):
+            said = str(int(said) + 1)  # buttons are counted from 0
+        name = first_of(row, table, PARTICIPANT)
+        session = first_of(row, table, SESSION) or name or named(path.stem)
+        places[session] = places.get(session, 0) + 1
+        practice = row.get("is_practice", "")
+        answers.append(
+            RawAnswer(
+                where=f"{path.name}, {where}",
+                participant=name or session,
+                session=session,
+                trial=trial,
+                said="" if said == "null" else said,
+                place=int(as_number(row.get("survey_trial", "")) or places[session]),
+                survey_id=row.get("survey_id", ""),
+                rt_ms=as_number(row.get("rt", "")),
+                exposure_ms=as_number(row.get("exposure_ms", "")),
+                is_practice=practice.casefold() in ("1", "true") if practice else None,
+                onset=row.get("onset", ""),
+                viewport=row.get("viewport", ""),
+                device_pixel_ratio=as_number(row.get("device_pixel_ratio", "")),
+            )
+        )
+    if not answers:
+        raise SurveyError(path, "no trial shows a picture of the study")
+    return ReadFile(path=path, format="jspsych", answers=answers)
+
+
+def _read_prolific(table: Table, _vocabulary: Vocabulary, _named: Namer) -> ReadFile:
+    """Read who took part; later submissions of the same person count."""
+    column = table.column("Participant id") or ""
+    people = {row[column]: row for _, row in table.records() if row.get(column)}
+    return ReadFile(path=table.path, format="prolific", people=people)
 
 
 def _read_json(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: Namer) -> ReadFile:
@@ -209,7 +325,7 @@ def _read_json(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named:
             (f"trial {number}", {name: _cell(value) for name, value in row.items()})
             for number, row in enumerate(rows, 1)
         ]
-        return read_jspsych(path, texts, vocabulary, named)
+        return _read_jspsych(path, texts, vocabulary, named)
     if format_ not in ("auto", "impasto"):
         raise SurveyError(path, f"is JSON, and {format_} is not")
     return ReadFile(path=path, format="impasto", answers=_of_answers(path, read_answers(path)))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from impasto.options.errors import SurveyError
 from impasto.options.survey import AnswerFormat
-from impasto.survey.answers import Answer
+from impasto.survey.answers import Answer, measurements_of
 from impasto.survey.collect.formats import read_file
-from impasto.survey.collect.rows import Names, Raw, ReadFile, Vocabulary, few
+from impasto.survey.collect.rows import Names, RawAnswer, ReadFile, Vocabulary, few
 from impasto.survey.key import Key
 
 __all__ = ["Imported", "Oddity", "import_answers", "participants_table"]
@@ -143,7 +143,9 @@ def participants_table(imported: Imported) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _checked(raw: Raw, key: Key | None, vocabulary: Vocabulary, tally: _Tally) -> Answer | None:
+def _checked(
+    raw: RawAnswer, key: Key | None, vocabulary: Vocabulary, tally: _Tally
+) -> Answer | None:
     """Turn what a file has into an answer; note why, where it is none."""
     name = "+".join(raw.trial)
     if key is not None and raw.survey_id and raw.survey_id != key.survey_id:
@@ -161,6 +163,9 @@ def _checked(raw: Raw, key: Key | None, vocabulary: Vocabulary, tally: _Tally) -
         hint = "; a choice between two takes --key" if pair and vocabulary.asked is None else ""
         tally.note("not understood", f"{raw.where}: {raw.said[:40]!r}{hint}")
         return None
+    measured = measurements_of(raw)
+    if raw.rt_ms is not None and raw.rt_ms < 0:
+        measured["rt_ms"] = None
     known = key.pictures[raw.trial[0]] if key is not None else None
     practice = known.kind == "practice" if known else bool(raw.is_practice)
     return Answer(
@@ -171,13 +176,9 @@ def _checked(raw: Raw, key: Key | None, vocabulary: Vocabulary, tally: _Tally) -
         token=raw.trial[0],
         other=raw.trial[1] if pair else "",
         response=response,
-        rt_ms=raw.rt_ms if raw.rt_ms is None or raw.rt_ms >= 0 else None,
-        exposure_ms=raw.exposure_ms,
         is_practice=practice,
-        onset=raw.onset,
-        viewport=raw.viewport,
-        device_pixel_ratio=raw.device_pixel_ratio,
         completed=bool(raw.completed),
+        **measured,
     )
 
 

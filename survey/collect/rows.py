@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.options.survey import AnswerFormat
+from impasto.survey.answers import Measurements
 from impasto.survey.key import Key
 from impasto.survey.protocols import Question, opposite
 from impasto.survey.study import Trial
@@ -18,7 +19,7 @@ __all__ = [
     "SESSION",
     "Namer",
     "Names",
-    "Raw",
+    "RawAnswer",
     "ReadFile",
     "Vocabulary",
     "answers_of_row",
@@ -123,8 +124,8 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Raw:
-    """An answer as a file has it.
+class RawAnswer(Measurements):
+    """An answer as a file has it, beside what was measured.
 
     Attributes:
         where: file and line.
@@ -134,13 +135,8 @@ class Raw:
         said: what was answered, in the file's words; empty: nothing.
         place: position in the session, or 0.
         survey_id: or empty.
-        rt_ms: milliseconds, or None.
-        exposure_ms: milliseconds, or None.
         is_practice: or None where the file does not tell.
         completed: or None where the file does not tell.
-        onset: ISO 8601, or empty.
-        viewport: or empty.
-        device_pixel_ratio: or None.
     """
 
     where: str
@@ -150,13 +146,8 @@ class Raw:
     said: str
     place: int = 0
     survey_id: str = ""
-    rt_ms: float | None = None
-    exposure_ms: float | None = None
     is_practice: bool | None = None
     completed: bool | None = None
-    onset: str = ""
-    viewport: str = ""
-    device_pixel_ratio: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +164,7 @@ class ReadFile:
 
     path: Path
     format: AnswerFormat
-    answers: Sequence[Raw] = ()
+    answers: Sequence[RawAnswer] = ()
     people: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -220,7 +211,7 @@ def answers_of_row(
     session: str,
     *,
     completed: bool | None = None,
-) -> Iterator[Raw]:
+) -> Iterator[RawAnswer]:
     """Yield the answers of a row that has one for each picture.
 
     Beside a column ``NAME`` may stand ``rt_NAME``, ``trial_NAME`` and ``onset_NAME``.
@@ -236,7 +227,7 @@ def answers_of_row(
     for column, trial in columns.items():
         name = column.removeprefix("Answer.")
         prefix = "Answer." if column.startswith("Answer.") else ""
-        yield Raw(
+        yield RawAnswer(
             where=where,
             participant=participant,
             session=session,

@@ -1,6 +1,8 @@
-"""Files without history: constant times and rights, and an archive that is always the same.
+"""Writing a study without traces: constant times and rights, one archive, all of it or nothing.
 
-Several files and a folder that appear together, or not at all.
+Times and permissions of files can betray in which order pictures were made; here they are constant,
+and the same files give the same archive. A study is made in a private folder beside its place, and
+is renamed there when it is complete.
 """
 
 import os

@@ -1,6 +1,6 @@
 """From pictures to a study: their names, practice, attention checks, and the orders.
 
-Attention checks: pictures that say in words what to answer.
+An attention check is a card that says in words what to answer.
 """
 
 import importlib.util

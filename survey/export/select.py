@@ -1,8 +1,8 @@
 """The pictures of a study: chosen, read, and made alike.
 
-Which pictures a study shows: balanced, by chance, each scene once.
-
-One way for every picture, whatever it is: decode, sRGB, size, history, 8 bits, encode.
+They are drawn at random, equally many of each generator and as many real ones as fakes, and each
+scene once. Every picture is then prepared in the same way, so that its file tells nothing: decoded,
+converted to sRGB, resized, optionally put through JPEG, and encoded as PNG.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ __all__ = [
     "Candidate",
     "Gathered",
     "Needs",
+    "Preparation",
     "Prepared",
-    "Way",
     "choose",
     "find_candidates",
     "gather",
@@ -250,8 +250,8 @@ class Prepared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
-    """What is done to every picture.
+class Preparation:
+    """What is done to every picture before it is shown.
 
     Attributes:
         width: pixels.
@@ -270,7 +270,7 @@ class Way:
         return dict(vars(self))
 
 
-def prepare(path: Path, way: Way) -> Prepared:
+def prepare(path: Path, preparation: Preparation) -> Prepared:
     """Read a picture and make of it what is shown.
 
     Raises:
@@ -281,13 +281,18 @@ def prepare(path: Path, way: Way) -> Prepared:
         stored = path.read_bytes()
     except OSError as error:
         raise PictureError(path, f"cannot be read: {error.strerror or error}") from error
-    rgb = fit_picture(flatten_alpha(picture), width=way.width, height=way.height, crop=way.crop)
-    if way.jpeg_quality is not None:
-        rgb = through_jpeg(rgb, way.jpeg_quality)
+    rgb = fit_picture(
+        flatten_alpha(picture),
+        width=preparation.width,
+        height=preparation.height,
+        crop=preparation.crop,
+    )
+    if preparation.jpeg_quality is not None:
+        rgb = through_jpeg(rgb, preparation.jpeg_quality)
     return Prepared(
         png=encode_plain_png(rgb),
         source_sha256=hashlib.sha256(stored).hexdigest(),
-        scale=min(picture.width / way.width, picture.height / way.height),
+        scale=min(picture.width / preparation.width, picture.height / preparation.height),
         jpeg=stored.startswith(b"\xff\xd8\xff"),
     )
 
@@ -333,7 +338,7 @@ def gather(
     """
     needs = _needs(options, folders)
     candidates = find_candidates(folders)
-    way = Way(
+    preparation = Preparation(
         width=options.width,
         height=options.height,
         crop=options.fit == "crop",
@@ -355,7 +360,7 @@ def gather(
             if one.path in prepared:
                 continue
             try:
-                prepared[one.path] = prepare(one.path, way)
+                prepared[one.path] = prepare(one.path, preparation)
             except PictureError as error:
                 passed_over[one.path] = error.reason
             if on_picture is not None:

@@ -1,8 +1,7 @@
 """The figures of a report, for papers: rates, pictures by percentages, pictures with percentages.
 
-Only matplotlib's objects are used, never pyplot. The same findings give the same bytes.
-
-The pictures of a report: taken from the exported folder, checked against the key, copied.
+Only matplotlib's objects are used, never pyplot, and the same findings give the same bytes. The
+pictures are taken from the exported folder, checked against the key, and copied.
 """
 
 import hashlib
@@ -19,7 +18,7 @@ from matplotlib.figure import Figure
 from impasto.data.atomic import atomic_path
 from impasto.data.decode import read_picture
 from impasto.options.errors import SurveyError
-from impasto.survey.analysis.findings import Findings, Measured, PictureFindings
+from impasto.survey.analysis.findings import Estimate, Findings, PictureFindings
 from impasto.survey.analysis.judgements import REAL_GROUP
 from impasto.survey.key import Key
 from impasto.survey.rates import Interval
@@ -63,7 +62,7 @@ _LONGEST_NAME = 28
 
 def draw_rates(findings: Findings) -> Figure:
     """Draw how often the pictures of each group were called REAL, with both intervals."""
-    rows: list[tuple[str, Measured, str]] = [
+    rows: list[tuple[str, Estimate, str]] = [
         (_label(group.name), group.called_real, _color(group.name)) for group in findings.groups
     ]
     rows += [

@@ -1,7 +1,4 @@
-"""The page of a report: one HTML file beside its pictures, tables and figures.
-
-The parts of a report's page: rates, pictures, tables, methods.
-"""
+"""The page of a report, one HTML file beside its pictures, tables and figures, part by part."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,7 +9,7 @@ from dominate import tags
 from dominate.util import raw
 
 from impasto.runs.pages.page import page, relative_url, write_page
-from impasto.survey.analysis.findings import Findings, GeneratorFindings, Measured, PictureFindings
+from impasto.survey.analysis.findings import Estimate, Findings, GeneratorFindings, PictureFindings
 from impasto.survey.analysis.judgements import REAL_GROUP
 from impasto.survey.protocols import find_protocol
 from impasto.survey.rates import Interval
@@ -363,7 +360,7 @@ def _sensitivity_row(one: GeneratorFindings, findings: Findings) -> tags.html_ta
 
 
 def _stage_row(
-    name: str, people: int, answers: int, rates: Mapping[str, Measured]
+    name: str, people: int, answers: int, rates: Mapping[str, Estimate]
 ) -> tags.html_tag:
     cells = [_cell(percent(one.value, 1), percent_range(one.interval, 1)) for one in rates.values()]
     return tags.tr(
@@ -371,7 +368,7 @@ def _stage_row(
     )
 
 
-def _row(label: str, detail: str, measured: Measured, kind: str) -> tags.html_tag:
+def _row(label: str, detail: str, measured: Estimate, kind: str) -> tags.html_tag:
     track = tags.div(
         tags.i(cls="half"),
         _span(measured.people, "people"),
@@ -449,11 +446,11 @@ def _times(quartiles: tuple[float, float, float] | None) -> tuple[str, str]:
 
 
 def _number(value: float | None) -> str:
-    return decimal(None if value is None else Measured(value=value))
+    return decimal(None if value is None else Estimate(value=value))
 
 
 def _number_range(interval: Interval | None) -> str:
-    return decimal_range(None if interval is None else Measured(value=0.0, interval=interval))
+    return decimal_range(None if interval is None else Estimate(value=0.0, interval=interval))
 
 
 def _cell(value: str, detail: str = "") -> tags.html_tag:

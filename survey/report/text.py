@@ -1,7 +1,4 @@
-"""What the numbers say, and what they cannot say, in plain words.
-
-How numbers are written in a report.
-"""
+"""What the numbers say, and what they cannot say, in plain words; and how numbers are written."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,10 +6,10 @@ from scipy.stats import norm
 
 from impasto.survey.analysis.findings import (
     Comparison,
+    Estimate,
     Findings,
     GeneratorFindings,
     GroupFindings,
-    Measured,
 )
 from impasto.survey.analysis.judgements import REAL_GROUP
 from impasto.survey.rates import Interval, Rate
@@ -62,12 +59,12 @@ def points_range(interval: Interval | None) -> str:
     return f"{_signed(100 * interval.low, 0)} to {points(interval.high)}"
 
 
-def decimal(measured: Measured | None) -> str:
+def decimal(measured: Estimate | None) -> str:
     """Write a number with two digits; a dash for None."""
     return "\N{EN DASH}" if measured is None else _plain(measured.value)
 
 
-def decimal_range(measured: Measured | None) -> str:
+def decimal_range(measured: Estimate | None) -> str:
     """Write the interval of a number with two digits; a dash for None."""
     if measured is None or measured.interval is None:
         return "\N{EN DASH}"
@@ -322,5 +319,5 @@ def _pictures_of(groups: Sequence[GroupFindings]) -> str:
     )
 
 
-def _range(measured: Measured) -> str:
+def _range(measured: Estimate) -> str:
     return f"95 % interval {percent_range(measured.interval)}"

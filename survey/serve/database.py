@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.options.errors import SurveyError
-from impasto.survey.answers import Answer
+from impasto.survey.answers import COLUMNS, Answer
 from impasto.survey.study import Study
 
 __all__ = ["Database", "now_text", "read_database"]
@@ -64,11 +64,11 @@ CREATE TABLE answers (
     PRIMARY KEY (number, trial)
 ) STRICT, WITHOUT ROWID""",
 )
-_ANSWERS = """
-SELECT survey_id, participant, session, trial, token, other, response, rt_ms, exposure_ms,
-       is_practice, onset, viewport, device_pixel_ratio, completed IS NOT NULL AS completed
-FROM answers JOIN sessions USING (number), study ORDER BY number, trial
-"""
+_DERIVED = {"completed": "completed IS NOT NULL AS completed"}
+_ANSWERS = (
+    f"SELECT {', '.join(_DERIVED.get(name, name) for name in COLUMNS)} "  # noqa: S608 - our own names
+    "FROM answers JOIN sessions USING (number), study ORDER BY number, trial"
+)
 
 
 class Database:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from impasto.options.errors import ImpastoError
+from impasto.survey.answers import Measurements
 from impasto.survey.protocols import Question
 from impasto.survey.serve.database import Database, now_text
 from impasto.survey.study import Step, Study, make_steps
@@ -104,15 +105,10 @@ class OutOfOrderError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredChoice:
-    """What a browser sent about a trial; see :class:`impasto.survey.answers.Answer`."""
+class MeasuredChoice(Measurements):
+    """What a browser sent about a trial: the value of the choice, and what it measured."""
 
     choice: str
-    rt_ms: float | None = None
-    exposure_ms: float | None = None
-    onset: str = ""
-    viewport: str = ""
-    device_pixel_ratio: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from impasto.options.survey import SurveyExportOptions, SurveyReportOptions
 from impasto.scripts.main import main
 from impasto.survey import Answer, export_study, read_key, write_answers, write_key, write_report
 from impasto.survey.analysis.exclusions import Criteria, exclude
-from impasto.survey.analysis.judgements import Judgement, Session
+from impasto.survey.analysis.judgements import JudgedSession, Judgement
 
 if TYPE_CHECKING:
     from tests.survey.conftest import SmallStudy
@@ -148,7 +148,7 @@ def test_nothing_private_is_served_from_the_public_folder(
 
 
 def test_who_answers_right_after_a_timed_picture_is_too_fast() -> None:
-    def session(after_ms: float) -> Session:
+    def session(after_ms: float) -> JudgedSession:
         judgements = [
             Judgement(
                 trial=number + 1,
@@ -163,7 +163,7 @@ def test_who_answers_right_after_a_timed_picture_is_too_fast() -> None:
             )
             for number in range(12)
         ]
-        return Session(
+        return JudgedSession(
             participant=f"{after_ms}", session="1", judgements=judgements, completed=True
         )
 

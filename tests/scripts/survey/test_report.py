@@ -55,7 +55,7 @@ def test_a_report_is_written_and_summed_up(study: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["--key", "key.json"], 2, "answers"),
+        (["--key", "key.json"], 2, "missing: ANSWERS"),
         (["answers.csv"], 2, "key"),
         (["answers.csv", "--key", "nowhere.json"], 1, "nowhere.json: no such file"),
         (["nowhere.csv", "--key", "key.json"], 1, "nowhere.csv: no such file"),

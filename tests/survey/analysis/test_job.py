@@ -16,11 +16,10 @@ from PIL import Image
 from impasto.options.errors import OptionError, SurveyError
 from impasto.options.survey import SurveyReportOptions
 from impasto.survey.analysis.exclusions import first_sessions
-from impasto.survey.analysis.exposure import hype_time
 from impasto.survey.analysis.findings import Findings
-from impasto.survey.analysis.job import analyse
-from impasto.survey.analysis.judgements import Judgement, Session, judge
-from impasto.survey.analysis.signal_detection import yes_no
+from impasto.survey.analysis.generators import yes_no
+from impasto.survey.analysis.job import analyse, hype_time
+from impasto.survey.analysis.judgements import JudgedSession, Judgement, judge
 from impasto.survey.analysis.simulation import Population, simulate
 from impasto.survey.answers import Answer, write_answers
 from impasto.survey.key import Key, KeyedPicture, write_key
@@ -325,7 +324,7 @@ def test_the_earlier_session_counts() -> None:
         rt_ms=None,
         exposure_ms=None,
     )
-    late = Session(participant="p", session="1", judgements=[one], onset="2026-05-02T08:00Z")
+    late = JudgedSession(participant="p", session="1", judgements=[one], onset="2026-05-02T08:00Z")
     early = replace(late, session="2", onset="2026-05-01T08:00Z")
     empty = replace(late, participant="q", judgements=[])
     kept, further = first_sessions([late, early, empty])
@@ -357,9 +356,9 @@ def test_files_without_times_and_positions_are_analysed(single: Made) -> None:
 # Staircases.
 
 
-def timed(exposures: Sequence[float], wrong: Sequence[bool] = ()) -> Session:
+def timed(exposures: Sequence[float], wrong: Sequence[bool] = ()) -> JudgedSession:
     flags = list(wrong) or [False] * len(exposures)
-    return Session(
+    return JudgedSession(
         participant="p",
         session="1",
         judgements=[

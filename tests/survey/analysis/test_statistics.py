@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from impasto.survey.analysis.agreement import agreement, fleiss_kappa, krippendorff_alpha
-from impasto.survey.analysis.bootstrap import Spread, Table, TwoLevel
+from impasto.survey.analysis.bootstrap import JudgementTable, Spread, TwoLevel
 from impasto.survey.analysis.components import (
     components,
     constant_of,
     standard_deviations,
     variances,
 )
+from impasto.survey.analysis.generators import yes_no
 from impasto.survey.analysis.permutation import compare_generators, pictures_differ
-from impasto.survey.analysis.signal_detection import yes_no
 from impasto.survey.rates import Rate, holm
 
 Values = NDArray[np.float64]
@@ -164,12 +164,12 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
-def table(said: Values, groups: int = 1, asked: NDArray[np.bool_] | None = None) -> Table:
+def table(said: Values, groups: int = 1, asked: NDArray[np.bool_] | None = None) -> JudgementTable:
     """A study of people (rows) and pictures (columns), which fall into equally large groups."""
     asked = np.ones(said.shape, bool) if asked is None else asked
     person, picture = np.nonzero(asked)
     per_group = said.shape[1] // groups
-    return Table(
+    return JudgementTable(
         called_real=said[asked].astype(np.float64),
         person=person,
         picture=picture,
@@ -231,7 +231,7 @@ def first(rates: Values) -> Values:
     return np.asarray(rates[..., 0])
 
 
-def spread_of(answers: Table, seed: int = 0) -> Spread:
+def spread_of(answers: JudgementTable, seed: int = 0) -> Spread:
     two_level = TwoLevel(answers, resamples=2000, rng=np.random.default_rng(seed))
     spread = two_level.spread(first, "share")
     assert spread is not None
