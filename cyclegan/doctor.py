@@ -1,10 +1,10 @@
 """The known failures of a CycleGAN training, in words: what to see them by, and what to try.
 
-The bounds lie between the means over 1000 steps of healthy runs (4000 steps of the ``tiny`` preset
-on 54 pictures of monet2photo, and the controls of ``benchmarks/failures.py``) and of runs that are
-made to fail there.
-
-Two numbers for a translated picture that tell a sound training from known failures.
+Losses alone do not show a generator that paints one plain color, or negatives, so two statistics of
+its outputs are looked at, too: contrast, and correlation with the input. The bounds lie between the
+means over 1000 steps of healthy runs (4000 steps of the ``tiny`` preset on 54 pictures of
+monet2photo, and the controls of ``benchmarks/failures.py``) and of runs that are made to fail
+there.
 """
 
 import math

@@ -1,8 +1,7 @@
-"""The generators that come with Impasto, and what a user's word for a model means.
+"""From what a user calls a model to its generator: shipped models, runs, and single files.
 
-Finding a generator in a run directory.
-
-Which generators there are: the shipped ones, and those in folders.
+A run keeps generators of several epochs and of both directions; :func:`find_generator` picks one.
+:func:`shipped_models` and :func:`models_in` list what there is, for `impasto models`.
 """
 
 import re
@@ -48,11 +47,14 @@ class ShippedModel:
         name: what ``--model`` takes.
         what: what it does, in words.
         opposite: name of the generator of the other direction.
+        fine_above_pixels: in pictures of more pixels than this its strokes look small, and
+            ``--stroke_scale`` is worth a hint; None for a generator without strokes.
     """
 
     name: str
     what: str
     opposite: str
+    fine_above_pixels: int | None = None
 
     @property
     def path(self) -> Path:
@@ -63,7 +65,13 @@ class ShippedModel:
 SHIPPED = {
     model.name: model
     for model in (
-        ShippedModel(name="monet", what="photographs into Monets", opposite="photo"),
+        # Its strokes are a few pixels wide, whatever the size of the picture.
+        ShippedModel(
+            name="monet",
+            what="photographs into Monets",
+            opposite="photo",
+            fine_above_pixels=600_000,
+        ),
         ShippedModel(name="photo", what="Monets into photographs", opposite="monet"),
     )
 }

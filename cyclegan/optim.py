@@ -1,6 +1,7 @@
-"""Learning-rate schedules, in whole epochs.
+"""How weights move beside the optimizer: learning-rate schedules and running averages.
 
-Running averages of weights: the average translates more steadily than the latest weights.
+Schedules go by whole epochs. The average of a generator's weights translates more steadily than its
+latest weights do.
 """
 
 import math
@@ -56,9 +57,8 @@ def lr_multiplier(
 class LearningRate:
     """Sets the learning rate of optimizers at the start of each epoch.
 
-    All policies but ``plateau`` are pure functions of the epoch, so a longer ``n_epochs_decay``
-    takes
-    effect as soon as a run is resumed.
+    All policies but ``plateau`` are pure functions of the epoch, so that a longer
+    ``n_epochs_decay`` takes effect as soon as a run is resumed.
 
     Args:
         optimizers: what it steers.

@@ -1,6 +1,7 @@
-"""Translating pictures of any size with a trained generator; size out = size in.
+"""Translating pictures of any size with a trained generator; every output has its input's size.
 
-Bending a picture for the network and back again, so that the network's grid leaves no trace.
+A picture may be bent for the network and straightened again, so that patterns that the network
+repeats along its grid do not line up in the result.
 """
 
 from contextlib import AbstractContextManager, nullcontext

@@ -18,8 +18,6 @@ _EPILOG = """examples:
   impasto translate photos --output small --long_side 1024
 """
 
-_LARGE_PIXELS = 600_000
-
 
 def main(argv: Sequence[str]) -> int:
     """Parse, translate, report; return the exit status."""
@@ -76,11 +74,7 @@ def main(argv: Sequence[str]) -> int:
         f"{converted.pixels / 1e6 / max(seconds, 1e-9):.2f} megapixels/s), "
         f"{result.skipped} already there, {len(converted.failures)} failed"
     )
-    if (
-        str(options.model) == "monet"
-        and options.stroke_scale == 1
-        and converted.pixels > _LARGE_PIXELS * done
-    ):
+    if result.strokes_look_small:
         print(
             "strokes are a few pixels wide, little in pictures of this size; larger ones: "
             "--stroke_scale 2 --overwrite true",

@@ -1,6 +1,6 @@
-"""What `impasto evaluate` compares: folders of pictures, and generators at work.
+"""What `impasto evaluate` compares: folders of pictures, and the outputs of generators.
 
-Folders of pictures as sets to measure, and which result was made of which input.
+Both become sets to measure; in a folder of results, names say which was made of which input.
 """
 
 import os

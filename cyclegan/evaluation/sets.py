@@ -1,6 +1,7 @@
-"""What of a set of pictures is compared with another set: patches, colours, features, grids.
+"""Distances between two sets of pictures: of patches, colors and features, and traces of grids.
 
-KID and FID of two sets of features, computed by torchmetrics.
+A set is summarized once, picture by picture, and summaries are compared. KID and FID of two sets of
+features are computed by torchmetrics.
 """
 
 import math

@@ -1,6 +1,7 @@
 """The whole translation job, from options to a folder of pictures with a page.
 
-With which settings the results in a folder were made, so that no page says otherwise.
+The folder remembers with which settings its results were made, so that neither page nor command
+says otherwise when a later call adds some with others.
 """
 
 import json
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
-from impasto.cyclegan.models import find_generator
+from impasto.cyclegan.models import SHIPPED, find_generator
 from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.atomic import write_text_atomic
@@ -83,6 +84,8 @@ class TranslateResult:
         generator: the generator, with notes on what its file needed.
         differing: in words, for each earlier call with other settings whose results may be among
             those that were there already: what differed.
+        strokes_look_small: the pictures are so large that the generator's strokes look small in
+            them, and ``--stroke_scale`` would enlarge them.
     """
 
     page: Path
@@ -90,6 +93,7 @@ class TranslateResult:
     skipped: int
     generator: LoadedGenerator
     differing: Sequence[str] = ()
+    strokes_look_small: bool = False
 
 
 def translate(
@@ -162,7 +166,15 @@ def translate(
         skipped=skipped,
         generator=generator,
         differing=differing,
+        strokes_look_small=_strokes_look_small(options, converted),
     )
+
+
+def _strokes_look_small(options: TranslateOptions, converted: Converted) -> bool:
+    model = SHIPPED.get(str(options.model))
+    if model is None or model.fine_above_pixels is None or options.stroke_scale != 1:
+        return False
+    return converted.pixels > model.fine_above_pixels * len(converted.done)
 
 
 def plan_jobs(photos: Sequence[Path], options: TranslateOptions) -> list[Job]:
