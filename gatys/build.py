@@ -18,13 +18,13 @@ from impasto.gatys.features.make import (
     settled,
     with_autocast,
 )
-from impasto.gatys.features.models import ModelNetwork, default_layers
+from impasto.gatys.features.models import KEPT_STRIDE, ModelNetwork, default_layers
+from impasto.gatys.features.smoothing import NO_SMOOTHING, Smoothing
 from impasto.gatys.features.vgg import Vgg
 from impasto.gatys.features.weight_files import is_trained_here
 from impasto.gatys.features.weights import find_weights
 from impasto.gatys.inputs import Pictures, picture_image, regions_at
 from impasto.gatys.losses.objective import LossTerm, Objective, RangePenalty, TotalVariation
-from impasto.gatys.losses.smoothing import NO_SMOOTHING, Smoothing
 from impasto.gatys.losses.statistics import (
     Gaussian,
     Gram,
@@ -34,7 +34,7 @@ from impasto.gatys.losses.statistics import (
     Statistic,
 )
 from impasto.gatys.losses.targets import Content, Style, feature_losses
-from impasto.gatys.memory import Demand, Layer, vgg_layers
+from impasto.gatys.memory import Layer, MemoryEstimate, vgg_layers
 from impasto.gatys.optim.loop import Method
 from impasto.gatys.optim.methods import Adam, Lbfgs
 from impasto.gatys.presets import BUILTIN, MODEL, PATCH_SIDE, RANDOM, TRAINED, Preset, find_preset
@@ -44,7 +44,7 @@ from impasto.options.stylize import StylizeOptions
 
 __all__ = [
     "build_backbone",
-    "build_demand",
+    "build_memory_estimate",
     "build_method",
     "build_objective",
     "build_settings",
@@ -306,7 +306,7 @@ def build_objective(
             layers=settings.content_layers,
             weight=settings.content_weight,
             smoothing=settings.smoothing,
-            tones=regions if settings.tones else (),
+            histograms=regions if settings.match_histograms else (),
         ),
         style=Style(
             regions=regions,
@@ -325,15 +325,15 @@ def build_objective(
     return Objective(network, terms)
 
 
-def build_demand(settings: Preset, network: Network) -> Demand:
-    """Return what a run asks of the memory."""
+def build_memory_estimate(settings: Preset, network: Network) -> MemoryEstimate:
+    """Return what a run will keep in memory."""
     history = settings.history if settings.optimizer == "lbfgs" else 0
     if isinstance(network, ModelNetwork):
-        return _model_demand(settings, network, history)
+        return _model_estimate(settings, network, history)
     if not isinstance(network, Vgg):
         # Projections, their order, and the sorted ones; blurred luminance.
         kept = [Layer(channels=3 * _DIRECTIONS, stride=1, index_bytes=0)]
-        return Demand(layers=kept, history=history, style_channels=())
+        return MemoryEstimate(layers=kept, history=history, style_channels=())
     convolutions = [name for name in network.layers if name.startswith("conv")]
     block, last = (int(part) for part in convolutions[-1][4:].split("_"))
     kept = vgg_layers(
@@ -341,16 +341,19 @@ def build_demand(settings: Preset, network: Network) -> Demand:
     )
     names = [name for name in settings.style_layers if not name.startswith("pool")]
     channels = [network.convolution(f"conv{name[4:]}").out_channels for name in names]
-    return Demand(layers=kept, history=history, style_channels=channels)
+    return MemoryEstimate(layers=kept, history=history, style_channels=channels)
 
 
-def _model_demand(settings: Preset, network: ModelNetwork, history: int) -> Demand:
-    layers = list({**settings.content_layers, **settings.style_layers})
-    demand = network.demand(layers, style_layers=list(settings.style_layers), history=history)
-    if settings.smoothing == NO_SMOOTHING:
-        return demand
-    # What a softmax gives, and its product.
-    smoothed = [
-        Layer(channels=2 * network.channels[name], stride=network.strides[name]) for name in layers
+def _model_estimate(settings: Preset, network: ModelNetwork, history: int) -> MemoryEstimate:
+    names = list({**settings.content_layers, **settings.style_layers})
+    kept = [
+        Layer(channels=channels, stride=KEPT_STRIDE) for channels in network.kept_channels(names)
     ]
-    return replace(demand, layers=[*demand.layers, *smoothed])
+    if settings.smoothing != NO_SMOOTHING:
+        # What a softmax gives, and its product.
+        kept += [
+            Layer(channels=2 * network.channels[name], stride=network.strides[name])
+            for name in names
+        ]
+    style_channels = [network.channels[name] for name in settings.style_layers]
+    return MemoryEstimate(layers=kept, history=history, style_channels=style_channels)

@@ -20,7 +20,7 @@ from impasto.data.transforms import resize
 from impasto.gatys.colors import match_colors
 from impasto.gatys.losses.targets import Region, StylePicture
 from impasto.gatys.masks import (
-    Region as MaskedRegion,
+    MaskedRegion,
     make_regions,
     parse_mask_pair,
     read_mask,
@@ -279,7 +279,7 @@ def style_size(rgb: Rgb, longest: int) -> tuple[int, int]:
     return fit(height, width, min(longest, max(height, width)))
 
 
-class _Styles:
+class _ResizedStyle:
     """The pictures of a style at one size, made anew each time: a folder may not fit otherwise."""
 
     def __init__(
@@ -294,7 +294,7 @@ class _Styles:
             yield StylePicture(picture=picture, weight=self._weight / len(self._pictures))
 
 
-class _Mix:
+class _ChainedStyles:
     """Several styles, one after the other."""
 
     def __init__(self, styles: Sequence[Iterable[StylePicture]]) -> None:
@@ -318,14 +318,14 @@ def regions_at(
     """
     longest = style_side(height, width, style_scale)
     groups = [
-        _Styles(group, longest, share, device)
+        _ResizedStyle(group, longest, share, device)
         for group, share in zip(pictures.styles, pictures.shares, strict=True)
     ]
     if not pictures.regions:
         counting = [
             group for group, share in zip(groups, pictures.shares, strict=True) if share > 0
         ]
-        return [Region(styles=_Mix(counting))]
+        return [Region(styles=_ChainedStyles(counting))]
     return [
         Region(
             styles=groups[region.style],

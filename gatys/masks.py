@@ -21,7 +21,7 @@ from impasto.options.fields import nearest
 
 __all__ = [
     "MaskPair",
-    "Region",
+    "MaskedRegion",
     "Rest",
     "compose_untouched",
     "make_regions",
@@ -59,7 +59,7 @@ class MaskPair:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Region:
+class MaskedRegion:
     """A part of the picture.
 
     Attributes:
@@ -178,7 +178,7 @@ def _same_shape(mask: tuple[int, int], content: tuple[int, int]) -> bool:
 
 def make_regions(
     pairs: Sequence[MaskPair], masks: Sequence[Mask], styles: Sequence[Path], *, rest: Rest
-) -> list[Region]:
+) -> list[MaskedRegion]:
     """Make the regions of a picture: one for each mask, and one for what no mask covers.
 
     Args:
@@ -202,12 +202,12 @@ def make_regions(
     total = np.sum(masks, axis=0, dtype=np.float64)
     remaining = np.clip(1 - total, 0, 1)
     regions = [
-        Region(name=pair.path.name, mask=mask, style=pair.style)
+        MaskedRegion(name=pair.path.name, mask=mask, style=pair.style)
         for pair, mask in zip(pairs, masks, strict=True)
     ]
     if remaining.mean() > _NOTHING:
         style = None if rest == _UNTOUCHED else _style_of_rest(pairs, styles)
-        regions.append(Region(name="rest", mask=remaining.astype(np.float32), style=style))
+        regions.append(MaskedRegion(name="rest", mask=remaining.astype(np.float32), style=style))
         total = total + remaining
         _report_rest(remaining, "untouched" if style is None else f"in {styles[style].name}")
     _warn_of_unused_styles(regions, styles)
@@ -268,7 +268,7 @@ def _report_rest(remaining: NDArray[np.float64], fate: str) -> None:
         _LOGGER.info("--masks: %s in no mask are left %s", _pixels(count, remaining.size), fate)
 
 
-def _warn_of_unused_styles(regions: Sequence[Region], styles: Sequence[Path]) -> None:
+def _warn_of_unused_styles(regions: Sequence[MaskedRegion], styles: Sequence[Path]) -> None:
     used = {region.style for region in regions}
     unused = [style.name for index, style in enumerate(styles) if index not in used]
     if unused:
@@ -279,7 +279,7 @@ def _pixels(count: int, size: int) -> str:
     return f"{count:,} pixel{'' if count == 1 else 's'} ({count / size:.2%})"
 
 
-def compose_untouched(result: Mask, content: Mask, regions: Sequence[Region]) -> Mask:
+def compose_untouched(result: Mask, content: Mask, regions: Sequence[MaskedRegion]) -> Mask:
     """Put the untouched regions of the content over the result.
 
     Args:

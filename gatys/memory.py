@@ -17,8 +17,8 @@ from impasto.gatys.scales import fit
 from impasto.options.errors import ImpastoError
 
 __all__ = [
-    "Demand",
     "Layer",
+    "MemoryEstimate",
     "check_memory",
     "free_memory",
     "gigabytes",
@@ -84,8 +84,8 @@ def vgg_layers(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demand:
-    """What a run asks for, at any size.
+class MemoryEstimate:
+    """What a run keeps in memory, at any size of picture.
 
     Attributes:
         layers: outputs that the network keeps.
@@ -149,12 +149,17 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def check_memory(
-    demand: Demand, height: int, width: int, *, device: torch.device, available: int | None = None
+    estimate: MemoryEstimate,
+    height: int,
+    width: int,
+    *,
+    device: torch.device,
+    available: int | None = None,
 ) -> int:
     """Return the estimate in bytes, and refuse what will not fit.
 
     Args:
-        demand: of the run.
+        estimate: for the run.
         height: of the largest scale, in pixels.
         width: of the largest scale, in pixels.
         device: where it runs.
@@ -163,15 +168,15 @@ def check_memory(
     Raises:
         ImpastoError: it does not fit; says estimate, what is available, and what would fit.
     """
-    needed = demand.bytes(height, width)
+    needed = estimate.bytes(height, width)
     available = free_memory(device) if available is None else available
     if available is None or needed <= available:
         return needed
     advice = []
-    if (side := demand.largest_side(height, width, available)) > 0:
+    if (side := estimate.largest_side(height, width, available)) > 0:
         advice.append(f"a size of at most {side}")
-    if demand.history:
-        steps = demand.longest_history(height, width, available)
+    if estimate.history:
+        steps = estimate.longest_history(height, width, available)
         if steps >= _LEAST_HISTORY:
             advice.append(f"an L-BFGS history of at most {steps}")
         if steps >= 0:

@@ -33,18 +33,15 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from impasto.gatys.features.random import RandomRecipe
+from impasto.gatys.features.smoothing import NO_SMOOTHING, Smoothing
 from impasto.gatys.losses.functional import VariationKind
-from impasto.gatys.losses.smoothing import NO_SMOOTHING, Smoothing
 
 __all__ = [
     "BUILTIN",
-    "CONTENT_BLUR",
     "MODEL",
     "PATCH_SIDE",
     "PRESETS",
     "RANDOM",
-    "RANDOM_RECIPE",
     "TRAINED",
     "Preset",
     "StatisticKind",
@@ -96,7 +93,7 @@ class Preset:
         sizes: longer sides in pixels, coarse to fine.
         iterations: at each size; of L-BFGS, evaluations.
         init: ``content``, ``palette`` (the content in the style's colours) or ``noise``.
-        tones: whether the content's targets take on the style's values, rank by rank.
+        match_histograms: whether the content's targets take on the histograms of the style's.
         average_decay: of the moving average of iterates; 0: none.
         clamp: values are brought back to [0, 1] after each step.
     """
@@ -127,7 +124,7 @@ class Preset:
     sizes: tuple[int, ...] = (512,)
     iterations: tuple[int, ...]
     init: Literal["content", "palette", "noise"] = "content"
-    tones: bool = False
+    match_histograms: bool = False
     average_decay: float = 0.0
     clamp: bool = False
 
@@ -367,9 +364,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 PATCH_SIDE = 5
 """Side of the patches of ``builtin``, in pixels."""
 
-CONTENT_BLUR = 1.5
-"""Standard deviation of what ``builtin`` takes for content, in pixels."""
-
 BUILTIN = Preset(
     name="builtin",
     source="found by eye on the pairs of docs/stylizing.md, after Elnekave and Weiss 2022",
@@ -388,12 +382,9 @@ BUILTIN = Preset(
     sizes=(64, 90, 128, 181, 256),
     iterations=(150, 120, 80, 60, 50),
     init="palette",
-    tones=True,
+    match_histograms=True,
 )
 """The preset where no weights are found."""
-
-RANDOM_RECIPE = RandomRecipe(width=0.5, pooling="average", normalize="channel")
-"""One factor per channel, or deep layers would tell next to nothing of a picture."""
 
 _STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 

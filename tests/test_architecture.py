@@ -186,3 +186,15 @@ def test_packages_equal_what_is_on_disk() -> None:
 def test_starts_without_torch(statement: str) -> None:
     code = f"import sys; {statement}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_feature_networks_are_a_floor_of_their_own() -> None:
+    above = [
+        f"{module} imports {name}"
+        for module, names in IMPORTS.items()
+        for name in names
+        if module.startswith("gatys.features")
+        and name.startswith("gatys.")
+        and not name.startswith("gatys.features")
+    ]
+    assert not above

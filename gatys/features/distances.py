@@ -21,8 +21,7 @@ from impasto.gatys.features.make import (
     parse_network_layers,
 )
 from impasto.gatys.features.models import default_layers
-from impasto.gatys.losses.functional import full_precision
-from impasto.gatys.losses.smoothing import NO_SMOOTHING, Smoothing, smooth
+from impasto.gatys.features.smoothing import NO_SMOOTHING, Smoothing, full_precision, smooth
 from impasto.options.errors import OptionError
 
 __all__ = ["FeatureExtractor", "PerceptualDistance", "make_extractor", "make_perceptual_distance"]

@@ -24,7 +24,7 @@ from torch import Tensor
 from impasto.gatys.features.graph import LIST_COMMAND, check_model, find_anatomy
 from impasto.gatys.features.models import parse_model_layers
 from impasto.gatys.features.pixels import Pixels
-from impasto.gatys.features.random import random_model, random_vgg
+from impasto.gatys.features.random import RANDOM_RECIPE, random_model, random_vgg
 from impasto.gatys.features.vgg import Pooling, Vgg, parse_layers
 from impasto.gatys.features.weight_files import WeightsFile, read_weights
 from impasto.gatys.features.weights import (
@@ -35,7 +35,6 @@ from impasto.gatys.features.weights import (
     load_weights,
     missing_message,
 )
-from impasto.gatys.presets import CONTENT_BLUR, RANDOM_RECIPE
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.fields import nearest
 
@@ -151,7 +150,7 @@ def make_network(
     """
     name, path = _found(settled(name, weights), weights)
     if name == "pixels":
-        return Backbone(network=Pixels(CONTENT_BLUR), name=name, weights=None)
+        return Backbone(network=Pixels(), name=name, weights=None)
     if name == "random":
         filters = random_vgg(0, replace(RANDOM_RECIPE, pooling=pooling))
         _truncate(filters, layers)

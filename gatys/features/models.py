@@ -37,11 +37,11 @@ from impasto.gatys.features.graph import (
     stage_of,
 )
 from impasto.gatys.features.vgg import IMAGENET_MEAN, IMAGENET_STD
-from impasto.gatys.memory import Demand, Layer
 from impasto.options.errors import ImpastoError, OptionError
 from impasto.options.fields import nearest
 
 __all__ = [
+    "KEPT_STRIDE",
     "ModelNetwork",
     "default_layers",
     "find_layer",
@@ -53,9 +53,11 @@ __all__ = [
 
 # Largest side that a layer can need: Inception v3 needs 75.
 _LARGEST_NEED = 512
-# What is kept for the way back is counted in values at this stride, on a picture of this side.
-_KEPT_STRIDE = 4
-_KEPT_SIDE = 256
+
+KEPT_STRIDE = 4
+"""Pixels per position, along each side, in which :meth:`ModelNetwork.kept_channels` counts."""
+
+_KEPT_SIDE = 256  # of the picture that is looked through for it
 
 
 class ModelNetwork(nn.Module):
@@ -174,27 +176,18 @@ class ModelNetwork(nn.Module):
         normalized: Tensor = (image - self.get_buffer("_mean")) / self.get_buffer("_std")
         return normalized
 
-    def demand(
-        self, layers: Sequence[str], *, style_layers: Sequence[str] = (), history: int = 0
-    ) -> Demand:
-        """Return what a run asks of the memory: all that autograd keeps, weights not included.
+    def kept_channels(self, layers: Sequence[str]) -> list[int]:
+        """Return the size of each tensor that autograd keeps for the way back from these layers.
 
-        Args:
-            layers: all that are asked for.
-            style_layers: those whose moments are matched.
-            history: steps that L-BFGS remembers; 0 for Adam.
+        Weights, and what is much smaller than a map of features, are not included.
+
+        Returns:
+            Channels that a map of float32 at a stride of :data:`KEPT_STRIDE` pixels has to have to
+            take as many bytes, one number for each tensor.
         """
-        self._check_names([*layers, *style_layers])
-        counts = _kept_bytes(self._extractor(layers))
-        positions = (_KEPT_SIDE // _KEPT_STRIDE) ** 2
-        return Demand(
-            layers=[
-                Layer(channels=-(-count // (4 * positions)), stride=_KEPT_STRIDE)
-                for count in counts
-            ],
-            history=history,
-            style_channels=[self.channels[name] for name in style_layers],
-        )
+        self._check_names(layers)
+        positions = (_KEPT_SIDE // KEPT_STRIDE) ** 2
+        return [-(-count // (4 * positions)) for count in _kept_bytes(self._extractor(layers))]
 
     def _finished(self, name: str, features: Tensor) -> Tensor:
         if self._anatomy.maps[name].channels_last:

@@ -35,6 +35,7 @@ from impasto.gatys.features.vgg import IMAGENET_MEAN, IMAGENET_STD, Pooling, Vgg
 from impasto.runs.seeds import make_generator
 
 __all__ = [
+    "RANDOM_RECIPE",
     "Filters",
     "Normalize",
     "RandomRecipe",
@@ -90,6 +91,11 @@ class RandomRecipe:
     normalize: Normalize = "layer"
     centered: bool = False
     replicate_padding: bool = True
+
+
+RANDOM_RECIPE = RandomRecipe(width=0.5, pooling="average", normalize="channel")
+"""That of the network ``random``. One factor per channel, or deep layers would tell next to nothing
+of a picture."""
 
 
 def random_vgg(seed: int = 0, recipe: RandomRecipe | None = None) -> Vgg:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from impasto.gatys.build import (
     build_backbone,
-    build_demand,
+    build_memory_estimate,
     build_method,
     build_objective,
     build_settings,
@@ -26,7 +26,7 @@ from impasto.gatys.inputs import (
     style_side,
     style_size,
 )
-from impasto.gatys.masks import Region as MaskedRegion, compose_untouched, resize_mask
+from impasto.gatys.masks import MaskedRegion, compose_untouched, resize_mask
 from impasto.gatys.memory import check_memory, gigabytes
 from impasto.gatys.optim.iterates import Watch, Watcher
 from impasto.gatys.optim.loop import Outcome, optimize
@@ -150,7 +150,8 @@ def stylize(
     last = scales[-1]
     network = backbone.network.to(device)
     _check_styles(options, settings, backbone, pictures, scales)
-    needed = check_memory(build_demand(settings, network), last.height, last.width, device=device)
+    estimate = build_memory_estimate(settings, network)
+    needed = check_memory(estimate, last.height, last.width, device=device)
     plan = Plan(
         backbone=backbone.name,
         preset=settings.name,
@@ -252,7 +253,7 @@ def _check_styles(
     scales: Sequence[Scale],
 ) -> None:
     """Refuse styles that are too small for the network, before anything is computed."""
-    # Styles are looked at in all layers: those of the content tell tones and energies.
+    # Styles are looked at in all layers: those of the content tell histograms and energies.
     needed = backbone.network.smallest([*settings.content_layers, *settings.style_layers])
     longest = style_side(scales[0].height, scales[0].width, options.style_scale)
     for path, group in zip(options.styles, pictures.styles, strict=True):

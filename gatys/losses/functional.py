@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from impasto.gatys.features.smoothing import full_precision, precise_dtype
+
 __all__ = [
     "Moments",
     "VariationKind",
     "content_loss",
-    "full_precision",
     "gram_loss",
     "gram_matrix",
     "moments",
@@ -113,7 +114,7 @@ def moments(features: Tensor, mask: Tensor | None = None) -> Moments:
     flat = features.flatten(2)
     weights = position_weights(features, mask)
     if weights is None:
-        mean = flat.mean(dim=2, dtype=_precise(flat.dtype))
+        mean = flat.mean(dim=2, dtype=precise_dtype(flat.dtype))
     else:
         with without_autocast(features):
             mean = (full_precision(flat) @ weights.transpose(1, 2)).squeeze(2)
@@ -157,11 +158,6 @@ def range_penalty(image: Tensor, *, low: float = 0.0, high: float = 1.0) -> Tens
     return (image - image.clamp(low, high)).square().mean()
 
 
-def full_precision(values: Tensor) -> Tensor:
-    """Return half precision values in float32, others as they are."""
-    return values.to(_precise(values.dtype))
-
-
 def without_autocast(values: Tensor) -> torch.autocast:
     """Return a context in which products of tensors on the device of ``values`` stay as they are.
 
@@ -193,7 +189,7 @@ def position_weights(features: Tensor, mask: Tensor | None) -> Tensor | None:
         raise ValueError(
             f"expected a mask of {tuple(features.shape[-2:])}, got {tuple(mask.shape[-2:])}"
         )
-    weights = mask.flatten(2).to(_precise(features.dtype))
+    weights = mask.flatten(2).to(precise_dtype(features.dtype))
     return weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
 
 
@@ -226,10 +222,6 @@ class _SecondMoment(torch.autograd.Function):
             else:
                 product = torch.bmm(both, full_precision(flat)) * weights
         return product.to(flat.dtype), None
-
-
-def _precise(dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if dtype in {torch.float16, torch.bfloat16} else dtype
 
 
 def _nine_point(image: Tensor) -> Tensor:

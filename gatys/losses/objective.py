@@ -23,8 +23,8 @@ from typing import Protocol, get_args
 from torch import Tensor
 
 from impasto.gatys.features.make import FeatureFunction
+from impasto.gatys.features.smoothing import LayerFeatures
 from impasto.gatys.losses.functional import VariationKind, range_penalty, total_variation
-from impasto.gatys.losses.smoothing import LayerFeatures
 
 __all__ = ["LossTerm", "Objective", "RangePenalty", "TotalVariation"]
 

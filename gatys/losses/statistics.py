@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from impasto.gatys.features.smoothing import full_precision
 from impasto.gatys.losses.functional import (
     Moments,
-    full_precision,
     gram_loss,
     gram_matrix,
     moments,

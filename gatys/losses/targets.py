@@ -13,17 +13,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.gatys.features.make import FeatureFunction
-from impasto.gatys.losses.functional import content_loss, full_precision, position_weights
-from impasto.gatys.losses.smoothing import (
+from impasto.gatys.features.smoothing import (
     NO_SMOOTHING,
     LayerFeatures,
     Smoothing,
+    full_precision,
     smooth,
     smoothing_of_layers,
-    toned,
 )
+from impasto.gatys.losses.functional import content_loss, position_weights
 from impasto.gatys.losses.statistics import Gram, Statistic, shares_of
-from impasto.gatys.losses.transport import mixed_quantiles, quantiles_of
+from impasto.gatys.losses.transport import match_histograms, mixed_quantiles, quantiles_of
 from impasto.options.errors import ImpastoError
 
 __all__ = [
@@ -48,7 +48,7 @@ _LEAST_SHARE = 1e-3
 _LEAST_ENERGY = 1e-12
 
 # Values of a style that are told apart.
-_TONES = 2**12
+_MOST_QUANTILES = 2**12
 
 # How many measurements of a collection wait until they are mixed.
 _WAITING = 16
@@ -63,7 +63,8 @@ class Content:
         layers: weight of each layer, at least 0.
         weight: of the whole term.
         smoothing: of all layers, or of some by name.
-        tones: what gives the targets its values, rank by rank (``gatys/tones.py``); none: they
+        histograms: regions whose styles give the targets their histograms
+            (:func:`~impasto.gatys.losses.transport.match_histograms`); where there is none, they
             stay the content's.
     """
 
@@ -71,7 +72,7 @@ class Content:
     layers: Mapping[str, float]
     weight: float = 1.0
     smoothing: Smoothing | Mapping[str, Smoothing] = NO_SMOOTHING
-    tones: Sequence["Region"] = ()
+    histograms: Sequence["Region"] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,12 +282,14 @@ def _content_losses(
     """
     layers = layers_of(content)
     smoothing = smoothing_of_layers(content.smoothing, list(layers))
-    tones = [(region.mask, _tones(region, layers, look)) for region in content.tones]
+    histograms = [
+        (region.mask, _style_quantiles(region, layers, look)) for region in content.histograms
+    ]
     losses = []
     for layer, share in layers.items():
         target = shown[layer]
-        for mask, quantiles in tones:
-            target = toned(
+        for mask, quantiles in histograms:
+            target = match_histograms(
                 target, quantiles[layer], None if mask is None else mask_at(mask, target)
             )
         target = smooth(target, smoothing[layer])
@@ -354,7 +357,7 @@ def _measured(style: Style, region: Region, look: Callable[[Tensor], Features]) 
     """Return the mix of a region's styles, by layer; without layers where their masks vanish."""
     layers = layers_of(style)
     smoothing = smoothing_of_layers(style.smoothing, list(layers))
-    mixes = {layer: _Mix(style.statistic) for layer in layers}
+    mixes = {layer: _RunningMix(style.statistic) for layer in layers}
     looked = False
     for one in region.styles:
         looked = True
@@ -369,7 +372,7 @@ def _measured(style: Style, region: Region, look: Callable[[Tensor], Features]) 
     return {layer: mix.result() for layer, mix in mixes.items() if mix.weight > 0}
 
 
-def _tones(
+def _style_quantiles(
     region: Region, layers: Iterable[str], look: Callable[[Tensor], Features]
 ) -> dict[str, Tensor]:
     """Return the quantiles of each channel of the mix of a region's styles, by layer."""
@@ -383,12 +386,12 @@ def _tones(
             mask = None if one.mask is None else mask_at(one.mask, shown)
             values = full_precision(shown).flatten(2)
             counting = position_weights(shown, mask)
-            found.append(quantiles_of(values, min(values.shape[2], _TONES), counting))
+            found.append(quantiles_of(values, min(values.shape[2], _MOST_QUANTILES), counting))
     shares = shares_of(weights)
     return {layer: mixed_quantiles(found, shares) for layer, found in parts.items()}
 
 
-class _Mix:
+class _RunningMix:
     """A mix that grows picture by picture, so that a collection need not fit into memory."""
 
     def __init__(self, statistic: Statistic[Any]) -> None:

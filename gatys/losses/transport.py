@@ -15,15 +15,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from impasto.gatys.features.smoothing import full_precision
 from impasto.gatys.losses.functional import (
     Moments,
-    full_precision,
     position_weights,
     without_autocast,
 )
 
 __all__ = [
     "Normal",
+    "match_histograms",
     "mixed_quantiles",
     "quantiles",
     "quantiles_at",
@@ -245,6 +246,32 @@ def quantiles_at(even: Tensor, ranks: Tensor) -> Tensor:
     return torch.lerp(even.gather(2, lower), even.gather(2, upper), place - lower)
 
 
+def match_histograms(features: Tensor, quantiles: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return features whose values have, channel by channel, the distribution of quantiles.
+
+    Exact histogram specification (Coltuc, Bolon and Chassery 2006), with one rank for equal values:
+    each value becomes that of the same rank. A content that is changed so asks for no value oftener
+    than the style has it, so that content and style do not pull against each other.
+
+    Args:
+        features: (1, C, H, W).
+        quantiles: evenly spaced, of each channel, (1, C, K).
+        mask: (1, 1, H, W); where it is at most 1/2, values stay as they are.
+    """
+    flat = features.flatten(2)
+    inside = torch.ones_like(flat[0, 0], dtype=torch.bool)
+    if mask is not None:
+        inside = mask.flatten() > 0.5
+    result = flat.clone()
+    for channel in range(flat.shape[1]):
+        values = full_precision(flat[0, channel, inside])
+        if values.numel():
+            ranks = _ranks(values).view(1, 1, -1)
+            wanted = quantiles[:, channel : channel + 1].to(values.dtype)
+            result[0, channel, inside] = quantiles_at(wanted, ranks).flatten().to(flat.dtype)
+    return result.view_as(features)
+
+
 class _ExactTraceOfRoot(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, smallest: float) -> Tensor:
@@ -316,3 +343,12 @@ def _weighted_quantiles(values: Tensor, weights: Tensor, count: int) -> Tensor:
     wanted = (torch.arange(count, device=values.device, dtype=values.dtype) + 0.5) / count
     places = torch.searchsorted(shares, wanted.expand(*values.shape[:2], count).contiguous())
     return values.gather(2, places.clamp_max(values.shape[2] - 1))
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Return ranks in (0, 1); equal values share the mean of theirs."""
+    _, index, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    upper = counts.cumsum(dim=0)
+    middle = upper.to(values.dtype) - counts.to(values.dtype) / 2
+    ranks: Tensor = middle[index] / values.numel()
+    return ranks

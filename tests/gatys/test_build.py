@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from impasto.gatys.build import (
     build_backbone,
-    build_demand,
+    build_memory_estimate,
     build_method,
     build_settings,
     build_statistic,
@@ -20,13 +20,14 @@ from impasto.gatys.classifier.model import VggClassifier, init_weights
 from impasto.gatys.features import make
 from impasto.gatys.features.models import ModelNetwork
 from impasto.gatys.features.pixels import Pixels
+from impasto.gatys.features.random import RANDOM_RECIPE
+from impasto.gatys.features.smoothing import Smoothing
 from impasto.gatys.features.vgg import Vgg
 from impasto.gatys.features.weight_files import METADATA_KEY, TRAINED_HERE
 from impasto.gatys.features.weights import candidates
-from impasto.gatys.losses.smoothing import Smoothing
 from impasto.gatys.losses.statistics import Gaussian, Gram, Patches, ResampledSliced, Sliced
 from impasto.gatys.optim.methods import Adam, Lbfgs
-from impasto.gatys.presets import BUILTIN, MODEL, PRESETS, RANDOM, RANDOM_RECIPE, TRAINED, Preset
+from impasto.gatys.presets import BUILTIN, MODEL, PRESETS, RANDOM, TRAINED, Preset
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.stylize import STYLIZE_PRESETS, StylizeOptions
 
@@ -279,11 +280,11 @@ def test_demand_of_a_model() -> None:
     given = options(backbone="random:resnet18")
     plain = replace(build_settings(given), smoothing=Smoothing())
     network = ModelNetwork("resnet18")
-    demand = build_demand(plain, network)
-    assert demand.history == MODEL.history
-    assert list(demand.style_channels) == [64, 64, 128, 256, 512]
-    smoothed = build_demand(build_settings(given), network)
-    assert smoothed.bytes(256, 256) > demand.bytes(256, 256) > 30e6
+    estimate = build_memory_estimate(plain, network)
+    assert estimate.history == MODEL.history
+    assert list(estimate.style_channels) == [64, 64, 128, 256, 512]
+    smoothed = build_memory_estimate(build_settings(given), network)
+    assert smoothed.bytes(256, 256) > estimate.bytes(256, 256) > 30e6
 
 
 # What options change
@@ -583,27 +584,29 @@ def test_lbfgs_sees_the_same_patches_in_each_evaluation() -> None:
 
 
 def test_demand_of_pixels() -> None:
-    demand = build_demand(BUILTIN, Pixels())
-    assert (demand.history, list(demand.style_channels)) == (0, [])
-    assert [layer.stride for layer in demand.layers] == [1]
-    assert 10e6 < demand.bytes(256, 256) < 1e9
-    assert build_demand(replace(BUILTIN, optimizer="lbfgs", history=9), Pixels()).history == 9
+    estimate = build_memory_estimate(BUILTIN, Pixels())
+    assert (estimate.history, list(estimate.style_channels)) == (0, [])
+    assert [layer.stride for layer in estimate.layers] == [1]
+    assert 10e6 < estimate.bytes(256, 256) < 1e9
+    assert (
+        build_memory_estimate(replace(BUILTIN, optimizer="lbfgs", history=9), Pixels()).history == 9
+    )
 
 
 def test_demand_of_a_network() -> None:
     network = Vgg(width=WIDTH)
     network.truncate("relu5_1")
     wanted = replace(PRESETS["gatys2016"], style_layers={"relu1_1": 0.5, "pool2": 0.5})
-    demand = build_demand(wanted, network)
-    assert demand.history == 100
-    assert list(demand.style_channels) == [4]
+    estimate = build_memory_estimate(wanted, network)
+    assert estimate.history == 100
+    assert list(estimate.style_channels) == [4]
     # 13 convolutions and 4 poolings, whose averages keep no indices.
-    assert len(demand.layers) == 17
-    assert {layer.index_bytes for layer in demand.layers} == {0}
-    assert demand.layers[-1].channels == 32
-    assert demand.layers[-1].stride == 16
-    adam = build_demand(replace(wanted, optimizer="adam", pooling="max"), network)
+    assert len(estimate.layers) == 17
+    assert {layer.index_bytes for layer in estimate.layers} == {0}
+    assert estimate.layers[-1].channels == 32
+    assert estimate.layers[-1].stride == 16
+    adam = build_memory_estimate(replace(wanted, optimizer="adam", pooling="max"), network)
     assert adam.history == 0
     assert {layer.index_bytes for layer in adam.layers} == {0, 8}
     network.truncate("conv2_2")
-    assert len(build_demand(wanted, network).layers) == 5
+    assert len(build_memory_estimate(wanted, network).layers) == 5

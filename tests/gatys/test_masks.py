@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.gatys.masks import (
+    MaskedRegion,
     MaskPair,
-    Region,
     compose_untouched,
     make_regions,
     parse_mask_pair,
@@ -237,9 +237,9 @@ def test_the_untouched_region_is_the_content_bit_for_bit() -> None:
     result, content = (rng.random((20, 30, 3)).astype(np.float32) for _ in range(2))
     mask = np.tile(np.clip(np.linspace(-1, 2, 30), 0, 1).astype(np.float32), (20, 1))
     regions = [
-        Region(name="sky", mask=1 - mask, style=0),
-        Region(name="a", mask=(mask / 3).astype(np.float32), style=None),
-        Region(name="b", mask=(mask * 2 / 3).astype(np.float32), style=None),
+        MaskedRegion(name="sky", mask=1 - mask, style=0),
+        MaskedRegion(name="a", mask=(mask / 3).astype(np.float32), style=None),
+        MaskedRegion(name="b", mask=(mask * 2 / 3).astype(np.float32), style=None),
     ]
     composed = compose_untouched(result, content, regions)
     assert composed.dtype == np.float32
@@ -253,8 +253,8 @@ def test_the_untouched_region_is_the_content_bit_for_bit() -> None:
 
 def test_nothing_untouched() -> None:
     result = np.zeros((4, 5, 3), np.float32)
-    region = Region(name="all", mask=np.ones((4, 5), np.float32), style=0)
+    region = MaskedRegion(name="all", mask=np.ones((4, 5), np.float32), style=0)
     assert compose_untouched(result, result + 1, [region]) is result
-    other = Region(name="all", mask=np.ones((4, 6), np.float32), style=None)
+    other = MaskedRegion(name="all", mask=np.ones((4, 6), np.float32), style=None)
     with pytest.raises(ValueError, match=r"a result of \(4, 5, 3\).*masks of \(4, 6\)"):
         compose_untouched(result, result, [other])

@@ -5,8 +5,8 @@ import torch
 
 from impasto.gatys import memory
 from impasto.gatys.memory import (
-    Demand,
     Layer,
+    MemoryEstimate,
     check_memory,
     free_memory,
     gigabytes,
@@ -33,49 +33,49 @@ def test_layers_of_a_vgg_up_to_conv5_1(depth: int, convolutions: int) -> None:
 def test_a_narrower_network_needs_less() -> None:
     halves = vgg_layers(19, width=0.5, blocks=3, last=2)
     assert [layer.channels for layer in halves] == [32, 32, 32, 64, 64, 64, 128, 128]
-    assert Demand(layers=halves).bytes(256, 256) < Demand().bytes(256, 256) / 1.5
+    assert MemoryEstimate(layers=halves).bytes(256, 256) < MemoryEstimate().bytes(256, 256) / 1.5
 
 
 def test_history_costs_two_pictures_a_step_and_some_gaps() -> None:
-    costs = [Demand(history=history).bytes(100, 200) for history in (10, 11)]
+    costs = [MemoryEstimate(history=history).bytes(100, 200) for history in (10, 11)]
     assert costs[1] - costs[0] == pytest.approx(1.35 * 2 * 3 * 100 * 200 * 4, abs=1)
 
 
 def test_half_precision_needs_less() -> None:
-    assert Demand(value_bytes=2).bytes(512, 512) < Demand().bytes(512, 512)
+    assert MemoryEstimate(value_bytes=2).bytes(512, 512) < MemoryEstimate().bytes(512, 512)
 
 
 def test_the_largest_side_is_the_largest_that_fits() -> None:
-    demand = Demand(history=10)
-    side = demand.largest_side(300, 400, 10**9)
-    assert demand.bytes(round(side * 0.75), side) <= 10**9
-    assert demand.bytes(round((side + 1) * 0.75), side + 1) > 10**9
-    assert demand.largest_side(300, 400, 0) == 0
+    estimate = MemoryEstimate(history=10)
+    side = estimate.largest_side(300, 400, 10**9)
+    assert estimate.bytes(round(side * 0.75), side) <= 10**9
+    assert estimate.bytes(round((side + 1) * 0.75), side + 1) > 10**9
+    assert estimate.largest_side(300, 400, 0) == 0
 
 
 def test_what_fits_is_estimated() -> None:
-    demand = Demand()
-    expected = demand.bytes(256, 256)
-    assert check_memory(demand, 256, 256, device=CPU, available=expected) == expected
-    assert check_memory(demand, 256, 256, device=torch.device("mps")) == expected
+    estimate = MemoryEstimate()
+    expected = estimate.bytes(256, 256)
+    assert check_memory(estimate, 256, 256, device=CPU, available=expected) == expected
+    assert check_memory(estimate, 256, 256, device=torch.device("mps")) == expected
 
 
 def test_what_does_not_fit_is_refused_with_advice() -> None:
-    demand = Demand(history=100)
-    adam = Demand().bytes(512, 512)
+    estimate = MemoryEstimate(history=100)
+    adam = MemoryEstimate().bytes(512, 512)
     with pytest.raises(ImpastoError) as caught:
-        check_memory(demand, 512, 512, device=CPU, available=adam + 6 * 10**7)
-    side = demand.largest_side(512, 512, adam + 6 * 10**7)
-    steps = demand.longest_history(512, 512, adam + 6 * 10**7)
+        check_memory(estimate, 512, 512, device=CPU, available=adam + 6 * 10**7)
+    side = estimate.largest_side(512, 512, adam + 6 * 10**7)
+    steps = estimate.longest_history(512, 512, adam + 6 * 10**7)
     assert str(caught.value) == (
-        f"512 x 512 pixels need about {gigabytes(demand.bytes(512, 512))} on cpu, of which "
+        f"512 x 512 pixels need about {gigabytes(estimate.bytes(512, 512))} on cpu, of which "
         f"{gigabytes(adam + 6 * 10**7)} are available: use a size of at most {side} or an "
         f"L-BFGS history of at most {steps} or Adam"
     )
     assert steps == 7  # 6e7 bytes / (1.35 * 2 * 3 * 512 * 512 * 4)
-    assert Demand(history=5).longest_history(512, 512, 10**6) == -1
+    assert MemoryEstimate(history=5).longest_history(512, 512, 10**6) == -1
     with pytest.raises(ImpastoError) as caught:
-        check_memory(Demand(), 512, 512, device=CPU, available=10**6)
+        check_memory(MemoryEstimate(), 512, 512, device=CPU, available=10**6)
     assert str(caught.value).endswith("use another machine")
 
 

@@ -17,8 +17,8 @@ from impasto.gatys.features.distances import (
 )
 from impasto.gatys.features.make import make_network
 from impasto.gatys.features.random import RandomRecipe, random_vgg
+from impasto.gatys.features.smoothing import Smoothing
 from impasto.gatys.features.vgg import Vgg
-from impasto.gatys.losses.smoothing import Smoothing
 from impasto.options.errors import CheckpointError, ImpastoError, OptionError
 
 CPU = torch.device("cpu")

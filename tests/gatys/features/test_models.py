@@ -18,6 +18,7 @@ from impasto.gatys.features import weights
 from impasto.gatys.features.graph import find_anatomy, model_names
 from impasto.gatys.features.make import make_network, model_of, parse_network_layers, settled
 from impasto.gatys.features.models import (
+    KEPT_STRIDE,
     ModelNetwork,
     default_layers,
     find_layer,
@@ -151,12 +152,13 @@ def test_the_smallest_side_is_the_smallest_of_any_type(
             network(enough[..., 1:], [layer])
 
 
-def test_the_demand_counts_what_autograd_keeps() -> None:
+def test_what_autograd_keeps_is_counted() -> None:
     network = ModelNetwork("resnet18")
-    deep, shallow = (network.demand([name]) for name in ("layer4.1.relu_1", "relu"))
-    assert deep.bytes(256, 256) > 1.5 * shallow.bytes(256, 256)
+    deep, shallow = (network.kept_channels([name]) for name in ("layer4.1.relu_1", "relu"))
+    assert sum(deep) > 1.5 * sum(shallow)
     # conv1, bn1 and relu: the picture, normalised, and three maps of 64 channels at half the side.
-    kept = sum(layer.channels * 64**2 * 4 for layer in shallow.layers)
+    assert KEPT_STRIDE == 256 / 64
+    kept = sum(channels * 64**2 * 4 for channels in shallow)
     assert 2 * 64 * 128**2 * 4 <= kept <= 4 * 64 * 128**2 * 4
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from impasto.gatys.features.make import FeatureFunction, with_autocast
+from impasto.gatys.features.smoothing import Smoothing, smooth
 from impasto.gatys.losses.functional import (
     content_loss,
     gram_loss,
@@ -14,7 +15,6 @@ from impasto.gatys.losses.functional import (
     total_variation,
 )
 from impasto.gatys.losses.objective import LossTerm, Objective, RangePenalty, TotalVariation
-from impasto.gatys.losses.smoothing import Smoothing, smooth
 from impasto.gatys.losses.statistics import Gaussian, Gram, Sliced
 from impasto.gatys.losses.targets import (
     Content,
