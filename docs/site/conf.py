@@ -63,6 +63,7 @@ templates_path = ["templates"]
 html_additional_pages = {"index": "first_page.html"}
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 
 _CONTENTS = """
 
@@ -119,6 +120,14 @@ def _prepare_page(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += _CONTENTS
 
 
+_ARRAY = re.compile(r"numpy\.ndarray\[tuple\[[\w.~]*Any, \.\.\.\], ~?numpy\.dtype\[([\w.~]+)\]\]")
+
+
+def _shorten_arrays(types: str) -> str:
+    """Write the types of arrays as the code does: ``NDArray[uint8]``."""
+    return _ARRAY.sub(r"numpy.typing.NDArray[\1]", types)
+
+
 _help_texts: dict[str, list[str]] = {}
 
 
@@ -137,7 +146,20 @@ def _finish_docstring(
     lines[:] = _help_texts.pop(name, lines)
     for place, line in enumerate(lines):
         if line.startswith(":vartype"):
-            lines[place] = re.sub(r"(?<![\w.~])((?:\w+\.)+)(?=\w)", r"~\1", line)
+            lines[place] = re.sub(r"(?<![\w.~])((?:\w+\.)+)(?=\w)", r"~\1", _shorten_arrays(line))
+
+
+def _finish_signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    value: object,
+    options: object,
+    arguments: str | None,
+    result: str | None,
+) -> tuple[str | None, str | None]:
+    """Shorten the types of arrays."""
+    return arguments and _shorten_arrays(arguments), result and _shorten_arrays(result)
 
 
 def _tidy(app: Sphinx, page: nodes.document) -> None:
@@ -158,4 +180,5 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _prepare_page)
     app.connect("autodoc-process-docstring", _keep_help, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", _finish_docstring, priority=600)  # after it
+    app.connect("autodoc-process-signature", _finish_signature)
     app.connect("doctree-read", _tidy)
