@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from impasto.options import OptionError, StylizeOptions, flatten, make
+from impasto.options import OptionError, flatten, make
 from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
 from impasto.options.command_line import preset_names
-from impasto.options.train import LossOptions
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets" / "backbones"
 TWO = ("a", "b")
@@ -105,30 +104,3 @@ def test_held_out_folders_are_looked_for_in_the_folder_for_them() -> None:
 def test_what_cannot_be_is_refused_by_name(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(OptionError, match=says):
         make(BackboneOptions, changes)
-
-
-def test_a_name_stays_a_name() -> None:
-    options = StylizeOptions(backbone="resnet50", weights=Path("file.pth"))
-    assert (options.backbone, options.weights) == ("resnet50", Path("file.pth"))
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".PT"])
-def test_a_file_is_the_weights(suffix: str) -> None:
-    options = StylizeOptions(backbone=f"runs/own{suffix}")
-    assert (options.backbone, options.weights) == ("auto", Path(f"runs/own{suffix}"))
-    losses = LossOptions(lambda_perceptual=1.0, perceptual_backbone=f"own{suffix}")
-    assert losses.perceptual_weights == Path(f"own{suffix}")
-
-
-def test_a_run_directory_is_its_weights(tmp_path: Path) -> None:
-    (tmp_path / "backbone.safetensors").touch()
-    assert StylizeOptions(backbone=str(tmp_path)).weights == tmp_path / "backbone.safetensors"
-
-
-def test_two_files_are_refused() -> None:
-    with pytest.raises(OptionError, match=r"own.pth is a file of weights, and --weights is b.pth"):
-        StylizeOptions(backbone="own.pth", weights=Path("b.pth"))
-    with pytest.raises(OptionError, match=r"--perceptual_weights is b.pth"):
-        LossOptions(
-            lambda_perceptual=1.0, perceptual_backbone="own.pth", perceptual_weights=Path("b.pth")
-        )

@@ -1,4 +1,4 @@
-"""Flat values from a program become options, or an error that names the option."""
+"""Flat values become options and back, or an error names the option; files of weights by name."""
 
 import re
 from pathlib import Path
@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from impasto.options import (
+    LossOptions,
     OptionError,
     StylizeOptions,
     TrainOptions,
     TranslateOptions,
+    difference,
     flatten,
     make,
 )
+from impasto.options.fields import sections
 
 
 def test_texts_become_paths_and_one_value_a_tuple() -> None:
@@ -71,3 +75,65 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(OptionError, match="--output: is missing, and has no default") as error:
         make(TranslateOptions, {})
     assert error.value.option == "output"
+
+
+def test_flat_and_nested_form_are_one() -> None:
+    options = make(TrainOptions, {"lr": 1e-3, "folder_A": "a", "folder_B": "b", "ngf": 8})
+    assert options.schedule.lr == 1e-3
+    assert options.data.folder_A == Path("a")
+    assert options.networks.ngf == 8
+    assert make(TrainOptions, flatten(options)) == options
+    assert yaml.safe_load(yaml.safe_dump(flatten(options))) == flatten(options)
+
+
+def test_names_are_unique_across_sections() -> None:
+    options = TrainOptions()
+    parts = [getattr(options, name) for name in sections(TrainOptions)]
+    assert len(flatten(options)) == sum(len(flatten(part)) for part in parts)
+
+
+def test_unknown_name_shows_the_nearest() -> None:
+    with pytest.raises(OptionError, match=r"--lambda_C: unknown option; did you mean lambda_"):
+        make(TrainOptions, {"lambda_C": 3.0})
+
+
+def test_difference_shows_both_values() -> None:
+    assert difference({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == {
+        "b": (2, 3),
+        "c": ("(absent)", 4),
+    }
+
+
+def test_only_options_objects_are_flattened() -> None:
+    with pytest.raises(TypeError, match="expected an options object"):
+        flatten(TrainOptions)
+
+
+# A backbone by its name, its file or its run directory.
+
+
+def test_a_name_stays_a_name() -> None:
+    options = StylizeOptions(backbone="resnet50", weights=Path("file.pth"))
+    assert (options.backbone, options.weights) == ("resnet50", Path("file.pth"))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".PT"])
+def test_a_file_is_the_weights(suffix: str) -> None:
+    options = StylizeOptions(backbone=f"runs/own{suffix}")
+    assert (options.backbone, options.weights) == ("auto", Path(f"runs/own{suffix}"))
+    losses = LossOptions(lambda_perceptual=1.0, perceptual_backbone=f"own{suffix}")
+    assert losses.perceptual_weights == Path(f"own{suffix}")
+
+
+def test_a_run_directory_is_its_weights(tmp_path: Path) -> None:
+    (tmp_path / "backbone.safetensors").touch()
+    assert StylizeOptions(backbone=str(tmp_path)).weights == tmp_path / "backbone.safetensors"
+
+
+def test_two_files_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"own.pth is a file of weights, and --weights is b.pth"):
+        StylizeOptions(backbone="own.pth", weights=Path("b.pth"))
+    with pytest.raises(OptionError, match=r"--perceptual_weights is b.pth"):
+        LossOptions(
+            lambda_perceptual=1.0, perceptual_backbone="own.pth", perceptual_weights=Path("b.pth")
+        )

@@ -8,13 +8,11 @@ from impasto.options import (
     DataOptions,
     OptionError,
     TrainOptions,
-    TranslateOptions,
     difference,
     flatten,
     make,
 )
 from impasto.options.command_line import preset_names
-from impasto.options.fields import sections
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets"
 
@@ -79,21 +77,6 @@ def test_presets_are_valid(name: str) -> None:
     assert isinstance(make(TrainOptions, preset(name)), TrainOptions)
 
 
-def test_flat_and_nested_form_are_one() -> None:
-    options = make(TrainOptions, {"lr": 1e-3, "folder_A": "a", "folder_B": "b", "ngf": 8})
-    assert options.schedule.lr == 1e-3
-    assert options.data.folder_A == Path("a")
-    assert options.networks.ngf == 8
-    assert make(TrainOptions, flatten(options)) == options
-    assert yaml.safe_load(yaml.safe_dump(flatten(options))) == flatten(options)
-
-
-def test_names_are_unique_across_sections() -> None:
-    options = TrainOptions()
-    parts = [getattr(options, name) for name in sections(TrainOptions)]
-    assert len(flatten(options)) == sum(len(flatten(part)) for part in parts)
-
-
 @pytest.mark.parametrize(
     ("changes", "option"),
     [
@@ -144,30 +127,6 @@ def test_a_discriminator_judges_the_batch_alone_or_at_least_the_batch() -> None:
         make(TrainOptions, {"batch_size": 4, "batch_size_D": 3})
 
 
-def test_unknown_name_shows_the_nearest() -> None:
-    with pytest.raises(OptionError, match=r"--lambda_C: unknown option; did you mean lambda_"):
-        make(TrainOptions, {"lambda_C": 3.0})
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"quality": 0},
-        {"quality": 101},
-        {"long_side": 0},
-        {"stroke_scale": 0.5},
-        {"stroke_scale": float("nan")},
-        {"stroke_scale": float("inf")},
-        {"epoch": "last"},
-        {"grid_bend_px": 4.0},
-        {"grid_bend_px": -1.0},
-    ],
-)
-def test_bad_translate_values(changes: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match=f"--{next(iter(changes))}: "):
-        make(TranslateOptions, {"model": "m", "output": "o", **changes})
-
-
 def test_direction_swaps_the_folders() -> None:
     forward = DataOptions(dataroot=Path("root"))
     backward = DataOptions(dataroot=Path("root"), direction="BtoA")
@@ -181,15 +140,3 @@ def test_direction_swaps_the_folders() -> None:
 def test_smallest_crop(netD: str, n_layers_D: int, smallest: int) -> None:
     size = {"load_size": 96, "crop_size": 96, "netD": netD, "n_layers_D": n_layers_D}
     assert make(TrainOptions, size).networks.smallest == smallest
-
-
-def test_difference_shows_both_values() -> None:
-    assert difference({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == {
-        "b": (2, 3),
-        "c": ("(absent)", 4),
-    }
-
-
-def test_only_options_objects_are_flattened() -> None:
-    with pytest.raises(TypeError, match="expected an options object"):
-        flatten(TrainOptions)
