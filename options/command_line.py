@@ -206,7 +206,7 @@ class CommandParser(ArgumentParser):
             return f"{message}{hint}"
         if match := re.search(r"the following arguments are required: (.*)", message):
             return f"missing: {', '.join(map(self._as_written, match[1].split(', ')))}"
-        if match := re.match(r"Parser key \"(\w+)\"", message):
+        if match := re.match(r"Parser key \"(?!config)(\w+)\"", message):
             return self._wrong_type(match[1], message)
         for pattern, words in _SAYINGS.items():
             message = re.sub(pattern, words, message)
@@ -241,6 +241,7 @@ _SAYINGS = {
     r"expected one argument": "expected a value",
     r"expected at least one argument": "expected one value or more",
     r"^argument \w+: invalid choice: (.*) \(choose from (.*)\)": r"expected one of \2, got \1",
+    r"^Parser key \"config\": File does not exist: '(.*)'": r"--config: \1: no such file",
     r"^(Problems parsing|Unexpected) config: ": (
         "--config: expected YAML with lines NAME: VALUE, found: "
     ),

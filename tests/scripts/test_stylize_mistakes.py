@@ -51,7 +51,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         "--style_weights: all are 0",
     ),
     "negative weight": ((*FIRST, "--style_weight", "-1"), 2, "--style_weight: -1.0 is not in"),
-    "weight is no number": ((*FIRST, "--tv_weight", "much"), 2, "Given value: much"),
+    "weight is no number": (
+        (*FIRST, "--tv_weight", "much"),
+        2,
+        "--tv_weight: expected a number, got much",
+    ),
     "no evaluation": ((*FIRST, "--iterations", "5", "0"), 2, "--iterations: 0 is not above 0"),
     "too small": ((*FIRST, "--size", "8"), 2, "--size: 8 is below 32"),
     "too large": ((*FIRST, "--size", "400000"), 1, "are available: use a size of at most"),
@@ -166,8 +170,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         "out.gif: cannot be written: ",
     ),
     "sheet is a folder": ((*FIRST, "--triptych", "empty.png"), 1, "cannot be written: it is a"),
-    "no such recipe": (("--config", "none.yaml"), 2, "--config: File does not exist: "),
-    "damaged recipe": (("--config", "text.png"), 2, "Problems parsing config"),
+    "no such recipe": (("--config", "none.yaml"), 2, "none.yaml: no such file"),
+    "damaged recipe": (("--config", "text.png"), 2, "--config: expected YAML with lines"),
     "half precision": (
         (*FIRST, "--device", "cpu", "--mixed_precision", "fp16"),
         2,
