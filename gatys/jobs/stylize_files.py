@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from impasto.data import Picture, write_picture
-from impasto.data.atomic import atomic_path, write_error
+from impasto.data.atomic import write_error
 from impasto.data.encode import write_float_picture
 from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
 from impasto.gatys.memory import peak_memory_mib
@@ -31,7 +31,7 @@ from impasto.gatys.outputs.recipe import (
 from impasto.gatys.outputs.sheets import draw_triptych
 from impasto.options.errors import PictureError
 from impasto.options.stylize import StylizeOptions
-from impasto.runs.pages.figures import figure_bytes
+from impasto.runs.pages.figures import write_figure
 from impasto.runs.processes import keep_freed_memory
 
 __all__ = ["stylize_to_files"]
@@ -220,7 +220,6 @@ def _facts(result: StylizeResult, options: StylizeOptions) -> Facts:
 def _plot(log: LossLog, path: Path) -> None:
     figure = draw_losses({"": log.rows})
     try:
-        with atomic_path(path) as other:
-            other.write_bytes(figure_bytes(figure, path.suffix))
+        write_figure(path, figure)
     except OSError as error:
         raise write_error(path, error) from error

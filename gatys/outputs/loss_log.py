@@ -9,8 +9,6 @@ from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Literal
 
-import matplotlib as mpl
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +18,7 @@ from matplotlib.ticker import StrMethodFormatter
 from impasto.data.atomic import write_text_atomic
 from impasto.gatys.optim.iterates import Iterate
 from impasto.options.errors import ImpastoError
+from impasto.runs.pages.figures import add_legend, figure_style, series_color
 
 __all__ = ["LossLog", "LossRow", "draw_losses", "read_losses"]
 
@@ -28,34 +27,11 @@ _COUNTS = ("scale", "step", "evaluations")  # columns before the losses
 # The total is a sum of float32 tensors; seven digits, some of them lost by adding.
 _TOLERANCE = 1e-4
 
-# Okabe and Ito 2008, "Color Universal Design".
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _Line = Literal["-"] | tuple[float, Sequence[float]]
 _LINES: dict[str, _Line] = {"content": "-", "style": (0, (1, 1.2))}
 _OTHER_LINES: Sequence[_Line] = ((0, (6, 2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 # What keeps a picture smooth and within range says little about its progress.
 _NOT_DRAWN = frozenset({"variation", "value_range", "total"})
-_STYLE = {
-    "font.size": 9,
-    "legend.fontsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.xmargin": 0.01,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.7,
-    "xtick.color": "#888888",
-    "ytick.color": "#888888",
-    "xtick.labelcolor": "#222222",
-    "ytick.labelcolor": "#222222",
-    "text.color": "#222222",
-    "axes.labelcolor": "#222222",
-    "figure.constrained_layout.use": True,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "impasto",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +208,7 @@ def draw_losses(
         size_inches: width and height.
 
     Returns:
-        A figure for :func:`impasto.runs.figure_bytes`.
+        A figure for :func:`impasto.runs.pages.figures.write_figure`.
 
     Raises:
         ImpastoError: there is nothing to draw.
@@ -240,12 +216,12 @@ def draw_losses(
     drawn = {name: rows for name, rows in runs.items() if rows}
     if not drawn:
         raise ImpastoError("there are no losses to draw")
-    with matplotlib.style.context(["default", _STYLE]):
+    with figure_style():
         figure = Figure(figsize=size_inches)
         axes = figure.subplots()
         lines = _lines_of_losses(drawn)
         for index, (name, rows) in enumerate(drawn.items()):
-            _draw_run(axes, name, rows, lines, _color(index, len(drawn)))
+            _draw_run(axes, name, rows, lines, series_color(index, len(drawn)))
         if len(drawn) == 1:
             _mark_scales(axes, next(iter(drawn.values())))
         if any(_positive(row) for rows in drawn.values() for row in rows):
@@ -254,7 +230,7 @@ def draw_losses(
         axes.set_xlabel("Evaluations of the losses")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_ylabel("Weighted loss")
-        _add_legend(figure, list(drawn), lines, title)
+        add_legend(figure, _legend_entries(list(drawn), lines), title=title)
         if any(_starts_as_content(rows) for rows in drawn.values()):
             note = "The picture starts as the content, so the content loss rises from 0."
             figure.supxlabel(note, fontsize=8, color="#555555")
@@ -297,34 +273,18 @@ def _mark_scales(axes: Axes, rows: Sequence[LossRow]) -> None:
             axes.axvline(before.evaluations, color="#bbbbbb", linewidth=0.8, zorder=0)
 
 
-def _add_legend(
-    figure: Figure, names: Sequence[str], lines: Mapping[str, _Line], title: str
-) -> None:
+def _legend_entries(names: Sequence[str], lines: Mapping[str, _Line]) -> list[tuple[Line2D, str]]:
+    """Return the samples of the legend: a colour for each run, a kind of line for each loss."""
     alone = len(names) == 1
-    color = _color(0, 1) if alone else "#555555"
+    color = series_color(0, 1) if alone else "#555555"
     entries: list[tuple[str, _Line, str]] = []
     if not alone:
-        entries += [(_color(index, len(names)), "-", name) for index, name in enumerate(names)]
+        entries = [(series_color(at, len(names)), "-", name) for at, name in enumerate(names)]
     entries += [(color, line, term) for term, line in lines.items()]
-    legend = figure.legend(
-        [Line2D([], [], color=color, linestyle=line, linewidth=1.6) for color, line, _ in entries],
-        [str(number) for number in range(len(entries))],
-        loc="outside upper center",
-        ncols=min(len(entries), 5),
-        frameon=False,
-        title=title or None,
-    )
-    legend.get_title().set_parse_math(False)
-    for text, (_, _, label) in zip(legend.get_texts(), entries, strict=True):
-        # As it is: no mathematics between dollars, and a name may begin with "_".
-        text.set_parse_math(False)
-        text.set_text(label)
-
-
-def _color(index: int, count: int) -> str:
-    if count <= len(_COLORS):
-        return _COLORS[index]
-    return mpl.colors.to_hex(mpl.colormaps["viridis"](0.92 * index / (count - 1)))
+    return [
+        (Line2D([], [], color=color, linestyle=line, linewidth=1.6), label)
+        for color, line, label in entries
+    ]
 
 
 def _positive(row: LossRow) -> bool:

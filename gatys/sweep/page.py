@@ -8,7 +8,6 @@ from dominate import tags
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from impasto.data.atomic import atomic_path
 from impasto.data.decode import Picture, read_picture
 from impasto.data.encode import write_picture
 from impasto.gatys.outputs.loss_log import draw_losses, read_losses
@@ -16,7 +15,7 @@ from impasto.gatys.outputs.sheets import draw_contact_sheet
 from impasto.gatys.sweep.cells import CellResult
 from impasto.gatys.sweep.plan import SweepCell, SweepPlan
 from impasto.gatys.sweep.run import SweepResult
-from impasto.runs.pages.figures import figure_bytes
+from impasto.runs.pages.figures import write_figure
 from impasto.runs.pages.page import page, relative_url, write_page
 
 __all__ = ["write_sweep_page"]
@@ -40,8 +39,7 @@ def write_sweep_page(result: SweepResult) -> list[Path]:
     if done:
         write_picture(sheet, Picture(rgb=_sheet(result, done)))
         written.append(sheet)
-        with atomic_path(curves) as temporary:
-            temporary.write_bytes(figure_bytes(_curves(result, done), ".png"))
+        write_figure(curves, _curves(result, done))
         written.append(curves)
     written.append(_page(result, done))
     return written

@@ -1,6 +1,8 @@
-"""Loss curves as a figure: one panel per kind of loss, runs by colour, domains by line.
+"""The style of all figures, and the loss curves of runs as a figure.
 
-Only matplotlib's objects are used, never pyplot: no window, no state that outlives a call.
+Only matplotlib's objects are used, never pyplot: no window, no state that outlives a call. Every
+figure is drawn and written within :func:`figure_style`, so that the user's own settings change
+nothing and the same values give the same bytes.
 """
 
 import io
@@ -8,6 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -18,11 +21,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from impasto.data.atomic import atomic_path
 from impasto.options.errors import OptionError
 from impasto.options.plot import XAxis
 from impasto.runs.curves import Curve, loss_kind
 
-__all__ = ["draw_curves", "figure_bytes"]
+__all__ = [
+    "add_legend",
+    "draw_curves",
+    "figure_bytes",
+    "figure_style",
+    "series_color",
+    "write_figure",
+]
 
 # Okabe and Ito 2008, "Color Universal Design": without yellow, which is too light for a line, and
 # the two darkest, of unlike brightness, first.
@@ -101,7 +112,7 @@ def draw_curves(
     kinds = list(dict.fromkeys(loss_kind(curve.loss) for curve in curves))
     looks = _looks(curves)
     width, height = size_inches
-    with _style():
+    with figure_style():
         figure = Figure(figsize=(width, height or 1.0 + 2.0 * len(kinds)))
         panels = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
         by_kind = dict(zip(kinds, panels, strict=True))
@@ -122,12 +133,15 @@ def draw_curves(
             panels[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         panels[-1].set_xlim(left=0)
         figure.align_ylabels()
-        _add_legend(figure, _legend_entries(curves, looks), title)
+        entries = [
+            (Line2D([], [], **look.front), label) for look, label in _legend_entries(curves, looks)
+        ]
+        add_legend(figure, entries, title=title)
     return figure
 
 
 def figure_bytes(figure: Figure, suffix: str, *, dpi: int = 200) -> bytes:
-    """Return a figure as a file; the same curves give the same bytes.
+    """Return a figure as the bytes of a file; equal figures give equal bytes.
 
     Args:
         figure: the figure.
@@ -137,9 +151,64 @@ def figure_bytes(figure: Figure, suffix: str, *, dpi: int = 200) -> bytes:
     kind = suffix.lower().lstrip(".")
     undated: Mapping[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     file = io.BytesIO()
-    with _style():
+    with figure_style():
         figure.savefig(file, format=kind, dpi=dpi, metadata=undated.get(kind, {}))
     return file.getvalue()
+
+
+def write_figure(path: Path, figure: Figure, *, dpi: int = 200) -> None:
+    """Write a figure atomically, in the format that the suffix of ``path`` names.
+
+    Args:
+        path: ends in ``.png``, ``.svg`` or ``.pdf``, in any case.
+        figure: the figure.
+        dpi: pixels per inch of a PNG.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = figure_bytes(figure, path.suffix, dpi=dpi)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def add_legend(figure: Figure, entries: Sequence[tuple[Line2D, str]], *, title: str = "") -> None:
+    """Put heading and legend above the panels, where they cover no curve, and no wider.
+
+    Args:
+        figure: in constrained layout, which makes room for the legend.
+        entries: sample lines with their labels, which are shown as they are: no mathematics between
+            dollars, and a label may begin with ``_``.
+        title: heading.
+    """
+    width = figure.get_figwidth()
+    most = max(8, int((width - _HANDLE_INCHES) / _CHARACTER_INCHES))
+    labels = ["\n".join(textwrap.wrap(label, most)) for _, label in entries]
+    longest = max((len(line) for label in labels for line in label.splitlines()), default=0)
+    columns = int(width / (_HANDLE_INCHES + _CHARACTER_INCHES * longest))
+    legend = figure.legend(
+        [line for line, _ in entries],
+        [str(number) for number in range(len(labels))],
+        loc="outside upper center",
+        ncols=min(max(columns, 1), len(entries)),
+        frameon=False,
+        title=title or None,
+    )
+    legend.get_title().set_parse_math(False)
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_parse_math(False)
+        text.set_text(label)
+
+
+@contextmanager
+def figure_style(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """While active, matplotlib draws by its defaults and ours, whatever the user's settings are.
+
+    Args:
+        changes: settings of matplotlib that are other for some figures.
+    """
+    with matplotlib.style.context(["default", {**_STYLE, **(changes or {})}]):
+        yield
 
 
 @dataclass(frozen=True)
@@ -170,12 +239,18 @@ def _looks(curves: Sequence[Curve]) -> dict[tuple[str, str], _Look]:
     looks = {}
     for row, run in enumerate(runs):
         for column, domain in enumerate(domains):
-            color = _color(row, len(runs)) if len(runs) > 1 else _COLORS[column]
+            color = series_color(row, len(runs)) if len(runs) > 1 else _COLORS[column]
             looks[run, domain] = _Look(color, dashed=domain in _DASHED)
     return looks
 
 
-def _color(index: int, count: int) -> str:
+def series_color(index: int, count: int) -> str:
+    """Return the colour of a series, as ``#0072b2``, told apart by every kind of colour vision.
+
+    Args:
+        index: of the series, from 0.
+        count: of all series.
+    """
     if count <= len(_COLORS):
         return _COLORS[index]
     # More than anyone can tell apart: at least in order, and safe for the colour-blind.
@@ -220,32 +295,3 @@ def _legend_entries(
             (_Look(_GRAY, dashed=domain in _DASHED), names) for domain, names in lines.items()
         ]
     return entries
-
-
-def _add_legend(figure: Figure, entries: Sequence[tuple[_Look, str]], title: str) -> None:
-    """Put heading and legend above the panels, where they cover no curve, and no wider."""
-    width = figure.get_figwidth()
-    most = max(8, int((width - _HANDLE_INCHES) / _CHARACTER_INCHES))
-    labels = ["\n".join(textwrap.wrap(label, most)) for _, label in entries]
-    longest = max(len(line) for label in labels for line in label.splitlines())
-    columns = int(width / (_HANDLE_INCHES + _CHARACTER_INCHES * longest))
-    legend = figure.legend(
-        [Line2D([], [], **look.front) for look, _ in entries],
-        [str(number) for number in range(len(labels))],
-        loc="outside upper center",
-        ncols=min(max(columns, 1), len(entries)),
-        frameon=False,
-        title=title or None,
-    )
-    legend.get_title().set_parse_math(False)
-    for text, label in zip(legend.get_texts(), labels, strict=True):
-        # As it is: no mathematics between dollars, and a name may begin with "_".
-        text.set_parse_math(False)
-        text.set_text(label)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Matplotlib's defaults and ours, whatever the user's own settings are."""
-    with matplotlib.style.context(["default", _STYLE]):
-        yield

@@ -9,8 +9,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +16,7 @@ from matplotlib.figure import Figure
 from impasto.data.atomic import atomic_path
 from impasto.data.decode import read_picture
 from impasto.options.errors import SurveyError
+from impasto.runs.pages.figures import figure_style
 from impasto.survey.analysis.findings import Estimate, Findings, PictureFindings
 from impasto.survey.analysis.judgements import REAL_GROUP
 from impasto.survey.key import Key
@@ -29,32 +28,18 @@ __all__ = [
     "draw_pictures",
     "draw_rates",
     "draw_times",
-    "write_figure",
 ]
 
 
 # Okabe and Ito 2008: told apart by every kind of colour vision, and by brightness.
 _REAL, _FAKE = "#0067a8", "#c04a00"
 _GRAY = "#6b747b"
+# Bars and whiskers lie along x; only there are lines of a grid, and some panels are placed by hand.
 _STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.linewidth": 0.8,
-    "axes.axisbelow": True,
+    "axes.grid": False,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.7,
-    "xtick.color": "#888888",
-    "ytick.color": "#888888",
-    "xtick.labelcolor": "#222222",
-    "ytick.labelcolor": "#222222",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "impasto",
-    "pdf.fonttype": 42,
+    "figure.constrained_layout.use": False,
 }
 _ACROSS = 5
 _LONGEST_NAME = 28
@@ -70,7 +55,7 @@ def draw_rates(findings: Findings) -> Figure:
         for one in findings.generators
         if one.error is not None and not findings.in_pairs
     ]
-    with mpl.style.context(["default", _STYLE]):
+    with figure_style(_STYLE):
         figure = Figure(figsize=(6.5, 0.9 + 0.42 * len(rows)), layout="constrained")
         axes = figure.subplots()
         for place, (_, measured, color) in enumerate(rows):
@@ -93,7 +78,7 @@ def draw_pictures(findings: Findings) -> Figure:
     if findings.in_pairs:
         shown[REAL_GROUP] = [one for one in findings.pictures if one.group == REAL_GROUP]
     counts = [len(some) for some in shown.values()]
-    with mpl.style.context(["default", _STYLE]):
+    with figure_style(_STYLE):
         figure = Figure(
             figsize=(6.5, 0.6 * len(counts) + 0.2 * sum(counts) + 0.5), layout="constrained"
         )
@@ -117,7 +102,7 @@ def draw_gallery(findings: Findings, pictures: Mapping[str, Path], group: str) -
     first = read_picture(pictures[shown[0].token]).rgb if shown else np.ones((1, 1, 3))
     tall = first.shape[0] / first.shape[1]
     cell = 7.0 / _ACROSS
-    with mpl.style.context(["default", _STYLE]):
+    with figure_style(_STYLE):
         figure = Figure(figsize=(cell * across, down * (cell * tall + 0.55) + 0.3))
         figure.suptitle(_label(group), x=0.01, ha="left", fontsize=10, parse_math=False)
         cells = figure.subplots(down, across, squeeze=False).ravel()
@@ -142,7 +127,7 @@ def draw_times(findings: Findings) -> Figure | None:
     timed = [group for group in findings.groups if group.times is not None]
     if not timed:
         return None
-    with mpl.style.context(["default", _STYLE]):
+    with figure_style(_STYLE):
         figure = Figure(figsize=(6.5, 0.9 + 0.42 * len(timed)), layout="constrained")
         axes = figure.subplots()
         for place, group in enumerate(timed):
@@ -166,26 +151,6 @@ def draw_times(findings: Findings) -> Figure | None:
             fontsize=8,
         )
     return figure
-
-
-def write_figure(figure: Figure, path: Path, *, dpi: int = 200) -> None:
-    """Write a figure atomically; its ending says how: .png, .pdf or .svg.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    undated: Mapping[str, dict[str, None]] = {
-        ".pdf": {"CreationDate": None},
-        ".svg": {"Date": None},
-    }
-    with mpl.style.context(["default", _STYLE]), atomic_path(path) as temporary:
-        figure.savefig(
-            temporary,
-            format=path.suffix[1:],
-            dpi=dpi,
-            metadata=undated.get(path.suffix, {}),
-            facecolor="white",
-        )
 
 
 def _caption(axes: Axes, one: PictureFindings) -> None:

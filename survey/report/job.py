@@ -95,13 +95,13 @@ def write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Finding
     answers = read_all_answers(paths)
     findings = analyse(answers, key, options.key, options)
     # matplotlib and dominate, after all that can be refused.
+    from impasto.runs.pages.figures import write_figure  # noqa: PLC0415
     from impasto.survey.report.figures import (  # noqa: PLC0415
         copy_pictures,
         draw_gallery,
         draw_pictures,
         draw_rates,
         draw_times,
-        write_figure,
     )
     from impasto.survey.report.page import write_report_page  # noqa: PLC0415
 
@@ -121,12 +121,12 @@ def write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Finding
     for name, figure in drawn.items():
         for suffix in (".png", ".pdf"):
             attached.append(figures / f"{name}{suffix}")
-            write_figure(figure, attached[-1])
+            write_figure(attached[-1], figure)
     if pictures:
         for number, name in enumerate(dict.fromkeys(one.group for one in findings.pictures)):
             # Numbered: a generator's name need not be safe for a file.
             attached.append(figures / f"gallery_{number}.png")
-            write_figure(draw_gallery(findings, pictures, name), attached[-1], dpi=250)
+            write_figure(attached[-1], draw_gallery(findings, pictures, name), dpi=250)
     write_report_page(
         output / "index.html", findings, title=options.title, pictures=pictures, attached=attached
     )
