@@ -1,29 +1,22 @@
 """Generator weights on disk: our safetensors, and the reference implementation's ``.pth``."""
 
-import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, detect_architecture
 from impasto.cyclegan.networks import Generator, load_weights
-from impasto.data.atomic import atomic_path, write_error
 from impasto.options.errors import CheckpointError
 from impasto.options.fields import MOST_BENT_PX
-from impasto.runs.state import DAMAGED
+from impasto.runs.state import load_tensors, save_safetensors
 
 __all__ = ["LoadedGenerator", "load_generator", "save_generator"]
 
 # What nn.DataParallel, DistributedDataParallel and torch.compile put before the names.
 _PREFIXES = ("module.", "_orig_mod.")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-_METADATA_KEY = "impasto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +69,9 @@ def load_generator(path: Path) -> LoadedGenerator:
         CheckpointError: the file is missing, damaged, unsafe, or does not hold a generator; names
             the weights that do not fit.
     """
-    weights, metadata = _read(path)
-    weights, notes = _clean(weights)
     try:
+        weights, metadata = _read(path)
+        weights, notes = _clean(weights)
         described = metadata.get("architecture")
         architecture = (
             GeneratorArchitecture.from_json(described)
@@ -116,51 +109,18 @@ def save_generator(
     Raises:
         OSError: the file cannot be written.
     """
-    described = json.dumps({**provenance, "architecture": architecture.to_json()}, sort_keys=True)
-    tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
-    with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={"format": "pt", _METADATA_KEY: described})
-        except SafetensorError as error:
-            raise write_error(path, error) from error
+    save_safetensors(path, weights, {**provenance, "architecture": architecture.to_json()})
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of a file and our metadata."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    try:
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch names what it refuses to call; anything else that it cannot read is no pickle.
-        found = (
-            "holds more than tensors, so it is not loaded (it could run code)"
-            if "GLOBAL" in str(error)
-            else "damaged or not a weights file (was the download complete?)"
-        )
-        raise CheckpointError(
-            f"{path}: {found}; expected a state_dict saved with torch.save"
-        ) from error
-    except (*DAMAGED, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
-        raise CheckpointError(f"{path}: damaged or not a weights file ({reason})") from error
+    loaded, metadata = load_tensors(path)
     if not isinstance(loaded, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
     ):
         hint = "; give the run's folder instead" if path.name == "state.pt" else ""
-        raise CheckpointError(f"{path}: expected a state_dict of tensors{hint}")
-    return dict(loaded), {}
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    with safe_open(path, framework="pt") as file:
-        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
-    if not isinstance(metadata, dict):
-        raise ValueError(f"its metadata are {metadata!r}")  # noqa: TRY004
-    return weights, metadata
+        raise CheckpointError(f"expected a state_dict of tensors{hint}")
+    return dict(loaded), metadata
 
 
 def _build(architecture: GeneratorArchitecture) -> Generator:

@@ -1,12 +1,19 @@
-"""state.pt: everything that is needed to continue a training, in one atomic file."""
+"""Files of tensors: ``state.pt``, which continues a training, and weights of networks.
 
+All are written atomically, and read without running code that a file may hold: ``.pth`` with
+torch's ``weights_only``, ``.safetensors`` by their library.
+"""
+
+import json
 import pickle
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.data.atomic import atomic_path, write_error
@@ -14,12 +21,18 @@ from impasto.options.errors import CheckpointError
 
 __all__ = [
     "DAMAGED",
+    "METADATA_KEY",
     "load_state",
+    "load_tensors",
     "random_state",
     "restore_random_state",
     "save_pth",
+    "save_safetensors",
     "save_state",
 ]
+
+METADATA_KEY = "impasto"
+"""Name under which our safetensors hold what they say of themselves, as JSON."""
 
 _VERSION = 1
 
@@ -73,6 +86,73 @@ def save_pth(path: Path, weights: Mapping[str, Tensor]) -> None:
             torch.save({key: value.detach().cpu() for key, value in weights.items()}, temporary)
         except RuntimeError as error:  # torch reports a full disk so
             raise write_error(path, error) from error
+
+
+def save_safetensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> None:
+    """Write tensors atomically as safetensors, with what the file is to say of itself.
+
+    Args:
+        path: the file to write, ``.safetensors``.
+        tensors: by name; of any device.
+        metadata: plain values, written as JSON under :data:`METADATA_KEY`.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    said = {"format": "pt", METADATA_KEY: json.dumps(metadata, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(whole, temporary, metadata=said)
+        except SafetensorError as error:
+            raise write_error(path, error) from error
+
+
+def load_tensors(
+    path: Path, *, device: Literal["cpu", "meta"] = "cpu"
+) -> tuple[Any, dict[str, Any]]:
+    """Return what a ``.safetensors`` or ``.pth`` file holds, and what it says of itself.
+
+    Args:
+        path: the file.
+        device: ``meta`` for shapes alone; ``.safetensors`` are read all the same.
+
+    Returns:
+        The tensors of a ``.safetensors`` by name, or whatever was saved as ``.pth``, which only
+        should be a state_dict; and the metadata, none in a ``.pth``.
+
+    Raises:
+        CheckpointError: missing, damaged, unsafe or something else; the message leaves the path
+            out.
+    """
+    if not path.is_file():
+        raise CheckpointError("no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return _load_safetensors(path)
+        return torch.load(path, map_location=device, weights_only=True), {}
+    except pickle.UnpicklingError as error:
+        # torch names what it refuses to call; anything else that it cannot read is no pickle.
+        problem = (
+            "holds more than tensors, so it is not loaded (it could run code)"
+            if "GLOBAL" in str(error)
+            else "damaged or not a weights file (was the download complete?)"
+        )
+        raise CheckpointError(f"{problem}; expected a state_dict saved with torch.save") from error
+    except (*DAMAGED, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
+        raise CheckpointError(f"damaged or not a weights file ({reason})") from error
+
+
+def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+    if not isinstance(metadata, dict):
+        raise ValueError(f"its metadata are {metadata!r}")  # noqa: TRY004
+    return tensors, metadata
 
 
 def random_state() -> dict[str, Any]:

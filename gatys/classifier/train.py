@@ -11,12 +11,9 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from impasto.data.atomic import atomic_path, write_error
 from impasto.data.datasets import UnpairedSampler
 from impasto.gatys.classifier.data import (
     ClassSets,
@@ -34,7 +31,7 @@ from impasto.gatys.classifier.loading import (
     TrainingLoader,
 )
 from impasto.gatys.classifier.model import VggClassifier, init_weights
-from impasto.gatys.features.weight_files import METADATA_KEY, TRAINED_HERE, tensors_sha256
+from impasto.gatys.features.weight_files import TRAINED_HERE, tensors_sha256
 from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
 from impasto.runs.directory import RunDirectory
 from impasto.runs.doctor import DataWait, Doctor
@@ -42,7 +39,7 @@ from impasto.runs.job import TrainingParts, TrainResult, run_training_job
 from impasto.runs.observers import Observer, Progress
 from impasto.runs.processes import share_weights
 from impasto.runs.seeds import make_generator
-from impasto.runs.state import save_pth
+from impasto.runs.state import save_pth, save_safetensors
 
 __all__ = ["backbone_file", "open_class_sets", "save_classifier", "train_backbone"]
 
@@ -85,13 +82,7 @@ def save_classifier(
         "tensors_sha256": tensors_sha256(features),
         "packed_by": f"Impasto {version('impasto')}",
     }
-    metadata = {"format": "pt", METADATA_KEY: json.dumps(provenance, sort_keys=True)}
-    path = backbone_file(directory.path)
-    with atomic_path(path) as temporary:
-        try:
-            save_file(features, temporary, metadata=metadata)
-        except SafetensorError as error:
-            raise write_error(path, error) from error
+    save_safetensors(backbone_file(directory.path), features, provenance)
 
 
 def _describe(network: VggClassifier) -> str:

@@ -1,8 +1,6 @@
 """Reading files of VGG weights: what they hold, and whether they are whole."""
 
 import hashlib
-import json
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,15 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from impasto.gatys.features.vgg import DEPTHS, IMAGENET_MEAN, IMAGENET_STD, layer_names
 from impasto.options.errors import CheckpointError
-from impasto.runs.state import DAMAGED
+from impasto.runs.state import load_tensors
 
 __all__ = [
-    "METADATA_KEY",
     "TRAINED_HERE",
     "WeightsFile",
     "is_trained_here",
@@ -28,9 +24,6 @@ __all__ = [
     "tensors_sha256",
     "verify_name",
 ]
-
-METADATA_KEY = "impasto"
-"""Name under which our safetensors hold their provenance, as JSON."""
 
 TRAINED_HERE = "trained by impasto backbone train"
 """How the provenance of such a file ends, under ``kind``."""
@@ -208,34 +201,11 @@ def read_tensors(
         device: ``meta`` for shapes alone; ``.safetensors`` are read all the same.
 
     Raises:
-        CheckpointError: damaged, unsafe or something else; the message leaves the path out.
+        CheckpointError: missing, damaged, unsafe or something else; the message leaves the path
+            out.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        loaded = torch.load(path, map_location=device, weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch names what it refuses to call; anything else that it cannot read is no pickle.
-        found = (
-            "holds more than tensors, so it is not loaded (it could run code); expected a "
-            "state_dict saved with torch.save"
-            if "GLOBAL" in str(error)
-            else "damaged or not a weights file (was the download complete?)"
-        )
-        raise CheckpointError(found) from error
-    except (*DAMAGED, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
-        raise CheckpointError(f"damaged or not a weights file ({reason})") from error
-    return _flat(loaded), {}
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    with safe_open(path, framework="pt") as file:
-        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
-    if not isinstance(metadata, dict):
-        raise ValueError(f"its metadata are {metadata!r}")  # noqa: TRY004
-    return weights, {str(key): str(value) for key, value in metadata.items()}
+    loaded, metadata = load_tensors(path, device=device)
+    return _flat(loaded), {str(key): str(value) for key, value in metadata.items()}
 
 
 def _flat(loaded: Any) -> dict[str, Tensor]:

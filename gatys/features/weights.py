@@ -4,7 +4,6 @@ Weights of torchvision's models: where they are, and loading them. Never downloa
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 from torchvision import models
 
-from impasto.data.atomic import atomic_path, write_error
 from impasto.gatys.features.graph import find_anatomy, model_names, stage_of
 from impasto.gatys.features.models import ModelNetwork
 from impasto.gatys.features.vgg import Vgg, convolution_names, layer_names
 from impasto.gatys.features.weight_files import (
-    METADATA_KEY,
     TRAINED_HERE,
     WeightsFile,
     read_tensors,
@@ -34,6 +29,7 @@ from impasto.gatys.features.weight_files import (
 )
 from impasto.options.errors import CheckpointError
 from impasto.options.fields import nearest
+from impasto.runs.state import save_safetensors
 
 __all__ = [
     "PUBLISHED",
@@ -206,13 +202,8 @@ def _require_published(file: WeightsFile) -> None:
 
 
 def _write(output: Path, weights: dict[str, Tensor], provenance: dict[str, str]) -> None:
-    metadata = {"format": "pt", METADATA_KEY: json.dumps(provenance, sort_keys=True)}
     output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(output) as temporary:
-        try:
-            save_file(weights, temporary, metadata=metadata)
-        except SafetensorError as error:
-            raise write_error(output, error) from error
+    save_safetensors(output, weights, provenance)
 
 
 def missing_message(depth: int = 19) -> str:

@@ -23,13 +23,14 @@ from impasto.gatys.features.pixels import Pixels
 from impasto.gatys.features.random import RANDOM_RECIPE
 from impasto.gatys.features.smoothing import Smoothing
 from impasto.gatys.features.vgg import Vgg
-from impasto.gatys.features.weight_files import METADATA_KEY, TRAINED_HERE
+from impasto.gatys.features.weight_files import TRAINED_HERE
 from impasto.gatys.features.weights import candidates
 from impasto.gatys.losses.statistics import Gaussian, Gram, Patches, ResampledSliced, Sliced
 from impasto.gatys.optim.methods import Adam, Lbfgs
 from impasto.gatys.presets import BUILTIN, MODEL, PRESETS, RANDOM, TRAINED, Preset
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.stylize import STYLIZE_PRESETS, StylizeOptions
+from impasto.runs.state import METADATA_KEY
 
 WIDTH = 1 / 16
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from impasto.gatys.features import weight_files, weights as weights_module
 from impasto.gatys.features.vgg import Vgg, layer_names
 from impasto.gatys.features.weight_files import (
-    METADATA_KEY,
     TRAINED_HERE,
     is_trained_here,
     read_weights,
@@ -32,6 +31,7 @@ from impasto.gatys.features.weights import (
     weights_folder,
 )
 from impasto.options.errors import CheckpointError
+from impasto.runs.state import METADATA_KEY
 
 Weights = dict[str, Tensor]
 WIDTH = 1 / 16
