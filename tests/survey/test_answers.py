@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from impasto.options.errors import SurveyError
-from impasto.survey.analysis.power import read_pilot
 from impasto.survey.answers import Answer, answers_csv, answers_json, read_answers
 from impasto.survey.collect.job import import_answers
 from impasto.survey.report.job import read_all_answers
@@ -19,6 +18,7 @@ from impasto.survey.serve.sessions import MeasuredChoice, Sessions, Visitor
 
 if TYPE_CHECKING:
     from tests.survey.conftest import SmallStudy
+
 
 ANSWERS = [
     Answer(
@@ -38,6 +38,8 @@ ANSWERS = [
     )
     for place, token in enumerate(("bk3f9x2q", "cm4g8w3r"), 1)
 ]
+
+
 CSV = answers_csv(ANSWERS)
 
 
@@ -154,31 +156,3 @@ def test_a_damaged_answer_of_json_is_named(tmp_path: Path, stored: bytes, messag
     for read in (read_answers, lambda path: import_answers([path])):
         with pytest.raises(SurveyError, match=rf"answers\.json: {message}"):
             read(path)
-
-
-@pytest.mark.parametrize(
-    ("stored", "message"),
-    [
-        (None, "no such file"),
-        (b"", "it is no JSON"),
-        (b"\xff\xff", "it is no JSON"),
-        (b"[1]", "its groups do not say"),
-        (b'{"groups": [{"name": "x", "called_real": null}]}', "its groups do not say"),
-        (b"{}", "its groups do not say"),
-    ],
-)
-def test_a_pilot_that_is_none_is_refused_in_plain_words(
-    tmp_path: Path, stored: bytes | None, message: str
-) -> None:
-    path = tmp_path / "nope"
-    if stored is not None:
-        path.write_bytes(stored)
-    with pytest.raises(SurveyError, match=message) as caught:
-        read_pilot(path)
-    assert "Error" not in str(caught.value)
-    assert str(caught.value).startswith(f"{path}: ")
-
-
-def test_a_folder_is_no_pilot(tmp_path: Path) -> None:
-    with pytest.raises(SurveyError, match="Is a directory"):
-        read_pilot(tmp_path)

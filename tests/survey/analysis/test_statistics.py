@@ -1,12 +1,10 @@
-"""The statistics of a survey: anchors of published tables, and properties that must hold."""
+"""Sensitivity, crossed people and pictures, permutations: against closed forms and simulation."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binom
 
-from impasto.survey.analysis.agreement import agreement, fleiss_kappa, krippendorff_alpha
 from impasto.survey.analysis.bootstrap import JudgementTable, Spread, TwoLevel
 from impasto.survey.analysis.components import (
     components,
@@ -16,77 +14,9 @@ from impasto.survey.analysis.components import (
 )
 from impasto.survey.analysis.generators import yes_no
 from impasto.survey.analysis.permutation import compare_generators, pictures_differ
-from impasto.survey.rates import Rate, holm
+from impasto.survey.rates import Rate
 
 Values = NDArray[np.float64]
-
-
-@pytest.mark.parametrize(
-    ("count", "n", "wilson", "exact"),
-    [
-        (7, 14, (0.2680, 0.7320), (0.2304, 0.7696)),
-        (10, 14, (0.4535, 0.8828), (0.4190, 0.9161)),
-        (0, 14, (0.0, 0.2153), (0.0, 0.2316)),
-        (14, 14, (0.7847, 1.0), (0.7684, 1.0)),
-        (30, 100, (0.2189, 0.3958), (0.2124, 0.3998)),
-        (134, 500, (0.2311, 0.3085), (0.2296, 0.3091)),
-    ],
-)
-def test_intervals_of_a_share_are_those_of_the_reference(
-    count: int, n: int, wilson: tuple[float, float], exact: tuple[float, float]
-) -> None:
-    rate = Rate(count=count, n=n)
-    for found, wanted in ((rate.wilson(), wilson), (rate.clopper_pearson(), exact)):
-        assert found is not None
-        assert (found.low, found.high) == pytest.approx(wanted, abs=6e-5)
-
-
-@pytest.mark.parametrize(
-    ("n", "points"),
-    [
-        (10, 26.3),
-        (14, 23.2),
-        (20, 20.1),
-        (30, 16.8),
-        (50, 13.4),
-        (100, 9.6),
-        (300, 5.6),
-        (1000, 3.1),
-    ],
-)
-def test_half_widths_at_one_half_are_those_of_the_reference(n: int, points: float) -> None:
-    found = Rate(count=n // 2, n=n).wilson()
-    assert found is not None
-    assert 100 * found.half_width == pytest.approx(points, abs=0.051)
-
-
-def test_a_share_without_answers_has_no_interval_and_no_test() -> None:
-    rate = Rate(count=0, n=0)
-    assert rate.wilson() is None
-    assert rate.clopper_pearson() is None
-    assert rate.p_half() is None
-    assert np.isnan(rate.share)
-
-
-def test_the_binomial_test_is_exact() -> None:
-    assert Rate(count=10, n=14).p_half() == pytest.approx(2 * binom.sf(9, 14, 0.5))
-
-
-def test_holm_gives_what_r_gives() -> None:
-    # p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm") of R 4.3
-    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == [0.05, 0.08, 0.09, 0.09, 0.09]
-    assert holm([0.04, None, 0.01]) == [0.04, None, 0.02]
-    assert holm([0.7, 0.6]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_holm_keeps_the_order_and_never_lowers_a_value(p_values: list[float]) -> None:
-    corrected = [value if value is not None else -1.0 for value in holm(p_values)]
-    for p, value in zip(p_values, corrected, strict=True):
-        assert p - 1e-9 <= value <= 1
-    by_p = np.argsort(p_values, kind="stable")
-    assert (np.diff(np.array(corrected)[by_p]) >= -1e-9).all()
 
 
 def test_sensitivity_is_that_of_the_reference() -> None:
@@ -98,65 +28,6 @@ def test_sensitivity_is_that_of_the_reference() -> None:
     extreme = yes_no(50, 50, 10, 50)
     assert extreme.d_prime == pytest.approx(3.1546, abs=5e-5)
     assert extreme.criterion == pytest.approx(-0.7565, abs=5e-5)
-
-
-# Fleiss 1971; as in the reference, section 6.6.
-FLEISS = np.array(
-    [
-        (0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1),
-        (7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0), (0, 2, 2, 3, 7),
-    ]
-)  # fmt: skip
-# Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", C: four observers, twelve units,
-# answers are missing; a unit with one answer does not count.
-KRIPPENDORFF = np.array(
-    [
-        (3, 0, 0, 0, 0), (0, 3, 1, 0, 0), (0, 0, 4, 0, 0), (0, 0, 4, 0, 0), (0, 4, 0, 0, 0),
-        (1, 1, 1, 1, 0), (0, 0, 0, 4, 0), (3, 1, 0, 0, 0), (0, 4, 0, 0, 0), (0, 0, 0, 0, 3),
-        (2, 0, 0, 0, 0), (0, 0, 1, 0, 0),
-    ]
-)  # fmt: skip
-
-
-def test_kappa_is_that_of_fleiss() -> None:
-    raw, expected, kappa = fleiss_kappa(FLEISS)
-    assert raw == pytest.approx(0.37802, abs=5e-6)
-    assert expected == pytest.approx(0.21276, abs=5e-6)
-    assert kappa == pytest.approx(0.20993, abs=5e-6)
-
-
-def test_alpha_is_that_of_krippendorff() -> None:
-    assert krippendorff_alpha(KRIPPENDORFF) == pytest.approx(0.743, abs=5e-4)
-    # The same article, A: two observers, ten units, 0 and 1.
-    two = np.array([(1, 1), (0, 2), (2, 0)])[[0, 1, 0, 2, 2, 0, 2, 2, 0, 2]]
-    assert krippendorff_alpha(two) == pytest.approx(0.095, abs=5e-4)
-
-
-def test_alpha_nears_kappa_with_many_answers() -> None:
-    many = np.tile(FLEISS, (50, 1))
-    assert krippendorff_alpha(many) == pytest.approx(fleiss_kappa(many)[2] or 0, abs=1e-3)
-
-
-def test_agreement_copes_with_equal_and_with_missing_answers(rng: np.random.Generator) -> None:
-    everybody = agreement(np.array([(5, 0), (5, 0)]), resamples=200, rng=rng)
-    assert everybody.raw == 1
-    assert everybody.alpha is None
-    assert everybody.fleiss is None
-    unequal = agreement(np.array([(5, 1), (2, 3), (1, 0)]), resamples=200, rng=rng)
-    assert unequal.pictures == 2
-    assert unequal.fleiss is None
-    assert unequal.alpha is not None
-    assert unequal.alpha_interval is not None
-    assert unequal.alpha_interval.low <= unequal.alpha <= unequal.alpha_interval.high
-    assert agreement(np.zeros((3, 2), np.int64), resamples=200, rng=rng).raw is None
-
-
-def test_kappa_refuses_unequal_numbers_of_answers() -> None:
-    with pytest.raises(ValueError, match="equally many"):
-        fleiss_kappa(np.array([(3, 1), (2, 1)]))
-
-
-# Crossed people and pictures.
 
 
 @pytest.fixture
@@ -361,9 +232,6 @@ def test_quadrature_and_its_inverse_agree_with_simulation() -> None:
     sds = standard_deviations(0.3, found.people, found.pictures)
     assert sds == pytest.approx((0.5, 1.0), abs=1e-3)
     assert standard_deviations(0.3, -0.01, 0.0) == (0.0, 0.0)
-
-
-# Permutations.
 
 
 def test_paired_people_are_compared_exactly(rng: np.random.Generator) -> None:

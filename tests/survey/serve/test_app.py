@@ -2,166 +2,19 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from flask import Flask
-from flask.testing import FlaskClient
-from werkzeug.test import Cookie, TestResponse
+from werkzeug.test import TestResponse
 
-from impasto.survey.answers import answers_csv
-from impasto.survey.serve.app import RequestLimits, create_app
-from impasto.survey.serve.database import Database
-from impasto.survey.serve.owner import add_owner_pages, exposures_by_key
 from impasto.survey.serve.pages import Pages
-from impasto.survey.serve.requests import RateLimit, network_of
-from impasto.survey.serve.sessions import Sessions
-from impasto.survey.staircase import Staircase
-from impasto.survey.texts import Words
 
 if TYPE_CHECKING:
-    from tests.survey.conftest import SmallStudy
-
-Make = Callable[..., "SmallStudy"]
-SCRIPTED = {"X-Requested-With": "survey.js"}
-
-
-@dataclass
-class Running:
-    """An application in this process, and its study."""
-
-    app: Flask
-    small: "SmallStudy"
-    sessions: Sessions
-
-    def client(self) -> FlaskClient:
-        return self.app.test_client()
-
-    @property
-    def database(self) -> Database:
-        return self.sessions.database
-
-    @property
-    def results(self) -> str:
-        return f"/results/{self.sessions.results_token()}"
-
-
-@pytest.fixture
-def run_app(small_study: Make, tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """A function that makes an application; takes changes of the study and some of the server."""
-    opened: list[Database] = []
-
-    def run(
-        small: "SmallStudy | None" = None,
-        *,
-        staircase: Staircase | None = None,
-        requests: RateLimit | None = None,
-        begun: RateLimit | None = None,
-        require_participant: bool = False,
-        page: dict[str, str] | None = None,
-        **changes: Any,
-    ) -> Running:
-        small = small or small_study(**changes)
-        opened.append(Database(tmp_path / f"{len(opened)}.sqlite", small.study))
-        exposures = exposures_by_key(staircase, small.key) if staircase else None
-        sessions = Sessions(opened[-1], small.study, exposures)
-        pages = Pages(
-            sessions=sessions,
-            words=Words(small.study),
-            varying_exposure=staircase is not None,
-            **(page or {}),
-        )
-        free = RateLimit(0, 0)
-        limits = RequestLimits(requests=requests or free, sessions=begun or free)
-        app = create_app(
-            small.folder,
-            sessions,
-            pages,
-            limits,
-            require_participant=require_participant,
-        )
-        add_owner_pages(app, small.key, sessions, pages, RateLimit(1, 3))
-        return Running(app, small, sessions)
-
-    yield run
-    for database in opened:
-        database.close()
-
-
-class Form(HTMLParser):
-    """The first form of a page: where it goes, and its hidden fields; the screen's name."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.action = ""
-        self.fields: dict[str, str] = {}
-        self.choices: list[str] = []
-        self.screen = ""
-        self.pictures: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        self.screen = self.screen or values.get("data-screen", "")
-        if tag == "form":
-            self.action = self.action or values["action"]
-        elif tag == "input" and values["type"] == "hidden":
-            self.fields[values["name"]] = values["value"]
-        elif tag == "button" and values.get("name") == "choice":
-            self.choices.append(values["value"])
-        elif tag == "img":
-            self.pictures.append(values.get("src") or values["data-url"])
-
-
-class Visit:
-    """Somebody without JavaScript, who follows links and sends forms."""
-
-    def __init__(self, running: Running, query: str = "") -> None:
-        self.client = running.client()
-        self.replies: list[TestResponse] = []
-        self.location = f"/{query}"
-        self.open()
-
-    def open(self) -> None:
-        self.note(self.client.get(self.location))
-
-    def note(self, reply: TestResponse) -> TestResponse:
-        self.replies.append(reply)
-        if reply.status_code == 303:
-            self.location = "/" + reply.headers["Location"].removeprefix("./")
-            self.open()
-        else:
-            self.form = Form(reply.text)
-        return reply
-
-    def send(self, **values: str) -> TestResponse:
-        """Send the form that is shown, with these values besides."""
-        return self.note(self.client.post(f"/{self.form.action}", data=self.form.fields | values))
-
-    def cookie(self) -> Cookie:
-        """Give the cookie of the session."""
-        cookies = self.client._cookies
-        assert cookies
-        (found,) = cookies.values()
-        return found
-
-    def agree(self) -> None:
-        self.send(agree="yes")
-
-    def goes_through(self, choice: Callable[[Form], str], **measured: str) -> None:
-        while self.form.screen != "thanks":
-            if self.form.screen == "trial":
-                for url in self.form.pictures:
-                    self.replies.append(self.client.get(f"/{url}"))
-                # As the script would say it; only a picture shown for a moment needs it.
-                self.send(choice=choice(self.form), **measured)
-            else:
-                self.send()
+    pass
+from tests.survey.serve.visits import SCRIPTED, Form, Running, Visit, assert_calm
 
 
 def test_a_session_without_javascript(run_app: Callable[..., Running]) -> None:
@@ -340,9 +193,6 @@ def test_a_preview_on_mechanical_turk_begins_nothing(run_app: Callable[..., Runn
     assert running.database.read("SELECT 1 FROM sessions") == []
 
 
-# Nothing tells the truth
-
-
 @pytest.mark.parametrize("protocol", ["single", "pair", "timed"])
 def test_no_reply_of_a_whole_session_tells_the_truth(
     run_app: Callable[..., Running], protocol: str
@@ -398,9 +248,6 @@ def test_pictures_come_without_times_and_in_equal_words(run_app: Callable[..., R
     assert len(headers) == 1
 
 
-# Hostile requests
-
-
 @pytest.mark.parametrize(
     "path",
     [
@@ -432,15 +279,6 @@ def test_there_is_nothing_but_the_study(run_app: Callable[..., Running], path: s
         reply = running.client().get(wrong)
         assert reply.status_code in (404, 308), wrong
         assert_calm(reply)
-
-
-def assert_calm(reply: TestResponse) -> None:
-    """A page in plain words, with all headers, without a word about the inside."""
-    text = reply.text
-    for word in ("Traceback", "File ", ".py", "sqlite", "werkzeug", "Flask", "Exception"):
-        assert word not in text, word
-    assert reply.headers["X-Content-Type-Options"] == "nosniff"
-    assert "Server" not in reply.headers
 
 
 @pytest.mark.parametrize("name", ["token", "key", "suffix"])
@@ -539,104 +377,6 @@ def test_a_token_of_another_study_is_refused(run_app: Callable[..., Running]) ->
     assert client.post("/next", data=visit.form.fields).status_code == 410
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"choice": "maybe"},
-        {"choice": ""},
-        {"choice": "1"},
-        {"rt_ms": "-1"},
-        {"rt_ms": "nan"},
-        {"rt_ms": "inf"},
-        {"rt_ms": "1e99"},
-        {"rt_ms": "<script>"},
-        {"rt_ms": "1" * 1000},
-        {"rt_ms": "\N{ARABIC-INDIC DIGIT ONE}"},
-        {"exposure_ms": "x"},
-        {"onset": "yesterday"},
-        {"onset": "2026-05-06T07:08:09Z'; DROP TABLE answers; --"},
-        {"viewport": "=cmd|' /C calc'!A0"},
-        {"viewport": "0x0"},
-        {"device_pixel_ratio": "0"},
-        {"step": "-1"},
-        {"step": "1.5"},
-        {"step": ""},
-        {"step": "9" * 50},
-        {"step": "\N{ARABIC-INDIC DIGIT ONE}"},
-    ],
-)
-def test_values_that_cannot_be_are_refused(
-    run_app: Callable[..., Running], bad: dict[str, str]
-) -> None:
-    running = run_app(practice=0)
-    visit = Visit(running)
-    visit.agree()
-    visit.send()
-    good = visit.form.fields | {"choice": "real", "rt_ms": "500"}
-    reply = visit.client.post("/next", data=good | bad, headers=SCRIPTED)
-    assert reply.status_code == 400
-    assert_calm(reply)
-    assert running.database.answers() == []
-    assert visit.client.post("/next", data=good, headers=SCRIPTED).status_code == 200
-
-
-@pytest.mark.parametrize("step", ["3", "5", "999999"])
-def test_nobody_skips_ahead(run_app: Callable[..., Running], step: str) -> None:
-    running = run_app(practice=0)
-    visit = Visit(running)
-    visit.agree()
-    visit.send()
-    reply = visit.client.post("/next", data=visit.form.fields | {"choice": "real", "step": step})
-    assert reply.status_code == 409
-    assert_calm(reply)
-    assert running.database.answers() == []
-
-
-def test_a_timed_answer_needs_its_exposure(run_app: Callable[..., Running]) -> None:
-    running = run_app(protocol="timed", exposure_ms=500, practice=0)
-    visit = Visit(running)
-    visit.agree()
-    assert "needs JavaScript" in visit.replies[-1].text
-    visit.send()
-    # Not there to be seen without the script that ends the exposure.
-    assert "<img" in visit.replies[-1].text
-    assert not re.search(r"<img[^>]* src=", visit.replies[-1].text)
-    assert visit.send(choice="real").status_code == 400
-    visit.open()
-    visit.send(choice="real", exposure_ms="499.9")
-    assert [one.exposure_ms for one in running.database.answers()] == [499.9]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "<script>alert(1)</script>",
-        "' OR '1'='1",
-        "../../etc/passwd",
-        "%00",
-        "a" * 5000,
-        "\N{SNOWMAN}",
-    ],
-)
-def test_hostile_ids_are_refused_and_never_shown(
-    run_app: Callable[..., Running], value: str
-) -> None:
-    running = run_app()
-    for name in ("PROLIFIC_PID", "participant", "workerId"):
-        reply = running.client().get("/", query_string={name: value})
-        assert reply.status_code == 400
-        assert "not valid" in reply.text
-        assert value not in reply.text
-        assert_calm(reply)
-    visit = Visit(running)
-    for name in ("participant", "session", "study"):
-        reply = visit.client.post(
-            "/begin", data=visit.form.fields | {"participant": "p", "agree": "yes", name: value}
-        )
-        assert reply.status_code == 400
-    assert running.database.read("SELECT 1 FROM sessions") == []
-
-
 def test_texts_cannot_break_out_of_the_page(run_app: Callable[..., Running]) -> None:
     attack = "</script><script>alert(1)</script><b onmouseover=alert(2)>"
     running = run_app(
@@ -721,123 +461,6 @@ def test_a_fault_in_a_view_is_said_without_a_word_about_it(
     assert "/secret" not in reply.text
     assert_calm(reply)
     assert "/secret/path" in caplog.text
-
-
-# Limits
-
-
-def test_a_bucket_empties_and_fills_up() -> None:
-    now = [0.0]
-    limit = RateLimit(2.0, 3, clock=lambda: now[0])
-    assert [limit.wait("a") for _ in range(4)] == [0, 0, 0, 0.5]
-    assert limit.wait("b") == 0
-    now[0] = 0.5
-    assert [limit.wait("a") == 0 for _ in range(2)] == [True, False]
-    now[0] = 100.0
-    assert [limit.wait("a") == 0 for _ in range(4)] == [True, True, True, False]
-    assert [limit.wait("c", cost=0.25) == 0 for _ in range(13)] == [True] * 12 + [False]
-    free = RateLimit(0, 0)
-    assert not any(free.wait("a") for _ in range(1000))
-
-
-def test_addresses_of_one_line_count_as_one_and_memory_is_bounded() -> None:
-    assert network_of("2001:db8::1") == network_of("2001:db8::2") != network_of("2001:db8:1::1")
-    assert network_of("::ffff:192.0.2.1") == "192.0.2.1"
-    assert network_of("fe80::1%eth0") == "fe80::/64"
-    assert network_of(None) == network_of("nonsense") == "unknown"
-    limit = RateLimit(1, 1)
-    for number in range(30_000):
-        limit.wait(str(number))
-    assert len(limit._buckets) <= 20_000
-
-
-def test_too_many_requests_are_asked_to_wait(run_app: Callable[..., Running]) -> None:
-    running = run_app(requests=RateLimit(0.5, 3))
-    client = running.client()
-    replies = [client.get("/survey.css") for _ in range(5)]
-    assert [reply.status_code for reply in replies] == [200, 200, 200, 429, 429]
-    assert int(replies[-1].headers["Retry-After"]) >= 2
-    assert_calm(replies[-1])
-    assert client.get("/", environ_base={"REMOTE_ADDR": "192.0.2.9"}).status_code == 200
-
-
-def test_too_many_sessions_of_one_address_are_asked_to_wait(
-    run_app: Callable[..., Running],
-) -> None:
-    running = run_app(begun=RateLimit(0.001, 2))
-    codes = []
-    for _ in range(3):
-        visit = Visit(running)
-        fields = visit.form.fields | {"agree": "yes"}
-        codes.append(visit.client.post("/begin", data=fields).status_code)
-    assert codes == [303, 303, 429]
-    assert len(running.database.read("SELECT 1 FROM sessions")) == 2
-
-
-# The owner's page
-
-
-def test_results_are_for_the_owner_alone(run_app: Callable[..., Running]) -> None:
-    running = run_app(trials=6)
-    assert "none" in running.client().get(running.results).text
-    always = Visit(running)
-    always.agree()
-    always.goes_through(lambda _: "real")
-    right = Visit(running)
-    right.agree()
-    right.goes_through(lambda form: running.small.truth(Path(form.pictures[0]).stem))
-    half = Visit(running)
-    half.agree()
-    page = running.client().get(running.results).text
-    cells = [re.sub(r"<[^>]+>|\s+", " ", row) for row in page.split("<tr>")]
-    rows = {" ".join(row.split()[:-3][:2]): row.split() for row in cells}
-    assert rows["Real pictures"][2:4] == ["6", "100%"]
-    fakes = [row for row in cells if "secretgan" in row]
-    # One of the two people was fooled by each fake: 1 of 2 answers, or 2 of 4.
-    assert fakes
-    assert all(row.split()[2] == "50%" for row in fakes)
-    assert re.search(r"<dt>Begun</dt>\s*<dd>3</dd>", page)
-    assert re.search(r"<dt>Completed</dt>\s*<dd>2</dd>", page)
-    table = running.client().get(f"{running.results}/answers.csv")
-    assert table.text == answers_csv(running.database.answers())
-    assert "/secret" not in page
-    assert 'href="../survey.css"' in page
-    guesser = running.client()
-    codes = [guesser.get(f"{running.results[:-1]}!").status_code for _ in range(6)]
-    assert codes == [404, 404, 404, 429, 429, 429]
-    assert running.client().get(running.results).status_code == 200
-
-
-def test_results_of_a_staircase_name_its_score(run_app: Callable[..., Running]) -> None:
-    running = run_app(
-        protocol="timed", exposure_ms=500, practice=0, trials=4, staircase=Staircase()
-    )
-    visit = Visit(running)
-    visit.agree()
-    visit.send()
-    asked = []
-    while visit.form.screen == "trial":
-        asked.append(re.findall(r'data-exposure="(\d+)"', visit.replies[-1].text)[0])
-        truth = running.small.truth(Path(visit.form.pictures[0]).stem)
-        visit.send(choice=truth, exposure_ms="500")
-    assert asked == ["500", "490", "480", "470"]
-    page = running.client().get(running.results).text
-    assert re.search(r"<dt>Mean of modal exposures</dt>\s*<dd>485 ms</dd>", page)
-
-
-def test_an_attention_check_is_counted_apart(
-    run_app: Callable[..., Running], small_study: Make
-) -> None:
-    small = small_study(practice=0, trials=3, attention_checks=1)
-    token = small.study.orders[0][0][0]
-    pictures = dict(small.key.pictures)
-    pictures[token] = replace(pictures[token], kind="attention", label="fake", generator="")
-    running = run_app(replace(small, key=replace(small.key, pictures=pictures)))
-    visit = Visit(running)
-    visit.agree()
-    visit.goes_through(lambda _: "fake")
-    page = re.sub(r"<[^>]+>|\s+", " ", running.client().get(running.results).text)
-    assert re.search(r"Attention checks done as asked +1 +100%", page)
 
 
 def test_a_locked_database_is_waited_for(run_app: Callable[..., Running]) -> None:
