@@ -1,4 +1,10 @@
-"""Impasto: unpaired image-domain translation, style transfer, and real-or-fake surveys."""
+"""Impasto: unpaired image-domain translation, style transfer, and real-or-fake surveys.
+
+``impasto.translate("photo.jpg", output="out")`` does what ``impasto translate photo.jpg --output
+out`` does; :mod:`impasto.api` documents all functions. The parts that they are made of are public,
+too: :mod:`impasto.cyclegan`, :mod:`impasto.gatys`, :mod:`impasto.survey`, :mod:`impasto.data`,
+:mod:`impasto.runs` and :mod:`impasto.options`.
+"""
 
 import lazy_loader
 

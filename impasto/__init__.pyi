@@ -1,3 +1,27 @@
+from .api import (
+    evaluate,
+    export_study,
+    load_generator,
+    report_study,
+    serve_study,
+    stylize,
+    sweep,
+    train,
+    translate,
+)
+from .cyclegan.translator import Translator
 from .version import __version__
 
-__all__ = ["__version__"]
+__all__ = [
+    "Translator",
+    "__version__",
+    "evaluate",
+    "export_study",
+    "load_generator",
+    "report_study",
+    "serve_study",
+    "stylize",
+    "sweep",
+    "train",
+    "translate",
+]

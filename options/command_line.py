@@ -12,9 +12,11 @@ from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
+import yaml
 from docstring_parser import parse_from_object
 from jsonargparse import (  # type: ignore[attr-defined]
     ActionConfigFile,
@@ -24,9 +26,9 @@ from jsonargparse import (  # type: ignore[attr-defined]
 )
 
 from impasto.options.errors import OptionError
-from impasto.options.fields import choices, describe_type, make, nearest, sections
+from impasto.options.fields import choices, describe_type, make, nearest, require, sections
 
-__all__ = ["CommandParser", "preset_names", "preset_text"]
+__all__ = ["CommandParser", "preset_names", "preset_text", "read_config"]
 
 T = TypeVar("T")
 
@@ -312,19 +314,56 @@ class _ConfigOrPreset(ActionConfigFile):
     """``--config``: a file, or the name of a shipped preset."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        name = str(values)
-        if not Path(name).exists() or Path(name).is_dir():
-            presets = preset_names(parser.preset_folder)
-            if name not in presets:
-                if (Path(name) / "options.yaml").is_file():
-                    parser.error(
-                        f"--config: {name} is a folder; its options are in "
-                        f"{Path(name) / 'options.yaml'}"
-                    )
-                parser.error(
-                    f"--config: {name} is neither a file nor a preset{nearest(name, presets)}"
-                    f" (presets: {', '.join(presets)})"
-                )
-            folder = files("impasto.options") / "presets" / parser.preset_folder
-            values = str(folder / f"{name}.yaml")
+        try:
+            values = str(_find_config(str(values), parser.preset_folder))
+        except OptionError as error:
+            parser.error(str(error))
         super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+
+
+def _find_config(name: str, presets: str) -> Path:
+    if Path(name).exists() and not Path(name).is_dir():
+        return Path(name)
+    known = preset_names(presets)
+    stored = Path(name) / "options.yaml"
+    require(
+        name in known or not stored.is_file(),
+        "config",
+        f"{name} is a folder; its options are in {stored}",
+    )
+    require(
+        name in known,
+        "config",
+        f"{name} is neither a file nor a preset{nearest(name, known)} "
+        f"(presets: {', '.join(known)})",
+    )
+    return Path(str(files("impasto.options") / "presets" / presets / f"{name}.yaml"))
+
+
+def read_config(config: str | PathLike[str], presets: str | None = None) -> dict[str, Any]:
+    """Read the options in a YAML file, as ``--config`` does, for a program.
+
+    Args:
+        config: the file, or the name of a preset.
+        presets: folder in ``options/presets`` with the presets of the command; it has none unless
+            given.
+
+    Raises:
+        OptionError: there is no such file or preset, or it is no YAML file with options.
+    """
+    path = Path(config) if presets is None else _find_config(str(config), presets)
+    try:
+        flat = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OptionError("config", f"{path}: cannot be read ({error})") from error
+    require(isinstance(flat, dict), "config", f"{path}: expected lines such as 'name: value'")
+    return dict(flat)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as of version 1.2: 2e-4 is a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+)

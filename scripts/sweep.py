@@ -2,10 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
 from impasto.options.stylize import SweepOptions
+
+if TYPE_CHECKING:
+    from impasto.gatys.sweep.cells import CellResult
+    from impasto.gatys.sweep.plan import SweepCell
 
 __all__ = ["main"]
 
@@ -31,11 +35,7 @@ Sweeps that ship with Impasto: """
 
 def main(argv: Sequence[str]) -> int:
     """Parse, run the cells, write table, sheet, curves and page; return the exit status."""
-    from impasto.gatys.sweep.plan import (  # noqa: PLC0415 - reads pictures' names: NumPy, no torch
-        read_sweep,
-        sweep_cells,
-        sweep_names,
-    )
+    from impasto.gatys.sweep.plan import sweep_names  # noqa: PLC0415 - NumPy, but no torch
 
     parser = CommandParser(
         "impasto sweep",
@@ -52,28 +52,18 @@ def main(argv: Sequence[str]) -> int:
     )
     parsed = parser.parse(argv)
     options = parser.make(SweepOptions, parsed, drop=["sweep"])
-    plan = read_sweep(
-        parsed.sweep,
-        contents=[Path(path) for path in options.contents],
-        styles=[Path(path) for path in options.styles],
-        changes=options.changes(),
-    )
-    cells = sweep_cells(plan)
 
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
-    from impasto.gatys.sweep.cells import CellResult  # noqa: PLC0415
-    from impasto.gatys.sweep.page import write_sweep_page  # noqa: PLC0415
-    from impasto.gatys.sweep.plan import SweepCell  # noqa: PLC0415
-    from impasto.gatys.sweep.run import run_sweep, write_results  # noqa: PLC0415
+    from impasto.gatys.jobs.sweep import sweep  # noqa: PLC0415
     from impasto.runs.processes import Interrupts  # noqa: PLC0415
 
     with (
         Interrupts() as interrupts,
-        tqdm(total=len(cells), unit="cell", disable=not sys.stderr.isatty()) as bar,
+        tqdm(unit="cell", disable=not sys.stderr.isatty()) as bar,
     ):
 
-        def tell(cell: SweepCell, result: CellResult, known: bool) -> None:
+        def tell(cell: "SweepCell", result: "CellResult", known: bool) -> None:
             bar.update()
             named = ", ".join(f"{axis} {label}" for axis, label in cell.labels.items())
             if result.error:
@@ -81,22 +71,16 @@ def main(argv: Sequence[str]) -> int:
             elif not known:
                 bar.write(f"{named}: {result.seconds:.0f} s, total {result.losses['total']:.4g}")
 
-        result = run_sweep(
-            plan,
-            cells,
-            options.output,
-            jobs=options.jobs,
-            threads=options.threads,
-            overwrite=options.overwrite,
-            tell=tell,
+        result = sweep(
+            parsed.sweep,
+            options,
+            on_start=bar.reset,
+            on_cell=tell,
             stop=lambda: interrupts.received is not None,
         )
-        options.output.mkdir(parents=True, exist_ok=True)
-        write_results(result)
-        write_sweep_page(result)
     done = len(result.results) - len(result.failed)
-    print(f"{done} of {len(cells)} cells done, {len(result.failed)} failed", end="; ")
+    print(f"{done} of {len(result.cells)} cells done, {len(result.failed)} failed", end="; ")
     print(f"open {options.output / 'index.html'}")
     if interrupts.received is not None:
         return 128 + interrupts.received
-    return 0 if done == len(cells) else 1
+    return 0 if done == len(result.cells) else 1

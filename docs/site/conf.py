@@ -102,6 +102,7 @@ docs/survey_report
 :hidden:
 :caption: Reference
 
+docs/python
 docs/commands
 docs/api/index
 CHANGELOG

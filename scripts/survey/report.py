@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
-from impasto.options.errors import ImpastoError
 from impasto.options.survey import SurveyReportOptions
 
 if TYPE_CHECKING:
@@ -41,13 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
     from impasto.survey.report.job import write_report  # noqa: PLC0415 - SciPy, after parsing
 
-    try:
-        findings = write_report([Path(path) for path in parsed.answers], options)
-    except OSError as error:
-        if isinstance(error, ImpastoError):
-            raise
-        message = f"{error.filename or options.output}: {error.strerror or error}"
-        raise ImpastoError(message) from error
+    findings = write_report([Path(path) for path in parsed.answers], options)
     print(_summary(findings))
     print(f"wrote {options.output / 'index.html'}")
     return 0

@@ -1,11 +1,9 @@
 """`impasto survey serve`: run a study in browsers."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from impasto.options.command_line import CommandParser
-from impasto.options.errors import ImpastoError
 from impasto.options.survey import SurveyServeOptions
 
 __all__ = ["main"]
@@ -19,7 +17,6 @@ Send participants to the address that the command prints, with ?participant=ID, 
 Prolific (PROLIFIC_PID, STUDY_ID, SESSION_ID) or Mechanical Turk (workerId, hitId, assignmentId).
 Stop the server with Ctrl-C; when it is started again, everybody continues where they were.
 """
-_LOOPBACK = ("127.", "[::1]", "localhost")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,24 +34,10 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(SurveyServeOptions, parsed, drop=["folder"])
 
-    try:
-        from impasto.survey.serve.job import serving  # noqa: PLC0415 - Flask, after parsing
-    except ModuleNotFoundError as error:
-        if error.name not in ("flask", "waitress"):
-            raise
-        raise ImpastoError(
-            f'impasto survey serve needs {error.name}: pip install "impasto[survey]"'
-        ) from error
+    from impasto.survey.serve.job import serve_study  # noqa: PLC0415 - Flask, after parsing
 
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    with serving(Path(parsed.folder), options) as server:
-        print(f"study    {server.study.survey_id}: {server.study.protocol}", flush=True)
-        print(f"open     {server.url}")
-        print(f"results  {server.results_url}  (for you alone: it is made with the key)")
-        print(f"answers  {options.database}", flush=True)
-        if not server.url.removeprefix("http://").startswith(_LOOPBACK):
-            print("note: without HTTPS in front of it, everybody on the way can read along")
-        server.run()
-        answers = server.database.read("SELECT count(*) AS n FROM answers")[0]["n"]
+    answers = serve_study(
+        Path(parsed.folder), options, on_start=lambda server: print(server, flush=True)
+    )
     print(f"stopped: {answers:,} answers in {options.database}")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.data.atomic import write_text_atomic
-from impasto.options.errors import OptionError, SurveyError
+from impasto.options.errors import ImpastoError, OptionError, SurveyError
 from impasto.options.survey import SurveyReportOptions
 from impasto.survey.analysis.findings import Findings
 from impasto.survey.analysis.job import analyse
@@ -87,8 +87,19 @@ def write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Finding
 
     Raises:
         SurveyError: answers, key or pictures are missing, damaged or of different studies.
-        OSError: a file cannot be read or written.
+        OptionError: the output lies in the folder of a study, which is public.
+        ImpastoError: a file cannot be read or written.
     """
+    try:
+        return _write_report(paths, options)
+    except OSError as error:
+        if isinstance(error, ImpastoError):
+            raise
+        message = f"{error.filename or options.output}: {error.strerror or error}"
+        raise ImpastoError(message) from error
+
+
+def _write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Findings:
     _require_private(options.output)
     key = read_key(options.key)
     check_key(options.key, key)

@@ -1,22 +1,18 @@
 """`impasto survey serve`: check what the server is given, listen, stop in good order."""
 
+import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-import waitress.server
-import waitress.wasyncore
-
 from impasto.options.errors import ImpastoError, OptionError, SurveyError
 from impasto.options.survey import SurveyServeOptions
 from impasto.survey.key import Key, check_folder, check_key, read_key, read_study
-from impasto.survey.serve.app import RequestLimits, create_app
 from impasto.survey.serve.database import Database
-from impasto.survey.serve.owner import add_owner_pages, exposures_by_key
 from impasto.survey.serve.pages import Pages
 from impasto.survey.serve.requests import RateLimit
 from impasto.survey.serve.sessions import NextExposure, Sessions
@@ -24,9 +20,23 @@ from impasto.survey.staircase import Staircase
 from impasto.survey.study import Study
 from impasto.survey.texts import Words, check_texts, complete_texts, read_texts
 
-__all__ = ["Serving", "serving"]
+try:
+    import waitress.server
+    import waitress.wasyncore
+
+    from impasto.survey.serve.app import RequestLimits, create_app
+    from impasto.survey.serve.owner import add_owner_pages, exposures_by_key
+except ModuleNotFoundError as error:
+    if error.name not in ("flask", "waitress"):
+        raise
+    raise ImpastoError(
+        f'serving a study needs {error.name}: pip install "impasto[survey]"'
+    ) from error
+
+__all__ = ["Serving", "serve_study", "serving"]
 
 _THREADS = 8
+_LOOPBACK = ("127.", "[::1]", "localhost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +64,45 @@ class Serving:
         """
         with _stopping_on_sigterm():
             self._server.run()
+
+    def __str__(self) -> str:
+        lines = [
+            f"study    {self.study.survey_id}: {self.study.protocol}",
+            f"open     {self.url}",
+            f"results  {self.results_url}  (for you alone: it is made with the key)",
+            f"answers  {self.database.path}",
+        ]
+        if not self.url.removeprefix("http://").startswith(_LOOPBACK):
+            lines.append("note: without HTTPS in front of it, everybody on the way can read along")
+        return "\n".join(lines)
+
+
+def serve_study(
+    folder: Path,
+    options: SurveyServeOptions,
+    *,
+    on_start: Callable[[Serving], object] = lambda _server: None,
+) -> int:
+    """Run a study in browsers until SIGINT or SIGTERM.
+
+    Args:
+        folder: what ``impasto survey export`` wrote.
+        options: of ``impasto survey serve``.
+        on_start: told once the server listens.
+
+    Returns:
+        How many answers are in the database.
+
+    Raises:
+        SurveyError: the folder, the key, the texts or the database is damaged or of another study.
+        OptionError: an option does not fit the study.
+        ImpastoError: the port is taken, or the address is not of this machine.
+    """
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    with serving(folder, options) as server:
+        on_start(server)
+        server.run()
+        return int(server.database.read("SELECT count(*) AS n FROM answers")[0]["n"])
 
 
 @contextmanager

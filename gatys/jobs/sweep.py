@@ -1,0 +1,68 @@
+"""The whole sweep, from a file or a name to pictures, table, contact sheet, curves and page."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from impasto.gatys.sweep.plan import SweepCell, read_sweep, sweep_cells
+from impasto.options.stylize import SweepOptions
+
+if TYPE_CHECKING:
+    from impasto.gatys.sweep.cells import CellResult
+    from impasto.gatys.sweep.run import SweepResult
+
+__all__ = ["sweep"]
+
+
+def sweep(
+    plan: str,
+    options: SweepOptions,
+    *,
+    on_start: Callable[[int], None] = lambda _count: None,
+    on_cell: "Callable[[SweepCell, CellResult, bool], None]" = lambda *_: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> "SweepResult":
+    """Stylize with all combinations of some settings; what is done already is not done again.
+
+    Args:
+        plan: file with the sweep, or the name of a shipped one.
+        options: all options.
+        on_start: told the number of cells.
+        on_cell: told of each cell: its result, and whether it was on disk already.
+        stop: asked several times a second; True ends the sweep, and done cells are kept.
+
+    Returns:
+        The cells and their results. Those that failed have an ``error``.
+
+    Raises:
+        OptionError: an option, also one of the plan, is unknown or bad.
+        ImpastoError: the plan cannot be read.
+        OSError: the folder cannot be written.
+    """
+    sweep_plan = read_sweep(
+        plan,
+        contents=[Path(path) for path in options.contents],
+        styles=[Path(path) for path in options.styles],
+        changes=options.changes(),
+    )
+    cells = sweep_cells(sweep_plan)
+
+    # torch, once the plan is known to be right
+    from impasto.gatys.sweep.page import write_sweep_page  # noqa: PLC0415
+    from impasto.gatys.sweep.run import run_sweep, write_results  # noqa: PLC0415
+
+    on_start(len(cells))
+    result = run_sweep(
+        sweep_plan,
+        cells,
+        options.output,
+        jobs=options.jobs,
+        threads=options.threads,
+        overwrite=options.overwrite,
+        tell=on_cell,
+        stop=stop,
+    )
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_results(result)
+    write_sweep_page(result)
+    return result

@@ -1,0 +1,449 @@
+"""The front door: every job of the command as a function, for programs and notebooks.
+
+What these functions take by name are the options of their command, with the same names, defaults
+and checks; ``impasto translate --help`` documents ``impasto.translate``. They return what their
+jobs return. Nothing here imports torch before it is called for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike, devnull
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from impasto.options.errors import OptionError
+from impasto.options.fields import default_values, flatten, make
+
+if TYPE_CHECKING:
+    from impasto.cyclegan.jobs.evaluate import EvaluateResult
+    from impasto.cyclegan.jobs.translate import TranslateResult
+    from impasto.cyclegan.weights import LoadedGenerator
+    from impasto.gatys.jobs.stylize import StylizeResult
+    from impasto.gatys.sweep.run import SweepResult
+    from impasto.options.evaluate import EvaluateOptions
+    from impasto.options.stylize import StylizeOptions, SweepOptions
+    from impasto.options.survey import (
+        SurveyExportOptions,
+        SurveyReportOptions,
+        SurveyServeOptions,
+    )
+    from impasto.options.train import TrainOptions
+    from impasto.options.translate import TranslateOptions
+    from impasto.runs.job import TrainResult
+    from impasto.survey.analysis.findings import Findings
+    from impasto.survey.export.job import Exported
+    from impasto.survey.serve.job import Serving
+
+__all__ = [
+    "evaluate",
+    "export_study",
+    "load_generator",
+    "report_study",
+    "serve_study",
+    "stylize",
+    "sweep",
+    "train",
+    "translate",
+]
+
+T = TypeVar("T")
+AnyPath = str | PathLike[str]
+# An output that is not written: a place that no picture or folder can be read from.
+_NOWHERE = Path(devnull) / "stylized.png"
+
+
+def train(
+    dataroot: AnyPath | None = None,
+    *,
+    resume: bool = False,
+    allow_changes: bool = False,
+    options: "TrainOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "TrainResult":
+    """Train a CycleGAN on two folders of unpaired pictures, like ``impasto train``.
+
+    The run directory ``checkpoints_dir/name`` gets weights, log and a page to watch. Ctrl-C and
+    SIGTERM save the run and return.
+
+    Args:
+        dataroot: folder with ``trainA`` and ``trainB``; or give ``folder_A`` and ``folder_B``.
+        resume: continue the run ``name`` exactly where it was saved, with the options it had; only
+            those that change need be given.
+        allow_changes: resume even where options differ that alter the training.
+        options: all options at once; what is given by name replaces its part.
+        config: YAML file with options, or a preset such as ``"monet_small"``.
+        **changes: options of ``impasto train``, such as ``name="mine"`` or ``max_images=1000``.
+
+    Returns:
+        How it ended, and where the run lies: ``directory``, ``progress``, ``signal``.
+
+    Raises:
+        OptionError: an option is unknown, bad, or differs from the run that is resumed.
+        FolderError: a folder of pictures is missing or empty, or the run exists already.
+        CheckpointError: the state to resume is missing or damaged.
+        TrainingError: a loss is not finite.
+
+    Example:
+        >>> run = impasto.train(  # doctest: +SKIP
+        ...     "monet2photo", name="mine", config="monet_small", max_images=5000
+        ... )
+        >>> impasto.translate("photos", model=run.directory, direction="BtoA", output="out")
+        ... # doctest: +SKIP
+    """
+    from impasto.cyclegan.jobs.train import train as run  # noqa: PLC0415 - torch
+    from impasto.options.train import TrainOptions  # noqa: PLC0415
+    from impasto.runs.directory import RunDirectory  # noqa: PLC0415
+
+    known = default_values(TrainOptions)
+    given = _flat(TrainOptions, _given(changes, dataroot=dataroot), options, config, presets=".")
+    if resume:
+        place = {**known, **given}
+        stored = RunDirectory(Path(place["checkpoints_dir"]) / place["name"]).read_options()
+        given = {**{name: stored[name] for name in stored if name in known}, **given}
+    return run(make(TrainOptions, given), resume=resume, allow_changes=allow_changes)
+
+
+def translate(
+    photos: AnyPath | Sequence[AnyPath],
+    *,
+    options: "TranslateOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "TranslateResult":
+    """Translate pictures of any size with a trained model, like ``impasto translate``.
+
+    Every result has its picture's size. What is in the output folder already is left as it is, and
+    a page ``index.html`` shows all results beside their pictures.
+
+    Args:
+        photos: a picture, a folder, or several of both.
+        options: all options at once; what is given by name replaces its part.
+        config: YAML file with options.
+        **changes: options of ``impasto translate``: ``output`` at least; ``model`` is the
+            ``"monet"`` that ships with Impasto unless given.
+
+    Returns:
+        What was done, what failed, and the page.
+
+    Raises:
+        OptionError: an option is missing, unknown or bad.
+        FolderError: an input is missing or empty, or the output cannot be written.
+        CheckpointError: the model cannot be loaded.
+
+    Example:
+        >>> result = impasto.translate("photo.jpg", output="out")  # doctest: +SKIP
+        >>> result.converted.failures, result.page  # doctest: +SKIP
+        ({}, PosixPath('out/index.html'))
+    """
+    from impasto.cyclegan.jobs.translate import translate as run  # noqa: PLC0415 - torch
+    from impasto.options.translate import TranslateOptions  # noqa: PLC0415
+
+    return run(
+        _paths(photos), make(TranslateOptions, _flat(TranslateOptions, changes, options, config))
+    )
+
+
+def evaluate(
+    results: AnyPath | Sequence[AnyPath],
+    *,
+    options: "EvaluateOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "EvaluateResult":
+    """Measure how close translations are to real pictures, like ``impasto evaluate``.
+
+    Args:
+        results: folders of translations, run folders, files of generators, or names of models; one
+            or several.
+        options: all options at once; what is given by name replaces its part.
+        config: YAML file with options.
+        **changes: options of ``impasto evaluate``: ``real`` at least, and ``inputs`` for models.
+
+    Returns:
+        All rows, sentences that say what they mean, the page and the JSON file.
+
+    Raises:
+        OptionError: an option is missing, unknown or bad.
+        FolderError: a folder is missing, holds too few pictures, or cannot be written.
+        CheckpointError: a model cannot be loaded.
+        PictureError: a picture cannot be read; leaving it out would change the numbers.
+
+    Example:
+        >>> result = impasto.evaluate(  # doctest: +SKIP
+        ...     ["monet", "checkpoints/mine"], real="testA", inputs="testB", output="evaluation"
+        ... )
+        >>> for row in result.evaluation.rows:  # doctest: +SKIP
+        ...     print(row.name, row.values["swd"])
+    """
+    from impasto.cyclegan.jobs.evaluate import run_evaluation  # noqa: PLC0415 - torch
+    from impasto.options.evaluate import EvaluateOptions  # noqa: PLC0415
+
+    made = make(EvaluateOptions, _flat(EvaluateOptions, changes, options, config))
+    return run_evaluation(_paths(results), made)
+
+
+def stylize(
+    content: AnyPath | None = None,
+    styles: AnyPath | Sequence[AnyPath] | None = None,
+    *,
+    output: AnyPath | None = None,
+    options: "StylizeOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "StylizeResult":
+    """Show a picture in the style of one or more others, like ``impasto stylize``.
+
+    Args:
+        content: the picture to show.
+        styles: the picture in whose style, or several, or folders of them.
+        output: file for the result; its recipe and losses are written beside it, as by the command.
+            Nothing is written unless it is given.
+        options: all options at once; what is given by name replaces its part.
+        config: YAML file with options, such as the recipe of an earlier result.
+        **changes: options of ``impasto stylize``, such as ``size=512``.
+
+    Returns:
+        The result; its ``image`` is RGB, (H, W, 3), float32, sRGB in [0, 1].
+
+    Raises:
+        OptionError: an option is missing, unknown or bad.
+        PictureError: a picture cannot be read, or the result not be written.
+        CheckpointError: a file of weights cannot be used.
+        ImpastoError: there is not enough memory, or no finite picture was found.
+
+    Example:
+        >>> image = impasto.stylize("photo.jpg", "painting.jpg", size=512).image  # doctest: +SKIP
+        >>> image.shape, image.dtype  # doctest: +SKIP
+        ((384, 512, 3), dtype('float32'))
+    """
+    from impasto.gatys.jobs.stylize import stylize as run  # noqa: PLC0415 - torch
+    from impasto.gatys.jobs.stylize_files import stylize_to_files  # noqa: PLC0415
+    from impasto.options.stylize import StylizeOptions  # noqa: PLC0415
+
+    given = _given(changes, content=content, styles=styles)
+    flat = _flat(StylizeOptions, given, options, config)
+    if output is not None:
+        recipes = [] if config is None else [Path(config)]
+        return stylize_to_files(make(StylizeOptions, {**flat, "output": output}), recipes=recipes)
+    for name in ("video", "triptych", "plot_losses", "save_every"):
+        if flat.get(name) is not None:
+            raise OptionError(name, "is written beside the result; give output=, too")
+    return run(make(StylizeOptions, {**flat, "output": _NOWHERE}))
+
+
+def sweep(
+    plan: AnyPath,
+    *,
+    options: "SweepOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "SweepResult":
+    """Stylize with every combination of some settings, like ``impasto sweep``.
+
+    Cells that are done already are not computed again. One that fails does not stop the others.
+
+    Args:
+        plan: YAML file with the sweep, or the name of a shipped one such as ``"style_weight"``.
+        options: all options at once; what is given by name replaces its part.
+        config: YAML file with options.
+        **changes: options of ``impasto sweep``: ``output`` at least. ``set`` takes texts such as
+            ``["size=128"]``.
+
+    Returns:
+        The cells and what came of them; the page is ``index.html`` in its ``folder``.
+
+    Raises:
+        OptionError: an option, also one of the plan, is missing, unknown or bad.
+        ImpastoError: the plan cannot be read.
+
+    Example:
+        >>> result = impasto.sweep("plan.yaml", output="sweep", jobs=2)  # doctest: +SKIP
+        >>> [cell.losses["total"] for cell in result.results.values()]  # doctest: +SKIP
+    """
+    from impasto.gatys.jobs.sweep import sweep as run  # noqa: PLC0415 - torch
+    from impasto.options.stylize import SweepOptions  # noqa: PLC0415
+
+    return run(str(plan), make(SweepOptions, _flat(SweepOptions, changes, options, config)))
+
+
+def export_study(
+    real: AnyPath | None = None,
+    fake: Mapping[str, AnyPath] | Sequence[str] | str | None = None,
+    *,
+    options: "SurveyExportOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "Exported":
+    """Make a real-or-fake study from folders of pictures, like ``impasto survey export``.
+
+    All of it is written, or nothing; and nothing is replaced.
+
+    Args:
+        real: folder with real pictures.
+        fake: folders of fake ones, by the names of their generators; or in the words of the
+            command, ``"cyclegan=translated"``.
+        options: all options at once; what is given by name replaces its part.
+        config: YAML file with options.
+        **changes: options of ``impasto survey export``: ``output`` at least.
+
+    Returns:
+        Where the public folder, its archive and the private key lie, and what the audit found.
+
+    Raises:
+        OptionError: an option is missing, unknown or bad.
+        SurveyError: the output exists, or the audit found a leak.
+        ImpastoError: there are too few pictures, or they cannot be ordered.
+
+    Example:
+        >>> study = impasto.export_study(  # doctest: +SKIP
+        ...     real="photos", fake={"cyclegan": "translated"}, output="study"
+        ... )
+        >>> study.key  # doctest: +SKIP
+        PosixPath('study.key.json')
+    """
+    from impasto.options.survey import SurveyExportOptions  # noqa: PLC0415
+    from impasto.survey.export.job import export_study as run  # noqa: PLC0415 - NumPy
+
+    if isinstance(fake, Mapping):
+        fake = [f"{generator}={Path(folder)}" for generator, folder in fake.items()]
+    given = _given(changes, real=real, fake=fake)
+    return run(make(SurveyExportOptions, _flat(SurveyExportOptions, given, options, config)))
+
+
+def serve_study(
+    folder: AnyPath,
+    *,
+    on_start: "Callable[[Serving], object]" = print,
+    options: "SurveyServeOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> int:
+    """Run a study in browsers until Ctrl-C or SIGTERM, like ``impasto survey serve``.
+
+    Args:
+        folder: what :func:`export_study` wrote.
+        on_start: told once the server listens; its argument has ``url``, for participants, and
+            ``results_url``, for its owner. Prints both unless given.
+        options: all options at once; what is given by name replaces its part.
+        config: YAML file with options.
+        **changes: options of ``impasto survey serve``: ``key`` and ``database`` at least.
+
+    Returns:
+        How many answers are in the database.
+
+    Raises:
+        OptionError: an option is missing, unknown, bad, or does not fit the study.
+        SurveyError: the folder, the key or the database is damaged or of another study.
+        ImpastoError: the port is taken, or the extra ``survey`` is not installed.
+
+    Example:
+        >>> impasto.serve_study(  # doctest: +SKIP
+        ...     "study", key="study.key.json", database="answers.sqlite", port=8000
+        ... )
+    """
+    from impasto.options.survey import SurveyServeOptions  # noqa: PLC0415
+    from impasto.survey.serve.job import serve_study as run  # noqa: PLC0415 - Flask
+
+    return run(
+        Path(folder),
+        make(SurveyServeOptions, _flat(SurveyServeOptions, changes, options, config)),
+        on_start=on_start,
+    )
+
+
+def report_study(
+    answers: AnyPath | Sequence[AnyPath],
+    *,
+    options: "SurveyReportOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "Findings":
+    """Analyse the answers of a study and write a report, like ``impasto survey report``.
+
+    Args:
+        answers: tables (.csv, .json), databases of the server, or folders of them; one or several.
+        options: all options at once; what is given by name replaces its part.
+        config: YAML file with options.
+        **changes: options of ``impasto survey report``: ``key`` at least.
+
+    Returns:
+        All numbers of the report; the page is ``index.html`` in ``output``.
+
+    Raises:
+        OptionError: an option is missing, unknown or bad.
+        SurveyError: answers or key are missing, damaged, or of another study.
+        ImpastoError: the report cannot be written.
+
+    Example:
+        >>> findings = impasto.report_study(  # doctest: +SKIP
+        ...     "answers.sqlite", key="study.key.json", output="report"
+        ... )
+        >>> findings.generators[0].error.value  # doctest: +SKIP
+    """
+    from impasto.options.survey import SurveyReportOptions  # noqa: PLC0415
+    from impasto.survey.report.job import write_report  # noqa: PLC0415 - SciPy
+
+    return write_report(
+        _paths(answers),
+        make(SurveyReportOptions, _flat(SurveyReportOptions, changes, options, config)),
+    )
+
+
+def load_generator(
+    model: AnyPath = "monet", *, direction: str | None = None, epoch: str = "latest"
+) -> "LoadedGenerator":
+    """Load a trained generator, ready for :meth:`impasto.Translator.of`.
+
+    Args:
+        model: name of a shipped model (``"monet"``, ``"photo"``), a run folder, the name of a run
+            in ``checkpoints``, or one generator's ``.safetensors`` or ``.pth``.
+        direction: ``"AtoB"`` or ``"BtoA"``; AtoB of a run unless given, and what a file says.
+        epoch: ``"latest"``, or the number of a kept epoch of a run.
+
+    Returns:
+        The ``network``, a :class:`torch.nn.Module` in evaluation mode, with its ``architecture``,
+        ``provenance``, and notes on what its file needed.
+
+    Raises:
+        CheckpointError: there is no such generator, or it cannot be loaded.
+        OptionError: the file says that it translates the other way.
+
+    Example:
+        >>> translate = impasto.Translator.of(  # doctest: +SKIP
+        ...     impasto.load_generator("monet"), device=torch.device("cpu")
+        ... )
+        >>> painted = translate(torch.rand(1, 3, 75, 101) * 2 - 1)  # doctest: +SKIP
+    """
+    from impasto.cyclegan.models import find_generator  # noqa: PLC0415 - torch
+
+    return find_generator(Path(model), direction=direction, epoch=epoch)
+
+
+def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    return [Path(given)] if isinstance(given, str | PathLike) else [Path(path) for path in given]
+
+
+def _given(changes: Mapping[str, Any], **named: Any) -> dict[str, Any]:
+    """Add what has an argument of its own to the options given by name, unless it was left out."""
+    return {**changes, **{name: value for name, value in named.items() if value is not None}}
+
+
+def _flat(
+    kind: type,
+    changes: Mapping[str, Any],
+    options: object | None,
+    config: AnyPath | None,
+    *,
+    presets: str | None = None,
+) -> dict[str, Any]:
+    """Return all given options by name: an object's, over them a file's, over them single ones."""
+    flat: dict[str, Any] = {}
+    if options is not None:
+        if not isinstance(options, kind):
+            raise OptionError("options", f"expected {kind.__name__}, got {options!r}")
+        flat |= flatten(options)
+    if config is not None:
+        from impasto.options.command_line import read_config  # noqa: PLC0415 - jsonargparse
+
+        flat |= read_config(config, presets)
+    return {**flat, **changes}
