@@ -32,7 +32,6 @@ SEE_OPTIONS = {
     "gatys.inputs",
     "gatys.sweep.cells",
     "gatys.sweep.plan",
-    "survey.export.assemble",
     "survey.export.select",
 }
 

@@ -13,7 +13,7 @@ import pytest
 
 from impasto.data.standardize import encode_plain_png
 from impasto.survey.collect.job import import_answers
-from impasto.survey.export.assemble import draw_check
+from impasto.survey.export.job import draw_check
 from impasto.survey.export.platforms import (
     google_forms_script,
     jspsych_page,
