@@ -10,7 +10,7 @@ from .evaluation.inception import Inception
 from .evaluation.sets import frechet_distance, kernel_distance
 from .evaluation.table import Candidate, Evaluation, Reference, Sample, evaluate
 from .jobs.evaluate import EvaluateResult, run_evaluation
-from .jobs.train import train
+from .jobs.train import TranslationLearner, save_networks, train
 from .jobs.translate import TranslateResult, translate
 from .losses import (
     adversarial_loss,
@@ -60,6 +60,7 @@ __all__ = [
     "Sample",
     "Trainer",
     "TranslateResult",
+    "TranslationLearner",
     "Translations",
     "Translator",
     "UnetGenerator",
@@ -86,6 +87,7 @@ __all__ = [
     "registered_generators",
     "run_evaluation",
     "save_generator",
+    "save_networks",
     "train",
     "translate",
 ]

@@ -20,6 +20,7 @@ from impasto.options.errors import OptionError
 __all__ = [
     "ABSENT",
     "MOST_BENT_PX",
+    "add_choice",
     "choices",
     "default_values",
     "describe_type",
@@ -55,10 +56,23 @@ _KINDS: dict[Any, tuple[str, Any]] = {
 }
 
 
+_ADDED: dict[Any, list[str]] = {}
+
+
+def add_choice(kind: Any, value: str) -> None:
+    """Let options of a type take one more value than it lists, from Python and from files.
+
+    Args:
+        kind: the ``Literal``.
+        value: the new value.
+    """
+    _ADDED.setdefault(kind, []).append(value)
+
+
 def choices(hint: Any) -> list[str]:
     """Return the values that a type lists (``Literal``), as texts; nothing for other types."""
-    kinds = [hint, *get_args(hint)]
-    return [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    kinds = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal]
+    return [str(word) for kind in kinds for word in (*get_args(kind), *_ADDED.get(kind, ()))]
 
 
 def describe_type(hint: Any) -> str:
@@ -192,7 +206,7 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
         several = value if isinstance(value, list | tuple) else [value]
         return tuple(_checked(name, get_args(kind)[0], item) for item in several)
     if get_origin(kind) is Literal:
-        fits = value in get_args(kind)
+        fits = value in (*get_args(kind), *_ADDED.get(kind, ()))
     else:
         # True and False are whole numbers to Python, and to nobody else.
         fits = isinstance(value, _KINDS[kind][1]) and (kind is bool or not isinstance(value, bool))

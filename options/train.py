@@ -8,9 +8,10 @@ backbone train` takes them, too.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from impasto.options.fields import (
+    add_choice,
     nearest,
     require,
     require_at_least,
@@ -238,6 +239,8 @@ def add_generator_sizes(name: str, *, stride: int, smallest: int) -> None:
         smallest: smallest side of an image, in pixels.
     """
     _SIZES[name] = stride, smallest
+    if name not in get_args(NetG):
+        add_choice(NetG, name)
 
 
 @dataclass(frozen=True, kw_only=True)

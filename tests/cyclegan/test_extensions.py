@@ -1,12 +1,13 @@
-"""A loss and a generator from outside the package, with nothing but its public names."""
+"""A loss, a generator and a method from outside the package, with nothing but its public names."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from impasto.cyclegan import (
@@ -14,18 +15,32 @@ from impasto.cyclegan import (
     GeneratorArchitecture,
     GeneratorEntry,
     LossTerm,
+    Networks,
     Translations,
     Translator,
+    WeightAverage,
+    build_loader,
     build_trainer,
     find_generator,
     load_generator,
     register_generator,
     save_generator,
+    save_networks,
     train,
 )
 from impasto.data import UnpairedBatch
 from impasto.options import CheckpointError, OptionError, TrainOptions
-from impasto.runs import load_state, make_accelerator, read_log
+from impasto.runs import (
+    Doctor,
+    Progress,
+    RunDirectory,
+    StepResult,
+    TrainingParts,
+    load_state,
+    make_accelerator,
+    read_log,
+    run_training_job,
+)
 
 Options = Callable[..., TrainOptions]
 
@@ -175,3 +190,87 @@ def test_a_file_of_a_generator_that_is_not_registered_says_so(tmp_path: Path) ->
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"kind: expected resnet or unet.*, got 'tine'"):
         load_generator(path)
+
+
+class OneSided:
+    """A method of one direction: a generator, a critic, and a network of another kind."""
+
+    directions: Mapping[str, str] = {"AtoB": "G_A"}
+    loss_weights: Mapping[str, float] = {}
+    present_learning_rate = 0.01
+
+    def __init__(self) -> None:
+        generator = build_tint(GeneratorArchitecture(kind="tint", depth=1, channels=2))
+        critic, mlp = nn.Conv2d(3, 1, 3), nn.Linear(3, 4)
+        self.networks = Networks({"G_A": generator, "D_A": critic, "F": mlp})
+        self.averages = {"G_A": WeightAverage(generator, decay=0.5)}
+        self._optimizer = torch.optim.SGD(self.networks.parameters(), lr=0.01)
+
+    def step(self, batches: Sequence[UnpairedBatch]) -> StepResult:
+        self._optimizer.zero_grad()
+        fake = self.networks["G_A"](batches[0].A)
+        colors = self.networks["F"](fake.mean(dim=(2, 3)))
+        loss = self.networks["D_A"](fake).square().mean() + colors.square().mean()
+        loss.backward()
+        self._optimizer.step()
+        self.averages["G_A"].update(self.networks["G_A"])
+        return StepResult(losses={"G_A": loss.detach()})
+
+    def start_epoch(self, epoch: int) -> None:
+        pass
+
+    def end_epoch(self) -> None:
+        pass
+
+    def samples(self, batch: UnpairedBatch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return {"real_A": batch.A, "fake_B": self.networks["G_A"](batch.A)}
+
+    def output_statistics(self, batch: UnpairedBatch) -> dict[str, float | None]:
+        return {}
+
+    def check_finite(self) -> None:
+        self.networks.check_finite()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"networks": self.networks.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.networks.load_state_dict(state["networks"])
+
+    def process_state(self) -> dict[str, Any]:
+        return {}
+
+    def load_process_state(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+def test_a_method_with_other_networks_is_a_learner_and_no_fork(tiny_options: Options) -> None:
+    options, learner = tiny_options(max_images=3), OneSided()
+    architecture = GeneratorArchitecture(kind="tint", depth=1, channels=2)
+
+    def export(directory: RunDirectory, label: str, progress: Progress) -> None:
+        save_networks(directory, label, learner, architecture, progress)
+
+    def build(accelerator: Accelerator) -> TrainingParts[UnpairedBatch]:
+        return TrainingParts(
+            learner=learner,
+            loader=build_loader(options, accelerator),
+            export=export,
+            doctor=Doctor(),
+            epochs=1,
+            max_images=options.schedule.max_images,
+        )
+
+    run_training_job(options, build, command="one_sided", may_change=())
+    run = options.run.checkpoints_dir / "tiny"
+    files = {path.name for path in run.iterdir() if path.suffix in {".pth", ".safetensors"}}
+    assert files == {
+        *("latest_net_G_A.pth", "latest_net_G_A_ema.pth", "latest_net_D_A.pth"),
+        *("latest_net_F.pth", "G_A.safetensors"),
+    }
+    loaded = find_generator(run, direction="AtoB").network.state_dict()
+    averaged = learner.averages["G_A"].weights(learner.networks["G_A"])
+    assert all(torch.equal(loaded[key], averaged[key]) for key in averaged)
+    with pytest.raises(CheckpointError, match="holds no generator G_B"):
+        find_generator(run, direction="BtoA")
