@@ -1,4 +1,8 @@
-"""From options to a network and settings: the only place that sees options."""
+"""From the options of stylize to what computes: settings, network, losses, method.
+
+Everything below takes numbers and objects, and knows no options. A new loss is one more term in
+:func:`build_objective`.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,7 +19,7 @@ from impasto.gatys.features.make import (
     make_network,
     model_of,
     parse_network_layers,
-    settled,
+    resolve_model_name,
     with_autocast,
 )
 from impasto.gatys.features.models import KEPT_STRIDE, ModelNetwork, default_layers
@@ -66,7 +70,7 @@ def build_settings(options: StylizeOptions) -> Preset:
     Raises:
         OptionError: a layer is unknown, or the preset or an option does not go with the backbone.
     """
-    preset = _suited(_preset(options), options)
+    preset = _adapt_to_network(_choose_preset(options), options)
     changes: dict[str, Any] = {
         "content_weight": options.content_weight,
         "style_weight": options.style_weight,
@@ -92,8 +96,8 @@ def build_settings(options: StylizeOptions) -> Preset:
             changes[name], share = _layer_weights(getattr(preset, name), names)
             if changes[f"{kind}_weight"] is None and preset.layers_add_up:
                 changes[f"{kind}_weight"] = share * getattr(preset, f"{kind}_weight")
-    told = {name: value for name, value in changes.items() if value is not None}
-    settings = replace(preset, **told)
+    given = {name: value for name, value in changes.items() if value is not None}
+    settings = replace(preset, **given)
     if options.replicate_padding is not None and not settings.network.startswith("vgg"):
         raise OptionError(
             "replicate_padding",
@@ -117,19 +121,19 @@ def _layer_weights(
     return {name: preset[name] / kept for name in names}, kept
 
 
-def _preset(options: StylizeOptions) -> Preset:
-    asked, backbone = options.preset, options.backbone
+def _choose_preset(options: StylizeOptions) -> Preset:
+    name, backbone = options.preset, options.backbone
     model = model_of(backbone)
-    if asked == "auto":
-        asked = {"auto": "", "pixels": "builtin", "random": "random"}.get(
+    if name == "auto":
+        name = {"auto": "", "pixels": "builtin", "random": "random"}.get(
             backbone, "model" if model else "crowsonkb"
         )
-    if not asked:
-        found = _find(options)
-        published = "trained" if found and is_trained_here(found) else "crowsonkb"
-        asked = "builtin" if found is None else published
+    if not name:
+        file = _find_vgg_weights(options)
+        published = "trained" if file and is_trained_here(file) else "crowsonkb"
+        name = "builtin" if file is None else published
     ours = {"builtin": BUILTIN, "random": RANDOM, "trained": TRAINED, "model": MODEL}
-    preset = ours.get(asked) or find_preset(asked)
+    preset = ours.get(name) or find_preset(name)
     models = {backbone} if model else set()
     kinds: dict[str, tuple[str, set[str]]] = {
         "pixels": ("pixels", {"pixels"}),
@@ -153,33 +157,33 @@ def _preset(options: StylizeOptions) -> Preset:
     return preset
 
 
-def _suited(preset: Preset, options: StylizeOptions) -> Preset:
+def _adapt_to_network(preset: Preset, options: StylizeOptions) -> Preset:
     """Return a preset for the network that there is, where that is another than its source's.
 
     Losses then are relative to their targets' energies, to which a program's weights mean nothing.
     """
     if model := model_of(options.backbone):
-        return _suited_to_model(preset, model, options)
+        return _adapt_to_model(preset, model, options)
     smoothing = _smoothing(options, residual=False)
     if preset.network == "pixels" and smoothing != NO_SMOOTHING:
         raise OptionError(
             "smoothing", f"is for layers of a network, and {preset.name} looks at pixels"
         )
     preset = replace(preset, smoothing=smoothing)
-    return _suited_to_vgg(preset, options) if preset.network.startswith("vgg") else preset
+    return _adapt_to_vgg(preset, options) if preset.network.startswith("vgg") else preset
 
 
-def _suited_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
-    asked, file = options.backbone in {"vgg16", "vgg19"}, None
+def _adapt_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
+    named, file = options.backbone in {"vgg16", "vgg19"}, None
     if options.backbone != "random":
-        file = _find(options)
-        if file is None and not asked:
+        file = _find_vgg_weights(options)
+        if file is None and not named:
             _log.warning(
                 "no weights of VGG19 are found, so %s looks through random filters, with weights "
                 "of losses that suit them; 'impasto weights list' says how to get VGG's",
                 preset.name,
             )
-    if file is None and not asked:
+    if file is None and not named:
         return _with_weights_of(RANDOM, replace(preset, network="random"))
     if file is not None and is_trained_here(file):
         return _with_weights_of(TRAINED, preset)
@@ -192,7 +196,7 @@ def _suited_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
     return preset if preset.smoothing == NO_SMOOTHING else _with_weights_of(RANDOM, preset)
 
 
-def _suited_to_model(preset: Preset, model: str, options: StylizeOptions) -> Preset:
+def _adapt_to_model(preset: Preset, model: str, options: StylizeOptions) -> Preset:
     if options.pooling is not None:
         raise OptionError("pooling", f"changes VGG alone; leave it out with {options.backbone}")
     content, style = default_layers(model)
@@ -200,7 +204,7 @@ def _suited_to_model(preset: Preset, model: str, options: StylizeOptions) -> Pre
         MODEL,
         replace(
             preset,
-            network=settled(options.backbone, options.weights),
+            network=resolve_model_name(options.backbone, options.weights),
             content_layers={content: 1.0},
             style_layers=dict.fromkeys(style, 1 / len(style)),
             layers_add_up=False,  # these layers are none of the source's
@@ -236,7 +240,7 @@ def _depth(options: StylizeOptions) -> int:
     return 16 if options.backbone == "vgg16" else 19
 
 
-def _find(options: StylizeOptions) -> Path | None:
+def _find_vgg_weights(options: StylizeOptions) -> Path | None:
     """Return the file of VGG's weights that is to be used; None if there is none."""
     return find_weights(_depth(options), options.weights)
 

@@ -1,6 +1,8 @@
-"""What goes into a stylisation: its pictures as they are read, and as each scale needs them.
+"""What goes into a stylisation: its pictures, as they are read and as each scale needs them.
 
-The picture that optimisation starts from.
+:func:`read_pictures` decodes content, styles and masks. :func:`regions_at` and :func:`start_at`
+bring them to the size of a scale: what is styled how, and the picture that optimisation starts
+from, which is the content, the content in other colours, or noise.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +41,7 @@ __all__ = [
     "noise_image",
     "picture_image",
     "read_pictures",
-    "recolored",
+    "recolor",
     "regions_at",
     "start_at",
     "statistics_image",
@@ -91,7 +93,7 @@ def initial_image(
         if picture is None:
             raise ValueError(f"start {start}: expected a picture, got None")
         if start == "palette":
-            picture = recolored(picture, styles, weights=weights)
+            picture = recolor(picture, styles, weights=weights)
         return picture_image(picture, height, width)
     if start == "noise":
         return noise_image(height, width, generator=generator)
@@ -106,9 +108,7 @@ def picture_image(picture: Rgb, height: int, width: int) -> Tensor:
     return torch.from_numpy(resized).permute(2, 0, 1).unsqueeze(0).contiguous().float().div_(255)
 
 
-def recolored(
-    picture: Rgb, styles: Sequence[Rgb], *, weights: Sequence[float] | None = None
-) -> Rgb:
+def recolor(picture: Rgb, styles: Sequence[Rgb], *, weights: Sequence[float] | None = None) -> Rgb:
     """Return a picture whose colours have the mean and covariance of the styles'.
 
     Args:
@@ -245,20 +245,20 @@ def read_pictures(options: StylizeOptions) -> Pictures:
     )
     if options.keep_colors not in {"linear", "histogram"}:
         return pictures
-    recolored = [
+    matched = [
         [_bytes(match_colors(rgb / 255.0, content / 255.0, options.keep_colors)) for rgb in group]
         for group in pictures.styles
     ]
-    return replace(pictures, styles=recolored)
+    return replace(pictures, styles=matched)
 
 
 def _read_group(paths: Sequence[Path], longest: int) -> list[Rgb]:
     if len(paths) == 1:
         return [read_picture(paths[0]).rgb]
-    return [_at_most(read_picture(path).rgb, longest) for path in paths]
+    return [_shrink_to(read_picture(path).rgb, longest) for path in paths]
 
 
-def _at_most(rgb: Rgb, longest: int) -> Rgb:
+def _shrink_to(rgb: Rgb, longest: int) -> Rgb:
     height, width = rgb.shape[:2]
     if max(height, width) <= longest:
         return rgb

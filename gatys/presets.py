@@ -1,11 +1,11 @@
-"""Settings of published programs, with their weights in Impasto's convention.
+"""Presets: settings of published programs, and of our own, with weights in one convention.
 
-How weights of published programs are converted into Impasto's convention.
-
-The convention is :mod:`impasto.gatys.losses.objective`'s: content is the mean squared difference
-v_l of features, style is E_l of Gatys et al. 2016 (equation 4) with Gram matrices divided by the
-number of positions, layer weights add up to 1, and the network takes pictures in [0, 1], which it
-normalises by ImageNet's means and deviations. With C channels and M positions of a layer:
+The programs' weights are converted; :data:`BUILTIN`, :data:`RANDOM`, :data:`TRAINED` and
+:data:`MODEL` are for what works without files of published weights. The convention is
+:mod:`impasto.gatys.losses.objective`'s: content is the mean squared difference v_l of features,
+style is E_l of Gatys et al. 2016 (equation 4) with Gram matrices divided by the number of
+positions, layer weights add up to 1, and the network takes pictures in [0, 1], which it normalises
+by ImageNet's means and deviations. With C channels and M positions of a layer:
 
 =============================  ==============================  =============================
 what a program computes        in our terms                    who
@@ -24,8 +24,6 @@ but for their biases, so its features are about 57.6 times ours, a content or Wa
 and E_l 1.1e7 times. Presets hold weights for *our* input; ``input_scale`` is the factor that was
 applied. After the conversion the whole objective equals the source's: the constant factor is 1 for
 all presets.
-
-What works without any file of weights, and settings that suit it.
 """
 
 from collections.abc import Mapping

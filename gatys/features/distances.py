@@ -1,6 +1,7 @@
-"""A distance of pictures as a feature network sees them, for the training of other networks.
+"""How alike pictures are as a feature network sees them.
 
-One vector per picture: features of a network, for distances between sets of pictures.
+:class:`PerceptualDistance` compares two pictures layer by layer, as a loss of other networks.
+:class:`FeatureExtractor` makes one vector of each picture, for distances between sets of them.
 """
 
 import hashlib
@@ -86,9 +87,9 @@ class PerceptualDistance:
             )
         with torch.no_grad():
             expected = self._features(target)
-        found = self._features(image)
+        features = self._features(image)
         distances = [
-            weight * _relative_distance(found[layer], expected[layer])
+            weight * _relative_distance(features[layer], expected[layer])
             for layer, weight in self._layers.items()
         ]
         return torch.stack(distances).sum()
@@ -115,8 +116,8 @@ class PerceptualDistance:
 
 
 def _relative_distance(features: Tensor, target: Tensor) -> Tensor:
-    found, expected = full_precision(features), full_precision(target)
-    distance = (found - expected).square().mean(dim=(1, 2, 3))
+    features, expected = full_precision(features), full_precision(target)
+    distance = (features - expected).square().mean(dim=(1, 2, 3))
     energy = expected.square().mean(dim=(1, 2, 3)).clamp_min(_LEAST_ENERGY)
     return (distance / energy).mean()
 
@@ -152,8 +153,8 @@ def make_perceptual_distance(
         names = parse_network_layers(chosen, name, option="layers")
         backbone = make_network(name, weights, layers=names)
     except OptionError as error:
-        said = str(error).removeprefix(f"--{error.option}: ")
-        raise OptionError(f"perceptual_{error.option}", said) from error
+        reason = str(error).removeprefix(f"--{error.option}: ")
+        raise OptionError(f"perceptual_{error.option}", reason) from error
     # A few high peaks of a residual network would be all that counts (Wang et al. 2021).
     peaked = model is not None and find_anatomy(model).residual
     return PerceptualDistance(
@@ -187,13 +188,13 @@ class FeatureExtractor:
         Raises:
             ImpastoError: a picture is too small for the layer.
         """
-        found = []
+        vectors = []
         for picture in pictures:
             image = torch.from_numpy(np.array(picture)).permute(2, 0, 1).unsqueeze(0)
             scaled = image.to(self._device, torch.float32) / 255
             features = self._network(scaled, [self._layer])[self._layer]
-            found.append(features.float().mean(dim=(2, 3)).cpu())
-        return torch.cat(found)
+            vectors.append(features.float().mean(dim=(2, 3)).cpu())
+        return torch.cat(vectors)
 
 
 def make_extractor(

@@ -221,8 +221,8 @@ def run_without_contents(network: fx.GraphModule, picture: Tensor) -> dict[str, 
         ).requires_grad_(value.requires_grad)
         for key, value in state.items()
     }
-    found: dict[str, Any] = torch.func.functional_call(plain, nothing, (picture,))
-    return found
+    outputs: dict[str, Any] = torch.func.functional_call(plain, nothing, (picture,))
+    return outputs
 
 
 def part_of(

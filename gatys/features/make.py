@@ -46,7 +46,7 @@ __all__ = [
     "make_network",
     "model_of",
     "parse_network_layers",
-    "settled",
+    "resolve_model_name",
     "with_autocast",
 ]
 
@@ -148,7 +148,7 @@ def make_network(
         OptionError: there is no such network.
         ValueError: a layer of one of torchvision's models is unknown.
     """
-    name, path = _found(settled(name, weights), weights)
+    name, path = _find_file(resolve_model_name(name, weights), weights)
     if name == "pixels":
         return Backbone(network=Pixels(), name=name, weights=None)
     if name == "random":
@@ -233,7 +233,7 @@ def parse_network_layers(
     return tuple(names)
 
 
-def settled(name: str, weights: Path | None = None) -> str:
+def resolve_model_name(name: str, weights: Path | None = None) -> str:
     """Return ``random:MODEL`` for a model of torchvision without weights, else the same name.
 
     That weights will be random for want of a file is said in one line.
@@ -255,7 +255,7 @@ def settled(name: str, weights: Path | None = None) -> str:
     return f"{_RANDOM}{model}"
 
 
-def _found(name: str, weights: Path | None) -> tuple[str, Path | None]:
+def _find_file(name: str, weights: Path | None) -> tuple[str, Path | None]:
     """Return the name of the network, ``random`` for ``auto`` without a file, and its file."""
     if name in {"random", "pixels"} or name.startswith(_RANDOM):
         return name, None

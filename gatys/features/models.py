@@ -1,10 +1,8 @@
-"""Any convolutional model of torchvision as feature network, by name and names of layers.
+"""Any convolutional model of torchvision as feature network, and the names of its layers.
 
 ``ModelNetwork("resnet50")`` has a layer for every map of features in the model. Weights come from
 :func:`~impasto.gatys.features.weights.load_model` or, at random, from
 :func:`~impasto.gatys.features.random.random_model`.
-
-Layers of torchvision's models: their names, what Keras calls them, and which suit a transfer.
 
 A layer has the name of its node in the traced model: ``layer1.0.relu_2`` is the third use of the
 ReLU in the first block of the first stage of a ResNet. ``layer1.0`` and ``layer1`` are short for
@@ -36,8 +34,8 @@ from impasto.gatys.features.graph import (
     shapes_of,
     stage_of,
 )
-from impasto.gatys.features.vgg import IMAGENET_MEAN, IMAGENET_STD
-from impasto.options.errors import ImpastoError, OptionError
+from impasto.gatys.features.vgg import IMAGENET_MEAN, IMAGENET_STD, check_size
+from impasto.options.errors import OptionError
 from impasto.options.fields import nearest
 
 __all__ = [
@@ -88,8 +86,8 @@ class ModelNetwork(nn.Module):
         self.model = model
         self._anatomy = find_anatomy(model)
         self.layers = tuple(self._anatomy.maps)
-        self.channels = {name: found.channels for name, found in self._anatomy.maps.items()}
-        self.strides = {name: found.stride for name, found in self._anatomy.maps.items()}
+        self.channels = {name: place.channels for name, place in self._anatomy.maps.items()}
+        self.strides = {name: place.stride for name, place in self._anatomy.maps.items()}
         self.residual = self._anatomy.residual
         self.factors: Mapping[str, float] = {}
         self._extractors: dict[frozenset[str], fx.GraphModule] = {}
@@ -160,16 +158,10 @@ class ModelNetwork(nn.Module):
             ImpastoError: the picture is too small for these layers.
         """
         check_images(image, name="image")
-        smallest, (height, width) = self.smallest(layers), image.shape[-2:]
-        if min(height, width) < smallest:
-            raise ImpastoError(
-                f"a picture of {width} x {height} pixels is too small for these layers of "
-                f"{self.model}, which need {smallest} x {smallest} or more; take a larger picture "
-                "or earlier layers"
-            )
+        check_size(image, self.smallest(layers), f"these layers of {self.model}, which need")
         # Not called: the wrapper of a traced network prints to stderr what it raises.
-        found = self._extractor(layers).forward(self.normalize(image))
-        return {name: self._finished(name, found[name]) for name in layers}
+        maps = self._extractor(layers).forward(self.normalize(image))
+        return {name: self._finish_map(name, maps[name]) for name in layers}
 
     def normalize(self, image: Tensor) -> Tensor:
         """Turn a picture in [0, 1] into what the model sees."""
@@ -189,7 +181,7 @@ class ModelNetwork(nn.Module):
         positions = (_KEPT_SIDE // KEPT_STRIDE) ** 2
         return [-(-count // (4 * positions)) for count in _kept_bytes(self._extractor(layers))]
 
-    def _finished(self, name: str, features: Tensor) -> Tensor:
+    def _finish_map(self, name: str, features: Tensor) -> Tensor:
         if self._anatomy.maps[name].channels_last:
             features = features.permute(0, 3, 1, 2)
         factor = self.factors.get(name, 1.0)
@@ -226,10 +218,10 @@ class ModelNetwork(nn.Module):
 
 def _has_positions(network: fx.GraphModule, side: int) -> bool:
     try:
-        found = shapes_of(network, side)
+        shapes = shapes_of(network, side)
     except RuntimeError:  # torch's, where a kernel or a pooling window does not fit
         return False
-    return all(min(features.shape) > 0 for features in found.values())
+    return all(min(features.shape) > 0 for features in shapes.values())
 
 
 def _kept_bytes(network: fx.GraphModule) -> list[int]:
@@ -249,8 +241,8 @@ def _kept_bytes(network: fx.GraphModule) -> list[int]:
 
     picture = torch.empty(1, 3, _KEPT_SIDE, _KEPT_SIDE, device="meta", requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        found = run_without_contents(network, picture)
-    del found  # until here, so that no storage gets the number of another
+        outputs = run_without_contents(network, picture)
+    del outputs  # until here, so that no storage gets the number of another
     return list(kept.values())
 
 
@@ -314,10 +306,10 @@ def from_keras(name: str, model: str) -> str | None:
 def _from_keras_resnet(name: str) -> str | None:
     if name in _STEM:
         return _STEM[name]
-    found = _BLOCK.fullmatch(name)
-    if found is None:
+    match = _BLOCK.fullmatch(name)
+    if match is None:
         return None
-    stage, block, end, number, kind = found.groups()
+    stage, block, end, number, kind = match.groups()
     place = f"layer{int(stage) - 1}.{int(block) - 1}"
     if end:
         return place if end == "out" else f"{place}.add"
@@ -353,7 +345,7 @@ def parse_model_layers(
             layer = find_layer(theirs, known)
             read_as.append(f"{name} as {layer}")
         if layer is None:
-            raise OptionError(option, _unknown(name, known, model))
+            raise OptionError(option, _unknown_layer_message(name, known, model))
         if layer in parsed:
             again = f"{names[parsed.index(layer)]} and {name}"
             raise OptionError(option, f"{layer} is named twice ({again}); name each layer once")
@@ -401,8 +393,8 @@ def layer_table(name: str) -> str:
     wide = max(map(len, anatomy.maps)) + 2
     lines = [f"{'layer':{wide}} channels  pixels per position"]
     lines += [
-        f"{layer + ('*' if layer in ends else ''):{wide}} {found.channels:8}  {found.stride}"
-        for layer, found in anatomy.maps.items()
+        f"{layer + ('*' if layer in ends else ''):{wide}} {place.channels:8}  {place.stride}"
+        for layer, place in anatomy.maps.items()
     ]
     lines += [
         "",
@@ -413,7 +405,7 @@ def layer_table(name: str) -> str:
     return "\n".join(lines)
 
 
-def _unknown(name: str, known: Sequence[str], model: str) -> str:
+def _unknown_layer_message(name: str, known: Sequence[str], model: str) -> str:
     stages = list(dict.fromkeys(map(stage_of, known)))
     # Short forms first, for a name that is as short as they are.
     short = name.count(".") <= max(stage.count(".") for stage in stages)

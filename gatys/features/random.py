@@ -1,22 +1,20 @@
-"""The built-in backbone: a VGG of random filters, the same for a seed, that needs no file.
+"""Feature networks of random weights, the same for a seed, that need no file.
 
-He, Wang and Hopcroft 2016 ("A powerful generative model using random weights for the deep image
-representation") transfer styles with a VGG of random Gaussian filters and average pooling, after
-balancing the contributions of its layers; Ustyuzhaninov et al. 2017 ("What does it take to generate
-natural textures?") get textures from a single layer of random filters of several sizes. Here the
-balance is in the network: every layer is scaled so that made-up pictures give activations with a
-mean square of 1, much as Gatys et al. 2016, section 2, rescale the filters of their trained VGG to
-a mean activation of 1. No picture of the user has a part in it.
+:func:`random_vgg` is the built-in backbone. He, Wang and Hopcroft 2016 ("A powerful generative
+model using random weights for the deep image representation") transfer styles with a VGG of random
+Gaussian filters and average pooling, after balancing the contributions of its layers; Ustyuzhaninov
+et al. 2017 ("What does it take to generate natural textures?") get textures from a single layer of
+random filters of several sizes. Here the balance is in the network: every layer is scaled so that
+made-up pictures give activations with a mean square of 1, much as Gatys et al. 2016, section 2,
+rescale the filters of their trained VGG to a mean activation of 1. No picture of the user has a
+part in it.
 
 Departure: He et al. draw each layer several times and keep the filters from which a picture can
 best be reconstructed; that takes an optimisation per layer and is not done.
 
-Models of torchvision with random weights, the same for a seed, that need no file.
-
-Wang, Li and Vasconcelos 2021 find that with their smoothing, residual networks of random weights
-transfer styles too; He, Wang and Hopcroft 2016 balance the layers of a random network. Here batch
-normalisation gets the statistics of made-up pictures, and every layer's output is scaled so that
-they give it a mean square of 1, as :func:`~impasto.gatys.features.random.random_vgg` does.
+:func:`random_model` makes any model of torchvision. Wang, Li and Vasconcelos 2021 find that with
+their smoothing, residual networks of random weights transfer styles too. Here batch normalisation
+gets the statistics of made-up pictures, and every layer's output is scaled as in the VGG.
 """
 
 import math
@@ -330,9 +328,9 @@ class _Measure(fx.Interpreter):
         self.factors: dict[str, float] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        found = super().run_node(n)
+        output = super().run_node(n)
         if n in self.layers:
-            energy = found.square().mean()
+            energy = output.square().mean()
             factor = rounded(energy.rsqrt()).item() if energy > 0 else 1.0
             self.factors[self.layers[n]] = factor
-        return found
+        return output

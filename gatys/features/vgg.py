@@ -1,6 +1,4 @@
-"""The feature network: the convolutions of VGG, frozen, giving the layers that are asked for.
-
-Names of the layers of VGG16 and VGG19, and what other programs call them.
+"""The convolutions of VGG as feature network, frozen, giving the layers that are asked for.
 
 ``conv4_2`` is the second convolution of the fourth block, before its ReLU; ``relu4_2`` is after it;
 ``pool4`` is the pooling that ends the block. Beware of what papers mean: in Caffe, which Gatys et
@@ -27,6 +25,7 @@ __all__ = [
     "POOLING_FACTORS",
     "Pooling",
     "Vgg",
+    "check_size",
     "convolution_names",
     "layer_names",
     "parse_layers",
@@ -116,23 +115,23 @@ def parse_layers(
 def _find(name: str, known: tuple[str, ...], depth: int, option: str) -> str:
     """Return our name of a layer."""
     written = name.strip().lower()
-    found = written if written in known else _alias(written, known)
-    if found is None:
+    layer = written if written in known else _alias(written, known)
+    if layer is None:
         raise OptionError(
             option,
             f"{name!r} is no layer of VGG{depth}{nearest(name, known)} "
             f"(layers: {known[0]}, {known[1]}, {known[2]}, ..., {known[-1]})",
         )
-    return found
+    return layer
 
 
 def _alias(name: str, known: tuple[str, ...]) -> str | None:
     """Return our name of a layer under another program's name; None if it is none."""
     if counted := re.fullmatch(r"(conv|relu)_(\d+)", name):
         same_kind = [layer for layer in known if layer.startswith(counted[1])]
-        return _at(same_kind, int(counted[2]) - 1)
+        return _layer_at(same_kind, int(counted[2]) - 1)
     if index := re.fullmatch(r"(?:features\.)?(\d+)", name):
-        return _at(known, int(index[1]))
+        return _layer_at(known, int(index[1]))
     for pattern, ours in (
         (r"block(\d)_conv(\d)", r"relu\1_\2"),
         (r"r(\d)(\d)", r"relu\1_\2"),
@@ -145,7 +144,7 @@ def _alias(name: str, known: tuple[str, ...]) -> str | None:
     return None
 
 
-def _at(layers: Sequence[str], index: int) -> str | None:
+def _layer_at(layers: Sequence[str], index: int) -> str | None:
     return layers[index] if 0 <= index < len(layers) else None
 
 
@@ -165,6 +164,25 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Simonyan and Zisserman 2015, table 1: channels of the convolutions of each block.
 _CHANNELS = (64, 128, 256, 512, 512)
+
+
+def check_size(image: Tensor, smallest: int, which_need: str) -> None:
+    """Refuse a picture that is too small for the layers that are asked for.
+
+    Args:
+        image: (N, 3, H, W).
+        smallest: side that they need, in pixels.
+        which_need: the layers, as in "layer relu4_2, which needs".
+
+    Raises:
+        ImpastoError: it is too small.
+    """
+    height, width = image.shape[-2:]
+    if min(height, width) < smallest:
+        raise ImpastoError(
+            f"a picture of {width} x {height} pixels is too small for {which_need} "
+            f"{smallest} x {smallest} or more; take a larger picture or earlier layers"
+        )
 
 
 class Vgg(nn.Module):
@@ -276,18 +294,19 @@ class Vgg(nn.Module):
         """
         check_images(image, name="image")
         last = self._last(layers)
-        self._check_size(image, last)
+        name = self.layers[last]
+        check_size(image, self.smallest([name]), f"layer {name}, which needs")
         wanted = set(layers)
         features = self.normalize(image)
-        found: dict[str, Tensor] = {}
+        maps: dict[str, Tensor] = {}
         previous = ""
         for name in self.layers[: last + 1]:
             # A ReLU takes the place of its convolution's output, unless that is wanted itself.
             features = self.compute(name, features, overwrite=previous not in wanted)
             if name in wanted:
-                found[name] = features
+                maps[name] = features
             previous = name
-        return {name: found[name] for name in layers}
+        return {name: maps[name] for name in layers}
 
     def normalize(self, image: Tensor) -> Tensor:
         """Turn a picture in [0, 1] into what the first convolution sees."""
@@ -319,15 +338,6 @@ class Vgg(nn.Module):
             return F.relu(features, inplace=overwrite)
         pooled = self._pool(features)
         return pooled if self._pool_factor == 1.0 else pooled * self._pool_factor
-
-    def _check_size(self, image: Tensor, last: int) -> None:
-        name = self.layers[last]
-        smallest, (height, width) = self.smallest([name]), image.shape[-2:]
-        if min(height, width) < smallest:
-            raise ImpastoError(
-                f"a picture of {width} x {height} pixels is too small for layer {name}, which "
-                f"needs {smallest} x {smallest} or more; take a larger picture or earlier layers"
-            )
 
     def _last(self, layers: Sequence[str]) -> int:
         """Return the position of the deepest of some layers."""

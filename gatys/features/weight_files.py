@@ -179,12 +179,12 @@ def verify_name(path: Path, sha256: str) -> str:
     Raises:
         CheckpointError: its name says another hash; the message leaves the path out.
     """
-    found = _HASH_IN_NAME.search(path.name)
-    if found is None:
+    match = _HASH_IN_NAME.search(path.name)
+    if match is None:
         return ""
-    if not sha256.startswith(found[1]):
+    if not sha256.startswith(match[1]):
         raise CheckpointError(
-            f"its SHA-256 begins with {sha256[: len(found[1])]}, its name says {found[1]}: "
+            f"its SHA-256 begins with {sha256[: len(match[1])]}, its name says {match[1]}: "
             f"damaged, cut short ({path.stat().st_size / 1e6:,.1f} MB) or another file; "
             "download it again"
         )

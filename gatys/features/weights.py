@@ -1,6 +1,7 @@
-"""Weights of the feature network: where they are, loading them, packing them. Never downloads.
+"""Weights of feature networks: where they lie, how they are loaded and packed. Never downloads.
 
-Weights of torchvision's models: where they are, and loading them. Never downloads.
+Both kinds of networks, our VGG and any of torchvision's models, are looked for in torchvision's
+cache unless the user names a file. A VGG's file may be packed: its convolutions alone.
 """
 
 import hashlib
@@ -97,11 +98,16 @@ def find_weights(depth: int = 19, file: Path | None = None) -> Path | None:
     Raises:
         CheckpointError: there is no such file.
     """
-    if file is not None:
-        if not file.is_file():
-            raise CheckpointError(f"{file}: no such file; expected VGG{depth} weights")
-        return file
-    return next((path for path in candidates(depth) if path.is_file()), None)
+    return _find_file(file, candidates(depth), f"VGG{depth} weights")
+
+
+def _find_file(named: Path | None, places: Sequence[Path], expected: str) -> Path | None:
+    """Return the file that the user named, or the first of some places that is a file."""
+    if named is None:
+        return next((path for path in places if path.is_file()), None)
+    if not named.is_file():
+        raise CheckpointError(f"{named}: no such file; expected {expected}")
+    return named
 
 
 def load_weights(network: Vgg, path: Path) -> WeightsFile:
@@ -234,7 +240,7 @@ _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|model\.|backbone\.)+")
 # Names of torchvision's own files of DenseNet, of before modules' names could have no dots.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 _SHOWN = 4
-# Of gatys/backbones.py.
+# Models that Impasto has networks of its own for.
 _OWN = ("vgg16", "vgg19")
 
 
@@ -286,11 +292,7 @@ def find_model_weights(model: str, file: Path | None = None) -> Path | None:
     Raises:
         CheckpointError: there is no such file.
     """
-    if file is not None:
-        if not file.is_file():
-            raise CheckpointError(f"{file}: no such file; expected weights of {model}")
-        return file
-    return next((path for path in model_candidates(model) if path.is_file()), None)
+    return _find_file(file, model_candidates(model), f"weights of {model}")
 
 
 def load_model(model: str, path: Path) -> tuple[ModelNetwork, ModelWeights]:
@@ -318,7 +320,7 @@ def load_model(model: str, path: Path) -> tuple[ModelNetwork, ModelWeights]:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         verified = verify_name(path, sha256)
         tensors, _ = read_tensors(path)
-        _fill(network, tensors)
+        _fill_network(network, tensors)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     entries = _entries(model)
@@ -381,7 +383,7 @@ def _digits(entry: Any) -> str:
     return Path(_file_name(entry)).stem.rsplit("-", 1)[-1]
 
 
-def _fill(network: ModelNetwork, tensors: Mapping[str, Tensor]) -> None:
+def _fill_network(network: ModelNetwork, tensors: Mapping[str, Tensor]) -> None:
     """Copy a state_dict into a network, if it is one of that model."""
     expected = network.body.state_dict()
     held = {_rename(name, expected): value for name, value in tensors.items()}
@@ -399,19 +401,19 @@ def _fill(network: ModelNetwork, tensors: Mapping[str, Tensor]) -> None:
         raise CheckpointError(
             f"not weights of {network.model}: "
             + " and ".join(
-                f"{what} {_some(names)}"
+                f"{what} {_list_names(names)}"
                 for what, names in (("lacks", missing), ("holds unexpected", unexpected))
                 if names
             )
         )
     for name, value in expected.items():
-        found = held.get(name, value)
-        if found.shape != value.shape:
+        weight = held.get(name, value)
+        if weight.shape != value.shape:
             raise CheckpointError(
-                f"not weights of {network.model}: {name} has shape {tuple(found.shape)}, expected "
+                f"not weights of {network.model}: {name} has shape {tuple(weight.shape)}, expected "
                 f"{tuple(value.shape)}"
             )
-        if not found.isfinite().all():
+        if not weight.isfinite().all():
             raise CheckpointError(f"{name} holds values that are not finite numbers")
     network.body.load_state_dict({name: held.get(name, value) for name, value in expected.items()})
 
@@ -425,7 +427,7 @@ def _rename(name: str, expected: Mapping[str, Tensor]) -> str:
     return modern if modern in expected else bare
 
 
-def _some(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     """Return the first of some names, and how many there are."""
     shown = ", ".join(names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown}, ... ({len(names)} in all)"

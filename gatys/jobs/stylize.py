@@ -146,7 +146,7 @@ def stylize(
     if options.mixed_precision == "fp16" and device.type == "cpu":
         raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
     backbone = build_backbone(options, settings)
-    scales = _plan(options, settings, backbone, pictures)
+    scales = _plan_scales(options, settings, backbone, pictures)
     last = scales[-1]
     network = backbone.network.to(device)
     _check_styles(options, settings, backbone, pictures, scales)
@@ -159,7 +159,7 @@ def stylize(
         memory_bytes=needed,
         device=device,
         files=[*pictures.files, *([backbone.weights.path] if backbone.weights else [])],
-        finish=partial(_finished, options=options, pictures=pictures),
+        finish=partial(_finish_picture, options=options, pictures=pictures),
     )
     begin(plan)
     image = start_at(
@@ -204,14 +204,14 @@ def stylize(
         losses=final.losses,
         evaluations=sum(outcome.evaluations for outcome in outcomes),
         seconds=sum(outcome.seconds for outcome in outcomes),
-        stopped=_where(plan, scales[len(outcomes) - 1], outcomes),
+        stopped=_describe_stop(plan, scales[len(outcomes) - 1], outcomes),
         statements=[outcome.statement for outcome in outcomes],
         device=device,
         files=plan.files,
     )
 
 
-def _where(plan: Plan, scale: Scale, outcomes: Sequence[Outcome]) -> str:
+def _describe_stop(plan: Plan, scale: Scale, outcomes: Sequence[Outcome]) -> str:
     """Say where a run was stopped; nothing if it was not."""
     if outcomes[-1].ended != "stopped":
         return ""
@@ -222,7 +222,7 @@ def _where(plan: Plan, scale: Scale, outcomes: Sequence[Outcome]) -> str:
     return f"{statement}, at {scale.width} x {scale.height} pixels, and enlarged"
 
 
-def _plan(
+def _plan_scales(
     options: StylizeOptions, settings: Preset, backbone: Backbone, pictures: Pictures
 ) -> list[Scale]:
     """Return the scales: those of the preset, brought to the size that is asked for."""
@@ -268,7 +268,7 @@ def _check_styles(
                 )
 
 
-def _finished(
+def _finish_picture(
     image: torch.Tensor, options: StylizeOptions, pictures: Pictures
 ) -> NDArray[np.float32]:
     """Return the picture as an array, with the content's colours and untouched regions."""

@@ -1,5 +1,5 @@
 """The losses of style transfer.
 
 `functional` and `transport` are functions of tensors; `statistics` is what of a style is matched;
-`targets` is what a picture is compared with, through `smoothing`; `objective` adds all up.
+`targets` is what a picture is compared with; `objective` gives all losses, by name.
 """

@@ -9,12 +9,11 @@ for two styles with weights and for the pictures of a whole collection (Zhu et a
 Distances do not depend on the size of a picture. What they are divided by, to compare layers and
 networks, is the energy of a target: its distance from features that are all 0.
 
-Small patches of a picture as a style: no network, and yet strokes and palette.
-
-Sliced Wasserstein distance of patches (Elnekave and Weiss 2022, "Generating natural images with
-direct patch distributions matching"): all patches of a picture, projected on a random filter, are a
-distribution of numbers, and sorting tells how far two of them are apart. A convolution projects
-all patches at once.
+:class:`Patches` needs no network, and yet gives strokes and palette: the sliced Wasserstein
+distance of small patches (Elnekave and Weiss 2022, "Generating natural images with direct patch
+distributions matching"). All patches of a picture, projected on a random filter, are a distribution
+of numbers, and sorting tells how far two of them are apart. A convolution projects all patches at
+once.
 """
 
 from collections.abc import Sequence
@@ -138,8 +137,8 @@ class Gaussian:
         """
         shares = shares_of(weights)
         mixed = Moments(
-            mean=_average([one.moments.mean for one in measured], shares),
-            second=_average([one.moments.second for one in measured], shares),
+            mean=_average([part.moments.mean for part in measured], shares),
+            second=_average([part.moments.second for part in measured], shares),
         )
         return Normal(moments=mixed, epsilon=self.epsilon)
 
@@ -196,7 +195,7 @@ class Sliced:
         A weighted sum of distances would have the gradient of the distance from averaged
         quantiles instead: a style between the styles, which none of them shows.
         """
-        parts = [one.quantiles for one in measured]
+        parts = [part.quantiles for part in measured]
         mixed = mixed_quantiles(parts, shares_of(weights))
         return Projections(directions=measured[0].directions, quantiles=mixed)
 
@@ -245,14 +244,14 @@ class ResampledSliced:
         shares = shares_of(weights)
         if len(measured) == 1:
             return measured[0]
-        flat = torch.cat([one.flatten(2) for one in measured], dim=2)
+        flat = torch.cat([part.flatten(2) for part in measured], dim=2)
         chances = torch.cat(
             [
-                torch.full((one.shape[2],), share / one.shape[2], device=flat.device)
-                for one, share in zip(measured, shares, strict=True)
+                torch.full((part.shape[2],), share / part.shape[2], device=flat.device)
+                for part, share in zip(measured, shares, strict=True)
             ]
         )
-        return self._drawn(flat, chances, max(one.shape[2] for one in measured))
+        return self._drawn(flat, chances, max(part.shape[2] for part in measured))
 
     def distance(self, features: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the mean squared distance of quantiles along new directions."""
@@ -353,7 +352,7 @@ class Patches:
         self, measured: Sequence[PatchDistributions], weights: Sequence[float]
     ) -> PatchDistributions:
         """Return the distributions of the patches of all styles together."""
-        parts = [one.quantiles for one in measured]
+        parts = [part.quantiles for part in measured]
         mixed = mixed_quantiles(parts, shares_of(weights))
         return PatchDistributions(filters=measured[0].filters, quantiles=mixed)
 

@@ -359,14 +359,16 @@ def _measured(style: Style, region: Region, look: Callable[[Tensor], Features]) 
     smoothing = smoothing_of_layers(style.smoothing, list(layers))
     mixes = {layer: _RunningMix(style.statistic) for layer in layers}
     looked = False
-    for one in region.styles:
+    for style_picture in region.styles:
         looked = True
-        features = look(one.picture)
+        features = look(style_picture.picture)
         for layer, mix in mixes.items():
-            mask = None if one.mask is None else mask_at(one.mask, features[layer])
+            mask = (
+                None if style_picture.mask is None else mask_at(style_picture.mask, features[layer])
+            )
             if mask is None or _covers(mask):
                 smoothed = smooth(features[layer], smoothing[layer])
-                mix.add(style.statistic.measure(smoothed, mask), one.weight)
+                mix.add(style.statistic.measure(smoothed, mask), style_picture.weight)
     if not looked:
         raise ValueError(f"{region.name}: expected at least one style picture, got none")
     return {layer: mix.result() for layer, mix in mixes.items() if mix.weight > 0}
@@ -378,17 +380,17 @@ def _style_quantiles(
     """Return the quantiles of each channel of the mix of a region's styles, by layer."""
     parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     weights = []
-    for one in region.styles:
-        weights.append(one.weight)
-        features = look(one.picture)
-        for layer, found in parts.items():
+    for style_picture in region.styles:
+        weights.append(style_picture.weight)
+        features = look(style_picture.picture)
+        for layer, quantiles in parts.items():
             shown = features[layer]
-            mask = None if one.mask is None else mask_at(one.mask, shown)
+            mask = None if style_picture.mask is None else mask_at(style_picture.mask, shown)
             values = full_precision(shown).flatten(2)
             counting = position_weights(shown, mask)
-            found.append(quantiles_of(values, min(values.shape[2], _MOST_QUANTILES), counting))
+            quantiles.append(quantiles_of(values, min(values.shape[2], _MOST_QUANTILES), counting))
     shares = shares_of(weights)
-    return {layer: mixed_quantiles(found, shares) for layer, found in parts.items()}
+    return {layer: mixed_quantiles(quantiles, shares) for layer, quantiles in parts.items()}
 
 
 class _RunningMix:

@@ -104,7 +104,7 @@ class _Frames(Sequence[Rgb]):
 
     def __getitem__(self, index: int | slice) -> Rgb | Sequence[Rgb]:
         if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(self._count))]
+            return [self[position] for position in range(*index.indices(self._count))]
         if not -self._count <= index < self._count:
             raise IndexError(index)
         return read_picture(_frame_file(self._folder, index % self._count)).rgb

@@ -161,10 +161,10 @@ def write_recipe(path: Path, options: Mapping[str, Any], facts: Facts | None = N
     Raises:
         PictureError: it cannot be written.
     """
-    flat = {name: _plain(value) for name, value in options.items()}
+    flat = {name: _to_yaml(value) for name, value in options.items()}
     header = _HEADER
     if facts is not None:
-        noted = _dump(_plain(asdict(facts))).splitlines()
+        noted = _dump(_to_yaml(asdict(facts))).splitlines()
         header += _FACTS_HEADER + "".join(f"{_MARK}{line}\n" for line in noted)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,18 +208,18 @@ def changes_since(facts: Facts, *, device: str, threads: int) -> list[str]:
         device or number of threads that differs, and whether it was stopped then; none where the
         picture will be the same.
     """
-    found = [change for file in facts.inputs if (change := _file_change(file))]
+    changes = [change for file in facts.inputs if (change := _file_change(file))]
     if facts.stopped:
-        found.append(f"it goes on to its end now, the recipe is of a picture {facts.stopped}")
+        changes.append(f"it goes on to its end now, the recipe is of a picture {facts.stopped}")
     now = installed_versions()
     for name, before in facts.versions.items():
         if now.get(name) != before:
-            found.append(f"{name} is {now.get(name, 'unknown')} now, the recipe is of {before}")
+            changes.append(f"{name} is {now.get(name, 'unknown')} now, the recipe is of {before}")
     if device != facts.device:
-        found.append(f"the device is {device} now, the recipe is of {facts.device}")
+        changes.append(f"the device is {device} now, the recipe is of {facts.device}")
     if threads != facts.threads:
-        found.append(f"{threads} threads compute now, the recipe is of {facts.threads}")
-    return found
+        changes.append(f"{threads} threads compute now, the recipe is of {facts.threads}")
+    return changes
 
 
 def _file_change(then: FileFacts) -> str | None:
@@ -256,14 +256,14 @@ def _read_facts(path: Path, text: str) -> Facts | None:
         ) from error
 
 
-def _plain(value: Any) -> Any:
+def _to_yaml(value: Any) -> Any:
     """Return what YAML can hold: paths absolute, tuples as lists, numbers as Python's own."""
     if isinstance(value, Path):
         return str(value.absolute())
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _to_yaml(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_to_yaml(part) for part in value]
     if hasattr(value, "item"):  # a number of NumPy or torch
         return value.item()
     return value

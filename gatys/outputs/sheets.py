@@ -1,7 +1,4 @@
-"""Content, styles and result side by side on one sheet.
-
-A grid of pictures with labelled rows and columns, as one puts it into a report.
-"""
+"""Sheets of several pictures: content, styles and result side by side, or a grid with labels."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -223,12 +220,12 @@ def draw_contact_sheet(
         for index, name in enumerate(columns):
             x = left + index * (width + _GAP_PX)
             if (row, name) in shown:
-                found = shown[row, name]
-                place = (x + (width - found.shape[1]) // 2, y + (height - found.shape[0]) // 2)
-                sheet.paste(Image.fromarray(found), place)
+                rgb = shown[row, name]
+                place = (x + (width - rgb.shape[1]) // 2, y + (height - rgb.shape[0]) // 2)
+                sheet.paste(Image.fromarray(rgb), place)
             else:
-                said = _FAILED if (row, name) in failed else ""
-                _write_empty(draw, (x, y, x + width - 1, y + height - 1), said, small)
+                note = _FAILED if (row, name) in failed else ""
+                _write_empty(draw, (x, y, x + width - 1, y + height - 1), note, small)
         y += height + _GAP_PX
     return np.asarray(sheet)
 
@@ -271,10 +268,10 @@ def _widest(lines: Sequence[str], font: _Font) -> int:
 
 
 def _write_empty(
-    draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], said: str, font: _Font
+    draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], note: str, font: _Font
 ) -> None:
     draw.rectangle(box, fill=_EMPTY)
-    draw.text(((box[0] + box[2]) // 2, (box[1] + box[3]) // 2), said, _INK, font, anchor="mm")
+    draw.text(((box[0] + box[2]) // 2, (box[1] + box[3]) // 2), note, _INK, font, anchor="mm")
 
 
 def _write(

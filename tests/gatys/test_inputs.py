@@ -20,7 +20,7 @@ from impasto.gatys.inputs import (
     noise_image,
     picture_image,
     read_pictures,
-    recolored,
+    recolor,
     regions_at,
     start_at,
     statistics_image,
@@ -233,7 +233,7 @@ def test_starts_without_masks(read: Callable[..., Pictures], tmp_path: Path) -> 
         start_at(pictures, "content", 15, 20, seed=0), picture_image(CONTENT, 15, 20)
     )
     assert torch.equal(start_at(pictures, "file", 15, 20, seed=0), picture_image(BLUE, 15, 20))
-    palette = picture_image(recolored(CONTENT, [RED, BLUE]), 15, 20)
+    palette = picture_image(recolor(CONTENT, [RED, BLUE]), 15, 20)
     assert torch.equal(start_at(pictures, "palette", 15, 20, seed=0), palette)
     for start in ("noise", "statistics"):
         image = start_at(pictures, start, 15, 20, seed=4)
@@ -249,7 +249,7 @@ def test_the_palette_counts_styles_by_their_shares(
     picture_folder("monets", count=3)
     pictures = read("red.png", "monets", style_weights=[1, 3])
     styles = [RED, *pictures.styles[1]]
-    expected = recolored(CONTENT, styles, weights=[1, 1, 1, 1])
+    expected = recolor(CONTENT, styles, weights=[1, 1, 1, 1])
     found = start_at(pictures, "palette", 30, 40, seed=0)
     assert torch.equal(found, picture_image(expected, 30, 40))
 
@@ -371,7 +371,7 @@ def moments_of(*pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArr
 def test_recolored_pictures_have_the_moments_of_the_styles() -> None:
     picture, first = colors_of(), (colors_of(1) * 0.6 + 20).astype(np.uint8)
     second = (colors_of(2)[:20] * (0.5, 0.8, 0.7)).astype(np.uint8)
-    found = recolored(picture, [first])
+    found = recolor(picture, [first])
     assert found.shape == picture.shape
     assert found.dtype == np.uint8
     mean, covariance = moments_of(found)
@@ -380,23 +380,23 @@ def test_recolored_pictures_have_the_moments_of_the_styles() -> None:
     np.testing.assert_allclose(mean, wanted[0], atol=5e-4)
     np.testing.assert_allclose(covariance, wanted[1], atol=2e-5)
     # Pictures count by their weights, whatever their sizes: the second has half the pixels.
-    mixed = moments_of(recolored(picture, [first, second], weights=[1, 3]))
+    mixed = moments_of(recolor(picture, [first, second], weights=[1, 3]))
     pooled = moments_of(first, *[second] * 6)
     np.testing.assert_allclose(mixed[0], pooled[0], atol=1e-3)
     np.testing.assert_allclose(mixed[1], pooled[1], atol=1e-4)
     np.testing.assert_array_equal(
-        recolored(picture, [first, second], weights=[2, 0]), recolored(picture, [first])
+        recolor(picture, [first, second], weights=[2, 0]), recolor(picture, [first])
     )
 
 
 def test_a_picture_in_its_own_palette_stays() -> None:
-    difference = recolored(colors_of(), [colors_of()]).astype(int) - colors_of()
+    difference = recolor(colors_of(), [colors_of()]).astype(int) - colors_of()
     assert np.abs(difference).max() <= 1
 
 
 def test_a_plain_style_gives_its_color() -> None:
     plain = np.full((3, 3, 3), (255, 51, 0), dtype=np.uint8)
-    assert (recolored(colors_of(), [plain]) == plain[0, 0]).all()
+    assert (recolor(colors_of(), [plain]) == plain[0, 0]).all()
 
 
 def test_the_palette_start_is_the_recolored_picture() -> None:
@@ -410,7 +410,7 @@ def test_the_palette_start_is_the_recolored_picture() -> None:
         styles=styles,
         weights=[1, 2],
     )
-    expected = picture_image(recolored(colors_of(), styles, weights=[1, 2]), 24, 30)
+    expected = picture_image(recolor(colors_of(), styles, weights=[1, 2]), 24, 30)
     assert torch.equal(image, expected)
     assert not torch.equal(image, picture_image(colors_of(), 24, 30))
 
@@ -430,4 +430,4 @@ def test_what_is_missing_is_named() -> None:
         with pytest.raises(ValueError, match="weights: expected 2, none negative"):
             statistics_image([colors_of(), colors_of()], 4, 4, generator=seeded(), weights=weights)
         with pytest.raises(ValueError, match="weights: expected 2, none negative"):
-            recolored(colors_of(), [colors_of(), colors_of()], weights=weights)
+            recolor(colors_of(), [colors_of(), colors_of()], weights=weights)

@@ -16,7 +16,12 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from impasto.gatys.features import weights
 from impasto.gatys.features.graph import find_anatomy, model_names
-from impasto.gatys.features.make import make_network, model_of, parse_network_layers, settled
+from impasto.gatys.features.make import (
+    make_network,
+    model_of,
+    parse_network_layers,
+    resolve_model_name,
+)
 from impasto.gatys.features.models import (
     KEPT_STRIDE,
     ModelNetwork,
@@ -311,7 +316,7 @@ def test_networks_by_name(
     assert loaded.weights.path == resnet18[1]
     assert loaded.relative
     assert not caplog.records
-    assert settled("random:resnet18") == "random:resnet18"
+    assert resolve_model_name("random:resnet18") == "random:resnet18"
     assert not caplog.records
     found = make_network("resnet18", layers=["layer1.1.relu_1"])
     assert (found.name, found.weights) == ("random:resnet18", None)
