@@ -1,4 +1,9 @@
-"""Zhu et al. 2017: networks, losses, image pool, trainer, translator, import and export."""
+"""Unpaired image-to-image translation with CycleGAN (Zhu et al. 2017).
+
+Read in this order: `networks` and `architecture` (the registry of generators), `losses` and `terms`
+(the objective), `trainer` (the algorithm), `build` (from options to all of it), `weights`, `models`
+and `translator` (trained generators), `evaluation`, and `jobs` (whole commands).
+"""
 
 import lazy_loader
 
