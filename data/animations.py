@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.data.atomic import atomic_path
+from impasto.data.decode import Rgb
 from impasto.data.transforms import resize
 from impasto.options.errors import PictureError
 
 __all__ = ["ANIMATION_SUFFIXES", "check_animation", "write_animation"]
 
-Rgb = NDArray[np.uint8]
 Frames = Sequence[Rgb]
 
 ANIMATION_SUFFIXES = (".gif", ".png", ".apng", ".mp4")

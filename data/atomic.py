@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "remove_leftovers", "write_error", "write_text_atomic"]
+__all__ = [
+    "atomic_path",
+    "check_writable",
+    "remove_leftovers",
+    "write_error",
+    "write_text_atomic",
+]
 
 _PREFIX = ".impasto-"
 _SUFFIX = ".tmp"
@@ -55,6 +61,17 @@ def atomic_path(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and write into it, so that long work fails before it begins, not at its end.
+
+    Raises:
+        OSError: it cannot be made or written, or the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"0")
 
 
 def write_error(path: Path, error: Exception) -> OSError:

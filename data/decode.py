@@ -41,10 +41,13 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from impasto.options.errors import PictureError
 
-__all__ = ["DEFAULT_MAX_PIXELS", "Picture", "read_picture", "read_size"]
+__all__ = ["DEFAULT_MAX_PIXELS", "Picture", "Rgb", "read_picture", "read_size"]
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """Where Pillow, as delivered, refuses a picture too: 2**29 bytes as RGB."""
+
+Rgb = NDArray[np.uint8]
+"""A picture or a part of one: RGB, (H, W, 3), uint8, sRGB."""
 
 _LOGGER = logging.getLogger(__name__)
 # TIFF 6.0 tags; EXIF uses the last one too.

@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from impasto.data.atomic import atomic_path
-from impasto.data.decode import Picture
+from impasto.data.decode import Picture, Rgb
 from impasto.options.errors import OptionError, PictureError
 
-__all__ = ["encode_png", "write_float_picture", "write_picture"]
+__all__ = ["encode_png", "to_uint8", "write_float_picture", "write_picture"]
+
+
+def to_uint8(rgb: NDArray[np.floating]) -> Rgb:
+    """Return a picture of floating-point values, (H, W, 3), clipped to [0, 1], as 0 to 255."""
+    eight: Rgb = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+    return eight
 
 
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:
@@ -76,9 +82,8 @@ def write_float_picture(path: Path, rgb: NDArray[np.floating], *, quality: int =
         raise PictureError(path, f"cannot be written: {count} values are not finite")
     clipped = np.clip(rgb, 0, 1).astype(np.float64)
     if path.suffix.lower() not in _DEEP_SUFFIXES:
-        eight = np.rint(clipped * 255).astype(np.uint8)
         try:
-            write_picture(path, Picture(rgb=eight), quality=quality)
+            write_picture(path, Picture(rgb=to_uint8(clipped)), quality=quality)
         except PictureError as error:
             if path.suffix.lower() in _FORMATS:
                 raise

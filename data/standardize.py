@@ -9,14 +9,12 @@ import struct
 import zlib
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from impasto.data.decode import Picture
+from impasto.data.decode import Picture, Rgb
 
 __all__ = ["encode_plain_png", "fit_picture", "flatten_alpha", "through_jpeg"]
 
-Rgb = NDArray[np.uint8]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _WHITE = 255

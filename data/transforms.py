@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
+
+from impasto.data.decode import Rgb
 
 __all__ = [
     "Preprocessing",
     "center_crop",
+    "limit_long_side",
     "random_crop",
     "random_flip",
     "random_light",
@@ -19,7 +21,6 @@ __all__ = [
     "round_to_multiple",
 ]
 
-Rgb = NDArray[np.uint8]
 
 # A 3 x 5000 sliver scaled to 286 px of width would be 476,667 px high: refuse such sizes.
 _MAX_PIXELS = 2**27
@@ -47,6 +48,23 @@ def resize(rgb: Rgb, height: int, width: int) -> Rgb:
         )
     scaled = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(scaled)
+
+
+def limit_long_side(rgb: Rgb, longest: int) -> Rgb:
+    """Scale a picture down, if need be, so that its longer side has at most so many pixels.
+
+    Args:
+        rgb: RGB, (H, W, 3), uint8.
+        longest: most pixels of the longer side.
+
+    Returns:
+        RGB, (H, W, 3), uint8, of the same shape to whole pixels; the same array where it fits.
+    """
+    height, width = rgb.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return rgb
+    return resize(rgb, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def random_crop(rgb: Rgb, size: int, *, generator: torch.Generator) -> Rgb:

@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from impasto.data.decode import read_picture
+from impasto.data.decode import Rgb, read_picture
+from impasto.data.encode import to_uint8
 from impasto.data.files import list_pictures
-from impasto.data.transforms import resize
+from impasto.data.transforms import limit_long_side, resize
 from impasto.gatys.colors import match_colors
 from impasto.gatys.losses.targets import Region, StylePicture
 from impasto.gatys.masks import (
@@ -50,7 +51,6 @@ __all__ = [
 ]
 
 
-Rgb = NDArray[np.uint8]
 Start = Literal["content", "palette", "noise", "statistics", "file"]
 
 # Pixels that stand for a palette.
@@ -246,7 +246,7 @@ def read_pictures(options: StylizeOptions) -> Pictures:
     if options.keep_colors not in {"linear", "histogram"}:
         return pictures
     matched = [
-        [_bytes(match_colors(rgb / 255.0, content / 255.0, options.keep_colors)) for rgb in group]
+        [to_uint8(match_colors(rgb / 255.0, content / 255.0, options.keep_colors)) for rgb in group]
         for group in pictures.styles
     ]
     return replace(pictures, styles=matched)
@@ -255,14 +255,7 @@ def read_pictures(options: StylizeOptions) -> Pictures:
 def _read_group(paths: Sequence[Path], longest: int) -> list[Rgb]:
     if len(paths) == 1:
         return [read_picture(paths[0]).rgb]
-    return [_shrink_to(read_picture(path).rgb, longest) for path in paths]
-
-
-def _shrink_to(rgb: Rgb, longest: int) -> Rgb:
-    height, width = rgb.shape[:2]
-    if max(height, width) <= longest:
-        return rgb
-    return resize(rgb, *fit(height, width, longest))
+    return [limit_long_side(read_picture(path).rgb, longest) for path in paths]
 
 
 def style_side(height: int, width: int, style_scale: float) -> int:
@@ -372,7 +365,3 @@ def _start(
         styles=[rgb for index in styles for rgb in pictures.styles[index]],
         weights=weights,
     )
-
-
-def _bytes(image: NDArray[np.float32]) -> Rgb:
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from impasto.data.decode import Rgb
 from impasto.data.metrics.paired import palette_distance
 from impasto.data.metrics.spectrum import GridPeaks
 from impasto.data.metrics.swd import PatchSampler, patch_distance
@@ -146,8 +147,6 @@ def _check(real: Tensor, other: Tensor) -> None:
     if min(len(real), len(other)) < 2:
         raise ValueError(f"expected two pictures or more, got {len(real)} and {len(other)}")
 
-
-Rgb = NDArray[np.uint8]
 
 _PALETTE_PIXELS = 2**20
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from impasto.cyclegan.evaluation.sets import (
     Extractor,
@@ -19,6 +18,7 @@ from impasto.cyclegan.evaluation.sets import (
     compare_sets,
     summarise,
 )
+from impasto.data.decode import Rgb
 from impasto.data.metrics.paired import edge_correlation, psnr, ssim
 
 __all__ = [
@@ -44,7 +44,6 @@ BIASED = ("swd", "fid", "palette")
 _SAME_SIZE = 0.9  # from here on two sets' sizes, and so their biases, are taken for equal
 
 _Kind = Literal["nothing", "floor", "result"]
-_Rgb = NDArray[np.uint8]
 _SMALLEST_PX = 11  # of SSIM
 
 
@@ -59,9 +58,9 @@ class Sample:
         name: of its input's file or, where that is unknown, of its own.
     """
 
-    picture: _Rgb
-    before: _Rgb | None = None
-    back: _Rgb | None = None
+    picture: Rgb
+    before: Rgb | None = None
+    back: Rgb | None = None
     name: str = ""
 
 
@@ -276,7 +275,7 @@ def _look(
     measured: dict[str, list[float]] = {}
     unequal = 0
 
-    def looked_at() -> Iterator[_Rgb]:
+    def looked_at() -> Iterator[Rgb]:
         nonlocal unequal
         for sample in pictures:
             unequal += sample.before is not None and sample.before.shape != sample.picture.shape

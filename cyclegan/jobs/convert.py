@@ -19,7 +19,7 @@ from torch import Tensor
 from impasto.data.decode import Picture, read_picture
 from impasto.data.encode import write_picture
 from impasto.data.tensors import to_pictures, to_tensor
-from impasto.data.transforms import resize
+from impasto.data.transforms import limit_long_side
 from impasto.options.errors import ImpastoError, PictureError
 
 __all__ = ["Conversion", "Converted", "Job", "convert", "paint"]
@@ -251,15 +251,11 @@ def _read(path: Path, long_side: int | None) -> Picture:
 
 def _limit(picture: Picture, long_side: int) -> Picture:
     """Scale a picture down so that its longer side has at most ``long_side`` pixels."""
-    scale = long_side / max(picture.height, picture.width)
-    if scale >= 1:
+    rgb = limit_long_side(picture.rgb, long_side)
+    if rgb is picture.rgb:
         return picture
-    height = max(1, round(picture.height * scale))
-    width = max(1, round(picture.width * scale))
     alpha = picture.alpha
-    if alpha is not None:
-        alpha = _scaled(alpha, height, width)
-    return Picture(rgb=resize(picture.rgb, height, width), alpha=alpha)
+    return Picture(rgb=rgb, alpha=None if alpha is None else _scaled(alpha, *rgb.shape[:2]))
 
 
 def _write(job: Job, before: Picture, after: Picture, how: Conversion) -> int:

@@ -31,7 +31,7 @@ from impasto.data.atomic import atomic_path
 from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
 from impasto.data.files import PREVIEWS_MARK
-from impasto.data.transforms import resize
+from impasto.data.transforms import limit_long_side
 from impasto.options.errors import FolderError
 from impasto.options.evaluate import EvaluateOptions
 from impasto.runs.pages.gallery import Strip
@@ -335,26 +335,18 @@ class _Shown:
             pictures.beside_inputs = True
             pictures.first.clear()
         elif not pictures.beside_inputs and len(pictures.first) < _SHOWN:
-            pictures.first[sample.name] = _smaller(sample.picture)
+            pictures.first[sample.name] = limit_long_side(sample.picture, _SHOWN_PX)
 
     def _add_to_input(self, heading: str, sample: Sample, before: NDArray[np.uint8]) -> bool:
         """Show a result beside its input, if that is shown, or can still be."""
         if sample.name not in self._by_input:
             if len(self._by_input) >= _SHOWN:
                 return False
-            self._by_input[sample.name] = {_INPUT: self._write(_smaller(before))}
-        self._by_input[sample.name][heading] = self._write(_smaller(sample.picture))
+            self._by_input[sample.name] = {_INPUT: self._write(before)}
+        self._by_input[sample.name][heading] = self._write(sample.picture)
         return True
 
     def _write(self, rgb: NDArray[np.uint8]) -> Path:
         path = next(self._files)
-        write_picture(path, Picture(rgb=rgb))
+        write_picture(path, Picture(rgb=limit_long_side(rgb, _SHOWN_PX)))
         return path
-
-
-def _smaller(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = rgb.shape[:2]
-    scale = _SHOWN_PX / max(height, width)
-    if scale >= 1:
-        return rgb
-    return resize(rgb, max(1, round(height * scale)), max(1, round(width * scale)))

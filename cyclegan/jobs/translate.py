@@ -5,7 +5,6 @@ says otherwise when a later call adds some with others.
 """
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
 from impasto.cyclegan.models import SHIPPED, find_generator
 from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import LoadedGenerator
-from impasto.data.atomic import write_text_atomic
+from impasto.data.atomic import check_writable, write_text_atomic
 from impasto.data.decode import read_size
 from impasto.data.files import PREVIEWS_MARK, gather_pictures, output_names
 from impasto.options.errors import FolderError, OptionError, PictureError
@@ -122,7 +121,11 @@ def translate(
         raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
     generator = find_generator(options.model, direction=options.direction, epoch=options.epoch)
     jobs = plan_jobs(photos, options)
-    _check_writable(options.output)
+    try:
+        check_writable(options.output)
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror or error}); choose another --output"
+        raise FolderError(options.output, reason) from error
     _mark_previews(options.output / _PREVIEWS)
     waiting = [job for job in jobs if options.overwrite or not job.target.exists()]
     skipped = len(jobs) - len(waiting)
@@ -201,23 +204,6 @@ def plan_jobs(photos: Sequence[Path], options: TranslateOptions) -> list[Job]:
             )
         )
     return jobs
-
-
-def _check_writable(folder: Path) -> None:
-    """Fail before the work rather than after it.
-
-    Raises:
-        FolderError: nothing can be written there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FolderError(folder, f"cannot be written ({reason}); choose another --output") from (
-            error
-        )
 
 
 def _mark_previews(folder: Path) -> None:

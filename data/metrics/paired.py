@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2gray, rgb2lab
 from skimage.filters import sobel
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from impasto.data.decode import Rgb
 
 __all__ = [
     "Comparison",
@@ -223,7 +224,6 @@ def _check_pair(first: _Picture, second: _Picture) -> None:
         raise ValueError(f"expected two pictures of one size, got {first.shape}, {second.shape}")
 
 
-Rgb = NDArray[np.uint8]
 Pictures = Mapping[str, Rgb]
 
 

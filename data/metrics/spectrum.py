@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2gray
 
+from impasto.data.decode import Rgb
 from impasto.data.transforms import center_crop
 
 __all__ = ["GridPeaks"]
 
-_Rgb = NDArray[np.uint8]
 _SMALLEST_PX = 64
 # Half side, in frequencies, of the square around a peak that says what is usual there.
 _NEIGHBORS = 6
@@ -37,7 +37,7 @@ class GridPeaks:
         self._sums: dict[int, NDArray[np.float64]] = {}
         self._periods = tuple(periods)
 
-    def add(self, picture: _Rgb) -> None:
+    def add(self, picture: Rgb) -> None:
         """Add a picture, RGB, (H, W, 3), uint8; one below 64 x 64 pixels does not count."""
         if min(picture.shape[:2]) < _SMALLEST_PX:
             return
@@ -55,7 +55,7 @@ class GridPeaks:
         return {period: _largest(places) for period, places in self._sums.items()}
 
 
-def _power(picture: _Rgb, *, multiple: int) -> NDArray[np.float64]:
+def _power(picture: Rgb, *, multiple: int) -> NDArray[np.float64]:
     """Return the power spectrum of the middle square, (S, S), relative to its mean."""
     side = min(picture.shape[:2]) // multiple * multiple
     luminance = rgb2gray(center_crop(picture, side))

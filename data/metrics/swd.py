@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from impasto.data.decode import Rgb
+
 __all__ = ["PatchSampler", "patch_descriptors", "patch_distance"]
 
-_Rgb = NDArray[np.uint8]
 _Floats = NDArray[np.float32]
 
 # Karras et al. 2018, section 5: 7 x 7 patches with three channels, levels down to 16 pixels,
@@ -25,7 +26,7 @@ _FILTER = np.array([1, 4, 6, 4, 1], dtype=np.float32) / 16
 
 
 def patch_descriptors(
-    pictures: Sequence[_Rgb], generator: np.random.Generator, *, patches: int = 16384
+    pictures: Sequence[Rgb], generator: np.random.Generator, *, patches: int = 16384
 ) -> dict[int, _Floats]:
     """Draw patches from the Laplacian pyramids of a set.
 
@@ -65,7 +66,7 @@ class PatchSampler:
         self._left.reverse()
         self._drawn: dict[int, list[_Floats]] = {}
 
-    def add(self, picture: _Rgb) -> None:
+    def add(self, picture: Rgb) -> None:
         """Draw from a picture, RGB, (S, S, 3), uint8, S the same power of two from 16 for all.
 
         Raises:
@@ -123,7 +124,7 @@ def patch_distance(
     return distances
 
 
-def _check(pictures: Sequence[_Rgb]) -> int:
+def _check(pictures: Sequence[Rgb]) -> int:
     shapes = {picture.shape for picture in pictures}
     side = next(iter(shapes))[0] if len(shapes) == 1 else 0
     power = side >= _SMALLEST_PX and side & (side - 1) == 0

@@ -8,10 +8,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torchvision import datasets
 
-from impasto.data.decode import read_picture
+from impasto.data.decode import Rgb, read_picture
 from impasto.data.files import list_pictures
 from impasto.options.errors import FolderError
 
@@ -26,8 +25,6 @@ __all__ = [
     "open_folders",
     "split_by_class",
 ]
-
-Rgb = NDArray[np.uint8]
 
 
 class Labelled(Protocol):

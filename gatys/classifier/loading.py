@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from impasto.data.datasets import Draw, UnpairedSampler
+from impasto.data.decode import Rgb
 from impasto.data.loaders import PictureLoader, note_unreadable, start_worker
 from impasto.data.transforms import center_crop, random_flip, random_light, random_part, resize
 from impasto.gatys.classifier.data import Labelled
@@ -24,8 +24,6 @@ __all__ = [
     "TrainingLoader",
     "collate_classes",
 ]
-
-Rgb = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,5 @@
 """A stylisation with all its files: the picture, its recipe, losses, sheet, film and curves."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
@@ -11,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from impasto.data import Picture, write_picture
-from impasto.data.atomic import write_error
-from impasto.data.encode import write_float_picture
+from impasto.data.atomic import check_writable, write_error
+from impasto.data.encode import to_uint8, write_float_picture
 from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
 from impasto.gatys.memory import peak_memory_mib
 from impasto.gatys.optim.iterates import Iterate, Watcher
@@ -95,7 +94,7 @@ def stylize_to_files(
         _write_picture(result, options)
         if film is not None:
             if result.stopped:
-                film.add(_eight_bits(result.image))  # as large as it would have become
+                film.add(to_uint8(result.image))  # as large as it would have become
             film.write()
         if options.plot_losses is not None:
             _plot(files.log, options.plot_losses)
@@ -123,7 +122,7 @@ class _GrowingFiles:
         save = self._save and not iterate.last
         if self._film is None and not save:
             return
-        rgb = _eight_bits(self.finish(iterate.image))
+        rgb = to_uint8(self.finish(iterate.image))
         if self._film is not None:
             self._film.add(rgb)
         if save:
@@ -156,16 +155,10 @@ def _check_place(path: Path) -> None:
     if path.is_dir():
         raise PictureError(path, "cannot be written: it is a folder")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent) as file:
-            file.write(b"0")
+        check_writable(path.parent)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise PictureError(path, f"cannot be written: {reason}") from error
-
-
-def _eight_bits(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(image * 255).astype(np.uint8)
 
 
 def _write_picture(result: StylizeResult, options: StylizeOptions) -> None:
@@ -176,7 +169,7 @@ def _write_picture(result: StylizeResult, options: StylizeOptions) -> None:
     )
     if options.triptych is not None:
         styles = [group[0] for group in result.pictures.styles]
-        sheet = draw_triptych(result.pictures.content, styles, _eight_bits(result.image))
+        sheet = draw_triptych(result.pictures.content, styles, to_uint8(result.image))
         write_picture(options.triptych, Picture(rgb=sheet))
 
 

@@ -6,17 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
 from impasto.data.animations import check_animation, write_animation
-from impasto.data.decode import Picture, read_picture
+from impasto.data.decode import Picture, Rgb, read_picture
 from impasto.data.encode import write_picture
 from impasto.options.errors import ImpastoError
 
 __all__ = ["Film"]
-
-Rgb = NDArray[np.uint8]
 
 
 class Film:

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from impasto.data.decode import Rgb
 from impasto.data.transforms import resize
 from impasto.gatys.scales import fit
 
 __all__ = ["draw_contact_sheet", "draw_triptych"]
 
 
-Rgb = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 _STYLES_IN_A_COLUMN = 4

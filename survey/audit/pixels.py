@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import laplace
 
+from impasto.data.decode import Rgb
+
 __all__ = ["ADVICE", "MEASURES", "measure_pixels"]
 
-Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 _BLOCK = 8  # ITU-T T.81, A.1.1: samples are coded in blocks of 8 x 8

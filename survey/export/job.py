@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from impasto.data.decode import Rgb
 from impasto.data.standardize import encode_plain_png
 from impasto.options.errors import ImpastoError, OptionError, SurveyError
 from impasto.options.fields import flatten
@@ -58,7 +58,6 @@ __all__ = [
     "pieces_of",
 ]
 
-Rgb = NDArray[np.uint8]
 
 _WORDS = ("answer_real", "answer_fake", "picture_first", "picture_second")
 _INK, _MARGIN = (255, 255, 255), 0.08

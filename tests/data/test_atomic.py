@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from impasto.data.atomic import atomic_path, remove_leftovers, write_text_atomic
+from impasto.data.atomic import (
+    atomic_path,
+    check_writable,
+    remove_leftovers,
+    write_text_atomic,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -142,3 +147,21 @@ def test_missing_folder_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_text_atomic(tmp_path / "deep" / "a.txt", "x")
     assert names(tmp_path) == []
+
+
+def test_a_folder_is_made_and_written_and_left_empty(tmp_path: Path) -> None:
+    check_writable(tmp_path / "deep" / "er")
+    check_writable(tmp_path / "deep" / "er")
+    assert names(tmp_path / "deep" / "er") == []
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotADirectoryError):
+        check_writable(tmp_path / "file" / "deep")
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX users")
+def test_a_folder_that_may_not_be_written_is_noticed_before_the_work() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        with as_ordinary_user(), pytest.raises(PermissionError):
+            check_writable(folder)

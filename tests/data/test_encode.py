@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from impasto.data import encode
 from impasto.data.decode import Picture, read_picture
-from impasto.data.encode import encode_png, write_float_picture, write_picture
+from impasto.data.encode import encode_png, to_uint8, write_float_picture, write_picture
 from impasto.options.errors import OptionError, PictureError
 
 RNG = np.random.default_rng(20)
@@ -270,3 +270,9 @@ def test_full_disk_keeps_the_old_tiff(small_disk: Path) -> None:
     with pytest.raises(PictureError, match="cannot be written: no space left"):
         write_float_picture(small_disk / "a.tif", RNG.random((200, 200, 3), dtype=np.float32))
     assert tifffile.imread(small_disk / "a.tif").shape == FLOATS.shape
+
+
+def test_floats_are_rounded_and_clipped() -> None:
+    values = np.array([-1, 0, 0.49 / 255, 0.51 / 255, 0.5, 254.4 / 255, 1, 7], np.float32)
+    assert to_uint8(values).tolist() == [0, 0, 0, 1, 128, 254, 255, 255]
+    assert to_uint8(NOISE.rgb / 255).tolist() == NOISE.rgb.tolist()

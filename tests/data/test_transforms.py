@@ -306,3 +306,22 @@ def test_light_changes_brightness_and_contrast_within_bounds_and_no_hue() -> Non
 def test_light_of_no_strength_changes_nothing() -> None:
     rgb = noise(9, 9)
     np.testing.assert_array_equal(random_light(rgb, 0.0, generator=seeded()), rgb)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "longest", "size"),
+    [(30, 40, 20, (15, 20)), (40, 30, 20, (20, 15)), (1, 100, 10, (1, 10)), (9, 9, 4, (4, 4))],
+)
+def test_the_long_side_is_limited(
+    height: int, width: int, longest: int, size: tuple[int, int]
+) -> None:
+    rgb = np.full((height, width, 3), 77, dtype=np.uint8)
+    limited = transforms.limit_long_side(rgb, longest)
+    assert limited.shape == (*size, 3)
+    assert (limited == 77).all()
+
+
+@pytest.mark.parametrize("longest", [40, 41])
+def test_what_fits_stays_the_same_array(longest: int) -> None:
+    rgb = np.zeros((30, 40, 3), dtype=np.uint8)
+    assert transforms.limit_long_side(rgb, longest) is rgb
