@@ -169,11 +169,11 @@ def _answer(path: Path, where: str, row: Mapping[str, Any]) -> Answer:
     """Make an answer of a row of texts, or of an object of JSON."""
 
     def value(name: str, read: Callable[[str], Any], expected: str) -> Any:
-        said = row.get(name, "")
+        cell = row.get(name, "")
         try:
-            return read(_as_text(said))
+            return read(_as_text(cell))
         except (TypeError, ValueError):
-            shown = repr(said)[:40]
+            shown = repr(cell)[:40]
             message = f"{where}: {name}: expected {expected}, got {shown}"
             raise SurveyError(path, message) from None
 
@@ -185,10 +185,10 @@ def _answer(path: Path, where: str, row: Mapping[str, Any]) -> Answer:
     return Answer(**values)
 
 
-def _as_text(said: object) -> str:
-    if not isinstance(said, str | int | float | None):
-        raise TypeError(said)
-    text = "" if said is None else str(said)
+def _as_text(cell: object) -> str:
+    if not isinstance(cell, str | int | float | None):
+        raise TypeError(cell)
+    text = "" if cell is None else str(cell)
     text.encode()  # half a pair of surrogates can be in JSON, and cannot be written
     return text
 

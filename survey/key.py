@@ -96,7 +96,9 @@ class Key:
     @property
     def generators(self) -> list[str]:
         """Names of what made the fakes, sorted."""
-        return sorted({one.generator for one in self.pictures.values() if one.generator})
+        return sorted(
+            {picture.generator for picture in self.pictures.values() if picture.generator}
+        )
 
 
 def write_key(path: Path, key: Key) -> None:
@@ -136,7 +138,7 @@ def read_key(path: Path) -> Key:
         )
     del stored["format"]
     try:
-        pictures = {token: KeyedPicture(**one) for token, one in stored["pictures"].items()}
+        pictures = {token: KeyedPicture(**fields) for token, fields in stored["pictures"].items()}
         orders = [[tuple(trial) for trial in order] for order in stored["orders"]]
         return Key(**{**stored, "pictures": pictures, "orders": orders})
     except (AttributeError, KeyError, TypeError) as error:
@@ -237,8 +239,8 @@ def check_key(path: Path, key: Key) -> None:
     for order in key.orders:
         if not all(token in key.pictures for trial in order for token in trial):
             raise SurveyError(path, "is no key: an order names an unknown picture")
-    for token, one in key.pictures.items():
-        _check_picture(path, token, one)
+    for token, picture in key.pictures.items():
+        _check_picture(path, token, picture)
 
 
 def check_folder(folder: Path, study: Study, key: Key) -> list[Fault]:
@@ -260,18 +262,20 @@ def check_folder(folder: Path, study: Study, key: Key) -> list[Fault]:
     return faults or [("ok", "files", f"{len(study.pictures)} pictures are those of the key")]
 
 
-def _check_picture(path: Path, token: str, one: KeyedPicture) -> None:
+def _check_picture(path: Path, token: str, picture: KeyedPicture) -> None:
     if not TOKEN.fullmatch(token):
         raise SurveyError(path, f"{token!r} is no token")
-    texts = (one.kind, one.label, one.generator, one.source, one.source_sha256)
-    if not all(isinstance(text, str) for text in (*texts, one.picture_sha256)):
+    texts = (picture.kind, picture.label, picture.generator, picture.source, picture.source_sha256)
+    if not all(isinstance(text, str) for text in (*texts, picture.picture_sha256)):
         raise SurveyError(path, f"{token}: expected texts")
-    if one.kind not in ("scored", "practice", "attention") or one.label not in (
+    if picture.kind not in ("scored", "practice", "attention") or picture.label not in (
         "real",
         "fake",
     ):
-        raise SurveyError(path, f"{token}: is {one.kind!r}, {one.label!r}, which is nothing")
-    if one.kind != "attention" and bool(one.generator) != (one.label == "fake"):
+        raise SurveyError(
+            path, f"{token}: is {picture.kind!r}, {picture.label!r}, which is nothing"
+        )
+    if picture.kind != "attention" and bool(picture.generator) != (picture.label == "fake"):
         raise SurveyError(path, f"{token}: a fake has a generator, a real one has none")
 
 
@@ -284,7 +288,7 @@ def _require_sound(study: Study) -> None:
         path = PurePosixPath(place)
         if path.is_absolute() or ".." in path.parts or "\\" in place or not path.parts:
             raise ValueError(f"picture {place!r} lies outside of the folder")
-    for order in [[one.trial for one in study.practice], *study.orders]:
+    for order in [[example.trial for example in study.practice], *study.orders]:
         for trial in order:
             if not all(token in study.pictures for token in trial):
                 raise ValueError(f"trial {list(trial)} names an unknown picture")
@@ -306,10 +310,12 @@ def _compare_tokens(study: Study, key: Key) -> list[Fault]:
     for place in sorted(study.pictures.values()):
         if any(word in place.casefold() for word in ("real", "fake")):
             faults.append(("leak", "names", f"{place} has an answer in its name"))
-    practice = {token for one in study.practice for token in one.trial}
-    for token, one in sorted(key.pictures.items()):
-        if (one.kind == "practice") != (token in practice) and token in study.pictures:
-            faults.append(("leak", "practice", f"{token} is {one.kind} and its truth is public"))
+    practice = {token for example in study.practice for token in example.trial}
+    for token, picture in sorted(key.pictures.items()):
+        if (picture.kind == "practice") != (token in practice) and token in study.pictures:
+            faults.append(
+                ("leak", "practice", f"{token} is {picture.kind} and its truth is public")
+            )
     return faults
 
 

@@ -109,8 +109,8 @@ class SurveyProtocol:
         if self.pictures_per_trial not in (1, 2):
             raise ValueError(f"{self.name}: a trial shows one picture or two")
         known = FIRST_OR_SECOND if self.is_paired else REAL_OR_FAKE
-        if [(one.value, one.meaning) for one in self.choices] != [
-            (one.value, one.meaning) for one in known
+        if [(choice.value, choice.meaning) for choice in self.choices] != [
+            (choice.value, choice.meaning) for choice in known
         ]:
             raise ValueError(
                 f"{self.name}: expected choices with the values and meanings of {known}"
@@ -149,12 +149,12 @@ class SurveyProtocol:
     @property
     def values(self) -> tuple[str, ...]:
         """What the page's form may send."""
-        return tuple(one.value for one in self.choices)
+        return tuple(choice.value for choice in self.choices)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the texts of the choices, in their order."""
-        return tuple(one.label for one in self.choices)
+        return tuple(choice.label for choice in self.choices)
 
     def response_of(self, value: str, question: Question) -> Question:
         """Return what a choice calls the first picture; of a pair, the second is the opposite.
@@ -166,7 +166,7 @@ class SurveyProtocol:
         Raises:
             KeyError: it is no value of this protocol.
         """
-        meaning = {one.value: one.meaning for one in self.choices}[value]
+        meaning = {choice.value: choice.meaning for choice in self.choices}[value]
         if meaning == "asked":
             return question
         return opposite(question) if meaning == "other" else meaning
@@ -200,7 +200,7 @@ class SurveyProtocol:
             OptionError: a time is wanted, and the protocol has none.
         """
         if wanted_ms is not None and not self.is_timed:
-            timed = [name for name, one in _PROTOCOLS.items() if one.is_timed]
+            timed = [name for name, other in _PROTOCOLS.items() if other.is_timed]
             raise OptionError(
                 "exposure_ms", f"goes with --protocol {' or '.join(timed)}, not {self.name}"
             )

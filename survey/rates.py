@@ -58,8 +58,8 @@ class Rate:
     def _interval(self, method: str, level: float) -> Interval | None:
         if not self.n:
             return None
-        found = binomtest(self.count, self.n).proportion_ci(level, method=method)
-        return Interval(low=float(found.low), high=float(found.high))
+        bounds = binomtest(self.count, self.n).proportion_ci(level, method=method)
+        return Interval(low=float(bounds.low), high=float(bounds.high))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

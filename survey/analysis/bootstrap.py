@@ -283,14 +283,14 @@ class TwoLevel:
 
     def _grid(self, name: str) -> tuple[Values, Values]:
         """Return how often a person called a picture REAL, and was asked; (people, pictures)."""
-        some = self._table.of(name)
-        picture = np.unique(self._table.picture[some], return_inverse=True)[1]
+        rows = self._table.of(name)
+        picture = np.unique(self._table.picture[rows], return_inverse=True)[1]
         shape = (self._people, int(picture.max()) + 1 if len(picture) else 0)
-        said, asked = np.zeros(shape), np.zeros(shape)
-        place = (self._table.person[some], picture)
-        np.add.at(said, place, self._table.called_real[some])
+        real, asked = np.zeros(shape), np.zeros(shape)
+        place = (self._table.person[rows], picture)
+        np.add.at(real, place, self._table.called_real[rows])
         np.add.at(asked, place, 1.0)
-        return said, asked
+        return real, asked
 
 
 def _times(count: int, size: int, rng: np.random.Generator) -> Values:
@@ -300,11 +300,11 @@ def _times(count: int, size: int, rng: np.random.Generator) -> Values:
 
 
 def _replicate(
-    people: Values, said: Values, asked: Values, rng: np.random.Generator
+    people: Values, called_real: Values, asked: Values, rng: np.random.Generator
 ) -> tuple[Values, Values, Values]:
     """Return corrected and raw shares of people and pictures drawn anew, and of people alone."""
-    pictures = _times(said.shape[1], len(people), rng)
-    count_of_pictures, n_of_pictures = people @ said, people @ asked
+    pictures = _times(called_real.shape[1], len(people), rng)
+    count_of_pictures, n_of_pictures = people @ called_real, people @ asked
     count = (count_of_pictures * pictures).sum(axis=1)
     n = (n_of_pictures * pictures).sum(axis=1)
     with np.errstate(invalid="ignore"):

@@ -82,11 +82,11 @@ def components(values: Values, factors: Sequence[Labels]) -> Components:
     unknowns = [*factors, np.arange(n)]
     matrix = np.array([[_expected(group, of) for of in unknowns] for group in groupings])
     squares = np.array([_within(values, group) for group in groupings])
-    found = np.linalg.lstsq(matrix, squares, rcond=1e-9)[0].tolist()
+    estimates = np.linalg.lstsq(matrix, squares, rcond=1e-9)[0].tolist()
     counts = [np.bincount(factor) for factor in factors]
     return Components(
-        factors=tuple(found[:-1]),
-        noise=found[-1],
+        factors=tuple(estimates[:-1]),
+        noise=estimates[-1],
         levels=tuple(int((count > 0).sum()) for count in counts),
         weights=tuple(float((count.astype(float) ** 2).sum()) / n**2 for count in counts),
         n=n,

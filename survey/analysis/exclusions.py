@@ -105,59 +105,63 @@ def exclude(sessions: Sequence[JudgedSession], criteria: Criteria, *, expected: 
         expected: scored trials of a whole session.
     """
     applies: dict[str, Callable[[JudgedSession], bool]] = {
-        "Attention check failed": lambda one: one.checks_failed > criteria.failed_checks,
-        "Incomplete": lambda one: (
-            not (criteria.keep_incomplete or one.completed) and len(one.judgements) < expected
+        "Attention check failed": lambda session: session.checks_failed > criteria.failed_checks,
+        "Incomplete": lambda session: (
+            not (criteria.keep_incomplete or session.completed)
+            and len(session.judgements) < expected
         ),
-        "Same answer everywhere": lambda one: (
-            not criteria.keep_straight_lines and _is_straight_line(one)
+        "Same answer everywhere": lambda session: (
+            not criteria.keep_straight_lines and _is_straight_line(session)
         ),
-        "Too fast": lambda one: _fast_share(one, criteria.min_rt_ms) > criteria.fast_share,
+        "Too fast": lambda session: _fast_share(session, criteria.min_rt_ms) > criteria.fast_share,
     }
-    found = [
-        tuple(name for name, applies_to in applies.items() if applies_to(one)) for one in sessions
+    reasons_of = [
+        tuple(name for name, applies_to in applies.items() if applies_to(session))
+        for session in sessions
     ]
-    kept = [one for one, reasons in zip(sessions, found, strict=True) if not reasons]
-    slow = [replace(one, judgements=_slow(one, criteria.min_rt_ms)) for one in kept]
+    kept = [session for session, reasons in zip(sessions, reasons_of, strict=True) if not reasons]
+    slow = [replace(session, judgements=_slow(session, criteria.min_rt_ms)) for session in kept]
     return Exclusions(
         kept=slow,
         reasons=[
             Reason(
                 name=name,
-                meets=sum(name in reasons for reasons in found),
-                removed=sum(reasons[:1] == (name,) for reasons in found),
+                meets=sum(name in reasons for reasons in reasons_of),
+                removed=sum(reasons[:1] == (name,) for reasons in reasons_of),
             )
             for name in applies
         ],
         excluded=[
-            Excluded(number=number, reasons=reasons, answers=len(one.judgements))
-            for number, (one, reasons) in enumerate(zip(sessions, found, strict=True), 1)
+            Excluded(number=number, reasons=reasons, answers=len(session.judgements))
+            for number, (session, reasons) in enumerate(zip(sessions, reasons_of, strict=True), 1)
             if reasons
         ],
-        fast_answers=sum(len(one.judgements) for one in kept)
-        - sum(len(one.judgements) for one in slow),
-        without_times=sum(all(j.rt_ms is None for j in one.judgements) for one in kept),
-        without_checks=sum(one.checks_passed + one.checks_failed == 0 for one in kept),
+        fast_answers=sum(len(session.judgements) for session in kept)
+        - sum(len(session.judgements) for session in slow),
+        without_times=sum(all(j.rt_ms is None for j in session.judgements) for session in kept),
+        without_checks=sum(session.checks_passed + session.checks_failed == 0 for session in kept),
     )
 
 
 def _is_straight_line(session: JudgedSession) -> bool:
     """Whether all answers are the same; of pairs, whether the same side was always chosen."""
-    said = {
-        one.called_real if one.left is None else one.called_real == one.left
-        for one in session.judgements
+    answers = {
+        judgement.called_real if judgement.left is None else judgement.called_real == judgement.left
+        for judgement in session.judgements
     }
-    return len(said) == 1 and len(session.judgements) >= _FEWEST_FOR_STRAIGHT_LINES
+    return len(answers) == 1 and len(session.judgements) >= _FEWEST_FOR_STRAIGHT_LINES
 
 
 def _fast_share(session: JudgedSession, min_rt_ms: float) -> float:
-    times = [time for one in session.judgements if (time := _thinking_ms(one)) is not None]
+    times = [
+        time for judgement in session.judgements if (time := _thinking_ms(judgement)) is not None
+    ]
     return sum(time < min_rt_ms for time in times) / len(times) if times else 0.0
 
 
 def _slow(session: JudgedSession, min_rt_ms: float) -> list[Judgement]:
-    times = [(one, _thinking_ms(one)) for one in session.judgements]
-    return [one for one, time in times if time is None or time >= min_rt_ms]
+    times = [(judgement, _thinking_ms(judgement)) for judgement in session.judgements]
+    return [judgement for judgement, time in times if time is None or time >= min_rt_ms]
 
 
 def _thinking_ms(judgement: Judgement) -> float | None:

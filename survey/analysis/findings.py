@@ -310,4 +310,4 @@ class Findings:
 
     def group(self, name: str) -> GroupFindings | None:
         """Return the findings of a group, if it was judged."""
-        return next((one for one in self.groups if one.name == name), None)
+        return next((group for group in self.groups if group.name == name), None)

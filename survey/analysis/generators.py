@@ -152,7 +152,7 @@ def judge_generator(
         equivalence=_equivalence(spread, margin) if spread else None,
         d_prime=sensitivity,
         criterion=criterion,
-        d_prime_people=_mean_of_people([person_d_prime(one, {name}) for one in sessions]),
+        d_prime_people=_mean_of_people([person_d_prime(session, {name}) for session in sessions]),
     )
 
 
@@ -161,13 +161,13 @@ def compare_all(
 ) -> list[Comparison]:
     """Compare every two generators; Holm's correction over all comparisons of a kind."""
     names = [name for name in table.groups if name != REAL_GROUP]
-    found = []
+    compared = []
     for first, second in combinations(names, 2):
         difference, spread = estimate(two_level, _difference(table, first, second), "difference")
         permutation = compare_generators(table, first, second, resamples=resamples, rng=rng)
-        found.append((first, second, difference, spread, permutation))
-    two_level_p = [spread.p_two_sided(0.0) if spread else None for *_, spread, _ in found]
-    people_p = [permutation.p if permutation else None for *_, permutation in found]
+        compared.append((first, second, difference, spread, permutation))
+    two_level_p = [spread.p_two_sided(0.0) if spread else None for *_, spread, _ in compared]
+    people_p = [permutation.p if permutation else None for *_, permutation in compared]
     corrected = zip(holm(two_level_p), holm(people_p), strict=True)
     return [
         Comparison(
@@ -180,22 +180,22 @@ def compare_all(
             p_permutation_holm=p_people_holm,
         )
         for (first, second, difference, _, permutation), p, (p_holm, p_people_holm) in zip(
-            found, two_level_p, corrected, strict=True
+            compared, two_level_p, corrected, strict=True
         )
     ]
 
 
 def person_d_prime(session: JudgedSession, generators: set[str]) -> float | None:
     """Return one person's d', log-linear; None without fakes of these, or without real pictures."""
-    fakes = [one for one in session.judgements if one.group in generators]
+    fakes = [judgement for judgement in session.judgements if judgement.group in generators]
     if fakes and fakes[0].beside:
-        right = sum(not one.wrong for one in fakes)
+        right = sum(not judgement.wrong for judgement in fakes)
         return _SQRT2 * float(norm.ppf(log_linear(right, len(fakes))))
-    reals = [one for one in session.judgements if one.group == REAL_GROUP]
+    reals = [judgement for judgement in session.judgements if judgement.group == REAL_GROUP]
     if not fakes or not reals:
         return None
-    hits = sum(not one.called_real for one in fakes)
-    alarms = sum(not one.called_real for one in reals)
+    hits = sum(not judgement.called_real for judgement in fakes)
+    alarms = sum(not judgement.called_real for judgement in reals)
     return yes_no(hits, len(fakes), alarms, len(reals)).d_prime
 
 
@@ -220,23 +220,28 @@ def _equivalence(spread: Spread, margin: float) -> Equivalence:
 def _forced_choice(table: JudgementTable, name: str, interval: Interval | None) -> Estimate:
     """Return d' of pairs, which is sqrt(2) z(share of right answers) (Macmillan, Creelman 2005)."""
     rate = table.rate(name)
-    found = None
+    d_prime_interval = None
     if interval is not None:
         # As the point: never infinitely far from guessing.
         ends = np.clip([interval.low, interval.high], 0.5 / (rate.n + 1), 1 - 0.5 / (rate.n + 1))
         low, high = (_SQRT2 * float(norm.ppf(1 - end)) for end in ends[::-1])
-        found = Interval(low=low, high=high)
+        d_prime_interval = Interval(low=low, high=high)
     right = log_linear(rate.n - rate.count, rate.n)
-    return Estimate(value=_SQRT2 * float(norm.ppf(right)), interval=found)
+    return Estimate(value=_SQRT2 * float(norm.ppf(right)), interval=d_prime_interval)
 
 
 def _side_leaning(sessions: Sequence[JudgedSession], name: str) -> float:
     """Return the criterion of sides: below 0, people lean to calling the left one fake."""
-    judged = [one for session in sessions for one in session.judgements if one.group == name]
-    left = [one for one in judged if one.left]
-    right = [one for one in judged if not one.left]
-    hits = sum(not one.called_real for one in left)
-    alarms = sum(one.called_real for one in right)
+    judged = [
+        judgement
+        for session in sessions
+        for judgement in session.judgements
+        if judgement.group == name
+    ]
+    left = [judgement for judgement in judged if judgement.left]
+    right = [judgement for judgement in judged if not judgement.left]
+    hits = sum(not judgement.called_real for judgement in left)
+    alarms = sum(judgement.called_real for judgement in right)
     z = norm.ppf([log_linear(hits, len(left)), log_linear(alarms, len(right))])
     return -float(z.sum()) / 2
 
@@ -247,6 +252,6 @@ def _mean_of_people(values: Sequence[float | None]) -> Estimate | None:
         return None
     interval = None
     if len(known) > 1 and np.ptp(known) > 1e-9:
-        found = ttest_1samp(known, 0.0).confidence_interval(0.95)
-        interval = Interval(low=float(found.low), high=float(found.high))
+        from_test = ttest_1samp(known, 0.0).confidence_interval(0.95)
+        interval = Interval(low=float(from_test.low), high=float(from_test.high))
     return Estimate(value=float(np.mean(known)), interval=interval)

@@ -124,7 +124,9 @@ def analyse(
             resamples=options.resamples,
             rng=rngs["agreement"],
         ),
-        people=[_person(number, one) for number, one in enumerate(kept, 1) if one.judgements],
+        people=[
+            _person(number, session) for number, session in enumerate(kept, 1) if session.judgements
+        ],
         exposure=hype_time(
             kept, blocks=options.blocks, resamples=options.resamples, rng=rngs["exposure"]
         )
@@ -135,21 +137,23 @@ def analyse(
 
 def picture_findings(sessions: Sequence[JudgedSession], key: Key) -> list[PictureFindings]:
     """Return what was said about each scored picture: by group, from most to least REAL."""
-    said: dict[str, list[tuple[bool, Judgement]]] = {
+    answers: dict[str, list[tuple[bool, Judgement]]] = {
         token: [] for token, picture in key.pictures.items() if picture.kind == "scored"
     }
     for session in sessions:
-        for one in session.judgements:
-            said.setdefault(one.token, []).append((one.called_real, one))
-            if one.beside:
-                said.setdefault(one.beside, []).append((not one.called_real, one))
+        for judgement in session.judgements:
+            answers.setdefault(judgement.token, []).append((judgement.called_real, judgement))
+            if judgement.beside:
+                answers.setdefault(judgement.beside, []).append(
+                    (not judgement.called_real, judgement)
+                )
     rates = {
-        token: Rate(count=sum(real for real, _ in some), n=len(some))
-        for token, some in said.items()
+        token: Rate(count=sum(real for real, _ in judged), n=len(judged))
+        for token, judged in answers.items()
     }
-    groups = {token: key.pictures[token].generator or REAL_GROUP for token in said}
+    groups = {token: key.pictures[token].generator or REAL_GROUP for token in answers}
     order = sorted(
-        said,
+        answers,
         key=lambda token: (
             groups[token] != REAL_GROUP,
             groups[token],
@@ -159,13 +163,13 @@ def picture_findings(sessions: Sequence[JudgedSession], key: Key) -> list[Pictur
     )
     tests = [rates[token].p_half() for token in order]
     numbers: dict[str, int] = {}
-    found = []
+    results = []
     for token, p, p_holm in zip(order, tests, holm(tests), strict=True):
         group, rate = groups[token], rates[token]
         numbers[group] = numbers.get(group, 0) + 1
         share = rate.share if rate.n else None
         wrong = None if share is None else (1 - share if group == REAL_GROUP else share)
-        found.append(
+        results.append(
             PictureFindings(
                 token=token,
                 name=f"{group} {numbers[group]}",
@@ -180,10 +184,10 @@ def picture_findings(sessions: Sequence[JudgedSession], key: Key) -> list[Pictur
                 clopper_pearson=rate.clopper_pearson(),
                 p=p,
                 p_holm=p_holm,
-                median_rt_ms=median_time(one for _, one in said[token]),
+                median_rt_ms=median_time(judgement for _, judgement in answers[token]),
             )
         )
-    return found
+    return results
 
 
 def _group(
@@ -202,7 +206,10 @@ def _group(
     sds: tuple[float | None, float | None] = (None, None)
     if parts is not None and 0 < rate.count < rate.n:
         sds = standard_deviations(rate.share, parts.factors[0], sum(parts.factors[1:]))
-    own = [[one for one in session.judgements if one.group == name] for session in sessions]
+    own = [
+        [judgement for judgement in session.judgements if judgement.group == name]
+        for session in sessions
+    ]
     asked = [picture for picture in pictures if picture.group == name and picture.n]
     return GroupFindings(
         name=name,
@@ -219,7 +226,7 @@ def _group(
         picture_sd=sds[1],
         p_pictures=pictures_differ(table, name, resamples=options.resamples, rng=rng),
         agreement=agreement(
-            np.array([(one.real, one.fake) for one in asked], np.int64).reshape(-1, 2),
+            np.array([(picture.real, picture.fake) for picture in asked], np.int64).reshape(-1, 2),
             resamples=options.resamples,
             rng=rng,
         ),
@@ -249,15 +256,19 @@ def _answer_counts(pictures: Sequence[PictureFindings], key: Key) -> NDArray[np.
 
 
 def _person(number: int, session: JudgedSession) -> PersonFindings:
-    said: dict[str, list[bool]] = {}
-    for one in session.judgements:
-        said.setdefault(one.group, []).append(one.called_real)
+    by_group: dict[str, list[bool]] = {}
+    for judgement in session.judgements:
+        by_group.setdefault(judgement.group, []).append(judgement.called_real)
     return PersonFindings(
         number=number,
         answers=len(session.judgements),
-        error_share=sum(one.wrong for one in session.judgements) / len(session.judgements),
-        called_real={name: float(np.mean(some)) for name, some in sorted(said.items())},
-        d_prime=person_d_prime(session, set(said) - {REAL_GROUP}),
+        error_share=sum(judgement.wrong for judgement in session.judgements)
+        / len(session.judgements),
+        called_real={
+            name: float(np.mean(answers_of_group))
+            for name, answers_of_group in sorted(by_group.items())
+        },
+        d_prime=person_d_prime(session, set(by_group) - {REAL_GROUP}),
         median_rt_ms=median_time(session.judgements),
     )
 
@@ -265,7 +276,9 @@ def _person(number: int, session: JudgedSession) -> PersonFindings:
 def _nobody(sessions: Sequence[JudgedSession], exclusions: Exclusions) -> str:
     if not sessions:
         return "there is no answer about a picture of this key"
-    toll = ", ".join(f"{one.name.lower()}: {one.meets}" for one in exclusions.reasons if one.meets)
+    toll = ", ".join(
+        f"{reason.name.lower()}: {reason.meets}" for reason in exclusions.reasons if reason.meets
+    )
     return (
         f"all {len(sessions)} participants are excluded ({toll}); see --failed_checks, "
         "--keep_incomplete, --keep_straight_lines and --fast_share"
@@ -303,7 +316,9 @@ def _generators_of_numbers(seed: int) -> dict[str, np.random.Generator]:
     """Return an independent source of random numbers for each part."""
     names = ("after", "groups", "comparisons", "agreement", "exposure")
     seeds = np.random.SeedSequence(seed).spawn(len(names))
-    return {name: np.random.default_rng(one) for name, one in zip(names, seeds, strict=True)}
+    return {
+        name: np.random.default_rng(sequence) for name, sequence in zip(names, seeds, strict=True)
+    }
 
 
 def hype_time(
@@ -324,9 +339,12 @@ def hype_time(
         Mean over people of the mean over blocks of the modal exposure; None if exposures differ by
         no more than screens make them differ, or are not known.
     """
-    timed = [[one for one in session.judgements if one.exposure_ms] for session in sessions]
+    timed = [
+        [judgement for judgement in session.judgements if judgement.exposure_ms]
+        for session in sessions
+    ]
     timed = [judgements for judgements in timed if len(judgements) >= blocks]
-    known = [one.exposure_ms or 0.0 for judgements in timed for one in judgements]
+    known = [judgement.exposure_ms or 0.0 for judgements in timed for judgement in judgements]
     if not known or np.ptp(np.quantile(known, [0.05, 0.95])) < _JITTER_MS:
         return None
     scores = np.array([_score(judgements, blocks) for judgements in timed])
@@ -334,10 +352,10 @@ def hype_time(
     low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
     errors: dict[int, tuple[int, int]] = {}
     for judgements in timed:
-        for one in judgements:
-            exposure = _rounded(one)
+        for judgement in judgements:
+            exposure = _rounded(judgement)
             n, wrong = errors.get(exposure, (0, 0))
-            errors[exposure] = (n + 1, wrong + one.wrong)
+            errors[exposure] = (n + 1, wrong + judgement.wrong)
     return Exposure(
         score_ms=float(scores.mean()),
         people=Interval(low=low, high=high),
@@ -347,7 +365,7 @@ def hype_time(
 
 
 def _score(judgements: Sequence[Judgement], blocks: int) -> float:
-    parts = np.array_split(np.array([_rounded(one) for one in judgements]), blocks)
+    parts = np.array_split(np.array([_rounded(judgement) for judgement in judgements]), blocks)
     return float(np.mean([modal_exposure(part.tolist()) for part in parts]))
 
 
@@ -357,7 +375,7 @@ def _rounded(judgement: Judgement) -> int:
 
 def median_time(judgements: Iterable[Judgement]) -> float | None:
     """Return the median in milliseconds; None without any time."""
-    times = [one.rt_ms for one in judgements if one.rt_ms is not None]
+    times = [judgement.rt_ms for judgement in judgements if judgement.rt_ms is not None]
     return float(np.median(times)) if times else None
 
 
@@ -367,17 +385,17 @@ def reaction_times(by_person: Iterable[list[Judgement]]) -> Times | None:
     Args:
         by_person: judgements of each person.
     """
-    people = [some for some in by_person if median_time(some) is not None]
-    timed = [one for some in people for one in some if one.rt_ms is not None]
+    people = [own for own in by_person if median_time(own) is not None]
+    timed = [judgement for own in people for judgement in own if judgement.rt_ms is not None]
     if not timed:
         return None
-    times = [one.rt_ms for one in timed if one.rt_ms is not None]
+    times = [judgement.rt_ms for judgement in timed if judgement.rt_ms is not None]
     low, middle, high = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
-    medians = [median_time(some) or 0.0 for some in people]
+    medians = [median_time(own) or 0.0 for own in people]
     return Times(
         n=len(times),
         quartiles=(low, middle, high),
-        right=median_time(one for one in timed if not one.wrong),
-        wrong=median_time(one for one in timed if one.wrong),
+        right=median_time(judgement for judgement in timed if not judgement.wrong),
+        wrong=median_time(judgement for judgement in timed if judgement.wrong),
         people=float(np.median(medians)),
     )

@@ -126,10 +126,10 @@ def judge(answers: Iterable[Answer], key: Key, path: Path) -> JoinedAnswers:
         )
     unique = list(dict.fromkeys(ours))
     counts = {"practice": 0, "unknown": 0, "repeats": 0}
-    found: dict[tuple[str, str], _Collected] = {}
+    by_session: dict[tuple[str, str], _Collected] = {}
     for answer in unique:
         verdict = _verdict(answer, key)
-        session = found.setdefault((answer.participant, answer.session), _Collected())
+        session = by_session.setdefault((answer.participant, answer.session), _Collected())
         session.completed |= answer.completed
         session.onset = min(filter(None, (session.onset, answer.onset)), default="")
         if verdict in ("practice", "unknown"):
@@ -137,7 +137,7 @@ def judge(answers: Iterable[Answer], key: Key, path: Path) -> JoinedAnswers:
         elif not _add(session, answer, key, verdict, path):
             counts["repeats"] += 1
     return JoinedAnswers(
-        sessions=[_close(name, session) for name, session in found.items()],
+        sessions=[_close(name, session) for name, session in by_session.items()],
         practice=counts["practice"],
         other_surveys=len(given) - len(ours),
         unknown=counts["unknown"],
@@ -149,18 +149,22 @@ def judge(answers: Iterable[Answer], key: Key, path: Path) -> JoinedAnswers:
 def tabulate(sessions: Sequence[JudgedSession], key: Key) -> JudgementTable:
     """Return the judgements as arrays; people are numbered in the order of ``sessions``."""
     tokens = {token: place for place, token in enumerate(sorted(key.pictures))}
-    present = {one.group for session in sessions for one in session.judgements}
+    present = {judgement.group for session in sessions for judgement in session.judgements}
     groups = tuple(name for name in (REAL_GROUP, *key.generators) if name in present)
-    rows = [(who, one) for who, session in enumerate(sessions) for one in session.judgements]
-    judged = [one for _, one in rows]
+    rows = [
+        (who, judgement) for who, session in enumerate(sessions) for judgement in session.judgements
+    ]
+    judged = [judgement for _, judgement in rows]
     paired = key.rules.unit == "pairs"
     return JudgementTable(
-        called_real=np.array([one.called_real for one in judged], np.float64),
+        called_real=np.array([judgement.called_real for judgement in judged], np.float64),
         person=np.array([who for who, _ in rows], np.int64),
-        picture=np.array([tokens[one.token] for one in judged], np.int64),
-        group=np.array([groups.index(one.group) for one in judged], np.int64),
+        picture=np.array([tokens[judgement.token] for judgement in judged], np.int64),
+        group=np.array([groups.index(judgement.group) for judgement in judged], np.int64),
         groups=groups,
-        beside=np.array([tokens[one.beside] for one in judged], np.int64) if paired else None,
+        beside=np.array([tokens[judgement.beside] for judgement in judged], np.int64)
+        if paired
+        else None,
     )
 
 
@@ -182,7 +186,7 @@ def _add(session: _Collected, answer: Answer, key: Key, verdict: Verdict, path: 
         session.checks[shown] = key.pictures[answer.token].label == answer.response
         return True
     judgement = _judgement(answer, key, path)
-    if any(one.token == judgement.token for one in session.judgements):
+    if any(earlier.token == judgement.token for earlier in session.judgements):
         return False
     session.judgements.append(judgement)
     return True
@@ -191,7 +195,7 @@ def _add(session: _Collected, answer: Answer, key: Key, verdict: Verdict, path: 
 def _judgement(answer: Answer, key: Key, path: Path) -> Judgement:
     token, beside, response, left = answer.token, "", answer.response, None
     if answer.other:
-        labels = {key.pictures[one].label for one in (answer.token, answer.other)}
+        labels = {key.pictures[shown].label for shown in (answer.token, answer.other)}
         if len(labels) != 2:
             raise SurveyError(
                 path,
@@ -223,7 +227,7 @@ def _close(name: tuple[str, str], session: _Collected) -> JudgedSession:
         participant=name[0],
         session=name[1],
         # Files without positions have 0 everywhere, and keep their order.
-        judgements=sorted(session.judgements, key=lambda one: one.trial),
+        judgements=sorted(session.judgements, key=lambda judgement: judgement.trial),
         checks_passed=passed,
         checks_failed=len(session.checks) - passed,
         completed=session.completed,

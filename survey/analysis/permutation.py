@@ -53,14 +53,14 @@ def compare_generators(
         samples = [rate[both] for rate in rates]
     else:
         # Who judged both would stand on both sides; each counts where nobody else does.
-        samples = [rate[some & ~both] for rate, some in zip(rates, known, strict=True)]
+        samples = [rate[judged & ~both] for rate, judged in zip(rates, known, strict=True)]
     if min(len(sample) for sample in samples) < 2:
         return None
 
     def difference(x: Values, y: Values, axis: int) -> Values:
         return np.asarray(x.mean(axis=axis) - y.mean(axis=axis))
 
-    found = permutation_test(
+    result = permutation_test(
         samples,
         difference,
         permutation_type="samples" if paired else "independent",
@@ -71,7 +71,7 @@ def compare_generators(
     )
     people = len(samples[0]) if paired else sum(len(sample) for sample in samples)
     return PermutationTest(
-        paired=paired, people=people, difference=float(found.statistic), p=float(found.pvalue)
+        paired=paired, people=people, difference=float(result.statistic), p=float(result.pvalue)
     )
 
 
@@ -87,42 +87,42 @@ def pictures_differ(
     Returns:
         The p-value; None with fewer than two pictures or people.
     """
-    some = table.of(name)
-    person = np.unique(table.person[some], return_inverse=True)[1]
-    picture = np.unique(table.picture[some], return_inverse=True)[1]
-    said = table.called_real[some]
-    if not len(said) or person.max() < 1 or picture.max() < 1:
+    rows = table.of(name)
+    person = np.unique(table.person[rows], return_inverse=True)[1]
+    picture = np.unique(table.picture[rows], return_inverse=True)[1]
+    answered_real = table.called_real[rows]
+    if not len(answered_real) or person.max() < 1 or picture.max() < 1:
         return None
     n = np.bincount(picture)
     by_picture = np.argsort(picture, kind="stable")
     first_of_picture = np.cumsum(n) - n
     # What people's own rates let expect of each picture.
-    own = (np.bincount(person, weights=said) / np.bincount(person))[person]
+    own = (np.bincount(person, weights=answered_real) / np.bincount(person))[person]
     expected = np.bincount(picture, weights=own)
 
     def scatter(answers: Values) -> Values:
         counts = np.add.reduceat(answers[:, by_picture], first_of_picture, axis=1)
         return np.asarray((((counts - expected) ** 2) / n).sum(axis=1))
 
-    observed = float(scatter(said[None])[0])
+    observed = float(scatter(answered_real[None])[0])
     by_person = np.argsort(person, kind="stable")
     places = person[by_person]
-    at_once = max(1, _AT_ONCE // len(said))
+    at_once = max(1, _AT_ONCE // len(answered_real))
     at_least = 0
     for start in range(0, resamples, at_once):
         size = min(at_once, resamples - start)
         # Sorting by person and then at random mixes the answers within each person.
-        mixed = np.argsort(places + rng.random((size, len(said))), axis=1)
-        answers = np.empty((size, len(said)))
-        answers[:, by_person] = said[by_person][mixed]
+        mixed = np.argsort(places + rng.random((size, len(answered_real))), axis=1)
+        answers = np.empty((size, len(answered_real)))
+        answers[:, by_person] = answered_real[by_person][mixed]
         at_least += int((scatter(answers) >= observed - 1e-9).sum())
     return (1 + at_least) / (1 + resamples)
 
 
 def _rates_of_people(table: JudgementTable, name: str) -> Values:
-    some = table.of(name)
+    rows = table.of(name)
     count = int(table.person.max()) + 1
-    asked = np.bincount(table.person[some], minlength=count)
-    said = np.bincount(table.person[some], weights=table.called_real[some], minlength=count)
+    asked = np.bincount(table.person[rows], minlength=count)
+    called = np.bincount(table.person[rows], weights=table.called_real[rows], minlength=count)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(asked > 0, said / asked, np.nan))
+        return np.asarray(np.where(asked > 0, called / asked, np.nan))

@@ -137,12 +137,12 @@ def read_pilot(path: Path) -> tuple[float, float, float]:
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        groups = [one for one in stored["groups"] if one["name"] != "real"]
-        rates = [float(one["called_real"]["value"]) for one in groups]
+        groups = [group for group in stored["groups"] if group["name"] != "real"]
+        rates = [float(group["called_real"]["value"]) for group in groups]
         sds = [
-            (float(one["person_sd"]), float(one["picture_sd"]))
-            for one in groups
-            if one["person_sd"] is not None
+            (float(group["person_sd"]), float(group["picture_sd"]))
+            for group in groups
+            if group["person_sd"] is not None
         ]
     except FileNotFoundError:
         raise SurveyError(

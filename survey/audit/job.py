@@ -68,9 +68,11 @@ def audit_study(
         (shown, {**files.values, **(zipped.values if zipped else {})}),
         (judged, {**observe_study(study, judged, stored).values, **_texts(folder, study, judged)}),
     ]
-    faults += [Row(status="leak", name="metadata", detail=one) for one in _some(files.faults)]
+    faults += [Row(status="leak", name="metadata", detail=fault) for fault in _few(files.faults)]
     if zipped:
-        faults += [Row(status="fault", name="archive", detail=one) for one in _some(zipped.faults)]
+        faults += [
+            Row(status="fault", name="archive", detail=fault) for fault in _few(zipped.faults)
+        ]
     faults += search_secrets(folder, study, key, archive)
 
     sets = _generator_sets(key)
@@ -115,10 +117,10 @@ def _examine(
     tokens, values = part
 
     def is_wanted(token: str) -> bool:
-        one = key.pictures[token]
-        if one.label == "real" and partners.get(token) in key.pictures:
-            one = key.pictures[partners[token]]
-        return one.label == "real" or one.generator in generators
+        picture = key.pictures[token]
+        if picture.label == "real" and partners.get(token) in key.pictures:
+            picture = key.pictures[partners[token]]
+        return picture.label == "real" or picture.generator in generators
 
     wanted = [place for place, token in enumerate(tokens) if is_wanted(token)]
     fake = np.array([key.pictures[tokens[place]].label == "fake" for place in wanted], bool)
@@ -136,10 +138,10 @@ def _examine(
 def _strongest(findings: Sequence[Sequence[Finding]], families: int) -> list[Finding]:
     """Return of every observable its strongest finding, with p for all families."""
     strongest: dict[str, Finding] = {}
-    for found in (found for family in findings for found in family):
-        shared = replace(found, p=min(1.0, found.p * families))
-        if found.name not in strongest or shared.p < strongest[found.name].p:
-            strongest[found.name] = shared
+    for finding in (finding for family in findings for finding in family):
+        shared = replace(finding, p=min(1.0, finding.p * families))
+        if finding.name not in strongest or shared.p < strongest[finding.name].p:
+            strongest[finding.name] = shared
     return list(strongest.values())
 
 
@@ -180,20 +182,22 @@ def _texts(folder: Path, study: Study, judged: Sequence[str]) -> dict[str, list[
 def _orders(study: Study, key: Key, *, permutations: int, alpha: float, families: int) -> list[Row]:
     """Look at what the orders have in common."""
     fake = {
-        token: one.label == "fake" for token, one in key.pictures.items() if one.kind == "scored"
+        token: picture.label == "fake"
+        for token, picture in key.pictures.items()
+        if picture.kind == "scored"
     }
     rows = []
     if partners_of(study) is None:
         text = "pictures are paired in several ways: who compares orders can part the two kinds"
         rows.append(Row(status="leak", name="orders: pairs", detail=text))
     rng = make_rng(0, "orders")
-    for found in find_habits(study, fake, rng, permutations=permutations):
-        p = min(1.0, found.p * families)
-        seen, chance = found.example
+    for finding in find_habits(study, fake, rng, permutations=permutations):
+        p = min(1.0, finding.p * families)
+        seen, chance = finding.example
         rows.append(
             Row(
                 status="leak" if p < alpha else "ok",
-                name=found.name,
+                name=finding.name,
                 p=p,
                 detail=f"{seen}, by chance {chance}"
                 + (": raise --max_run, or take fewer --orders" if p < alpha else ""),
@@ -219,16 +223,16 @@ def _pixels(folder: Path, study: Study, key: Key, judged: Sequence[str]) -> list
         name: [[row[name] for row in measured]] for name in measured[0]
     }
     rows = []
-    for found in examine(columns, fake, make_rng(0, "pixels"), permutations=1999):
-        differs = found.p < _PIXEL_ALPHA
-        side = "more" if found.auc > 0.5 else "less"
-        advice = f": {ADVICE[found.name]}" if found.name in ADVICE else ""
+    for finding in examine(columns, fake, make_rng(0, "pixels"), permutations=1999):
+        differs = finding.p < _PIXEL_ALPHA
+        side = "more" if finding.auc > 0.5 else "less"
+        advice = f": {ADVICE[finding.name]}" if finding.name in ADVICE else ""
         rows.append(
             Row(
                 status="warning" if differs else "ok",
-                name=f"pixels: {found.name}",
-                auc=found.auc,
-                p=found.p,
+                name=f"pixels: {finding.name}",
+                auc=finding.auc,
+                p=finding.p,
                 detail=f"fakes have {side}; people may judge by it{advice}" if differs else "",
             )
         )
@@ -241,6 +245,6 @@ def _smallest_p(count: int, fakes: int, permutations: int, *, pairs: bool) -> fl
     return max(1 / (1 + permutations), min(1.0, 2 / labellings))
 
 
-def _some(texts: Sequence[str], most: int = 5) -> list[str]:
+def _few(texts: Sequence[str], most: int = 5) -> list[str]:
     rest = len(texts) - most
     return [*texts[:most], *([f"and {rest} more like this"] if rest > 0 else [])]

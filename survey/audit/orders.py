@@ -64,7 +64,7 @@ def partners_of(study: Study) -> dict[str, str] | None:
     a few trials part all pictures into two groups.
     """
     partners: dict[str, str] = {}
-    practice = [one.trial for one in study.practice]
+    practice = [example.trial for example in study.practice]
     for trial in (trial for order in (practice, *study.orders) for trial in order):
         for token, other in zip(trial, reversed(trial), strict=True):
             if len(trial) > 1 and partners.setdefault(token, other) != other:

@@ -75,17 +75,17 @@ def secret_terms(key: Key) -> dict[str, str]:
     """
     terms: dict[str, str] = {}
     folders: Counter[str] = Counter()
-    for one in key.pictures.values():
-        if not one.source:
+    for picture in key.pictures.values():
+        if not picture.source:
             continue
-        path = PurePath(one.source.replace("\\", "/"))
+        path = PurePath(picture.source.replace("\\", "/"))
         terms[path.name] = "name of a source"
         if len(path.stem) >= _SHORTEST_STEM and re.search(r"[^\W\d_]", path.stem):
             terms[path.stem] = "name of a source"
-        terms[one.source_sha256] = "hash of a source"
+        terms[picture.source_sha256] = "hash of a source"
         folders.update(path.parts[:-1])
     # Not the folders that all pictures share: /home tells nothing.
-    count = sum(1 for one in key.pictures.values() if one.source)
+    count = sum(1 for picture in key.pictures.values() if picture.source)
     for folder, times in folders.items():
         if times < count and len(folder) >= _SHORTEST_STEM:
             terms[folder] = "folder of sources"
@@ -143,13 +143,13 @@ def observe_text(text: str, tokens: Sequence[str]) -> dict[str, list[Observable]
     rows = {token: row for row, token in enumerate(tokens)}
     first = [-1.0] * len(tokens)
     places: list[tuple[int, int, int]] = []
-    for found in _WORDS.finditer(text):
-        row = rows.get(found[0])
+    for word in _WORDS.finditer(text):
+        row = rows.get(word[0])
         if row is None:
             continue
-        places.append((found.start(), found.end(), row))
+        places.append((word.start(), word.end(), row))
         if first[row] < 0:
-            first[row] = float(found.start())
+            first[row] = float(word.start())
     if not places:
         return {}
     ranks = {place: float(rank) for rank, place in enumerate(sorted(set(first)))}
@@ -166,7 +166,10 @@ def _surroundings(
 
     Of the surroundings, once as they are and once without longer numbers, which may count along.
     """
-    masked = _WORDS.sub(lambda found: "@" * len(found[0]) if found[0] in tokens else found[0], text)
+    masked = _WORDS.sub(
+        lambda word: "@" * len(word[0]) if word[0] in tokens else word[0],
+        text,
+    )
     times: list[dict[str, Counter[int]]] = [defaultdict(Counter), defaultdict(Counter)]
     for start, end, row in places:
         around = f"{masked[max(0, start - _AROUND) : start]}#{masked[end : end + _AROUND]}"
@@ -182,10 +185,10 @@ def _surroundings(
     for form in times:
         commonest = sorted(form, key=lambda around: (-form[around].total(), around))
         for around in commonest[:_MOST_SURROUNDINGS]:
-            found = np.zeros((count, 1))
+            times_beside = np.zeros((count, 1))
             rows = form[around]
-            found[list(rows), 0] = list(rows.values())
-            observables.append(found)
+            times_beside[list(rows), 0] = list(rows.values())
+            observables.append(times_beside)
     return observables
 
 

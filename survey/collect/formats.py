@@ -32,7 +32,7 @@ __all__ = ["read_file"]
 
 
 _PICTURE = ("token", "picture", "image", "stimulus", "item", "file", "filename")
-_SAID = ("survey_response", "response", "answer", "choice", "judgement", "judgment", "said")
+_ANSWER = ("survey_response", "response", "answer", "choice", "judgement", "judgment", "said")
 
 
 def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: Namer) -> ReadFile:
@@ -66,14 +66,14 @@ def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: 
         "wide": _read_wide,
         "long": _read_long,
     }
-    found = readers[kind](table, vocabulary, named)
+    content = readers[kind](table, vocabulary, named)
     ragged = [f"lines with too few or too many cells: {few(table.ragged)}"] if table.ragged else []
     return ReadFile(
         path=path,
         format=kind,
-        answers=found.answers,
-        people=found.people,
-        notes=[*found.notes, *ragged],
+        answers=content.answers,
+        people=content.people,
+        notes=[*content.notes, *ragged],
     )
 
 
@@ -86,7 +86,7 @@ def _recognize(table: Table, vocabulary: Vocabulary) -> AnswerFormat:
         ("qualtrics", bool(has("ResponseId") and has("RecordedDate", "StartDate"))),
         ("prolific", bool(has("Submission id") and has("Participant id") and has("Status"))),
         ("google_forms", table.header[0] == "Timestamp" and bool(asked_columns(table, vocabulary))),
-        ("long", bool(has(*_PICTURE) and has(*_SAID))),
+        ("long", bool(has(*_PICTURE) and has(*_ANSWER))),
         ("wide", bool(asked_columns(table, vocabulary))),
     ]
     for name, holds in tests:
@@ -120,7 +120,7 @@ def _of_answers(path: Path, answers: Sequence[Answer]) -> list[RawAnswer]:
             participant=answer.participant,
             session=answer.session,
             trial=(answer.token, answer.other) if answer.other else (answer.token,),
-            said=answer.response,
+            text=answer.response,
             place=answer.trial,
             survey_id=answer.survey_id,
             is_practice=answer.is_practice,
@@ -153,11 +153,11 @@ def _read_wide(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
 
 def _read_long(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
     """Read a row for each answer."""
-    picture, said = table.column(*_PICTURE), table.column(*_SAID)
-    if picture is None or said is None:
+    picture, answer_column = table.column(*_PICTURE), table.column(*_ANSWER)
+    if picture is None or answer_column is None:
         raise SurveyError(
             table.path,
-            f"expected a column {', '.join(_PICTURE[:4])}, and one {', '.join(_SAID[1:4])}",
+            f"expected a column {', '.join(_PICTURE[:4])}, and one {', '.join(_ANSWER[1:4])}",
         )
     milliseconds = table.column("rt_ms", "rt", "reaction_time_ms", "response_time_ms")
     seconds = table.column("rt_s", "reaction_time_s", "seconds")
@@ -178,7 +178,7 @@ def _read_long(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
                 participant=name,
                 session=session or name,
                 trial=trial,
-                said=row[said],
+                text=row[answer_column],
                 place=int(as_number(row[place]) or 0) if place else 0,
                 survey_id=row.get("survey_id", ""),
                 rt_ms=taken,
@@ -273,9 +273,9 @@ def _read_jspsych(
         trial = vocabulary.trial_in(own if "token" in header else row.get("stimulus", ""))
         if not trial:
             continue
-        said = row.get("survey_response", "") or row.get("response", "")
-        if said.isdecimal() and not row.get("survey_response"):
-            said = str(int(said) + 1)  # buttons are counted from 0
+        chosen = row.get("survey_response", "") or row.get("response", "")
+        if chosen.isdecimal() and not row.get("survey_response"):
+            chosen = str(int(chosen) + 1)  # buttons are counted from 0
         name = first_of(row, table, PARTICIPANT)
         session = first_of(row, table, SESSION) or name or named(path.stem)
         places[session] = places.get(session, 0) + 1
@@ -286,7 +286,7 @@ def _read_jspsych(
                 participant=name or session,
                 session=session,
                 trial=trial,
-                said="" if said == "null" else said,
+                text="" if chosen == "null" else chosen,
                 place=int(as_number(row.get("survey_trial", "")) or places[session]),
                 survey_id=row.get("survey_id", ""),
                 rt_ms=as_number(row.get("rt", "")),

@@ -52,7 +52,7 @@ class Imported:
     @property
     def participants(self) -> list[str]:
         """Those who answered, sorted."""
-        return sorted({one.participant for one in self.answers})
+        return sorted({answer.participant for answer in self.answers})
 
 
 class _Tally:
@@ -120,7 +120,7 @@ def import_answers(
     answers = _complete(answers, key, tally)
     people = {name: row for file in files for name, row in file.people.items()}
     _join(answers, people, tally)
-    answers.sort(key=lambda one: (one.participant, one.session, one.trial))
+    answers.sort(key=lambda answer: (answer.participant, answer.session, answer.trial))
     return Imported(answers=answers, files=files, oddities=tally.oddities(), people=people)
 
 
@@ -130,16 +130,18 @@ def participants_table(imported: Imported) -> tuple[list[str], list[list[str]]]:
     What Prolific says about them follows what is known from the answers.
     """
     by_person: dict[str, list[Answer]] = defaultdict(list)
-    for one in imported.answers:
-        by_person[one.participant].append(one)
+    for answer in imported.answers:
+        by_person[answer.participant].append(answer)
     extra = list(dict.fromkeys(name for row in imported.people.values() for name in row))
     header = ["participant", "answers", "completed", *extra]
     rows = []
     for name in sorted(by_person.keys() | imported.people.keys()):
-        judged = [one for one in by_person[name] if not one.is_practice]
-        completed = int(any(one.completed for one in judged))
-        said = imported.people.get(name, {})
-        rows.append([name, str(len(judged)), str(completed), *(said.get(one, "") for one in extra)])
+        judged = [answer for answer in by_person[name] if not answer.is_practice]
+        completed = int(any(answer.completed for answer in judged))
+        person = imported.people.get(name, {})
+        rows.append(
+            [name, str(len(judged)), str(completed), *(person.get(column, "") for column in extra)]
+        )
     return header, rows
 
 
@@ -151,17 +153,17 @@ def _checked(
     if key is not None and raw.survey_id and raw.survey_id != key.survey_id:
         tally.note("answers of another study", raw.survey_id)
         return None
-    if key is not None and (unknown := [one for one in raw.trial if one not in key.pictures]):
+    if key is not None and (unknown := [token for token in raw.trial if token not in key.pictures]):
         tally.note("unknown pictures", ", ".join(unknown))
         return None
-    if not raw.said.strip():
+    if not raw.text.strip():
         tally.note("blanks", f"{raw.participant}: {name}")
         return None
     pair = len(raw.trial) == 2
-    response = vocabulary.meaning(raw.said, pair=pair)
+    response = vocabulary.meaning(raw.text, pair=pair)
     if response is None:
         hint = "; a choice between two takes --key" if pair and vocabulary.asked is None else ""
-        tally.note("not understood", f"{raw.where}: {raw.said[:40]!r}{hint}")
+        tally.note("not understood", f"{raw.where}: {raw.text[:40]!r}{hint}")
         return None
     measured = measurements_of(raw)
     if raw.rt_ms is not None and raw.rt_ms < 0:
@@ -188,14 +190,14 @@ def _first_sessions(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
     Who comes again has seen the pictures, and may know why the first visit would not count.
     """
     sessions: dict[tuple[str, str], list[Answer]] = defaultdict(list)
-    for one in answers:
-        sessions[_visit(one)].append(one)
+    for answer in answers:
+        sessions[_visit(answer)].append(answer)
     # As in exclusions.first_sessions: practice alone shows no picture of the study.
     order = sorted(
         sessions,
         key=lambda name: (
-            all(one.is_practice for one in sessions[name]),
-            min((one.onset for one in sessions[name] if one.onset), default="~"),
+            all(answer.is_practice for answer in sessions[name]),
+            min((answer.onset for answer in sessions[name] if answer.onset), default="~"),
         ),
     )
     first: dict[str, str] = {}
@@ -203,42 +205,42 @@ def _first_sessions(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
         if first.setdefault(participant, session) != session:
             count = len(sessions[participant, session])
             tally.note("second sessions, left out", f"{participant}: {session}, {count} answers")
-    return [one for one in answers if first[one.participant] == one.session]
+    return [answer for answer in answers if first[answer.participant] == answer.session]
 
 
 def _without_repeats(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
     """Keep the first answer of each session to each picture."""
     kept: dict[tuple[str, str, str, str], Answer] = {}
-    for one in answers:
+    for answer in answers:
         # Two pictures are the same pair, whichever is left.
-        left, right = sorted((one.token, one.other)) if one.other else (one.token, "")
-        first = kept.setdefault((one.participant, one.session, left, right), one)
-        if first is one:
+        left, right = sorted((answer.token, answer.other)) if answer.other else (answer.token, "")
+        first = kept.setdefault((answer.participant, answer.session, left, right), answer)
+        if first is answer:
             continue
         same = (
-            first.response == one.response
-            if first.token == one.token
-            else (first.response != one.response)
+            first.response == answer.response
+            if first.token == answer.token
+            else (first.response != answer.response)
         )
         what = "duplicates" if same else "duplicates that contradict the first"
-        tally.note(what, f"{one.participant}: {one.token}")
+        tally.note(what, f"{answer.participant}: {answer.token}")
     return list(kept.values())
 
 
 def _complete(answers: Sequence[Answer], key: Key | None, tally: _Tally) -> list[Answer]:
     """Say of whom all answers are there, and note the others."""
-    judged = Counter(_visit(one) for one in answers if not one.is_practice)
+    judged = Counter(_visit(answer) for answer in answers if not answer.is_practice)
     if key is None:
         wanted = max(judged.values(), default=0)
     else:
         wanted = min((len(order) for order in key.orders), default=0)
-    ended = {_visit(one) for one in answers if one.completed}
+    ended = {_visit(answer) for answer in answers if answer.completed}
     for visit in dict.fromkeys(map(_visit, answers)):
         if judged[visit] < wanted:
             what = "ended, and answers are missing" if visit in ended else "partial sessions"
             tally.note(what, f"{visit[0]}: {judged[visit]} of {wanted}")
     whole = {visit for visit, count in judged.items() if count >= wanted} | ended
-    return [replace(one, completed=_visit(one) in whole) for one in answers]
+    return [replace(answer, completed=_visit(answer) in whole) for answer in answers]
 
 
 def _visit(answer: Answer) -> tuple[str, str]:
@@ -251,7 +253,7 @@ def _join(
     """Note who is in the answers and not in Prolific's list, and the other way round."""
     if not people:
         return
-    answered = {one.participant for one in answers}
+    answered = {answer.participant for answer in answers}
     for name in sorted(answered - people.keys()):
         tally.note("answered, and not in Prolific's list", name)
     for name, row in sorted(people.items()):

@@ -101,16 +101,16 @@ class Vocabulary:
         """
         words: list[str] = _WORDS.findall(text.lower())
         known = self.tokens or ()
-        found = [word for word in words if word in known or _TOKEN.fullmatch(word)]
-        return tuple(dict.fromkeys(found))[:2]
+        tokens = [word for word in words if word in known or _TOKEN.fullmatch(word)]
+        return tuple(dict.fromkeys(tokens))[:2]
 
-    def meaning(self, said: str, *, pair: bool) -> Question | None:
+    def meaning(self, text: str, *, pair: bool) -> Question | None:
         """Return what the first picture of a trial was called; None: not understood.
 
         >>> Vocabulary(asked="fake").meaning("Picture 2", pair=True)
         'real'
         """
-        word = _fold(said)
+        word = _fold(text)
         if word.endswith((".0", ",0")):  # a spreadsheet's number
             word = word[:-2]
         if pair and self.asked is not None and word in self.first | self.second:
@@ -132,7 +132,7 @@ class RawAnswer(Measurements):
         participant: or empty.
         session: or empty.
         trial: tokens, one or two.
-        said: what was answered, in the file's words; empty: nothing.
+        text: what was answered, in the file's words; empty: nothing.
         place: position in the session, or 0.
         survey_id: or empty.
         is_practice: or None where the file does not tell.
@@ -143,7 +143,7 @@ class RawAnswer(Measurements):
     participant: str = ""
     session: str = ""
     trial: Trial
-    said: str
+    text: str
     place: int = 0
     survey_id: str = ""
     is_practice: bool | None = None
@@ -194,13 +194,13 @@ class Names:
 
 def asked_columns(table: Table, vocabulary: Vocabulary) -> dict[str, Trial]:
     """Return the columns that hold answers: those that name pictures, and say nothing else."""
-    found = {}
+    columns = {}
     for name in table.header:
         trial = vocabulary.trial_in(name)
         beside = re.match(r"(?:Answer\.)?(rt|trial|onset|exposure)[_ ]", name)
         if trial and not beside:
-            found[name] = trial
-    return found
+            columns[name] = trial
+    return columns
 
 
 def answers_of_row(
@@ -232,7 +232,7 @@ def answers_of_row(
             participant=participant,
             session=session,
             trial=trial,
-            said=row[column],
+            text=row[column],
             place=int(as_number(row.get(f"{prefix}trial_{name}", "")) or 0),
             survey_id=row.get(f"{prefix}survey_id", ""),
             rt_ms=as_number(row.get(f"{prefix}rt_{name}", "")),

@@ -193,10 +193,10 @@ def _write(
         write_key(private / "key.json", key)
         audit = audit_study(folder, key, archive=archive)
         if not audit.passed:
-            found = [f"  {row.name}: {row.detail}" for row in audit.of("leak", "fault")[:10]]
+            leaks = [f"  {row.name}: {row.detail}" for row in audit.of("leak", "fault")[:10]]
             raise SurveyError(
                 options.output,
-                "was not written, because the study would give answers away:\n" + "\n".join(found),
+                "was not written, because the study would give answers away:\n" + "\n".join(leaks),
             )
         options.key_path.parent.mkdir(parents=True, exist_ok=True)
         # The folder comes last: where it is, all is.
@@ -431,7 +431,7 @@ def _fitting(text: str, size: int, width: float) -> ImageFont.FreeTypeFont:
 
 def _font() -> Path:
     """Return DejaVu Sans (Latin, Greek, Cyrillic and more), which comes with matplotlib."""
-    found = importlib.util.find_spec("matplotlib")
-    assert found is not None  # noqa: S101 - a dependency of Impasto
-    assert found.origin is not None  # noqa: S101
-    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+    spec = importlib.util.find_spec("matplotlib")
+    assert spec is not None  # noqa: S101 - a dependency of Impasto
+    assert spec.origin is not None  # noqa: S101
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"

@@ -75,7 +75,7 @@ def make_orders(
     """
     paired = pair_up(shown, rng) if pairs else []
     if max_run is None:
-        fakes = sum(one.fake for one in shown)
+        fakes = sum(picture.fake for picture in shown)
         max_run = smallest_max_run(len(shown) - fakes, fakes, count, pairs=pairs)
     orders: list[list[Trial]] = []
     while len(orders) < count:
@@ -120,8 +120,8 @@ def pair_up(shown: Sequence[Shown], rng: np.random.Generator) -> list[tuple[Show
     Raises:
         ImpastoError: there are not as many of both, or none of another scene.
     """
-    reals = [one for one in shown if not one.fake]
-    fakes = [one for one in shown if one.fake]
+    reals = [picture for picture in shown if not picture.fake]
+    fakes = [picture for picture in shown if picture.fake]
     if len(reals) != len(fakes):
         raise ImpastoError(f"{len(reals)} real and {len(fakes)} fake pictures make no pairs")
     order = rng.permutation(len(fakes)).tolist()

@@ -101,7 +101,7 @@ def find_candidates(folders: Mapping[str, Path]) -> dict[str, list[Candidate]]:
     Raises:
         FolderError: a folder is missing, holds no picture or a study, or a file is in two of them.
     """
-    found: dict[str, list[Candidate]] = {}
+    candidates: dict[str, list[Candidate]] = {}
     groups: dict[Path, str] = {}
     for group, folder in folders.items():
         paths = list_pictures(folder)
@@ -114,8 +114,10 @@ def find_candidates(folders: Mapping[str, Path]) -> dict[str, list[Candidate]]:
                     f"{path} is {_called(before)} and {_called(group)}; give folders that do not "
                     "overlap",
                 )
-        found[group] = [Candidate(path=one, group=group, scene=scene_of(one)) for one in paths]
-    return found
+        candidates[group] = [
+            Candidate(path=path, group=group, scene=scene_of(path)) for path in paths
+        ]
+    return candidates
 
 
 def _refuse_studies(folder: Path, paths: Sequence[Path]) -> None:
@@ -153,14 +155,14 @@ def choose(
     Raises:
         ImpastoError: there are too few.
     """
-    scenes = sorted({one.scene for group in candidates.values() for one in group})
+    scenes = sorted({candidate.scene for group in candidates.values() for candidate in group})
     places = dict(zip(scenes, rng.permutation(len(scenes)).tolist(), strict=True))
     # Drawn for all candidates, so that passing one over changes as little as possible.
     offers: dict[str, dict[int, Candidate]] = {}
     for name in sorted(candidates):
         shuffled = [candidates[name][place] for place in rng.permutation(len(candidates[name]))]
-        usable = [one for one in shuffled if one.path not in passed_over]
-        offers[name] = {places[one.scene]: one for one in reversed(usable)}
+        usable = [candidate for candidate in shuffled if candidate.path not in passed_over]
+        offers[name] = {places[candidate.scene]: candidate for candidate in reversed(usable)}
         if len(offers[name]) < needs[name].total:
             raise ImpastoError(
                 _too_few(name, len(offers[name]), len(candidates[name]), needs[name], passed_over)
@@ -174,10 +176,10 @@ def choose(
         wanted = [*places_of, *rest[: needs[name].total - len(places_of)]]
         chosen[name] = [offers[name][place] for place in wanted]
     # Scenes that several groups show come last, so that practice keeps clear of what is judged.
-    times = Counter(one.scene for group in chosen.values() for one in group)
+    times = Counter(candidate.scene for group in chosen.values() for candidate in group)
     for name in sorted(chosen):
         mixed = [chosen[name][place] for place in rng.permutation(len(chosen[name]))]
-        chosen[name] = sorted(mixed, key=lambda one: times[one.scene] > 1)
+        chosen[name] = sorted(mixed, key=lambda candidate: times[candidate.scene] > 1)
     return chosen
 
 
@@ -356,13 +358,13 @@ def gather(
             repeat_scenes=options.repeat_sources,
         )
         before = len(passed_over)
-        for one in (one for group in chosen.values() for one in group):
-            if one.path in prepared:
+        for candidate in (candidate for group in chosen.values() for candidate in group):
+            if candidate.path in prepared:
                 continue
             try:
-                prepared[one.path] = prepare(one.path, preparation)
+                prepared[candidate.path] = prepare(candidate.path, preparation)
             except PictureError as error:
-                passed_over[one.path] = error.reason
+                passed_over[candidate.path] = error.reason
             if on_picture is not None:
                 on_picture(total)
         passed_over.update(_same_pictures(chosen, prepared))
@@ -391,20 +393,20 @@ def _same_pictures(
     """
     seen: dict[str, Candidate] = {}
     again: dict[Path, str] = {}
-    for one in (one for group in chosen.values() for one in group):
-        if one.path not in prepared:
+    for candidate in (candidate for group in chosen.values() for candidate in group):
+        if candidate.path not in prepared:
             continue
-        other = seen.setdefault(prepared[one.path].sha256, one)
-        if other is one:
+        other = seen.setdefault(prepared[candidate.path].sha256, candidate)
+        if other is candidate:
             continue
-        if REAL in (one.group, other.group) and one.group != other.group:
-            fake = one if other.group == REAL else other
+        if REAL in (candidate.group, other.group) and candidate.group != other.group:
+            fake = candidate if other.group == REAL else other
             raise PictureError(
-                one.path,
+                candidate.path,
                 f"shows the same, to the last pixel, as {other.path}: it cannot be both real and "
                 f"fake ({fake.group})",
             )
-        again[one.path] = f"shows the same as {other.path}"
+        again[candidate.path] = f"shows the same as {other.path}"
     return again
 
 

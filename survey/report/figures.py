@@ -153,12 +153,12 @@ def draw_times(findings: Findings) -> Figure | None:
     return figure
 
 
-def _caption(axes: Axes, one: PictureFindings) -> None:
-    if one.real_share is None or one.wilson is None:
+def _caption(axes: Axes, picture: PictureFindings) -> None:
+    if picture.real_share is None or picture.wilson is None:
         return
     lines = (
-        (0.0, "left", f"REAL {100 * one.real_share:.0f} %", _REAL, "bold"),
-        (1.0, "right", f"FAKE {100 * (1 - one.real_share):.0f} %", _FAKE, "bold"),
+        (0.0, "left", f"REAL {100 * picture.real_share:.0f} %", _REAL, "bold"),
+        (1.0, "right", f"FAKE {100 * (1 - picture.real_share):.0f} %", _FAKE, "bold"),
     )
     for x, side, text, color, weight in lines:
         axes.text(
@@ -175,7 +175,7 @@ def _caption(axes: Axes, one: PictureFindings) -> None:
     y = -0.2
     axes.plot([0, 1], [y, y], color="#d5dade", linewidth=1, transform=axes.transAxes, clip_on=False)
     axes.plot(
-        [one.wilson.low, one.wilson.high],
+        [picture.wilson.low, picture.wilson.high],
         [y, y],
         color=_REAL,
         linewidth=2,
@@ -183,7 +183,7 @@ def _caption(axes: Axes, one: PictureFindings) -> None:
         clip_on=False,
     )
     axes.plot(
-        one.real_share,
+        picture.real_share,
         y,
         "o",
         color=_REAL,
@@ -194,7 +194,8 @@ def _caption(axes: Axes, one: PictureFindings) -> None:
     axes.text(
         0.5,
         -0.25,
-        f"{100 * one.wilson.low:.0f}\N{EN DASH}{100 * one.wilson.high:.0f} % REAL, n = {one.n}",
+        f"{100 * picture.wilson.low:.0f}\N{EN DASH}{100 * picture.wilson.high:.0f} % REAL, "
+        f"n = {picture.n}",
         color="#444444",
         fontsize=5.5,
         ha="center",

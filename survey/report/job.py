@@ -46,12 +46,14 @@ def read_all_answers(paths: Sequence[Path]) -> list[Answer]:
     answers: list[Answer] = []
     for path in paths:
         if path.is_dir():
-            found = [
-                one for one in sorted(path.iterdir()) if one.suffix.lower() in _TABLES + _DATABASES
+            inner = [
+                entry
+                for entry in sorted(path.iterdir())
+                if entry.suffix.lower() in _TABLES + _DATABASES
             ]
-            if not found:
+            if not inner:
                 raise SurveyError(path, "holds no .csv, .json or .sqlite file with answers")
-            answers += read_all_answers(found)
+            answers += read_all_answers(inner)
         elif not path.is_file():
             raise SurveyError(path, "no such file; expected answers as .csv, .json or .sqlite")
         elif path.suffix.lower() in _DATABASES or is_database(path):
@@ -149,26 +151,26 @@ def results_csv(findings: Findings) -> str:
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     table.writeheader()
-    for one in findings.pictures:
-        wilson, exact = one.wilson, one.clopper_pearson
+    for picture in findings.pictures:
+        wilson, exact = picture.wilson, picture.clopper_pearson
         values: dict[str, Any] = {
-            "token": one.token,
-            "name": one.name,
-            "group": one.group,
-            "source": one.source,
-            "n": one.n,
-            "real": one.real,
-            "fake": one.fake,
-            "real_share": one.real_share,
-            "fake_share": None if one.real_share is None else 1 - one.real_share,
+            "token": picture.token,
+            "name": picture.name,
+            "group": picture.group,
+            "source": picture.source,
+            "n": picture.n,
+            "real": picture.real,
+            "fake": picture.fake,
+            "real_share": picture.real_share,
+            "fake_share": None if picture.real_share is None else 1 - picture.real_share,
             "wilson_low": wilson and wilson.low,
             "wilson_high": wilson and wilson.high,
             "clopper_pearson_low": exact and exact.low,
             "clopper_pearson_high": exact and exact.high,
-            "error_share": one.error_share,
-            "p": one.p,
-            "p_holm": one.p_holm,
-            "median_rt_ms": one.median_rt_ms,
+            "error_share": picture.error_share,
+            "p": picture.p,
+            "p_holm": picture.p_holm,
+            "median_rt_ms": picture.median_rt_ms,
         }
         table.writerow({name: _written(value) for name, value in values.items()})
     return text.getvalue()

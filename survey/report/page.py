@@ -95,18 +95,18 @@ def write_report_page(
 
 
 def _facts(findings: Findings) -> tags.html_tag:
-    times = [one.median_rt_ms for one in findings.people if one.median_rt_ms is not None]
+    times = [person.median_rt_ms for person in findings.people if person.median_rt_ms is not None]
     excluded = findings.before.people - findings.after.people
-    found = {
+    facts = {
         "Study": findings.survey_id,
         "Trials": find_protocol(findings.protocol).description,
         "People": f"{findings.after.people:,}, and {excluded:,} excluded",
         "Generators": str(len(findings.generators)),
     }
     if times:
-        found["Median time"] = seconds(sorted(times)[len(times) // 2])
+        facts["Median time"] = seconds(sorted(times)[len(times) // 2])
     return tags.dl(
-        *(tags.div(tags.dt(name), tags.dd(text, dir="auto")) for name, text in found.items()),
+        *(tags.div(tags.dt(name), tags.dd(text, dir="auto")) for name, text in facts.items()),
         cls="facts",
     )
 
@@ -222,8 +222,8 @@ def comparisons_part(findings: Findings) -> tags.html_tag:
     ]
     rows = []
     several = len(findings.comparisons) > 1
-    for one in findings.comparisons:
-        permutation = one.permutation
+    for comparison in findings.comparisons:
+        permutation = comparison.permutation
         details = []
         if permutation is not None:
             details = [
@@ -233,13 +233,16 @@ def comparisons_part(findings: Findings) -> tags.html_tag:
             ]
         rows.append(
             tags.tr(
-                tags.th(f"{one.first} less {one.second}", scope="row", dir="auto"),
-                _cell(points(one.difference.value), points_range(one.difference.interval)),
+                tags.th(f"{comparison.first} less {comparison.second}", scope="row", dir="auto"),
                 _cell(
-                    p_value(one.p_two_level_holm),
-                    f"before Holm {p_value(one.p_two_level)}" if several else "",
+                    points(comparison.difference.value),
+                    points_range(comparison.difference.interval),
                 ),
-                _cell(p_value(one.p_permutation_holm), ", ".join(filter(None, details))),
+                _cell(
+                    p_value(comparison.p_two_level_holm),
+                    f"before Holm {p_value(comparison.p_two_level)}" if several else "",
+                ),
+                _cell(p_value(comparison.p_permutation_holm), ", ".join(filter(None, details))),
             )
         )
     return _section(
@@ -338,24 +341,24 @@ def agreement_part(findings: Findings) -> tags.html_tag:
     )
 
 
-def _sensitivity_row(one: GeneratorFindings, findings: Findings) -> tags.html_tag:
-    group = findings.group(one.name)
+def _sensitivity_row(generator: GeneratorFindings, findings: Findings) -> tags.html_tag:
+    group = findings.group(generator.name)
     rate = group.called_real if group else None
-    equivalence = one.equivalence
+    equivalence = generator.equivalence
     tost = p_value(equivalence.p) if equivalence else "\N{EN DASH}"
     return tags.tr(
-        tags.th(one.name, scope="row", dir="auto"),
+        tags.th(generator.name, scope="row", dir="auto"),
         _cell(
             percent(rate.value if rate else None, 1),
             percent_range(rate.interval if rate else None, 1),
         ),
         _cell(
-            percent(one.error.value if one.error else None, 1),
-            percent_range(one.error.interval if one.error else None, 1),
+            percent(generator.error.value if generator.error else None, 1),
+            percent_range(generator.error.interval if generator.error else None, 1),
         ),
-        _cell(verdict(one), f"{p_value(one.p_chance)}; equivalence {tost}"),
-        _cell(decimal(one.d_prime), decimal_range(one.d_prime)),
-        _cell(decimal(one.criterion), decimal_range(one.criterion)),
+        _cell(verdict(generator), f"{p_value(generator.p_chance)}; equivalence {tost}"),
+        _cell(decimal(generator.d_prime), decimal_range(generator.d_prime)),
+        _cell(decimal(generator.criterion), decimal_range(generator.criterion)),
     )
 
 
@@ -397,43 +400,45 @@ def _span(interval: Interval | None, name: str) -> tags.html_tag:
     return tags.i(cls=name, style=f"left: {left:.2f}%; width: {width:.2f}%")
 
 
-def _card(one: PictureFindings, url: str, *, count: bool) -> tags.html_tag:
-    image = tags.img(src=url, alt=one.name, loading="lazy", decoding="async")
-    file = tags.span(Path(one.source).name, cls="file", title=one.source, dir="auto")
-    if one.real_share is None or one.wilson is None:
+def _card(picture: PictureFindings, url: str, *, count: bool) -> tags.html_tag:
+    image = tags.img(src=url, alt=picture.name, loading="lazy", decoding="async")
+    file = tags.span(Path(picture.source).name, cls="file", title=picture.source, dir="auto")
+    if picture.real_share is None or picture.wilson is None:
         caption = tags.figcaption(tags.small("not judged"), file)
         return tags.li(tags.figure(image, caption))
-    left, width = 100 * one.wilson.low, 100 * (one.wilson.high - one.wilson.low)
+    left, width = 100 * picture.wilson.low, 100 * (picture.wilson.high - picture.wilson.low)
     bar = tags.span(
-        tags.i(cls="share", style=f"width: {100 * one.real_share:.2f}%"),
+        tags.i(cls="share", style=f"width: {100 * picture.real_share:.2f}%"),
         tags.i(cls="interval", style=f"left: {left:.2f}%; width: {width:.2f}%"),
-        tags.i(cls="at", style=f"left: {100 * one.real_share:.2f}%"),
+        tags.i(cls="at", style=f"left: {100 * picture.real_share:.2f}%"),
         cls="bar",
         aria_hidden="true",
     )
     shares = tags.span(
-        tags.span(f"REAL {percent(one.real_share)}", cls="real"),
-        tags.span(f"FAKE {percent(1 - one.real_share)}", cls="fake"),
+        tags.span(f"REAL {percent(picture.real_share)}", cls="real"),
+        tags.span(f"FAKE {percent(1 - picture.real_share)}", cls="fake"),
         cls="shares",
     )
-    detail = percent_range(one.wilson) + (f" of {one.n}" if count else "")
+    detail = percent_range(picture.wilson) + (f" of {picture.n}" if count else "")
     caption = tags.figcaption(shares, bar, tags.small(detail), file)
     return tags.li(tags.figure(image, caption))
 
 
-def _picture_table(some: Sequence[PictureFindings]) -> tags.html_tag:
+def _picture_table(pictures: Sequence[PictureFindings]) -> tags.html_tag:
     columns = ["Picture", "Answers", "REAL", "FAKE", "95 % interval", "Other than 50 %?", "Time"]
     rows = [
         tags.tr(
-            tags.th(one.name, tags.small(f" {Path(one.source).name}"), scope="row", dir="auto"),
-            tags.td(str(one.n)),
-            tags.td(percent(one.real_share)),
-            tags.td(percent(None if one.real_share is None else 1 - one.real_share)),
-            tags.td(percent_range(one.wilson)),
-            tags.td(p_value(one.p_holm)),
-            tags.td(seconds(one.median_rt_ms)),
+            tags.th(
+                picture.name, tags.small(f" {Path(picture.source).name}"), scope="row", dir="auto"
+            ),
+            tags.td(str(picture.n)),
+            tags.td(percent(picture.real_share)),
+            tags.td(percent(None if picture.real_share is None else 1 - picture.real_share)),
+            tags.td(percent_range(picture.wilson)),
+            tags.td(p_value(picture.p_holm)),
+            tags.td(seconds(picture.median_rt_ms)),
         )
-        for one in some
+        for picture in pictures
     ]
     return _table(columns, rows)
 

@@ -127,48 +127,48 @@ def conclusions(findings: Findings) -> list[str]:
 
 def limits(findings: Findings) -> list[str]:
     """Return what the numbers cannot say."""
-    said = list(_about_pictures(findings))
+    sentences = list(_about_pictures(findings))
     if (leaning := _leaning(findings)) is not None:
-        said.append(leaning)
-    said += _about_exclusions(findings)
+        sentences.append(leaning)
+    sentences += _about_exclusions(findings)
     people = findings.after.people
     if people < _FEW:
-        said.append(
+        sentences.append(
             f"{counted(people, 'person', 'people')} are few. Intervals tell of chance among people "
             "like these; they cannot tell whether these people are like others."
         )
-    said.append(
+    sentences.append(
         "Intervals are for other people recruited in the same way and other pictures made in the "
         "same way, shown at the same size and for the same time. For other sizes, screens, "
         "instructions or shares of real pictures, ask again."
     )
-    said.append(
+    sentences.append(
         "Whether pictures look real is one question. It says nothing of whether a translation kept "
         "its photograph's content, or whether its style is right."
     )
-    return said
+    return sentences
 
 
-def verdict(one: GeneratorFindings) -> str:
+def verdict(generator: GeneratorFindings) -> str:
     """Return in a few words how well people told a generator's pictures from real ones."""
-    if one.error is None or one.p_chance is None or one.equivalence is None:
+    if generator.error is None or generator.p_chance is None or generator.equivalence is None:
         return "cannot be said"
-    if one.equivalence.shown:
+    if generator.equivalence.shown:
         return "indistinguishable within the margin"
-    if one.p_chance < _ALPHA:
-        return "told apart" if one.error.value < 0.5 else "more real than real"
+    if generator.p_chance < _ALPHA:
+        return "told apart" if generator.error.value < 0.5 else "more real than real"
     return "open"
 
 
-def _about(one: GeneratorFindings, findings: Findings) -> Iterator[str]:
-    group = findings.group(one.name)
+def _about(generator: GeneratorFindings, findings: Findings) -> Iterator[str]:
+    group = findings.group(generator.name)
     if group is None:
         return
     fooled = f"{percent(group.called_real.value)} ({_range(group.called_real)})"
     if findings.in_pairs:
         yield (
-            f"{one.name}: in {fooled} of the pairs, its picture was taken for the real one; "
-            f"guessing gives 50 %. {_told_apart(one, with_error=False)}"
+            f"{generator.name}: in {fooled} of the pairs, its picture was taken for the real one; "
+            f"guessing gives 50 %. {_told_apart(generator, with_error=False)}"
         )
         return
     real = findings.group(REAL_GROUP)
@@ -176,32 +176,32 @@ def _about(one: GeneratorFindings, findings: Findings) -> Iterator[str]:
     if real is not None:
         beside = f", real ones in {percent(real.called_real.value)} ({_range(real.called_real)})"
     yield (
-        f"{one.name}: people called its pictures REAL in {fooled} of their answers{beside}. "
-        f"{_told_apart(one, with_error=True)}"
+        f"{generator.name}: people called its pictures REAL in {fooled} of their answers{beside}. "
+        f"{_told_apart(generator, with_error=True)}"
     )
 
 
-def _told_apart(one: GeneratorFindings, *, with_error: bool) -> str:
-    if one.error is None or one.p_chance is None or one.equivalence is None:
+def _told_apart(generator: GeneratorFindings, *, with_error: bool) -> str:
+    if generator.error is None or generator.p_chance is None or generator.equivalence is None:
         return "There are too few people or pictures to say whether they can be told apart."
-    error, equivalence = one.error, one.equivalence
-    wrong = f" ({p_value(one.p_chance)})"
+    error, equivalence = generator.error, generator.equivalence
+    wrong = f" ({p_value(generator.p_chance)})"
     if with_error:
         wrong = (
             f": they were wrong in {percent(error.value)} ({_range(error)}; "
-            f"{p_value(one.p_chance)}), where guessing gives 50 %"
+            f"{p_value(generator.p_chance)}), where guessing gives 50 %"
         )
     within = f"{100 * (0.5 - equivalence.margin):g} to {percent(0.5 + equivalence.margin)}"
     if equivalence.shown:
-        also = "" if one.p_chance >= _ALPHA else ", although not exactly 50 %"
+        also = "" if generator.p_chance >= _ALPHA else ", although not exactly 50 %"
         return (
             f"Within the margin, {within} of errors, people could not tell them apart{wrong}"
             f"{also}. The 90 % interval, {percent_range(equivalence.interval)}, lies inside "
             f"({p_value(equivalence.p)}, two one-sided tests)."
         )
-    if one.p_chance < _ALPHA and error.value < 0.5:
+    if generator.p_chance < _ALPHA and error.value < 0.5:
         return f"People told them apart{wrong}."
-    if one.p_chance < _ALPHA:
+    if generator.p_chance < _ALPHA:
         return f"People took them for more real than the real ones{wrong}."
     return (
         f"Whether people can tell them apart is open{wrong}. This is no proof that they cannot: "
@@ -210,26 +210,26 @@ def _told_apart(one: GeneratorFindings, *, with_error: bool) -> str:
     )
 
 
-def _compared(one: Comparison, findings: Findings) -> str:
-    first, second = one.first, one.second
-    if one.difference.value < 0:
+def _compared(comparison: Comparison, findings: Findings) -> str:
+    first, second = comparison.first, comparison.second
+    if comparison.difference.value < 0:
         first, second = second, first
-    size = f"{100 * abs(one.difference.value):.0f} points"
-    if one.p_permutation_holm is None or one.p_two_level_holm is None:
+    size = f"{100 * abs(comparison.difference.value):.0f} points"
+    if comparison.p_permutation_holm is None or comparison.p_two_level_holm is None:
         return (
             f"{first} fooled people more often than {second}, by {size}; there are too few people "
             "or pictures to test it."
         )
     holm = "; corrected by Holm" if len(findings.comparisons) > 1 else ""
     numbers = (
-        f"(95 % interval of {one.first} less {one.second}: "
-        f"{points_range(one.difference.interval)}; {p_value(one.p_two_level_holm)} for other "
-        f"people and other pictures, {p_value(one.p_permutation_holm)} for other people and these "
-        f"very pictures{holm})"
+        f"(95 % interval of {comparison.first} less {comparison.second}: "
+        f"{points_range(comparison.difference.interval)}; "
+        f"{p_value(comparison.p_two_level_holm)} for other people and other pictures, "
+        f"{p_value(comparison.p_permutation_holm)} for other people and these very pictures{holm})"
     )
-    if one.p_two_level_holm < _ALPHA:
+    if comparison.p_two_level_holm < _ALPHA:
         return f"{first} fools people more often than {second}, by {size} {numbers}."
-    if one.p_permutation_holm < _ALPHA:
+    if comparison.p_permutation_holm < _ALPHA:
         return (
             f"These pictures of {first} fool people more often than those of {second}, by {size} "
             f"{numbers}. Whether the generators differ is open, and takes more pictures to say."
@@ -280,15 +280,15 @@ def _leaning(findings: Findings) -> str | None:
     if findings.in_pairs:
         return None
     leaning: dict[str, list[str]] = {"FAKE": [], "REAL": []}
-    for one in findings.generators:
-        interval = one.criterion.interval if one.criterion else None
+    for generator in findings.generators:
+        interval = generator.criterion.interval if generator.criterion else None
         if interval is not None and not interval.holds(0.0):
-            leaning["REAL" if interval.low > 0 else "FAKE"].append(one.name)
-    said = [f"to {answer} ({joined(names)})" for answer, names in leaning.items() if names]
-    if not said:
+            leaning["REAL" if interval.low > 0 else "FAKE"].append(generator.name)
+    leanings = [f"to {answer} ({joined(names)})" for answer, names in leaning.items() if names]
+    if not leanings:
         return None
     return (
-        f"People leaned {joined(said)} whatever they saw, which moves fooling rates up or down "
+        f"People leaned {joined(leanings)} whatever they saw, which moves fooling rates up or down "
         "without any better or worse pictures. Errors and d\N{PRIME} take both kinds of mistakes "
         "into account."
     )

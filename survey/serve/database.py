@@ -148,14 +148,14 @@ class Database:
             if not tables:
                 _create(connection, study)
         _check_whole(self.path, self._connection)
-        found = self._connection.execute("SELECT * FROM study").fetchone()
-        if found["survey_id"] != study.survey_id:
+        stored = self._connection.execute("SELECT * FROM study").fetchone()
+        if stored["survey_id"] != study.survey_id:
             raise SurveyError(
                 self.path,
-                f"holds answers of {found['survey_id']}, and the study is {study.survey_id}; "
+                f"holds answers of {stored['survey_id']}, and the study is {study.survey_id}; "
                 "give another --database",
             )
-        if found["fingerprint"] != _fingerprint(study):
+        if stored["fingerprint"] != _fingerprint(study):
             raise SurveyError(
                 self.path,
                 f"holds answers of another export of {study.survey_id}, with other pictures or "
@@ -165,7 +165,7 @@ class Database:
         # commit is on the disk when it returns, also when the power fails after it.
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
-        return bytes(found["secret"])
+        return bytes(stored["secret"])
 
 
 def read_database(path: Path) -> list[Answer]:
@@ -215,9 +215,9 @@ def _check_whole(path: Path, connection: sqlite3.Connection) -> None:
         raise SurveyError(path, "is a database of something else; give another --database")
     if version != _VERSION:
         raise SurveyError(path, f"is of format {version}; this Impasto reads format {_VERSION}")
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise SurveyError(path, f"is damaged: {found}; take a copy from before")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise SurveyError(path, f"is damaged: {verdict}; take a copy from before")
     connection.execute(f"{_ANSWERS} LIMIT 0")  # raises if a table or a column is not there
 
 

@@ -209,12 +209,12 @@ def _exposures(options: SurveyServeOptions, key: Key) -> NextExposure | None:
 def _listen(options: SurveyServeOptions) -> socket.socket:
     where = f"{options.host}, port {options.port}"
     try:
-        found = socket.getaddrinfo(
+        addresses = socket.getaddrinfo(
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
         raise ImpastoError(f"--host: {options.host} is no address: {error.strerror}") from error
-    family, kind, protocol, _, address = found[0]
+    family, kind, protocol, _, address = addresses[0]
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

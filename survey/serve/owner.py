@@ -118,7 +118,9 @@ def _facts(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag
         "SELECT count(*) AS begun, count(completed) AS completed, max(started) AS latest "
         "FROM sessions"
     )
-    times = sorted(one.rt_ms for one in answers if one.rt_ms is not None and not one.is_practice)
+    times = sorted(
+        answer.rt_ms for answer in answers if answer.rt_ms is not None and not answer.is_practice
+    )
     asked = sessions.database.read(
         "SELECT number, token, asked_ms FROM answers "
         "WHERE asked_ms IS NOT NULL AND NOT is_practice ORDER BY number, trial"
@@ -126,7 +128,7 @@ def _facts(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag
     facts = {
         "Begun": f"{rows[0]['begun']:,}",
         "Completed": f"{rows[0]['completed']:,}",
-        "Answers that count": f"{sum(not one.is_practice for one in answers):,}",
+        "Answers that count": f"{sum(not answer.is_practice for answer in answers):,}",
         "Median time of an answer": f"{times[len(times) // 2] / 1000:.1f} s" if times else "none",
         "Last arrival, UTC": (rows[0]["latest"] or "none")[:16].replace("T", " "),
     }
@@ -144,8 +146,8 @@ def _facts(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag
 def _rates(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag:
     groups: dict[str, list[bool]] = {name: [] for name in ["real", *key.generators]}
     checks: list[bool] = []
-    for one in answers:
-        for token, response in _judged(one):
+    for answer in answers:
+        for token, response in _judged(answer):
             truth = key.pictures.get(token)
             if truth is None or truth.kind == "practice":
                 continue
@@ -159,7 +161,9 @@ def _rates(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag
         body.add(_row(label, sum(called_real), len(called_real)))
     if sessions.study.attention_checks:
         body.add(_row("Attention checks done as asked", sum(checks), len(checks)))
-    head = tags.tr(*(tags.th(one, scope="col") for one in ("", "Answers", "Called real", "95 %")))
+    head = tags.tr(
+        *(tags.th(heading, scope="col") for heading in ("", "Answers", "Called real", "95 %"))
+    )
     return tags.table(tags.thead(head), body, cls="rates")
 
 

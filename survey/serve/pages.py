@@ -52,8 +52,8 @@ class Pages:
     def current(self, session: Session, token: str) -> str:
         """Return the page of a session's current step, with the pictures that are still to come."""
         steps = self.sessions.steps(session)[session.position :]
-        tokens = sorted({one for step in steps for one in step.trial})
-        return self._page(self._section(session, token), [self._url(one) for one in tokens])
+        tokens = sorted({token for step in steps for token in step.trial})
+        return self._page(self._section(session, token), [self._url(shown) for shown in tokens])
 
     def message(self, text: str, *, base: str = "", link: str = "") -> str:
         """Return a page that says what does not work.
@@ -96,7 +96,7 @@ class Pages:
                 study,
                 words,
                 step=step,
-                urls=[self._url(one) for one in step.trial],
+                urls=[self._url(shown) for shown in step.trial],
                 fields=fields,
                 exposure_ms=self.sessions.exposure_ms(session),
             )
@@ -105,7 +105,7 @@ class Pages:
                 study,
                 words,
                 step=step,
-                urls=[self._url(one) for one in step.trial],
+                urls=[self._url(shown) for shown in step.trial],
                 response=self.sessions.response(session, step.number),
                 fields=fields,
             )

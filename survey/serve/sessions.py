@@ -76,10 +76,10 @@ def read_visitor(given: Mapping[str, str]) -> Visitor:
     >>> read_visitor({"PROLIFIC_PID": "5f1b", "SESSION_ID": "9"})
     Visitor(participant='5f1b', session='9', study='')
     """
-    found = [_first(given, names) for names in (_PARTICIPANT, _SESSION, _STUDY)]
-    if not all(_ID.fullmatch(one) for one in found if one):
+    ids = [_first(given, names) for names in (_PARTICIPANT, _SESSION, _STUDY)]
+    if not all(_ID.fullmatch(given_id) for given_id in ids if given_id):
         raise BadIdError("an id in the URL is not valid")
-    participant, session, study = found
+    participant, session, study = ids
     if participant.startswith(_ANONYMOUS):
         raise BadIdError("an id in the URL is one that this program gives itself")
     return Visitor(participant=participant, session=session, study=study)
