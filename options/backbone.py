@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from impasto.options.fields import require, require_at_least, require_between, require_positive
+from impasto.options.fields import (
+    require,
+    require_at_least,
+    require_between,
+    require_positive,
+    require_range,
+)
 from impasto.options.train import RUN_MAY_CHANGE, BasicDisplayOptions, BasicRunOptions
 
 __all__ = [
@@ -88,17 +94,23 @@ class ClassDataOptions:
         require(
             self.size is None or self.size >= 32,
             "size",
-            f"{self.size} is below 32, and five poolings leave nothing of that",
+            f"{self.size} is below 32, by which five pooling layers divide the sides",
         )
         require_between("val_share", self.val_share, 0.0, 1.0)
-        require(self.val_share > 0, "val_share", "0.0 would leave nothing to judge by")
         require(
-            0 < self.smallest_area <= 1, "smallest_area", f"{self.smallest_area} is not in (0, 1]"
+            self.val_share > 0,
+            "val_share",
+            "0.0 leaves no held-out pictures to measure with; expected a number above 0",
+        )
+        require(
+            0 < self.smallest_area <= 1,
+            "smallest_area",
+            f"{self.smallest_area} is not above 0 and at most 1",
         )
         require(
             self.smallest_area <= self.largest_area <= 1,
             "largest_area",
-            f"{self.largest_area} is not between --smallest_area, {self.smallest_area}, and 1",
+            f"{self.largest_area} is not between --smallest_area {self.smallest_area} and 1",
         )
         require_between("light", self.light, 0.0, 1.0)
         require_at_least("batch_size", self.batch_size, 2)
@@ -108,16 +120,20 @@ class ClassDataOptions:
     def _require_folders(self) -> None:
         if self.dataset != "folder":
             for name in ("classes", "val_classes", "val_folder"):
-                require(not getattr(self, name), name, "goes with --dataset folder only")
+                require(not getattr(self, name), name, "can only be used with --dataset folder")
         else:
-            require(not self.download, "download", "goes with --dataset cifar100 or caltech101")
+            require(
+                not self.download,
+                "download",
+                "can only be used with --dataset cifar100 or caltech101",
+            )
         for name in ("classes", "val_classes"):
             words: Sequence[str] = getattr(self, name)
             pairs = _pairs(words)
-            require(len(words) != 1, name, f"{words} is one class; expected two or more")
+            require(len(words) != 1, name, f"expected two classes or more, got {' '.join(words)}")
             require(len(pairs) == len(words), name, "a class is named twice")
             for word in words:
-                require(all(_pairs([word]).popitem()), name, f"{word!r} is no NAME=FOLDER")
+                require(all(_pairs([word]).popitem()), name, f"expected NAME=FOLDER, got {word!r}")
         places = (
             () if self.val_folder is None or self.val_classes else _pairs(self.classes).values()
         )
@@ -125,14 +141,14 @@ class ClassDataOptions:
             require(
                 not Path(place).is_absolute(),
                 "val_folder",
-                f"{place} of --classes cannot be looked for in it; name the held-out folders of "
-                "the classes with --val_classes",
+                f"the folder {place} of --classes is absolute, so it has no counterpart in "
+                "--val_folder; name the held-out folders with --val_classes",
             )
         require(
             not self.val_classes or set(_pairs(self.classes)) == set(_pairs(self.val_classes)),
             "val_classes",
-            f"names {', '.join(_pairs(self.val_classes))}; expected those of --classes: "
-            f"{', '.join(_pairs(self.classes)) or 'none'}",
+            f"expected the classes of --classes ({', '.join(_pairs(self.classes)) or 'none'}), got "
+            f"{', '.join(_pairs(self.val_classes))}",
         )
 
     @property
@@ -176,7 +192,7 @@ class ClassifierOptions:
     PyTorch)"""
 
     def __post_init__(self) -> None:
-        require(0.0625 <= self.width <= 4, "width", f"{self.width} is not in 0.0625..4")
+        require_range("width", self.width, 0.0625, 4)
         if self.pooled is not None:
             require_positive("pooled", self.pooled)
         require_between("dropout", self.dropout, 0.0, 1.0)
@@ -214,7 +230,9 @@ class ClassScheduleOptions:
         require_at_least("weight_decay", self.weight_decay, 0.0)
         require_at_least("plateau_patience", self.plateau_patience, 0)
         require(
-            0 < self.plateau_factor < 1, "plateau_factor", f"{self.plateau_factor} is not in (0, 1)"
+            0 < self.plateau_factor < 1,
+            "plateau_factor",
+            f"{self.plateau_factor} is not above 0 and below 1",
         )
         require_between("label_smoothing", self.label_smoothing, 0.0, 1.0)
 

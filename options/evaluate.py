@@ -10,6 +10,7 @@ from impasto.options.fields import (
     require_at_least,
     require_grid_bend,
     require_positive,
+    require_seed,
     split_backbone,
 )
 from impasto.options.train import Device, Direction
@@ -83,17 +84,17 @@ class EvaluateOptions:
         object.__setattr__(self, "weights", weights)
         # Each once, in the order given.
         object.__setattr__(self, "epochs", tuple(dict.fromkeys(map(str, self.epochs))))
-        require(bool(self.epochs), "epochs", "there is none; latest is usual")
+        require(bool(self.epochs), "epochs", "expected at least one, for example latest")
         for epoch in self.epochs:
             require(
                 epoch in {"latest", "all"} or epoch.isdecimal(),
                 "epochs",
-                f"{epoch!r} is neither latest, nor all, nor a number",
+                f"expected latest, all or the number of an epoch, got {epoch!r}",
             )
         require(
             self.size_px >= 16 and self.size_px & (self.size_px - 1) == 0,
             "size_px",
-            f"{self.size_px} is not a power of two from 16; 256 is usual",
+            f"{self.size_px} is not a power of two of at least 16, such as 256",
         )
         require_at_least("patches", self.patches, 256)
         if self.grid_bend_px is not None:
@@ -109,16 +110,16 @@ class EvaluateOptions:
         require(
             self.backbone != "inception" or not self.layer,
             "layer",
-            f"{self.layer}; FID and KID of inception are always of its last pooling layer",
+            f"got {self.layer}; inception is always compared at its last pooling layer",
         )
         require(
             self.backbone != "none" or (self.weights is None and not self.layer),
             "weights" if self.weights is not None else "layer",
-            "there is no network to use it; give --backbone",
+            "has no effect without a network; give --backbone",
         )
         require(
             self.backbone != "none" or self.best_by not in {"kid", "fid"},
             "best_by",
             f"{self.best_by} compares features of a network; give --backbone",
         )
-        require(0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)")
+        require_seed(self.seed)

@@ -7,6 +7,7 @@ the reference's ``--lr`` stays ``--lr``. Names are unique across the sections of
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from numbers import Integral, Real
@@ -33,6 +34,8 @@ __all__ = [
     "require_between",
     "require_grid_bend",
     "require_positive",
+    "require_range",
+    "require_seed",
     "sections",
     "split_backbone",
 ]
@@ -189,7 +192,9 @@ def _hints(options: type) -> dict[str, Any]:
 def _require_all(options: type, values: Mapping[str, Any]) -> None:
     for field in fields(options):
         missing = field.default is MISSING and field.default_factory is MISSING
-        require(not missing or field.name in values, field.name, "is missing, and has no default")
+        require(
+            not missing or field.name in values, field.name, "missing; this option has no default"
+        )
 
 
 def _checked(name: str, hint: Any, value: Any) -> Any:
@@ -235,12 +240,23 @@ def require_positive(option: str, value: float) -> None:
 
 def require_at_least(option: str, value: float, minimum: float) -> None:
     """Refuse a ``value`` below ``minimum`` (not-a-number included)."""
-    require(value >= minimum, option, f"{value} is below the smallest possible value, {minimum}")
+    require(value >= minimum, option, f"{value} is below {minimum}, the smallest possible value")
 
 
 def require_between(option: str, value: float, low: float, high: float) -> None:
     """Refuse a ``value`` outside of [``low``, ``high``) (not-a-number included)."""
-    require(low <= value < high, option, f"{value} is not in [{low}, {high})")
+    expected = f"finite and at least {low}" if math.isinf(high) else f"from {low} to below {high}"
+    require(low <= value < high, option, f"{value} is not {expected}")
+
+
+def require_range(option: str, value: float, low: float, high: float) -> None:
+    """Refuse a ``value`` outside of [``low``, ``high``] (not-a-number included)."""
+    require(low <= value <= high, option, f"{value} is not between {low} and {high}")
+
+
+def require_seed(value: int) -> None:
+    """Refuse a ``seed`` outside of [0, 2**63), which random number generators do not take."""
+    require_range("seed", value, 0, 2**63 - 1)
 
 
 def require_grid_bend(length_px: float) -> None:
@@ -248,7 +264,7 @@ def require_grid_bend(length_px: float) -> None:
     require(
         0 <= length_px <= MOST_BENT_PX,
         "grid_bend_px",
-        f"{length_px} is not in 0..{MOST_BENT_PX}; beyond, pictures would fold",
+        f"{length_px} is not between 0 and {MOST_BENT_PX}; bent further, pictures would fold",
     )
 
 
@@ -279,6 +295,6 @@ def split_backbone(
     require(
         weights is None,
         options[0],
-        f"{backbone} is a file of weights, and --{options[1]} is {weights}; leave one of them out",
+        f"{backbone} is a weights file, and --{options[1]} is {weights}; expected one of the two",
     )
     return "auto", trained if trained.is_file() else path

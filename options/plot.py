@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from impasto.options.fields import nearest, require, require_between, require_positive
+from impasto.options.fields import (
+    nearest,
+    require,
+    require_between,
+    require_positive,
+    require_range,
+)
 
 __all__ = ["FIGURE_SUFFIXES", "PlotOptions", "XAxis"]
 
@@ -66,7 +72,9 @@ class PlotOptions:
             "table",
             f"{self.table} does not end in .csv",
         )
-        require(bool(self.loss_names), "losses", "names no loss; e.g. G D, or all")
+        require(
+            bool(self.loss_names), "losses", "expected at least one loss, for example G D, or all"
+        )
         if self.first is not None:
             require_positive("first", self.first)
         require_between("smoothing", self.smoothing, 0.0, 1.0)
@@ -76,7 +84,7 @@ class PlotOptions:
         ):
             if inches is not None:
                 require_between(option, inches, 1.0, 60.0)
-        require(10 <= self.dpi <= 1000, "dpi", f"{self.dpi} is not in 10..1000")
+        require_range("dpi", self.dpi, 10, 1000)
 
     @property
     def loss_names(self) -> tuple[str, ...]:

@@ -20,8 +20,10 @@ from impasto.options.fields import (
     describe_type,
     nearest,
     require,
+    require_at_least,
     require_between,
     require_positive,
+    require_seed,
     split_backbone,
 )
 from impasto.options.train import Device, MixedPrecision
@@ -168,21 +170,21 @@ class StylizeOptions:
             f"{self.preset!r} is none of {', '.join(STYLIZE_PRESETS)}"
             f"{nearest(self.preset, STYLIZE_PRESETS)}",
         )
-        require(self.size >= 32, "size", f"{self.size} is below 32")
+        require_at_least("size", self.size, 32)
         require(
             (self.init == "file") == (self.init_image is not None),
             "init_image",
-            "goes with --init file, and only with it",
+            "--init file and --init_image need each other; give both or neither",
         )
         require_between("style_strength", self.style_strength, 0.0, float("inf"))
         require_between("style_scale", self.style_scale, 0.1, 10.0)
-        require(0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)")
+        require_seed(self.seed)
         for name in ("lr", "history", "save_every"):
             value = getattr(self, name)
             if value is not None:
                 require_positive(name, value)
         if self.lr is not None:
-            require(math.isfinite(self.lr), "lr", f"{self.lr} is no finite number")
+            require(math.isfinite(self.lr), "lr", f"{self.lr} is not a finite number")
         for count in self.iterations:
             require_positive("iterations", count)
         self._require_weights()
@@ -204,12 +206,14 @@ class StylizeOptions:
         require(
             not self.style_weights or len(self.style_weights) == len(self.styles),
             "style_weights",
-            f"{len(self.style_weights)} numbers for {len(self.styles)} styles; give one for each",
+            f"expected a number for each of {len(self.styles)} styles, got "
+            f"{len(self.style_weights)}",
         )
         require(
             not (self.style_weights and self.masks),
             "style_weights",
-            "mix styles over the whole picture; with --masks each region has one style",
+            "mixes styles over the whole picture, and with --masks each region has one style; use "
+            "one of the two options",
         )
         for name in ("content_weight", "style_weight", "tv_weight"):
             weight = getattr(self, name)

@@ -13,7 +13,14 @@ from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from impasto.options.errors import OptionError
-from impasto.options.fields import require, require_at_least, require_between, require_positive
+from impasto.options.fields import (
+    require,
+    require_at_least,
+    require_between,
+    require_positive,
+    require_range,
+    require_seed,
+)
 
 __all__ = [
     "AnswerFormat",
@@ -117,22 +124,17 @@ class SurveyExportOptions:
         require(
             self.width * self.height <= _MOST_PIXELS,
             "width",
-            f"{self.width} x {self.height} pixels are more than {_MOST_PIXELS}",
+            f"expected at most {_MOST_PIXELS:,} pixels, got {self.width} x {self.height}",
         )
         if self.exposure_ms is not None:
-            require(
-                10 <= self.exposure_ms <= 60_000,
-                "exposure_ms",
-                f"{self.exposure_ms} is not in 10..60000",
-            )
+            require_range("exposure_ms", self.exposure_ms, 10, 60_000)
         require(
             not self.survey_id or _ID.fullmatch(self.survey_id) is not None,
             "survey_id",
-            f"{self.survey_id!r}: expected up to 64 letters, digits, - and _",
+            f"expected up to 64 letters, digits, - and _, got {self.survey_id!r}",
         )
-        require(
-            self.seed is None or 0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)"
-        )
+        if self.seed is not None:
+            require_seed(self.seed)
         self._require_url()
         self._require_key_apart()
         _ = self.jpeg_quality, self.generators
@@ -148,18 +150,18 @@ class SurveyExportOptions:
         for word in self.fake:
             name, sign, folder = word.partition("=")
             name = unicodedata.normalize("NFC", name.strip())
-            require(bool(sign and name and folder), "fake", f"{word!r}: expected NAME=FOLDER")
+            require(bool(sign and name and folder), "fake", f"expected NAME=FOLDER, got {word!r}")
             # The name stays in the key, so it need not be safe for files; it is printed, though.
             require(
                 name.isprintable() and len(name) <= _NAME_LIMIT,
                 "fake",
-                f"{name!r}: expected a name of up to {_NAME_LIMIT} printable characters",
+                f"expected a name of up to {_NAME_LIMIT} printable characters, got {name!r}",
             )
             require(name not in folders, "fake", f"{name!r} is given twice")
             require(
                 name.casefold() not in {"real", "fake"},
                 "fake",
-                f"{name!r} would be mistaken for an answer; name the generator",
+                f"{name!r} could be mistaken for an answer; choose another name for the generator",
             )
             folders[name] = Path(folder)
         return folders
@@ -197,8 +199,8 @@ class SurveyExportOptions:
         require(
             plain is not None,
             "base_url",
-            f"{self.base_url!r}: expected http:// or https://, a host and a path, without "
-            "spaces, quotes, ? or #",
+            f"expected http:// or https:// with a host and a path, without spaces, quotes, ? or #, "
+            f"got {self.base_url!r}",
         )
 
     def _require_key_apart(self) -> None:
@@ -206,10 +208,12 @@ class SurveyExportOptions:
         require(
             not key.is_relative_to(output),
             "key",
-            f"{self.key_path} lies in {self.output}, which participants see; choose another place",
+            f"{self.key_path} lies in {self.output}, which participants see; choose another folder",
         )
         require(
-            key != self.zip_path.resolve(), "key", f"{self.key_path} is the name of the archive"
+            key != self.zip_path.resolve(),
+            "key",
+            f"{self.key_path} is also the archive; choose another name",
         )
 
 
@@ -240,9 +244,13 @@ class SurveyAuditOptions:
             self.permutations * self.alpha >= 2,
             "permutations",
             f"{self.permutations} are too few for --alpha {self.alpha:g}; "
-            f"take {round(9.999 / self.alpha)} or so",
+            f"use about {round(9.999 / self.alpha)}",
         )
-        require(self.permutations <= 10**6, "permutations", f"{self.permutations} are above 10**6")
+        require(
+            self.permutations <= 10**6,
+            "permutations",
+            f"expected at most 1,000,000, got {self.permutations:,}",
+        )
         require(
             self.output is None or self.output.suffix.lower() == ".json",
             "output",
@@ -310,15 +318,21 @@ class SurveyServeOptions:
     where the share of right answers is UP / (UP + DOWN)"""
 
     def __post_init__(self) -> None:
-        require(0 <= self.port <= 65535, "port", f"{self.port} is not in 0..65535")
-        require(bool(self.host), "host", "is empty; 127.0.0.1 is this machine")
+        require_range("port", self.port, 0, 65535)
+        require(
+            bool(self.host), "host", "expected an address, got nothing; 127.0.0.1 is this machine"
+        )
         require(
             len(self.completion_code) <= 200 and self.completion_code.isprintable(),
             "completion_code",
-            "expected at most 200 printable signs",
+            "expected at most 200 printable characters",
         )
         if self.redirect_url:
-            require(_is_web_url(self.redirect_url), "redirect_url", "expected https://... or http")
+            require(
+                _is_web_url(self.redirect_url),
+                "redirect_url",
+                "expected an address that begins with https:// or http://",
+            )
         require_at_least("requests_per_second", self.requests_per_second, 0.0)
         require_at_least("sessions_per_hour", self.sessions_per_hour, 0)
         require_positive("staircase_up_ms", self.staircase_up_ms)
@@ -333,7 +347,7 @@ class SurveyServeOptions:
         require(
             self.staircase_longest_ms <= _LONGEST_EXPOSURE_MS,
             "staircase_longest_ms",
-            f"{self.staircase_longest_ms} is above {_LONGEST_EXPOSURE_MS}",
+            f"{self.staircase_longest_ms} is above {_LONGEST_EXPOSURE_MS}, the longest exposure",
         )
 
 
@@ -401,7 +415,7 @@ class SurveyImportOptions:
             require(
                 self.participants.resolve() != self.output.resolve(),
                 "participants",
-                f"{self.participants} is also the output",
+                f"{self.participants} is also the --output; choose another name",
             )
 
 
@@ -452,17 +466,25 @@ class SurveyReportOptions:
             require(
                 self.study.resolve() not in (output, *output.parents),
                 "output",
-                f"{self.output} is in the folder of the study, which is public, and a report tells "
-                "which pictures are real",
+                f"{self.output} lies in the folder of the study, which is public, and a report "
+                "tells which pictures are real; choose another folder",
             )
         require_at_least("failed_checks", self.failed_checks, 0)
         require_at_least("min_rt_ms", self.min_rt_ms, 0)
         require_between("fast_share", self.fast_share, 0.0, 1.000001)
-        require(0 < self.margin < 0.5, "margin", f"{self.margin} is not between 0 and 0.5")
+        require(
+            0 < self.margin < 0.5,
+            "margin",
+            f"{self.margin} is not between 0 and 0.5",
+        )
         require_at_least("blocks", self.blocks, 1)
         require_at_least("resamples", self.resamples, 1000)
-        require(self.resamples <= 1_000_000, "resamples", f"{self.resamples} are above 1,000,000")
-        require(0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)")
+        require(
+            self.resamples <= 1_000_000,
+            "resamples",
+            f"expected at most 1,000,000, got {self.resamples:,}",
+        )
+        require_seed(self.seed)
 
 
 _MOST = 100_000
@@ -497,14 +519,11 @@ class SurveyPowerOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("raters", 2), ("pictures", 2)):
-            require_at_least(name, getattr(self, name), least)
-            require(getattr(self, name) <= _MOST, name, f"{getattr(self, name)} is above {_MOST}")
-        require(
-            0.001 <= self.half_width < 0.5, "half_width", f"{self.half_width} is not in 0.001..0.5"
-        )
+            require_range(name, getattr(self, name), least, _MOST)
+        require_between("half_width", self.half_width, 0.001, 0.5)
         if self.rate is not None:
-            require(0.01 <= self.rate <= 0.99, "rate", f"{self.rate} is not in 0.01..0.99")
+            require_range("rate", self.rate, 0.01, 0.99)
         for name in ("person_sd", "picture_sd"):
             value = getattr(self, name)
             if value is not None:
-                require(0 <= value <= 5, name, f"{value} is not in 0..5")
+                require_range(name, value, 0, 5)

@@ -18,6 +18,8 @@ from impasto.options.fields import (
     require_between,
     require_grid_bend,
     require_positive,
+    require_range,
+    require_seed,
     split_backbone,
 )
 
@@ -89,7 +91,7 @@ class BasicRunOptions:
             "name",
             f"{self.name!r} cannot name a folder; use letters, digits, '-' and '_'",
         )
-        require(0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)")
+        require_seed(self.seed)
         for option, value in (
             ("gradient_accumulation_steps", self.gradient_accumulation_steps),
             ("print_freq", self.print_freq),
@@ -169,14 +171,14 @@ class DataOptions:
         require(
             self.batch_size_D == 0 or self.batch_size_D >= self.batch_size,
             "batch_size_D",
-            f"{self.batch_size_D} is below --batch_size {self.batch_size}, and all new pictures "
-            f"are judged; expected 0, for the new ones only, or at least {self.batch_size}",
+            f"{self.batch_size_D} is below --batch_size {self.batch_size}; expected 0, for the new "
+            f"pictures only, or at least {self.batch_size}",
         )
         require(
             self.batch_size_D == 0 or self.crops,
             "batch_size_D",
-            f"pictures of different sizes cannot be judged together; use a mode that crops, not "
-            f"--preprocess {self.preprocess}",
+            "pictures of different sizes cannot form a batch; expected a --preprocess that crops, "
+            f"got {self.preprocess}",
         )
         if self.max_dataset_size is not None:
             require_positive("max_dataset_size", self.max_dataset_size)
@@ -192,7 +194,7 @@ class DataOptions:
                 self.batch_size == 1,
                 "batch_size",
                 f"{self.batch_size} pictures of different sizes cannot form a batch; use 1 with "
-                f"--preprocess {self.preprocess}, or a mode that crops",
+                f"--preprocess {self.preprocess}, or a --preprocess that crops",
             )
         require(
             (self.folder_A is None) == (self.folder_B is None),
@@ -373,7 +375,7 @@ class LossOptions:
             require(
                 kind in DIFFAUGMENT,
                 "diffaugment",
-                f"expected some of {', '.join(DIFFAUGMENT)}, got {kind!r}",
+                f"expected one or more of {', '.join(DIFFAUGMENT)}, got {kind!r}",
             )
         for option, number in (
             ("lambda_A", self.lambda_A),
@@ -431,7 +433,7 @@ class ScheduleOptions:
         require(
             self.n_epochs + self.n_epochs_decay > 0,
             "n_epochs",
-            "0, and --n_epochs_decay is 0 too: there is nothing to train",
+            "n_epochs and --n_epochs_decay are both 0; expected at least one epoch",
         )
         if self.max_images is not None:
             require_positive("max_images", self.max_images)
@@ -469,13 +471,9 @@ class BasicDisplayOptions:
             require(
                 name in DISPLAYS,
                 "display",
-                f"{name!r} is none of {', '.join(DISPLAYS)}, none{nearest(name, DISPLAYS)}",
+                f"expected {', '.join(DISPLAYS)} or none, got {name!r}{nearest(name, DISPLAYS)}",
             )
-        require(
-            0 < self.display_port < 2**16,
-            "display_port",
-            f"{self.display_port} is no port; use 1 to 65535",
-        )
+        require_range("display_port", self.display_port, 1, 2**16 - 1)
 
     @property
     def displays(self) -> tuple[str, ...]:
@@ -548,17 +546,18 @@ class TrainOptions:
         require(
             self.losses.gan_mode != "wgangp" or self.data.crops,
             "gan_mode",
-            "wgangp compares pictures of one size; use a --preprocess that crops",
+            "wgangp needs pictures of the same size; use a --preprocess that crops",
         )
         require(
             self.data.batch_size_D == 0 or self.losses.pool_size > 0,
             "batch_size_D",
-            f"{self.data.batch_size_D} takes pools of earlier pictures, and --pool_size is 0",
+            f"{self.data.batch_size_D} needs buffers of earlier pictures; expected a --pool_size "
+            "above 0, got 0",
         )
         smallest = self.networks.smallest
         require(
             not self.data.crops or size >= smallest,
             "crop_size",
-            f"{size} is below {smallest}, the smallest picture that --netD "
-            f"{self.networks.netD} and --netG {self.networks.netG} can judge",
+            f"{size} is below {smallest}, the smallest size that --netD "
+            f"{self.networks.netD} and --netG {self.networks.netG} can process",
         )

@@ -15,6 +15,8 @@ from impasto.options.fields import (
     require_at_least,
     require_grid_bend,
     require_positive,
+    require_range,
+    require_seed,
 )
 from impasto.options.train import Device, Direction, MixedPrecision
 
@@ -74,13 +76,13 @@ class TranslateOptions:
     safe"""
 
     def __post_init__(self) -> None:
-        require(1 <= self.quality <= 100, "quality", f"{self.quality} is not in 1..100")
+        require_range("quality", self.quality, 1, 100)
         require_positive("batch_size", self.batch_size)
         require_positive("num_threads", self.num_threads)
         require(
             1 <= self.stroke_scale < math.inf,
             "stroke_scale",
-            f"{self.stroke_scale} is not 1 or more",
+            f"{self.stroke_scale} is not finite and at least 1",
         )
         if self.grid_bend_px is not None:
             require_grid_bend(self.grid_bend_px)
@@ -89,7 +91,7 @@ class TranslateOptions:
         require(
             self.epoch == "latest" or self.epoch.isdecimal(),
             "epoch",
-            f"{self.epoch!r} is neither 'latest' nor a number",
+            f"expected latest or the number of an epoch, got {self.epoch!r}",
         )
 
 
@@ -125,7 +127,7 @@ class DemoOptions:
         require(
             self.test_pictures >= 2,
             "test_pictures",
-            f"{self.test_pictures} is too few: the survey at the end takes one for practice and "
-            "one to be judged; expected at least 2",
+            f"expected at least 2, got {self.test_pictures}: the survey takes one picture for "
+            "practice and one to judge",
         )
-        require(0 <= self.seed < 2**63, "seed", f"{self.seed} is not in [0, 2**63)")
+        require_seed(self.seed)

@@ -27,12 +27,16 @@ def test_a_run_of_backbone_train_names_its_file(tmp_path: Path) -> None:
     ("changes", "option", "says"),
     [
         ({"size_px": 48}, "size_px", "48 is not a power of two"),
-        ({"size_px": 8}, "size_px", "8 is not a power of two from 16"),
+        ({"size_px": 8}, "size_px", "8 is not a power of two of at least 16"),
         ({"patches": 10}, "patches", "10"),
         ({"max_pictures": 0}, "max_pictures", "0 is not above 0"),
-        ({"seed": -1}, "seed", "-1 is not in"),
-        ({"epochs": []}, "epochs", "there is none"),
-        ({"epochs": ["last"]}, "epochs", "'last' is neither latest, nor all, nor a number"),
+        ({"seed": -1}, "seed", "-1 is not between 0 and"),
+        ({"epochs": []}, "epochs", "expected at least one"),
+        (
+            {"epochs": ["last"]},
+            "epochs",
+            "expected latest, all or the number of an epoch, got 'last'",
+        ),
         ({"backbone": "inception"}, "weights", "missing; inception needs its file"),
         ({"weights": Path("w.pth")}, "weights", "give --backbone"),
         ({"layer": "relu1_1"}, "layer", "give --backbone"),
@@ -41,12 +45,12 @@ def test_a_run_of_backbone_train_names_its_file(tmp_path: Path) -> None:
         (
             {"backbone": "inception", "weights": Path("w.pth"), "layer": "pool"},
             "layer",
-            "always of its last pooling layer",
+            "always compared at its last pooling layer",
         ),
         (
             {"backbone": "w.safetensors", "weights": Path("w.pth")},
             "backbone",
-            "leave one of them out",
+            "expected one of the two",
         ),
     ],
 )

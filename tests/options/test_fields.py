@@ -72,7 +72,7 @@ def test_a_value_in_a_section_or_in_a_list_is_looked_at_too() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(OptionError, match="--output: is missing, and has no default") as error:
+    with pytest.raises(OptionError, match="--output: missing; this option has no default") as error:
         make(TranslateOptions, {})
     assert error.value.option == "output"
 
@@ -131,7 +131,7 @@ def test_a_run_directory_is_its_weights(tmp_path: Path) -> None:
 
 
 def test_two_files_are_refused() -> None:
-    with pytest.raises(OptionError, match=r"own.pth is a file of weights, and --weights is b.pth"):
+    with pytest.raises(OptionError, match=r"own.pth is a weights file, and --weights is b.pth"):
         StylizeOptions(backbone="own.pth", weights=Path("b.pth"))
     with pytest.raises(OptionError, match=r"--perceptual_weights is b.pth"):
         LossOptions(

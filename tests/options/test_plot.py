@@ -33,14 +33,14 @@ def test_flat_values_make_the_same_options() -> None:
         ({"output": Path("a.pngg")}, "did you mean .png"),
         ({"output": Path("losses")}, "--output: losses ends in none of"),
         ({"table": Path("a.xlsx")}, "--table: a.xlsx does not end in .csv"),
-        ({"losses": ()}, "--losses: names no loss"),
-        ({"losses": (" ,",)}, "--losses: names no loss"),
+        ({"losses": ()}, "--losses: expected at least one loss"),
+        ({"losses": (" ,",)}, "--losses: expected at least one loss"),
         ({"first": 0}, "--first: 0 is not above 0"),
-        ({"smoothing": 1.0}, "--smoothing: 1.0 is not in"),
+        ({"smoothing": 1.0}, "--smoothing: 1.0 is not from 0.0 to below 1.0"),
         ({"smoothing": float("nan")}, "--smoothing: nan"),
         ({"width_inches": 0.5}, "--width_inches: 0.5"),
         ({"height_inches": 100.0}, "--height_inches: 100.0"),
-        ({"dpi": 5000}, "--dpi: 5000 is not in 10..1000"),
+        ({"dpi": 5000}, "--dpi: 5000 is not between 10 and 1000"),
     ],
 )
 def test_mistakes_name_the_option(changes: dict[str, Any], says: str) -> None:

@@ -115,14 +115,14 @@ def test_a_preset_by_name(words: list[str], capsys: Capture) -> None:
     [
         (["--dataroot", "nowhere"], 1, "nowhere/trainA"),
         (["--name", "other", "--resume"], 1, "holds no run"),
-        (["--classes", "monet=trainA"], 2, "is one class; expected two or more"),
+        (["--classes", "monet=trainA"], 2, "expected two classes or more"),
         (["--classes", "monet=trainA", "photo=testB"], 1, "would be used twice"),
         (["--lr", "0"], 2, "--lr: 0.0 is not above 0"),
         (["--init", "zeros"], 2, "expected one of"),
         (["--device", "cuda"], 2, "cuda is not available here"),
         (["--mixed_precision", "fp16"], 2, "fp16 needs a GPU"),
         (["--widht", "1"], 2, "did you mean --width"),
-        (["--download"], 2, "goes with --dataset cifar100 or caltech101"),
+        (["--download"], 2, "can only be used with --dataset cifar100 or caltech101"),
     ],
 )
 def test_mistakes_have_a_message_and_a_status(

@@ -131,7 +131,7 @@ def assert_in_order(text: str, *words: str) -> None:
     ("words", "said"),
     [
         (["--train_pictures", "0"], "--train_pictures: 0 is below"),
-        (["--test_pictures", "1"], "--test_pictures: 1 is too few: the survey"),
+        (["--test_pictures", "1"], "--test_pictures: expected at least 2, got 1: the survey"),
     ],
 )
 def test_bad_numbers_are_refused(

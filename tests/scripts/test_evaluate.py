@@ -190,7 +190,7 @@ def test_mistakes_are_refused_before_the_work_and_nothing_is_written(
         ((results, "--real", real, "--backbone", "resnet5", *out), 2, "did you mean resnet50"),
         ((results, "--real", real, "--backbone", "pixels", *out), 2, "pixels is no network"),
         ((results, "--reel", real, *out), 2, "did you mean --real"),
-        ((results, "--real", real, "--seed", "-1", *out), 2, "--seed: -1 is not in"),
+        ((results, "--real", real, "--seed", "-1", *out), 2, "--seed: -1 is not between 0 and"),
     ):
         found = evaluate(*words)
         printed = capsys.readouterr().err

@@ -160,7 +160,7 @@ def test_bad_words_are_refused(monet: Path, capsys: pytest.CaptureFixture[str]) 
         (("monet", "--output", "checkpoints/monet/log.jsonl/a.png"), 1, "cannot be written"),
         (("monet", *out, "--losses", "G_C"), 2, "did you mean G_B or G_A"),
         (("monet", *out, "--first", "60"), 2, "monet has 1 up to iteration 60: there is one every"),
-        (("monet", *out, "--smoothing", "1"), 2, "--smoothing: 1.0 is not in [0.0, 1.0)"),
+        (("monet", *out, "--smoothing", "1"), 2, "--smoothing: 1.0 is not from 0.0 to below 1.0"),
         (("monet", *out, "--x_axis", "epoch"), 2, "did you mean epochs"),
         (("monet", *out, "--loses", "G"), 2, "did you mean --losses"),
     ):

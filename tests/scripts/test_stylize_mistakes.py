@@ -19,7 +19,7 @@ from tests.scripts.stylizing import (
 
 DEEP = ("--content_layers", "layer4", "--style_layers", "layer1")
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
-    "no style": (("content.png",), 2, "give at least one style picture"),
+    "no style": (("content.png",), 2, "expected a style picture after it"),
     "nothing": ((), 2, "expected a content picture and at least one style"),
     "no content": (("none.png", "a.png"), 1, "none.png: cannot be opened: no such file"),
     "content is no picture": (("text.png", "a.png"), 1, "text.png: "),
@@ -43,14 +43,14 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "count of weights": (
         (*FIRST, "b.png", "--style_weights", "1"),
         2,
-        "--style_weights: 1 numbers for 2 styles",
+        "--style_weights: expected a number for each of 2 styles, got 1",
     ),
     "weights of nothing": (
         (*FIRST, "b.png", "--style_weights", "0", "0"),
         2,
         "--style_weights: all are 0",
     ),
-    "negative weight": ((*FIRST, "--style_weight", "-1"), 2, "--style_weight: -1.0 is not in"),
+    "negative weight": ((*FIRST, "--style_weight", "-1"), 2, "--style_weight: -1.0 is not finite and at least 0"),
     "weight is no number": (
         (*FIRST, "--tv_weight", "much"),
         2,
@@ -116,8 +116,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "wrong weights": ((*FIRST, "--weights", "text.png"), 1, "text.png: "),
     "no weights": ((*FIRST, "--weights", "none.pth"), 1, "none.pth: no such file"),
-    "start without picture": ((*FIRST, "--init", "file"), 2, "--init_image: goes with --init file"),
-    "picture without start": ((*FIRST, "--init_image", "b.png"), 2, "goes with --init file"),
+    "start without picture": ((*FIRST, "--init", "file"), 2, "--init file and --init_image need each other"),
+    "picture without start": ((*FIRST, "--init_image", "b.png"), 2, "--init file and --init_image need each other"),
     "start is no picture": (
         (*FIRST, "--init", "file", "--init_image", "text.png"),
         1,

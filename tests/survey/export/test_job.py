@@ -474,7 +474,7 @@ def test_two_exports_beside_each_other_leave_each_other_alone(root: Path) -> Non
     ("changes", "message"),
     [
         ({"fake": ["gan"]}, "--fake: 'gan': expected NAME=FOLDER"),
-        ({"fake": ["real=x"]}, "mistaken for an answer"),
+        ({"fake": ["real=x"]}, "could be mistaken for an answer"),
         ({"fake": ["a=x", "a=y"]}, "'a' is given twice"),
         ({"fake": ["a\nb=x"]}, "printable"),
         ({"survey_id": "../x"}, "--survey_id"),
@@ -484,7 +484,7 @@ def test_two_exports_beside_each_other_leave_each_other_alone(root: Path) -> Non
         ({"seed": -1}, "--seed"),
         ({"per_class": 0}, "--per_class"),
         ({"key": Path("study/key.json"), "output": Path("study")}, "participants see"),
-        ({"key": Path("study.zip"), "output": Path("study")}, "name of the archive"),
+        ({"key": Path("study.zip"), "output": Path("study")}, "is also the archive"),
         ({"width": 10**6}, "--width"),
     ],
 )

@@ -131,8 +131,8 @@ def test_tables_hold_no_words_for_missing_numbers(single: Made) -> None:
         ({"blocks": 0}, "--blocks"),
         ({"fast_share": 1.5}, "--fast_share"),
         ({"seed": -1}, "--seed"),
-        ({"study": Path("report")}, "--output: report is in the folder of the study"),
-        ({"study": Path(), "output": Path("a/b")}, "--output: a/b is in the folder of"),
+        ({"study": Path("report")}, "--output: report lies in the folder of the study"),
+        ({"study": Path(), "output": Path("a/b")}, "--output: a/b lies in the folder of"),
     ],
 )
 def test_bad_options_are_named(changes: dict[str, Any], message: str) -> None:

@@ -402,10 +402,10 @@ def test_unfit_options_are_refused(small_study: Make, tmp_path: Path, refused: R
     texts = tmp_path / "texts.yaml"
     texts.write_text("titel: x", encoding="utf-8")
     for words, status, message in (
-        (["--port", "70000"], 2, "70000 is not in 0..65535"),
+        (["--port", "70000"], 2, "70000 is not between 0 and 65535"),
         (["--staircase", "true"], 2, "is for timed studies, and this one is single"),
         (["--staircase_start_ms", "50"], 2, "is not between"),
-        (["--redirect_url", "javascript:alert(1)"], 2, "expected https://"),
+        (["--redirect_url", "javascript:alert(1)"], 2, "begins with https://"),
         (["--completion_code", "a\nb"], 2, "printable"),
         (["--host", "999.1.1.1"], 1, "is no address"),
         (["--host", "192.0.2.1"], 1, "cannot listen on 192.0.2.1"),
