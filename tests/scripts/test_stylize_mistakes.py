@@ -50,7 +50,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "--style_weights: all are 0",
     ),
-    "negative weight": ((*FIRST, "--style_weight", "-1"), 2, "--style_weight: -1.0 is not finite and at least 0"),
+    "negative weight": (
+        (*FIRST, "--style_weight", "-1"),
+        2,
+        "--style_weight: -1.0 is not finite and at least 0",
+    ),
     "weight is no number": (
         (*FIRST, "--tv_weight", "much"),
         2,
@@ -116,8 +120,16 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "wrong weights": ((*FIRST, "--weights", "text.png"), 1, "text.png: "),
     "no weights": ((*FIRST, "--weights", "none.pth"), 1, "none.pth: no such file"),
-    "start without picture": ((*FIRST, "--init", "file"), 2, "--init file and --init_image need each other"),
-    "picture without start": ((*FIRST, "--init_image", "b.png"), 2, "--init file and --init_image need each other"),
+    "start without picture": (
+        (*FIRST, "--init", "file"),
+        2,
+        "--init file and --init_image need each other",
+    ),
+    "picture without start": (
+        (*FIRST, "--init_image", "b.png"),
+        2,
+        "--init file and --init_image need each other",
+    ),
     "start is no picture": (
         (*FIRST, "--init", "file", "--init_image", "text.png"),
         1,

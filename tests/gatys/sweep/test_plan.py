@@ -107,7 +107,7 @@ def test_shipped_sweeps_are_whole(name: str) -> None:
         ({"axes": {"seed": [1]}, "colums": "seed"}, "colums is unknown; did you mean columns"),
         ({"axes": {"seed": [1]}, "columns": "sed"}, "columns: sed is no axis; did you mean seed"),
         ({"axes": [1]}, "expected 'axes:'"),
-        ({"axes": {"seed": [-1]}}, "seed -1: --seed: -1 is not in"),
+        ({"axes": {"seed": [-1]}}, "seed -1: --seed: -1 is not between 0 and"),
         ({"axes": {"seed": [1]}, "combinations": [{"seed": 2}]}, "'2' is no value of seed"),
         (
             {"axes": {"seed": [1]}, "combinations": [{"sed": 1}]},

@@ -473,7 +473,7 @@ def test_two_exports_beside_each_other_leave_each_other_alone(root: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fake": ["gan"]}, "--fake: 'gan': expected NAME=FOLDER"),
+        ({"fake": ["gan"]}, "--fake: expected NAME=FOLDER, got 'gan'"),
         ({"fake": ["real=x"]}, "could be mistaken for an answer"),
         ({"fake": ["a=x", "a=y"]}, "'a' is given twice"),
         ({"fake": ["a\nb=x"]}, "printable"),
