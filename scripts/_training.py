@@ -110,7 +110,7 @@ def run_training(
     if not result.is_main_process:
         return 0 if result.signal is None else 128 + result.signal
     if result.unreadable:
-        print(f"{len(result.unreadable)} pictures could not be read and were passed over")
+        print(f"{len(result.unreadable)} pictures could not be read and were skipped")
     if result.signal is None:
         report(result)
         return 0

@@ -138,7 +138,7 @@ def _claim(output: Path) -> None:
         if os.path.lexists(path) and (noted is None or _digest(path) != noted.get(name)):
             raise FolderError(
                 path,
-                "is not what an earlier demo wrote there, and this one would replace it; choose "
+                "is not what an earlier demo wrote there, and this demo would replace it; choose "
                 "another --output, or move it away",
             )
     if noted is None:

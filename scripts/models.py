@@ -46,5 +46,5 @@ def main(argv: Sequence[str]) -> int:
         if not models:
             print("  no generators")
     if not folders:
-        print(f"{options.checkpoints_dir}: no such folder, so no runs of yours")
+        print(f"{options.checkpoints_dir}: no such folder, so there are no runs to list")
     return 0 if all(model.usable for models in groups.values() for model in models) else 1

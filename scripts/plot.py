@@ -70,7 +70,7 @@ def _curves(logs: Sequence["RunLog"], losses: Sequence[str], options: PlotOption
             few.append(f"{log.run} has {points}")
         curves += found
     if not curves:
-        raise ImpastoError(f"no run has two reports of {', '.join(losses)}; a curve takes two")
+        raise ImpastoError(f"a curve needs two reports, and no run has two of {', '.join(losses)}")
     if few:
         print(
             f"note: few points: {', '.join(few)}; training with a smaller --print_freq gives "
@@ -86,7 +86,7 @@ def _first(curve: "Curve", iterations: int, span: float) -> "Curve":
     if len(cut.values) < 2:
         raise OptionError(
             "first",
-            f"a curve takes two reports, and {curve.run} has {len(cut.values)} up to iteration "
+            f"a curve needs two reports, and {curve.run} has {len(cut.values)} up to iteration "
             f"{iterations}: there is one every {span:g} iterations (--print_freq of its training)",
         )
     return cut

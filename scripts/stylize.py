@@ -82,7 +82,7 @@ def _parse(argv: Sequence[str]) -> tuple[StylizeOptions, list[Path]]:
     given = [Path(picture) for picture in parsed.pictures]
     if given:
         if len(given) < 2 and not parsed.styles:
-            parser.error(f"{given[0]} is what to show; give at least one style picture after it")
+            parser.error(f"{given[0]} is the content picture; expected a style picture after it")
         parsed.content = given[0]
         parsed.styles = given[1:] or parsed.styles
     options = parser.make(StylizeOptions, parsed, drop=["pictures"])

@@ -49,7 +49,7 @@ def _report(options: TrainOptions, result: "TrainResult") -> None:
     print(f"trained: {result.directory} ({images} images)")
     most = options.schedule.max_images
     if most is not None and most <= images < epochs * result.progress.epoch_images:
-        print("stopped at --max_images; through all epochs: add --resume --max_images null")
+        print("stopped at --max_images; to train for all epochs, add --resume --max_images null")
     run = result.directory if str(result.directory) not in SHIPPED else result.directory.absolute()
     folders = options.data.folders
     for direction, (first, second) in (("AtoB", folders), ("BtoA", folders[::-1])):

@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
             bar.close()
             again = "the same command" + " without --overwrite" * options.overwrite
             print(
-                f"stopped; finished pictures are in {options.output}, and {again} goes on",
+                f"stopped; finished pictures are in {options.output}, and {again} continues",
                 file=sys.stderr,
             )
             return 128 + signal.SIGINT
@@ -76,14 +76,14 @@ def main(argv: Sequence[str]) -> int:
     )
     if result.strokes_look_small:
         print(
-            "strokes are a few pixels wide, little in pictures of this size; larger ones: "
-            "--stroke_scale 2 --overwrite true",
+            "note: the strokes are a few pixels wide, which is small in pictures of this size; for "
+            "larger strokes, use --stroke_scale 2 --overwrite true",
             file=sys.stderr,
         )
     for words in result.differing:
         print(
-            f"some of those already there may have been made with {words}; --overwrite true makes "
-            "them anew",
+            f"note: some of the pictures already there may have been made with {words}; use "
+            "--overwrite true to translate them again",
             file=sys.stderr,
         )
     print(f"page: {result.page}")

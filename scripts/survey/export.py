@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
 
         done = export_study(options, on_picture=count)
     for path, reason in done.passed_over.items():
-        print(f"passed over: {path}: {reason}", file=sys.stderr)
+        print(f"skipped: {path}: {reason}", file=sys.stderr)
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
     for row in done.audit.of("warning"):

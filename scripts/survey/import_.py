@@ -85,6 +85,6 @@ def _refuse(options: SurveyImportOptions, files: Sequence[Path]) -> None:
         if path is None:
             continue
         if path.resolve() in read:
-            raise OptionError(name, f"{path} is read; choose another name")
+            raise OptionError(name, f"{path} is also an input; choose another name")
         if os.path.lexists(path) and not options.overwrite:
             raise OptionError(name, f"{path} exists; --overwrite true replaces it")

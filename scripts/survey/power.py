@@ -81,10 +81,10 @@ def _widths(design: "Design") -> str:
     lines[-1] += ")"
     lines += [
         "",
-        "Found with a probability of 80 %:",
-        f"  {'a difference of fooling between two generators of':<59}"
+        "Detected with a power of 80 %:",
+        f"  {'a difference between the fooling rates of two generators':<59}"
         f"{100 * design.detectable_difference():5.1f} points",
-        f"  {'that people guess, if they do: errors are 50 % within':<57} "
+        f"  {'that people only guess, as an error of 50 %, within':<57} "
         f"+-{100 * design.provable_margin():5.1f} points",
     ]
     return "\n".join(lines)

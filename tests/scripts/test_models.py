@@ -27,7 +27,7 @@ def test_without_runs_the_shipped_models_are_listed(capsys: pytest.CaptureFixtur
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
     assert all(f"  --model {name}\n" in printed for name in SHIPPED)
-    assert "checkpoints: no such folder, so no runs of yours" in printed
+    assert "checkpoints: no such folder, so there are no runs to list" in printed
 
 
 def test_runs_are_listed_as_translate_takes_them(capsys: pytest.CaptureFixture[str]) -> None:

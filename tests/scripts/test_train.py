@@ -41,7 +41,7 @@ def test_trains_and_says_what_comes_next(
     )
     assert f"from {B} to {A}: " in printed.out
     assert printed.out.rstrip().endswith("--direction BtoA --output DIR")
-    assert "stopped at --max_images; through all epochs: add --resume" in printed.out
+    assert "stopped at --max_images; to train for all epochs, add --resume" in printed.out
     assert "epoch 1/3, image 3: D_A " in printed.err
     assert " img/s, waited " in printed.err
 

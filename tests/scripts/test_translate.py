@@ -176,7 +176,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
 
     monkeypatch.setattr("impasto.cyclegan.jobs.translate.convert", interrupt)
     assert translate(picture_folder("photos"), "--output", tmp_path / "out") == 130
-    said = f"stopped; finished pictures are in {tmp_path / 'out'}, and the same command goes on"
+    said = f"stopped; finished pictures are in {tmp_path / 'out'}, and the same command continues"
     assert said in capsys.readouterr().err
 
 

@@ -69,7 +69,7 @@ def test_damaged_pictures_are_named(folder: Path, capsys: pytest.CaptureFixture[
         path.write_bytes(b"broken")
     assert make("--seed", 1) == 0
     errors = capsys.readouterr().err
-    assert "passed over: photos/" in errors
+    assert "skipped: photos/" in errors
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_audit_prints_a_table_and_writes_its_findings(capsys: pytest.CaptureFixt
     assert lines[0].split() == ["observable", "AUC", "p"]
     assert any(line.startswith("ok") and "file length" in line for line in lines)
     assert lines[-2] == "passed: 0 leaks, 0 faults, 0 warnings in 8 pictures"
-    assert lines[-1].startswith("note: so few pictures give no p below 0.3")
+    assert lines[-1].startswith("note: with so few pictures, no p-value can be below 0.3")
     found = json.loads(Path("findings/audit.json").read_text(encoding="utf-8"))
     assert found["passed"] is True
     assert {"status", "name", "auc", "p", "detail"} == set(found["rows"][0])
