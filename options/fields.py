@@ -193,7 +193,9 @@ def _require_all(options: type, values: Mapping[str, Any]) -> None:
     for field in fields(options):
         missing = field.default is MISSING and field.default_factory is MISSING
         require(
-            not missing or field.name in values, field.name, "is missing; this option has no default"
+            not missing or field.name in values,
+            field.name,
+            "is missing; this option has no default",
         )
 
 

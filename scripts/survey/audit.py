@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"\n{'passed' if audit.passed else 'FAILED'}: {counts} in {audit.pictures} pictures")
     if audit.smallest_p > audit.alpha:
         print(
-            f"note: with so few pictures, no p-value can be below {audit.smallest_p:.3g}, so what is "
-            "random by design, such as names and positions, cannot be tested"
+            f"note: with so few pictures, no p-value can be below {audit.smallest_p:.3g}, so what "
+            "is random by design, such as names and positions, cannot be tested"
         )
     return 0 if audit.passed else 1

@@ -72,7 +72,9 @@ def test_a_value_in_a_section_or_in_a_list_is_looked_at_too() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(OptionError, match="--output: is missing; this option has no default") as error:
+    with pytest.raises(
+        OptionError, match="--output: is missing; this option has no default"
+    ) as error:
         make(TranslateOptions, {})
     assert error.value.option == "output"
 

@@ -229,7 +229,7 @@ def test_import_replaces_nothing_unasked(capsys: pytest.CaptureFixture[str]) -> 
     assert survey("import", file) == 2
     assert "--overwrite true" in capsys.readouterr().err
     assert survey("import", file, "--output", file, "--overwrite", "true") == 2
-    assert "is read" in capsys.readouterr().err
+    assert "is also an input" in capsys.readouterr().err
     assert Path("answers.csv").read_text(encoding="utf-8") == "precious"
     assert survey("import", file, "--overwrite", "true") == 0
     assert len(read_answers(Path("answers.csv"))) == 2
