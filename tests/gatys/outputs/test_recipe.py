@@ -1,6 +1,7 @@
 """Recipes: read by the command line, facts kept, changes named."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ class Options:
 
     content: Path
     """picture"""
-    styles: tuple[Path, ...]
+    styles: Sequence[Path]
     """pictures"""
     style_weight: float = 1.0
     """number"""
@@ -37,7 +38,7 @@ class Options:
     """pixels"""
     init: Literal["content", "noise"] = "content"
     """how to begin"""
-    masks: list[str] | None = None
+    masks: Sequence[str] | None = None
     """pairs"""
     colors: str | None = None
     """text"""
@@ -91,7 +92,7 @@ def test_the_command_line_reads_it(tmp_path: Path, inputs: tuple[Path, Path]) ->
         style_weight=1e-5,
         size=128,
         init="noise",
-        masks=[f"{content}=untouched"],
+        masks=(f"{content}=untouched",),
         averaging=False,
     )
     assert parser.parse(["--config", str(path), "--size", "64"]).size == 64
