@@ -204,7 +204,7 @@ class TwoLevel:
         return _percentiles(statistic(self._both_raw), level)
 
     def for_people(self, statistic: RateStatistic, level: float = 0.95) -> Interval:
-        """Return percentiles with only people drawn anew: other people, these very pictures.
+        """Return the interval for other people who judge the same pictures: people drawn anew.
 
         It is the interval of HYPE (Zhou et al. 2019, section 3.3).
         """

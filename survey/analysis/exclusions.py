@@ -69,7 +69,7 @@ class Exclusions:
         reasons: criteria in the order in which they are applied.
         excluded: sessions that do not count.
         fast_answers: of the kept sessions, answers that do not count.
-        without_times: kept sessions without reaction times; of these nobody can say.
+        without_times: kept sessions without reaction times, for which speed cannot be checked.
         without_checks: kept sessions without attention checks.
     """
 

@@ -32,7 +32,7 @@ class Estimate:
     Attributes:
         value: the number.
         interval: 95 %, for other people and other pictures; None with fewer than two of either.
-        people: 95 %, for other people and these very pictures (bootstrap, as HYPE has it).
+        people: 95 %, for other people who judge the same pictures (bootstrap, as in HYPE).
         percentiles: 95 %, of the plain two-level bootstrap, which is too wide or too narrow; for
             comparison with studies that used it.
     """
@@ -189,7 +189,7 @@ class Comparison:
         difference: fooling rate of the first less that of the second.
         p_two_level: test of no difference, for other people and other pictures.
         p_two_level_holm: corrected for the number of comparisons.
-        permutation: test for other people and these very pictures.
+        permutation: test for other people who judge the same pictures.
         p_permutation_holm: corrected for the number of comparisons.
     """
 

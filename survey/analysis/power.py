@@ -58,12 +58,12 @@ class Design:
         return self._reach(total, float(student.ppf((1 + level) / 2, total**2 / doubt)))
 
     def half_width_for_people(self) -> float:
-        """Return that for other people and these very pictures, 95 %."""
+        """Return the half width of 95 % intervals for other people who judge the same pictures."""
         total = self.variances.people / self.raters + self._noise
         return self._reach(total, float(student.ppf(0.975, self.raters - 1)))
 
     def half_width_if_independent(self) -> float:
-        """Return that of Wilson for all answers, as if they were independent, 95 %."""
+        """Return the half width of Wilson's 95 % interval, as if all answers were independent."""
         return picture_half_width(self.raters * self.pictures, self.rate)
 
     def detectable_difference(self) -> float:

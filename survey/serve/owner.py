@@ -77,7 +77,7 @@ def add_owner_pages(
 
 
 def results_page(sessions: Sessions, key: Key, table: str) -> str:
-    """Return the page; in English, and for nobody but the owner: it is made with the key.
+    """Return the page, in English, which is for the owner alone, since it is made with the key.
 
     Args:
         sessions: of the study.
