@@ -182,16 +182,16 @@ def _as_its_run_says(loaded: LoadedGenerator, directory: RunDirectory) -> Loaded
 def kept_epochs(run: Path, direction: str) -> list[str]:
     """Return the epochs whose weights a run has kept, in their order, then ``latest`` if it has."""
     # The published models of the reference hold one generator, without a letter.
-    found = epochs_of(run, GENERATOR_OF[direction]) | epochs_of(run, "G")
-    latest = sorted(found & {"latest"})
-    return [*sorted(found - {"latest"}, key=int), *latest]
+    epochs = epochs_of(run, GENERATOR_OF[direction]) | epochs_of(run, "G")
+    latest = sorted(epochs & {"latest"})
+    return [*sorted(epochs - {"latest"}, key=int), *latest]
 
 
 def epochs_of(run: Path, generator: str) -> set[str]:
     """Return the epochs, and ``latest``, of which a run has kept a generator such as ``G_A``."""
     pattern = re.compile(rf"(\d+|latest)_net_{generator}(?:_ema)?\.pth")
-    found = {match[1] for path in run.iterdir() if (match := pattern.fullmatch(path.name))}
-    return found | ({"latest"} if (run / f"{generator}.safetensors").is_file() else set())
+    epochs = {match[1] for path in run.iterdir() if (match := pattern.fullmatch(path.name))}
+    return epochs | ({"latest"} if (run / f"{generator}.safetensors").is_file() else set())
 
 
 @dataclass(frozen=True, kw_only=True)

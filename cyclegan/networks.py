@@ -425,13 +425,13 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, what: str
         CheckpointError: a weight is missing, unknown or of another shape; names them.
     """
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in weights.items()}
-    problems = [f"missing {key}" for key in expected if key not in found]
-    problems += [f"unknown {key}" for key in found if key not in expected]
+    given = {key: tuple(value.shape) for key, value in weights.items()}
+    problems = [f"missing {key}" for key in expected if key not in given]
+    problems += [f"unknown {key}" for key in given if key not in expected]
     problems += [
-        f"{key} has shape {found[key]}, expected {shape}"
+        f"{key} has shape {given[key]}, expected {shape}"
         for key, shape in expected.items()
-        if key in found and found[key] != shape
+        if key in given and given[key] != shape
     ]
     if problems:
         more = f", and {len(problems) - 6} more" if len(problems) > 6 else ""

@@ -42,14 +42,14 @@ class LoadedGenerator:
         Raises:
             CheckpointError: what is said is no length from 0 to 3.5.
         """
-        said = self.provenance.get("grid_bend_px", "0")
+        text = self.provenance.get("grid_bend_px", "0")
         try:
-            length = float(said)
+            length = float(text)
         except ValueError:
             length = -1.0
         if not 0 <= length <= MOST_BENT_PX:
             raise CheckpointError(
-                f"its metadata ask for a grid_bend_px of {said!r}, expected 0 to {MOST_BENT_PX}"
+                f"its metadata ask for a grid_bend_px of {text!r}, expected 0 to {MOST_BENT_PX}"
             )
         return length
 

@@ -31,7 +31,7 @@ __all__ = [
     "compare_sets",
     "frechet_distance",
     "kernel_distance",
-    "summarise",
+    "summarize",
     "torchmetrics_image",
 ]
 
@@ -203,7 +203,7 @@ class PictureSet:
     grids: Mapping[int, float]
 
 
-def summarise(
+def summarize(
     pictures: Iterable[Rgb], settings: Settings, extractor: Extractor | None = None, *, count: int
 ) -> PictureSet:
     """Reduce pictures, one after the other, to what is compared.

@@ -16,7 +16,7 @@ from impasto.cyclegan.evaluation.sets import (
     PictureSet,
     Settings,
     compare_sets,
-    summarise,
+    summarize,
 )
 from impasto.data.decode import Rgb
 from impasto.data.metrics.paired import edge_correlation, psnr, ssim
@@ -286,7 +286,7 @@ def _look(
 
     if not len(pictures):
         raise ValueError("pictures: expected at least one in every set, got none")
-    summary = summarise(looked_at(), settings, extractor, count=len(pictures))
+    summary = summarize(looked_at(), settings, extractor, count=len(pictures))
     return _Seen(
         summary=summary,
         paired=len(measured.get("ssim", [])),

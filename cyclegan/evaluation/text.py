@@ -57,19 +57,19 @@ def facts_of(
 def sentences_of(evaluation: Evaluation, candidates: Sequence[Candidate]) -> list[str]:
     """Say which is best, how far it has come, which measures see nothing, and what to beware of."""
     measures = [name for name in SET_MEASURES if name in evaluation.floor.values]
-    said = _about_best(evaluation, measures)
+    sentences = _about_best(evaluation, measures)
     nothing = evaluation.nothing
     if nothing is not None:
-        said += [
+        sentences += [
             f"{_shown(name)} is blind here: the inputs are as near to the real pictures as other "
             "real pictures are."
             for name in measures
             if not nothing.values[name] > evaluation.floor.values[name]
         ]
-        said += _about_grids(evaluation, nothing)
-    said += [f"{note}." for candidate in candidates for note in candidate.notes]
-    said += _about_pairs(evaluation)
-    return said + _about_counts(evaluation)
+        sentences += _about_grids(evaluation, nothing)
+    sentences += [f"{note}." for candidate in candidates for note in candidate.notes]
+    sentences += _about_pairs(evaluation)
+    return sentences + _about_counts(evaluation)
 
 
 def as_json(
@@ -115,20 +115,20 @@ def _about_best(evaluation: Evaluation, measures: Sequence[str]) -> list[str]:
     if evaluation.best is None:
         return []
     best = next(row for row in evaluation.results if row.name == evaluation.best)
-    said = []
+    sentences = []
     if len(evaluation.results) > 1:
-        said.append(f"Best by {_shown(evaluation.best_by)}: {best.name}.")
+        sentences.append(f"Best by {_shown(evaluation.best_by)}: {best.name}.")
     ways = [
         f"{share:.0%} in {_shown(name)}"
         for name in measures
         if (share := closed(evaluation, best, name)) is not None
     ]
     if ways:
-        said.append(
+        sentences.append(
             f"{best.name} has gone {', '.join(ways)} of the way from the untouched inputs to other "
             "real pictures."
         )
-    return said
+    return sentences
 
 
 def _about_grids(evaluation: Evaluation, nothing: Row) -> list[str]:
@@ -152,31 +152,31 @@ def _about_pairs(evaluation: Evaluation) -> list[str]:
 
 
 def _about_counts(evaluation: Evaluation) -> list[str]:
-    said = []
+    sentences = []
     enlarged = {row.name: (row.enlarged, row.pictures) for row in evaluation.rows}
     enlarged["real pictures"] = (evaluation.real_enlarged, evaluation.real_pictures)
     for name, (count, of) in enlarged.items():
         if count:
-            said.append(
+            sentences.append(
                 f"{count} of {of} in {name} are smaller than the squares and were enlarged, which "
                 "a smaller --size_px avoids."
             )
     known = {evaluation.real_pictures, *(row.pictures for row in evaluation.rows)}
     if min(known) < _FEW:
         sizes = " to ".join(map(str, sorted({min(known), max(known)})))
-        said.append(
+        sentences.append(
             f"Sets of {sizes} pictures are small: other pictures of the "
             "same kind would give other numbers. Trust large differences only."
         )
     if not same_size(evaluation.rows):
         biased = [_shown(name) for name in BIASED if name in evaluation.floor.values]
         counts = sorted(row.pictures for row in evaluation.rows)
-        said.append(
+        sentences.append(
             f"Rows have {counts[0]} to {counts[-1]} pictures, and fewer make {', '.join(biased)} "
             "larger: compare only rows of as many. A floor of as many as there are inputs needs "
             "--more_real."
         )
-    return said
+    return sentences
 
 
 def _packages(extractor: str | None) -> list[str]:

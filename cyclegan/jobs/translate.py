@@ -59,12 +59,12 @@ def other_settings(
     ]
 
 
-def _read(note: Path) -> list[dict[str, str]]:
+def _read(path: Path) -> list[dict[str, str]]:
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        notes = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [note for note in notes if isinstance(note, dict)] if isinstance(notes, list) else []
 
 
 # Small copies of the pictures, for the page, lie in this folder of the output.

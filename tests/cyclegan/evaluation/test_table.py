@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from impasto.cyclegan.evaluation.sets import Settings, compare_sets, summarise
+from impasto.cyclegan.evaluation.sets import Settings, compare_sets, summarize
 from impasto.cyclegan.evaluation.table import (
     Candidate,
     Evaluation,
@@ -253,17 +253,17 @@ def test_a_candidate_without_finite_values_is_never_the_best(reference: Referenc
 
 
 def test_sets_of_one_seed_give_one_number_and_equal_sets_none() -> None:
-    first = summarise(noise(3, seed=0), SMALL, count=3)
-    again = summarise(noise(3, seed=0), SMALL, count=3)
+    first = summarize(noise(3, seed=0), SMALL, count=3)
+    again = summarize(noise(3, seed=0), SMALL, count=3)
     values = compare_sets(first, again, SMALL)
     assert values["swd"] == values["palette"] == 0
-    other = summarise(noise(4, seed=1), SMALL, count=4)
+    other = summarize(noise(4, seed=1), SMALL, count=4)
     assert compare_sets(first, other, SMALL) == compare_sets(again, other, SMALL)
 
 
 def test_extreme_shapes_become_squares() -> None:
     pictures = [np.zeros((1, 3000, 3), np.uint8), np.zeros((500, 33, 3), np.uint8)]
-    found = summarise(pictures, SMALL, count=2)
+    found = summarize(pictures, SMALL, count=2)
     assert (found.count, found.enlarged) == (2, 1)
     assert set(found.patches) == {32, 16}
 
@@ -271,4 +271,4 @@ def test_extreme_shapes_become_squares() -> None:
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_wrong_count_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match=r"announced|one too many"):
-        summarise(noise(3, seed=0), SMALL, count=count)
+        summarize(noise(3, seed=0), SMALL, count=count)
