@@ -232,10 +232,10 @@ def test_a_preset_without_its_weights_says_that_filters_are_random(
     ("model", "layers", "size"),
     [
         ("resnet18", ("layer1", "conv3_block1_2_bn"), "40"),
-        ("resnet50", ("layer1", "layer2", "layer3"), "40"),
-        ("inception_v3", ("Conv2d_2b_3x3", "Mixed_5b"), "64"),
+        pytest.param("resnet50", ("layer1", "layer2", "layer3"), "40", marks=pytest.mark.slow),
+        pytest.param("inception_v3", ("Conv2d_2b_3x3", "Mixed_5b"), "64", marks=pytest.mark.slow),
         ("efficientnet_b0", ("features.1", "features.3"), "40"),
-        ("convnext_tiny", ("features.1", "features.3"), "40"),
+        pytest.param("convnext_tiny", ("features.1", "features.3"), "40", marks=pytest.mark.slow),
     ],
 )
 def test_any_model_of_torchvision_and_its_recipe(

@@ -61,6 +61,7 @@ def without_times(table: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k not in varying} for row in table]
 
 
+@pytest.mark.slow
 def test_table_sheet_curves_and_page(
     sweep: str, pictures: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +93,7 @@ def test_table_sheet_curves_and_page(
     assert "OMP_NUM_THREADS=1 impasto stylize --config" in page
 
 
+@pytest.mark.slow
 def test_done_cells_are_skipped_and_the_table_is_the_same(
     sweep: str, pictures: list[str], tmp_path: Path
 ) -> None:
@@ -108,6 +110,7 @@ def test_done_cells_are_skipped_and_the_table_is_the_same(
     assert lost.read_bytes() == (whole / lost.relative_to(out)).read_bytes()
 
 
+@pytest.mark.slow
 def test_only_what_is_new_of_a_grown_axis_is_computed(pictures: list[str], tmp_path: Path) -> None:
     path, out = tmp_path / "mine.yaml", tmp_path / "out"
     words = ["sweep", str(path), *pictures, "--output", str(out), *TINY]
@@ -199,6 +202,7 @@ def test_a_cell_is_repeated_by_hand_from_its_recipe(tmp_path: Path) -> None:
     assert [row.losses for row in read_losses(losses)] == [row.losses for row in rows]
 
 
+@pytest.mark.slow
 def test_changed_options_are_computed_again(
     sweep: str, pictures: list[str], tmp_path: Path
 ) -> None:
@@ -211,6 +215,7 @@ def test_changed_options_are_computed_again(
     assert first != rows(out)
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_table(sweep: str, pictures: list[str], tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     changes = ["--set", "size=32", "iterations=[2]", "seed=1"]
@@ -220,6 +225,7 @@ def test_processes_give_the_same_table(sweep: str, pictures: list[str], tmp_path
     assert without_times(rows(one)) == without_times(rows(two))
 
 
+@pytest.mark.slow
 def test_a_failed_cell_does_not_stop_the_others(
     tmp_path: Path, pictures: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,6 +244,7 @@ def test_a_failed_cell_does_not_stop_the_others(
     assert "luminanse" in (out / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on(sweep: str, pictures: list[str], tmp_path: Path) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
     words = ["sweep", sweep, *pictures, "--threads", "1", "--set", "size=32", "iterations=[12]"]
@@ -285,6 +292,7 @@ def wait_for(ready: Callable[[], object]) -> None:
     assert ready()
 
 
+@pytest.mark.slow
 @listed
 def test_ctrl_c_reaches_all_processes_and_everything_is_written(
     sweep: str, pictures: list[str], tmp_path: Path
@@ -301,6 +309,7 @@ def test_ctrl_c_reaches_all_processes_and_everything_is_written(
     assert (out / "index.html").is_file()
 
 
+@pytest.mark.slow
 @listed
 def test_a_killed_process_is_a_failed_cell(sweep: str, pictures: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"

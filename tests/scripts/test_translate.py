@@ -148,6 +148,7 @@ def test_results_are_skipped_unless_overwritten(
     assert "3 translated in" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_strokes_can_be_larger(
     tmp_path: Path, picture_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
