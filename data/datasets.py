@@ -34,8 +34,8 @@ class Draw:
     """One training pair.
 
     Attributes:
-        index_A: which picture of A.
-        index_B: which picture of B.
+        index_A: index of the picture of A.
+        index_B: index of the picture of B.
         seed: seed of the pair's crops and flips, so that they do not depend on which worker
             process loads it, or on how many there are.
     """
@@ -184,7 +184,7 @@ class Domain:
 
     Args:
         paths: the picture files, at least one.
-        preprocessing: how they are brought to size.
+        preprocessing: resizing, cropping and flipping of the pictures.
         cache: keep fitted pictures in memory.
     """
 

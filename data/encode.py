@@ -39,8 +39,9 @@ def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
 
     Args:
         path: ends in ``.png``, ``.jpg``, ``.jpeg`` or ``.webp``, in any case.
-        picture: what to write.
-        quality: of JPEG and lossy WebP, 1 to 100. JPEG keeps colour at full resolution from 90 on.
+        picture: the picture to write.
+        quality: quality of JPEG and lossy WebP, 1 to 100. From 90 on, JPEG keeps color at full
+            resolution.
 
     Raises:
         OptionError: ``quality`` is not within 1 to 100.
@@ -67,7 +68,7 @@ def write_float_picture(path: Path, rgb: NDArray[np.floating], *, quality: int =
     Args:
         path: ends in ``.tif`` or ``.tiff``, or as :func:`write_picture` wants it.
         rgb: sRGB, (H, W, 3), floating point, 0 to 1.
-        quality: of JPEG and lossy WebP, 1 to 100.
+        quality: quality of JPEG and lossy WebP, 1 to 100.
 
     Raises:
         ValueError: ``rgb`` has another shape or dtype.

@@ -32,7 +32,7 @@ def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
     ``folder``.
 
     Args:
-        folder: where to look.
+        folder: the folder to search.
         exclude: a folder whose whole content is left out, for example an output folder that lies
             inside ``folder``. It need not exist.
 

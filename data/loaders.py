@@ -46,7 +46,7 @@ class PictureLoader(Generic[Batch]):
 
     Args:
         dataset: gives a batch of one for a :class:`Draw`.
-        sampler: which pictures, in which order.
+        sampler: draws the indices of the pictures, in their order.
         collate: joins batches of one.
         workers: loading processes; 0 loads in this process.
         pin_memory: load into page-locked memory, for a GPU.
@@ -145,7 +145,7 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
     Args:
         domains: pictures of A and of B.
         folders: their folders, for messages.
-        sampler: which picture meets which.
+        sampler: draws pairs of indices, one of each domain.
         workers: loading processes; 0 loads in this process.
         pin_memory: load into page-locked memory, for a GPU.
     """

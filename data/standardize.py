@@ -57,7 +57,7 @@ def through_jpeg(rgb: Rgb, quality: int) -> Rgb:
 
     Args:
         rgb: RGB, (H, W, 3), uint8.
-        quality: of libjpeg, 1 to 100.
+        quality: quality of the JPEG, 1 to 100, as libjpeg counts it.
 
     Returns:
         RGB, (H, W, 3), uint8.

@@ -52,7 +52,7 @@ def check_images(images: Tensor, *, name: str, multiple_of: int = 1) -> None:
 
     Args:
         images: expected RGB, (N, 3, H, W), floating point.
-        name: what to call it in the error.
+        name: name of the tensor in the error.
         multiple_of: H and W must be multiples of it.
 
     Raises:

@@ -203,7 +203,7 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
     """Return a value of the declared type: paths of texts, tuples of lists or of a single value.
 
     Raises:
-        OptionError: it is of another type, or none of the choices.
+        OptionError: the value is of another type, or is not one of the choices.
     """
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if value is None and NoneType in kinds:
@@ -281,7 +281,7 @@ def split_backbone(
     Args:
         backbone: a name, or a path.
         weights: a file, or None.
-        options: how both are called, for the message.
+        options: names of the two options, for the message.
 
     Raises:
         OptionError: there are two files.

@@ -236,7 +236,7 @@ def add_generator_sizes(name: str, *, stride: int, smallest: int) -> None:
     """Let ``netG`` name one more generator; ``impasto.cyclegan.register_generator`` calls this.
 
     Args:
-        name: what ``netG`` may be.
+        name: the value of ``netG``.
         stride: sides of images are multiples of it, in pixels.
         smallest: smallest side of an image, in pixels.
     """

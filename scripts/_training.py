@@ -23,13 +23,13 @@ _CONTROL = ("resume", "allow_changes")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingWords(Generic[T]):
-    """What a command line asks for.
+    """A training that the command line asks for.
 
     Attributes:
-        options: all options.
-        resume: whether a run is to be continued.
-        allow_changes: whether options may differ from that run's.
-        changes: what differs: names to old and new values.
+        options: all options of the training.
+        resume: whether a run is continued.
+        allow_changes: whether the options may differ from those of the continued run.
+        changes: names of the options that differ from the continued run, with old and new values.
     """
 
     options: T
@@ -83,13 +83,13 @@ def run_training(
     changes: Mapping[str, tuple[object, object]],
     report: "Callable[[TrainResult], None]",
 ) -> int:
-    """Train and say how it ended; of several processes, one speaks.
+    """Train, and print how it ended; of several processes, only the main one prints.
 
     Args:
-        train: does it.
-        command: the words after ``impasto``.
-        changes: of options, to tell.
-        report: tells of a training that came to its end.
+        train: runs the training.
+        command: the words after ``impasto``, for the message on how to continue.
+        changes: names of changed options with old and new values, which are printed first.
+        report: prints the results of a training that came to its end.
 
     Returns:
         The exit status.

@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `impasto` and return its exit status.
 
     Args:
-        argv: the words after `impasto`; those of the process unless given.
+        argv: the words after `impasto`; by default those of the process.
 
     Returns:
         0 done; 1 the job failed, or some files did; 2 bad arguments; 130 and 143 stopped by

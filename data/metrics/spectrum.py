@@ -30,7 +30,7 @@ class GridPeaks:
     then divided by the median of its surroundings.
 
     Args:
-        periods: of the grids, in pixels.
+        periods: periods of the grids, in pixels.
     """
 
     def __init__(self, periods: Sequence[int] = (2, 4)) -> None:

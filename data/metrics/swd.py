@@ -33,8 +33,8 @@ def patch_descriptors(
     Args:
         pictures: RGB, (S, S, 3), uint8, all squares of one side, a power of two from 16.
         generator: draws the places.
-        patches: of each level, taken evenly from all pictures. Karras et al. take 128 of each of
-            16,384 pictures; small sets need more of each.
+        patches: number of patches of each level, taken evenly from all pictures. Karras et al. take
+            128 of each of 16,384 pictures; small sets need more of each.
 
     Returns:
         For each level, by its side in pixels, finest first: (patches, 147) float32, every colour
@@ -55,9 +55,9 @@ class PatchSampler:
     """Draws what :func:`patch_descriptors` draws, from pictures that are shown to it one by one.
 
     Args:
-        count: how many pictures will come.
+        count: number of pictures that will be added.
         generator: draws the places.
-        patches: of each level, taken evenly from all pictures.
+        patches: number of patches of each level, taken evenly from all pictures.
     """
 
     def __init__(self, count: int, generator: np.random.Generator, *, patches: int = 16384) -> None:
