@@ -175,7 +175,7 @@ def test_mistakes_are_refused_before_the_work_and_nothing_is_written(
     file = tmp_path / "file"
     file.touch()
     for words, status, says in (
-        ((results, *out), 2, "real"),
+        ((results, *out), 2, "missing: --real"),
         (("--real", real, *out), 2, "missing: RESULTS"),
         ((results, "--real", tmp_path / "reel", *out), 1, "reel: no such folder"),
         ((tmp_path / "resluts", "--real", real, *out), 1, "did you mean results"),

@@ -152,7 +152,7 @@ def test_bad_words_are_refused(monet: Path, capsys: pytest.CaptureFixture[str]) 
     out = ("--output", "a.png")
     for words, status, says in (
         (("monet",), 2, "output"),
-        (out, 2, "runs"),
+        (out, 2, "missing: RUN"),
         (("monte", *out), 1, "monte: no such run in checkpoints; did you mean monet?"),
         (("empty", *out), 1, "empty/log.jsonl: holds no report so far"),
         (("monet", "--output", "a.gif"), 2, "--output: a.gif ends in none of .png, .svg, .pdf"),
