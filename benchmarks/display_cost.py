@@ -43,10 +43,10 @@ from impasto.data import Picture, UnpairedBatch, write_picture
 from impasto.options import TrainOptions, flatten, make
 from impasto.runs import (
     Background,
+    CompositeObserver,
     Observer,
     Progress,
     RunDirectory,
-    Watchers,
     describe_environment,
     make_accelerator,
     make_displays,
@@ -141,7 +141,7 @@ def _reports(size: int, displays: str, port: int, folder: Path, count: int) -> _
     pictures = {name: _photograph(rng, size) for name in _SAMPLES}
     waits = []
     with redirect_stderr(io.StringIO()):
-        watchers = Watchers(
+        watchers = CompositeObserver(
             make_displays(
                 displays.split(","),
                 directory,

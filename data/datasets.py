@@ -1,6 +1,6 @@
-"""The unpaired training set: two folders of pictures.
+"""The unpaired training set: two folders of pictures, and which picture of A meets which of B.
 
-Which picture of A meets which picture of B, reproducibly and resumably.
+The order is drawn from a seed, so that it can be repeated, and resumed at any picture.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,4 @@
-"""Which files are pictures, in what order, and what a converted picture is called.
-
-The pictures that a user names on the command line: folders, files, or both.
-"""
+"""Which files are pictures, in folders and on a command line, and how converted ones are named."""
 
 import difflib
 import itertools

@@ -1,6 +1,6 @@
-"""Between pictures (uint8 in [0, 255]) and tensors (float in [-1, 1]); checks at the door.
+"""Between pictures (uint8 in [0, 255]) and tensors (float in [-1, 1]), with checks at the door.
 
-Padding by reflection, to any size and from any size.
+A tensor of any size is padded by reflection to a size that a network takes.
 """
 
 import numpy as np

@@ -6,8 +6,8 @@ from .doctor import Doctor
 from .job import TrainingParts, TrainResult, describe_environment, make_displays, run_training_job
 from .learner import Learner, Loader, StepResult
 from .log import JsonLog, RunLog, read_log, read_runs
-from .loop import Pace, TrainingLoop
-from .observers import Background, Observer, Pictures, Progress, Watchers
+from .loop import ReportIntervals, TrainingLoop
+from .observers import Background, CompositeObserver, Observer, Pictures, Progress
 from .pages.figures import draw_curves, figure_bytes
 from .pages.gallery import BeforeAfter, write_gallery
 from .processes import make_accelerator, pick_device
@@ -17,6 +17,7 @@ from .state import load_state, save_state
 __all__ = [
     "Background",
     "BeforeAfter",
+    "CompositeObserver",
     "Console",
     "Curve",
     "Doctor",
@@ -25,10 +26,10 @@ __all__ = [
     "Learner",
     "Loader",
     "Observer",
-    "Pace",
     "Pictures",
     "Point",
     "Progress",
+    "ReportIntervals",
     "ReportPage",
     "RunDirectory",
     "RunLog",
@@ -37,7 +38,6 @@ __all__ = [
     "TrainResult",
     "TrainingLoop",
     "TrainingParts",
-    "Watchers",
     "choose_losses",
     "curves_csv",
     "describe_environment",

@@ -1,6 +1,6 @@
 """Loss curves as numbers: one series for each loss of a run, smoothed, chosen, written as CSV.
 
-The course of a run in a bounded number of points, however long it is.
+:class:`History` keeps the course of a run in a bounded number of points, however long it is.
 """
 
 import csv

@@ -27,8 +27,8 @@ from impasto.runs.displays.page import ReportPage
 from impasto.runs.doctor import Doctor
 from impasto.runs.learner import Learner, Loader
 from impasto.runs.log import JsonLog
-from impasto.runs.loop import Pace, TrainingLoop
-from impasto.runs.observers import Background, Observer, Progress, Watchers
+from impasto.runs.loop import ReportIntervals, TrainingLoop
+from impasto.runs.observers import Background, CompositeObserver, Observer, Progress
 from impasto.runs.processes import make_accelerator
 
 __all__ = [
@@ -246,7 +246,7 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
             pace=_build_pace(run, parts),
             directory=directory,
             accelerator=accelerator,
-            observer=Watchers([*displays, *observers]),
+            observer=CompositeObserver([*displays, *observers]),
             export=partial(parts.export, directory),
             doctor=parts.doctor,
             sample_batch=parts.sample_batch,
@@ -315,9 +315,9 @@ def _check_run(
         )
 
 
-def _build_pace(run: BasicRunOptions, parts: TrainingParts[Any]) -> Pace:
+def _build_pace(run: BasicRunOptions, parts: TrainingParts[Any]) -> ReportIntervals:
     """Return how long to train, and how often to report and save."""
-    return Pace(
+    return ReportIntervals(
         epochs=parts.epochs,
         max_images=parts.max_images,
         accumulate=run.gradient_accumulation_steps,

@@ -49,7 +49,7 @@ class Learner(Protocol[Batch_contra]):
         ...
 
     def end_epoch(self) -> Evaluation | None:
-        """Finish an epoch; return what to report of it where ``Pace.evaluate`` is set."""
+        """Finish an epoch; return what to report if ``ReportIntervals.evaluate`` is set."""
         ...
 
     def samples(self, batch: Batch_contra) -> Mapping[str, Tensor]:

@@ -1,7 +1,4 @@
-"""log.jsonl: one line for each report.
-
-The logs of runs: found by name or path, checked, and read into curves.
-"""
+"""log.jsonl of a run, one line for each report: written, found by name or path, and read."""
 
 import json
 import logging

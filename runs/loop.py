@@ -23,7 +23,7 @@ from impasto.runs.observers import Observer, Progress
 from impasto.runs.processes import Interrupts, gather_states, mean_over_processes, what_was_lost
 from impasto.runs.state import load_state, random_state, restore_random_state, save_state
 
-__all__ = ["Pace", "TrainingLoop"]
+__all__ = ["ReportIntervals", "TrainingLoop"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class ReportIntervals:
     """How long, and how often; everything is counted in pictures of each domain, or epochs.
 
     Attributes:
@@ -77,7 +77,7 @@ class TrainingLoop(Generic[Batch]):
         learner: Learner[Batch],
         loader: Loader[Batch],
         *,
-        pace: Pace,
+        pace: ReportIntervals,
         directory: RunDirectory,
         accelerator: Accelerator,
         observer: Observer,

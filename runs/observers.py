@@ -1,6 +1,8 @@
 """The protocol between the training loop and what watches it.
 
-A slow observer in its own thread, so that the training never waits for it.
+:class:`Observer` is told of the start, of reports, samples, checkpoints and the end;
+:class:`CompositeObserver` tells several, and :class:`Background` gives a slow one a thread of its
+own, so that the training never waits for it.
 """
 
 import logging
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Background", "Observer", "Pictures", "Progress", "Watchers"]
+__all__ = ["Background", "CompositeObserver", "Observer", "Pictures", "Progress"]
 
 
 Pictures = Mapping[str, NDArray[np.uint8]]
@@ -84,7 +86,7 @@ class Observer:
         """Return when all that was told is done, or after so many seconds; the last call of all."""
 
 
-class Watchers(Observer):
+class CompositeObserver(Observer):
     """Tells several observers; one that fails is named once and dropped, and training goes on.
 
     Args:

@@ -1,10 +1,9 @@
-"""What several processes of one training do together. One process does none of it.
+"""What a training needs of its process: device, siblings, signals and memory.
 
-Where to compute.
-
-Ctrl-C and SIGTERM as a wish that the training loop fulfils after its step.
-
-How the process gets its memory.
+Several processes of one training average their gradients, share weights and gather states; one
+process does none of it. :func:`pick_device` and :func:`make_accelerator` say where to compute,
+:class:`Interrupts` makes Ctrl-C and SIGTERM a wish that the training loop fulfils after its step,
+and :func:`keep_freed_memory` spares page faults on the CPU.
 """
 
 import ctypes

@@ -1,9 +1,8 @@
 """How far apart two pictures are: in pixels, structure, colour, edges and palette.
 
 Every measure takes RGB uint8 arrays and returns one float. All but ``palette_distance`` compare
-pixel with pixel, so their two pictures must have the same size.
-
-Comparing a set of pictures with the true ones, by all measures at once.
+pixel with pixel, so their two pictures must have the same size. A set of pictures is compared with
+the true ones by all measures at once.
 """
 
 from collections.abc import Callable, Mapping

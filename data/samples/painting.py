@@ -13,9 +13,8 @@ Departures from the paper, all of them here or in the style's fields:
   nearly plain; the paper ends a stroke where the gradient vanishes;
 * a stroke that leaves the picture ends there.
 
-Draw one brush stroke: a smooth curve through control points, with a round brush.
-
-How a painter paints: palettes, and the styles of Hertzmann 1998 beside our own.
+A stroke is a smooth curve through control points, with a round brush. Palettes and styles, those of
+the paper beside our own, say how a painter paints.
 """
 
 from dataclasses import dataclass

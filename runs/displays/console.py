@@ -1,6 +1,6 @@
 """A training in the terminal: a bar with pictures per second and time left, a line per report.
 
-When a training will end, from the speed of its latest reports; durations and times as text.
+The time left is told from the speed of the latest reports.
 """
 
 import sys

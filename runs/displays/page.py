@@ -1,13 +1,9 @@
 """web/index.html of a run: where it is, its curves, its samples; refreshes itself while it runs.
 
-The parts of the report page: what is wrong, where the training is, its curves, its tables.
-
-The samples of a training in a grid, with a slider over all epochs.
-
-The page holds the newest pictures and the list of the epochs; ``report.js`` loads those of an older
-epoch by their file names when the reader asks for it. So the page does not grow.
-
-Sample pictures of a training, under the reference's file names.
+From top to bottom the page says what looks wrong, where the training is, its curves and its tables.
+Below stand the samples in a grid, with a slider over all epochs: the page holds the newest pictures
+and the list of the epochs, and ``report.js`` loads those of an older epoch by their file names, the
+reference's, when the reader asks for it. So the page does not grow.
 """
 
 import re

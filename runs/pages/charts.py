@@ -1,10 +1,9 @@
 """A line chart for a page, as inline SVG: sharp at every width, and readable without its colours.
 
 The curves lie in a drawing that is stretched to its place; ticks and words are ordinary text beside
-it, so they keep their size. ``report.css`` gives the look, ``report.js`` the reading under the
-pointer; without JavaScript the latest values stand in the caption.
-
-One axis of a chart: the range that shows all values, round ticks on it, and numbers as text.
+it, so they keep their size. An axis is the range that shows all values, with round ticks on it.
+``report.css`` gives the look, ``report.js`` the reading under the pointer; without JavaScript the
+latest values stand in the caption.
 """
 
 import math

@@ -1,9 +1,7 @@
-"""A gallery of picture pairs: before and after, one over the other, divided by a slider.
+"""Galleries: pairs of pictures, before and after, with a slider; and strips, side by side.
 
-The page works from disk, on a phone and with the keyboard. Without JavaScript the two pictures
-stand side by side. A long gallery is cut into pages of 100 pairs, so that each opens at once.
-
-Strips on pages: pictures of one subject, side by side.
+The page works from disk, on a phone and with the keyboard. Without JavaScript the two pictures of a
+pair stand side by side. A long gallery is cut into pages of 100 pairs, so that each opens at once.
 """
 
 import re

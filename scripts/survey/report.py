@@ -49,10 +49,10 @@ def main(argv: Sequence[str]) -> int:
 def _summary(findings: "Findings") -> str:
     from impasto.survey.report.text import (  # noqa: PLC0415
         conclusions,
-        counted,
+        pluralize,
     )
 
-    people = counted(findings.after.people, "person", "people")
+    people = pluralize(findings.after.people, "person", "people")
     excluded = findings.before.people - findings.after.people
-    lines = [f"{people} ({excluded} excluded), {counted(findings.after.answers, 'answer')}"]
+    lines = [f"{people} ({excluded} excluded), {pluralize(findings.after.answers, 'answer')}"]
     return "\n".join([*lines, *conclusions(findings)]).replace("\N{NO-BREAK SPACE}", " ")

@@ -19,10 +19,10 @@ from impasto.survey.collect.rows import (
     RawAnswer,
     ReadFile,
     Vocabulary,
+    abbreviate,
     answers_of_row,
     as_number,
     asked_columns,
-    few,
     first_of,
 )
 from impasto.survey.serve.database import read_database
@@ -67,7 +67,11 @@ def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: 
         "long": _read_long,
     }
     content = readers[kind](table, vocabulary, named)
-    ragged = [f"lines with too few or too many cells: {few(table.ragged)}"] if table.ragged else []
+    ragged = (
+        [f"lines with too few or too many cells: {abbreviate(table.ragged)}"]
+        if table.ragged
+        else []
+    )
     return ReadFile(
         path=path,
         format=kind,
@@ -95,8 +99,8 @@ def _recognize(table: Table, vocabulary: Vocabulary) -> AnswerFormat:
     raise SurveyError(
         table.path,
         "is not understood: no column names a picture of the study, and none is called "
-        f"{' or '.join(_PICTURE[:3])}; its columns are {few(table.header)}. Say what it is with "
-        "--format",
+        f"{' or '.join(_PICTURE[:3])}; its columns are {abbreviate(table.header)}. "
+        "Say what it is with --format",
     )
 
 

@@ -9,7 +9,7 @@ from impasto.options.errors import SurveyError
 from impasto.options.survey import AnswerFormat
 from impasto.survey.answers import Answer, measurements_of
 from impasto.survey.collect.formats import read_file
-from impasto.survey.collect.rows import Names, RawAnswer, ReadFile, Vocabulary, few
+from impasto.survey.collect.rows import Names, RawAnswer, ReadFile, Vocabulary, abbreviate
 from impasto.survey.key import Key
 
 __all__ = ["Imported", "Oddity", "import_answers", "participants_table"]
@@ -30,7 +30,7 @@ class Oddity:
     names: Sequence[str]
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.count} ({few(self.names)})"
+        return f"{self.what}: {self.count} ({abbreviate(self.names)})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,10 @@ __all__ = [
     "RawAnswer",
     "ReadFile",
     "Vocabulary",
+    "abbreviate",
     "answers_of_row",
     "as_number",
     "asked_columns",
-    "few",
     "first_of",
 ]
 
@@ -261,7 +261,7 @@ def as_number(text: str) -> float | None:
     return number if abs(number) < 1e12 else None
 
 
-def few(things: Sequence[object], most: int = 8) -> str:
+def abbreviate(things: Sequence[object], most: int = 8) -> str:
     """Return the first of some things, and how many more there are."""
     rest = len(things) - most
     return ", ".join(map(str, things[:most])) + (f" and {rest} more" if rest > 0 else "")

@@ -15,13 +15,13 @@ from impasto.survey.protocols import find_protocol
 from impasto.survey.rates import Interval
 from impasto.survey.report.text import (
     conclusions,
-    counted,
     decimal,
     decimal_range,
     limits,
     p_value,
     percent,
     percent_range,
+    pluralize,
     points,
     points_range,
     seconds,
@@ -62,11 +62,11 @@ def write_report_page(
     """
     after = findings.after
     shown = sum(one.n > 0 for one in findings.pictures)
-    people = counted(after.people, "person", "people")
+    people = pluralize(after.people, "person", "people")
     document = page(
         title,
-        description=f"{people} judged {counted(shown, 'picture')} in "
-        f"{counted(after.answers, 'answer')}.",
+        description=f"{people} judged {pluralize(shown, 'picture')} in "
+        f"{pluralize(after.answers, 'answer')}.",
     )
     document.head.add(tags.style(raw(_style())))
     main = document.main
@@ -172,7 +172,7 @@ def rates_part(findings: Findings) -> tags.html_tag:
     """Return how often each group was called REAL, drawn and in numbers."""
     scale = tags.div(cls="scale")
     for group in findings.groups:
-        of = f"{counted(group.pictures, 'picture')}, {counted(group.answers, 'answer')}"
+        of = f"{pluralize(group.pictures, 'picture')}, {pluralize(group.answers, 'answer')}"
         kind = "real" if group.name == REAL_GROUP else "fake"
         scale.add(_row(_name(group.name), of, group.called_real, kind))
     for one in findings.generators:
@@ -228,7 +228,7 @@ def comparisons_part(findings: Findings) -> tags.html_tag:
         if permutation is not None:
             details = [
                 "paired" if permutation.paired else "unpaired",
-                counted(permutation.people, "person", "people"),
+                pluralize(permutation.people, "person", "people"),
                 f"before Holm {p_value(permutation.p)}" if several else "",
             ]
         rows.append(
@@ -257,7 +257,7 @@ def comparisons_part(findings: Findings) -> tags.html_tag:
 def pictures_part(findings: Findings, copies: Mapping[str, Path], folder: Path) -> tags.html_tag:
     """Return the pictures with their percentages, or a table where there are no pictures."""
     counts = {one.n for one in findings.pictures}
-    each = f" Each has {counted(counts.pop(), 'answer')}." if len(counts) == 1 else ""
+    each = f" Each has {pluralize(counts.pop(), 'answer')}." if len(counts) == 1 else ""
     section = _section(
         "Pictures",
         hint="From most to least REAL. In the bar: share of REAL with its 95 % interval (Wilson), "

@@ -16,14 +16,14 @@ from impasto.survey.rates import Interval, Rate
 
 __all__ = [
     "conclusions",
-    "counted",
     "decimal",
     "decimal_range",
-    "joined",
+    "join_words",
     "limits",
     "p_value",
     "percent",
     "percent_range",
+    "pluralize",
     "points",
     "points_range",
     "seconds",
@@ -85,12 +85,12 @@ def seconds(milliseconds: float | None) -> str:
     return "\N{EN DASH}" if milliseconds is None else f"{milliseconds / 1000:.1f}{_SPACE}s"
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def pluralize(number: int, noun: str, plural: str = "") -> str:
     """Write a number of things: ``1 person``, ``14 people``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def joined(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
     """Write a list: ``a, b and c``."""
     if len(words) < 2:
         return "".join(words)
@@ -134,8 +134,8 @@ def limits(findings: Findings) -> list[str]:
     people = findings.after.people
     if people < _FEW:
         sentences.append(
-            f"{counted(people, 'person', 'people')} are few. Intervals tell of chance among people "
-            "like these; they cannot tell whether these people are like others."
+            f"{pluralize(people, 'person', 'people')} are few. Intervals tell of chance among "
+            "people like these; they cannot tell whether these people are like others."
         )
     sentences.append(
         "Intervals are for other people recruited in the same way and other pictures made in the "
@@ -250,7 +250,7 @@ def _about_pictures(findings: Findings) -> Iterator[str]:
         return
     apart = norm.ppf(0.975) * (0.5 / n) ** 0.5
     yield (
-        f"A single picture has {counted(n, 'answer')}: its percentage is good to some "
+        f"A single picture has {pluralize(n, 'answer')}: its percentage is good to some "
         f"\N{PLUS-MINUS SIGN}{100 * middle.half_width:.0f} points. Two given pictures differ by "
         f"more than chance only if they are some {min(100 * apart, 100):.0f} points apart."
     )
@@ -271,8 +271,8 @@ def _about_pictures(findings: Findings) -> Iterator[str]:
     clear = sum(p < _ALPHA for p in corrected)
     yield (
         f"Tested one by one against 50 % and corrected for {len(corrected)} tests (Holm), "
-        f"{clear or 'none'} of {counted(len(corrected), 'picture')} {'is' if clear == 1 else 'are'}"
-        " different from a coin."
+        f"{clear or 'none'} of {pluralize(len(corrected), 'picture')} "
+        f"{'is' if clear == 1 else 'are'} different from a coin."
     )
 
 
@@ -284,13 +284,13 @@ def _leaning(findings: Findings) -> str | None:
         interval = generator.criterion.interval if generator.criterion else None
         if interval is not None and not interval.holds(0.0):
             leaning["REAL" if interval.low > 0 else "FAKE"].append(generator.name)
-    leanings = [f"to {answer} ({joined(names)})" for answer, names in leaning.items() if names]
+    leanings = [f"to {answer} ({join_words(names)})" for answer, names in leaning.items() if names]
     if not leanings:
         return None
     return (
-        f"People leaned {joined(leanings)} whatever they saw, which moves fooling rates up or down "
-        "without any better or worse pictures. Errors and d\N{PRIME} take both kinds of mistakes "
-        "into account."
+        f"People leaned {join_words(leanings)} whatever they saw, which moves fooling rates up or "
+        "down without any better or worse pictures. Errors and d\N{PRIME} take both kinds of "
+        "mistakes into account."
     )
 
 
@@ -305,13 +305,13 @@ def _about_exclusions(findings: Findings) -> Iterator[str]:
         if name != REAL_GROUP
     ]
     yield (
-        f"{left_out} of {counted(findings.before.people, 'person', 'people')} are excluded. With "
-        f"them, fooling rates would be: {joined(changes)}."
+        f"{left_out} of {pluralize(findings.before.people, 'person', 'people')} are excluded. With "
+        f"them, fooling rates would be: {join_words(changes)}."
     )
 
 
 def _pictures_of(groups: Sequence[GroupFindings]) -> str:
-    return joined(
+    return join_words(
         [
             f"{'real pictures' if one.name == REAL_GROUP else one.name} ({p_value(one.p_pictures)})"
             for one in groups

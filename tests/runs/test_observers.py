@@ -17,13 +17,13 @@ import pytest
 from impasto.data import read_picture
 from impasto.runs import (
     Background,
+    CompositeObserver,
     Console,
     JsonLog,
     Observer,
     Pictures,
     Progress,
     SamplePictures,
-    Watchers,
     read_log,
 )
 from impasto.runs.displays.page import list_samples
@@ -83,7 +83,7 @@ def tell_everything(observer: Observer) -> None:
 
 def test_watchers_tell_all_of_everything() -> None:
     one, two = Recorder(), Recorder()
-    tell_everything(Watchers([one, two]))
+    tell_everything(CompositeObserver([one, two]))
     everything = ["start", "step", "report", "samples", "checkpoint", "end"]
     assert one.seen == two.seen == everything
 
@@ -92,7 +92,7 @@ def test_an_observer_that_fails_is_named_once_and_dropped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     broken, sound = Broken(), Recorder()
-    watchers = Watchers([broken, sound])
+    watchers = CompositeObserver([broken, sound])
     watchers.on_step(progress())
     watchers.on_step(progress())
     assert broken.calls == 1
