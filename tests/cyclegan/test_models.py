@@ -64,6 +64,7 @@ def test_the_files_say_where_they_come_from() -> None:
         )
 
 
+@pytest.mark.slow
 def test_photographs_become_monets_that_still_show_them(monet2photo: Path) -> None:
     """The whole measurement is benchmarks/shipped_model.py."""
     loaded = load_generator(SHIPPED["monet"].path)

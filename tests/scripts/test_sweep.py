@@ -181,6 +181,7 @@ def test_any_failure_is_a_result_and_leaves_no_older_picture(
     assert read_cell(out, cell_key(cell, 1)) is None
 
 
+@pytest.mark.slow
 def test_a_cell_is_repeated_by_hand_from_its_recipe(tmp_path: Path) -> None:
     mask = f"{os.path.relpath(tmp_path / 'a.png')}=b.png"
     options = {"preset": "builtin", "size": 32, "iterations": (2,), "masks": (mask,)}
