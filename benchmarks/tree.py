@@ -33,7 +33,7 @@ def imports_of(path: Path, known: dict[str, Path]) -> set[str]:
             names |= {module} | {f"{module}.{name.name}" for name in node.names}
         elif isinstance(node, ast.Import):
             names |= {name.name for name in node.names}
-    return {name.removeprefix("impasto.") for name in names} & set(known)
+    return (names | {name.removeprefix("impasto.") for name in names}) & set(known)
 
 
 def main() -> None:
@@ -47,6 +47,7 @@ def main() -> None:
             own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             for name in imports_of(path, known) - {own}:
                 importers[name].add(own)
+    importers["scripts.main"].add("setup.cfg")
     single = {name: next(iter(importers[name])) for name in known if len(importers[name]) == 1}
     lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in known.items()}
     shelves = Counter(path.parent.relative_to(ROOT).as_posix() for path in known.values())
@@ -56,7 +57,7 @@ def main() -> None:
     print(
         "fullest folders:", ", ".join(f"{name} {count}" for name, count in shelves.most_common(4))
     )
-    print(f"imported by exactly one other: {len(single)} ({len(single) / len(known):.0%})")
+    print(f"imported by exactly one other: {len(single)} ({len(single) / len(known):.1%})")
     for name, importer in sorted(single.items()):
         print(f"  {name:<36} {lines[name]:>4} lines <- {importer}")
 

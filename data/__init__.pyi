@@ -1,3 +1,4 @@
+from .animations import Film, write_animation
 from .atomic import atomic_path, write_text_atomic
 from .datasets import Domain, Draw, UnpairedBatch, UnpairedPictures, UnpairedSampler
 from .decode import Picture, read_picture, read_size
@@ -14,13 +15,16 @@ from .metrics.paired import (
 )
 from .metrics.spectrum import GridPeaks
 from .metrics.swd import patch_descriptors, patch_distance
+from .samples.painting import PaintStyle, paint
 from .tensors import check_images, pad_to_multiple, to_pictures, to_tensor
 from .transforms import Preprocessing
 
 __all__ = [
     "Domain",
     "Draw",
+    "Film",
     "GridPeaks",
+    "PaintStyle",
     "Picture",
     "Preprocessing",
     "UnpairedBatch",
@@ -36,6 +40,7 @@ __all__ = [
     "mean_absolute_error",
     "output_names",
     "pad_to_multiple",
+    "paint",
     "palette_distance",
     "patch_descriptors",
     "patch_distance",
@@ -45,6 +50,7 @@ __all__ = [
     "ssim",
     "to_pictures",
     "to_tensor",
+    "write_animation",
     "write_picture",
     "write_text_atomic",
 ]

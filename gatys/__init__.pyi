@@ -1,3 +1,5 @@
+from .build import build_objective, build_settings, build_statistic
+from .classifier.train import train_backbone
 from .features.distances import (
     FeatureExtractor,
     PerceptualDistance,
@@ -50,6 +52,9 @@ __all__ = [
     "TotalVariation",
     "Vgg",
     "Watch",
+    "build_objective",
+    "build_settings",
+    "build_statistic",
     "content_loss",
     "feature_losses",
     "find_preset",
@@ -67,5 +72,6 @@ __all__ = [
     "stylize",
     "stylize_to_files",
     "total_variation",
+    "train_backbone",
     "wasserstein_loss",
 ]

@@ -2,6 +2,8 @@ from .curves import Curve, History, Point, choose_losses, curves_csv, loss_kind
 from .directory import RunDirectory
 from .displays.console import Console
 from .displays.page import ReportPage, SamplePictures
+from .displays.tensorboard import TensorBoardDisplay
+from .displays.visdom import VisdomDisplay
 from .doctor import Doctor
 from .job import TrainingParts, TrainResult, describe_environment, make_displays, run_training_job
 from .learner import Learner, Loader, StepResult
@@ -35,9 +37,11 @@ __all__ = [
     "RunLog",
     "SamplePictures",
     "StepResult",
+    "TensorBoardDisplay",
     "TrainResult",
     "TrainingLoop",
     "TrainingParts",
+    "VisdomDisplay",
     "choose_losses",
     "curves_csv",
     "describe_environment",

@@ -1,4 +1,5 @@
 from .analysis.bootstrap import TwoLevel
+from .analysis.generators import Sensitivity, yes_no
 from .analysis.job import analyse
 from .analysis.power import Design
 from .answers import Answer, answers_csv, answers_json, read_answers, write_answers
@@ -35,6 +36,7 @@ __all__ = [
     "KeyedPicture",
     "Practice",
     "Rate",
+    "Sensitivity",
     "Serving",
     "Study",
     "SurveyProtocol",
@@ -60,4 +62,5 @@ __all__ = [
     "write_key",
     "write_report",
     "write_site",
+    "yes_no",
 ]

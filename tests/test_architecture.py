@@ -27,7 +27,7 @@ MOST_MODULES = 15
 # what a user named: rows of an evaluation, axes of a sweep, pictures of a stylization or a study.
 SEE_OPTIONS = {
     "cyclegan.evaluation.candidates",
-    "cyclegan.evaluation.text",
+    "cyclegan.evaluation.page",
     "gatys.classifier.train",
     "gatys.inputs",
     "gatys.sweep.cells",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from impasto.cyclegan.evaluation.candidates import make_candidates, make_reference
 from impasto.cyclegan.evaluation.inception import Inception
-from impasto.cyclegan.evaluation.page import write_evaluation
+from impasto.cyclegan.evaluation.page import as_json, facts_of, sentences_of, write_evaluation
 from impasto.cyclegan.evaluation.sets import Extractor, Settings, torchmetrics_image
 from impasto.cyclegan.evaluation.table import (
     SET_MEASURES,
@@ -26,7 +26,6 @@ from impasto.cyclegan.evaluation.table import (
     closed,
     evaluate,
 )
-from impasto.cyclegan.evaluation.text import as_json, facts_of, sentences_of
 from impasto.data.atomic import atomic_path
 from impasto.data.decode import Picture
 from impasto.data.encode import write_picture

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from impasto.data import Picture, write_picture
+from impasto.data.animations import Film
 from impasto.data.atomic import check_writable, write_error
 from impasto.data.encode import to_uint8, write_float_picture
 from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
 from impasto.gatys.memory import peak_memory_mib
 from impasto.gatys.optim.iterates import Iterate, Watcher
-from impasto.gatys.outputs.film import Film
 from impasto.gatys.outputs.loss_log import LossLog, draw_losses
 from impasto.gatys.outputs.recipe import (
     Facts,

@@ -1,5 +1,4 @@
 """Changing a picture until its losses are small.
 
-`loop` is the algorithm, `methods` are Adam and L-BFGS, `evaluations` counts and judges, and
-`iterates` is what watchers are told.
+`loop` is the algorithm, `methods` are Adam and L-BFGS, and `iterates` is what watchers are told.
 """

@@ -1,1 +1,1 @@
-"""What a stylization leaves beside its picture: `recipe`, `loss_log`, `film` and `sheets`."""
+"""What a stylization leaves beside its picture: `recipe`, `loss_log` and `sheets`."""

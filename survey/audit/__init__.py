@@ -1,5 +1,5 @@
 """Does anything about an exported study tell which pictures are real?
 
-`job` looks at all of it: `files`, `texts`, `orders` and `pixels`, with the tests of `statistics`;
-`report` holds what it found.
+`job` looks at all of it: `pictures`, `texts` and `orders`, with the tests of `statistics`; `report`
+holds what it found.
 """

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from impasto.data.decode import read_picture
 from impasto.options.errors import PictureError, SurveyError
-from impasto.survey.audit.files import (
+from impasto.survey.audit.orders import find_habits, pairs_among, partners_of
+from impasto.survey.audit.pictures import (
+    ADVICE,
     UNIFORM,
+    measure_pixels,
     observe_archive,
     observe_files,
     observe_study,
 )
-from impasto.survey.audit.orders import find_habits, pairs_among, partners_of
-from impasto.survey.audit.pixels import ADVICE, measure_pixels
 from impasto.survey.audit.report import Audit, Row, Status
 from impasto.survey.audit.statistics import Finding, Observable, examine
 from impasto.survey.audit.texts import observe_text, read_text, search_secrets, text_files

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from impasto.cyclegan.evaluation.page import as_json, sentences_of
 from impasto.cyclegan.evaluation.sets import Settings, compare_sets, summarize
 from impasto.cyclegan.evaluation.table import (
     Candidate,
@@ -21,7 +22,6 @@ from impasto.cyclegan.evaluation.table import (
     closed,
     evaluate,
 )
-from impasto.cyclegan.evaluation.text import as_json, sentences_of
 from impasto.options.evaluate import EvaluateOptions
 
 Rgb = NDArray[np.uint8]

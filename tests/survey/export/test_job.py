@@ -22,7 +22,7 @@ from PIL import Image
 from impasto.data import read_picture
 from impasto.options.errors import FolderError, ImpastoError, OptionError, PictureError, SurveyError
 from impasto.options.survey import SurveyExportOptions
-from impasto.survey.audit.files import read_container
+from impasto.survey.audit.pictures import read_container
 from impasto.survey.export.archive import staged
 from impasto.survey.export.job import Exported, export_study
 from impasto.survey.export.select import scene_of
