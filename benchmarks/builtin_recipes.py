@@ -5,7 +5,7 @@ r"""What looks best without weights: recipes side by side, as a figure and as nu
 
 A column for each style, a row for each recipe. Numbers are means over the styles: seconds of
 processor time, how well the content's edges are kept (correlation of edge strengths, 1: all), how
-far the colours are from the style's (in CIELAB, 0: the same). They are no measure of beauty: look
+far the colors are from the style's (in CIELAB, 0: the same). They are no measure of beauty: look
 at the figure.
 """
 

@@ -1,11 +1,11 @@
-"""Stylise with extreme settings by L-BFGS, and see that no run ends with NaN.
+"""Stylize with extreme settings by L-BFGS, and see that no run ends with NaN.
 
     python benchmarks/extreme_settings.py
     python benchmarks/extreme_settings.py --iterations 200
     python benchmarks/extreme_settings.py --only "constant style" "huge content weight"
     python benchmarks/extreme_settings.py --content photo.jpg --style painting.jpg
 
-Ten runs of 64 to 384 pixels: weights from next to nothing to absurd, noise, pictures of one colour,
+Ten runs of 64 to 384 pixels: weights from next to nothing to absurd, noise, pictures of one color,
 steps that are far too long. No file of weights is needed, nor used: the networks are random. A run
 is well if it ends with a finite picture in [0, 1] whose loss is no larger than that of the first
 picture at its last scale, or with a plain error of Impasto's. Prints a table, and exits with 1 if a
@@ -79,7 +79,7 @@ class Report:
         size: of the picture.
         seconds: of all of it.
         evaluations: of the losses.
-        words: what the optimisation, or the error, says.
+        words: what the optimization, or the error, says.
         finite: whether there is a picture, finite and in [0, 1]; None after an error of Impasto's.
         fell: the loss at the last scale, as a share of its first.
     """

@@ -237,7 +237,7 @@ def _means(records: Sequence[Mapping[str, Any]], part: str) -> str:
 
 
 def _blobs(generator: np.random.Generator, height: int, width: int) -> _RGB:
-    """Draw a smooth picture of random colours: a 4 x 4 grid, enlarged bilinearly."""
+    """Draw a smooth picture of random colors: a 4 x 4 grid, enlarged bilinearly."""
     grid = torch.from_numpy(generator.uniform(0, 255, (1, 3, 4, 4)))
     large = torch.nn.functional.interpolate(grid, (height, width), mode="bilinear")
     return large[0].permute(1, 2, 0).round().to(torch.uint8).numpy()

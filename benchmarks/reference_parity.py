@@ -107,7 +107,7 @@ def load_reference(checkout: Path) -> types.ModuleType:
 
 
 def cases(filters: int) -> list[Case]:
-    """List every combination of architecture, normalisation and dropout."""
+    """List every combination of architecture, normalization and dropout."""
     generators = [
         _generator_case(netG, norm, filters=filters, dropout=dropout)
         for netG in _NETG

@@ -1,4 +1,4 @@
-"""Time and compare stylisations by presets with those by the programs that they are of.
+"""Time and compare stylizations by presets with those by the programs that they are of.
 
     python benchmarks/stylize.py
     python benchmarks/stylize.py --leongatys CHECKOUT --neural_style CHECKOUT --crowsonkb CHECKOUT

@@ -63,7 +63,7 @@ def caffe_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     All its features are :func:`caffe_scale` times as large.
 
     Args:
-        weights: ``features.0.weight`` and so on, for pictures normalised as ImageNet.
+        weights: ``features.0.weight`` and so on, for pictures normalized as ImageNet.
     """
     scale = caffe_scale()
     first = weights["features.0.weight"].double()

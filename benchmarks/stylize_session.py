@@ -34,7 +34,7 @@ class Job:
         threads: of torch, 0 for its default.
         shake: seed of noise that is added to the content to start from, 0 for none. It is far below
             one value of 8 bits; steps grow apart from it as from rounding.
-        judge: files of pictures to evaluate; if there are any, nothing is optimised.
+        judge: files of pictures to evaluate; if there are any, nothing is optimized.
     """
 
     preset: str

@@ -1,9 +1,9 @@
 """One side of ``benchmarks/stylize.py``, in a process of its own; that file starts it.
 
-A peer's own program runs here, from its checkout and unchanged but for its optimiser: a subclass
+A peer's own program runs here, from its checkout and unchanged but for its optimizer: a subclass
 that tells every loss and waits for its turn after each evaluation. Impasto's loss function does the
-same. Lines of JSON come out; a line in lets the side go on. With pictures to judge, the optimiser
-puts each into the place of the one that is optimised, evaluates the program's loss, and moves
+same. Lines of JSON come out; a line in lets the side go on. With pictures to judge, the optimizer
+puts each into the place of the one that is optimized, evaluates the program's loss, and moves
 nothing.
 """
 
@@ -131,7 +131,7 @@ def _settings(preset: str, height: int, width: int) -> Any:
 
 
 def _method(settings: Any, values: int, *, own_steps: bool) -> Any:
-    """Return the optimiser, with the steps of the peers' ones unless Impasto's are wished."""
+    """Return the optimizer, with the steps of the peers' ones unless Impasto's are wished."""
     from impasto.gatys.optim.methods import (  # noqa: PLC0415
         Adam,
         Lbfgs,
@@ -284,7 +284,7 @@ def _crowsonkb(session: Session) -> None:
 
 @contextmanager
 def _recorded(session: Session, to_rgb: Convert, from_rgb: Convert) -> Iterator[None]:
-    """Let torch's optimisers tell what they do; L-BFGS ends with the last evaluation.
+    """Let torch's optimizers tell what they do; L-BFGS ends with the last evaluation.
 
     Args:
         session: whom they tell.
@@ -304,7 +304,7 @@ def _recorded(session: Session, to_rgb: Convert, from_rgb: Convert) -> Iterator[
 
 
 def _recording(base: Any, session: Session, to_rgb: Convert, from_rgb: Convert) -> Any:
-    """Return a subclass of an optimiser that tells."""
+    """Return a subclass of an optimizer that tells."""
     job = session.job
     limit = job.iterations if base is torch.optim.LBFGS else None
 
@@ -332,7 +332,7 @@ def _recording(base: Any, session: Session, to_rgb: Convert, from_rgb: Convert) 
 def _judged(
     closure: Callable[[], Tensor], picture: Tensor, from_rgb: Convert, names: Sequence[str]
 ) -> list[float]:
-    """Return the losses of pictures, each in the place of the one that is optimised."""
+    """Return the losses of pictures, each in the place of the one that is optimized."""
     losses = []
     for name in names:
         picture.data.copy_(from_rgb(_load(name)))

@@ -23,7 +23,7 @@ class DifferentiableAugmentation:
 
     Args:
         policy: any of ``color`` (brightness +-0.5, saturation x 0 to 2, contrast x 0.5 to 1.5),
-            ``translation`` (up to an eighth of each side, grey moves in) and ``cutout`` (a grey
+            ``translation`` (up to an eighth of each side, gray moves in) and ``cutout`` (a gray
             rectangle of half the sides). ``color`` also hides the palette from the discriminators,
             which a painter's style needs.
         generator: source of randomness, on the CPU.

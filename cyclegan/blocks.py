@@ -24,14 +24,14 @@ NormLayer = Callable[[int], nn.Module]
 
 
 def norm_layer(norm: str) -> NormLayer:
-    """Return what makes a normalisation layer for a number of channels.
+    """Return what makes a normalization layer for a number of channels.
 
-    Instance normalisation has no weights and keeps no running statistics (Ulyanov et al. 2016):
+    Instance normalization has no weights and keeps no running statistics (Ulyanov et al. 2016):
     a checkpoint holds no tensors of it.
 
-    Layer normalisation takes all channels of a picture together (Ba et al. 2016; GroupNorm of one
-    group, Wu and He 2018). It keeps what instance normalisation forgets: how bright and of which
-    colour a picture is, which shows in the means of its channels.
+    Layer normalization takes all channels of a picture together (Ba et al. 2016; GroupNorm of one
+    group, Wu and He 2018). It keeps what instance normalization forgets: how bright and of which
+    color a picture is, which shows in the means of its channels.
 
     Args:
         norm: ``instance``, ``batch``, ``layer`` or ``none``.
@@ -51,9 +51,9 @@ def norm_layer(norm: str) -> NormLayer:
 
 
 def has_bias(norm: str) -> bool:
-    """Whether the convolutions before a normalisation have a bias.
+    """Whether the convolutions before a normalization have a bias.
 
-    Only with instance normalisation, where it is idle: the reference has it, so its files do too.
+    Only with instance normalization, where it is idle: the reference has it, so its files do too.
     """
     return norm == "instance"
 
@@ -94,12 +94,12 @@ class ResnetBlock(nn.Module):
 
 
 class ColorSkip(nn.Module):
-    """Carries coarse colours from a picture to the values before a generator's tanh.
+    """Carries coarse colors from a picture to the values before a generator's tanh.
 
-    Pictures differ so much more in light than in colour (in monet2photo four times) that a
+    Pictures differ so much more in light than in color (in monet2photo four times) that a
     generator may train for days of few pictures before red and green get through its layers. Here
     they go around: the picture is averaged over squares, its channels mixed by a learned matrix
-    that lets nothing but colour pass at first (what each channel differs from the mean of the
+    that lets nothing but color pass at first (what each channel differs from the mean of the
     three), and interpolated. Light, and with it all texture, is left to the layers.
 
     Input and output: (N, 3, H, W).
@@ -121,7 +121,7 @@ class ColorSkip(nn.Module):
 
 
 class ResizeConv2d(nn.Conv2d):
-    """Double the size by nearest neighbour, then a 3x3 convolution (Odena et al. 2016).
+    """Double the size by nearest neighbor, then a 3x3 convolution (Odena et al. 2016).
 
     Takes the place of a transposed convolution, whose uneven overlaps draw checkerboards. Being
     a convolution itself, its weight keeps the name that the transposed one would have, with the
@@ -143,7 +143,7 @@ class ResizeConv2d(nn.Conv2d):
 def smooth_resize_layer(in_channels: int, out_channels: int, *, bias: bool) -> nn.Module:
     """Return a layer that doubles the size by bilinear interpolation, then a 3x3 convolution.
 
-    Nearest neighbours leave steps between equal blocks for the next layers to smooth;
+    Nearest neighbors leave steps between equal blocks for the next layers to smooth;
     interpolation leaves none. Its weights lie one level deeper than those of the other layers
     (``.2.weight``), which tells them apart.
 
@@ -163,7 +163,7 @@ def upsample_layer(
 
     Args:
         upsample: ``deconv`` (the reference's transposed convolution), ``resize`` (nearest
-            neighbour and a convolution) or ``bilinear`` (the same, interpolating).
+            neighbor and a convolution) or ``bilinear`` (the same, interpolating).
         in_channels: channels in.
         out_channels: channels out.
         bias: whether it has a bias.
@@ -192,7 +192,7 @@ def upsample_layer(
 def is_per_sample(network: nn.Module) -> bool:
     """Whether the network treats each picture of a batch alone, so that batches may be joined.
 
-    Batch normalisation in training mode mixes the pictures of a batch; nothing else here does.
+    Batch normalization in training mode mixes the pictures of a batch; nothing else here does.
     """
     return not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 

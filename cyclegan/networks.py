@@ -57,8 +57,8 @@ class ResnetGenerator(Generator):
         blocks: residual blocks: 9 for 256 px, 6 for 128 px.
         norm: ``instance``, ``batch``, ``layer`` or ``none``.
         dropout: dropout of 0.5 in the blocks.
-        upsample: ``deconv``, ``resize`` (nearest neighbour + convolution) or ``bilinear``.
-        color_skip: carry the colours around all layers, see
+        upsample: ``deconv``, ``resize`` (nearest neighbor + convolution) or ``bilinear``.
+        color_skip: carry the colors around all layers, see
             :class:`~impasto.cyclegan.blocks.ColorSkip`.
         in_channels: channels of the input.
         out_channels: channels of the output.
@@ -131,7 +131,7 @@ class UnetGenerator(Generator):
         channels: filters of the first convolution (``ngf``).
         norm: ``instance``, ``batch``, ``layer`` or ``none``.
         dropout: dropout of 0.5 in the inner blocks of full width.
-        upsample: ``deconv``, ``resize`` (nearest neighbour + convolution) or ``bilinear``.
+        upsample: ``deconv``, ``resize`` (nearest neighbor + convolution) or ``bilinear``.
         in_channels: channels of the input.
         out_channels: channels of the output.
 
@@ -313,11 +313,11 @@ def init_weights(
 ) -> None:
     """Draw the weights of every convolution anew, in place; biases become 0.
 
-    Zhu et al. 2017, appendix 7.1: N(0, 0.02). Weights of batch normalisation are drawn from
+    Zhu et al. 2017, appendix 7.1: N(0, 0.02). Weights of batch normalization are drawn from
     N(1, gain) (Radford et al. 2016).
 
     Args:
-        network: the network to initialise, on the CPU.
+        network: the network to initialize, on the CPU.
         init_type: ``normal`` (gain is the standard deviation), ``xavier``, ``kaiming`` (gain is
             not used) or ``orthogonal``.
         gain: scale of the weights.

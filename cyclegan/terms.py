@@ -386,13 +386,13 @@ _SQUARE_PX = 8
 
 
 class PaletteLoss:
-    """Sliced Wasserstein distance of colours (Rabin et al. 2011), over the last pictures seen.
+    """Sliced Wasserstein distance of colors (Rabin et al. 2011), over the last pictures seen.
 
-    One picture has the colours of what it shows, so comparing it with one real picture says
-    nothing. Here the colours of the newest translations and the 63 before them are compared with
+    One picture has the colors of what it shows, so comparing it with one real picture says
+    nothing. Here the colors of the newest translations and the 63 before them are compared with
     those of as many real pictures (of this process, where there are several): along random
-    directions in RGB, each colour of a new translation is drawn to the one of the same rank among
-    the real ones. So translations keep their order of colours, from dark to light and from red to
+    directions in RGB, each color of a new translation is drawn to the one of the same rank among
+    the real ones. So translations keep their order of colors, from dark to light and from red to
     green, and all of them together get the domain's palette.
 
     Args:
@@ -447,7 +447,7 @@ class PaletteLoss:
 
 
 def _colors(images: Tensor) -> list[Tensor]:
-    """Return the mean colours of squares of 8 pixels, (squares, 3), float32, by picture."""
+    """Return the mean colors of squares of 8 pixels, (squares, 3), float32, by picture."""
     side = min(_SQUARE_PX, *images.shape[2:])
     coarse = F.avg_pool2d(images.float(), side)
     return list(coarse.flatten(2).transpose(1, 2))

@@ -59,7 +59,7 @@ def load_generator(path: Path) -> LoadedGenerator:
 
     Reference files of every age load: prefixes of parallel or compiled models are removed, and
     the running statistics that InstanceNorm kept until 2018 (issue 461 of the reference) are
-    dropped, since neither implementation uses them. Blocks, filters, dropout, normalisation and
+    dropped, since neither implementation uses them. Blocks, filters, dropout, normalization and
     upsampling are read off the names and shapes.
 
     Args:

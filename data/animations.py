@@ -69,7 +69,7 @@ def write_animation(
     All frames get the size of the last; others are scaled to it. Equal frames give equal bytes.
 
     Args:
-        path: ends in ``.gif`` (256 colours, the same for all frames so that still areas do not
+        path: ends in ``.gif`` (256 colors, the same for all frames so that still areas do not
             flicker), ``.png`` or ``.apng`` (exact), or ``.mp4`` (H.264; sides are made even).
         frames: RGB, (H, W, 3), uint8; at least one. Read twice, and never all at once.
         frame_ms: how long each frame is shown, in milliseconds; a GIF counts in tens.
@@ -137,12 +137,12 @@ def _encode_gif(file: BinaryIO, frames: _Sized, durations: Sequence[int]) -> Non
 
 
 def _common_palette(frames: _Sized) -> Image.Image:
-    """Choose 256 colours for all frames, from some of them, scaled down, the last among them."""
+    """Choose 256 colors for all frames, from some of them, scaled down, the last among them."""
     count = min(len(frames), _PALETTE_FRAMES)
     chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
     shrink = min(1.0, _PALETTE_SIDE / max(frames.height, frames.width))
     small = (max(round(frames.height * shrink), 1), max(round(frames.width * shrink), 1))
-    # Sampled, not averaged: an average has none of the brightest and darkest colours.
+    # Sampled, not averaged: an average has none of the brightest and darkest colors.
     rows, columns = (
         np.linspace(0, side - 1, less).round().astype(int)
         for side, less in zip((frames.height, frames.width), small, strict=True)
@@ -154,7 +154,7 @@ def _common_palette(frames: _Sized) -> Image.Image:
 def _gif_pixels(image: Image.Image) -> bytes:
     """Return the compressed pixels of a picture: code size, data blocks, terminator."""
     encoded = BytesIO()
-    # Pillow would remove the colours that a frame does not use, and renumber the others.
+    # Pillow would remove the colors that a frame does not use, and renumber the others.
     image.save(encoded, "GIF", optimize=False, interlace=False)
     data = encoded.getvalue()
     at = 13 + _table_bytes(data[10])
@@ -165,7 +165,7 @@ def _gif_pixels(image: Image.Image) -> bytes:
 
 
 def _table_bytes(flags: int) -> int:
-    """Return the size of the colour table that the flags announce."""
+    """Return the size of the color table that the flags announce."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
@@ -264,7 +264,7 @@ _ENCODERS: dict[str, Callable[[BinaryIO, _Sized, Sequence[int]], None]] = {
 
 
 class Film:
-    """Collects frames of an optimisation and writes them as GIF, APNG or MP4.
+    """Collects frames of an optimization and writes them as GIF, APNG or MP4.
 
     Frames of any size may be added: those of the coarse scales are enlarged to the size of the
     last. Use it as a context manager; the frames on disk are removed at its end. What was added

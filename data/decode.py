@@ -6,9 +6,9 @@ What a file's samples mean, in the order in which it is settled:
 - **Depth.** 16 bits become 8 by ``round(v / 257)``. Whole numbers of 32 bits must lie in 0..65535
   and count as 16 bits. Floats must lie in [0, 1], which becomes 0..255. Anything else is refused,
   because there is no telling what its white is.
-- **Transparency** (channel, palette or colour key) goes to ``alpha``; colours stay as stored.
-- **Colour.** An embedded ICC profile is followed (relative colorimetric, black point compensated).
-  Without one: RGB and grey are sRGB, CMYK is converted without a press model, LAB is D50.
+- **Transparency** (channel, palette or color key) goes to ``alpha``; colors stay as stored.
+- **Color.** An embedded ICC profile is followed (relative colorimetric, black point compensated).
+  Without one: RGB and gray are sRGB, CMYK is converted without a press model, LAB is D50.
 - **Orientation.** The EXIF (in a TIFF, the TIFF) orientation is applied.
 
 Formats are told by content, not by suffix; only six are tried, for Pillow knows some that start
@@ -239,7 +239,7 @@ def _load(path: Path, file: IO[bytes], image: ImageFile) -> _Samples:
 
 
 def _key_alpha(image: ImageFile, samples: NDArray[Any], stretch: int = 1) -> _Alpha:
-    """Alpha of a picture in which one colour stands for transparent: 0 there, otherwise 255."""
+    """Alpha of a picture in which one color stands for transparent: 0 there, otherwise 255."""
     if "transparency" not in image.info:
         return None
     key = np.atleast_1d(image.info["transparency"])
@@ -262,7 +262,7 @@ def _tiff_tags(image: ImageFile) -> Mapping[int, Any]:
 
 
 def _load_wide(file: IO[bytes], image: ImageFile, rawmode: str) -> _Samples:
-    """Decode colour of 16 bits a sample, of which Pillow alone would keep the high byte."""
+    """Decode color of 16 bits a sample, of which Pillow alone would keep the high byte."""
     layout, _, order = rawmode.partition(";16")
     if layout == "LA":  # two samples of two bytes, read as four of one
         four = _load_as(image, "RGBA")
@@ -299,7 +299,7 @@ def _load_as(image: ImageFile, rawmode: str) -> NDArray[np.uint8]:
 
 
 def _narrow_gray(path: Path, image: ImageFile) -> _Samples:
-    """Reduce grey of more than 8 bits (modes I, I;16 and F)."""
+    """Reduce gray of more than 8 bits (modes I, I;16 and F)."""
     tags = _tiff_tags(image)
     values = np.asarray(image)
     white = 1.0 if image.mode == "F" else 4095 if tags.get(_BITS) == (12,) else 65535
@@ -337,7 +337,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     transform = _build(source, mode)
     if mode == "RGB":
         # Most profiles are sRGB itself: skip those, by what they do and not by what they are
-        # called, and so leave every colour exact.
+        # called, and so leave every color exact.
         steps = np.arange(0, 256, 15, dtype=np.uint8)
         probe = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
         moved = np.asarray(transform.apply(Image.fromarray(probe)), np.int16) - probe

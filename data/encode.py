@@ -34,8 +34,8 @@ def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
 
     The folder of ``path`` is made where it is missing. The file holds the pixels and nothing else:
     no metadata, no time, so equal pictures give equal bytes. PNG is exact. PNG and WebP keep
-    ``alpha``, and the colours under transparent pixels as well; JPEG cannot hold ``alpha``, so the
-    colours are written as they are, and it is dropped.
+    ``alpha``, and the colors under transparent pixels as well; JPEG cannot hold ``alpha``, so the
+    colors are written as they are, and it is dropped.
 
     Args:
         path: ends in ``.png``, ``.jpg``, ``.jpeg`` or ``.webp``, in any case.
@@ -127,7 +127,7 @@ def _encode_jpeg(file: BytesIO, picture: Picture, quality: int) -> None:
     image = Image.fromarray(picture.rgb)
     sampling = "4:4:4" if quality >= 90 else "4:2:0"
     image.save(file, "JPEG", quality=quality, subsampling=sampling)
-    # Optimised Huffman tables save a fifth for 7 ns a pixel, but then Pillow needs the whole file
+    # Optimized Huffman tables save a fifth for 7 ns a pixel, but then Pillow needs the whole file
     # in one buffer, for which it reserves a byte a pixel or more: noise does not fit.
     if file.tell() <= picture.width * picture.height:
         file.seek(0)
@@ -143,13 +143,13 @@ def _encode_png(file: BytesIO, picture: Picture, _quality: int) -> None:
 
 def _encode_webp(file: BytesIO, picture: Picture, quality: int) -> None:
     # Method 2 takes half the time of the default, 4 (67 and 123 ns a pixel), for 1 % more bytes.
-    # exact: keep the colours of transparent pixels.
+    # exact: keep the colors of transparent pixels.
     _image(picture).save(file, "WEBP", quality=quality, method=2, exact=True)
 
 
 def _encode_deep_tiff(file: BytesIO, rgb: NDArray[np.uint16]) -> None:
     """Write RGB, (H, W, 3), as an uncompressed TIFF, which every program reads."""
-    import tifffile  # noqa: PLC0415 - scikit-image's reader; Pillow has no colour of 16 bits
+    import tifffile  # noqa: PLC0415 - scikit-image's reader; Pillow has no color of 16 bits
 
     tifffile.imwrite(
         file,

@@ -130,9 +130,9 @@ def random_part(
 
 
 def random_light(rgb: Rgb, strength: float, *, generator: torch.Generator) -> Rgb:
-    """Change brightness and contrast by chance, and the colours not at all.
+    """Change brightness and contrast by chance, and the colors not at all.
 
-    All three channels get the same line, so hue and the order of colours stay.
+    All three channels get the same line, so hue and the order of colors stay.
 
     Args:
         rgb: RGB, (H, W, 3), uint8.

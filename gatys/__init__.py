@@ -1,4 +1,4 @@
-"""Style transfer by optimisation (Gatys et al. 2016), and the feature networks it looks through."""
+"""Style transfer by optimization (Gatys et al. 2016), and the feature networks it looks through."""
 
 import lazy_loader
 

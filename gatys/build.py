@@ -263,7 +263,7 @@ def build_backbone(options: StylizeOptions, settings: Preset) -> Backbone:
 
 
 def build_method(settings: Preset, iterations: int) -> Method:
-    """Return the optimiser for so many evaluations."""
+    """Return the optimizer for so many evaluations."""
     if settings.optimizer == "adam":
         return Adam(
             lr=settings.learning_rate,

@@ -1,8 +1,8 @@
-"""The content's colours: kept after styling, or given to the style picture before.
+"""The content's colors: kept after styling, or given to the style picture before.
 
 Two ways of Gatys, Bethge, Hertzmann and Shechtman 2016, "Preserving Color in Neural Artistic Style
-Transfer": :func:`keep_colors` takes the result's lightness and the content's colour (section 3.2),
-:func:`match_colors` recolours the style picture before it is used (section 3.1). Pictures are sRGB
+Transfer": :func:`keep_colors` takes the result's lightness and the content's color (section 3.2),
+:func:`match_colors` recolors the style picture before it is used (section 3.1). Pictures are sRGB
 arrays, (H, W, 3), floating point in [0, 1]; sums and matrices are float64, results float32.
 """
 
@@ -20,8 +20,8 @@ Colors = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 ColorMatch = Literal["linear", "histogram"]
 
-# A direction of colour along which a picture varies by less than one of 255 levels holds noise of
-# rounding and of JPEG, not colours; stretched to the variance of a photograph it would be visible.
+# A direction of color along which a picture varies by less than one of 255 levels holds noise of
+# rounding and of JPEG, not colors; stretched to the variance of a photograph it would be visible.
 _LEAST_DEVIATION = 1 / 255
 _HALVINGS = 12  # of the interval of chroma: to 1/4096, well below a visible step
 
@@ -35,10 +35,10 @@ _WHITE = np.array([0.95047, 1.0, 1.08883])
 
 
 def keep_colors(result: Image, content: Image) -> Colors:
-    """Return the lightness of ``result`` with the colour of ``content``, at each pixel.
+    """Return the lightness of ``result`` with the color of ``content``, at each pixel.
 
     In CIE L*a*b*, whose lightness is perceptual: L* of one, a* and b* of the other. Where sRGB has
-    no such colour (a vivid blue made very light), its chroma is reduced until there is one, which
+    no such color (a vivid blue made very light), its chroma is reduced until there is one, which
     keeps lightness and hue; clipping the three channels would change both.
     Departure: Gatys et al. 2016 exchange the luma of YIQ, which is linear in the stored values.
 
@@ -62,12 +62,12 @@ def keep_colors(result: Image, content: Image) -> Colors:
 
 
 def match_colors(style: Image, content: Image, method: ColorMatch = "linear") -> Colors:
-    """Return the style picture with the colours of the content; sizes may differ.
+    """Return the style picture with the colors of the content; sizes may differ.
 
     ``linear`` moves all pixels by one affine map, so that mean and covariance of the channels
     become the content's (Gatys et al. 2016, equations 1 to 4, with the symmetric roots that their
     section 3.1 prefers to Cholesky factors; Hertzmann et al. 2001, "Image Analogies"). Directions
-    in which the style hardly varies (all, in a picture of one colour; two, in a grey one) become
+    in which the style hardly varies (all, in a picture of one color; two, in a gray one) become
     flat. ``histogram`` gives each channel the content's histogram by itself; a channel of a single
     value becomes the content's median. What leaves [0, 1] is clipped.
 
@@ -125,7 +125,7 @@ def _match_histograms(style: Doubles, content: Doubles) -> Doubles:
 
 
 def _chroma_share(lab: Doubles) -> Doubles:
-    """Return the largest share of chroma, 0 to 1, (H, W), with which sRGB has each colour."""
+    """Return the largest share of chroma, 0 to 1, (H, W), with which sRGB has each color."""
     share = np.ones(lab.shape[:2])
     beyond = ~_in_gamut(lab)
     colors = lab[beyond]

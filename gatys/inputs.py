@@ -1,8 +1,8 @@
-"""What goes into a stylisation: its pictures, as they are read and as each scale needs them.
+"""What goes into a stylization: its pictures, as they are read and as each scale needs them.
 
 :func:`read_pictures` decodes content, styles and masks. :func:`regions_at` and :func:`start_at`
-bring them to the size of a scale: what is styled how, and the picture that optimisation starts
-from, which is the content, the content in other colours, or noise.
+bring them to the size of a scale: what is styled how, and the picture that optimization starts
+from, which is the content, the content in other colors, or noise.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +57,7 @@ Start = Literal["content", "palette", "noise", "statistics", "file"]
 _PIXELS = 2**17
 
 NOISE_DEVIATION = 0.2
-"""Standard deviation of noise about mid-grey in sRGB: 1.2 % of the values have to be clipped."""
+"""Standard deviation of noise about mid-gray in sRGB: 1.2 % of the values have to be clipped."""
 
 
 def initial_image(
@@ -74,8 +74,8 @@ def initial_image(
 
     Args:
         start: ``content`` and ``file`` (both: ``picture``, resized), ``palette`` (``picture``,
-            whose colours get the mean and covariance of the styles'), ``noise`` (white noise about
-            mid-grey), ``statistics`` (white noise with mean and covariance of the styles' colours).
+            whose colors get the mean and covariance of the styles'), ``noise`` (white noise about
+            mid-gray), ``statistics`` (white noise with mean and covariance of the styles' colors).
         height: pixels.
         width: pixels.
         generator: source of randomness, on the CPU.
@@ -109,7 +109,7 @@ def picture_image(picture: Rgb, height: int, width: int) -> Tensor:
 
 
 def recolor(picture: Rgb, styles: Sequence[Rgb], *, weights: Sequence[float] | None = None) -> Rgb:
-    """Return a picture whose colours have the mean and covariance of the styles'.
+    """Return a picture whose colors have the mean and covariance of the styles'.
 
     Args:
         picture: RGB, (H, W, 3), uint8.
@@ -152,7 +152,7 @@ def statistics_image(
     generator: torch.Generator,
     weights: Sequence[float] | None = None,
 ) -> Tensor:
-    """Return normal noise with mean and covariance of the styles' colours, clipped to [0, 1].
+    """Return normal noise with mean and covariance of the styles' colors, clipped to [0, 1].
 
     Several styles are one collection of pixels: means and raw second moments are averaged.
 
@@ -191,7 +191,7 @@ def _shares(styles: Sequence[Rgb], weights: Sequence[float] | None) -> NDArray[n
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """The pictures of a stylisation, decoded.
+    """The pictures of a stylization, decoded.
 
     Attributes:
         content: RGB, (H, W, 3), uint8.
@@ -333,7 +333,7 @@ def regions_at(
 def start_at(pictures: Pictures, start: Start, height: int, width: int, *, seed: int) -> Tensor:
     """Return the picture to start from, (1, 3, height, width), in [0, 1], on the CPU.
 
-    With masks, ``palette`` and ``statistics`` give each region the colours of its own style.
+    With masks, ``palette`` and ``statistics`` give each region the colors of its own style.
     """
     every = list(range(len(pictures.styles)))
     if not pictures.regions or start not in {"palette", "statistics"}:

@@ -119,7 +119,7 @@ def _find_styles(name: str, styles: Sequence[Path]) -> list[int]:
 def read_mask(path: Path, height: int, width: int) -> Mask:
     """Read a mask and bring it to the size of the picture that it is for.
 
-    Grey counts as the share of the pixel, colour as its luma, and what is transparent as black.
+    Gray counts as the share of the pixel, color as its luma, and what is transparent as black.
 
     Args:
         path: any picture file; of the picture's size or, within a pixel, of its aspect ratio.
@@ -139,7 +139,7 @@ def read_mask(path: Path, height: int, width: int) -> Mask:
             f"has {picture.width} x {picture.height} pixels, and the content {width} x {height}: "
             "expected the same size or the same aspect ratio",
         )
-    # Pillow's luma (ITU-R BT.601) is in whole numbers: what is grey stays exact.
+    # Pillow's luma (ITU-R BT.601) is in whole numbers: what is gray stays exact.
     gray = np.asarray(Image.fromarray(picture.rgb).convert("L"), np.float32)
     if picture.alpha is not None:
         gray = np.asarray(gray * (picture.alpha / 255), np.float32)

@@ -1,7 +1,7 @@
 """What a run will take of memory, and what there is.
 
 The estimate counts tensors, as autograd keeps them: the output of every layer for the way back, the
-buffers of the layer with the largest output, the optimiser's pictures, matrices of moments.
+buffers of the layer with the largest output, the optimizer's pictures, matrices of moments.
 """
 
 import os
@@ -33,7 +33,7 @@ _VGG_CHANNELS = (64, 128, 256, 512, 512)
 # coming in, the one going out, and the convolution's reordered copies of both.
 _BUFFERS = 4
 # Pictures beside the history: the iterate, its gradient and the one before, direction, the best
-# iterate, products, the normalised input; and Adam's two moments.
+# iterate, products, the normalized input; and Adam's two moments.
 _PICTURES = 12
 # Room for the allocator's gaps, measured with VGG19 at 128 to 384 px on the CPU; the long-lived
 # pictures of the history lie between short-lived activations, and leave more of them.

@@ -4,7 +4,7 @@ The programs' weights are converted; :data:`BUILTIN`, :data:`RANDOM`, :data:`TRA
 :data:`MODEL` are for what works without files of published weights. The convention is
 :mod:`impasto.gatys.losses.objective`'s: content is the mean squared difference v_l of features,
 style is E_l of Gatys et al. 2016 (equation 4) with Gram matrices divided by the number of
-positions, layer weights add up to 1, and the network takes pictures in [0, 1], which it normalises
+positions, layer weights add up to 1, and the network takes pictures in [0, 1], which it normalizes
 by ImageNet's means and deviations. With C channels and M positions of a layer:
 
 =============================  ==============================  =============================
@@ -90,7 +90,7 @@ class Preset:
         history: L-BFGS's.
         sizes: longer sides in pixels, coarse to fine.
         iterations: at each size; of L-BFGS, evaluations.
-        init: ``content``, ``palette`` (the content in the style's colours) or ``noise``.
+        init: ``content``, ``palette`` (the content in the style's colors) or ``noise``.
         match_histograms: whether the content's targets take on the histograms of the style's.
         average_decay: of the moving average of iterates; 0: none.
         clamp: values are brought back to [0, 1] after each step.

@@ -54,7 +54,7 @@ def scale_sizes(
     Args:
         longest_side: of the result, in pixels; the only size if it is below ``smallest``.
         smallest: least longest side, in pixels.
-        factor: between neighbours, above 1.
+        factor: between neighbors, above 1.
     """
     if factor <= 1:
         raise ValueError(f"factor: expected above 1, got {factor}")

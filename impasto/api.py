@@ -358,7 +358,7 @@ def report_study(
     config: AnyPath | None = None,
     **changes: Any,
 ) -> "Findings":
-    """Analyse the answers of a study and write a report, like ``impasto survey report``.
+    """Analyze the answers of a study and write a report, like ``impasto survey report``.
 
     Args:
         answers: tables (.csv, .json), databases of the server, or folders of them; one or several.

@@ -43,7 +43,7 @@ _LIKE_MONETS = ("china", "flower", "coffee", "chelsea")  # shown large; all are 
 _STROKE_SCALE = 2  # for photographs of 450 to 740 pixels
 _SHOWN = 6
 _SIZE_PX = 136  # a little more than the crop of the preset
-_CONTENT, _STYLE = "rocket", "flower"  # of the stylised picture
+_CONTENT, _STYLE = "rocket", "flower"  # of the stylized picture
 _STYLIZED_PX = 192
 # What the demo writes into its folder; nothing of it is replaced unless the note, or the digest in
 # the note, says that the demo wrote it.

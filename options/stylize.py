@@ -46,7 +46,7 @@ STYLIZE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 @dataclass(frozen=True, kw_only=True)
 class StylizeOptions:
-    """Show one picture in the style of others, by optimisation (Gatys et al. 2016)."""
+    """Show one picture in the style of others, by optimization (Gatys et al. 2016)."""
 
     headings: ClassVar[Mapping[str, str]] = {
         "output": "pictures",

@@ -421,7 +421,7 @@ class SurveyImportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyReportOptions:
-    """Analyse the answers of a study: a page, tables, figures."""
+    """Analyze the answers of a study: a page, tables, figures."""
 
     headings: ClassVar[Mapping[str, str]] = {
         "key": "files",

@@ -306,7 +306,7 @@ class NetworkOptions:
         """Smallest side, in pixels, of a square that both networks can be trained on.
 
         A PatchGAN of n layers halves its input n times and then loses a pixel to each of two more
-        convolutions, the first of which is followed by a normalisation that needs two pixels.
+        convolutions, the first of which is followed by a normalization that needs two pixels.
         """
         layers = {"basic": 3, "n_layers": self.n_layers_D}.get(self.netD)
         patch = 1 if layers is None else 3 << layers

@@ -156,7 +156,7 @@ def curves_csv(curves: Iterable[Curve]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """The mean of one or several neighbouring reports.
+    """The mean of one or several neighboring reports.
 
     Attributes:
         images: pictures of each domain at the last of the reports.
@@ -176,7 +176,7 @@ class History:
     """Keeps all of a run at a resolution that halves whenever there are too many points.
 
     Args:
-        most_points: points at most; where there would be more, each two neighbours become one.
+        most_points: points at most; where there would be more, each two neighbors become one.
     """
 
     def __init__(self, most_points: int = 512) -> None:

@@ -82,7 +82,7 @@ class Browser:
     driver: "Chrome"
 
     def set_view(self, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
-        """Set the size of the page in CSS pixels, the colour scheme, and finger or mouse."""
+        """Set the size of the page in CSS pixels, the color scheme, and finger or mouse."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": touch})
@@ -122,7 +122,7 @@ class Browser:
         return holds
 
     def drag(self, element: "WebElement", start: tuple[int, int], way: tuple[int, int]) -> None:
-        """Press the mouse at ``start``, from the element's centre, move it by ``way``, let go."""
+        """Press the mouse at ``start``, from the element's center, move it by ``way``, let go."""
         webdriver = pytest.importorskip("selenium.webdriver")
         actions = webdriver.ActionChains(self.driver)
         actions.move_to_element_with_offset(element, *start)

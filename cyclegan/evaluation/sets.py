@@ -189,7 +189,7 @@ class PictureSet:
         count: pictures.
         enlarged: how many of them were smaller than the squares.
         patches: descriptors by level, see :func:`impasto.data.metrics.swd.patch_descriptors`.
-        colours: RGB, (1, pixels, 3), uint8: evenly spaced pixels of all squares.
+        colors: RGB, (1, pixels, 3), uint8: evenly spaced pixels of all squares.
         features: (count, D), None without an extractor.
         grids: of the pictures in their own sizes; see
             :class:`impasto.data.metrics.spectrum.GridPeaks`.

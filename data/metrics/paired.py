@@ -1,4 +1,4 @@
-"""How far apart two pictures are: in pixels, structure, colour, edges and palette.
+"""How far apart two pictures are: in pixels, structure, color, edges and palette.
 
 Every measure takes RGB uint8 arrays and returns one float. All but ``palette_distance`` compare
 pixel with pixel, so their two pictures must have the same size. A set of pictures is compared with
@@ -43,7 +43,7 @@ def mean_absolute_error(first: _Picture, second: _Picture) -> float:
         second: likewise, of the same size.
 
     Returns:
-        Grey levels, 0 (equal) to 255.
+        Gray levels, 0 (equal) to 255.
 
     Raises:
         ValueError: a picture is not RGB uint8, or the sizes differ.
@@ -105,7 +105,7 @@ def ssim(first: _Picture, second: _Picture) -> float:
 
 
 def color_distance(first: _Picture, second: _Picture) -> float:
-    """Average the perceived colour difference CIEDE2000 over the pixels.
+    """Average the perceived color difference CIEDE2000 over the pixels.
 
     Args:
         first: RGB, shape (H, W, 3), uint8.
@@ -157,10 +157,10 @@ def palette_distance(
     *,
     directions: int = 32,
 ) -> float:
-    """Compare which colours two pictures hold, wherever they stand in them.
+    """Compare which colors two pictures hold, wherever they stand in them.
 
-    The sliced Wasserstein-1 distance between the pixels' colours in CIE L*a*b*: the cost of
-    moving one cloud of colours onto the other, averaged over random directions.
+    The sliced Wasserstein-1 distance between the pixels' colors in CIE L*a*b*: the cost of
+    moving one cloud of colors onto the other, averaged over random directions.
 
     Args:
         first: RGB, shape (H, W, 3), uint8.
@@ -169,7 +169,7 @@ def palette_distance(
         directions: how many to average over.
 
     Returns:
-        L*a*b* units, from 0 (the same palette); a shift of all colours by d gives about d / 2.
+        L*a*b* units, from 0 (the same palette); a shift of all colors by d gives about d / 2.
 
     Raises:
         ValueError: a picture is not RGB uint8, or there are no directions.
@@ -196,7 +196,7 @@ def _steepness(rgb: _Picture) -> _Floats:
 def _transport(one: _Floats, other: _Floats) -> float:
     """Compute the Wasserstein-1 distance of two samples: the area between their quantiles."""
     one, other = np.sort(one), np.sort(other)
-    # Both quantile functions are steps: between two neighbouring steps nothing changes.
+    # Both quantile functions are steps: between two neighboring steps nothing changes.
     steps = np.union1d(np.arange(1, len(one)) / len(one), np.arange(1, len(other)) / len(other))
     edges = np.concatenate([[0.0], steps, [1.0]])
     middle = (edges[1:] + edges[:-1]) / 2

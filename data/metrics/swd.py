@@ -37,7 +37,7 @@ def patch_descriptors(
             128 of each of 16,384 pictures; small sets need more of each.
 
     Returns:
-        For each level, by its side in pixels, finest first: (patches, 147) float32, every colour
+        For each level, by its side in pixels, finest first: (patches, 147) float32, every color
         channel of the whole set with mean 0 and standard deviation 1, as in Karras et al. Hence
         the distance sees structure, and neither palette nor contrast.
 
@@ -167,7 +167,7 @@ def _draw(level: _Floats, count: int, generator: np.random.Generator) -> _Floats
 
 
 def _standardize(patches: _Floats) -> _Floats:
-    """Give each colour channel mean 0 and standard deviation 1; a flat channel stays at 0."""
+    """Give each color channel mean 0 and standard deviation 1; a flat channel stays at 0."""
     channels = patches.reshape(len(patches), 3, -1)
     mean = channels.mean(axis=(0, 2), keepdims=True)
     spread = channels.std(axis=(0, 2), keepdims=True)

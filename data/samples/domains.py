@@ -87,7 +87,7 @@ def make_sample_domains(
     other arguments made what is there, it is replaced.
 
     Every region of the photographs is painted by itself and then cropped, so that no stroke
-    carries a colour from one set into another, and crops show no border of a canvas.
+    carries a color from one set into another, and crops show no border of a canvas.
 
     Args:
         root: folder to make, with its parents.

@@ -7,8 +7,8 @@ still differs from it; a stroke follows the normals of the image gradient.
 
 Departures from the paper, all of them here or in the style's fields:
 
-* the photograph first takes the colours of the style's palette, then it is painted;
-* the canvas begins as the mean colour, and every cell of the first layer gets a stroke;
+* the photograph first takes the colors of the style's palette, then it is painted;
+* the canvas begins as the mean color, and every cell of the first layer gets a stroke;
 * ``slant_deg`` and ``direction_blur`` steady the direction of the strokes where the photograph is
   nearly plain; the paper ends a stroke where the gradient vanishes;
 * a stroke that leaves the picture ends there.
@@ -97,7 +97,7 @@ def draw_stroke(
     Args:
         easel: RGB picture, ``SUPERSAMPLING`` times as large as the painting.
         points: control points (row, column) of the stroke, shape (N, 2), float64, in pixels of
-            the painting; a whole number is the centre of a pixel.
+            the painting; a whole number is the center of a pixel.
         radius_px: radius of the round brush, in pixels of the painting.
         color: RGB, 0..255.
         opacity: 1 covers what is below, 0 leaves it.
@@ -130,7 +130,7 @@ def _sweep(
 
 @dataclass(frozen=True, kw_only=True)
 class Palette:
-    """A fixed mapping of colours, in CIE L*a*b* (D65); the defaults change nothing.
+    """A fixed mapping of colors, in CIE L*a*b* (D65); the defaults change nothing.
 
     Attributes:
         black: L* (0..100) that black becomes: above 0, no shadow is black.
@@ -154,7 +154,7 @@ class Palette:
 
 
 def apply_palette(rgb: npt.NDArray[np.uint8], palette: Palette) -> npt.NDArray[np.uint8]:
-    """Give a picture the colours of a palette, pixel by pixel.
+    """Give a picture the colors of a palette, pixel by pixel.
 
     Args:
         rgb: RGB, shape (H, W, 3), uint8.
@@ -184,7 +184,7 @@ class PaintStyle:
     """A manner of painting: the parameters of Hertzmann 1998, section 3.1, and ours below them.
 
     Attributes:
-        threshold: T, mean colour difference (Euclidean, RGB 0..255) of a grid cell above which
+        threshold: T, mean color difference (Euclidean, RGB 0..255) of a grid cell above which
             it is painted over. Larger is rougher.
         brush_radii_px: R_i, radii of the brushes; largest first or in any order.
         curvature_filter: f_c in (0, 1]; small values keep strokes straight.
@@ -200,7 +200,7 @@ class PaintStyle:
             Departure: the paper follows the gradient of every pixel, 0.
         slant_deg: direction of strokes where the picture is plain, in degrees from the
             horizontal, rising to the right. Departure: the paper ends a stroke there, None.
-        palette: colours that the picture takes before it is painted. Departure: the paper
+        palette: colors that the picture takes before it is painted. Departure: the paper
             paints with the picture's own.
     """
 
@@ -244,7 +244,7 @@ class PaintStyle:
 # CS 798 applet), but for the value jitter and opacity of EXPRESSIONIST (0.5 and 0.7, against the
 # applet's 0.7 and 0.75) and the opacity of POINTILLIST (1 against painterlybrush's 0.1).
 IMPRESSIONIST = PaintStyle(threshold=100, brush_radii_px=(8, 4, 2))
-"""A normal painting style: no curvature filter, no random colour."""
+"""A normal painting style: no curvature filter, no random color."""
 
 EXPRESSIONIST = PaintStyle(
     threshold=50,
@@ -259,7 +259,7 @@ EXPRESSIONIST = PaintStyle(
 COLORIST_WASH = PaintStyle(
     threshold=200, brush_radii_px=(8, 4, 2), opacity=0.5, jitter_rgb=(0.3, 0.3, 0.3)
 )
-"""Loose, half-transparent strokes with random colour."""
+"""Loose, half-transparent strokes with random color."""
 
 POINTILLIST = PaintStyle(
     threshold=100,
@@ -286,7 +286,7 @@ LATE_MONET = PaintStyle(
     ),
 )
 """Ours, for the pictures of ``impasto demo``: the late Monet in a word. Short curved touches of
-three brushes, shadows lifted to a bluish violet, warm lights, strong colours, soft contrast."""
+three brushes, shadows lifted to a bluish violet, warm lights, strong colors, soft contrast."""
 
 
 _Indices = npt.NDArray[np.intp]
@@ -294,7 +294,7 @@ _Indices = npt.NDArray[np.intp]
 # Hertzmann 1998, section 2.2: the luminance whose gradient guides the strokes.
 _LUMINANCE = np.array([0.30, 0.59, 0.11])
 
-# Below this slope (grey levels per pixel) the painter's own slant outweighs the photograph.
+# Below this slope (gray levels per pixel) the painter's own slant outweighs the photograph.
 _PLAIN_SLOPE = 0.6
 
 
@@ -308,7 +308,7 @@ def paint(
     Args:
         rgb: the picture, RGB, shape (H, W, 3), uint8; any size from 1 x 1.
         style: the manner of painting.
-        generator: draws the order of the strokes and the jitter of their colours.
+        generator: draws the order of the strokes and the jitter of their colors.
 
     Returns:
         The painting, RGB, shape (H, W, 3), uint8.
@@ -423,7 +423,7 @@ class _Layer:
         return points, counts
 
     def _is_worth_going_on(self, pixel: _Indices, colors: _Floats) -> npt.NDArray[np.bool_]:
-        """Section 2.2: end where the canvas is nearer to the picture than the stroke's colour."""
+        """Section 2.2: end where the canvas is nearer to the picture than the stroke's color."""
         seen = self.reference[pixel[:, 0], pixel[:, 1]]
         there = self.canvas[pixel[:, 0], pixel[:, 1]]
         off_canvas = np.linalg.norm(seen - there, axis=1)
@@ -450,7 +450,7 @@ def _blur(image: _Floats, sigma: float) -> _Floats:
 
 
 def _slope(luminance: _Floats, axis: int) -> _Floats:
-    """Measure the slope along an axis by Sobel, in grey levels per pixel."""
+    """Measure the slope along an axis by Sobel, in gray levels per pixel."""
     slope = sobel(luminance, axis=axis, mode="nearest")  # type: ignore[no-untyped-call]
     return np.asarray(slope, dtype=np.float64)
 
@@ -480,7 +480,7 @@ def _stroke_direction(luminance: _Floats, radius_px: float, style: PaintStyle) -
 def _jitter(
     colors: _Floats, style: PaintStyle, generator: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Vary the colours of strokes (N, 3) by the style's jitter.
+    """Vary the colors of strokes (N, 3) by the style's jitter.
 
     A factor j spans -j/4..j/4 of the whole range of a channel, or of the circle of hues: the
     paper gives its factors no unit, and a half of it would drown the picture in POINTILLIST.

@@ -1,4 +1,4 @@
-"""The colour photographs that scikit-image and scikit-learn ship, and which part serves what.
+"""The color photographs that scikit-image and scikit-learn ship, and which part serves what.
 
 Nothing is downloaded: the files lie inside the installed wheels (scikit-image 0.24 and later,
 scikit-learn 1.4 and later).

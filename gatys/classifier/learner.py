@@ -32,7 +32,7 @@ class Best:
     Attributes:
         epoch: its number, counted from 1; 0 before the first.
         scores: its held-out scores.
-        features: its convolutions, batch normalisation folded in; None before the first.
+        features: its convolutions, batch normalization folded in; None before the first.
     """
 
     epoch: int = 0
@@ -41,7 +41,7 @@ class Best:
 
 
 class ClassifierLearner:
-    """Minimises the cross-entropy with label smoothing (Szegedy et al. 2016, section 7).
+    """Minimizes the cross-entropy with label smoothing (Szegedy et al. 2016, section 7).
 
     Args:
         network: on the accelerator's device.
@@ -160,7 +160,7 @@ class ClassifierLearner:
         return scores, [image for _, image in hardest]
 
     def _share_statistics(self) -> None:
-        """Give all processes the mean of their statistics of batch normalisation."""
+        """Give all processes the mean of their statistics of batch normalization."""
         if self._accelerator.num_processes > 1:
             for buffer in self._statistics().values():
                 buffer.copy_(self._accelerator.reduce(buffer, reduction="mean"))
@@ -236,7 +236,7 @@ class ClassifierLearner:
             self._accelerator.scaler.load_state_dict(state["scaler"])
 
     def process_state(self) -> dict[str, Any]:
-        """Return what differs between processes: the statistics of batch normalisation."""
+        """Return what differs between processes: the statistics of batch normalization."""
         if self._accelerator.num_processes == 1:
             return {}
         return {name: value.cpu() for name, value in self._statistics().items()}

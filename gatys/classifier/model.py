@@ -32,7 +32,7 @@ class VggClassifier(nn.Module):
     Attributes:
         depth: 16 or 19.
         width: channels, relative to the published network, in 64ths.
-        batch_norm: whether there is batch normalisation.
+        batch_norm: whether there is batch normalization.
         classes: how many there are.
         features: convolutions, ReLUs and poolings.
         avgpool: adaptive average pooling.
@@ -56,7 +56,7 @@ class VggClassifier(nn.Module):
             depth: 16 or 19.
             width: channels, relative to the published network; rounded to 64ths, so that each
                 block has exactly twice the channels of the one before.
-            batch_norm: normalise after each convolution (Ioffe and Szegedy 2015).
+            batch_norm: normalize after each convolution (Ioffe and Szegedy 2015).
             pooled: height and width of what the fully connected layers see: 7 in the published
                 network, for pictures of 224 pixels; a 32nd of the picture loses nothing.
             dropout: probability.
@@ -93,9 +93,9 @@ class VggClassifier(nn.Module):
 
     @torch.no_grad()
     def plain_features(self) -> dict[str, Tensor]:
-        """Return the convolutions as those of a VGG without batch normalisation, on the CPU.
+        """Return the convolutions as those of a VGG without batch normalization, on the CPU.
 
-        A convolution and the normalisation after it are one convolution with other weights (as
+        A convolution and the normalization after it are one convolution with other weights (as
         they are in ``eval`` mode). The names are torchvision's, ``features.N.weight``.
         """
         plain: dict[str, Tensor] = {}

@@ -56,7 +56,7 @@ def save_classifier(
 
     ``<label>_net_classifier.pth`` is the whole network with torchvision's names.
     ``backbone.safetensors`` holds the convolutions of the epoch with the lowest held-out loss (the
-    present ones before the first), batch normalisation folded in; its metadata name the
+    present ones before the first), batch normalization folded in; its metadata name the
     architecture, the classes and the scores.
 
     Args:

@@ -5,7 +5,7 @@ name                     network
 =======================  =================================================================
 ``vgg19``, ``vgg16``     from a file of weights, one's own or torchvision's in its cache
 ``random``               a VGG19 of random filters
-``pixels``               none: colours and luminance
+``pixels``               none: colors and luminance
 ``resnet50``, ...        any model of torchvision; random weights where no file is found
 ``random:resnet50``      the same with random weights in any case
 ``auto``                 VGG as deep as the file that is given; else VGG19, else ``random``

@@ -61,7 +61,7 @@ _KEPT_SIDE = 256  # of the picture that is looked through for it
 class ModelNetwork(nn.Module):
     """A model of torchvision, frozen, that gives the maps of features that are asked for.
 
-    Pictures come in [0, 1]; the normalisation is inside. Parameters are zero until they are filled.
+    Pictures come in [0, 1]; the normalization is inside. Parameters are zero until they are filled.
 
     Attributes:
         model: torchvision's name.
@@ -100,7 +100,7 @@ class ModelNetwork(nn.Module):
         self.requires_grad_(False).eval()
 
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Expect pictures normalised otherwise than ImageNet's usual.
+        """Expect pictures normalized otherwise than ImageNet's usual.
 
         Args:
             mean: of red, green and blue, in [0, 1].

@@ -1,4 +1,4 @@
-"""What there is to look at without a network: colours, and light and dark."""
+"""What there is to look at without a network: colors, and light and dark."""
 
 import math
 from collections.abc import Sequence

@@ -10,10 +10,10 @@ rescale the filters of their trained VGG to a mean activation of 1. No picture o
 part in it.
 
 Departure: He et al. draw each layer several times and keep the filters from which a picture can
-best be reconstructed; that takes an optimisation per layer and is not done.
+best be reconstructed; that takes an optimization per layer and is not done.
 
 :func:`random_model` makes any model of torchvision. Wang, Li and Vasconcelos 2021 find that with
-their smoothing, residual networks of random weights transfer styles too. Here batch normalisation
+their smoothing, residual networks of random weights transfer styles too. Here batch normalization
 gets the statistics of made-up pictures, and every layer's output is scaled as in the VGG.
 """
 
@@ -49,7 +49,7 @@ Filters = Literal["kaiming", "orthogonal"]
 Normalize = Literal["layer", "channel"]
 
 # Measured with seeds 0 and 1 on the sample photographs, at 256 pixels: mean squares are 0.3 to 5
-# down to relu5_1 with the default recipe, however many pictures. Channels that are centred or
+# down to relu5_1 with the default recipe, however many pictures. Channels that are centerd or
 # scaled one by one fit photographs less, up to 60 times too strong there; clouds of 1 / f noise in
 # place of discs made that several hundred. Losses relative to the target's energy do not care.
 _CALIBRATION_PICTURES = 8
@@ -71,12 +71,12 @@ class RandomRecipe:
             (Saxe et al. 2014).
         first_kernels: sides of the first layer's filters, odd. Each size gets an equal share of
             the channels, as in the multi-scale model of Ustyuzhaninov et al. 2017.
-        normalise: whether one factor per layer, or one per channel, makes the mean square 1.
+        normalize: whether one factor per layer, or one per channel, makes the mean square 1.
             In random layers, the features of all positions point more and more the same way
             (mean cosine on the sample photographs: 0.62 at relu1_1, 0.85 at relu5_1), so that deep
             layers tell little of a picture; one factor per channel lifts the channels that vary
             (0.35 at relu5_1).
-        centred: shift each channel so that its mean before the ReLU is 0 (Salimans and Kingma
+        centerd: shift each channel so that its mean before the ReLU is 0 (Salimans and Kingma
             2016, section 3), against the same (0.49 at relu5_1).
         replicate_padding: the first convolution continues the picture by its edge pixels.
     """
@@ -133,8 +133,8 @@ def calibration_pictures(
     """Make pictures that vary as photographs do, out of discs that hide one another.
 
     Discs whose radii have a density of r^-3 give the edges and the scale invariance of photographs
-    (Ruderman 1997; Lee, Mumford and Huang 2001). Their colours have about the means and standard
-    deviations of ImageNet, and differ in grey much more than in colour.
+    (Ruderman 1997; Lee, Mumford and Huang 2001). Their colors have about the means and standard
+    deviations of ImageNet, and differ in gray much more than in color.
 
     Args:
         generator: source of randomness, on the CPU.
@@ -158,7 +158,7 @@ def _discs(side: int, generator: torch.Generator) -> Tensor:
     colors = mean + std * (drawn[:, :1] + 0.3 * drawn[:, 1:])
     largest, smallest = side**-2, _SMALLEST_RADIUS**-2
     squared_radii = 1 / (smallest - uniform[0] * (smallest - largest))
-    # Centres may lie outside by a tenth, or edges would have fewer discs.
+    # Centers may lie outside by a tenth, or edges would have fewer discs.
     down, across = (1.2 * uniform[1:] - 0.1) * side
     place = torch.arange(side, dtype=torch.float64)
     picture = mean.expand(3, side, side)
@@ -242,7 +242,7 @@ def random_model(model: str, seed: int = 0, *, layers: Sequence[str] = ()) -> Mo
     """Make a model with random weights, on the CPU, in float32.
 
     Weights of convolutions and linear layers are independent and nearly normal (He et al. 2015,
-    equation 10). Normalisation multiplies by 1. So do ConvNeXt's layer scales, which torchvision
+    equation 10). Normalization multiplies by 1. So do ConvNeXt's layer scales, which torchvision
     starts at 1e-6: training has to raise them, and until then blocks are not seen. The same seed
     gives the same bits: what is measured is rounded to 8 binary digits.
 
@@ -293,7 +293,7 @@ def _fill(kind: str, parameter: Tensor, generator: torch.Generator) -> None:
 
 
 def _measure(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Give batch normalisation the statistics of what it is about to see."""
+    """Give batch normalization the statistics of what it is about to see."""
     (features,) = inputs
     over = [axis for axis in range(features.ndim) if axis != 1]
     module.get_buffer("running_mean").copy_(rounded(features.mean(dim=over)))

@@ -188,7 +188,7 @@ def check_size(image: Tensor, smallest: int, which_need: str) -> None:
 class Vgg(nn.Module):
     """The convolutions of VGG16 or VGG19 (Simonyan and Zisserman 2015), as feature network.
 
-    Pictures come in [0, 1]; the normalisation of ImageNet is inside. Parameters are frozen and zero
+    Pictures come in [0, 1]; the normalization of ImageNet is inside. Parameters are frozen and zero
     until :func:`~impasto.gatys.features.weights.load_weights` or
     :func:`~impasto.gatys.features.random.random_vgg` fills them. The state_dict has torchvision's
     names (``features.0.weight``).
@@ -217,7 +217,7 @@ class Vgg(nn.Module):
                 to look slightly better; ``l2``.
             keep_size_of_activations: multiply pooled values by :data:`POOLING_FACTORS`.
             replicate_padding: the first convolution sees the picture continued by its edge
-                pixels instead of by ImageNet's mean colour, whose edge shows in pictures
+                pixels instead of by ImageNet's mean color, whose edge shows in pictures
                 (crowsonkb/style-transfer-pytorch). Departure: VGG was trained with the latter.
             width: channels, relative to the published network.
             first_kernel: side of the first convolution's kernels, odd; 3 in the published network.

@@ -55,7 +55,7 @@ class WeightsFile:
         provenance: what the file says of itself.
         trained_here: whether they are no published weights, but one's own; see
             :func:`is_trained_here`.
-        weights: state_dict of the convolutions, float32, for RGB normalised as ImageNet.
+        weights: state_dict of the convolutions, float32, for RGB normalized as ImageNet.
     """
 
     path: Path
@@ -84,7 +84,7 @@ def read_weights(path: Path) -> WeightsFile:
     Understood are torchvision's full files, features alone (``features.0.weight`` or ``0.weight``),
     what wrappers prefix, our packed files, and Caffe's weights as Leon Gatys (``conv1_1.weight``)
     and Justin Johnson converted them. The latter are changed to expect the same pictures as
-    torchvision's: exact but for the outermost pixels, where padding with zeros is another colour.
+    torchvision's: exact but for the outermost pixels, where padding with zeros is another color.
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, something else, or does not have the
@@ -283,7 +283,7 @@ def _ordered(
 
 
 def _from_caffe(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
-    """Return the first convolution for pictures normalised as ImageNet instead of Caffe's.
+    """Return the first convolution for pictures normalized as ImageNet instead of Caffe's.
 
     With x in [0, 1], Caffe's input is 255 x - m_c and ours n = (x - m) / s, so it is
     255 s n + (255 m - m_c): a scale for the weights and a shift for the bias.

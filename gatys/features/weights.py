@@ -298,7 +298,7 @@ def find_model_weights(model: str, file: Path | None = None) -> Path | None:
 def load_model(model: str, path: Path) -> tuple[ModelNetwork, ModelWeights]:
     """Make a model with the weights of a ``.pth`` or ``.safetensors`` file, and verify them.
 
-    Weights of what tells classes apart may be missing or of any shape. Pictures are normalised as
+    Weights of what tells classes apart may be missing or of any shape. Pictures are normalized as
     torchvision says for these weights, or for its default ones if the file is none of its.
 
     Args:

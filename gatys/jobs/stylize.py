@@ -1,4 +1,4 @@
-"""The whole stylisation, from options to a picture: scale by scale, from coarse to fine."""
+"""The whole stylization, from options to a picture: scale by scale, from coarse to fine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Plan:
         device: where it will be computed.
         files: that were read, weights included.
         finish: makes the picture of an iterate's image, (1, 3, H, W), as the result will be made:
-            RGB, (H, W, 3), float32, with the content's colours and untouched regions.
+            RGB, (H, W, 3), float32, with the content's colors and untouched regions.
     """
 
     backbone: str
@@ -98,7 +98,7 @@ class StylizeResult:
         pictures: what went in.
         losses: of the last scale, by name.
         evaluations: of the losses, at all scales.
-        seconds: wall-clock, of the optimisation.
+        seconds: wall-clock, of the optimization.
         stopped: how far it had come when it was stopped before its end, in words; empty if it was
             not. Stopped at a coarse scale, the picture is enlarged to the size of the last.
         statements: what there is to say about each scale.
@@ -271,7 +271,7 @@ def _check_styles(
 def _finish_picture(
     image: torch.Tensor, options: StylizeOptions, pictures: Pictures
 ) -> NDArray[np.float32]:
-    """Return the picture as an array, with the content's colours and untouched regions."""
+    """Return the picture as an array, with the content's colors and untouched regions."""
     result = image[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy().astype(np.float32)
     height, width = result.shape[:2]
     scaled = picture_image(pictures.content, height, width)[0].permute(1, 2, 0).numpy()

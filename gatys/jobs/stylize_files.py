@@ -1,4 +1,4 @@
-"""A stylisation with all its files: the picture, its recipe, losses, sheet, film and curves."""
+"""A stylization with all its files: the picture, its recipe, losses, sheet, film and curves."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack

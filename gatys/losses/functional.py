@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 VariationKind = Literal["squared", "nine_point", "absolute"]
-"""How neighbouring pixels are compared; see :func:`total_variation`."""
+"""How neighboring pixels are compared; see :func:`total_variation`."""
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:
@@ -122,10 +122,10 @@ def moments(features: Tensor, mask: Tensor | None = None) -> Moments:
 
 
 def total_variation(image: Tensor, *, kind: VariationKind = "squared") -> Tensor:
-    """Return how much neighbouring pixels differ, summed over directions.
+    """Return how much neighboring pixels differ, summed over directions.
 
     ``squared`` is the mean squared difference downwards plus that to the right. ``nine_point``
-    compares diagonal neighbours too, by 2/3 of the straight and 1/6 of the diagonal differences,
+    compares diagonal neighbors too, by 2/3 of the straight and 1/6 of the diagonal differences,
     so that it equals ``squared`` on ramps and depends less on the direction of an edge; the picture
     is continued by its edge pixels (the stencil of crowsonkb's program). ``absolute`` is the mean
     absolute difference downwards plus that to the right (jcjohnson's term divided by its counts).

@@ -1,4 +1,4 @@
-"""What a picture is optimised for: weighted losses by name, at one scale.
+"""What a picture is optimized for: weighted losses by name, at one scale.
 
 An :class:`Objective` evaluates a picture with one pass of the network and gives what it saw to each
 of its terms. A term is any object with a weight, the layers that it looks at, and a value
@@ -52,7 +52,7 @@ class LossTerm(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TotalVariation:
-    """How much neighbouring pixels differ.
+    """How much neighboring pixels differ.
 
     Attributes:
         weight: at least 0.

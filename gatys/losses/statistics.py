@@ -61,7 +61,7 @@ T = TypeVar("T")
 
 
 class Statistic(Protocol[T]):
-    """Something of features that a style is recognised by. Features are (1, C, H, W)."""
+    """Something of features that a style is recognized by. Features are (1, C, H, W)."""
 
     def measure(self, features: Tensor, mask: Tensor | None = None) -> T:
         """Return what a style picture shows, where ``mask`` (1, 1, H, W) says."""

@@ -42,7 +42,7 @@ __all__ = [
 Features = Mapping[str, Tensor]
 """Features, (1, C, H, W), by the names of layers."""
 
-# A plain grey picture may have next to no energy: what a loss is divided by stays above this share
+# A plain gray picture may have next to no energy: what a loss is divided by stays above this share
 # of the other picture's energy, and above a number whose inverse is harmless.
 _LEAST_SHARE = 1e-3
 _LEAST_ENERGY = 1e-12
@@ -238,7 +238,7 @@ def feature_losses(
 def _at_the_size_of_the_picture(
     content: Content | None, style: Style | None, look: Callable[[Tensor], Features]
 ) -> Features:
-    """Return features at the size of what is optimised: of the content, or of a plain grey."""
+    """Return features at the size of what is optimized: of the content, or of a plain gray."""
     if content is not None:
         return look(content.picture)
     for region in style.regions if style is not None else ():
@@ -313,7 +313,7 @@ def _style_losses(
     Args:
         style: how to show it.
         look: returns the features of a style picture.
-        here: features at the size of the picture that is optimised; those of the content, so that
+        here: features at the size of the picture that is optimized; those of the content, so that
             a plain style's energy can be told from nothing.
         relative: divide losses by the energies of their targets.
 

@@ -76,7 +76,7 @@ def wasserstein_loss(present: Moments, target: Normal, *, iterations: int | None
     for style transfer: Mroueh 2019), divided by the number of channels C.
 
     Args:
-        present: of the picture that is optimised, (N, C) and (N, C, C).
+        present: of the picture that is optimized, (N, C) and (N, C, C).
         target: of the style.
         iterations: of Newton and Schulz, see :func:`trace_of_root`; None: exact.
     """

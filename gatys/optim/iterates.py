@@ -1,4 +1,4 @@
-"""What an optimisation works on and what it tells: losses by name, iterates, who watches them."""
+"""What an optimization works on and what it tells: losses by name, iterates, who watches them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Losses = Mapping[str, Tensor]
 """Weighted losses of a picture by name, each a scalar; their order is that of logs and tables."""
 
 LossFunction = Callable[[Tensor], Losses]
-"""What is minimised: from a picture, RGB, (1, 3, H, W), sRGB in [0, 1], to its losses."""
+"""What is minimized: from a picture, RGB, (1, 3, H, W), sRGB in [0, 1], to its losses."""
 
 
 def total_loss(losses: Losses) -> Tensor:
@@ -31,7 +31,7 @@ def total_loss(losses: Losses) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Iterate:
-    """The state of an optimisation after some evaluations of the losses, as watchers are told it.
+    """The state of an optimization after some evaluations of the losses, as watchers are told it.
 
     Attributes:
         step: evaluations of the losses at this scale so far.
@@ -44,7 +44,7 @@ class Iterate:
         losses: weighted losses by name, ``total`` last, of the picture that was evaluated last;
             where iterates are averaged, ``image`` is smoother than that.
         image: RGB, (1, 3, H, W), sRGB clipped to [0, 1], on the device it is made on; a copy.
-        seconds: since the optimisation at this scale began.
+        seconds: since the optimization at this scale began.
         last: whether this is the result of the scale; ``losses`` are then those of ``image``
             before it was clipped.
     """
@@ -63,7 +63,7 @@ class Iterate:
 
 
 Watcher = Callable[[Iterate], None]
-"""Shows or saves an iterate; what it raises ends the optimisation and reaches the caller."""
+"""Shows or saves an iterate; what it raises ends the optimization and reaches the caller."""
 
 
 def _nothing(_iterate: Iterate) -> None:
@@ -76,13 +76,13 @@ def _never() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Who watches an optimisation, and where in a run of several scales it stands.
+    """Who watches an optimization, and where in a run of several scales it stands.
 
     Attributes:
         tell: receives an iterate every ``every`` evaluations, and the result.
         every: evaluations between iterates. Each costs a copy of the picture and, on a GPU, one
             wait for it.
-        stop: asked after every evaluation; True ends the optimisation there.
+        stop: asked after every evaluation; True ends the optimization there.
         scale: which scale this is, counted from 1.
         scales: how many there are.
         before: evaluations at earlier scales.

@@ -25,7 +25,7 @@ __all__ = ["DivergencePolicy", "Ended", "Evaluations", "Method", "Outcome", "opt
 
 
 Ended = Literal["complete", "stopped", "diverged"]
-"""How an optimisation ended: as planned, by the watcher's wish, or given up."""
+"""How an optimization ended: as planned, by the watcher's wish, or given up."""
 
 # Share of the first loss below which it does not matter how many times the best a loss is.
 _NEXT_TO_NOTHING = 1e-6
@@ -35,7 +35,7 @@ class Evaluations:
     """The evaluations of the losses at one scale.
 
     Args:
-        image: what is optimised, in place, (1, 3, H, W), a leaf that requires a gradient.
+        image: what is optimized, in place, (1, 3, H, W), a leaf that requires a gradient.
         objective: its losses.
         average: decay of the average of iterates, or None for none.
         check_every: evaluations between looks at whether the losses diverge.
@@ -129,7 +129,7 @@ class Evaluations:
         """Return the result, (1, 3, H, W), and its losses in the order of ``names``.
 
         It is the average of iterates if there is one and it has not diverged, and the picture with
-        the least total otherwise. The average, or the last picture of a complete optimisation, is
+        the least total otherwise. The average, or the last picture of a complete optimization, is
         evaluated here for the first time, without a gradient.
 
         Raises:
@@ -352,7 +352,7 @@ class _Rollbacks:
 
 
 class _Report:
-    """Tells a watcher how an optimisation stands."""
+    """Tells a watcher how an optimization stands."""
 
     def __init__(self, evaluations: Evaluations, watch: Watch, steps: int) -> None:
         self._evaluations, self._watch, self._steps = evaluations, watch, steps

@@ -66,7 +66,7 @@ class Adam:
     Attributes:
         lr: learning rate, about the largest change of a value in one step, in units of the range
             [0, 1]. A rate for pixels of 0 to 255 is divided by 255; one for pixels that are
-            normalised by ImageNet's deviations (.229, .224, .225) is multiplied by about .226.
+            normalized by ImageNet's deviations (.229, .224, .225) is multiplied by about .226.
         betas: decay of the two moments.
         epsilon: added to the root of the second moment. Departure: 1e-8 in the paper, which is no
             longer small beside the gradients of means over a large picture.

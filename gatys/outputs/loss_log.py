@@ -72,7 +72,7 @@ class LossRow:
 
 
 class LossLog:
-    """Writes losses.csv row by row: a watcher of the optimisation.
+    """Writes losses.csv row by row: a watcher of the optimization.
 
     The file begins with the first row, so that a mistake before it leaves that of an earlier run.
     Each row is handed to the system as it comes, so that a killed run has its losses. Rows that
@@ -203,7 +203,7 @@ def draw_losses(
     lines show where a scale begins.
 
     Args:
-        runs: rows by the name of the run; each run gets a colour.
+        runs: rows by the name of the run; each run gets a color.
         title: heading.
         size_inches: width and height.
 
@@ -274,7 +274,7 @@ def _mark_scales(axes: Axes, rows: Sequence[LossRow]) -> None:
 
 
 def _legend_entries(names: Sequence[str], lines: Mapping[str, _Line]) -> list[tuple[Line2D, str]]:
-    """Return the samples of the legend: a colour for each run, a kind of line for each loss."""
+    """Return the samples of the legend: a color for each run, a kind of line for each loss."""
     alone = len(names) == 1
     color = series_color(0, 1) if alone else "#555555"
     entries: list[tuple[str, _Line, str]] = []

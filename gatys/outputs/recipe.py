@@ -67,7 +67,7 @@ class Facts:
         seed: of all random numbers.
         evaluations: of the losses.
         stopped: how far it had come when it was stopped before its end; empty if it was not.
-        seconds: that the optimisation took.
+        seconds: that the optimization took.
         losses: the final ones, by name.
         peak_memory_mib: most memory that was held, MiB, on the device if that is a GPU; 0 where it
             is not known.

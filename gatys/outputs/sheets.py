@@ -51,7 +51,7 @@ def draw_triptych(
         result: the same.
         height: of the pictures, in pixels; the result's own unless given.
         labels: three texts under content, styles and result; none unless given.
-        ground: the colour between and around, RGB, 0 to 255.
+        ground: the color between and around, RGB, 0 to 255.
 
     Returns:
         RGB, (H, W, 3), uint8.
@@ -95,7 +95,7 @@ def _stack(pictures: Sequence[Rgb], height: int, *, gap: int, left: int) -> list
     free = max(height - gap * (len(pictures) - 1), len(pictures))
     slopes = [rgb.shape[0] / rgb.shape[1] for rgb in pictures]
     width = max(round(free / sum(slopes)), 1)
-    # Edges are rounded, not heights, so that the stack ends where its neighbours do.
+    # Edges are rounded, not heights, so that the stack ends where its neighbors do.
     edges = np.rint(np.cumsum([0.0, *slopes]) * free / sum(slopes)).astype(int)
     return [
         _Placed(
@@ -108,7 +108,7 @@ def _stack(pictures: Sequence[Rgb], height: int, *, gap: int, left: int) -> list
 
 
 def _span(stacks: Sequence[Sequence[_Placed]]) -> tuple[int, int]:
-    """Return the left and right edge of neighbouring stacks."""
+    """Return the left and right edge of neighboring stacks."""
     last = stacks[-1][0]
     return stacks[0][0].left, last.left + last.rgb.shape[1]
 

@@ -80,7 +80,7 @@ class CellResult:
         labels: by name of the axis.
         losses: by name, of the last scale; empty if it failed.
         evaluations: of the losses.
-        seconds: of the optimisation.
+        seconds: of the optimization.
         peak_memory_mib: most memory that its process held, on the device if that is a GPU.
         size: width and height of the picture.
         error: why it failed; empty if it did not.

@@ -1,4 +1,4 @@
-"""What a sweep will do: a YAML of axes becomes cells, each a stylisation of its own."""
+"""What a sweep will do: a YAML of axes becomes cells, each a stylization of its own."""
 
 import hashlib
 import itertools
@@ -50,7 +50,7 @@ class SweepPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepCell:
-    """One stylisation of a sweep.
+    """One stylization of a sweep.
 
     Attributes:
         number: counted from 1, in the order of the axes.

@@ -1,4 +1,4 @@
-"""A line chart for a page, as inline SVG: sharp at every width, and readable without its colours.
+"""A line chart for a page, as inline SVG: sharp at every width, and readable without its colors.
 
 The curves lie in a drawing that is stretched to its place; ticks and words are ordinary text beside
 it, so they keep their size. An axis is the range that shows all values, with round ticks on it.
@@ -213,7 +213,7 @@ def _draw(drawing: tags.html_tag, curve: Line, mark: str, frame: _Frame, *, smoo
 
 
 def _moving_mean(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
-    """Return centred means over ``window`` points, fewer at the ends; some for each window."""
+    """Return centerd means over ``window`` points, fewer at the ends; some for each window."""
     sums = [0.0, *accumulate(y for _, y in points)]
     half, last = window // 2, len(points) - 1
     found = []

@@ -233,7 +233,7 @@ class _Look:
 
 
 def _looks(curves: Sequence[Curve]) -> dict[tuple[str, str], _Look]:
-    """Give each run a colour and each domain a line; with one run, each domain a colour too."""
+    """Give each run a color and each domain a line; with one run, each domain a color too."""
     runs = list(dict.fromkeys(curve.run for curve in curves))
     domains = sorted({_domain(curve) for curve in curves})
     looks = {}
@@ -245,7 +245,7 @@ def _looks(curves: Sequence[Curve]) -> dict[tuple[str, str], _Look]:
 
 
 def series_color(index: int, count: int) -> str:
-    """Return the colour of a series, as ``#0072b2``, told apart by every kind of colour vision.
+    """Return the color of a series, as ``#0072b2``, told apart by every kind of color vision.
 
     Args:
         index: of the series, from 0.
@@ -253,7 +253,7 @@ def series_color(index: int, count: int) -> str:
     """
     if count <= len(_COLORS):
         return _COLORS[index]
-    # More than anyone can tell apart: at least in order, and safe for the colour-blind.
+    # More than anyone can tell apart: at least in order, and safe for the color-blind.
     return to_hex(mpl.colormaps["viridis"](0.92 * index / (count - 1)))
 
 
@@ -281,7 +281,7 @@ def _make_logarithmic(axes: Axes, curves: Sequence[Curve]) -> None:
 def _legend_entries(
     curves: Sequence[Curve], looks: Mapping[tuple[str, str], _Look]
 ) -> list[tuple[_Look, str]]:
-    """Return what the legend explains; with several runs, colours and lines separately."""
+    """Return what the legend explains; with several runs, colors and lines separately."""
     losses: dict[str, list[str]] = {}
     for curve in curves:
         losses.setdefault(_domain(curve), []).append(curve.loss)

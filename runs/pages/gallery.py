@@ -238,7 +238,7 @@ def _caption(pair: BeforeAfter, folder: Path, facts: str) -> tags.html_tag:
 
 
 def _add_page_links(parent: tags.html_tag, pages: _Pages, label: str) -> None:
-    """Add previous, numbers and next: the first, the last, and the neighbours of this page."""
+    """Add previous, numbers and next: the first, the last, and the neighbors of this page."""
     if pages.count == 1:
         return
     near = {1, pages.number - 1, pages.number, pages.number + 1, pages.count}

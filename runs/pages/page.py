@@ -20,7 +20,7 @@ from impasto.options.errors import PictureError
 
 __all__ = ["GENERATOR_TAG", "page", "relative_url", "write_page"]
 
-# Near the top of every page; lets a later run recognise a file as ours before it removes it.
+# Near the top of every page; lets a later run recognize a file as ours before it removes it.
 GENERATOR_TAG = '<meta content="Impasto" name="generator">'
 
 

@@ -24,7 +24,7 @@ docs/survey_report.md explains the report.
 
 
 def main(argv: Sequence[str]) -> int:
-    """Parse, analyse, write, say; return the exit status."""
+    """Parse, analyze, write, say; return the exit status."""
     parser = CommandParser(
         "impasto survey report",
         SurveyReportOptions,

@@ -74,7 +74,7 @@ class Spread:
 
     Attributes:
         estimate: the number.
-        centre: the number on the scale on which it spreads.
+        center: the number on the scale on which it spreads.
         error: its standard error on that scale.
         freedom: degrees of freedom of the error.
         deviations: of the replicates from their median, absolute, in their standard deviations,

@@ -380,7 +380,7 @@ def median_time(judgements: Iterable[Judgement]) -> float | None:
 
 
 def reaction_times(by_person: Iterable[list[Judgement]]) -> Times | None:
-    """Summarise the times of some judgements; None without any.
+    """Summarize the times of some judgements; None without any.
 
     Args:
         by_person: judgements of each person.

@@ -58,10 +58,10 @@ class Container:
         format: ``PNG``, ``JPEG``, or the first bytes of something else.
         width: pixels, or 0 where unknown.
         height: pixels, or 0 where unknown.
-        samples: bits, colour type and interlacing of a PNG; bits, channels and coding of a JPEG.
+        samples: bits, color type and interlacing of a PNG; bits, channels and coding of a JPEG.
         chunks: names of chunks or markers, in order; repeated ones once.
         lengths: of those chunks together, bytes, in the same order.
-        tables: quantisation tables of a JPEG, as a hash, or empty.
+        tables: quantization tables of a JPEG, as a hash, or empty.
         coding: how the samples are compressed: first bytes of the stream of a PNG.
         metadata: what is not needed to show the picture: name and beginning.
     """

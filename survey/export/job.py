@@ -388,7 +388,7 @@ def draw_check(
 ) -> Rgb:
     """Draw a card with a sentence, and the answer that it asks for in large letters.
 
-    The ground is a soft pattern of dark colours, another for each card, so that the file is no
+    The ground is a soft pattern of dark colors, another for each card, so that the file is no
     shorter than others where they are compressed, and no two are the same.
 
     Args:

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-# Okabe and Ito 2008: told apart by every kind of colour vision, and by brightness.
+# Okabe and Ito 2008: told apart by every kind of color vision, and by brightness.
 _REAL, _FAKE = "#0067a8", "#c04a00"
 _GRAY = "#6b747b"
 # Bars and whiskers lie along x; only there are lines of a grid, and some panels are placed by hand.

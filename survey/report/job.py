@@ -81,7 +81,7 @@ def _require_private(output: Path) -> None:
 
 
 def write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Findings:
-    """Analyse answers and write the folder of the report.
+    """Analyze answers and write the folder of the report.
 
     Args:
         paths: files with answers, or folders of such.

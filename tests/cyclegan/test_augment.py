@@ -52,7 +52,7 @@ def test_translation_moves_by_up_to_an_eighth_and_lets_gray_in() -> None:
 def test_color_keeps_the_pattern_and_changes_light_saturation_and_contrast() -> None:
     gray = torch.linspace(-0.5, 0.5, 8 * 8).view(1, 1, 8, 8).expand(1, 3, 8, 8)
     changed = augment("color")(gray)
-    # Grey stays grey, and all values lie on one rising line of the old ones.
+    # Gray stays gray, and all values lie on one rising line of the old ones.
     assert torch.allclose(changed[:, 0], changed[:, 2], atol=1e-6)
     slope = (changed[..., 1:] - changed[..., :-1]).flatten()
     assert slope.std() < 1e-5

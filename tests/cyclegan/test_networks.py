@@ -89,7 +89,7 @@ def test_depth(layers: int, widths: list[int], patch: int, side: int) -> None:
 
 @pytest.mark.parametrize(("layers", "patch"), [(1, 16), (2, 34), (3, 70), (4, 142), (5, 286)])
 def test_receptive_field_measured_by_gradient(layers: int, patch: int) -> None:
-    # Without normalisation, which would let every pixel of a channel see all others.
+    # Without normalization, which would let every pixel of a channel see all others.
     network = PatchDiscriminator(channels=1, layers=layers, norm="none").double()
     images = noise(1, 3, 4 * patch, 4 * patch).double().requires_grad_()
     scores = network(images)
@@ -344,7 +344,7 @@ def checkerboard(network: ResnetGenerator) -> float:
 def test_resizing_leaves_no_checkerboard_and_transposed_convolution_does() -> None:
     found = {}
     for upsample in ("deconv", "resize", "bilinear"):
-        # Without normalisation, which would turn an even picture into zeros.
+        # Without normalization, which would turn an even picture into zeros.
         network = ResnetGenerator(channels=8, blocks=1, norm="none", upsample=upsample)
         init_weights(network, init_type="kaiming", generator=torch.Generator().manual_seed(0))
         found[upsample] = checkerboard(network)
@@ -391,7 +391,7 @@ def unet_layers(downs: int) -> list[str]:
     levels = ["model.model.1" + ".model.3" * level for level in range(downs - 1)]
     down = ["model.model.0", *(f"{level}.model.1" for level in levels)]
     up = [f"{level}.model.5" for level in levels[:-1]]
-    # The innermost level holds no other between its two convolutions, nor a normalisation.
+    # The innermost level holds no other between its two convolutions, nor a normalization.
     return [*down, f"{levels[-1]}.model.3", *reversed(up), "model.model.3"]
 
 
@@ -509,7 +509,7 @@ def test_the_color_skip_lets_coarse_colors_pass_and_no_light() -> None:
     with torch.no_grad():
         torch.testing.assert_close(network(colors), colors.tanh())
         torch.testing.assert_close(network(colors + light), colors.tanh())
-        # Colours that change from pixel to pixel average out.
+        # Colors that change from pixel to pixel average out.
         stripes = colors * torch.tensor([1.0, -1.0]).repeat(6)
         torch.testing.assert_close(network(stripes), torch.zeros(1, 3, 16, 12))
 

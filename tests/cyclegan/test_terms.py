@@ -1,4 +1,4 @@
-"""The palette loss: colours of many translations together against those of many real pictures."""
+"""The palette loss: colors of many translations together against those of many real pictures."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def pictures(count: int, *, seed: int, side: int = 32) -> Tensor:
-    """Plain squares of 8 pixels, each of a colour of its own."""
+    """Plain squares of 8 pixels, each of a color of its own."""
     colors = torch.rand(count, 3, side // 8, side // 8, generator=seeded(seed)) - 0.5
     return colors.repeat_interleave(8, 2).repeat_interleave(8, 3)
 

@@ -126,7 +126,7 @@ def test_every_variant_moves_all_weights(tiny_options: Options, changes: dict[st
     trainer.check_finite()
     for name, network in trainer.networks.items():
         moved = [not torch.equal(before[name][key], w) for key, w in network.named_parameters()]
-        # The biases before instance normalisation are idle, in the reference too.
+        # The biases before instance normalization are idle, in the reference too.
         assert sum(moved) >= len(moved) // 2, name
 
 

@@ -175,7 +175,7 @@ def test_straightening_undoes_bending_up_to_the_border() -> None:
 @pytest.mark.parametrize("strength", [3.0, 3.5])
 @pytest.mark.parametrize("size", [(64, 64), (700, 1100)])
 def test_nothing_folds(strength: float, size: tuple[int, int]) -> None:
-    """The places that neighbours come from keep their order: the Jacobian stays positive."""
+    """The places that neighbors come from keep their order: the Jacobian stays positive."""
     rows, columns = (torch.arange(float(side + 40)) for side in size)
     places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))[None]
     grid = BentGrid(*size, strength_px=strength, device=CPU)

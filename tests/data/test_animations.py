@@ -1,6 +1,6 @@
 """Animations: read back with Pillow (and PyAV where it is installed), frame by frame.
 
-The film of an optimisation.
+The film of an optimization.
 """
 
 import importlib
@@ -92,7 +92,7 @@ def test_gif_is_close_and_loops(tmp_path: Path) -> None:
     back, durations = read(tmp_path / "a.gif")
     assert durations == [50, 50, 50, 700]
     for ours, theirs in zip(back, frames, strict=True):
-        # Dithered, so close on the average of a neighbourhood.
+        # Dithered, so close on the average of a neighborhood.
         assert np.abs(ours.astype(int).mean((0, 1)) - theirs.mean((0, 1))).max() < 4
         assert np.abs(ours.astype(int) - theirs).mean() < 8
 

@@ -29,7 +29,7 @@ CROPPING = Preprocessing(load_size=12, crop_size=8)
 
 
 def fill(folder: Path, count: int, *, first: int = 0, size: tuple[int, int] = (8, 8)) -> list[Path]:
-    """Write pictures of one colour each: picture i is (i, 2 i, 100)."""
+    """Write pictures of one color each: picture i is (i, 2 i, 100)."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for index in range(first, first + count):

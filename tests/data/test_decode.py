@@ -327,7 +327,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SWAPPED = (
     SRGB.replace(b"rXYZ", b"????", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"????", b"bXYZ", 1)
 )
-# A grey scale that is linear in light.
+# A gray scale that is linear in light.
 LINEAR_GRAY = icc(b"GRAY", b"mntr", b"XYZ ", {b"kTRC": b"curv" + bytes(8)})
 # Ink in which only black shows: L* = 100 - 100 K, whatever C, M and Y (lut8Type, 6.5.8).
 INK = icc(

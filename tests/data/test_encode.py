@@ -25,7 +25,7 @@ NOISE = Picture(
 
 
 def smooth(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
-    """A colourful slope without detail, which a lossy format must keep closely."""
+    """A colorful slope without detail, which a lossy format must keep closely."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([x * 3, y * 4, 255 - x * 3], axis=-1).astype(np.uint8)
 
@@ -102,7 +102,7 @@ def test_jpeg_color_resolution(tmp_path: Path, quality: int, sampling: tuple[int
 
 @pytest.mark.parametrize("quality", [80, 92, 95, 100])
 def test_jpeg_of_noise(tmp_path: Path, quality: int, capfd: pytest.CaptureFixture[str]) -> None:
-    # Optimised tables fail on this in Pillow, with a message from libjpeg to standard error.
+    # Optimized tables fail on this in Pillow, with a message from libjpeg to standard error.
     noise = RNG.integers(0, 256, (300, 300, 3), dtype=np.uint8)
     write_picture(tmp_path / "a.jpg", Picture(rgb=noise), quality=quality)
     assert read_picture(tmp_path / "a.jpg").rgb.shape == (300, 300, 3)

@@ -25,7 +25,7 @@ def noise(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def places(height: int, width: int) -> NDArray[np.uint8]:
-    """A picture whose colours say where each pixel stands."""
+    """A picture whose colors say where each pixel stands."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([y, x, 0 * x], axis=-1).astype(np.uint8)
 

@@ -527,7 +527,7 @@ def test_settings_reach_the_network(write_weights: Callable[..., Path]) -> None:
         assert not torch.allclose(features(), features(**changes))
 
 
-# Optimiser, statistic, memory
+# Optimizer, statistic, memory
 
 
 @pytest.mark.parametrize("name", STYLIZE_PRESETS[1:])

@@ -1,4 +1,4 @@
-"""Colours: against formulas written out here, and pictures without colours or variance."""
+"""Colors: against formulas written out here, and pictures without colors or variance."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ Array = NDArray[np.float32]
 
 
 def picture(seed: int, shape: tuple[int, int] = (24, 31), *, spread: float = 0.15) -> Array:
-    """Correlated colours well within the range, so that nothing is clipped."""
+    """Correlated colors well within the range, so that nothing is clipped."""
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(3, 3)) / 4 + np.eye(3)
     colors = rng.uniform(-1, 1, (*shape, 3)) @ mixing * spread + 0.5
@@ -146,7 +146,7 @@ def test_colors_beyond_srgb_keep_lightness_and_hue() -> None:
 def test_gray_and_constant_pictures() -> None:
     content = picture(16)
     gray = np.repeat(content[..., :1], 3, axis=2)
-    # A grey content makes the result grey, a grey result takes the content's colour.
+    # A gray content makes the result gray, a gray result takes the content's color.
     assert np.ptp(keep_colors(picture(17), gray), axis=2).max() < 2e-4
     np.testing.assert_allclose(
         lab(keep_colors(gray, content))[..., 1:], lab(content)[..., 1:], atol=1e-3

@@ -125,7 +125,7 @@ def test_what_cannot_be_read(read: Callable[..., Pictures], tmp_path: Path) -> N
         read(masks=("left.png=green",))
 
 
-# Colours of the content
+# Colors of the content
 
 
 def test_styles_in_the_content_s_colors(

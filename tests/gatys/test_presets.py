@@ -33,7 +33,7 @@ GATYS = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 
 
 class Net:
-    """VGG's channels over averaged pixels, normalised as ImageNet's, without biases.
+    """VGG's channels over averaged pixels, normalized as ImageNet's, without biases.
 
     Its features are in proportion to ``gain``, which stands for another scale of input.
     """
@@ -176,7 +176,7 @@ def adam_lr5(f: Layers, p: Layers, a: Layers) -> tuple[float, float, float]:
 Spelling = Callable[[Layers, Layers, Layers], tuple[float, float, float]]
 SOURCES: Mapping[str, tuple[Spelling, float]] = MappingProxyType(
     {
-        # The white of the network's input, where it is not normalised as ours.
+        # The white of the network's input, where it is not normalized as ours.
         "gatys2016": (gatys2016, 0),
         "leongatys": (leongatys, 255),
         "tutorial": (tutorial, 0),

@@ -56,7 +56,7 @@ def heights(line: Line2D) -> list[float]:
 
 
 def lines_of(figure: Figure, panel: int = 0) -> dict[tuple[str, bool], list[float]]:
-    """Give the heights of the strong lines by colour and whether they are solid."""
+    """Give the heights of the strong lines by color and whether they are solid."""
     return {
         (to_hex(line.get_color()), line.get_linestyle() == "-"): heights(line)
         for line in figure.axes[panel].get_lines()

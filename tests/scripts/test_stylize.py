@@ -111,7 +111,7 @@ def test_a_video_ends_with_the_picture_as_it_is_written(folder: Path) -> None:
     assert (pixels(folder / "out_0010.png")[left] == pixels(folder / "content.png")[left]).all()
 
 
-# Masks, colours, several styles, starts.
+# Masks, colors, several styles, starts.
 
 
 def test_an_untouched_region_keeps_the_contents_pixels(folder: Path) -> None:
@@ -141,7 +141,7 @@ def test_luminance_keeps_the_contents_chroma(folder: Path) -> None:
     assert stylize(*words, "--keep_colors", "luminance") == 0
     shown = rgb2lab(tifffile.imread(folder / "out.tif") / 65535)
     content = rgb2lab(pixels(folder / "content.png") / 255)
-    # Where sRGB has no such colour at that lightness, the chroma is less, never more.
+    # Where sRGB has no such color at that lightness, the chroma is less, never more.
     chroma = np.hypot(shown[..., 1], shown[..., 2])
     wanted = np.hypot(content[..., 1], content[..., 2])
     assert (chroma <= wanted + 0.1).all()

@@ -1,7 +1,7 @@
 """Protocols from outside the package, by its public interface; and what the registry refuses.
 
 ``glimpse`` shows a real and a fake picture beside each other for a moment; ``medium`` asks with
-other words. Both are exported, audited, answered and analysed like the built-in protocols.
+other words. Both are exported, audited, answered and analyzed like the built-in protocols.
 """
 
 import csv

@@ -20,7 +20,7 @@ from impasto.options.evaluate import EvaluateOptions
 
 
 class Evaluate:
-    """Folders of one colour each, and a quick evaluation of them."""
+    """Folders of one color each, and a quick evaluation of them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -58,7 +58,7 @@ def evaluated(tmp_path: Path) -> Evaluate:
 
 @pytest.fixture
 def shown(evaluated: Evaluate, parse_page: Callable[[Path], Any]) -> Callable[[], dict[str, int]]:
-    """A function that tells the grey level of every picture of the page, by its text."""
+    """A function that tells the gray level of every picture of the page, by its text."""
 
     def look() -> dict[str, int]:
         found = {}

@@ -183,7 +183,7 @@ def test_samples_are_of_the_same_pictures_or_of_the_batch(tiny_options: Options,
 
 
 def test_what_is_shown_changes_no_weight(tiny_options: Options) -> None:
-    # Dropout and batch normalisation would show a number drawn, or a mean moved, by a sample.
+    # Dropout and batch normalization would show a number drawn, or a mean moved, by a sample.
     how: dict[str, Any] = {"norm": "batch", "dropout": True, "num_threads": 2}
     train(tiny_options(name="none", display="none", display_freq=1000, print_freq=1000, **how))
     train(tiny_options(name="much", display="console,page", display_freq=1, print_freq=1, **how))

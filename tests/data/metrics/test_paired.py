@@ -112,7 +112,7 @@ def test_ssim_names_a_picture_smaller_than_its_window() -> None:
 
 
 def test_color_distance_of_grays_against_the_lightness_term() -> None:
-    # For two greys CIEDE2000 is the lightness difference over S_L: Sharma et al. 2005, eq. 15.
+    # For two grays CIEDE2000 is the lightness difference over S_L: Sharma et al. 2005, eq. 15.
     first, second = plain(119, 119, 119), plain(140, 140, 140)
     one, other = (rgb2lab(picture)[0, 0, 0] for picture in (first, second))
     offset = ((one + other) / 2 - 50) ** 2

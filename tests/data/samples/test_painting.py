@@ -95,7 +95,7 @@ def test_a_plain_picture_becomes_the_palette_color(color: tuple[int, int, int]) 
     painted = paint(plain, style, generator())
     np.testing.assert_array_equal(painted, apply_palette(plain, style.palette))
     assert (painted != plain).any()
-    # With jitter the strokes scatter around that colour.
+    # With jitter the strokes scatter around that color.
     jittered = paint(plain, LATE_MONET, generator()).astype(float)
     assert jittered.std(axis=(0, 1)).max() > 1
     assert np.abs(jittered - painted).mean() < 12
@@ -253,7 +253,7 @@ def test_strokes_keep_to_their_lengths(shortest: int, longest: int) -> None:
         for canvas in (np.full_like(source, 255.0), source)
     )
     starts = np.mgrid[36:44, 36:44].reshape(2, -1).T
-    # A colour no pixel has, so that the stroke is always worse than the canvas.
+    # A color no pixel has, so that the stroke is always worse than the canvas.
     wrong = np.full((len(starts), 3), 1000.0)
     right = far.reference[starts[:, 0], starts[:, 1]]
     np.testing.assert_array_equal(near.trace(starts, wrong, style)[1], 1 + shortest)
@@ -332,7 +332,7 @@ def test_palette_ends_and_tints() -> None:
     np.testing.assert_allclose(lab[0], [palette.black, *palette.shadow_tint], atol=1.5)
     np.testing.assert_allclose(lab[-1], [palette.white, *palette.light_tint], atol=2.5)
     assert (np.diff(lab[:, 0]) > 0).mean() > 0.97
-    # Middle grey takes a quarter of each tint.
+    # Middle gray takes a quarter of each tint.
     middle = np.argmin(np.abs(rgb2lab(ramp)[0, :, 0] - 50))
     expected = (np.array(palette.shadow_tint) + palette.light_tint) / 4
     np.testing.assert_allclose(lab[middle, 1:], expected, atol=1)

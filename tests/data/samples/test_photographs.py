@@ -43,7 +43,7 @@ def test_photographs_are_rgb_of_known_sizes() -> None:
     for picture in photographs.values():
         assert picture.dtype == np.uint8
         assert picture.shape[2] == 3
-        # A colour photograph: the channels differ, and darks and lights are there.
+        # A color photograph: the channels differ, and darks and lights are there.
         assert np.ptp(picture.astype(int), axis=2).mean() > 10
         assert picture.min() < 10
         assert picture.max() > 220

@@ -257,7 +257,7 @@ def write_caltech101(root: Path, *, background: bool = True) -> Path:
     for index, name in enumerate(["BACKGROUND_Google"] * background + ["anchor", "wrench"]):
         (folder / name).mkdir(parents=True)
         for number in range(1, 6):
-            # Some of its pictures are grey.
+            # Some of its pictures are gray.
             picture = Image.new("L" if number == 5 else "RGB", (40, 30), index * 50)
             picture.save(folder / name / f"image_{number:04d}.jpg")
     return folder

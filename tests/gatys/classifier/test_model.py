@@ -1,4 +1,4 @@
-"""The classifier: weights as drawn, as torchvision names them, and with normalisation folded."""
+"""The classifier: weights as drawn, as torchvision names them, and with normalization folded."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def small(init: Init = "kaiming", **changes: object) -> VggClassifier:
 
 
 def with_statistics(network: VggClassifier) -> VggClassifier:
-    """Let batch normalisation see pictures, and give it weights that are not 1 and 0."""
+    """Let batch normalization see pictures, and give it weights that are not 1 and 0."""
     for part in network.modules():
         if isinstance(part, nn.BatchNorm2d):
             nn.init.uniform_(part.weight, 0.5, 1.5, generator=seeded(1))

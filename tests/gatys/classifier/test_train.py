@@ -41,7 +41,7 @@ Options = Callable[..., BackboneOptions]
 def options(tmp_path: Path) -> Options:
     """Return a function that makes options of a training of a second; takes flat changes.
 
-    Two classes that differ in their colour: 10 pictures each to learn from, and 3 held out.
+    Two classes that differ in their color: 10 pictures each to learn from, and 3 held out.
     """
     rng = np.random.default_rng(0)
     for place, name in enumerate(("warm", "cold")):

@@ -161,7 +161,7 @@ def test_what_autograd_keeps_is_counted() -> None:
     network = ModelNetwork("resnet18")
     deep, shallow = (network.kept_channels([name]) for name in ("layer4.1.relu_1", "relu"))
     assert sum(deep) > 1.5 * sum(shallow)
-    # conv1, bn1 and relu: the picture, normalised, and three maps of 64 channels at half the side.
+    # conv1, bn1 and relu: the picture, normalized, and three maps of 64 channels at half the side.
     assert KEPT_STRIDE == 256 / 64
     kept = sum(channels * 64**2 * 4 for channels in shallow)
     assert 2 * 64 * 128**2 * 4 <= kept <= 4 * 64 * 128**2 * 4

@@ -286,7 +286,7 @@ def test_no_memory_for_what_is_not_asked_for() -> None:
     weights = {value.untyped_storage().data_ptr() for value in network.state_dict().values()}
     activations = sum(size for place, size in kept.items() if place not in weights)
     full, half = 64 * 64 * 4, 32 * 32 * 4
-    # Picture, normalised; relu1_1, relu1_2 with 16 channels; pool1 and its indices (64 bits);
+    # Picture, normalized; relu1_1, relu1_2 with 16 channels; pool1 and its indices (64 bits);
     # relu2_1, relu2_2 with 32 channels.
     most = (3 + 3 + 16 + 16) * full + (16 + 32 + 32 + 32) * half + 1024
     assert activations <= most

@@ -32,7 +32,7 @@ class LaplacianLoss:
 
 @dataclass(frozen=True)
 class MeanColor:
-    """The mean colour of the picture; looks at no layer."""
+    """The mean color of the picture; looks at no layer."""
 
     weight: float
     color: tuple[float, float, float]

@@ -21,7 +21,7 @@ def plain(color: tuple[int, int, int], height: int, width: int) -> Rgb:
 
 
 def box(sheet: Rgb, color: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right of a colour."""
+    """Top, bottom, left, right of a color."""
     rows, columns = np.nonzero((sheet == color).all(axis=2))
     assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)  # a full rectangle
     return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
@@ -51,7 +51,7 @@ def test_several_styles_are_stacked(count: int) -> None:
     sheet = draw_triptych(plain(RED, 90, 90), styles, plain(GREEN, 256, 256))
     boxes = [box(sheet, color) for color in colors]
     assert boxes[0][0] == 4
-    assert boxes[-1][1] == 260  # they end where their neighbours do
+    assert boxes[-1][1] == 260  # they end where their neighbors do
     for above, below in pairwise(boxes):
         assert below[0] - above[1] == 4
         assert below[2:] == above[2:]
@@ -128,7 +128,7 @@ def plain_cell(color: tuple[int, int, int], height: int = 40, width: int = 60) -
 
 
 def places(sheet: Rgb, color: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of what has a colour."""
+    """Return top, left, height and width of what has a color."""
     rows, columns = np.nonzero((sheet == color).all(axis=2))
     return (
         int(rows.min()),

@@ -458,7 +458,7 @@ def test_text_has_the_contrast_that_wcag_aa_asks_for(
     small = small_study(practice=1, trials=1)
     person.browser.set_view(1280, 900, dark=dark)
     open_site(person, small)
-    # Of each element with a text of its own: its colour, and the nearest ground below it.
+    # Of each element with a text of its own: its color, and the nearest ground below it.
     script = """[...document.querySelectorAll("section:not([hidden]) *")].filter(e =>
         e.checkVisibility() && !e.matches(":disabled, :disabled *") &&
         [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())
