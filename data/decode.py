@@ -306,7 +306,7 @@ def _narrow_gray(path: Path, image: ImageFile) -> _Samples:
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= white):  # so written that NaN is refused
         expected = f"expected 0 to {white:g}; save it with 8 or 16 bits a sample"
-        raise PictureError(path, f"has grey values from {low} to {high}, {expected}")
+        raise PictureError(path, f"has gray values from {low} to {high}, {expected}")
     gray = np.rint(values * (255 / white)).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds up to 8 bits only
         gray = 255 - gray
@@ -355,7 +355,7 @@ def _build(source: Any, mode: str) -> ImageCms.ImageCmsTransform:
 
 @lru_cache(maxsize=4096)  # called once for a file, however often an epoch reads it
 def _warn_of_profile(path: Path, reason: str) -> None:
-    _LOGGER.warning("%s: read without its colour profile: %s", path, reason)
+    _LOGGER.warning("%s: read without its color profile: %s", path, reason)
 
 
 def _orientation(file: IO[bytes], image: ImageFile) -> int:

@@ -307,7 +307,7 @@ def _adam_5000() -> Preset:
     return Preset(
         name="adam_5000",
         source="Altaha, Liege: content 0.01, style 5, Adam 0.02, 5000 steps (table I)",
-        notes="The report says no more of its losses than that Gram losses are normalised for the"
+        notes="The report says no more of its losses than that Gram losses are normalized for the"
         " size of layers: its weights are taken to be in our convention, over Gatys's layers.",
         content_layers={"relu4_2": 1.0},
         style_layers=_equal(_FIRST_OF_BLOCKS),

@@ -308,10 +308,10 @@ def _stylize(content: Path, domains: SampleDomains, output: Path) -> Chapter:
         )
     )
     write_float_picture(output, made.image)
-    pictures = {"photograph": content, "style": style, "stylised": output}
+    pictures = {"photograph": content, "style": style, "stylized": output}
     return Chapter(
         heading="One picture in the style of another",
-        text="Optimised pixel by pixel, without weights and without training: impasto stylize "
+        text="Optimized pixel by pixel, without weights and without training: impasto stylize "
         f"{content} {style} --output PICTURE.",
         strips=[Strip(name=content.stem, pictures=pictures)],
     )

@@ -102,7 +102,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "survey": Command(
         group=_PEOPLE,
-        text="make, serve and analyse a study in which people tell real from fake",
+        text="make, serve and analyze a study in which people tell real from fake",
         actions={
             "power": Command(
                 text="compute how precise a study will be, before it is made",
@@ -125,7 +125,7 @@ COMMANDS: Mapping[str, Command] = {
                 module="impasto.scripts.survey.import_",
             ),
             "report": Command(
-                text="analyse the answers: rates, intervals, tests, figures, a page",
+                text="analyze the answers: rates, intervals, tests, figures, a page",
                 module="impasto.scripts.survey.report",
             ),
         },

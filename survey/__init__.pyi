@@ -1,6 +1,6 @@
 from .analysis.bootstrap import TwoLevel
 from .analysis.generators import Sensitivity, yes_no
-from .analysis.job import analyse
+from .analysis.job import analyze
 from .analysis.power import Design
 from .answers import Answer, answers_csv, answers_json, read_answers, write_answers
 from .audit.job import audit_study
@@ -41,7 +41,7 @@ __all__ = [
     "Study",
     "SurveyProtocol",
     "TwoLevel",
-    "analyse",
+    "analyze",
     "answers_csv",
     "answers_json",
     "audit_study",

@@ -106,7 +106,7 @@ _COLUMNS = (
         key="palette",
         heading="palette",
         better="lower",
-        what="sliced Wasserstein distance of all colours, in L*a*b* units",
+        what="sliced Wasserstein distance of all colors, in L*a*b* units",
         digits=2,
     ),
     Column(

@@ -110,7 +110,7 @@ def _translate(pictures: Pictures, network: Generator) -> Pictures:
 # Field of Comparison -> how to call it, and which way is better.
 _MEASURES = {
     "mean_absolute_error": ("mean absolute error (0-255)", "lower"),
-    "color_distance": ("colour distance (CIEDE2000)", "lower"),
+    "color_distance": ("color distance (CIEDE2000)", "lower"),
     "palette_distance": ("palette distance (Lab)", "lower"),
     "psnr": ("PSNR of luminance (dB)", "higher"),
     "ssim": ("SSIM of luminance", "higher"),

@@ -233,7 +233,7 @@ def _rename(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int, bool
     """Return the convolutions under torchvision's names, the depth, and whether named as Caffe."""
     if any(name.endswith("running_mean") for name in tensors):
         raise CheckpointError(
-            "holds batch normalisation (vgg19_bn?); expected VGG16 or VGG19 without"
+            "holds batch normalization (vgg19_bn?); expected VGG16 or VGG19 without"
         )
     for pattern in (r"(?:.*\.)?features\.(\d+)", r"(?:.*\.)?(conv\d_\d)", r"(?:\w+\.)?(\d+)"):
         matches = {name: re.fullmatch(rf"{pattern}\.(weight|bias)", name) for name in tensors}

@@ -40,13 +40,13 @@ from impasto.survey.key import Key
 from impasto.survey.rates import Interval, Rate, holm
 from impasto.survey.staircase import modal_exposure
 
-__all__ = ["analyse", "hype_time", "median_time", "picture_findings", "reaction_times"]
+__all__ = ["analyze", "hype_time", "median_time", "picture_findings", "reaction_times"]
 
 _STEP_MS = 10
 _JITTER_MS = 60.0
 
 
-def analyse(
+def analyze(
     answers: Sequence[Answer], key: Key, key_path: Path, options: SurveyReportOptions
 ) -> Findings:
     """Compute everything.

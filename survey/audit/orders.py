@@ -121,7 +121,7 @@ def _measure(labels: Flags, orders: NDArray[np.intp], *, is_pair: bool) -> dict[
         halves += np.square(kinds[:, : length // 2].sum(1, dtype=np.int32))
         totals += np.square(kinds.sum(1, dtype=np.int32))
     habits = {
-        "like neighbours": same / (count * (length - 1)),
+        "like neighbors": same / (count * (length - 1)),
         "longest runs": sum_of_longest / count,
         "longest run of all": longest,
         "balance of halves": halves / count,

@@ -12,7 +12,7 @@ from impasto.data.atomic import write_text_atomic
 from impasto.options.errors import ImpastoError, OptionError, SurveyError
 from impasto.options.survey import SurveyReportOptions
 from impasto.survey.analysis.findings import Findings
-from impasto.survey.analysis.job import analyse
+from impasto.survey.analysis.job import analyze
 from impasto.survey.answers import Answer, read_answers
 from impasto.survey.key import check_key, read_key
 
@@ -106,7 +106,7 @@ def _write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Findin
     key = read_key(options.key)
     check_key(options.key, key)
     answers = read_all_answers(paths)
-    findings = analyse(answers, key, options.key, options)
+    findings = analyze(answers, key, options.key, options)
     # matplotlib and dominate, after all that can be refused.
     from impasto.runs.pages.figures import write_figure  # noqa: PLC0415
     from impasto.survey.report.figures import (  # noqa: PLC0415

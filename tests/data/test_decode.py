@@ -440,7 +440,7 @@ class TestColor:
             for _ in range(3):
                 check(read(tmp_path, data), RGB, None)
         (record,) = caplog.records
-        assert f"{tmp_path / 'picture'}: read without its colour profile: " in record.message
+        assert f"{tmp_path / 'picture'}: read without its color profile: " in record.message
         assert record.message.endswith(reason)
 
 

@@ -22,7 +22,7 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "before training" in printed
-    assert "colour distance (CIEDE2000)" in printed
+    assert "color distance (CIEDE2000)" in printed
     assert f"open {demo / 'index.html'}" in printed
     # The first thing that it says is where the Monets are.
     assert f"open {demo / 'monets' / 'index.html'}" in printed.split("2/6")[0]

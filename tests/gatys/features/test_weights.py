@@ -231,7 +231,7 @@ def without(*names: str) -> Weights:
         ),
         (
             random_weights() | {"features.1.running_mean": torch.ones(4)},
-            "holds batch normalisation",
+            "holds batch normalization",
         ),
         (
             random_weights() | {"features.2.weight": torch.ones(4, 5, 3, 3)},

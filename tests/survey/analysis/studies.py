@@ -11,7 +11,7 @@ from PIL import Image
 
 from impasto.options.survey import SurveyReportOptions
 from impasto.survey.analysis.findings import Findings
-from impasto.survey.analysis.job import analyse
+from impasto.survey.analysis.job import analyze
 from impasto.survey.analysis.simulation import Population, simulate
 from impasto.survey.answers import Answer
 from impasto.survey.key import Key, KeyedPicture, write_key
@@ -96,7 +96,7 @@ def options(made: Made, **changes: Any) -> SurveyReportOptions:
 
 
 def find(made: Made, answers: Sequence[Answer], **changes: Any) -> Findings:
-    return analyse(answers, made.key, made.key_path, options(made, **changes))
+    return analyze(answers, made.key, made.key_path, options(made, **changes))
 
 
 def scored(made: Made, answer: Answer) -> bool:

@@ -411,7 +411,7 @@ def in_balanced_halves(reals: list[str], fakes: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("arrange", "found"),
     [
-        (alternate, "orders: like neighbours"),
+        (alternate, "orders: like neighbors"),
         (in_balanced_halves, "orders: balance of halves"),
     ],
 )
