@@ -30,7 +30,7 @@ class LoadedGenerator:
         provenance: what the file says of itself (direction, epoch, images), if anything.
     """
 
-    network: Generator
+    network: Generator = field(repr=False)
     architecture: GeneratorArchitecture
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)

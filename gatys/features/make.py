@@ -14,7 +14,7 @@ name                     network
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -111,7 +111,7 @@ class Backbone:
         weights: the file, None where there is none.
     """
 
-    network: Network
+    network: Network = field(repr=False)
     name: str
     weights: WeightsFile | ModelWeights | None
 
