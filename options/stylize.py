@@ -63,31 +63,33 @@ class StylizeOptions:
     output: Path = Path("stylized.png")
     """file for the result: .png, .jpg, .webp, or .tif with 16 bits per channel"""
     content: Path | None = None
-    """content picture; also the first positional argument"""
+    """content picture, if it is not the first positional argument"""
     styles: Sequence[Path] = ()
-    """style pictures, or folders of them; also the positional arguments after the first"""
+    """styles, if they are not positional arguments; each is a picture, or a folder whose pictures
+    make up one style"""
     style_weights: Sequence[float] = ()
-    """relative weights of the styles, in their order (default: all equal)"""
+    """relative weights of the styles, in the order of the styles (default: all equal)"""
     style_scale: float = 1.0
     """size of the style pictures relative to the result; larger values give larger strokes"""
     preset: str = "auto"
     """named settings: builtin, random, trained, model, gatys2016, leongatys, tutorial,
-    neural_style, crowsonkb, adam_5000 or adam_lr5. auto is crowsonkb if VGG19 weights are found
-    and builtin otherwise; it is trained for a run of impasto backbone train, and model for a
-    model of torchvision"""
+    neural_style, crowsonkb, adam_5000 or adam_lr5. auto follows BACKBONE: trained for a run of
+    impasto backbone train, model for a model of torchvision, crowsonkb for VGG; without
+    --backbone, it is crowsonkb if VGG19 weights are found and builtin otherwise"""
     backbone: str = "auto"
-    """feature network: vgg19, vgg16, a run of impasto backbone train, a model of torchvision
-    such as resnet50 (with random weights if its own are not found) or random:resnet50 (always
-    with random weights), random (a VGG with random weights), or pixels (no network). auto is
-    the network that the preset is made for"""
+    """feature network: vgg19, vgg16, random (a VGG with random weights), a run of impasto backbone
+    train, a model of torchvision such as resnet50 (if its weights are not found, they are random),
+    random:resnet50 (its weights are always random), or pixels (no network). auto is the network
+    that the preset is made for"""
     weights: Path | None = None
     """file with the weights of the feature network (default: the file in the cache of
     torchvision; see impasto weights list)"""
     size: int = 256
     """longer side of the result, in pixels"""
     iterations: Sequence[int] = ()
-    """number of evaluations of the losses at each scale, from coarse to fine; the last number
-    applies to all further scales (default: set by the preset)"""
+    """number of evaluations of the losses at each scale of the picture, from coarse to fine; if
+    there are more scales than numbers, the last number applies to the rest (default: set by the
+    preset)"""
     content_weight: float | None = None
     """weight of the content loss, as docs/stylizing.md defines it (default: set by the
     preset)"""
@@ -108,9 +110,9 @@ class StylizeOptions:
     and covariances), sliced (whole distributions, by sliced Wasserstein distance) or patches
     (distributions of patches) (default: set by the preset)"""
     smoothing: str = "auto"
-    """transformation of the features before they are compared: none, softmax, softmax(T) or
-    scale(A); auto is softmax for networks with residual connections (ResNet, EfficientNet,
-    ConvNeXt) and none for others"""
+    """transformation of the features before they are compared: none, softmax, softmax(T) with
+    temperature T, or scale(A), a multiplication by A; auto is softmax for networks with residual
+    connections (ResNet, EfficientNet, ConvNeXt) and none for others"""
     pooling: Literal["max", "average", "l2"] | None = None
     """pooling layers of VGG: max, average or l2 (default: set by the preset)"""
     replicate_padding: bool | None = None
@@ -122,7 +124,8 @@ class StylizeOptions:
     lr: float | None = None
     """learning rate of adam, for pixel values in [0, 1] (default: set by the preset)"""
     history: int | None = None
-    """number of earlier steps that lbfgs keeps (default: set by the preset)"""
+    """history size of lbfgs, the number of earlier steps that it keeps (default: set by the
+    preset)"""
     init: Literal["content", "palette", "noise", "statistics", "file"] | None = None
     """initial picture: content, palette (the content in the colors of the styles), noise,
     statistics (noise in the colors of the styles), or file (the picture INIT_IMAGE) (default:
@@ -130,18 +133,18 @@ class StylizeOptions:
     init_image: Path | None = None
     """picture to start from with --init file, for example an earlier result"""
     keep_colors: Literal["none", "luminance", "linear", "histogram"] = "none"
-    """how the colors of the content are kept: luminance takes only the lightness of the result;
-    linear and histogram give the styles the colors of the content first; none does not keep
-    them"""
+    """how the colors of the content are kept: luminance combines the lightness of the result with
+    the colors of the content; linear and histogram first recolor the styles like the content, by
+    means and covariances or by histograms; none does not keep them"""
     masks: Sequence[str] = ()
-    """regions for the styles, each as MASK=STYLE or MASK=untouched, where MASK is a picture
-    that is white in the region"""
+    """regions of the picture, each as MASK=STYLE or MASK=untouched, where MASK is a picture that
+    is white in the region, and STYLE is one of the styles"""
     mask_rest: Literal["style", "untouched"] = "style"
-    """what happens outside of all masks: style applies the one style that has no mask (the
-    first, if all have one); untouched keeps the content"""
+    """what happens outside of all masks: style applies the one style without a mask, or the first
+    style if all have masks; untouched keeps the content"""
     save_every: int | None = None
-    """save an intermediate picture after this number of evaluations, at each scale, as
-    OUTPUT_0050.png and so on (default: save none)"""
+    """save an intermediate picture every SAVE_EVERY evaluations of the losses at each scale, as
+    night_0050.png and so on with --output night.png (default: save none)"""
     video: Path | None = None
     """file for an animation of the optimization: .gif, .apng or .mp4"""
     triptych: Path | None = None

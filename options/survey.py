@@ -51,20 +51,20 @@ class SurveyExportOptions:
     }
 
     output: Path
-    """folder for the study, which must not exist yet; OUTPUT.zip beside it becomes its
-    archive"""
+    """folder for the study, which must not exist yet; a zip archive of it goes to OUTPUT.zip"""
     real: Path | None = None
     """folder with real pictures; its sub-folders are searched, too"""
     fake: Sequence[str] = ()
-    """one or more generators, each as NAME=FOLDER, where FOLDER holds the pictures that it
-    made; the names appear only in the answer key"""
+    """fake pictures of one or more generators, each as NAME=FOLDER, where FOLDER holds the
+    pictures that the generator made; the names appear only in the answer key"""
     key: Path | None = None
     """file for the answer key, which is private (default: OUTPUT.key.json)"""
     per_class: int = 10
-    """number of pictures of each generator to judge; as many real ones are shown as pictures of
-    all generators together"""
+    """number of fake pictures of each generator that are judged, together with as many real
+    pictures as there are fake ones in all"""
     practice: int = 4
-    """number of practice trials with feedback that come first, with pictures of their own"""
+    """number of practice trials with feedback that come first; their pictures are in no other
+    trial"""
     attention: int = 2
     """number of attention checks: trials whose picture says which answer to give"""
     protocol: str = "single"
@@ -72,8 +72,8 @@ class SurveyExportOptions:
     shows a real and a fake picture, between which they choose; timed is like single, but hides
     the picture after EXPOSURE_MS"""
     question: Literal["real", "fake"] = "fake"
-    """picture of a pair that participants are asked to choose, with --protocol pair: the real
-    or the fake one"""
+    """which picture of a pair participants are asked to choose, with --protocol pair: the real or
+    the fake one"""
     exposure_ms: int | None = None
     """time for which a picture is shown with --protocol timed, in milliseconds (default:
     1000)"""
@@ -81,11 +81,12 @@ class SurveyExportOptions:
     """time for which a noise mask is shown after the picture with --protocol timed, in
     milliseconds"""
     orders: int = 100
-    """number of different orders of the trials, which are given to the participants in turn"""
+    """number of different orders of the trials; participants get one of these orders each, in
+    turn"""
     max_run: int | None = None
-    """largest number of real pictures, or of fake ones, in a row. Runs that are kept shorter in
-    many orders reveal the answers to somebody who compares the orders (default: the smallest
-    number that reveals nothing)"""
+    """largest number of real pictures, or of fake ones, in a row; with --protocol pair, of real
+    pictures on the same side. Smaller values than the default are refused, since all orders
+    together would then reveal the answers (default: the smallest value that reveals nothing)"""
     width: int = 256
     """width of every picture, in pixels"""
     height: int = 256
@@ -94,21 +95,23 @@ class SurveyExportOptions:
     """how pictures with another aspect ratio are brought to WIDTH x HEIGHT: crop at the center,
     or stretch"""
     equalize: str = "none"
-    """jpeg:QUALITY compresses every picture once as JPEG; none does not. Use it if only the
-    real or only the fake pictures were stored as JPEG, of which the audit warns"""
+    """jpeg:QUALITY compresses every picture once as JPEG, for a study in which only the real or
+    only the fake pictures were stored as JPEG (the audit, which is part of the export, warns of
+    that); none does not compress them"""
     repeat_sources: bool = False
-    """allow the same scene, recognized by the same file name, to be shown both as real and as
-    fake"""
+    """allow the same scene to be shown both as real and as fake; files with the same name show the
+    same scene"""
     base_url: str = ""
-    """web address where the folder of the study will be, for the forms of the survey
+    """web address at which the folder of the study will be, for the forms of the survey
     platforms"""
     texts: Path | None = None
     """YAML file with the texts that participants read (default: English texts)"""
     survey_id: str = ""
     """identifier of the study, which is stored with every answer (default: a random one)"""
     seed: int | None = None
-    """seed with which the same study can be made again; it is private, since the answer key can
-    be computed from it (default: a random one, which is stored in the key)"""
+    """seed of the random number generators, with which the same study can be made again; it is
+    private, since the answer key can be computed from it (default: a random one, which is stored
+    in the key)"""
 
     def __post_init__(self) -> None:
         require(self.output.name not in ("", ".", ".."), "output", f"{self.output} has no name")

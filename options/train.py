@@ -81,9 +81,9 @@ class BasicRunOptions:
     display_freq: int = 400
     """number of training pictures between two updates of the sample pictures"""
     save_latest_freq: int = 5000
-    """number of training pictures between two saves of the state for --resume"""
+    """number of training pictures between two saves of the state from which --resume continues"""
     save_epoch_freq: int = 5
-    """number of epochs between two sets of weights that are kept"""
+    """number of epochs between two saves of the weights to new files, named after the epoch"""
 
     def __post_init__(self) -> None:
         require(
@@ -110,8 +110,9 @@ class RunOptions(BasicRunOptions):
     """decay per step of an exponential moving average of the generators' weights, for example
     0.999; 0 keeps no average"""
     grid_bend_px: float = 0.0
-    """value of --grid_bend_px that impasto translate and impasto evaluate use for these
-    generators by default, in pixels; it does not change the training"""
+    """default of --grid_bend_px for these generators in impasto translate and impasto evaluate,
+    which then bend (warp) pictures to break up regular grids of strokes, in pixels; it does not
+    change the training"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,12 +137,12 @@ class DataOptions:
     direction: Direction = "AtoB"
     """AtoB keeps the two domains as they are; BtoA swaps them"""
     preprocess: Preprocess = "resize_and_crop"
-    """how pictures are resized and cropped: resize_and_crop resizes to LOAD_SIZE x LOAD_SIZE,
-    then crops at random; crop only crops; scale_width resizes to a width of LOAD_SIZE;
-    scale_width_and_crop then crops, too; none only rounds the sides to multiples of the
-    generator's stride"""
+    """how pictures are resized and cropped: resize_and_crop resizes to LOAD_SIZE x LOAD_SIZE, then
+    crops at random; crop only crops at random; scale_width resizes to a width of LOAD_SIZE and
+    keeps the aspect ratio; scale_width_and_crop does so, then crops at random; none only rounds
+    the sides to multiples of the generator's stride"""
     load_size: int = 286
-    """side or width that pictures are resized to before cropping, in pixels"""
+    """side of the square, or width, that --preprocess resizes pictures to, in pixels"""
     crop_size: int = 256
     """side of the square crop that the networks see, in pixels"""
     flip: bool = True
@@ -149,18 +150,18 @@ class DataOptions:
     serial_batches: bool = False
     """take the pictures of both domains in the order of their names, instead of at random"""
     batch_size: int = 1
-    """pictures of each domain in a batch, for each process"""
+    """number of pictures of each domain in a batch; in a distributed training, for each process"""
     batch_size_D: int = 0
-    """real pictures, and as many translations, that each discriminator sees per step. Those
-    beyond BATCH_SIZE are earlier ones, drawn from buffers of POOL_SIZE pictures: a larger batch
-    costs a discriminator little and makes its training steadier. Either at least BATCH_SIZE, or
-    0 for the new pictures only"""
+    """number of real pictures, and also of translations, that each discriminator sees per step:
+    either at least BATCH_SIZE, or 0 for the new pictures only. Those beyond BATCH_SIZE are earlier
+    ones, drawn from buffers of POOL_SIZE pictures; a larger batch costs a discriminator little and
+    makes its training steadier"""
     max_dataset_size: int | None = None
     """use only the first MAX_DATASET_SIZE pictures of each domain (default: all)"""
     num_threads: int = 4
     """number of processes that load pictures; 0 loads them in the training process"""
     cache_images: bool = False
-    """keep decoded pictures in memory, once for each loading process; for small datasets"""
+    """keep decoded pictures in memory, in each process that loads pictures; for small datasets"""
 
     def __post_init__(self) -> None:
         require_positive("load_size", self.load_size)
@@ -259,19 +260,19 @@ class NetworkOptions:
     ndf: int = 64
     """number of filters in the first convolution of the discriminators"""
     n_layers_D: int = 3
-    """number of layers of the discriminators, with --netD n_layers"""
+    """number of layers with stride 2 in the PatchGAN of --netD n_layers; basic has 3"""
     norm: Norm = "instance"
-    """normalization layers; instance is that of the reference implementation. Instance
-    normalization discards the mean brightness and color of a picture; layer keeps them, and so
-    learns faster from small crops"""
+    """normalization layers: instance, as in the reference implementation
+    (pytorch-CycleGAN-and-pix2pix), discards the mean brightness and color of a picture; layer
+    keeps them, and so learns faster from small crops"""
     upsample: Upsample = "deconv"
     """how generators upsample: deconv is a transposed convolution, as in the reference
-    implementation; resize is nearest-neighbor resizing and a convolution, which avoids
-    checkerboard patterns; bilinear is bilinear resizing and a convolution, which also avoids
-    steps between pixels"""
+    implementation; resize is nearest-neighbor interpolation and a convolution, which avoids
+    checkerboard artifacts; bilinear is bilinear interpolation and a convolution, which also avoids
+    block artifacts"""
     color_skip: bool = False
-    """add a low-resolution skip connection for colors around a ResNet generator, so that a
-    short training does not confuse red and green"""
+    """add a skip connection around a ResNet generator that carries colors at a low resolution, so
+    that a short training does not confuse red and green"""
     dropout: bool = False
     """use dropout with a probability of 0.5 in the residual blocks or the U-Net"""
     init_type: InitType = "normal"
@@ -336,27 +337,28 @@ class LossOptions:
     lambda_gp: float = 10.0
     """weight of the gradient penalty, with --gan_mode wgangp"""
     pool_size: int = 50
-    """size of the buffer of earlier translations that the discriminators are also shown; 0
-    shows them new translations only"""
+    """number of earlier translations in the image buffer of each discriminator, which is shown
+    some of them in place of new ones; 0 shows it new ones only"""
     diffaugment: Sequence[str] = ()
     """differentiable augmentation (DiffAugment) of everything that the discriminators see, for
-    small datasets: one or more of color, translation and cutout. With color, the discriminators
-    no longer see differences in brightness, saturation and contrast"""
+    small datasets: one or more of color, translation (a shift) and cutout. With color, the
+    discriminators no longer see differences in brightness, saturation and contrast"""
     lambda_palette: float = 0.0
     """weight of the palette loss, the distance between the color distributions of recent
     translations and recent real pictures; 0 turns it off"""
     lambda_perceptual: float = 0.0
-    """weight of the perceptual loss, the distance between a picture and its input in the
-    features of a network; 0 turns it off"""
+    """weight of the perceptual loss, the distance between an input and its translation, or its
+    reconstruction, in the features of a network; 0 turns it off"""
     perceptual_targets: PerceptualTargets = "translation"
-    """pictures that the perceptual loss compares with the input: its translation, its
-    reconstruction, or both"""
+    """what the perceptual loss compares with an input: its translation, its reconstruction after a
+    cycle, or both"""
     perceptual_backbone: str = "auto"
-    """feature network of the perceptual loss: vgg19, vgg16, a model of torchvision, random, or
-    a run of impasto backbone train. auto is VGG where its weights are found and random
-    elsewhere"""
+    """feature network of the perceptual loss: vgg19, vgg16, a model of torchvision such as
+    resnet50, random (a VGG with random weights), or a run of impasto backbone train. auto is VGG
+    if its weights are found and random otherwise"""
     perceptual_weights: Path | None = None
-    """file with the weights of the feature network"""
+    """file with the weights of the feature network (default: the file in the cache of torchvision;
+    see impasto weights list)"""
     perceptual_layers: Sequence[str] = ()
     """layers whose features the perceptual loss compares, equally weighted (default: those that
     suit the network)"""
@@ -410,22 +412,23 @@ class ScheduleOptions:
     n_epochs: int = 100
     """number of epochs with the initial learning rate"""
     n_epochs_decay: int = 100
-    """number of epochs after those, in which the learning rate decays to zero; --resume can
-    raise it"""
+    """number of epochs after the first N_EPOCHS, in which the learning rate decays to zero; a
+    resumed run can raise it"""
     max_images: int | None = None
     """stop after MAX_IMAGES pictures of each domain, even in the middle of an epoch (default:
     train for all epochs)"""
     lr: float = 0.0002
     """initial learning rate of Adam"""
     beta1: float = 0.5
-    """decay of Adam's first moment (momentum)"""
+    """decay rate of Adam's first moment (momentum)"""
     beta2: float = 0.999
-    """decay of Adam's second moment"""
+    """decay rate of Adam's second moment"""
     lr_policy: LrPolicy = "linear"
-    """learning rate schedule: linear decay to zero, step (a tenth after every LR_DECAY_ITERS
-    epochs), plateau (smaller when the losses stop falling), or cosine"""
+    """learning rate schedule: linear (constant for N_EPOCHS, then decaying to zero), step (divided
+    by 10 after every LR_DECAY_ITERS epochs), plateau (divided by 5 when the loss of the generators
+    stops falling) or cosine"""
     lr_decay_iters: int = 50
-    """epochs after which the learning rate falls to a tenth, with --lr_policy step"""
+    """number of epochs between two divisions of the learning rate by 10, with --lr_policy step"""
 
     def __post_init__(self) -> None:
         require_at_least("n_epochs", self.n_epochs, 0)
@@ -457,8 +460,8 @@ class BasicDisplayOptions:
     """Displays: where the progress is shown, besides log.jsonl."""
 
     display: str = "console,page"
-    """displays of the progress, separated by commas: console, page, visdom, tensorboard; or
-    none"""
+    """where the progress is shown, separated by commas: console, page (web/index.html in the
+    folder of the run), visdom, tensorboard; or none"""
     display_server: str = "http://localhost"
     """address of the visdom server"""
     display_port: int = 8097
@@ -487,7 +490,7 @@ class DisplayOptions(BasicDisplayOptions):
     """Displays: where the progress is shown, besides log.jsonl."""
 
     display_samples: Samples = "fixed"
-    """pictures that are shown: fixed shows the first ones of each domain every time, batch
+    """sample pictures that are shown: fixed shows the first ones of each domain every time, batch
     those of the current batch"""
 
 

@@ -37,34 +37,36 @@ class TranslateOptions:
     }
 
     model: Path = Path("monet")
-    """model to translate with: monet (photographs into Monets) or photo (Monets into
-    photographs), which ship with Impasto; the folder or the name of a run; or the file of one
+    """model to translate with: monet (photographs into Monets) or photo (Monets into photographs),
+    which ship with Impasto; a run of impasto train, by its folder or its name; or the file of one
     generator, .safetensors or .pth"""
     output: Path
     """folder for the translated pictures and a page that shows them, index.html"""
     direction: Direction | None = None
-    """direction of translation of a run: AtoB uses its generator G_A, BtoA its generator G_B;
-    not needed for the file of one generator (default: AtoB)"""
+    """direction of translation, if MODEL is a run: AtoB uses its generator G_A, BtoA its generator
+    G_B (default: AtoB)"""
     epoch: str = "latest"
-    """weights of a run to use: latest, or the number of an epoch whose weights were kept"""
+    """epoch whose weights are used, if MODEL is a run: latest, or the number of an epoch whose
+    weights were kept"""
     format: PictureFormat = "png"
     """file format of the translated pictures; jpg cannot store transparency"""
     quality: int = 95
     """quality of jpg and webp files, from 1 to 100"""
     long_side: int | None = None
-    """reduce larger pictures so that their longer side has this length, in pixels (default: no
-    limit)"""
+    """longer side that larger pictures are reduced to before they are translated, in pixels
+    (default: no limit)"""
     stroke_scale: float = 1.0
-    """factor for the size of the brush strokes: the generator sees the picture reduced by this
+    """factor by which brush strokes become larger: the generator sees the picture reduced by this
     factor, and its result is enlarged again, which is faster and loses fine detail; 2 suits
-    pictures of 1,000 pixels"""
+    pictures with sides of about 1,000 pixels"""
     grid_bend_px: float | None = None
-    """bend pictures by about this many pixels before the generator, and back after it, so that
-    its strokes do not line up in a regular grid; 3 is enough, 0 does not bend them (default:
-    the value that is stored with the model, 3 for the shipped models; 0 for models of other
-    programs)"""
+    """bend (warp) pictures by about this many pixels before the generator, and back after it, so
+    that its strokes do not line up in a regular grid; 3 is enough, 0 does not bend them (default:
+    the value that is stored with the model, which is 3 for the shipped models; 0 for models of
+    other programs)"""
     overwrite: bool = False
-    """translate pictures again whose translation is already in OUTPUT"""
+    """translate all pictures, also those whose translation is already in OUTPUT, which are skipped
+    otherwise"""
     batch_size: int = 4
     """number of pictures of the same size that are translated together"""
     num_threads: int = 4

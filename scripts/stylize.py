@@ -22,8 +22,8 @@ _EPILOG = """examples:
   impasto stylize photo.jpg starry.jpg --backbone resnet50 --style_layers layer1 layer2
   impasto stylize --config night.png.yaml --output again.png
 
-The command also writes a recipe, OUTPUT.yaml, from which --config makes the same picture again, and
-a table of the losses.
+The command also writes a table of the losses and a recipe, OUTPUT.yaml, from which --config makes
+the same picture again.
 """
 
 
@@ -76,7 +76,8 @@ def _parse(argv: Sequence[str]) -> tuple[StylizeOptions, list[Path]]:
         "pictures",
         nargs="*",
         metavar="CONTENT STYLE",
-        help="content picture, followed by one or more style pictures or folders of them",
+        help="content picture, followed by one or more styles: each is a picture, or a folder "
+        "whose pictures make up one style",
     )
     parsed = parser.parse(argv)
     given = [Path(picture) for picture in parsed.pictures]

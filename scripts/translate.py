@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
         "impasto translate",
         TranslateOptions,
         description="Translate pictures with a trained generator; every result has the size of its "
-        "input.",
+        "input, unless --long_side reduces it.",
         epilog=_EPILOG,
         positionals="PHOTOS [PHOTOS ...]",
     )

@@ -27,8 +27,8 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto survey export",
         SurveyExportOptions,
-        description="Make a real-or-fake study from folders of pictures, in which nothing tells "
-        "which pictures are real.",
+        description="From folders of pictures, make a study in which participants tell real "
+        "pictures from fake ones; nothing in its files reveals which pictures are real.",
         epilog=_EPILOG,
     )
     parsed = parser.parse(argv)
