@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def _impasto(session: Session) -> None:
-    """Make one picture, as gatys/stylizing.py does; imported only here, as peers must not pay."""
+    """Make one picture as gatys/jobs/stylize.py does."""
     # Imported only here and below, as the other side must not carry it.
     from impasto.gatys.features.vgg import Vgg  # noqa: PLC0415
     from impasto.gatys.features.weights import load_weights  # noqa: PLC0415

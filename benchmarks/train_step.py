@@ -331,7 +331,7 @@ def _impasto(job: Job) -> Step:
         {"crop_size": job.size, "load_size": job.size, "pool_size": job.pool_size},
     )
     if job.device == "cpu":
-        keep_freed_memory()  # as cyclegan/training.py does
+        keep_freed_memory()  # as runs/job.py does
     trainer = build_trainer(options, make_accelerator(job.device, job.mixed_precision))
     torch.backends.cudnn.benchmark = True  # as `impasto train` does
     if job.weights is not None:

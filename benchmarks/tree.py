@@ -7,7 +7,7 @@ import ast
 from collections import Counter, defaultdict
 from pathlib import Path
 
-__all__ = ["imports_of", "main", "modules"]
+__all__ = ["imported_once", "imports_of", "main", "modules"]
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("impasto", "options", "data", "runs", "cyclegan", "gatys", "survey", "scripts")
@@ -36,8 +36,8 @@ def imports_of(path: Path, known: dict[str, Path]) -> set[str]:
     return (names | {name.removeprefix("impasto.") for name in names}) & set(known)
 
 
-def main() -> None:
-    """Print the numbers."""
+def imported_once() -> dict[str, str]:
+    """Return the modules that exactly one other imports, and that one."""
     known = modules()
     importers: defaultdict[str, set[str]] = defaultdict(set)
     for folder in FOLDERS:
@@ -48,7 +48,12 @@ def main() -> None:
             for name in imports_of(path, known) - {own}:
                 importers[name].add(own)
     importers["scripts.main"].add("setup.cfg")
-    single = {name: next(iter(importers[name])) for name in known if len(importers[name]) == 1}
+    return {name: next(iter(importers[name])) for name in known if len(importers[name]) == 1}
+
+
+def main() -> None:
+    """Print the numbers."""
+    known, single = modules(), imported_once()
     lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in known.items()}
     shelves = Counter(path.parent.relative_to(ROOT).as_posix() for path in known.values())
     longest = max(lines, key=lambda name: lines[name])

@@ -127,7 +127,8 @@ def register_generator(entry: GeneratorEntry) -> None:
     """Add a generator, so that ``netG`` may name it and files of it can be saved and loaded.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or its kind is built by another function already: a file
+            names the kind only.
 
     Example:
         >>> def build(architecture: GeneratorArchitecture) -> Generator: ...
@@ -138,6 +139,12 @@ def register_generator(entry: GeneratorEntry) -> None:
     """
     if entry.name in _REGISTRY:
         raise ValueError(f"name: there is a generator {entry.name} already")
+    same_kind = [other for other in _REGISTRY.values() if other.kind == entry.kind]
+    if any(other.build is not entry.build for other in same_kind):
+        raise ValueError(
+            f"kind: {entry.kind} is that of {same_kind[0].name}, which is built otherwise; "
+            "give this generator a kind of its own"
+        )
     add_generator_sizes(entry.name, stride=entry.stride, smallest=entry.smallest)
     _REGISTRY[entry.name] = entry
 
@@ -182,7 +189,8 @@ def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
             f"these weights use CUT's anti-aliased layers ({blurs[0]} and {len(blurs) - 1} more), "
             "which Impasto does not have; train with --no_antialias --no_antialias_up there"
         )
-    for detect in dict.fromkeys(entry.detect for entry in _REGISTRY.values()):
+    # What was registered last is asked first: ResNet's refuses whatever looks much like it.
+    for detect in dict.fromkeys(entry.detect for entry in reversed(_REGISTRY.values())):
         if detect is not None and (architecture := detect(weights)) is not None:
             return architecture
     names = ", ".join(sorted(weights)[:4]) or "none at all"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from impasto.cyclegan.architecture import detect_architecture
 from impasto.cyclegan.weights import LoadedGenerator, load_generator
 from impasto.options.errors import CheckpointError, FolderError, ImpastoError, OptionError
-from impasto.options.fields import nearest
+from impasto.options.fields import nearest, require
 from impasto.runs.directory import RunDirectory
 from impasto.runs.state import DAMAGED
 
@@ -128,8 +128,13 @@ def find_generator(
 
     Raises:
         CheckpointError: there is no such generator, or it cannot be loaded.
-        OptionError: the file says that it translates the other way.
+        OptionError: the direction is none, or the file says that it translates the other way.
     """
+    require(
+        direction is None or direction in GENERATOR_OF,
+        "direction",
+        f"expected AtoB or BtoA, got {direction!r}",
+    )
     own, model = hidden_by_shipped(model), resolve_model(model)
     if not model.is_dir():
         loaded = _load_for_pictures(model)

@@ -392,7 +392,7 @@ class Networks(Mapping[str, nn.Module]):
         """
         for name, network in self.items():
             finite = [torch.isfinite(weight).all() for weight in network.parameters()]
-            if not torch.stack(finite).all():
+            if finite and not torch.stack(finite).all():
                 raise TrainingError(
                     f"the weights of {name} are no longer finite numbers. {AFTER_NOT_FINITE}"
                 )

@@ -136,7 +136,7 @@ class LossTerm(ABC):
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
-        """Continue from a saved state; called where ``state_dict`` gives something."""
+        """Continue from a saved state; called if ``state_dict`` had given something."""
         raise NotImplementedError(f"{type(self).__name__} has a state and cannot load it")
 
     def fingerprint(self) -> str:

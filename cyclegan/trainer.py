@@ -23,6 +23,14 @@ __all__ = ["Trainer"]
 
 _GENERATORS = ("G_A", "G_B")
 _DISCRIMINATORS = ("D_A", "D_B")
+# Of the state and the process states: a term that called its own state so would replace them.
+_STATE_KEYS = frozenset(
+    {
+        *("networks", "optimizer_G", "optimizer_D", "learning_rate", "averages", "scaler"),
+        *("fake_A_pool", "fake_B_pool", "real_pools", "generator", "augment"),
+        *("epoch_loss", "epoch_steps"),
+    }
+)
 
 
 class Trainer:
@@ -45,7 +53,8 @@ class Trainer:
         identity: also translate each domain into itself, for the terms that look at it.
 
     Raises:
-        ValueError: two terms have one name, or a term the name of a discriminator.
+        ValueError: two terms have one name, or a term the name of a discriminator or of another
+            part of the state.
     """
 
     def __init__(  # noqa: PLR0913
@@ -65,6 +74,8 @@ class Trainer:
         names = [*_DISCRIMINATORS, *(term.name for term in terms)]
         if len(set(names)) < len(names):
             raise ValueError(f"terms: expected names that differ, got {', '.join(names)}")
+        if reserved := _STATE_KEYS & {term.state_key for term in terms}:
+            raise ValueError(f"terms: {', '.join(reserved)} is the name of another part of a state")
         self.networks = networks
         self.terms = tuple(terms)
         self.learning_rate = learning_rate
@@ -294,9 +305,9 @@ class Trainer:
         device = self._accelerator.device
         self._replay.load_state_dict(state, device=device)
         self._discriminator_loss.load_state_dict(state)
-        saved = {key: iter(state.get(key, ())) for key in self._term_states()}
+        saved = {term.state_key: iter(state.get(term.state_key, ())) for term in self.terms}
         for term in self.terms:
-            if term.state_key in saved and (own := next(saved[term.state_key], None)) is not None:
+            if (own := next(saved[term.state_key], None)) is not None:
                 term.load_state_dict(own, device=device)
         loss = state["epoch_loss"]
         self._epoch_loss = None if loss is None else loss.to(device)

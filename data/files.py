@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from impasto.options.errors import FolderError
+from impasto.options.errors import FolderError, ImpastoError
 
 __all__ = ["PICTURE_SUFFIXES", "PREVIEWS_MARK", "gather_pictures", "list_pictures", "output_names"]
 
@@ -201,7 +201,10 @@ def gather_pictures(paths: Sequence[Path], *, exclude: Path) -> tuple[list[Path]
 
     Raises:
         FolderError: a path does not exist, or a folder holds no pictures.
+        ImpastoError: there is no path at all.
     """
+    if not paths:
+        raise ImpastoError("no pictures were named; expected files or folders with pictures")
     if len(paths) == 1 and paths[0].is_dir():
         return list_pictures(paths[0], exclude=exclude), paths[0]
     found: dict[Path, None] = {}

@@ -198,7 +198,8 @@ def stylize(
         styles: the picture in whose style, or several, or folders of them.
         output: file for the result; its recipe and losses are written beside it, as by the command.
             Nothing is written unless it is given.
-        options: all options at once; what is given by name replaces its part.
+        options: all options at once; what is given by name replaces its part. An ``output`` in it,
+            or in ``config``, does not count.
         config: YAML file with options, such as the recipe of an earlier result.
         **changes: options of ``impasto stylize``, such as ``size=512``.
 
@@ -220,7 +221,8 @@ def stylize(
     from impasto.gatys.jobs.stylize_files import stylize_to_files  # noqa: PLC0415
     from impasto.options.stylize import StylizeOptions  # noqa: PLC0415
 
-    given = _given(changes, content=content, styles=styles)
+    named = None if styles is None else _paths(styles)
+    given = _given(changes, content=content, styles=named)
     flat = _flat(StylizeOptions, given, options, config)
     if output is not None:
         recipes = [] if config is None else [Path(config)]

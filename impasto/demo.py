@@ -14,7 +14,6 @@ from pathlib import Path
 from signal import Signals
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from impasto.cyclegan.jobs.tour import Chapter, TourResult, measure_table, run_tour, write_tour
@@ -26,7 +25,7 @@ from impasto.data.files import list_pictures
 from impasto.data.samples.domains import SampleDomains, make_sample_domains
 from impasto.data.samples.photographs import sample_photographs
 from impasto.gatys.jobs.stylize import stylize
-from impasto.options.command_line import preset_text
+from impasto.options.command_line import read_config
 from impasto.options.errors import FolderError
 from impasto.options.fields import make
 from impasto.options.stylize import StylizeOptions
@@ -201,7 +200,7 @@ def _train_options(options: DemoOptions, dataroot: Path) -> TrainOptions:
         "device": "cpu",
         "max_images": options.max_images,
     }
-    return make(TrainOptions, {**yaml.safe_load(preset_text("demo")), **changes})
+    return make(TrainOptions, {**read_config("demo", presets="."), **changes})
 
 
 def _write_photographs(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from impasto.options.errors import (
 from impasto.options.evaluate import EvaluateOptions
 from impasto.options.fields import difference, flatten, make
 from impasto.options.plot import PlotOptions
-from impasto.options.stylize import StylizeOptions
+from impasto.options.stylize import StylizeOptions, SweepOptions
 from impasto.options.survey import (
     SurveyAuditOptions,
     SurveyExportOptions,
@@ -56,6 +56,7 @@ __all__ = [
     "SurveyPowerOptions",
     "SurveyReportOptions",
     "SurveyServeOptions",
+    "SweepOptions",
     "TrainOptions",
     "TrainingError",
     "TranslateOptions",

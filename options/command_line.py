@@ -244,6 +244,9 @@ _SAYINGS = {
     r"expected at least one argument": "expected one value or more",
     r"^argument \w+: invalid choice: (.*) \(choose from (.*)\)": r"expected one of \2, got \1",
     r"^Parser key \"config\": File does not exist: '(.*)'": r"--config: \1: no such file",
+    r"^'\w+' object (is not iterable|does not support item assignment)": (
+        "--config: an option with several values takes a list, such as [a, b]"
+    ),
     r"^(Problems parsing|Unexpected) config: ": (
         "--config: expected YAML with lines NAME: VALUE, found: "
     ),

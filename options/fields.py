@@ -54,7 +54,7 @@ _KINDS: dict[Any, tuple[str, Any]] = {
     bool: ("true or false", bool),
     int: ("a whole number", Integral),
     float: ("a number", Real),
-    str: ("a text", str),
+    str: ("a text", str | Integral),  # a year, an epoch: YAML and Python have them as numbers
     Path: ("a path", str | PathLike),
 }
 
@@ -195,7 +195,7 @@ def _require_all(options: type, values: Mapping[str, Any]) -> None:
         require(
             not missing or field.name in values,
             field.name,
-            "is missing; this option has no default",
+            "is missing; this option must be given",
         )
 
 
@@ -217,11 +217,13 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
     else:
         # True and False are whole numbers to Python, and to nobody else.
         fits = isinstance(value, _KINDS[kind][1]) and (kind is bool or not isinstance(value, bool))
+    shown = "null" if value is None else value
     if listed := choices(kind):
-        expected = f"expected {describe_type(kind)}, got {value}{nearest(str(value), listed)}"
+        expected = f"expected {describe_type(kind)}, got {shown}{nearest(str(value), listed)}"
         require(fits, name, expected)
         return value
-    require(fits, name, f"expected {describe_type(kind)}, got {value!r}")
+    shown = shown if value is None else repr(value)
+    require(fits, name, f"expected {describe_type(kind)}, got {shown}")
     return kind(value)
 
 

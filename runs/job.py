@@ -243,7 +243,7 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
         loop = TrainingLoop(
             parts.learner,
             parts.loader,
-            pace=_build_pace(run, parts),
+            intervals=_build_intervals(run, parts),
             directory=directory,
             accelerator=accelerator,
             observer=CompositeObserver([*displays, *observers]),
@@ -315,7 +315,7 @@ def _check_run(
         )
 
 
-def _build_pace(run: BasicRunOptions, parts: TrainingParts[Any]) -> ReportIntervals:
+def _build_intervals(run: BasicRunOptions, parts: TrainingParts[Any]) -> ReportIntervals:
     """Return how long to train, and how often to report and save."""
     return ReportIntervals(
         epochs=parts.epochs,

@@ -62,7 +62,7 @@ class TrainingLoop(Generic[Batch]):
     Args:
         learner: what is trained.
         loader: where batches come from.
-        pace: how long, and how often.
+        intervals: how long, and how often.
         directory: where the state goes.
         accelerator: device and processes; only the first process writes.
         observer: who is told.
@@ -77,7 +77,7 @@ class TrainingLoop(Generic[Batch]):
         learner: Learner[Batch],
         loader: Loader[Batch],
         *,
-        pace: ReportIntervals,
+        intervals: ReportIntervals,
         directory: RunDirectory,
         accelerator: Accelerator,
         observer: Observer,
@@ -86,19 +86,19 @@ class TrainingLoop(Generic[Batch]):
         sample_batch: Batch | None = None,
         converged: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._learner, self._loader, self._pace = learner, loader, pace
+        self._learner, self._loader, self._intervals = learner, loader, intervals
         self._directory, self._accelerator = directory, accelerator
         self._observer = observer if accelerator.is_main_process else Observer()
         self._export, self._doctor = export, doctor or Doctor()
         self._sample_batch, self._converged = sample_batch, converged
         self._meter = Meter(average=partial(mean_over_processes, accelerator=accelerator))
-        total = pace.epochs * loader.epoch_images
+        total = intervals.epochs * loader.epoch_images
         self.progress = Progress(
             epoch=1,
             images=0,
             steps=0,
-            total_images=min(total, pace.max_images or total),
-            total_epochs=pace.epochs,
+            total_images=min(total, intervals.max_images or total),
+            total_epochs=intervals.epochs,
             global_batch=loader.global_batch,
             processes=accelerator.num_processes,
             epoch_images=loader.epoch_images,
@@ -132,9 +132,9 @@ class TrainingLoop(Generic[Batch]):
         self._meter.load_state_dict(own.get("meter", state.get("meter")))
         position = {key: state["progress"][key] for key in ("epoch", "images", "steps")}
         total = position["images"] - self._loader.position
-        total += (self._pace.epochs - position["epoch"] + 1) * self._loader.epoch_images
+        total += (self._intervals.epochs - position["epoch"] + 1) * self._loader.epoch_images
         self.progress = replace(
-            self.progress, total_images=min(total, self._pace.max_images or total), **position
+            self.progress, total_images=min(total, self._intervals.max_images or total), **position
         )
         self._saved = self.progress.images, self.progress.epoch
         self._end_where_converged()
@@ -142,9 +142,9 @@ class TrainingLoop(Generic[Batch]):
     @property
     def finished(self) -> bool:
         """Whether nothing is left to train."""
-        limit = self._pace.max_images
+        limit = self._intervals.max_images
         limited = limit is not None and self.progress.images >= limit
-        return limited or self.progress.epoch > self._pace.epochs or self._converged()
+        return limited or self.progress.epoch > self._intervals.epochs or self._converged()
 
     def run(self) -> Signals | None:
         """Train to the end, or until a signal asks to stop; save in both cases.
@@ -216,9 +216,9 @@ class TrainingLoop(Generic[Batch]):
             )
             self._meter.add(result.losses, step=self.progress.steps, images=images)
             self._observer.on_step(self.progress)
-            if self._pace.evaluate and self._loader.position >= self._loader.epoch_images:
+            if self._intervals.evaluate and self._loader.position >= self._loader.epoch_images:
                 continue  # to the end of the epoch, which is told and saved as a whole
-            self._keep_pace(before, batches[-1])
+            self._act_at_intervals(before, batches[-1])
             if self.finished or self._stops(interrupts):
                 return
         self._end_epoch()
@@ -235,21 +235,21 @@ class TrainingLoop(Generic[Batch]):
                 batches.append(batch)
             # Before the loader is asked again, for then it goes on to the next epoch.
             ends = self._loader.position >= self._loader.epoch_images
-            if batches and (ends or len(batches) == self._pace.accumulate):
+            if batches and (ends or len(batches) == self._intervals.accumulate):
                 yield batches
                 batches = []
             if batch is None:
                 return
 
-    def _keep_pace(self, before: int, batch: Batch) -> None:
+    def _act_at_intervals(self, before: int, batch: Batch) -> None:
         """Report, show samples and save, each when its number of pictures has gone by."""
-        now, pace = self.progress.images, self._pace
-        self._reported = _passed(before, now, pace.report_images)
+        now, intervals = self.progress.images, self._intervals
+        self._reported = _passed(before, now, intervals.report_images)
         if self._reported:
             self._report(self._learner.present_learning_rate, batch)
-        if _passed(before, now, pace.sample_images) or now >= self.progress.total_images:
+        if _passed(before, now, intervals.sample_images) or now >= self.progress.total_images:
             self._show_samples(batch)
-        if _passed(before, now, pace.checkpoint_images):
+        if _passed(before, now, intervals.checkpoint_images):
             self._checkpoint("latest")
 
     def _show_samples(self, batch: Batch) -> None:
@@ -292,10 +292,10 @@ class TrainingLoop(Generic[Batch]):
         self.progress = replace(self.progress, epoch=ended + 1)
         self._end_where_converged()
         saved = self._saved[0] if self._saved else 0
-        if ended % self._pace.keep_epochs == 0:
+        if ended % self._intervals.keep_epochs == 0:
             self._checkpoint(str(ended))
-        elif self._pace.evaluate and _passed(
-            saved, self.progress.images, self._pace.checkpoint_images
+        elif self._intervals.evaluate and _passed(
+            saved, self.progress.images, self._intervals.checkpoint_images
         ):
             self._checkpoint("latest")
 

@@ -2,7 +2,7 @@
 
 Several processes of one training average their gradients, share weights and gather states; one
 process does none of it. :func:`pick_device` and :func:`make_accelerator` say where to compute,
-:class:`Interrupts` makes Ctrl-C and SIGTERM a wish that the training loop fulfils after its step,
+:class:`Interrupts` makes Ctrl-C and SIGTERM a wish that the training loop fulfills after its step,
 and :func:`keep_freed_memory` spares page faults on the CPU.
 """
 

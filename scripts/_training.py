@@ -14,7 +14,7 @@ from impasto.runs.directory import RunDirectory
 if TYPE_CHECKING:
     from impasto.runs.job import TrainResult
 
-__all__ = ["TrainingWords", "add_resuming", "parse_training", "run_training"]
+__all__ = ["TrainingRequest", "add_resuming", "parse_training", "run_training"]
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ _CONTROL = ("resume", "allow_changes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingWords(Generic[T]):
+class TrainingRequest(Generic[T]):
     """A training that the command line asks for.
 
     Attributes:
@@ -48,7 +48,7 @@ def add_resuming(parser: CommandParser) -> None:
 
 def parse_training(
     make_parser: Callable[[], CommandParser], options: type[T], argv: Sequence[str]
-) -> TrainingWords[T]:
+) -> TrainingRequest[T]:
     """Parse; what a run to be resumed was started with is the default, so changes are enough.
 
     Args:
@@ -68,7 +68,7 @@ def parse_training(
         parser.set_stored(stored)
         parsed = parser.parse(argv)
     made = parser.make(options, parsed, drop=_CONTROL)
-    return TrainingWords(
+    return TrainingRequest(
         options=made,
         resume=bool(parsed.resume),
         allow_changes=bool(parsed.allow_changes),

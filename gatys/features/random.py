@@ -49,7 +49,7 @@ Filters = Literal["kaiming", "orthogonal"]
 Normalize = Literal["layer", "channel"]
 
 # Measured with seeds 0 and 1 on the sample photographs, at 256 pixels: mean squares are 0.3 to 5
-# down to relu5_1 with the default recipe, however many pictures. Channels that are centerd or
+# down to relu5_1 with the default recipe, however many pictures. Channels that are centered or
 # scaled one by one fit photographs less, up to 60 times too strong there; clouds of 1 / f noise in
 # place of discs made that several hundred. Losses relative to the target's energy do not care.
 _CALIBRATION_PICTURES = 8
@@ -76,7 +76,7 @@ class RandomRecipe:
             (mean cosine on the sample photographs: 0.62 at relu1_1, 0.85 at relu5_1), so that deep
             layers tell little of a picture; one factor per channel lifts the channels that vary
             (0.35 at relu5_1).
-        centerd: shift each channel so that its mean before the ReLU is 0 (Salimans and Kingma
+        centered: shift each channel so that its mean before the ReLU is 0 (Salimans and Kingma
             2016, section 3), against the same (0.49 at relu5_1).
         replicate_padding: the first convolution continues the picture by its edge pixels.
     """

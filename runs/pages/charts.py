@@ -213,7 +213,7 @@ def _draw(drawing: tags.html_tag, curve: Line, mark: str, frame: _Frame, *, smoo
 
 
 def _moving_mean(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
-    """Return centerd means over ``window`` points, fewer at the ends; some for each window."""
+    """Return centered means over ``window`` points, fewer at the ends; some for each window."""
     sums = [0.0, *accumulate(y for _, y in points)]
     half, last = window // 2, len(points) - 1
     found = []

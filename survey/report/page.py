@@ -160,9 +160,6 @@ def _style() -> str:
     return files("impasto.survey").joinpath("page", "report.css").read_text(encoding="utf-8")
 
 
-_MOST_PEOPLE = 200
-
-
 def said_part(title: str, sentences: Sequence[str], *, name: str) -> tags.html_tag:
     """Return sentences as a list."""
     return _section(title, tags.ul(*map(tags.li, sentences), cls="says", role="list"), name=name)

@@ -29,7 +29,7 @@ from impasto.cyclegan import (
     train,
 )
 from impasto.data import UnpairedBatch
-from impasto.options import CheckpointError, OptionError, TrainOptions
+from impasto.options import CheckpointError, OptionError, TrainOptions, make
 from impasto.runs import (
     Doctor,
     Progress,
@@ -58,7 +58,7 @@ class Smoothness(LossTerm):
         return self.steps * (fake[..., 1:] - fake[..., :-1]).abs().mean()
 
     def state_dict(self) -> Mapping[str, Any]:
-        return {"steps": self.steps}
+        return {"steps": self.steps} if self.steps else {}  # a fresh one has nothing to remember
 
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
         self.steps = state["steps"]
@@ -150,6 +150,32 @@ def test_two_terms_of_one_name_are_refused(tiny_options: Options) -> None:
             make_accelerator("cpu", "no"),
             extra_terms=[Smoothness("cycle_A", weight=1.0)],
         )
+
+
+def test_a_term_cannot_take_the_place_of_another_part_of_the_state(tiny_options: Options) -> None:
+    for name in ("networks", "generator"):
+        with pytest.raises(ValueError, match=f"{name} is the name of another part of a state"):
+            build_trainer(
+                tiny_options(),
+                make_accelerator("cpu", "no"),
+                extra_terms=[Smoothness(name, weight=1.0)],
+            )
+
+
+def test_a_generator_of_a_known_kind_that_is_built_otherwise_is_refused() -> None:
+    def build(architecture: GeneratorArchitecture) -> Generator:
+        return Tint(depth=architecture.depth, channels=architecture.channels)
+
+    with pytest.raises(ValueError, match="resnet is that of resnet_9blocks"):
+        register_generator(
+            GeneratorEntry(name="mine", kind="resnet", depth=2, build=build, stride=2, smallest=4)
+        )
+    with pytest.raises(OptionError, match="netG"):
+        make(TrainOptions, {"netG": "mine"})
+
+
+def test_networks_without_weights_are_finite() -> None:
+    Networks({"G": nn.Identity()}).check_finite()
 
 
 def test_a_generator_from_outside_is_trained_saved_loaded_and_translates(

@@ -57,6 +57,16 @@ def style(picture_folder: Fill) -> str:
     return "styles/00.png"
 
 
+def test_no_picture_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImpastoError, match="expected files or folders"):
+        impasto.translate([], output=tmp_path / "out")
+
+
+def test_a_direction_that_is_none_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"expected AtoB or BtoA, got 'BtoB'"):
+        impasto.load_generator("monet", direction="BtoB")
+
+
 def test_a_photo_becomes_a_monet_as_by_the_command(photo: str) -> None:
     result = impasto.translate(photo, output="out", device="cpu")
     assert main(["translate", photo, "--output", "same", "--device", "cpu"]) == 0

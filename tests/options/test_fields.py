@@ -32,6 +32,10 @@ def test_texts_become_paths_and_one_value_a_tuple() -> None:
     assert options.masks == ("a=b", "c=d")
 
 
+def test_a_whole_number_is_a_text_where_a_text_is_expected() -> None:
+    assert make(TranslateOptions, {"output": "out", "epoch": 5}).epoch == "5"
+
+
 def test_numbers_of_numpy_become_plain_ones() -> None:
     flat = {"output": "out", "long_side": np.int64(64), "stroke_scale": np.float32(1.5)}
     options = make(TranslateOptions, flat)
@@ -52,10 +56,11 @@ def test_numbers_of_numpy_become_plain_ones() -> None:
         ({"quality": True}, "--quality: expected a whole number, got True"),
         ({"stroke_scale": "2"}, "--stroke_scale: expected a number, got '2'"),
         ({"overwrite": 1}, "--overwrite: expected true or false, got 1"),
-        ({"epoch": 3}, "--epoch: expected a text, got 3"),
+        ({"epoch": True}, "--epoch: expected a text, got True"),
+        ({"epoch": 3.5}, "--epoch: expected a text, got 3.5"),
         ({"model": 3}, "--model: expected a path, got 3"),
-        ({"format": None}, "--format: expected one of png, jpg, webp, got None"),
-        ({"quality": None}, "--quality: expected a whole number, got None"),
+        ({"format": None}, "--format: expected one of png, jpg, webp, got null"),
+        ({"quality": None}, "--quality: expected a whole number, got null"),
     ],
 )
 def test_a_value_of_another_type_is_refused(changes: dict[str, Any], says: str) -> None:
@@ -73,7 +78,7 @@ def test_a_value_in_a_section_or_in_a_list_is_looked_at_too() -> None:
 
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(
-        OptionError, match="--output: is missing; this option has no default"
+        OptionError, match="--output: is missing; this option must be given"
     ) as error:
         make(TranslateOptions, {})
     assert error.value.option == "output"
