@@ -1,6 +1,6 @@
-"""One answer of one participant, which the files of every platform are turned into, and its table.
+"""The answer of one participant in one trial, in a common format for all platforms' files.
 
-The server, the site and the import write the same columns, as CSV or JSON; a report reads them.
+The server, the site and the import write the same columns, as CSV or JSON; the report reads them.
 """
 
 import csv
@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
-    """What a browser measures in a trial besides the answer; the fields of :class:`Answer`."""
+    """Measurements of a browser in a trial, besides the answer; see :class:`Answer`."""
 
     rt_ms: float | None = None
     exposure_ms: float | None = None
@@ -41,25 +41,28 @@ class Measurements:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one participant answered in one trial; nothing in it tells the truth.
+    """Answer of one participant in one trial; contains nothing about what is correct.
 
     The fields are the columns of the table, in this order, and of the server's database.
 
     Attributes:
-        survey_id: of the study.
-        participant: who it was, as the platform names them.
-        session: one visit of that participant.
-        trial: position in the session, practice included, from 1; 0 where it is not known.
-        token: the picture, or the left one of a pair.
-        other: the right one of a pair, or empty.
-        response: what ``token`` was called; ``other`` was called the opposite.
-        rt_ms: reaction time from when the picture could be seen, milliseconds, or None.
-        exposure_ms: how long the picture was shown, milliseconds, or None: until the answer.
-        is_practice: whether it had feedback and is not scored.
-        onset: when the picture could be seen, ISO 8601 with zone, or empty.
-        viewport: of the browser, ``WIDTHxHEIGHT`` in CSS pixels, or empty.
-        device_pixel_ratio: screen pixels per CSS pixel, or None.
-        completed: whether the session was gone through to its end.
+        survey_id: identifier of the study.
+        participant: identifier of the participant on the platform.
+        session: identifier of one visit of that participant.
+        trial: position in the session, practice included, from 1; 0 if unknown.
+        token: token of the picture, or of the left picture of a pair.
+        other: token of the right picture of a pair; empty for a single picture.
+        response: answer about ``token``; ``other`` was called the opposite.
+        rt_ms: reaction time from when the picture became visible, milliseconds, or None if unknown.
+        exposure_ms: time for which the picture was shown, milliseconds; None if it stayed until the
+            answer.
+        is_practice: True for a practice trial, which has feedback and is not scored.
+        onset: time at which the picture became visible, ISO 8601 with time zone, or empty if
+            unknown.
+        viewport: size of the browser's viewport, ``WIDTHxHEIGHT`` in CSS pixels, or empty if
+            unknown.
+        device_pixel_ratio: screen pixels per CSS pixel, or None if unknown.
+        completed: True if the session was completed.
     """
 
     survey_id: str
@@ -88,12 +91,12 @@ _NEEDED = [column.name for column in fields(Answer) if column.default is MISSING
 
 
 def measurements_of(answer: "Answer | Measurements") -> dict[str, Any]:
-    """Return what the browser measured, by name."""
+    """Return the browser's measurements as a mapping by field name."""
     return {column.name: getattr(answer, column.name) for column in fields(Measurements)}
 
 
 def answers_csv(answers: Iterable[Answer]) -> str:
-    """Return a table with a header, one line per answer; unknown values are empty."""
+    """Return a CSV table with a header and one line per answer; unknown values are empty."""
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
@@ -111,7 +114,7 @@ def answers_json(answers: Iterable[Answer]) -> str:
 
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
-    """Write a CSV, or JSON if the file's name ends so; atomically.
+    """Write answers atomically: JSON if the file name has that extension, otherwise CSV.
 
     Raises:
         OSError: the file cannot be written.
@@ -121,12 +124,13 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """Read what :func:`write_answers` wrote, also after a spreadsheet has saved it anew.
+    """Read a file written by :func:`write_answers`, even if a spreadsheet has re-saved it.
 
-    What is no JSON is a table of any encoding and separator that :func:`read_table` knows.
+    A file that is not JSON is read as a table in any encoding and with any separator that
+    :func:`read_table` supports.
 
     Raises:
-        SurveyError: the file cannot be read, or is no such table; names the line and the column.
+        SurveyError: the file cannot be read, or is not such a table; names the line and the column.
     """
     stored = read_bytes(path)
     start = stored.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]

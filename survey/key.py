@@ -1,8 +1,8 @@
-"""The answer key of a study: which picture is what. It never leaves its owner.
+"""The answer key of a study: which pictures are real. It never leaves its owner.
 
-Also all that only its owner does with a study: drawing names that say nothing (tokens) and the
-random numbers behind them, reading an exported folder, and comparing it with its key. No module
-whose output participants see may import this one; ``tests/test_architecture.py`` holds that.
+This module also has all operations that only the owner performs: drawing random names (tokens) and
+the random numbers for them, reading an exported folder, and comparing it with its key. Modules
+whose output participants see must not import it; ``tests/test_architecture.py`` checks that.
 """
 
 import hashlib
@@ -45,15 +45,15 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class KeyedPicture:
-    """The truth about one exported picture.
+    """Entry of one exported picture in the answer key.
 
     Attributes:
-        kind: ``scored``, ``practice``, or ``attention``: it says itself what to answer.
-        label: what it is; of an attention check, the answer that it asks for.
-        generator: name of what made a fake; empty for a real one.
-        source: file it was made of; empty for an attention check.
-        source_sha256: of that file, hexadecimal; empty for an attention check.
-        picture_sha256: of the exported file, hexadecimal.
+        kind: ``scored``, ``practice``, or ``attention`` (a card that states the requested answer).
+        label: ``real`` or ``fake``; for an attention check, the requested answer.
+        generator: name of the generator of a fake; empty for a real picture.
+        source: source file of the picture; empty for an attention check.
+        source_sha256: SHA-256 of the source file, hexadecimal; empty for an attention check.
+        picture_sha256: SHA-256 of the exported file, hexadecimal.
     """
 
     kind: Kind
@@ -66,17 +66,17 @@ class KeyedPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """The private side of a study.
+    """Answer key: the private side of a study.
 
     Attributes:
-        survey_id: of the study.
-        version: of Impasto.
-        protocol: of the study.
-        seed: of the selection, the tokens and the orders.
-        pictures: token to the truth.
-        orders: as in the study.
-        options: of ``impasto survey export``, flat.
-        files: name to SHA-256, hexadecimal, of the public files that are no pictures.
+        survey_id: identifier of the study.
+        version: version of Impasto that exported the study.
+        protocol: name of the study's protocol.
+        seed: random seed of the selection of pictures, the tokens and the orders.
+        pictures: mapping from token to the picture's entry.
+        orders: orders of the trials, as in the public study.
+        options: options of ``impasto survey export``, as a flat mapping.
+        files: mapping from name to SHA-256, hexadecimal, of the public files other than pictures.
     """
 
     survey_id: str
@@ -90,19 +90,19 @@ class Key:
 
     @property
     def rules(self) -> SurveyProtocol:
-        """What its protocol says about trials, choices and answers."""
+        """Protocol of the study, which defines trials, choices and answers."""
         return find_protocol(self.protocol)
 
     @property
     def generators(self) -> list[str]:
-        """Names of what made the fakes, sorted."""
+        """Names of the generators, sorted."""
         return sorted(
             {picture.generator for picture in self.pictures.values() if picture.generator}
         )
 
 
 def write_key(path: Path, key: Key) -> None:
-    """Write a key atomically, with a checksum, readable by its owner alone.
+    """Write a key atomically, with a checksum, readable only by its owner.
 
     Raises:
         OSError: the file cannot be written.
@@ -116,7 +116,7 @@ def read_key(path: Path) -> Key:
     """Read a key.
 
     Raises:
-        SurveyError: the file is missing, no key, or was changed since it was written.
+        SurveyError: the file is missing, is not a key, or was changed since it was written.
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -149,7 +149,7 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, hexadecimal.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -170,17 +170,17 @@ _LENGTH = 8
 
 
 def make_rng(seed: int, purpose: str) -> np.random.Generator:
-    """Return a generator for one purpose.
+    """Return a random number generator for one purpose.
 
-    Its numbers can become public (orders, tokens): what is learned from them about its state tells
-    neither the seed nor the numbers of another purpose, because a hash lies between.
+    Its output may become public (orders, tokens). It reveals neither the seed nor the output for
+    another purpose, because the state is derived by a hash.
     """
     digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=32).digest()
     return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
 
 def draw_tokens(count: int, rng: np.random.Generator) -> list[str]:
-    """Draw different tokens of eight signs, in no order; each begins with a letter."""
+    """Draw distinct random tokens of eight characters; each begins with a letter."""
     tokens: dict[str, None] = {}
     while len(tokens) < count:
         first = _LETTERS[rng.integers(len(_LETTERS))]
@@ -202,7 +202,7 @@ def read_study(folder: Path) -> Study:
     """Read ``study.json`` of an exported folder.
 
     Raises:
-        SurveyError: there is none, it is damaged, or it names files outside of the folder.
+        SurveyError: the file is missing or damaged, or it names files outside of the folder.
     """
     path = folder / "study.json"
     try:
@@ -226,10 +226,10 @@ def read_study(folder: Path) -> Study:
 
 
 def check_key(path: Path, key: Key) -> None:
-    """Refuse a key whose checksum is right and whose content makes no sense.
+    """Reject a key whose checksum is valid but whose content is inconsistent.
 
     Raises:
-        SurveyError: names what is wrong.
+        SurveyError: the key is inconsistent; names what is wrong.
     """
     words = key.options.get("words", {}) if isinstance(key.options, dict) else None
     if not isinstance(words, dict) or not isinstance(key.survey_id, str):
@@ -244,7 +244,7 @@ def check_key(path: Path, key: Key) -> None:
 
 
 def check_folder(folder: Path, study: Study, key: Key) -> list[Fault]:
-    """Compare a folder with its key: the same study, and every file as it was exported.
+    """Compare a folder with its key: same study, and every file unchanged since the export.
 
     Raises:
         SurveyError: the key is of another study.

@@ -1,9 +1,9 @@
-"""How a study asks: one object for each protocol, which all other modules ask.
+"""Protocols: how a study presents trials. One object each, used by all other modules.
 
 Three are built in: ``single``, ``pair`` and ``timed``. A program adds its own with
-:func:`register_protocol`; no other module has to change. What a protocol can vary is bounded by
+:func:`register_protocol`; no other module has to change. What a protocol can vary is limited by
 what an :class:`impasto.survey.answers.Answer` can hold: a trial shows one picture, or one real and
-one fake picture beside each other, and an answer says of the first whether it is real or fake.
+one fake picture side by side, and an answer states whether the first is real or fake.
 """
 
 import re
@@ -32,7 +32,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 def opposite(response: Question) -> Question:
-    """Return the other one of the two answers.
+    """Return the opposite answer.
 
     >>> opposite("real")
     'fake'
@@ -42,12 +42,12 @@ def opposite(response: Question) -> Question:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the answers that a participant chooses from.
+    """One of the answers that a participant can choose.
 
     Attributes:
-        value: what the page's form sends.
+        value: value that the page's form sends.
         label: name of the text on its button, and on the forms of platforms.
-        meaning: what it calls the first picture: ``real``, ``fake``, ``asked`` (what the study's
+        meaning: answer about the first picture: ``real``, ``fake``, ``asked`` (what the study's
             question asks for) or ``other`` (the opposite of that).
     """
 
@@ -65,30 +65,31 @@ FIRST_OR_SECOND = (Choice("1", "picture_first", "asked"), Choice("2", "picture_s
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyProtocol:
-    """What a trial shows, how it is answered, and what an answer means.
+    """Protocol: what a trial shows, how it is answered, and what an answer means.
 
-    The names of texts are those of ``page/texts_en.yaml`` or of ``texts``. ``{question}`` in them
-    is replaced by what the study asks for, ``{answer}`` by the truth: ``real`` or ``fake``.
+    The names of texts are those of ``page/texts_en.yaml`` or of ``texts``. In the texts,
+    ``{question}`` is replaced by what the study asks for, and ``{answer}`` by the correct answer:
+    ``real`` or ``fake``.
 
     Attributes:
-        name: what ``--protocol`` and ``study.json`` call it: lower-case letters, digits and _.
-        description: of a trial, in English, for reports.
-        picture_names: names of the texts that describe each picture of a trial to who does not see
-            it; one, or two for a pair of a real and a fake picture.
-        choices: possible answers, in the order of their buttons: :data:`REAL_OR_FAKE` of one
-            picture, :data:`FIRST_OR_SECOND` of a pair. Labels can differ from these; values and
-            meanings cannot, because the pages' scripts know them.
-        exposure_ms: how long the pictures are shown unless the study says otherwise, milliseconds;
-            None: until the answer.
-        instructions: name of the text that says what to do.
-        share: name of the text that says how many of the pictures are real.
-        keys: name of the text that says which keys answer.
+        name: name for ``--protocol`` and ``study.json``: lower-case letters, digits and _.
+        description: description of a trial, in English, for reports.
+        picture_names: names of the texts that describe each picture of a trial to people who cannot
+            see it; one, or two for a pair of a real and a fake picture.
+        choices: possible answers, in the order of their buttons: :data:`REAL_OR_FAKE` for one
+            picture, :data:`FIRST_OR_SECOND` for a pair. Labels can differ from these; values and
+            meanings cannot, because the pages' scripts depend on them.
+        exposure_ms: default time for which the pictures are shown, milliseconds; None: until the
+            answer.
+        instructions: name of the text with the instructions.
+        share: name of the text that states the share of real pictures.
+        keys: name of the text that states which keys select an answer.
         question: name of the text above the choices.
-        feedback: name of the text that says what a practice trial showed.
-        texts: English texts that only this protocol has, by name.
+        feedback: name of the text with the feedback of a practice trial.
+        texts: English texts that only this protocol has, as a mapping from name to text.
 
     Raises:
-        ValueError: the name, or the number of pictures, or the choices are not as above.
+        ValueError: the name, the number of pictures, or the choices are not as described above.
     """
 
     name: str
@@ -118,37 +119,37 @@ class SurveyProtocol:
 
     @property
     def pictures_per_trial(self) -> int:
-        """How many pictures a trial shows."""
+        """Number of pictures that a trial shows."""
         return len(self.picture_names)
 
     @property
     def is_paired(self) -> bool:
-        """Whether a trial shows one real and one fake picture."""
+        """True if a trial shows one real and one fake picture."""
         return self.pictures_per_trial == 2
 
     @property
     def is_timed(self) -> bool:
-        """Whether the pictures disappear before the answer."""
+        """True if the pictures disappear before the answer."""
         return self.exposure_ms is not None
 
     @property
     def unit(self) -> Literal["answers", "pairs"]:
-        """What the analysis counts: answers about single pictures, or decisions within pairs."""
+        """Unit of the analysis: answers about single pictures, or decisions within pairs."""
         return "pairs" if self.is_paired else "answers"
 
     @property
     def fits_forms(self) -> bool:
-        """Whether Google Forms and Qualtrics can ask so; they cannot take a picture away."""
+        """True if Google Forms and Qualtrics support the protocol: they cannot hide a picture."""
         return not self.is_timed
 
     @property
     def layout(self) -> str:
-        """What ``survey.js`` and ``survey.css`` call it; all they know apart are pairs."""
+        """Name of the layout in ``survey.js`` and ``survey.css``; only pairs have their own."""
         return "pair" if self.is_paired else self.name
 
     @property
     def values(self) -> tuple[str, ...]:
-        """What the page's form may send."""
+        """Values that the page's form may send."""
         return tuple(choice.value for choice in self.choices)
 
     @property
@@ -157,14 +158,14 @@ class SurveyProtocol:
         return tuple(choice.label for choice in self.choices)
 
     def response_of(self, value: str, question: Question) -> Question:
-        """Return what a choice calls the first picture; of a pair, the second is the opposite.
+        """Return a choice's answer about the first picture; in pairs, the second is the opposite.
 
         Args:
-            value: that the form sent.
-            question: of the study.
+            value: value that the form sent.
+            question: kind of picture that the study's question asks for, ``real`` or ``fake``.
 
         Raises:
-            KeyError: it is no value of this protocol.
+            KeyError: the protocol has no such value.
         """
         meaning = {choice.value: choice.meaning for choice in self.choices}[value]
         if meaning == "asked":
@@ -172,14 +173,14 @@ class SurveyProtocol:
         return opposite(question) if meaning == "other" else meaning
 
     def labels_in_check(self, number: int) -> tuple[Question, ...]:
-        """Return which answers the cards of an attention check ask for; single ones alternate."""
+        """Return the answers that an attention check's cards request; single cards alternate."""
         return ("real", "fake") if self.is_paired else (("real", "fake")[number % 2],)
 
     def practice_per_kind(self, trials: int) -> int:
-        """Return how many real, and how many fake, pictures so many practice trials show.
+        """Return the number of real pictures, and of fake ones, in a number of practice trials.
 
         Raises:
-            OptionError: they cannot be as many of both.
+            OptionError: the numbers of real and fake pictures cannot be equal.
         """
         if self.is_paired:
             return trials
@@ -191,13 +192,13 @@ class SurveyProtocol:
         return trials // 2
 
     def exposure_of(self, wanted_ms: int | None) -> int | None:
-        """Return how long pictures are shown, milliseconds; None: until the answer.
+        """Return the time for which pictures are shown, milliseconds; None: until the answer.
 
         Args:
-            wanted_ms: what the study asks for; None: the protocol's own.
+            wanted_ms: time that the study requests, milliseconds; None: the protocol's default.
 
         Raises:
-            OptionError: a time is wanted, and the protocol has none.
+            OptionError: a time is requested, but the protocol does not support one.
         """
         if wanted_ms is not None and not self.is_timed:
             timed = [name for name, other in _PROTOCOLS.items() if other.is_timed]
@@ -211,25 +212,25 @@ _PROTOCOLS: dict[str, SurveyProtocol] = {}
 
 
 def register_protocol(protocol: SurveyProtocol) -> None:
-    """Make a protocol known by its name, in this process.
+    """Register a protocol under its name, in this process.
 
     Raises:
-        ValueError: another one has that name.
+        ValueError: another protocol has that name.
     """
     if _PROTOCOLS.setdefault(protocol.name, protocol) != protocol:
         raise ValueError(f"there is another protocol {protocol.name!r}")
 
 
 def protocol_names() -> tuple[str, ...]:
-    """Return the names of all known protocols, the built-in ones first."""
+    """Return the names of all registered protocols, the built-in ones first."""
     return tuple(_PROTOCOLS)
 
 
 def find_protocol(name: str) -> SurveyProtocol:
-    """Return the protocol of a name.
+    """Return the protocol with a given name.
 
     Raises:
-        OptionError: none has that name.
+        OptionError: no protocol has that name.
     """
     if name not in _PROTOCOLS:
         expected = f"{', '.join(protocol_names())}{nearest(name, _PROTOCOLS)}"

@@ -1,4 +1,4 @@
-"""A share of answers with its usual and its exact interval, and Holm's correction of tests."""
+"""Proportions of answers with Wilson and Clopper-Pearson intervals, and Holm's correction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ __all__ = ["Interval", "Rate", "holm"]
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """From where to where a value may lie; both ends belong to it."""
+    """Closed interval from ``low`` to ``high``."""
 
     low: float
     high: float
 
     @property
     def half_width(self) -> float:
-        """Half of the distance between the ends."""
+        """Half of the difference between the ends."""
         return (self.high - self.low) / 2
 
     def holds(self, value: float) -> bool:
-        """Whether ``value`` lies in it."""
+        """Return True if ``value`` lies in the interval."""
         return self.low <= value <= self.high
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """``count`` of ``n`` answers, taken as independent of each other.
+    """Proportion ``count`` of ``n`` answers, which are treated as independent of each other.
 
-    That holds for the answers of different people about one picture. It does not hold for the
-    answers of a whole study: see :class:`impasto.survey.analysis.bootstrap.TwoLevel`.
+    Independence holds for the answers of different people about one picture. It does not hold for
+    all answers of a study: see :class:`impasto.survey.analysis.bootstrap.TwoLevel`.
     """
 
     count: int
@@ -40,19 +40,19 @@ class Rate:
 
     @property
     def share(self) -> float:
-        """In [0, 1]; not a number where there is no answer."""
+        """Proportion in [0, 1]; NaN without answers."""
         return self.count / self.n if self.n else float("nan")
 
     def wilson(self, level: float = 0.95) -> Interval | None:
-        """Return the score interval (Wilson 1927); None without answers."""
+        """Return the Wilson score interval (Wilson 1927); None without answers."""
         return self._interval("wilson", level)
 
     def clopper_pearson(self, level: float = 0.95) -> Interval | None:
-        """Return the interval that covers at least ``level`` (Clopper, Pearson 1934), or None."""
+        """Return the exact interval, which is conservative (Clopper, Pearson 1934), or None."""
         return self._interval("exact", level)
 
     def p_half(self) -> float | None:
-        """Return the exact two-sided binomial test of a share of one half; None without answers."""
+        """Return the exact two-sided binomial p-value against one half; None without answers."""
         return float(binomtest(self.count, self.n, 0.5).pvalue) if self.n else None
 
     def _interval(self, method: str, level: float) -> Interval | None:
@@ -63,13 +63,13 @@ class Rate:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Correct tests that are read together, so that all of them err in alpha at most.
+    """Correct p-values for multiple testing, so that the family-wise error is at most alpha.
 
     Args:
-        p_values: of each test; None where there was none, which counts for nothing.
+        p_values: p-value of each test; None for a test that was not made, which is not counted.
 
     Returns:
-        Corrected values in the same order (Holm 1979; SciPy has no step-down method).
+        Adjusted p-values in the same order (Holm 1979; SciPy has no step-down method).
 
     >>> holm([0.01, None, 0.04, 0.03])
     [0.03, None, 0.06, 0.06]

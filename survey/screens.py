@@ -1,8 +1,8 @@
 """The screens of a study as HTML, the same for the site that works from disk and for the server.
 
 A screen is one ``<section>`` in ``<main>``, with at most one form. Without JavaScript the form is
-sent as any form; ``page/survey.js`` takes it over, measures, and shows the next screen in place.
-Nothing is styled or scripted inside the page, so that a strict Content-Security-Policy holds.
+submitted normally; ``page/survey.js`` intercepts it, measures, and shows the next screen in place.
+There are no inline styles or scripts, so that a strict Content-Security-Policy can be used.
 """
 
 import json
@@ -57,12 +57,13 @@ _EMPTY = Step(screen="trial")
 
 
 def document(words: Words, *, mode: str, base: str = "") -> dominate.document:
-    """Start a page; add screens to its ``main``.
+    """Create a page without screens; add them to its ``main``.
 
     Args:
-        words: the texts.
-        mode: ``site`` or ``server``, where ``survey.js`` keeps the answers, or ``results``.
-        base: relative URL from the page to where the style sheet is, such as ``../``.
+        words: texts of the study.
+        mode: ``site`` or ``server``, which determines where ``survey.js`` keeps the answers, or
+            ``results``.
+        base: relative URL from the page to the folder of the style sheet, such as ``../``.
     """
     page = dominate.document(words("title"), lang=words("language"))
     page["dir"] = words("direction")
@@ -87,13 +88,13 @@ def document(words: Words, *, mode: str, base: str = "") -> dominate.document:
 
 
 def data_block(name: str, content: Any) -> tags.html_tag:
-    """Return JSON that the script reads; browsers do not run it, so no CSP refuses it."""
+    """Return a JSON block for the script; browsers do not execute it, so a CSP allows it."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return tags.script(raw(text), type="application/json", id=name)
 
 
 def consent(words: Words, *, fields: Fields | None = None, problem: str = "") -> tags.html_tag:
-    """Return the first screen: what the study is, and whether the participant agrees."""
+    """Return the first screen: description of the study, and request for consent."""
     return _reading(
         "consent",
         words("consent_heading"),
@@ -117,7 +118,7 @@ def consent(words: Words, *, fields: Fields | None = None, problem: str = "") ->
 def instructions(
     study: Study, words: Words, *, fields: Fields | None = None, varying_exposure: bool = False
 ) -> tags.html_tag:
-    """Return what there is to do, with the share of real pictures as declared."""
+    """Return the instructions, including the declared share of real pictures."""
     rules, limited = study.rules, study.exposure_ms is not None or varying_exposure
     names = [
         rules.instructions.format(question=study.question),
@@ -162,15 +163,15 @@ def trial_screen(
     fields: Fields | None = None,
     exposure_ms: int | None = None,
 ) -> tags.html_tag:
-    """Return one trial; without ``step`` the frame that the script fills for each trial.
+    """Return the screen of a trial; without ``step``, the template that the script fills.
 
     Args:
-        study: the study.
-        words: its texts.
-        step: the trial.
-        urls: of its pictures.
-        fields: what the form sends besides the answer.
-        exposure_ms: how long the pictures are shown; None: until they are answered.
+        study: public side of the study.
+        words: texts of the study.
+        step: step of the trial.
+        urls: URLs of the pictures of the trial.
+        fields: hidden fields that the form sends besides the answer.
+        exposure_ms: time for which the pictures are shown, milliseconds; None: until the answer.
     """
     question = study.rules.question.format(question=study.question)
     form = _form("next", fields, *_trial_parts(study, words, urls, limited=exposure_ms is not None))
@@ -199,15 +200,15 @@ def feedback(
     response: str = "",
     fields: Fields | None = None,
 ) -> tags.html_tag:
-    """Return what a practice trial was; without ``step`` the frame that the script fills.
+    """Return the feedback on a practice trial; without ``step``, the script's template.
 
     Args:
-        study: the study.
-        words: its texts.
-        step: the feedback.
-        urls: of the pictures of the trial.
-        response: what the first of them was called.
-        fields: what the form sends.
+        study: public side of the study.
+        words: texts of the study.
+        step: step of the feedback.
+        urls: URLs of the pictures of the trial.
+        response: answer about the first picture.
+        fields: hidden fields that the form sends.
     """
     verdict, fact, right = "", "", False
     if step.practice is not None:
@@ -226,7 +227,7 @@ def feedback(
 
 
 def ready(words: Words, *, fields: Fields | None = None) -> tags.html_tag:
-    """Return the screen between practice and what counts."""
+    """Return the screen between the practice trials and the scored trials."""
     return _reading(
         "ready",
         words("ready_heading"),
@@ -236,18 +237,18 @@ def ready(words: Words, *, fields: Fields | None = None) -> tags.html_tag:
 
 
 def leave_form(words: Words, fields: Fields) -> tags.html_tag:
-    """Return the form by which the next person begins at the same device."""
+    """Return the form with which the next person starts on the same device."""
     button = tags.button(words("another_person"), type="submit", cls="plain-button")
     return _form("leave", fields, button)
 
 
 def thanks(words: Words, *parts: tags.html_tag) -> tags.html_tag:
-    """Return the last screen, with what there is to do still."""
+    """Return the last screen, with any remaining instructions."""
     return _reading("thanks", words("thanks_heading"), *_paragraphs(words, "thanks_text"), *parts)
 
 
 def message(heading: str, text: str, *parts: tags.html_tag) -> tags.html_tag:
-    """Return a screen that says something, such as an error."""
+    """Return a screen with a message, such as an error."""
     return _reading("message", heading, tags.p(text), *parts)
 
 

@@ -1,4 +1,4 @@
-"""HYPE-time: how long a picture must be seen, found by an adaptive staircase (Zhou et al. 2019)."""
+"""HYPE-time: exposure needed to recognize fakes, by an adaptive staircase (Zhou et al. 2019)."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,21 +9,21 @@ __all__ = ["Staircase", "modal_exposure"]
 
 @dataclass(frozen=True, kw_only=True)
 class Staircase:
-    """A weighted up-down staircase (Kaernbach 1991): shorter when right, longer when wrong.
+    """Weighted up-down staircase (Kaernbach 1991): shorter when correct, longer when wrong.
 
-    It settles where ``share right * down_ms == share wrong * up_ms``: with 30 up and 10 down, at
-    75 % right, the threshold that HYPE-time asks for.
+    It converges where ``share correct * down_ms == share wrong * up_ms``: with 30 up and 10 down,
+    at 75 % correct, the threshold defined for HYPE-time.
 
     Departure: Zhou et al. (2019, section 3.1) print that the exposure "is raised in 10 ms
     increments and reduced in 30 ms decrements", which would settle at 25 % right. Their "3-up/
     1-down" and their 75 % are those of the steps below.
 
     Attributes:
-        start_ms: first exposure.
-        shortest_ms: it never falls below this.
-        longest_ms: it never rises above this.
-        up_ms: added after a wrong answer.
-        down_ms: taken away after a right one.
+        start_ms: first exposure, milliseconds.
+        shortest_ms: minimum exposure, milliseconds.
+        longest_ms: maximum exposure, milliseconds.
+        up_ms: increase after a wrong answer, milliseconds.
+        down_ms: decrease after a correct answer, milliseconds.
     """
 
     start_ms: int = 500
@@ -33,10 +33,10 @@ class Staircase:
     down_ms: int = 10
 
     def exposure_ms(self, rights: Iterable[bool]) -> int:
-        """Return the exposure of the next trial.
+        """Return the exposure of the next trial, milliseconds.
 
         Args:
-            rights: whether each scored answer so far was right, in their order.
+            rights: True or False for each scored answer so far, correct or wrong, in order.
 
         >>> Staircase().exposure_ms([]), Staircase().exposure_ms([True, True, False])
         (500, 510)
@@ -49,9 +49,9 @@ class Staircase:
 
 
 def modal_exposure(exposures: Sequence[int]) -> float | None:
-    """Return the exposure that was asked for most often, a mean of ties: the score of a block.
+    """Return the most frequent exposure, averaged over ties: the score of a block.
 
-    Source: Zhou et al. 2019, section 3.1. None without exposures.
+    Source: Zhou et al. 2019, section 3.1. None if there are no exposures.
 
     >>> modal_exposure([500, 490, 500, 490, 480])
     495.0

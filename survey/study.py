@@ -1,7 +1,7 @@
-"""The public side of a study: its trials in their orders, without a word on which picture is real.
+"""The public side of a study: trials and orders, without any information on which are real.
 
-Also the screens that a participant goes through, one by one; ``page/survey.js`` makes the same list
-for the site that works without a server.
+Also the list of screens of a participant's session; ``page/survey.js`` makes the same list for the
+site that works without a server.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,12 @@ Order = Sequence[Trial]
 
 @dataclass(frozen=True, kw_only=True)
 class Practice:
-    """A trial with feedback; the only kind whose truth is public.
+    """Practice trial, which has feedback; the only kind of trial whose correct answer is public.
 
     Attributes:
-        trial: its pictures, which are in no other trial.
-        answer: what its first picture is; of a pair, the second is the other.
+        trial: tokens of its pictures, which are in no other trial.
+        answer: correct answer about the first picture; in a pair, the second picture is the
+            opposite.
     """
 
     trial: Trial
@@ -41,25 +42,27 @@ class Practice:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """The public side of a study: everything that a participant's browser may know.
+    """Public side of a study: everything that a participant's browser may know.
 
-    It is ``study.json`` of the exported folder, and the manifest of it.
+    It is stored as ``study.json`` in the exported folder, and serves as the folder's manifest.
 
     Attributes:
-        survey_id: names the study in every answer.
-        version: of Impasto.
-        protocol: name of how trials are shown and answered; see :mod:`impasto.survey.protocols`.
-        question: of a pair, which of the two is to be chosen.
-        pictures: token to the file's path, relative to the folder.
-        width: of every picture, pixels.
-        height: of every picture, pixels.
-        practice: trials that come first, the same for everybody.
-        orders: one for each participant to come; each is used in turn, then from the beginning.
-        real_share: share of real pictures among those that are judged, as participants are told.
-        attention_checks: how many trials of each order ask for one certain answer.
-        exposure_ms: how long a picture is shown; None: until it is answered.
-        mask_ms: how long the mask is shown after it.
-        texts: name to text, all that participants read (``page/texts_en.yaml``).
+        survey_id: identifier of the study, which is part of every answer.
+        version: version of Impasto that exported the study.
+        protocol: name of the protocol, see :mod:`impasto.survey.protocols`.
+        question: in paired protocols, kind of picture to choose, ``real`` or ``fake``.
+        pictures: mapping from token to the path of the picture file, relative to the folder.
+        width: width of every picture in pixels.
+        height: height of every picture in pixels.
+        practice: practice trials, which come first and are the same for everybody.
+        orders: orders of the trials; successive participants get successive orders, cyclically.
+        real_share: share of real pictures among the judged ones, in [0, 1], as participants are
+            told.
+        attention_checks: number of attention check trials in each order.
+        exposure_ms: time for which a picture is shown, milliseconds; None: until the answer.
+        mask_ms: time for which a mask is shown after the picture, milliseconds.
+        texts: mapping from name to text for everything that participants read
+            (``page/texts_en.yaml``).
     """
 
     survey_id: str
@@ -79,19 +82,19 @@ class Study:
 
     @property
     def rules(self) -> SurveyProtocol:
-        """What its protocol says about trials, choices and answers."""
+        """Protocol of the study, which defines trials, choices and answers."""
         return find_protocol(self.protocol)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what ``study.json`` holds."""
+        """Return the content of ``study.json``."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Study":
-        """Make a study of what ``study.json`` holds.
+        """Create a study from the content of ``study.json``.
 
         Raises:
-            KeyError, TypeError: it is of another form.
+            KeyError, TypeError: the content has a different structure.
         """
         practice = [
             Practice(trial=tuple(example["trial"]), answer=example["answer"])
@@ -106,15 +109,17 @@ Screen = Literal["instructions", "trial", "feedback", "ready", "thanks"]
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One screen.
+    """Step of a session: one screen.
 
     Attributes:
-        screen: which.
-        trial: the pictures of a trial or of its feedback.
-        practice: the practice trial that it belongs to, or None.
-        number: of the trial in its part, from 1.
-        total: trials of that part.
-        position: of the trial in the session, practice included, from 1; 0 of other screens.
+        screen: kind of screen.
+        trial: tokens of the pictures of the trial, or of the trial that the feedback is about;
+            otherwise empty.
+        practice: the practice trial that the step belongs to, or None.
+        number: number of the trial within its part of the session (practice or scored), from 1.
+        total: number of trials in that part.
+        position: position of the trial in the session, practice included, from 1; 0 for other
+            screens.
     """
 
     screen: Screen
@@ -126,11 +131,11 @@ class Step:
 
 
 def make_steps(study: Study, order: int) -> list[Step]:
-    """Return the screens of a participant after consent.
+    """Return the screens of a participant's session after consent.
 
     Args:
-        study: the study.
-        order: which of its orders.
+        study: public side of the study.
+        order: index of the order in ``study.orders``.
     """
     steps = [Step(screen="instructions")]
     examples = len(study.practice)

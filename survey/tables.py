@@ -1,4 +1,4 @@
-"""CSV files as people have them: other encodings, other separators, signs of damage."""
+"""Reading of CSV files with various encodings and separators, and detection of damage."""
 
 import csv
 import io
@@ -17,13 +17,13 @@ _SEPARATORS = ",;\t"
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of texts.
+    """Table of strings.
 
     Attributes:
-        path: its file.
-        header: names of the columns, without surrounding blanks; repeated ones are numbered.
-        rows: line of the file in which a row ends, and its cells, as many as the header has.
-        ragged: lines with another number of cells than the header.
+        path: path of the file.
+        header: column names, without surrounding whitespace; duplicates are numbered.
+        rows: for each row, the line of the file in which it ends, and its cells, one per column.
+        ragged: lines whose number of cells differs from that of the header.
     """
 
     path: Path
@@ -32,22 +32,22 @@ class Table:
     ragged: tuple[int, ...] = ()
 
     def records(self) -> Iterator[tuple[int, Mapping[str, str]]]:
-        """Yield the line and the cells by name of every row that is not empty."""
+        """Yield the line and the cells by column name for every row that is not empty."""
         for line, cells in self.rows:
             if any(cells):
                 yield line, dict(zip(self.header, cells, strict=True))
 
     def column(self, *names: str) -> str | None:
-        """Return the first of some names that is a column, whatever its case, or None."""
+        """Return the first of the given names that is a column, ignoring case, or None."""
         folded = {_plain(name): name for name in reversed(self.header)}
         return next((folded[_plain(name)] for name in names if _plain(name) in folded), None)
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV: UTF-8, UTF-16 or Windows-1252; by comma, semicolon or tabulator.
+    """Read a CSV file: UTF-8, UTF-16 or Windows-1252; separated by comma, semicolon or tab.
 
     Raises:
-        SurveyError: there is no such file, or it is no table.
+        SurveyError: the file is missing, or is not a table.
     """
     text = _decode(path)
     first = text.lstrip("\r\n").partition("\n")[0]
@@ -72,10 +72,10 @@ def read_table(path: Path) -> Table:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what a file holds.
+    """Return the content of a file as bytes.
 
     Raises:
-        SurveyError: there is no such file, or it cannot be read.
+        SurveyError: the file is missing or cannot be read.
     """
     try:
         return path.read_bytes()
@@ -86,13 +86,13 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decimal(text: str) -> float:
-    """Return the number that a text is, with a point or with a comma.
+    """Parse a number with a decimal point or a decimal comma.
 
     >>> decimal("2618,6")
     2618.6
 
     Raises:
-        ValueError: it is none, or none that is finite.
+        ValueError: the text is not a finite number.
     """
     number = float(text.replace(",", "."))
     if not math.isfinite(number):

@@ -1,4 +1,4 @@
-"""All that participants read: the shipped English texts, or a researcher's own or translated."""
+"""All texts that participants read: the included English ones, or custom or translated ones."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -20,16 +20,16 @@ def read_texts(path: Path | None, own: Mapping[str, str] | None = None) -> dict[
     """Read texts by name.
 
     Args:
-        own: English texts that the study's protocol adds.
-        path: a YAML file such as ``page/texts_en.yaml``. What is missing in it is taken from the
-            English texts, unless it says to be in another language. None: the English texts.
+        own: additional English texts of the study's protocol.
+        path: path of a YAML file such as ``page/texts_en.yaml``. Missing texts are taken from the
+            English ones, unless the file declares another language. None: the English texts.
 
     Returns:
-        Every text, with the names in braces still in it.
+        Mapping from name to text; placeholders in braces are not filled in yet.
 
     Raises:
-        SurveyError: the file is no YAML, a name is unknown, a translation is not complete, a text
-            has a place to fill in that it cannot have, or the two keys are the same.
+        SurveyError: the file is not YAML, a name is unknown, a translation is incomplete, a text
+            has a placeholder that it cannot have, or the two keys are the same.
         OSError: the file cannot be read.
     """
     english = {**_english(), **(own or {})}
@@ -55,10 +55,10 @@ def read_texts(path: Path | None, own: Mapping[str, str] | None = None) -> dict[
 
 
 def check_texts(path: Path, study: Study) -> None:
-    """Refuse texts of a stored study that cannot be shown.
+    """Reject the texts of a stored study if they cannot be shown.
 
     Raises:
-        SurveyError: as :func:`read_texts`; names ``path``.
+        SurveyError: as for :func:`read_texts`; names ``path``.
     """
     known = {**_english(), **study.rules.texts}
     for name, text in study.texts.items():
@@ -67,12 +67,12 @@ def check_texts(path: Path, study: Study) -> None:
 
 
 def complete_texts(study: Study) -> dict[str, str]:
-    """Return the texts of a study; those that it does not have are the English ones."""
+    """Return the texts of a study; missing ones are replaced by the English ones."""
     return {**_english(), **study.rules.texts, **study.texts}
 
 
 class Words:
-    """The texts of a study, filled in.
+    """Texts of a study, with their placeholders filled in.
 
     >>> from impasto.survey.study import Study
     >>> study = Study(
@@ -109,11 +109,11 @@ class Words:
         }
 
     def __call__(self, name: str, **values: Any) -> str:
-        """Return one text with its places filled."""
+        """Return one text with its placeholders filled in."""
         return self.texts[name].format_map({**self.constants, **values})
 
     def paragraphs(self, name: str) -> list[str]:
-        """Return one text, filled in, as its paragraphs."""
+        """Return one text, with its placeholders filled in, as a list of paragraphs."""
         return [" ".join(part.split()) for part in self(name).split("\n\n") if part.strip()]
 
 

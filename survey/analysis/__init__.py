@@ -1,6 +1,7 @@
-"""From answers and key to numbers.
+"""Analysis of a study: from answers and key to numbers.
 
-`job` is the whole. `judgements` joins answers with the key, before `exclusions`; `generators`,
-`agreement` and `permutation` measure; `bootstrap` and `components` give intervals; `findings` holds
-the result. `power` and `simulation` plan a study.
+`job` runs the whole analysis. `judgements` joins answers with the key, before `exclusions`;
+`generators`, `agreement` and `permutation` compute the statistics; `bootstrap` and `components`
+compute the intervals; `findings` holds the results. `power` and `simulation` are for planning a
+study.
 """

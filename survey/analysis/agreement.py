@@ -1,4 +1,4 @@
-"""Whether people agree about a picture: raw agreement, Fleiss' kappa, Krippendorff's alpha."""
+"""Inter-rater agreement about a picture: raw agreement, Fleiss' kappa, Krippendorff's alpha."""
 
 from dataclasses import dataclass
 
@@ -14,16 +14,20 @@ AnswerCounts = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How much people say the same about a picture.
+    """Inter-rater agreement about the pictures.
 
     Attributes:
-        pictures: that at least two people judged.
-        raw: of two people who judged a picture, how often both say the same; mean over pictures.
-        expected: the same if all answers were mixed up.
-        fleiss: (raw - expected) / (1 - expected); None unless all pictures have equally many
-            answers, or if all answers are the same.
-        alpha: Krippendorff's, which allows for missing answers; None if all answers are the same.
-        alpha_interval: 95 % interval of it, by resampling pictures.
+        pictures: number of pictures that at least two people judged.
+        raw: observed agreement in [0, 1]: probability that two people who judged the same picture
+            give the same answer, averaged over pictures; None without such pictures.
+        expected: agreement expected by chance in [0, 1], from the overall shares of the answers;
+            None without such pictures.
+        fleiss: Fleiss' kappa, (raw - expected) / (1 - expected); None unless all pictures have the
+            same number of answers, or if all answers are identical.
+        alpha: Krippendorff's alpha, which allows for missing answers; None if all answers are
+            identical.
+        alpha_interval: 95 % bootstrap interval of ``alpha``, by resampling pictures; None if it
+            cannot be computed.
     """
 
     pictures: int
@@ -38,10 +42,11 @@ def fleiss_kappa(counts: AnswerCounts) -> tuple[float, float, float | None]:
     """Return raw agreement, expected agreement, and kappa (Fleiss 1971).
 
     Args:
-        counts: how often each picture got each answer, (pictures, answers); equal sums of rows.
+        counts: number of times each picture got each answer, (pictures, answers); all rows have the
+            same sum.
 
     Raises:
-        ValueError: the rows' sums are unequal, or below 2.
+        ValueError: the row sums are unequal, or below 2.
     """
     raters = counts.sum(axis=1)
     if len(set(raters.tolist())) != 1 or raters[0] < 2:
@@ -54,27 +59,27 @@ def fleiss_kappa(counts: AnswerCounts) -> tuple[float, float, float | None]:
 
 
 def krippendorff_alpha(counts: AnswerCounts) -> float | None:
-    """Return alpha for answers without an order (Krippendorff 2019, section 12.3).
+    """Return Krippendorff's alpha for nominal data (Krippendorff 2019, section 12.3).
 
     Args:
-        counts: how often each picture got each answer, (pictures, answers); pictures with fewer
-            than two answers do not count.
+        counts: number of times each picture got each answer, (pictures, answers); pictures with
+            fewer than two answers are ignored.
 
     Returns:
-        1 for full agreement, 0 for that of chance; None if all answers are the same.
+        1 for perfect agreement, 0 for agreement at chance level; None if all answers are identical.
     """
     alpha = float(_alphas(counts[None].astype(np.float64))[0])
     return None if np.isnan(alpha) else alpha
 
 
 def agreement(counts: AnswerCounts, *, resamples: int, rng: np.random.Generator) -> Agreement:
-    """Measure agreement.
+    """Measure inter-rater agreement.
 
     Args:
-        counts: how often each picture got each answer, (pictures, answers).
-        resamples: of the pictures, for the interval. People are not resampled: one who is drawn
-            twice would agree with himself.
-        rng: draws them.
+        counts: number of times each picture got each answer, (pictures, answers).
+        resamples: number of bootstrap resamples of the pictures for the interval. People are not
+            resampled: a person drawn twice would agree with themselves.
+        rng: random number generator that draws the resamples.
     """
     counts = counts[counts.sum(axis=1) >= 2]
     if not len(counts):

@@ -1,14 +1,15 @@
-"""Intervals for other people and other pictures: a two-level bootstrap with corrected spread.
+"""Intervals for other people and other pictures: two-level bootstrap with corrected spread.
 
-People and pictures are drawn anew, independently of each other, and an answer counts as often as
-its person times its picture was drawn (the pigeonhole bootstrap; McCullagh 2000, Owen 2007). Taken
-as it is, it errs in two ways: it counts chance three times (Owen 2007, theorem 3: far too wide
-where people and pictures hardly differ), and it knows nothing of how few people and pictures there
-are (too narrow otherwise). So its replicates are used for their form, on a scale without walls
-(the log-odds for shares), and their spread is set to the unbiased one of
-:mod:`impasto.survey.analysis.components`, stretched from the normal to the t-distribution with the
-degrees of freedom of that spread (Satterthwaite 1946). benchmarks/survey_coverage.py measures the
-result.
+People and pictures are resampled independently of each other, and an answer is weighted by the
+product of the numbers of times that its person and its picture were drawn (the pigeonhole
+bootstrap; McCullagh 2000, Owen 2007). Without correction, it has two errors: it counts the residual
+variance three times (Owen 2007, theorem 3: intervals are far too wide if people and pictures hardly
+differ), and it ignores how few people and pictures there are (otherwise intervals are too narrow).
+So only the shape of the distribution is taken from its replicates, on an unbounded scale (the
+log-odds for shares). The spread is set to the unbiased estimate of
+:mod:`impasto.survey.analysis.components`, widened from the normal to the t-distribution with the
+degrees of freedom of that estimate (Satterthwaite 1946). benchmarks/survey_coverage.py measures the
+coverage.
 """
 
 from collections.abc import Callable
@@ -35,15 +36,16 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class JudgementTable:
-    """Answers as arrays, (N,) each.
+    """Answers about pictures as arrays, (N,) each.
 
     Attributes:
         called_real: 1 where a picture was called REAL, else 0.
-        person: who answered, whole numbers from 0.
-        picture: about which picture, whole numbers from 0.
-        group: of which group it is, a place in ``groups``.
-        groups: names.
-        beside: of pairs: beside which picture it stood, whole numbers from 0; else None.
+        person: index of the person who answered, whole numbers from 0.
+        picture: index of the picture that was judged, whole numbers from 0.
+        group: group of the picture, as an index into ``groups``.
+        groups: names of the groups: real pictures and each generator.
+        beside: in paired protocols, index of the picture shown beside it, whole numbers from 0;
+            otherwise None.
     """
 
     called_real: Values
@@ -59,7 +61,7 @@ class JudgementTable:
         return len(np.unique(self.person))
 
     def of(self, name: str) -> NDArray[np.bool_]:
-        """Return which answers are about a group."""
+        """Return a mask of the answers about the pictures of a group."""
         return np.asarray(self.group == self.groups.index(name))
 
     def rate(self, name: str) -> Rate:
@@ -70,18 +72,20 @@ class JudgementTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Where a number may lie for other people and other pictures: its confidence distribution.
+    """Confidence distribution of a statistic, generalized to other people and other pictures.
 
     Attributes:
-        estimate: the number.
-        center: the number on the scale on which it spreads.
-        error: its standard error on that scale.
-        freedom: degrees of freedom of the error.
-        deviations: of the replicates from their median, absolute, in their standard deviations,
-            sorted.
-        scale: on which it spreads.
-        extreme: where a share is 0 or 1, nothing tells how people and pictures differ; then as
-            many independent answers as there are people or pictures, whichever are fewer.
+        estimate: value of the statistic.
+        center: the estimate on the transformed scale (see ``scale``).
+        error: standard error on the transformed scale.
+        freedom: degrees of freedom of the standard error.
+        deviations: absolute deviations of the bootstrap replicates from their median, in units of
+            their standard deviation, sorted.
+        scale: scale on which the statistic is transformed: ``share`` for log-odds, ``difference``
+            for the inverse hyperbolic tangent, otherwise none.
+        extreme: effective number of independent answers if the share is 0 or 1, where the variation
+            between people and pictures cannot be estimated: the number of people or of pictures,
+            whichever is smaller. None otherwise.
     """
 
     estimate: float
@@ -106,7 +110,7 @@ class Spread:
         return Interval(low=min(float(low), self.estimate), high=max(float(high), self.estimate))
 
     def p_two_sided(self, value: float) -> float:
-        """Return the p-value of the hypothesis that the number is ``value``."""
+        """Return the two-sided p-value of the null hypothesis ``statistic == value``."""
         if self.extreme is not None:
             return self._p_extreme(value)
         distance = abs(float(_forward(self.scale, np.array(value))) - self.center) / self.error
@@ -115,12 +119,12 @@ class Spread:
         return (1 + beyond) / (1 + len(self.deviations))
 
     def p_at_most(self, value: float) -> float:
-        """Return the one-sided p-value of the hypothesis that the number is ``value`` or less."""
+        """Return the one-sided p-value of the null hypothesis ``statistic <= value``."""
         half = self.p_two_sided(value) / 2
         return half if self.estimate > value else 1 - half
 
     def p_at_least(self, value: float) -> float:
-        """Return the one-sided p-value of the hypothesis that the number is ``value`` or more."""
+        """Return the one-sided p-value of the null hypothesis ``statistic >= value``."""
         half = self.p_two_sided(value) / 2
         return half if self.estimate < value else 1 - half
 
@@ -130,17 +134,18 @@ class Spread:
 
 
 class TwoLevel:
-    """The two-level bootstrap of a table of answers.
+    """Two-level bootstrap of a table of answers: people and pictures are both resampled.
 
     Args:
         table: the answers.
-        resamples: how often people and pictures are drawn anew.
-        rng: draws them.
+        resamples: number of bootstrap resamples of people and pictures.
+        rng: random number generator that draws the resamples.
 
     Attributes:
-        rates: shares called REAL, (groups,).
-        corrected_rates: the same, log-linearly corrected.
-        parts: variance components of each group; None with fewer than two people or pictures.
+        rates: share of each group's answers that are REAL, (groups,).
+        corrected_rates: the same shares with the log-linear correction, (groups,).
+        parts: variance components of each group; None for a group with fewer than two people or
+            pictures.
     """
 
     def __init__(self, table: JudgementTable, *, resamples: int, rng: np.random.Generator) -> None:
@@ -159,15 +164,16 @@ class TwoLevel:
     def spread(
         self, statistic: RateStatistic, scale: Scale, *, corrected: bool = False
     ) -> Spread | None:
-        """Return how a number spreads.
+        """Return the confidence distribution of a statistic.
 
         Args:
-            statistic: the number as a function of the groups' shares called REAL.
-            scale: ``share`` for numbers in [0, 1], ``difference`` for those in [-1, 1].
-            corrected: compute the number from log-linearly corrected shares.
+            statistic: function that computes the statistic from the groups' shares called REAL.
+            scale: ``share`` for statistics in [0, 1], ``difference`` for those in [-1, 1].
+            corrected: compute the statistic from log-linearly corrected shares.
 
         Returns:
-            The spread; None if a group that matters has fewer than two people or pictures.
+            The confidence distribution; None if a group that the statistic depends on has fewer
+            than two people or pictures.
         """
         inside = (self.rates > 0) & (self.rates < 1)
         at = np.where(inside & (not corrected), self.rates, self.corrected_rates)
@@ -200,13 +206,13 @@ class TwoLevel:
         )
 
     def percentiles(self, statistic: RateStatistic, level: float = 0.95) -> Interval:
-        """Return the plain percentiles of the two-level bootstrap, uncorrected."""
+        """Return the uncorrected percentile interval of the two-level bootstrap."""
         return _percentiles(statistic(self._both_raw), level)
 
     def for_people(self, statistic: RateStatistic, level: float = 0.95) -> Interval:
-        """Return the interval for other people who judge the same pictures: people drawn anew.
+        """Return the interval for other people who judge the same pictures: only people resampled.
 
-        It is the interval of HYPE (Zhou et al. 2019, section 3.3).
+        This is the interval of HYPE (Zhou et al. 2019, section 3.3).
         """
         return _percentiles(statistic(self._people_raw), level)
 
@@ -221,7 +227,7 @@ class TwoLevel:
         return components(self._table.called_real[some], dense)
 
     def _between_people(self) -> Values:
-        """Return the covariance that people make between the groups' rates; no chance in it."""
+        """Return the covariance between the groups' rates due to people (no residual variance)."""
         groups = [self._table.of(name) for name in self._table.groups]
         residuals = [
             self._table.called_real[some] - rate
@@ -236,13 +242,13 @@ class TwoLevel:
         return np.clip(covariance, -limit, limit)
 
     def _slope(self, statistic: RateStatistic, scale: Scale, at: Values) -> Values:
-        """Return the derivative on the scale, by the shares, (groups,)."""
+        """Return the derivative on the transformed scale with respect to the shares, (groups,)."""
         step = 1e-6 * np.eye(len(at)) * np.minimum(at, 1 - at)[:, None]
         up, down = (_forward(scale, statistic(at + sign * step)) for sign in (1, -1))
         return np.asarray((up - down) / (2 * step.diagonal()))
 
     def _variance(self, slope: Values, used: NDArray[np.int64]) -> tuple[float, float]:
-        """Return variance and degrees of freedom of a number with this slope."""
+        """Return variance and degrees of freedom of a statistic with this derivative."""
         people = max(float(slope @ self._covariance @ slope), 0.0)
         floor = noise = 0.0
         uncertain: list[tuple[float, int]] = []
@@ -267,7 +273,7 @@ class TwoLevel:
         return variance, max(variance**2 / doubt, 1.0) if doubt else 1e6
 
     def _draw(self, resamples: int, rng: np.random.Generator) -> None:
-        """Fill the replicates of the groups' rates, (resamples, groups) each."""
+        """Draw the bootstrap replicates of the groups' rates, (resamples, groups) each."""
         answered = [self._grid(name) for name in self._table.groups]
         both, both_raw, people_raw = [], [], []
         for start in range(0, resamples, _AT_ONCE):
@@ -282,7 +288,7 @@ class TwoLevel:
         self._people_raw = np.concatenate(people_raw)
 
     def _grid(self, name: str) -> tuple[Values, Values]:
-        """Return how often a person called a picture REAL, and was asked; (people, pictures)."""
+        """Return the counts of answers REAL and of all answers, each (people, pictures)."""
         rows = self._table.of(name)
         picture = np.unique(self._table.picture[rows], return_inverse=True)[1]
         shape = (self._people, int(picture.max()) + 1 if len(picture) else 0)
@@ -294,7 +300,7 @@ class TwoLevel:
 
 
 def _times(count: int, size: int, rng: np.random.Generator) -> Values:
-    """Return how often each of ``count`` is drawn in ``count`` draws, (size, count)."""
+    """Return how often each of ``count`` items is drawn in ``count`` draws, (size, count)."""
     drawn = rng.multinomial(count, np.full(count, 1 / max(count, 1)), size)
     return drawn.astype(np.float64)
 
@@ -315,11 +321,12 @@ def _replicate(
 
 
 def _uncertain(component: float, noise: float) -> float:
-    """Return what of a component counts for its degrees of freedom.
+    """Return the part of a variance component that counts for its degrees of freedom.
 
-    Departure: Satterthwaite's mean square has all of the noise in it, which is too wide for
-    components that are cut off at 0, and the component alone has none of it, which is too narrow;
-    half of it keeps 93 to 97 % over designs (benchmarks/survey_coverage.py).
+    Departure: Satterthwaite's mean square includes all of the residual variance, which makes
+    intervals too wide for components that are truncated at 0; the component alone includes none of
+    it, which makes them too narrow. With half of it, coverage is 93 to 97 % over designs
+    (benchmarks/survey_coverage.py).
     """
     return component + noise / 2 if component > 0 else 0.0
 

@@ -1,14 +1,14 @@
-"""How much of the scatter of answers is people, pictures, and chance: a crossed design.
+"""Variance components of the answers in a crossed design: people, pictures, and residual.
 
-Answers of a study are no independent draws. Those of one person share how readily that person
-says REAL; those about one picture share how good it is; and what is asked about, other people
-and other pictures of the same generator, varies in both. The components are estimated by moments
-(Henderson 1953, method 1; for binary crossed data Gao, Owen 2017), exactly without bias for any
+Answers of a study are not independent. Answers of one person share that person's tendency to answer
+REAL; answers about one picture share its quality; and the quantity of interest, over other people
+and other pictures of the same generator, varies in both. The components are estimated by the method
+of moments (Henderson 1953, method 1; for binary crossed data Gao, Owen 2017), without bias for any
 pattern of missing answers.
 
 On the log-odds scale, an answer is REAL with the log-odds (constant + person + picture), where
-person and picture are normal around 0: the mixed logistic model. Rates need averages over both, by
-Gauss-Hermite quadrature.
+person and picture are normal with mean 0: the mixed logistic model. Rates are averages over both,
+computed by Gauss-Hermite quadrature.
 """
 
 from collections.abc import Sequence
@@ -37,13 +37,14 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """Variances of answers (0 or 1), and what each adds to the variance of their mean.
+    """Variance components of answers (0 or 1), and their contributions to the variance of the mean.
 
     Attributes:
-        factors: of each factor, such as people and pictures; below 0 by chance if it is small.
-        noise: of the rest.
-        levels: number of people, of pictures, ...
-        weights: what a factor's variance is multiplied with in the variance of the mean.
+        factors: estimated variance component of each factor, such as people and pictures; a small
+            one can be below 0 by chance.
+        noise: residual variance.
+        levels: number of levels of each factor, such as the numbers of people and of pictures.
+        weights: factor by which each variance component is multiplied in the variance of the mean.
         n: number of answers.
     """
 
@@ -55,26 +56,27 @@ class Components:
 
     @property
     def in_mean(self) -> tuple[float, ...]:
-        """What each factor adds to the variance of the mean; never below 0."""
+        """Contribution of each factor to the variance of the mean; never below 0."""
         pairs = zip(self.factors, self.weights, strict=True)
         return tuple(max(factor, 0.0) * weight for factor, weight in pairs)
 
     @property
     def noise_in_mean(self) -> float:
-        """What the rest adds to the variance of the mean; never below 0."""
+        """Contribution of the residual variance to the variance of the mean; never below 0."""
         return max(self.noise, 0.0) / self.n
 
 
 def components(values: Values, factors: Sequence[Labels]) -> Components:
     """Estimate the variance components of crossed factors.
 
-    The sum of squares within the levels of each factor, and that of all, have known expectations
-    in terms of the components: as many equations as unknowns. Factors that cannot be told apart
-    (pairs of pictures that are always the same) share their variance equally.
+    The sum of squares within the levels of each factor, and the total sum of squares, have known
+    expectations in terms of the components: as many equations as unknowns. Factors that cannot be
+    distinguished (pairs of pictures that are always the same) share their variance equally.
 
     Args:
-        values: of the answers, (N,).
-        factors: the level of each answer, whole numbers from 0, each (N,).
+        values: values of the answers, (N,).
+        factors: level of each factor for each answer, whole numbers from 0; one array (N,) per
+            factor.
     """
     n = len(values)
     everything = np.zeros(n, np.int64)
@@ -96,15 +98,16 @@ def components(values: Values, factors: Sequence[Labels]) -> Components:
 def covariance_of_people(
     residuals: Sequence[Values], people: Sequence[Labels], count: int
 ) -> NDArray[np.float64]:
-    """Return how the means of several groups of answers vary together, as people judge several.
+    """Return the covariance of the means of several groups that the same people judged.
 
     Args:
-        residuals: of each group, answers less their mean.
-        people: of each group, who gave each answer, whole numbers in [0, ``count``).
+        residuals: answers less their group's mean, one array per group.
+        people: index of the person who gave each answer, whole numbers in [0, ``count``), one array
+            per group.
         count: number of people.
 
     Returns:
-        Covariances of the means, (groups, groups); on the diagonal, chance is still in it.
+        Covariances of the means, (groups, groups); the diagonal still includes residual variance.
     """
     sums = np.array(
         [
@@ -123,7 +126,7 @@ def _within(values: Values, group: Labels) -> float:
 
 
 def _expected(group: Labels, of: Labels) -> float:
-    """Return how often a component of variance 1 is in the sum of squares within the levels."""
+    """Return the coefficient of a variance component in the sum of squares within the levels."""
     cells = np.unique(group * (int(of.max()) + 1) + of, return_counts=True)
     levels = cells[0] // (int(of.max()) + 1)
     n = np.bincount(group)
@@ -137,12 +140,12 @@ _LARGEST = 6.0
 
 @dataclass(frozen=True, kw_only=True)
 class Variances:
-    """Variances of an answer (0 or 1) around a rate.
+    """Variances of an answer (0 or 1) around a given rate.
 
     Attributes:
-        people: of people's own rates.
-        pictures: of pictures' own rates.
-        noise: of the rest; the three add up to rate * (1 - rate).
+        people: variance between people's own rates.
+        pictures: variance between pictures' own rates.
+        noise: residual variance; the three add up to rate * (1 - rate).
     """
 
     people: float
@@ -151,7 +154,7 @@ class Variances:
 
 
 def constant_of(rate: float, person_sd: float, picture_sd: float) -> float:
-    """Return the constant with which answers have this rate on average."""
+    """Return the constant of the mixed logistic model whose answers have this mean rate."""
     spread = float(np.hypot(person_sd, picture_sd))
 
     def excess(constant: float) -> float:
@@ -162,12 +165,12 @@ def constant_of(rate: float, person_sd: float, picture_sd: float) -> float:
 
 
 def variances(rate: float, person_sd: float, picture_sd: float) -> Variances:
-    """Return what people and pictures of these standard deviations (log-odds) do to answers.
+    """Return the variance components of answers for given standard deviations in log-odds.
 
     Args:
-        rate: mean share, inside (0, 1).
-        person_sd: of people, in log-odds.
-        picture_sd: of pictures, in log-odds.
+        rate: mean share, in the open interval (0, 1).
+        person_sd: standard deviation between people, in log-odds.
+        picture_sd: standard deviation between pictures, in log-odds.
     """
     constant = constant_of(rate, person_sd, picture_sd)
     grid = expit(constant + person_sd * _NODES[:, None] + picture_sd * _NODES[None, :])
@@ -177,12 +180,12 @@ def variances(rate: float, person_sd: float, picture_sd: float) -> Variances:
 
 
 def standard_deviations(rate: float, people: float, pictures: float) -> tuple[float, float]:
-    """Return the standard deviations in log-odds that make these variances of rates.
+    """Return the standard deviations in log-odds that produce these variances of rates.
 
     Args:
-        rate: mean share, inside (0, 1).
-        people: variance of people's own rates; below 0 counts as 0.
-        pictures: of pictures' own rates.
+        rate: mean share, in the open interval (0, 1).
+        people: variance between people's own rates; a value below 0 counts as 0.
+        pictures: variance between pictures' own rates; a value below 0 counts as 0.
     """
     wanted = np.sqrt(np.maximum([people, pictures], 0.0))
 

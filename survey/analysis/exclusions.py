@@ -1,4 +1,4 @@
-"""Whose answers count: criteria that are set before the answers are looked at, and their toll."""
+"""Exclusion criteria, which are set before the answers are seen, and how many they exclude."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ _FEWEST_FOR_STRAIGHT_LINES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Criteria:
-    """When a session does not count.
+    """Criteria for excluding a session.
 
     Attributes:
-        failed_checks: attention checks that may be failed.
-        min_rt_ms: answers that come faster than this do not count.
-        fast_share: share of such answers from which on the whole session does not count.
-        keep_incomplete: count sessions that were not gone through to the end.
-        keep_straight_lines: count sessions with the same answer everywhere.
+        failed_checks: number of attention checks that may be failed without exclusion.
+        min_rt_ms: reaction time in milliseconds below which an answer is dropped as too fast.
+        fast_share: share of too fast answers, in [0, 1], above which the session is excluded.
+        keep_incomplete: keep sessions that were not completed.
+        keep_straight_lines: keep sessions in which all answers are the same.
     """
 
     failed_checks: int = 0
@@ -32,12 +32,12 @@ class Criteria:
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """One criterion and its toll.
+    """An exclusion criterion and the number of sessions that it excluded.
 
     Attributes:
-        name: of the criterion.
-        meets: sessions that it applies to.
-        removed: of those, the ones that no criterion above had removed.
+        name: name of the criterion.
+        meets: number of sessions that meet the criterion.
+        removed: number of those sessions that no earlier criterion had excluded.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class Excluded:
-    """A session that does not count.
+    """An excluded session.
 
     Attributes:
-        number: place of the session among all, from 1; names stay private.
-        reasons: names of all criteria that apply.
-        answers: how many it had.
+        number: index of the session among all sessions, from 1; participants' names stay private.
+        reasons: names of all criteria that the session meets.
+        answers: number of answers in the session.
     """
 
     number: int
@@ -62,15 +62,16 @@ class Excluded:
 
 @dataclass(frozen=True, kw_only=True)
 class Exclusions:
-    """What counts, and what does not.
+    """Kept and excluded sessions.
 
     Attributes:
-        kept: sessions that count, without answers that came too fast.
+        kept: sessions that are kept, without the answers that were too fast.
         reasons: criteria in the order in which they are applied.
-        excluded: sessions that do not count.
-        fast_answers: of the kept sessions, answers that do not count.
-        without_times: kept sessions without reaction times, for which speed cannot be checked.
-        without_checks: kept sessions without attention checks.
+        excluded: sessions that are excluded.
+        fast_answers: number of answers dropped from the kept sessions because they were too fast.
+        without_times: number of kept sessions without reaction times, for which speed cannot be
+            checked.
+        without_checks: number of kept sessions without attention checks.
     """
 
     kept: Sequence[JudgedSession]
@@ -82,10 +83,10 @@ class Exclusions:
 
 
 def first_sessions(sessions: Sequence[JudgedSession]) -> tuple[list[JudgedSession], int]:
-    """Keep the first session of each participant that has an answer; the rest had seen pictures.
+    """Keep each participant's first session with an answer; in later ones, pictures are familiar.
 
     Returns:
-        These sessions, and how many further ones there were.
+        These sessions, and the number of further sessions that were dropped.
     """
     answered = [session for session in sessions if session.judgements]
     by_onset = sorted(range(len(answered)), key=lambda place: (answered[place].onset or "~", place))
@@ -97,12 +98,12 @@ def first_sessions(sessions: Sequence[JudgedSession]) -> tuple[list[JudgedSessio
 
 
 def exclude(sessions: Sequence[JudgedSession], criteria: Criteria, *, expected: int) -> Exclusions:
-    """Apply the criteria.
+    """Apply the exclusion criteria.
 
     Args:
-        sessions: one of each participant.
-        criteria: when a session does not count.
-        expected: scored trials of a whole session.
+        sessions: sessions to filter, one per participant.
+        criteria: criteria for excluding a session.
+        expected: number of scored trials in a complete session.
     """
     applies: dict[str, Callable[[JudgedSession], bool]] = {
         "Attention check failed": lambda session: session.checks_failed > criteria.failed_checks,
@@ -144,7 +145,7 @@ def exclude(sessions: Sequence[JudgedSession], criteria: Criteria, *, expected: 
 
 
 def _is_straight_line(session: JudgedSession) -> bool:
-    """Whether all answers are the same; of pairs, whether the same side was always chosen."""
+    """Return True if all answers are the same, or, in pairs, if the same side was always chosen."""
     answers = {
         judgement.called_real if judgement.left is None else judgement.called_real == judgement.left
         for judgement in session.judgements
@@ -165,7 +166,7 @@ def _slow(session: JudgedSession, min_rt_ms: float) -> list[Judgement]:
 
 
 def _thinking_ms(judgement: Judgement) -> float | None:
-    """Return the time in which an answer was possible: of timed pictures, after they were gone."""
+    """Return the time available for answering: for timed pictures, from when they disappeared."""
     if judgement.rt_ms is None:
         return None
     return judgement.rt_ms - (judgement.exposure_ms or 0.0)

@@ -1,4 +1,4 @@
-"""What a study found: numbers only, as ``results.json`` holds them."""
+"""Results of the analysis of a study: numbers only, as stored in ``results.json``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,14 +27,16 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A number and where it may lie.
+    """A statistic with its intervals.
 
     Attributes:
-        value: the number.
-        interval: 95 %, for other people and other pictures; None with fewer than two of either.
-        people: 95 %, for other people who judge the same pictures (bootstrap, as in HYPE).
-        percentiles: 95 %, of the plain two-level bootstrap, which is too wide or too narrow; for
-            comparison with studies that used it.
+        value: value of the statistic.
+        interval: 95 % interval for other people and other pictures; None with fewer than two people
+            or pictures.
+        people: 95 % interval for other people who judge the same pictures (bootstrap, as in HYPE);
+            None if not computed.
+        percentiles: 95 % percentile interval of the plain two-level bootstrap, which is too wide or
+            too narrow; for comparison with studies that used it. None if not computed.
     """
 
     value: float
@@ -48,11 +50,11 @@ class Times:
     """Reaction times in milliseconds.
 
     Attributes:
-        n: answers that have one.
-        quartiles: lower quartile, median, upper quartile.
-        right: median of right answers; None without any.
-        wrong: median of wrong answers; None without any.
-        people: median of people's own medians.
+        n: number of answers with a reaction time.
+        quartiles: lower quartile, median, and upper quartile.
+        right: median over correct answers; None without correct answers.
+        wrong: median over wrong answers; None without wrong answers.
+        people: median of the medians of each person.
     """
 
     n: int
@@ -64,23 +66,24 @@ class Times:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureFindings:
-    """What people said about one picture.
+    """Results for one picture.
 
     Attributes:
-        token: of it.
-        name: of it in the report.
-        group: ``real``, or its generator.
-        source: file that it was made of.
-        n: answers.
-        real: how many called it REAL.
-        fake: how many called it FAKE.
-        real_share: share of REAL; None without answers, as the rest.
-        error_share: share of wrong answers.
-        wilson: 95 % interval of ``real_share``.
-        clopper_pearson: the conservative one.
-        p: exact binomial test of one half.
-        p_holm: corrected for the number of pictures.
-        median_rt_ms: of its answers.
+        token: token that identifies the picture in the study.
+        name: name of the picture in the report.
+        group: ``real``, or the name of the generator that made the picture.
+        source: source file of the picture.
+        n: number of answers about the picture.
+        real: number of answers REAL.
+        fake: number of answers FAKE.
+        real_share: share of answers REAL, in [0, 1]; None without answers, as are the fields below.
+        error_share: share of wrong answers, in [0, 1].
+        wilson: 95 % Wilson interval of ``real_share``.
+        clopper_pearson: 95 % Clopper-Pearson interval of ``real_share``, which is conservative.
+        p: p-value of the exact binomial test against one half.
+        p_holm: the same p-value with Holm's correction for the number of pictures.
+        median_rt_ms: median reaction time of its answers, milliseconds; None without reaction
+            times.
     """
 
     token: str
@@ -101,24 +104,27 @@ class PictureFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupFindings:
-    """What people said about the real pictures, or about those of one generator.
+    """Results for the real pictures, or for the pictures of one generator.
 
     Attributes:
-        name: ``real``, or the generator.
-        people: who judged some.
-        pictures: that were judged.
-        answers: about them.
-        real: how many called them REAL.
-        called_real: share of REAL; of a generator, its fooling rate.
-        wilson: 95 % interval as if all answers were independent.
-        clopper_pearson: the same, conservative.
-        p_half: exact binomial test of one half, as if all answers were independent.
-        p_half_two_level: test of one half for other people and pictures.
-        person_sd: how much people differ, in log-odds; None where it cannot be told.
-        picture_sd: how much pictures differ, in log-odds; None where it cannot be told.
-        p_pictures: test whether the pictures differ at all.
-        agreement: of people about these pictures.
-        times: reaction times.
+        name: ``real``, or the name of the generator.
+        people: number of people who judged at least one of the pictures.
+        pictures: number of pictures that were judged.
+        answers: number of answers about the pictures.
+        real: number of answers REAL.
+        called_real: share of answers REAL; for a generator, this is its fooling rate.
+        wilson: 95 % Wilson interval, treating all answers as independent.
+        clopper_pearson: 95 % Clopper-Pearson interval (conservative), treating all answers as
+            independent.
+        p_half: p-value of the exact binomial test against one half, treating all answers as
+            independent.
+        p_half_two_level: p-value of the test against one half for other people and other pictures.
+        person_sd: standard deviation between people, in log-odds; None if it cannot be estimated.
+        picture_sd: standard deviation between pictures, in log-odds; None if it cannot be
+            estimated.
+        p_pictures: p-value of the test for any difference between the pictures.
+        agreement: inter-rater agreement about these pictures.
+        times: reaction times; None if none were measured.
     """
 
     name: str
@@ -140,13 +146,14 @@ class GroupFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalence:
-    """Two one-sided tests whether errors are as many as with guessing (Schuirmann 1987).
+    """Equivalence test (two one-sided tests) of the error rate and chance level (Schuirmann 1987).
 
     Attributes:
-        margin: how far from one half the error may be.
-        interval: 90 %; inside the margin where ``p`` is below 0.05, up to the resampling's grain.
-        p: larger one of the two tests.
-        shown: whether the pictures are shown to be indistinguishable within the margin.
+        margin: largest difference from an error rate of one half that counts as equivalent.
+        interval: 90 % interval; inside the margin if ``p`` is below 0.05, up to the resolution of
+            the resampling.
+        p: larger p-value of the two one-sided tests.
+        shown: True if the pictures are shown to be indistinguishable within the margin.
     """
 
     margin: float
@@ -157,17 +164,20 @@ class Equivalence:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorFindings:
-    """How well people told the pictures of one generator from real ones.
+    """Results on how well people distinguished one generator's pictures from real ones.
 
     Attributes:
-        name: of the generator.
-        error: mean of the shares of fakes called REAL and real pictures called FAKE, which is
-            HYPE-infinity where half of the pictures are real; of pairs, share of wrong answers.
-        p_chance: test of an error of one half, for other people and pictures.
-        equivalence: test whether people are shown to guess.
-        d_prime: sensitivity, of all answers together, log-linear.
-        criterion: leaning: below 0 to FAKE, above to REAL; of pairs, to the left and to the right.
-        d_prime_people: mean of people's own d'; its interval is that of a t-test.
+        name: name of the generator.
+        error: error rate: mean of the shares of fakes called REAL and real pictures called FAKE,
+            which equals HYPE-infinity if half of the pictures are real; for pairs, share of wrong
+            answers.
+        p_chance: p-value of the test of an error rate of one half, for other people and other
+            pictures.
+        equivalence: test of equivalence of the error rate and chance level.
+        d_prime: sensitivity d', pooled over all answers, with the log-linear correction.
+        criterion: response bias c: below 0 toward FAKE, above 0 toward REAL; for pairs, toward the
+            left and toward the right.
+        d_prime_people: mean of d' over people; its interval is that of a t-test.
     """
 
     name: str
@@ -181,16 +191,16 @@ class GeneratorFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two generators against each other.
+    """Comparison of two generators.
 
     Attributes:
-        first: name.
-        second: name.
-        difference: fooling rate of the first less that of the second.
-        p_two_level: test of no difference, for other people and other pictures.
-        p_two_level_holm: corrected for the number of comparisons.
-        permutation: test for other people who judge the same pictures.
-        p_permutation_holm: corrected for the number of comparisons.
+        first: name of the first generator.
+        second: name of the second generator.
+        difference: fooling rate of the first generator less that of the second.
+        p_two_level: p-value of the test of no difference, for other people and other pictures.
+        p_two_level_holm: the same p-value with Holm's correction for the number of comparisons.
+        permutation: permutation test for other people who judge the same pictures.
+        p_permutation_holm: its p-value with Holm's correction for the number of comparisons.
     """
 
     first: str
@@ -204,13 +214,15 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """Exposures that followed the answers (a staircase).
+    """Results of a staircase, in which the exposure depends on earlier answers.
 
     Attributes:
-        score_ms: HYPE-time: mean over people and blocks of the commonest exposure.
-        people: 95 % interval of it, by drawing people anew.
-        blocks: parts of a session, each with a staircase of its own.
-        errors: exposure in milliseconds to answers and wrong answers.
+        score_ms: HYPE-time in milliseconds: mean over people and blocks of the most frequent
+            exposure.
+        people: 95 % interval of the score, by bootstrap over people.
+        blocks: number of blocks in a session, each with a staircase of its own.
+        errors: mapping from exposure in milliseconds to the numbers of answers and of wrong
+            answers.
     """
 
     score_ms: float
@@ -221,15 +233,16 @@ class Exposure:
 
 @dataclass(frozen=True, kw_only=True)
 class PersonFindings:
-    """One person, without a name.
+    """Results for one person, anonymous.
 
     Attributes:
-        number: place among those that count.
-        answers: scored ones.
-        error_share: of them.
-        called_real: group to share of REAL.
-        d_prime: of all generators together, log-linear; None where it cannot be told.
-        median_rt_ms: or None.
+        number: index of the person among those not excluded.
+        answers: number of scored answers.
+        error_share: share of scored answers that are wrong, in [0, 1].
+        called_real: mapping from group to the share of its answers that are REAL.
+        d_prime: sensitivity d' over all generators, with the log-linear correction; None if it
+            cannot be computed.
+        median_rt_ms: median reaction time in milliseconds, or None if not measured.
     """
 
     number: int
@@ -242,12 +255,12 @@ class PersonFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class StageCounts:
-    """People, answers and rates at one stage.
+    """People, answers and rates before or after exclusion.
 
     Attributes:
-        people: that count.
-        answers: that count.
-        called_real: group to share of REAL with the two-level interval.
+        people: number of people included.
+        answers: number of answers included.
+        called_real: mapping from group to the share of answers REAL with the two-level interval.
     """
 
     people: int
@@ -260,24 +273,25 @@ class Findings:
     """All numbers of a report.
 
     Attributes:
-        survey_id: of the study.
-        protocol: of the study.
-        seed: of all resampling.
-        resamples: how many.
-        versions: of Impasto and the libraries that computed.
-        sessions: what was left out before anybody was excluded, by name.
-        before: exclusions.
-        after: exclusions; everything below is of these.
-        reasons: criteria and their toll.
-        excluded: sessions that do not count.
-        notes: what else to know about the answers.
-        generators: by name.
-        groups: real pictures first.
-        pictures: by group, then from most to least REAL.
-        comparisons: of all generators.
-        agreement: about all pictures.
-        people: that count.
-        exposure: if it followed the answers.
+        survey_id: identifier of the study.
+        protocol: name of the study's protocol.
+        seed: random seed of all resampling.
+        resamples: number of bootstrap resamples and permutations.
+        versions: versions of Impasto and of the numerical libraries, by name.
+        sessions: numbers of answers and sessions left out before the exclusion criteria, by
+            description.
+        before: counts and rates before exclusion.
+        after: counts and rates after exclusion, to which all fields below refer.
+        reasons: exclusion criteria and the number of sessions that each excluded.
+        excluded: sessions that were excluded.
+        notes: remarks on the quality of the answers.
+        generators: results of each generator.
+        groups: results of each group, real pictures first.
+        pictures: results of each picture, by group, then in descending order of the share of REAL.
+        comparisons: comparisons of all pairs of generators.
+        agreement: inter-rater agreement about all pictures.
+        people: results of each person who was not excluded.
+        exposure: results of the staircase; None if the exposure did not depend on the answers.
     """
 
     survey_id: str
@@ -300,14 +314,14 @@ class Findings:
     exposure: Exposure | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what ``results.json`` holds."""
+        """Return the content of ``results.json``."""
         return asdict(self)
 
     @property
     def in_pairs(self) -> bool:
-        """Whether an answer is a decision within a pair, so that errors are fooling rates."""
+        """True if each answer is a decision within a pair, so error rates are fooling rates."""
         return find_protocol(self.protocol).unit == "pairs"
 
     def group(self, name: str) -> GroupFindings | None:
-        """Return the findings of a group, if it was judged."""
+        """Return the findings of a group; None if it was not judged."""
         return next((group for group in self.groups if group.name == name), None)

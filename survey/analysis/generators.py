@@ -1,8 +1,8 @@
-"""How well people told each generator's pictures from real ones, and generators compared.
+"""Discrimination of each generator's pictures from real ones, and comparison of generators.
 
-Sensitivity and bias are separated by signal detection theory: the signal is a fake, and the
-response to it is FAKE. Rates get the log-linear correction (x + 0.5) / (n + 1) (Hautus 1995), so
-that 0 and 1 have finite z-values.
+Sensitivity and response bias are separated by signal detection theory: the signal is a fake, and
+the response to it is FAKE. Rates get the log-linear correction (x + 0.5) / (n + 1) (Hautus 1995),
+so that rates of 0 and 1 have finite z-values.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,11 +37,13 @@ _SQRT2 = float(np.sqrt(2))
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """How well fakes were told from real pictures, and how readily they were called fake.
+    """Sensitivity and response bias of signal detection theory, with fakes as the signal.
 
     Attributes:
-        d_prime: distance between fake and real in standard deviations; 0 is guessing.
-        criterion: 0 is no leaning; below 0, people lean to FAKE, above 0 to REAL.
+        d_prime: sensitivity d': distance between fake and real in standard deviations; 0 is chance
+            level.
+        criterion: response bias c: 0 is unbiased; below 0, people are biased toward FAKE, above 0
+            toward REAL.
     """
 
     d_prime: float
@@ -49,21 +51,21 @@ class Sensitivity:
 
 
 def log_linear(count: float, n: float) -> float:
-    """Return a rate that is never 0 or 1 (Hautus 1995)."""
+    """Return a rate with the log-linear correction, which is never 0 or 1 (Hautus 1995)."""
     return (count + 0.5) / (n + 1)
 
 
 def yes_no(
     hits: int, signals: int, false_alarms: int, noises: int, *, corrected: bool = True
 ) -> Sensitivity:
-    """Judge answers about one picture at a time.
+    """Return d' and criterion of a yes-no task: answers about one picture at a time.
 
     Args:
-        hits: fakes that were called fake.
-        signals: fakes.
-        false_alarms: real pictures that were called fake.
-        noises: real pictures.
-        corrected: use the log-linear correction.
+        hits: number of fakes called FAKE.
+        signals: number of fakes.
+        false_alarms: number of real pictures called FAKE.
+        noises: number of real pictures.
+        corrected: apply the log-linear correction.
 
     Returns:
         d' = z(H) - z(F) and c = -(z(H) + z(F)) / 2 (Macmillan, Creelman 2005, ch. 1 and 2).
@@ -78,13 +80,13 @@ def yes_no(
 
 
 def d_prime_of_rates(called_real: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return d' of shares called REAL: of fakes, of real pictures; (..., 2) to (...)."""
+    """Return d' from the shares called REAL of fakes and of real pictures; (..., 2) to (...)."""
     z = norm.ppf(called_real)
     return np.asarray(z[..., 1] - z[..., 0])
 
 
 def criterion_of_rates(called_real: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the criterion of shares called REAL: of fakes, of real pictures; (..., 2) to (...)."""
+    """Return the criterion from shares called REAL of fakes and real ones; (..., 2) to (...)."""
     z = norm.ppf(called_real)
     return np.asarray((z[..., 1] + z[..., 0]) / 2)
 
@@ -92,7 +94,7 @@ def criterion_of_rates(called_real: NDArray[np.float64]) -> NDArray[np.float64]:
 def estimate(
     two_level: TwoLevel, statistic: RateStatistic, scale: Scale, *, corrected: bool = False
 ) -> tuple[Estimate, Spread | None]:
-    """Return a number with its intervals, and its spread for tests."""
+    """Return a statistic with its intervals, and its confidence distribution for tests."""
     spread = two_level.spread(statistic, scale, corrected=corrected)
     value = float(statistic(two_level.corrected_rates if corrected else two_level.rates))
     if corrected:
@@ -114,14 +116,14 @@ def judge_generator(
     *,
     margin: float,
 ) -> GeneratorFindings:
-    """Measure errors and sensitivity for one generator.
+    """Compute error rate and sensitivity for one generator.
 
     Args:
-        name: of the generator, one of the table's groups.
-        table: answers that count.
-        two_level: its bootstrap.
-        sessions: that count.
-        margin: of the equivalence test, in shares of errors.
+        name: name of the generator, which is one of the table's groups.
+        table: answers of the sessions that were not excluded.
+        two_level: two-level bootstrap of the table.
+        sessions: sessions that were not excluded.
+        margin: equivalence margin, as a difference from an error rate of one half.
     """
     if table.beside is None and REAL_GROUP not in table.groups:
         return GeneratorFindings(
@@ -159,7 +161,7 @@ def judge_generator(
 def compare_all(
     table: JudgementTable, two_level: TwoLevel, *, resamples: int, rng: np.random.Generator
 ) -> list[Comparison]:
-    """Compare every two generators; Holm's correction over all comparisons of a kind."""
+    """Compare all pairs of generators; Holm's correction covers all comparisons of a kind."""
     names = [name for name in table.groups if name != REAL_GROUP]
     compared = []
     for first, second in combinations(names, 2):
@@ -186,7 +188,7 @@ def compare_all(
 
 
 def person_d_prime(session: JudgedSession, generators: set[str]) -> float | None:
-    """Return one person's d', log-linear; None without fakes of these, or without real pictures."""
+    """Return one person's d' (log-linear); None without these fakes or without real pictures."""
     fakes = [judgement for judgement in session.judgements if judgement.group in generators]
     if fakes and fakes[0].beside:
         right = sum(not judgement.wrong for judgement in fakes)
@@ -218,7 +220,7 @@ def _equivalence(spread: Spread, margin: float) -> Equivalence:
 
 
 def _forced_choice(table: JudgementTable, name: str, interval: Interval | None) -> Estimate:
-    """Return d' of pairs, which is sqrt(2) z(share of right answers) (Macmillan, Creelman 2005)."""
+    """Return d' in pairs: sqrt(2) z(share of correct answers) (Macmillan, Creelman 2005)."""
     rate = table.rate(name)
     d_prime_interval = None
     if interval is not None:
@@ -231,7 +233,7 @@ def _forced_choice(table: JudgementTable, name: str, interval: Interval | None) 
 
 
 def _side_leaning(sessions: Sequence[JudgedSession], name: str) -> float:
-    """Return the criterion of sides: below 0, people lean to calling the left one fake."""
+    """Return the criterion of sides: below 0, people are biased to calling the left one fake."""
     judged = [
         judgement
         for session in sessions

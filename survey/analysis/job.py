@@ -1,7 +1,7 @@
-"""From answers and key to all numbers of a report.
+"""Complete analysis of a study: from answers and key to all numbers of a report.
 
-Times are summarized by medians, since a few are always very long. Studies with a staircase are
-scored by HYPE-time: how long a picture must be shown until people tell a fake (Zhou et al. 2019).
+Reaction times are summarized by medians, since a few are always very long. Studies with a staircase
+are scored by HYPE-time: the exposure that people need to recognize fakes (Zhou et al. 2019).
 """
 
 from collections.abc import Iterable, Sequence
@@ -49,16 +49,16 @@ _JITTER_MS = 60.0
 def analyze(
     answers: Sequence[Answer], key: Key, key_path: Path, options: SurveyReportOptions
 ) -> Findings:
-    """Compute everything.
+    """Compute all results of a study.
 
     Args:
-        answers: of all files.
-        key: of the study.
-        key_path: of the key, for messages.
-        options: criteria, margin, resamples, seed.
+        answers: answers from all files.
+        key: answer key of the study.
+        key_path: path of the key file, for error messages.
+        options: exclusion criteria, equivalence margin, number of resamples, and seed.
 
     Raises:
-        SurveyError: the answers are not of this study, or none of them counts.
+        SurveyError: the answers are not of this study, or all of them are excluded.
     """
     judged = judge(answers, key, key_path)
     sessions, further = first_sessions(judged.sessions)
@@ -136,7 +136,7 @@ def analyze(
 
 
 def picture_findings(sessions: Sequence[JudgedSession], key: Key) -> list[PictureFindings]:
-    """Return what was said about each scored picture: by group, from most to least REAL."""
+    """Return the results for each scored picture: by group, then by descending share of REAL."""
     answers: dict[str, list[tuple[bool, Judgement]]] = {
         token: [] for token, picture in key.pictures.items() if picture.kind == "scored"
     }
@@ -249,7 +249,7 @@ def _short(two_level: TwoLevel, place: int) -> Estimate:
 
 
 def _answer_counts(pictures: Sequence[PictureFindings], key: Key) -> NDArray[np.int64]:
-    """Return REAL and FAKE of each picture; of pairs, once for both."""
+    """Return the counts of REAL and FAKE for each picture; each pair is counted once."""
     in_pairs = key.rules.unit == "pairs"
     counted = [picture for picture in pictures if not in_pairs or picture.group != REAL_GROUP]
     return np.array([(picture.real, picture.fake) for picture in counted], np.int64).reshape(-1, 2)
@@ -286,7 +286,7 @@ def _nobody(sessions: Sequence[JudgedSession], exclusions: Exclusions) -> str:
 
 
 def _expected_trials(key: Key) -> int:
-    """Return the scored trials of a whole session: those of the shortest order."""
+    """Return the number of scored trials in a complete session: those of the shortest order."""
     lengths = [
         sum(key.pictures[trial[0]].kind == "scored" for trial in order) for order in key.orders
     ]
@@ -313,7 +313,7 @@ def _notes(exclusions: Exclusions) -> list[str]:
 
 
 def _generators_of_numbers(seed: int) -> dict[str, np.random.Generator]:
-    """Return an independent source of random numbers for each part."""
+    """Return an independent random number generator for each part."""
     names = ("after", "groups", "comparisons", "agreement", "exposure")
     seeds = np.random.SeedSequence(seed).spawn(len(names))
     return {
@@ -324,20 +324,21 @@ def _generators_of_numbers(seed: int) -> dict[str, np.random.Generator]:
 def hype_time(
     sessions: Sequence[JudgedSession], *, blocks: int, resamples: int, rng: np.random.Generator
 ) -> Exposure | None:
-    """Score a staircase.
+    """Compute HYPE-time from the exposures of a staircase.
 
-    Exposures are those that browsers measured, so they are rounded to the 10 ms of the staircase;
-    a screen of 60 Hz shows only multiples of 16.7 ms.
+    Exposures are those measured by the browsers, so they are rounded to the 10 ms of the staircase;
+    a 60 Hz screen supports only multiples of 16.7 ms.
 
     Args:
-        sessions: that count.
-        blocks: equal parts of a session, each with a staircase of its own; HYPE has three.
-        resamples: of people, for the interval.
-        rng: draws them.
+        sessions: sessions that were not excluded.
+        blocks: number of equal parts of a session, each with a staircase of its own; HYPE has
+            three.
+        resamples: number of bootstrap resamples of people for the interval.
+        rng: random number generator that draws the resamples.
 
     Returns:
-        Mean over people of the mean over blocks of the modal exposure; None if exposures differ by
-        no more than screens make them differ, or are not known.
+        Mean over people of the mean over blocks of the modal exposure; None if exposures differ no
+        more than the jitter of screens, or are unknown.
     """
     timed = [
         [judgement for judgement in session.judgements if judgement.exposure_ms]
@@ -374,16 +375,16 @@ def _rounded(judgement: Judgement) -> int:
 
 
 def median_time(judgements: Iterable[Judgement]) -> float | None:
-    """Return the median in milliseconds; None without any time."""
+    """Return the median reaction time in milliseconds; None without reaction times."""
     times = [judgement.rt_ms for judgement in judgements if judgement.rt_ms is not None]
     return float(np.median(times)) if times else None
 
 
 def reaction_times(by_person: Iterable[list[Judgement]]) -> Times | None:
-    """Summarize the times of some judgements; None without any.
+    """Summarize reaction times; None without reaction times.
 
     Args:
-        by_person: judgements of each person.
+        by_person: judgements of each person, one list per person.
     """
     people = [own for own in by_person if median_time(own) is not None]
     timed = [judgement for own in people for judgement in own if judgement.rt_ms is not None]

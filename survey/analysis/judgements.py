@@ -1,4 +1,4 @@
-"""Answers joined with the key: what each person said about which picture, and what it was."""
+"""Answers joined with the answer key: what each person answered, and what was correct."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,15 +24,15 @@ class Judgement:
     """One scored answer.
 
     Attributes:
-        trial: position in the session.
-        token: the picture; of a pair, its fake.
-        beside: of a pair, its real picture; else empty.
-        group: ``real``, or the generator's name; of a pair, that of its fake.
-        called_real: whether ``token`` was called REAL.
-        wrong: whether that is not so.
-        left: of a pair, whether the fake stood at the left; else None.
-        rt_ms: reaction time, or None.
-        exposure_ms: how long the picture was shown, or None.
+        trial: position of the trial in the session.
+        token: token of the picture; in a pair, of its fake picture.
+        beside: in a pair, token of the real picture; otherwise empty.
+        group: ``real``, or the name of the generator; in a pair, the generator of its fake picture.
+        called_real: True if ``token`` was called REAL.
+        wrong: True if the answer is wrong.
+        left: in a pair, True if the fake picture was on the left; otherwise None.
+        rt_ms: reaction time in milliseconds, or None if not measured.
+        exposure_ms: time for which the picture was shown, in milliseconds, or None if not measured.
     """
 
     trial: int
@@ -51,13 +51,14 @@ class JudgedSession:
     """One visit of one participant.
 
     Attributes:
-        participant: as the platform names them; kept out of all results.
-        session: of that participant.
-        judgements: in the order of the trials.
-        checks_passed: attention checks with the answer that they ask for.
-        checks_failed: attention checks with the other answer.
-        completed: whether it was gone through to its end.
-        onset: of its first answer, ISO 8601, or empty.
+        participant: identifier of the participant on the platform; kept out of all results.
+        session: identifier of the session, unique within the participant.
+        judgements: scored answers in the order of the trials.
+        checks_passed: number of attention checks answered as requested.
+        checks_failed: number of attention checks answered otherwise.
+        completed: True if the session was completed.
+        onset: time at which the picture of its first answer became visible, ISO 8601, or empty if
+            unknown.
     """
 
     participant: str
@@ -71,15 +72,16 @@ class JudgedSession:
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedAnswers:
-    """The sessions of some answers, and what was left out on the way.
+    """Sessions with scored answers, and the numbers of answers that were left out.
 
     Attributes:
-        sessions: in the order of their first answers in the files.
-        practice: answers with feedback, which are not scored.
-        other_surveys: answers of another study.
-        unknown: answers about pictures that are not in the key.
-        copies: answers that are there twice, letter for letter.
-        repeats: further answers of a session about a picture it had answered; the first counts.
+        sessions: sessions in the order of their first answers in the files.
+        practice: number of practice answers (with feedback), which are not scored.
+        other_surveys: number of answers of other studies.
+        unknown: number of answers about pictures that are not in the key.
+        copies: number of exact duplicates of another answer.
+        repeats: number of repeated answers to the same picture within a session; only the first
+            counts.
     """
 
     sessions: Sequence[JudgedSession]
@@ -92,7 +94,7 @@ class JoinedAnswers:
 
 @dataclass
 class _Collected:
-    """A session while it is put together."""
+    """A session while it is being assembled."""
 
     judgements: list[Judgement] = field(default_factory=list)
     checks: dict[Sequence[str], bool] = field(default_factory=dict)
@@ -104,12 +106,12 @@ Verdict = Literal["scored", "attention", "practice", "unknown"]
 
 
 def judge(answers: Iterable[Answer], key: Key, path: Path) -> JoinedAnswers:
-    """Join answers with the key.
+    """Join answers with the answer key.
 
     Args:
-        answers: of all files.
-        key: of the study.
-        path: of the key, for the message of an error.
+        answers: answers from all files.
+        key: answer key of the study.
+        path: path of the key file, for error messages.
 
     Raises:
         SurveyError: there are answers, and none is of this study; or a pair is not one real and
@@ -178,7 +180,7 @@ def _verdict(answer: Answer, key: Key) -> Verdict:
 
 
 def _add(session: _Collected, answer: Answer, key: Key, verdict: Verdict, path: Path) -> bool:
-    """Add an answer to its session; False if it had one about that picture."""
+    """Add an answer to its session; return False if that already has one about the picture."""
     if verdict == "attention":
         shown = (answer.token, answer.other)
         if shown in session.checks:

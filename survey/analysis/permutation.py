@@ -1,4 +1,4 @@
-"""Tests by permutation: generators against each other, pictures against chance."""
+"""Permutation tests: between generators, and of pictures against chance."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,14 @@ _AT_ONCE = 200_000  # answers
 
 @dataclass(frozen=True, kw_only=True)
 class PermutationTest:
-    """Whether two generators fool people equally often.
+    """Permutation test of equal fooling rates of two generators.
 
     Attributes:
-        paired: whether the same people judged both.
-        people: who count: of pairs, those who judged both.
-        difference: first less second, of people's own fooling rates.
-        p: two-sided.
+        paired: True if the same people judged both generators.
+        people: number of people included; if ``paired``, those who judged both generators.
+        difference: mean of people's own fooling rates for the first generator, less that for the
+            second.
+        p: two-sided p-value.
     """
 
     paired: bool
@@ -34,16 +35,16 @@ class PermutationTest:
 def compare_generators(
     table: JudgementTable, first: str, second: str, *, resamples: int, rng: np.random.Generator
 ) -> PermutationTest | None:
-    """Test whether other people would be fooled equally often by the same pictures.
+    """Test for equal fooling rates with other people who judge the same pictures.
 
     People's own fooling rates are compared.
 
-    If most people judged both generators, only those count, and each one's two rates are swapped
-    at random; else people are exchanged between the generators. All permutations are tried where
-    there are no more than ``resamples``.
+    If most people judged both generators, only those are included, and each person's two rates are
+    swapped at random; otherwise people are exchanged between the generators. The test is exact if
+    there are no more than ``resamples`` permutations.
 
     Returns:
-        The test; None with fewer than two people.
+        The test result; None with fewer than two people.
     """
     rates = [_rates_of_people(table, name) for name in (first, second)]
     known = [~np.isnan(rate) for rate in rates]
@@ -78,11 +79,11 @@ def compare_generators(
 def pictures_differ(
     table: JudgementTable, name: str, *, resamples: int, rng: np.random.Generator
 ) -> float | None:
-    """Test whether the percentages of a group's pictures differ by more than chance.
+    """Test for differences between the shares of a group's pictures that exceed chance.
 
-    Each person's answers are mixed among the pictures that this person judged: what remains is
-    how readily each person says REAL, and chance (the permutation form of Cochran's Q, 1950, for
-    any pattern of missing answers).
+    Each person's answers are permuted among the pictures that this person judged, which preserves
+    each person's own tendency to answer REAL (the permutation form of Cochran's Q, 1950, for any
+    pattern of missing answers).
 
     Returns:
         The p-value; None with fewer than two pictures or people.

@@ -1,4 +1,4 @@
-"""How exact a study will be: widths of intervals to expect, and sizes for a wanted width."""
+"""Precision of a planned study: expected widths of intervals, and sizes for a desired width."""
 
 import json
 from collections.abc import Callable
@@ -22,14 +22,14 @@ _POWER = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A study that is planned: everybody judges all pictures.
+    """Design of a planned study in which everybody judges all pictures.
 
     Attributes:
-        raters: people.
-        pictures: of a generator, and as many real ones.
-        rate: fooling rate.
-        person_sd: of people, in log-odds.
-        picture_sd: of pictures, in log-odds.
+        raters: number of people.
+        pictures: number of pictures per generator, and of real pictures.
+        rate: expected fooling rate, in (0, 1).
+        person_sd: standard deviation between people, in log-odds.
+        picture_sd: standard deviation between pictures, in log-odds.
     """
 
     raters: int
@@ -40,11 +40,11 @@ class Design:
 
     @cached_property
     def variances(self) -> Variances:
-        """Variances of an answer."""
+        """Variance components of an answer."""
         return variances(self.rate, self.person_sd, self.picture_sd)
 
     def half_width(self, level: float = 0.95) -> float:
-        """Return that of the report's interval, for other people and other pictures."""
+        """Return the expected half width of the interval for other people and other pictures."""
         people = self.variances.people / self.raters
         pictures = self.variances.pictures / self.pictures
         noise = self._noise
@@ -63,32 +63,32 @@ class Design:
         return self._reach(total, float(student.ppf(0.975, self.raters - 1)))
 
     def half_width_if_independent(self) -> float:
-        """Return the half width of Wilson's 95 % interval, as if all answers were independent."""
+        """Return the half width of Wilson's 95 % interval, treating all answers as independent."""
         return picture_half_width(self.raters * self.pictures, self.rate)
 
     def detectable_difference(self) -> float:
-        """Return which difference between two generators is found with 80 % probability.
+        """Return the difference between two generators that is detected with 80 % power.
 
-        The same people judge both, so that their leaning cancels; 5 %, two-sided.
+        The same people judge both, so that their response bias cancels; 5 % level, two-sided.
         """
         error = np.sqrt(2 * (self.variances.pictures / self.pictures + self._noise))
         return float((norm.ppf(0.975) + norm.ppf(_POWER)) * error)
 
     def provable_margin(self) -> float:
-        """Return within which margin guessing is shown with 80 % probability, if people guess.
+        """Return the equivalence margin that is shown with 80 % power if people guess.
 
-        The error is the mean of two shares, of fakes and of as many real pictures; two one-sided
-        tests at 5 %.
+        The error rate is the mean of two shares, of fakes and of the same number of real pictures;
+        two one-sided tests at the 5 % level.
         """
         error = np.sqrt(2 * (self.variances.pictures / self.pictures + self._noise)) / 2
         return float((norm.ppf(0.95) + norm.ppf((1 + _POWER) / 2)) * error)
 
     def raters_for(self, half_width: float) -> int | None:
-        """Return how many people make the interval narrow enough; None if no number does."""
+        """Return the smallest number of people for a half width; None if no number suffices."""
         return _smallest(lambda raters: replace(self, raters=raters).half_width() <= half_width)
 
     def pictures_for(self, half_width: float) -> int | None:
-        """Return how many pictures make the interval narrow enough; None if no number does."""
+        """Return the smallest number of pictures for a half width; None if no number suffices."""
         return _smallest(
             lambda pictures: replace(self, pictures=pictures).half_width() <= half_width
         )
@@ -98,16 +98,16 @@ class Design:
         return self.variances.noise / (self.raters * self.pictures)
 
     def _reach(self, variance: float, quantile: float) -> float:
-        """Return half of the width of an interval that is symmetric in log-odds."""
+        """Return the half width of an interval that is symmetric in log-odds."""
         reach = quantile * variance**0.5 / (self.rate * (1 - self.rate))
         low, high = expit(logit(self.rate) + np.array([-reach, reach])).tolist()
         return float(high - low) / 2
 
 
 def picture_half_width(raters: int, rate: float = 0.5) -> float:
-    """Return half of the width of Wilson's interval for one picture, 95 %.
+    """Return the half width of Wilson's 95 % interval for one picture.
 
-    Between two whole numbers of answers, that of their weighted mean.
+    For a fractional number of answers, the widths at the neighboring integers are interpolated.
     """
     below = int(raters * rate)
     above = min(below + 1, raters)
@@ -117,23 +117,22 @@ def picture_half_width(raters: int, rate: float = 0.5) -> float:
 
 
 def raters_for_picture(half_width: float, rate: float = 0.5) -> int | None:
-    """Return how many people make the interval of one picture narrow enough."""
+    """Return the smallest number of people for a half width of one picture's interval, or None."""
     return _smallest(lambda raters: picture_half_width(raters, rate) <= half_width)
 
 
 def read_pilot(path: Path) -> tuple[float, float, float]:
-    """Read what an earlier study says of the next one.
+    """Read the parameters for planning from the report of a pilot study.
 
     Args:
-        path: ``results.json`` of a report.
+        path: ``results.json`` of the report.
 
     Returns:
-        Mean fooling rate of the generators, and the standard deviations of people and of pictures
-        in log-odds: root mean squares over the generators, so that small and large ones weigh as
-        their variances.
+        Mean fooling rate of the generators, and the standard deviations between people and between
+        pictures in log-odds: root mean squares over the generators.
 
     Raises:
-        SurveyError: the file is no such file, or too small a study to tell.
+        SurveyError: the file is not a report's ``results.json``, or the study is too small.
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))

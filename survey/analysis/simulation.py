@@ -1,4 +1,4 @@
-"""Simulated participants: to try a report before there are answers, and to test its intervals."""
+"""Simulated participants, for trying out a report without answers and testing its intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ __all__ = ["Population", "simulate"]
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """How people answer on average, and how much they and the pictures differ.
+    """Population parameters of simulated people and pictures.
 
     Attributes:
-        called_real: ``real`` and each generator to the share of REAL; of pairs, generator to the
-            share of pairs in which it fools.
-        person_sd: of people, in log-odds.
-        picture_sd: of pictures, in log-odds.
-        median_ms: of the reaction times.
+        called_real: mapping from ``real`` and each generator to the share of REAL; in paired
+            protocols, from each generator to the share of pairs in which it fools people.
+        person_sd: standard deviation between people, in log-odds.
+        picture_sd: standard deviation between pictures, in log-odds.
+        median_ms: median of the reaction times, milliseconds.
     """
 
     called_real: Mapping[str, float]
@@ -37,13 +37,13 @@ class Population:
 def simulate(
     key: Key, population: Population, *, people: int, rng: np.random.Generator
 ) -> list[Answer]:
-    """Let people take a study: each an order of the key, all attention checks passed.
+    """Simulate people who each take one order of the key and pass all attention checks.
 
     Args:
-        key: of the study.
-        population: how they answer.
-        people: how many.
-        rng: draws people, pictures and answers.
+        key: answer key of the study.
+        population: population parameters.
+        people: number of people.
+        rng: random number generator that draws people, pictures and answers.
     """
     spread = float(population.picture_sd)
     pictures = {token: spread * float(rng.standard_normal()) for token in sorted(key.pictures)}

@@ -1,5 +1,5 @@
-"""Does anything about an exported study tell which pictures are real?
+"""Audit of an exported study: does anything in it reveal which pictures are real?
 
-`job` looks at all of it: `pictures`, `texts` and `orders`, with the tests of `statistics`; `report`
-holds what it found.
+`job` runs the audit: `pictures`, `texts` and `orders`, with the tests of `statistics`; `report`
+holds the results.
 """

@@ -1,4 +1,4 @@
-"""Does anything about an exported study tell which pictures are real? Looks at all of it."""
+"""Audit of an exported study: does anything in it reveal which pictures are real?"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,20 +38,20 @@ def audit_study(
     alpha: float = 0.001,
     permutations: int = 9999,
 ) -> Audit:
-    """Look at everything that participants can see of a study.
+    """Audit everything that participants can see of a study.
 
     Args:
-        folder: what ``impasto survey export`` wrote.
-        key: the truth.
-        archive: zip of the folder, if there is one.
-        alpha: chance that a study without a leak fails, all observables together.
-        permutations: random labellings to compare with.
+        folder: folder written by ``impasto survey export``.
+        key: answer key of the study.
+        archive: zip archive of the folder, or None if there is none.
+        alpha: probability that a study without a leak fails, over all observables together.
+        permutations: number of random labelings for the permutation tests.
 
     Returns:
-        What was found. It is the same each time.
+        Results of the audit, which are deterministic.
 
     Raises:
-        SurveyError: the folder holds no study, or the key is of another one.
+        SurveyError: the folder is not an exported study, or the key is of another study.
     """
     study = read_study(folder)
     rows = check_folder(folder, study, key)
@@ -111,9 +111,9 @@ def _examine(
     partners: Mapping[str, str],
     permutations: int,
 ) -> list[Finding]:
-    """Test observables of some pictures; only of those that some generators made, and real ones.
+    """Test the observables of the pictures of given generators and of the real pictures.
 
-    Where pictures are in pairs, a real one is left out with its partner.
+    In paired protocols, a real picture is left out together with its partner.
     """
     tokens, values = part
 
@@ -137,7 +137,7 @@ def _examine(
 
 
 def _strongest(findings: Sequence[Sequence[Finding]], families: int) -> list[Finding]:
-    """Return of every observable its strongest finding, with p for all families."""
+    """Return the strongest finding for each observable, with p adjusted for all families."""
     strongest: dict[str, Finding] = {}
     for finding in (finding for family in findings for finding in family):
         shared = replace(finding, p=min(1.0, finding.p * families))
@@ -171,7 +171,7 @@ def _judge(finding: Finding, alpha: float) -> Row:
 
 
 def _texts(folder: Path, study: Study, judged: Sequence[str]) -> dict[str, list[Observable]]:
-    """Observe the texts of all public files but the pictures."""
+    """Observe the texts of all public files except the pictures."""
     values: dict[str, list[Observable]] = {}
     for path in text_files(folder, study):
         name = path.relative_to(folder).as_posix()
@@ -181,7 +181,7 @@ def _texts(folder: Path, study: Study, judged: Sequence[str]) -> dict[str, list[
 
 
 def _orders(study: Study, key: Key, *, permutations: int, alpha: float, families: int) -> list[Row]:
-    """Look at what the orders have in common."""
+    """Test what the orders have in common."""
     fake = {
         token: picture.label == "fake"
         for token, picture in key.pictures.items()
@@ -208,7 +208,7 @@ def _orders(study: Study, key: Key, *, permutations: int, alpha: float, families
 
 
 def _pixels(folder: Path, study: Study, key: Key, judged: Sequence[str]) -> list[Row]:
-    """Measure what the pictures themselves tell; never a leak, since it is what is judged."""
+    """Measure what pixels reveal; this is never a leak, since pixels are what people judge."""
     measured: list[dict[str, float]] = []
     tokens = []
     for token in judged:
@@ -241,7 +241,7 @@ def _pixels(folder: Path, study: Study, key: Key, judged: Sequence[str]) -> list
 
 
 def _smallest_p(count: int, fakes: int, permutations: int, *, pairs: bool) -> float:
-    """Return the smallest p that so few pictures can give: of the truth, and its opposite."""
+    """Return the smallest p possible with these numbers: of the true labels and their opposite."""
     labellings = 2**fakes if pairs else math.comb(count, fakes)
     return max(1 / (1 + permutations), min(1.0, 2 / labellings))
 

@@ -1,8 +1,9 @@
-"""Do the orders of a study, taken together, tell which pictures are real?
+"""Do the orders of a study, taken together, reveal which pictures are real?
 
-Whoever compares all orders looks for a way of naming the pictures real and fake that makes them
-look unlike chance: too few long runs, every half of a session balanced, as many real ones at the
-left as at the right. Each of these habits is measured for the truth and for random namings.
+Somebody who compares all orders can look for a labeling of the pictures as real and fake under
+which the orders look unlike chance: too few long runs, balance in every half of a session, equal
+numbers of real pictures on the left and on the right. Each of these habits is measured for the true
+labels and for random ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,17 +29,17 @@ def find_habits(
     *,
     permutations: int,
 ) -> list[Finding]:
-    """Test the habits together, as :func:`impasto.survey.audit.statistics.examine` does.
+    """Test all habits together, as :func:`impasto.survey.audit.statistics.examine` does.
 
     Args:
-        study: the public side.
-        fake: of every picture that is judged, what it is.
-        rng: draws the namings.
-        permutations: how many of them.
+        study: public side of the study.
+        fake: mapping from the token of each judged picture to True if it is fake.
+        rng: random number generator that draws the labelings.
+        permutations: number of random labelings.
 
     Returns:
-        A finding for each habit; its AUC says nothing, and is 0.5. None where pictures or orders
-        are too few, or the orders do not have the same pictures.
+        A finding for each habit; its AUC is always 0.5 and has no meaning. None if there are too
+        few pictures or orders, or if the orders do not have the same pictures.
     """
     rows = _rows(study, fake)
     if rows is None:
@@ -58,10 +59,10 @@ def find_habits(
 
 
 def partners_of(study: Study) -> dict[str, str] | None:
-    """Return the partner of each picture, practice included; empty where there are no pairs.
+    """Return the partner of each picture, practice included; empty if there are no pairs.
 
-    None: a picture has several. Then each trial says that two pictures are of different kinds, and
-    a few trials part all pictures into two groups.
+    None if a picture has several partners. Then each trial reveals that two pictures are of
+    different kinds, and a few trials separate all pictures into two groups.
     """
     partners: dict[str, str] = {}
     practice = [example.trial for example in study.practice]
@@ -73,7 +74,7 @@ def partners_of(study: Study) -> dict[str, str] | None:
 
 
 def pairs_among(tokens: Sequence[str], partners: Mapping[str, str]) -> NDArray[np.intp] | None:
-    """Return the places of pairs, (P, 2), or None where a picture's partner is not among them."""
+    """Return the indices of the pairs, (P, 2), or None if a picture's partner is not among them."""
     places = {token: place for place, token in enumerate(tokens)}
     if not partners or any(partners.get(token) not in places for token in tokens):
         return None
@@ -86,9 +87,9 @@ def pairs_among(tokens: Sequence[str], partners: Mapping[str, str]) -> NDArray[n
 
 
 def _rows(study: Study, fake: Mapping[str, bool]) -> tuple[list[str], NDArray[np.intp]] | None:
-    """Return the pictures, and in each order the places of those that are judged, (O, M).
+    """Return the pictures, and for each order the indices of the judged ones, (O, M).
 
-    Of pairs, only the left one; the right one is the other kind.
+    In pairs, only the left picture is included; the right one is of the other kind.
     """
     orders = [[trial[0] for trial in order if trial[0] in fake] for order in study.orders]
     names = sorted({name for trial in study.orders for one in trial for name in one} & fake.keys())
@@ -99,7 +100,7 @@ def _rows(study: Study, fake: Mapping[str, bool]) -> tuple[list[str], NDArray[np
 
 
 def _measure(labels: Flags, orders: NDArray[np.intp], *, is_pair: bool) -> dict[str, Floats]:
-    """Measure the habits of every naming, (B, N): each (B,)."""
+    """Measure the habits under each labeling, (B, N): each (B,)."""
     signs = np.where(labels, np.int8(1), np.int8(-1))
     count, length = orders.shape
     same = np.zeros(len(labels))
@@ -130,7 +131,7 @@ def _measure(labels: Flags, orders: NDArray[np.intp], *, is_pair: bool) -> dict[
 
 
 def _findings(seen: Mapping[str, Floats], drawn: Mapping[str, Floats]) -> list[Finding]:
-    """Compare in units of spread, on both sides, all habits together."""
+    """Compare in units of standard deviation, two-sided, all habits together."""
     names = list(seen)
     values = np.array([_straight(name, drawn[name]) for name in names])
     middle = values.mean(1, keepdims=True)
@@ -154,7 +155,7 @@ def _findings(seen: Mapping[str, Floats], drawn: Mapping[str, Floats]) -> list[F
 
 
 def _straight(name: str, values: Floats) -> Floats:
-    """Transform to something like a normal distribution, so that spreads can be compared."""
+    """Transform to an approximately normal distribution, so that spreads can be compared."""
     if name.startswith("balance"):
         return np.cbrt(values)  # a sum of squares (Wilson and Hilferty 1931)
     return np.log(values) if name.startswith("longest") else values

@@ -1,11 +1,11 @@
-"""What can be observed of the pictures of a study: their files first, and then their pixels.
+"""Observables of the pictures of a study: first of their files, then of their pixels.
 
-Names, times, order and places, in the folder and in its archive; what a picture's file says
-besides its pixels: chunks, tables and lengths, read byte by byte. These must tell nothing.
+Names, times, order and positions, in the folder and in its archive; what a picture file contains
+besides its pixels: chunks, tables and lengths, read byte by byte. These must not reveal anything.
 
-:func:`measure_pixels` measures what differs in many fakes. An export cannot remove that without
-changing what is judged; that it differs is worth knowing all the same, because people may judge by
-it instead of by what the picture shows.
+:func:`measure_pixels` measures properties that differ in many fakes. An export cannot remove them
+without changing what is judged; a difference is still worth knowing, because people may judge by it
+instead of by the content of the picture.
 """
 
 import hashlib
@@ -52,18 +52,21 @@ _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """A picture's file.
+    """Structure of a picture file.
 
     Attributes:
-        format: ``PNG``, ``JPEG``, or the first bytes of something else.
-        width: pixels, or 0 where unknown.
-        height: pixels, or 0 where unknown.
-        samples: bits, color type and interlacing of a PNG; bits, channels and coding of a JPEG.
-        chunks: names of chunks or markers, in order; repeated ones once.
-        lengths: of those chunks together, bytes, in the same order.
-        tables: quantization tables of a JPEG, as a hash, or empty.
-        coding: how the samples are compressed: first bytes of the stream of a PNG.
-        metadata: what is not needed to show the picture: name and beginning.
+        format: ``PNG``, ``JPEG``, or the first bytes of a file in another format.
+        width: width in pixels, or 0 if unknown.
+        height: height in pixels, or 0 if unknown.
+        samples: bit depth, color type and interlacing of a PNG; bit depth, channels and coding of a
+            JPEG.
+        chunks: names of the chunks or markers, in order; consecutive repetitions are listed once.
+        lengths: total length of each group of chunks in ``chunks``, bytes, in the same order.
+        tables: hash of the quantization tables of a JPEG; empty for other formats.
+        coding: coding of the samples: first bytes of a PNG's compressed stream, hexadecimal; name
+            of a JPEG's frame marker, such as ``SOF0``; empty for other formats.
+        metadata: name and beginning of each part of the file that is not needed to show the
+            picture.
     """
 
     format: str
@@ -78,7 +81,7 @@ class Container:
 
 
 def read_container(content: bytes) -> Container:
-    """Take a file apart; a damaged one as far as it can be understood."""
+    """Parse a picture file; a damaged one is parsed as far as possible."""
     if content.startswith(_PNG):
         return _read_png(content)
     if content.startswith(_JPEG):
@@ -155,7 +158,7 @@ def _read_jpeg(content: bytes) -> Container:
 
 
 def _after_samples(content: bytes, place: int) -> int:
-    """Return where the next marker is that is neither stuffing nor a restart."""
+    """Return the offset of the next marker that is neither stuffing nor a restart."""
     while (place := content.find(b"\xff", place)) >= 0 and place + 1 < len(content):
         if content[place + 1] not in (0x00, 0xFF, *range(0xD0, 0xD8)):
             return place
@@ -164,7 +167,7 @@ def _after_samples(content: bytes, place: int) -> int:
 
 
 def _sum_up(pieces: list[tuple[str, int]]) -> tuple[str, str]:
-    """Return names, repeated ones once, and the length of each such group."""
+    """Return the names, with consecutive ones merged, and the total length of each such group."""
     names: list[str] = []
     lengths: list[int] = []
     for name, length in pieces:
@@ -196,11 +199,12 @@ _DIGITS = re.compile(r"[0-9]+")
 
 @dataclass(kw_only=True)
 class Observed:
-    """What was observed.
+    """Observables of the pictures, and faults of the export.
 
     Attributes:
-        values: observable to one or more forms of it, each with a value for each token.
-        faults: what is not as an export leaves it, in words.
+        values: mapping from observable to one or more forms of it, each with a value for each
+            token.
+        faults: deviations from what an export writes, in words.
     """
 
     values: dict[str, list[Observable]] = field(default_factory=dict)
@@ -208,7 +212,7 @@ class Observed:
 
 
 def observe_files(folder: Path, study: Study, tokens: Sequence[str]) -> Observed:
-    """Observe the files of pictures; what cannot be read is a fault."""
+    """Observe the files of pictures; an unreadable file is a fault."""
     observed = Observed()
     rows: list[dict[str, float | str]] = []
     for token in tokens:
@@ -310,7 +314,7 @@ def observe_archive(path: Path, folder: Path, study: Study, tokens: Sequence[str
 
 
 def _inner(name: str) -> str:
-    """Return a name without the archive's own folder."""
+    """Return a name without the archive's top-level folder."""
     return name.partition("/")[2]
 
 
@@ -329,11 +333,11 @@ def _differences(archive: zipfile.ZipFile, folder: Path) -> list[str]:
 
 
 def observe_study(study: Study, tokens: Sequence[str], stored: str) -> Observed:
-    """Observe the places of pictures in the orders, and in ``study.json``.
+    """Observe the positions of pictures in the orders and in ``study.json``.
 
     Args:
-        study: the public side.
-        tokens: pictures that are judged.
+        study: public side of the study.
+        tokens: tokens of the pictures that are judged.
         stored: text of ``study.json``.
     """
     places = {token: place for place, token in enumerate(json.loads(stored)["pictures"])}
@@ -358,9 +362,9 @@ def observe_study(study: Study, tokens: Sequence[str], stored: str) -> Observed:
 
 
 def _mean_all_first(values: NDArray[np.float64]) -> list[Observable]:
-    """Return the means over all orders, the values in each, and in the first.
+    """Return the means over all orders, the values in each order, and those in the first.
 
-    What is missing is put into the middle.
+    Missing values are replaced by the mean.
     """
     middle = np.nanmean(values) if np.isfinite(values).any() else 0.0
     filled = np.where(np.isfinite(values), values, middle)
@@ -373,7 +377,7 @@ _BLOCK = 8  # ITU-T T.81, A.1.1: samples are coded in blocks of 8 x 8
 
 
 def measure_pixels(rgb: Rgb) -> dict[str, float]:
-    """Measure a picture, RGB, (H, W, 3), uint8, in every way of :data:`MEASURES`."""
+    """Compute all :data:`MEASURES` of a picture, RGB, (H, W, 3), uint8."""
     return {name: function(rgb) for name, function in MEASURES.items()}
 
 
@@ -387,7 +391,7 @@ def _sharpness(rgb: Rgb) -> float:
 
 
 def _blockiness(rgb: Rgb) -> float:
-    """Steps at the borders of blocks over steps elsewhere, where they are largest."""
+    """Steps at the borders of 8 x 8 blocks relative to steps elsewhere, for the strongest phase."""
     gray = _gray(rgb)
     ratios = []
     for picture in (gray, gray.T):
@@ -400,7 +404,7 @@ def _blockiness(rgb: Rgb) -> float:
 
 
 def _checkerboard(rgb: Rgb) -> float:
-    """Power of stripes of one pixel, as layers that enlarge leave them (Odena et al. 2016)."""
+    """Power of stripes of one pixel, an artifact of upsampling layers (Odena et al. 2016)."""
     power = np.abs(np.fft.rfft2(_gray(rgb) - _gray(rgb).mean())) ** 2
     rows, columns = power.shape
     last = power[:, columns - 1].mean() + power[rows // 2].mean()
@@ -409,7 +413,7 @@ def _checkerboard(rgb: Rgb) -> float:
 
 
 def _border(rgb: Rgb) -> float:
-    """How much the outermost pixels differ from those beside them, over those further in."""
+    """Difference of the outermost pixels from their neighbors, relative to that further in."""
     gray = _gray(rgb)
     outer, inner = [], []
     for picture in (gray, gray[::-1], gray.T, gray.T[::-1]):

@@ -1,4 +1,4 @@
-"""What an audit found, as rows, as a table of text, and for JSON."""
+"""Results of an audit, as rows, as a text table, and for JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,15 +11,15 @@ Status = Literal["leak", "fault", "warning", "ok"]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the report.
+    """One row of an audit report.
 
     Attributes:
-        status: ``leak``: it tells real from fake; ``fault``: the study is not as it was exported;
-            ``warning``: worth knowing; ``ok``.
-        name: what was looked at.
-        auc: area under the curve against the label, or None.
-        p: adjusted for all that was looked at, or None.
-        detail: in words.
+        status: ``leak``: it distinguishes real from fake; ``fault``: the study is not as it was
+            exported; ``warning``: worth knowing; ``ok``: nothing found.
+        name: name of what was examined.
+        auc: area under the ROC curve for the label fake, in [0, 1], or None if not computed.
+        p: p-value adjusted for all tests of the audit, or None if not tested.
+        detail: explanation in words.
     """
 
     status: Status
@@ -31,14 +31,15 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What an audit found.
+    """Results of an audit.
 
     Attributes:
-        rows: in the order in which they were looked at.
-        pictures: how many were compared.
-        smallest_p: that so few pictures can give; where it is above ``alpha``, only what is the
-            same for all pictures of an export can be judged.
-        alpha: chance that a study without a leak fails.
+        rows: rows in the order in which they were examined.
+        pictures: number of pictures that were compared.
+        smallest_p: smallest p-value that is possible with this number of pictures; if it is above
+            ``alpha``, only observables that are identical in all pictures of an export can be
+            judged.
+        alpha: probability that a study without a leak fails.
     """
 
     rows: Sequence[Row]
@@ -48,19 +49,19 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether there is neither a leak nor a fault."""
+        """True if there is neither a leak nor a fault."""
         return not any(row.status in ("leak", "fault") for row in self.rows)
 
     def of(self, *statuses: Status) -> list[Row]:
-        """Return the rows of some statuses."""
+        """Return the rows with one of the given statuses."""
         return [row for row in self.rows if row.status in statuses]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the audit as a dictionary for JSON."""
         return {"passed": self.passed, **asdict(self)}
 
     def table(self) -> str:
-        """Return it as lines of text, what matters first."""
+        """Return the audit as a text table, most severe rows first."""
         order = {"leak": 0, "fault": 1, "warning": 2, "ok": 3}
         ordered = sorted(self.rows, key=lambda row: order[row.status])
         lines = [("", "observable", "AUC", "p", ""), *map(_cells, ordered)]

@@ -1,9 +1,9 @@
-"""Does an observable tell real from fake? Areas under the curve, and what chance would give.
+"""Does an observable distinguish real from fake? AUCs and permutation tests.
 
 All observables are tested together: their labels are permuted in the same way, and the p-value of
-each is the share of permutations in which the strongest of all observables is as strong as it
-(Westfall and Young 1993, section 2.3: single-step maxT). So the chance that a study without a leak
-fails is ``alpha`` in all, however many observables there are and however they depend on each other.
+each is the fraction of permutations in which the strongest of all observables is at least as strong
+(Westfall and Young 1993, section 2.3: single-step maxT). So the probability that a study without a
+leak fails is ``alpha`` in total, for any number of observables and any dependence between them.
 """
 
 from collections import Counter
@@ -28,15 +28,17 @@ _BATCH_NUMBERS = 2**23
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one observable tells.
+    """Test result of one observable.
 
     Attributes:
-        name: of the observable.
-        auc: chance that a fake has a larger value than a real one, ties halved, 0 to 1; of kinds:
-            in the order of their shares of fakes, 0.5 to 1.
-        p: chance that a study without a leak has any observable as strong as this.
-        values: how many different values it has.
-        example: a value of a real and one of a fake picture.
+        name: name of the observable.
+        auc: area under the ROC curve: probability that a fake has a larger value than a real
+            picture, ties counted half, in [0, 1]; for categories, ordered by their shares of fakes,
+            in [0.5, 1].
+        p: adjusted p-value: probability that a study without a leak has any observable as strong as
+            this.
+        values: number of distinct values of the observable.
+        example: the value of a real picture and the value of a fake picture.
     """
 
     name: str
@@ -47,11 +49,11 @@ class Finding:
 
 
 def auc_of(values: Observable, fake: Flags) -> float:
-    """Return the area under the curve (Mann and Whitney's U over the number of pairs).
+    """Return the area under the ROC curve (Mann and Whitney's U over the number of pairs).
 
     Args:
-        values: of an observable, (N,), numbers.
-        fake: what each is, (N,).
+        values: numeric values of an observable, (N,).
+        fake: label of each picture, (N,), True for fake.
 
     >>> auc_of([1, 2, 3, 4], np.array([False, False, True, True]))
     1.0
@@ -70,21 +72,22 @@ def examine(
     permutations: int,
     pairs: NDArray[np.intp] | None = None,
 ) -> list[Finding]:
-    """Test observables; one that is the same for all pictures tells nothing.
+    """Test all observables together; a constant observable carries no information.
 
     Args:
-        observables: name to one or more forms of it, of which the strongest counts. A form has a
-            value for each picture: numbers, which are compared by size; kinds, as texts; or
-            several numbers, (N, M), such as its positions in M orders. Numbers of few different
-            values are tested as kinds, too.
-        fake: what each picture is, (N,), both occurring.
-        rng: permutes.
-        permutations: how many labellings to compare with.
-        pairs: places of pictures of which everybody knows that one of each two is real, (P, 2), all
-            of them; only which one it is is drawn. None: there are none.
+        observables: mapping from name to one or more forms of an observable, of which the strongest
+            counts. A form has a value for each picture: numbers, which are compared by size;
+            categories, as strings; or several numbers, (N, M), such as its positions in M orders.
+            Numbers with few distinct values are also tested as categories.
+        fake: label of each picture, (N,), True for fake; both labels must occur.
+        rng: random number generator that draws the permutations.
+        permutations: number of random labelings.
+        pairs: indices of the pictures of each pair, (P, 2), if it is public that one picture of
+            each pair is real; they cover all pictures, and labels are only permuted within pairs.
+            None if there are no pairs.
 
     Returns:
-        A finding for every observable, in their order.
+        One finding for each observable, in the order of ``observables``.
     """
     tests = {
         name: [test for form in forms for test in _tests(form)]
@@ -114,13 +117,13 @@ def examine(
 def draw_labels(
     fake: Flags, pairs: NDArray[np.intp] | None, count: int, rng: np.random.Generator
 ) -> Flags:
-    """Draw labellings that chance could have given, (B, N), with as many fakes as there are.
+    """Draw random labelings, (B, N), with the same number of fakes as the true one.
 
     Args:
-        fake: the truth, (N,).
-        pairs: as in :func:`examine`.
-        count: how many.
-        rng: draws.
+        fake: true label of each picture, (N,), True for fake.
+        pairs: indices of the pictures of each pair, as in :func:`examine`.
+        count: number of labelings, B.
+        rng: random number generator that draws the labelings.
     """
     if pairs is None:
         return rng.permuted(np.tile(fake, (count, 1)), axis=1)
@@ -132,19 +135,19 @@ def draw_labels(
 
 
 class _Test(Protocol):
-    """One statistic; large where the labels matter."""
+    """Test statistic of one observable; large if it depends on the labels."""
 
     form: Observable
 
     def auc(self, fake: Flags) -> float: ...
 
     def strengths(self, labels: NDArray[np.float32]) -> Floats:
-        """Return what is |AUC - 0.5| or alike for labellings, (B, N) of 0 and 1."""
+        """Return |AUC - 0.5| or a similar strength for labelings, (B, N) of 0 and 1."""
         ...
 
 
 class _Ranks:
-    """Numbers by size, in one column or several."""
+    """Numbers compared by size, in one column or several."""
 
     def __init__(self, form: Observable) -> None:
         self.form = form
@@ -166,7 +169,7 @@ class _Ranks:
 
 
 class _Kinds:
-    """Kinds in the order of their shares of fakes: the best that a guesser could do."""
+    """Categories ordered by their shares of fakes: the best that a guesser could do."""
 
     def __init__(self, form: Observable) -> None:
         self.form = form

@@ -1,7 +1,7 @@
-"""What the texts of a study give away: everything public but the pictures.
+"""Leaks in the texts of a study: everything public except the pictures.
 
 Pages, scripts, tables and forms are searched for what only the key should hold, such as names of
-generators and sources; and what stands around each picture in them is an observable like any other.
+generators and sources; and the text around each picture's name is an observable like any other.
 """
 
 import html
@@ -45,12 +45,12 @@ _NUMBERS = re.compile(r"[0-9]{2,}")
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A secret that stands in a text.
+    """Occurrence of a secret in a text.
 
     Attributes:
         what: kind of secret.
-        term: as it was searched for.
-        around: text around it.
+        term: term that was searched for.
+        around: text around the occurrence.
     """
 
     what: str
@@ -59,19 +59,19 @@ class Hit:
 
 
 def read_text(path: Path) -> str:
-    """Read a file as text, whatever is in it.
+    """Read a file as text, regardless of its content.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     return path.read_bytes().decode("utf-8", "replace")
 
 
 def secret_terms(key: Key) -> dict[str, str]:
-    """Return what must not be public: term to what it is.
+    """Return what must not be public, as a mapping from term to kind of secret.
 
-    Names of generators; of files, of folders, and the files' names without ending if they have a
-    letter and are not too short; hashes of the files.
+    The terms are the names of generators, files and folders, the file names without extension if
+    they have a letter and are not too short, and the hashes of the files.
     """
     terms: dict[str, str] = {}
     folders: Counter[str] = Counter()
@@ -103,15 +103,16 @@ def secret_terms(key: Key) -> dict[str, str]:
 def find_terms(
     text: str, terms: Mapping[str, str], *, known: Iterable[str] = ()
 ) -> tuple[list[Hit], list[str]]:
-    """Find terms as words of a text, written plainly or encoded for HTML, URLs, or JSON.
+    """Find terms as words of a text, in plain form or encoded for HTML, URLs, or JSON.
 
     Args:
-        text: where to look.
-        terms: term to what it is.
-        known: texts in which every study has the same; a term in them is not searched for.
+        text: text to search.
+        terms: mapping from term to kind of secret.
+        known: texts that are the same in every study; a term that occurs in them is not searched
+            for.
 
     Returns:
-        The hits, one for each term; and the terms that were not searched for.
+        The hits, one per term; and the terms that were not searched for.
     """
     usual = "\n".join(_fold(one) for one in known)
     plain = "\n".join({_fold(form) for form in _forms(text)})
@@ -131,14 +132,14 @@ def find_terms(
 
 
 def observe_text(text: str, tokens: Sequence[str]) -> dict[str, list[Observable]]:
-    """Observe where pictures are first named, and what stands around their names.
+    """Observe where each picture is first named in a text, and what surrounds its name.
 
     Args:
-        text: of one file.
-        tokens: pictures that are judged.
+        text: content of one file.
+        tokens: tokens of the pictures that are judged.
 
     Returns:
-        Observables; none where the text names no picture.
+        Observables by name; empty if the text names no picture.
     """
     rows = {token: row for row, token in enumerate(tokens)}
     first = [-1.0] * len(tokens)
@@ -162,9 +163,9 @@ def observe_text(text: str, tokens: Sequence[str]) -> dict[str, list[Observable]
 def _surroundings(
     text: str, places: Sequence[tuple[int, int, int]], count: int, tokens: Collection[str]
 ) -> list[Observable]:
-    """Return how often each picture stands in each of the commonest surroundings.
+    """Return how often each picture occurs in each of the most frequent surroundings.
 
-    Of the surroundings, once as they are and once without longer numbers, which may count along.
+    Surroundings are taken as they are and without longer numbers, which may be counters.
     """
     masked = _WORDS.sub(
         lambda word: "@" * len(word[0]) if word[0] in tokens else word[0],
@@ -193,7 +194,7 @@ def _surroundings(
 
 
 def _forms(text: str) -> set[str]:
-    """Return a text as it is, and with one layer of escapes taken off."""
+    """Return a text as it is, and with one layer of escapes removed."""
     escaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text).replace(
         "\\/", "/"
     )
@@ -208,7 +209,7 @@ _LONGEST_TEXT = 2**26
 
 
 def text_files(folder: Path, study: Study) -> list[Path]:
-    """List all public files but the pictures; not those that are too long to be texts."""
+    """List all public files except the pictures and files too long to be texts."""
     pictures = {folder / place for place in study.pictures.values()}
     return [
         path
@@ -218,7 +219,7 @@ def text_files(folder: Path, study: Study) -> list[Path]:
 
 
 def search_secrets(folder: Path, study: Study, key: Key, archive: Path | None) -> list[Row]:
-    """Search the texts, and the names of files, for what only the key should hold."""
+    """Search the texts, and the file names, for anything that only the key should hold."""
     terms = secret_terms(key)
     known = _usual_texts(study)
     rows: list[Row] = []
@@ -259,7 +260,7 @@ def search_secrets(folder: Path, study: Study, key: Key, archive: Path | None) -
 
 
 def _usual_texts(study: Study) -> list[str]:
-    """Return the texts of a study without pictures: words that say nothing."""
+    """Return the texts of a study without pictures, which carry no information."""
     names = [f"zzz{letter}" for letter in "bcdfgh"]
     size = study.rules.pictures_per_trial
     trials = [tuple(names[place * size : (place + 1) * size]) for place in range(3)]

@@ -1,4 +1,4 @@
-"""The files of forms and platforms, read as answers that are not checked yet.
+"""Readers for the files of forms and platforms; the answers are not yet checked.
 
 Impasto's own tables and databases, Google Forms, Mechanical Turk, Qualtrics, jsPsych, Prolific's
 list of participants, and any table with a row for each participant (wide) or each answer (long).
@@ -36,16 +36,16 @@ _ANSWER = ("survey_response", "response", "answer", "choice", "judgement", "judg
 
 
 def read_file(path: Path, format_: AnswerFormat, vocabulary: Vocabulary, named: Namer) -> ReadFile:
-    """Read a file, and find out what it is where ``format_`` is ``auto``.
+    """Read a file of answers; detect its format if ``format_`` is ``auto``.
 
     Args:
-        path: the file.
-        format_: what it is.
-        vocabulary: of the study.
-        named: names those whom no column names.
+        path: file to read.
+        format_: format of the file, or ``auto`` to detect it.
+        vocabulary: words and tokens with which the answers to the study are recognized.
+        named: function that names participants without an identifier.
 
     Raises:
-        SurveyError: it cannot be read, or has no column that is understood.
+        SurveyError: the file cannot be read, or has no recognized column.
     """
     if format_ in ("auto", "database") and _begins(path, b"SQLite format 3\0"):
         answers = _of_answers(path, read_database(path))
@@ -136,7 +136,7 @@ def _of_answers(path: Path, answers: Sequence[Answer]) -> list[RawAnswer]:
 
 
 def _read_wide(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
-    """Read a row for each participant; Google Forms begins it with the time."""
+    """Read a table with one row per participant; Google Forms begins it with the time."""
     columns = asked_columns(table, vocabulary)
     if not columns:
         raise SurveyError(table.path, "no column names a picture of the study")
@@ -156,7 +156,7 @@ def _read_wide(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
 
 
 def _read_long(table: Table, vocabulary: Vocabulary, named: Namer) -> ReadFile:
-    """Read a row for each answer."""
+    """Read a table with one row per answer."""
     picture, answer_column = table.column(*_PICTURE), table.column(*_ANSWER)
     if picture is None or answer_column is None:
         raise SurveyError(

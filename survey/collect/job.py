@@ -1,4 +1,4 @@
-"""`impasto survey import`: answers of many files as one table, and a report of what was odd."""
+"""`impasto survey import`: answers of many files as one table, and a report of irregularities."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,13 @@ __all__ = ["Imported", "Oddity", "import_answers", "participants_table"]
 
 @dataclass(frozen=True, kw_only=True)
 class Oddity:
-    """Something that a researcher should look at.
+    """Irregularity that a researcher should look at.
 
     Attributes:
-        what: kind, e.g. ``unknown pictures``.
-        count: how often.
-        names: of what, or where; each once.
+        what: kind of irregularity, e.g. ``unknown pictures``.
+        count: number of occurrences.
+        names: what is affected or where it occurred, such as pictures, participants or lines; each
+            listed once.
     """
 
     what: str
@@ -35,13 +36,13 @@ class Oddity:
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What was read.
+    """Result of an import.
 
     Attributes:
-        answers: by participant, session, and trial.
-        files: as they were read.
-        oddities: what was passed over or looks wrong.
-        people: participant to what a Prolific export says.
+        answers: checked answers, sorted by participant, session, and trial.
+        files: contents of the files as they were read.
+        oddities: irregularities: what was skipped or looks wrong.
+        people: mapping from participant to their data in a Prolific export.
     """
 
     answers: Sequence[Answer]
@@ -51,7 +52,7 @@ class Imported:
 
     @property
     def participants(self) -> list[str]:
-        """Those who answered, sorted."""
+        """Identifiers of the participants who answered, sorted."""
         return sorted({answer.participant for answer in self.answers})
 
 
@@ -74,19 +75,21 @@ class _Tally:
 def import_answers(
     paths: Sequence[Path], *, key: Key | None = None, format_: AnswerFormat = "auto"
 ) -> Imported:
-    """Read files of answers, each of whatever kind.
+    """Read files of answers, which can be of different formats.
 
-    Of two sessions of the same participant the first counts, as in a report: by the clock where it
-    is known, else in the order of the files. Of two answers of a session to the same picture the
-    first counts. Whoever has no id is another person in every file.
+    Of several sessions of the same participant only the first counts, as in a report: by time if it
+    is known, otherwise in the order of the files. Of several answers to the same picture in a
+    session only the first counts. Participants without an identifier are different people in every
+    file.
 
     Args:
-        paths: files.
-        key: of the study; without it, unknown pictures and missing answers cannot be told.
-        format_: what all files are; ``auto``: found out.
+        paths: files to read.
+        key: answer key of the study; without it, unknown pictures and missing answers cannot be
+            detected.
+        format_: format of all files; ``auto`` detects it for each file.
 
     Raises:
-        SurveyError: a file cannot be read, or there is not one answer in all.
+        SurveyError: a file cannot be read, or no file contains a readable answer.
     """
     vocabulary = Vocabulary.of(key)
     names = Names()
@@ -125,9 +128,9 @@ def import_answers(
 
 
 def participants_table(imported: Imported) -> tuple[list[str], list[list[str]]]:
-    """Return a table of all who took part: header, and rows.
+    """Return a table of all participants: header, and rows.
 
-    What Prolific says about them follows what is known from the answers.
+    The columns from the answers come first, followed by those of the Prolific export.
     """
     by_person: dict[str, list[Answer]] = defaultdict(list)
     for answer in imported.answers:
@@ -148,7 +151,7 @@ def participants_table(imported: Imported) -> tuple[list[str], list[list[str]]]:
 def _checked(
     raw: RawAnswer, key: Key | None, vocabulary: Vocabulary, tally: _Tally
 ) -> Answer | None:
-    """Turn what a file has into an answer; note why, where it is none."""
+    """Convert a raw answer to an answer; if that is impossible, note the reason."""
     name = "+".join(raw.trial)
     if key is not None and raw.survey_id and raw.survey_id != key.survey_id:
         tally.note("answers of another study", raw.survey_id)
@@ -185,9 +188,10 @@ def _checked(
 
 
 def _first_sessions(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
-    """Keep the first session of each participant, whole, and nothing of the others.
+    """Keep all of each participant's first session, and nothing of later sessions.
 
-    Who comes again has seen the pictures, and may know why the first visit would not count.
+    Returning participants have seen the pictures, and may know why their first visit would not
+    count.
     """
     sessions: dict[tuple[str, str], list[Answer]] = defaultdict(list)
     for answer in answers:
@@ -228,7 +232,7 @@ def _without_repeats(answers: Sequence[Answer], tally: _Tally) -> list[Answer]:
 
 
 def _complete(answers: Sequence[Answer], key: Key | None, tally: _Tally) -> list[Answer]:
-    """Say of whom all answers are there, and note the others."""
+    """Mark completed sessions as such, and note those with missing answers."""
     judged = Counter(_visit(answer) for answer in answers if not answer.is_practice)
     if key is None:
         wanted = max(judged.values(), default=0)
@@ -250,7 +254,7 @@ def _visit(answer: Answer) -> tuple[str, str]:
 def _join(
     answers: Sequence[Answer], people: Mapping[str, Mapping[str, str]], tally: _Tally
 ) -> None:
-    """Note who is in the answers and not in Prolific's list, and the other way round."""
+    """Note who is in the answers but not in Prolific's list, and vice versa."""
     if not people:
         return
     answered = {answer.participant for answer in answers}

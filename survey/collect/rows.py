@@ -1,4 +1,4 @@
-"""Rows of tables as answers that are not yet checked."""
+"""Table rows as answers that are not yet checked."""
 
 import re
 import unicodedata
@@ -51,15 +51,16 @@ _SECOND = frozenset({"2", "second", "right", "b", "picture 2"})
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """How the answers to one study read.
+    """Words and tokens with which the answers to a study are recognized.
 
     Attributes:
-        tokens: of its pictures; None: unknown, so that whatever looks like one is one.
-        asked: of pairs, which picture was to be chosen; None: unknown.
-        real: words for real.
-        fake: words for fake.
-        first: words for the first picture of a pair.
-        second: words for the second.
+        tokens: tokens of the study's pictures; None if unknown, in which case anything in the form
+            of a token is taken for one.
+        asked: in paired protocols, kind of picture that the question asks for; None if unknown.
+        real: words that mean real.
+        fake: words that mean fake.
+        first: words that mean the first picture of a pair.
+        second: words that mean the second picture of a pair.
     """
 
     tokens: Collection[str] | None = None
@@ -71,7 +72,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, key: Key | None) -> "Vocabulary":
-        """Return the vocabulary of a study, or of any study."""
+        """Return the vocabulary of the key's study; without a key, that for any study."""
         if key is None:
             return cls()
         words: Mapping[str, Any] = key.options.get("words", {})
@@ -94,7 +95,7 @@ class Vocabulary:
         )
 
     def trial_in(self, text: str) -> Trial:
-        """Return the tokens in a text, at most two; also those that only look like tokens.
+        """Return the tokens in a text, at most two; also anything in the form of a token.
 
         >>> Vocabulary().trial_in("7. Real or fake? [bk3f9x2q]")
         ('bk3f9x2q',)
@@ -105,7 +106,7 @@ class Vocabulary:
         return tuple(dict.fromkeys(tokens))[:2]
 
     def meaning(self, text: str, *, pair: bool) -> Question | None:
-        """Return what the first picture of a trial was called; None: not understood.
+        """Return what a response calls the first picture of a trial; None if not recognized.
 
         >>> Vocabulary(asked="fake").meaning("Picture 2", pair=True)
         'real'
@@ -125,18 +126,18 @@ class Vocabulary:
 
 @dataclass(frozen=True, kw_only=True)
 class RawAnswer(Measurements):
-    """An answer as a file has it, beside what was measured.
+    """Answer as it is in a file, with its measurements.
 
     Attributes:
-        where: file and line.
-        participant: or empty.
-        session: or empty.
-        trial: tokens, one or two.
-        text: what was answered, in the file's words; empty: nothing.
-        place: position in the session, or 0.
-        survey_id: or empty.
-        is_practice: or None where the file does not tell.
-        completed: or None where the file does not tell.
+        where: file and line of the answer.
+        participant: identifier of the participant, or empty if unknown.
+        session: identifier of the session, or empty if unknown.
+        trial: tokens of the trial's pictures, one or two.
+        text: response in the words of the file; empty if there is none.
+        place: position of the trial in the session, from 1; 0 if unknown.
+        survey_id: identifier of the study, or empty if unknown.
+        is_practice: True for a practice trial; None if the file does not record it.
+        completed: True if the session was completed; None if the file does not record it.
     """
 
     where: str
@@ -152,14 +153,14 @@ class RawAnswer(Measurements):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadFile:
-    """What a file holds.
+    """Content of a file of answers.
 
     Attributes:
-        path: of it.
-        format: what it was taken for.
-        answers: in it, blanks among them.
-        people: of a Prolific export: participant to what it says about them.
-        notes: what was passed over, in words.
+        path: path of the file.
+        format: format as which the file was read.
+        answers: answers in the file, including blank ones.
+        people: for a Prolific export, mapping from participant to their data; otherwise empty.
+        notes: what was skipped, in words.
     """
 
     path: Path
@@ -170,10 +171,10 @@ class ReadFile:
 
 
 class Names:
-    """Names of those who have no id: people of two files are two people.
+    """Names for participants without an identifier; those of different files are different people.
 
     Attributes:
-        repeated: names that more than one file has.
+        repeated: names that occur in more than one file.
     """
 
     def __init__(self) -> None:
@@ -181,7 +182,7 @@ class Names:
         self._file_of: dict[str, int] = {}
 
     def of_file(self, number: int) -> Namer:
-        """Return what names the people of a file; files of the same number are one."""
+        """Return a function that names the participants of a file, given the file's number."""
 
         def name(base: str) -> str:
             if self._file_of.setdefault(base, number) == number:
@@ -193,7 +194,7 @@ class Names:
 
 
 def asked_columns(table: Table, vocabulary: Vocabulary) -> dict[str, Trial]:
-    """Return the columns that hold answers: those that name pictures, and say nothing else."""
+    """Return the columns of answers: named with tokens of pictures, and not of measurements."""
     columns = {}
     for name in table.header:
         trial = vocabulary.trial_in(name)
@@ -212,17 +213,17 @@ def answers_of_row(
     *,
     completed: bool | None = None,
 ) -> Iterator[RawAnswer]:
-    """Yield the answers of a row that has one for each picture.
+    """Yield the answers of a row that has one answer per picture.
 
-    Beside a column ``NAME`` may stand ``rt_NAME``, ``trial_NAME`` and ``onset_NAME``.
+    A column ``NAME`` can be accompanied by ``rt_NAME``, ``trial_NAME`` and ``onset_NAME``.
 
     Args:
-        where: file and line.
-        row: cells by column.
-        columns: those that hold answers, and of which trial.
-        participant: whose they are.
-        session: of which visit.
-        completed: whether it was gone through to its end, where the file tells.
+        where: file and line of the row.
+        row: cells of the row, by column name.
+        columns: mapping from each column with answers to its trial.
+        participant: identifier of the participant.
+        session: identifier of the session.
+        completed: True if the session was completed; None if the file does not record it.
     """
     for column, trial in columns.items():
         name = column.removeprefix("Answer.")
@@ -244,7 +245,7 @@ def answers_of_row(
 
 
 def first_of(row: Mapping[str, str], table: Table, names: Sequence[str]) -> str:
-    """Return the first of some columns that is not empty, as an id."""
+    """Return the first nonempty cell of the named columns, as an identifier."""
     for name in names:
         column = table.column(name)
         if column is not None and row.get(column):
@@ -253,7 +254,7 @@ def first_of(row: Mapping[str, str], table: Table, names: Sequence[str]) -> str:
 
 
 def as_number(text: str) -> float | None:
-    """Return a number, or None where a text is none, or is beyond all sense."""
+    """Return a number, or None if the text is not a number or is out of any plausible range."""
     try:
         number = decimal(text)
     except ValueError:
@@ -262,7 +263,7 @@ def as_number(text: str) -> float | None:
 
 
 def abbreviate(things: Sequence[object], most: int = 8) -> str:
-    """Return the first of some things, and how many more there are."""
+    """Return the first few items as text, and the number of those left out."""
     rest = len(things) - most
     return ", ".join(map(str, things[:most])) + (f" and {rest} more" if rest > 0 else "")
 

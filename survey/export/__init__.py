@@ -1,5 +1,5 @@
-"""From folders of pictures to a study.
+"""Export of a study from folders of pictures.
 
-`job` is the whole: it will `select` pictures, name them, draw the `orders` of the trials, and write
-the `site`, the files of `platforms` and the `archive`.
+`job` runs the whole export: it will `select` pictures, assign tokens, draw the `orders` of the
+trials, and write the `site`, the files of `platforms` and the `archive`.
 """

@@ -1,8 +1,8 @@
-"""Writing a study without traces: constant times and rights, one archive, all of it or nothing.
+"""Writing a study without traces: constant times and permissions, one archive, all or nothing.
 
-Times and permissions of files can betray in which order pictures were made; here they are constant,
-and the same files give the same archive. A study is made in a private folder beside its place, and
-is renamed there when it is complete.
+Times and permissions of files can reveal the order in which pictures were made; here they are
+constant, and the same files produce the same archive. A study is written to a private temporary
+folder and renamed to its destination when it is complete.
 """
 
 import os
@@ -27,16 +27,16 @@ _UNIX = 3
 
 
 def public_files(folder: Path) -> list[Path]:
-    """List all files below a folder, links to files too, in the order of their names."""
+    """List all files below a folder, including links to files, in the order of their names."""
     files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def settle(folder: Path) -> None:
-    """Give everything in a folder, and the folder, the same times and rights.
+    """Set the same times and permissions on a folder and everything in it.
 
     Raises:
-        OSError: that is not allowed.
+        OSError: the times or permissions cannot be set.
     """
     inner = sorted(folder.rglob("*"), key=lambda path: path.as_posix(), reverse=True)
     for path in [*inner, folder]:  # a folder after what it holds
@@ -45,15 +45,15 @@ def settle(folder: Path) -> None:
 
 
 def write_archive(folder: Path, path: Path, *, prefix: str) -> None:
-    """Write a zip archive of a folder: entries in the order of their names, all of one time.
+    """Write a zip archive of a folder: entries sorted by name, all with the same time.
 
-    Nothing is compressed, so that no length in it depends on what a picture shows. The same files
-    give the same bytes.
+    The entries are not compressed, so that no length in the archive depends on the content of a
+    picture. The same files produce the same bytes.
 
     Args:
-        folder: what to pack.
-        path: the archive, which must not exist.
-        prefix: folder in the archive.
+        folder: folder to archive.
+        path: path of the archive, which must not exist yet.
+        prefix: name of the top-level folder in the archive.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -72,15 +72,15 @@ _PREFIX, _SUFFIX = ".impasto-export-", ".tmp"
 
 @contextmanager
 def staged(beside: Path) -> Iterator[Path]:
-    """Give a private folder beside a path, which is gone afterwards, however this ends.
+    """Create a private temporary folder beside a path, and remove it afterward in any case.
 
-    What exports that were killed have left there is removed first.
+    Folders left behind by killed exports are removed first.
 
     Args:
-        beside: its folder is made where it is missing.
+        beside: path beside which the folder is created; its parent folder is created if missing.
 
     Raises:
-        FolderError: nothing can be written there.
+        FolderError: the folder cannot be written.
     """
     parent = beside.absolute().parent
     try:
@@ -98,14 +98,14 @@ def staged(beside: Path) -> Iterator[Path]:
 
 
 def publish(moves: Mapping[Path, Path]) -> None:
-    """Rename files and folders to their places, in order; undo it all if one cannot be.
+    """Rename files and folders to their destinations, in order; undo everything on failure.
 
     Args:
-        moves: from where to where, on one file system.
+        moves: mapping from source to destination, on one file system.
 
     Raises:
-        SurveyError: something has appeared at a place meanwhile.
-        OSError: a place cannot be written.
+        SurveyError: a destination has come into existence in the meantime.
+        OSError: a destination cannot be written.
     """
     done: list[tuple[Path, Path]] = []
     try:
@@ -135,7 +135,7 @@ def _make(parent: Path) -> tuple[Path, int | None]:
 
 
 def _lock(folder: Path) -> int | None:
-    """Hold a lock on a folder that ends with this process; None where folders have no locks."""
+    """Lock a folder until this process ends; None if the file system does not support locks."""
     try:
         import fcntl  # noqa: PLC0415 - Windows has none
     except ImportError:
@@ -153,7 +153,7 @@ def _lock(folder: Path) -> int | None:
 
 
 def _remove_leftovers(parent: Path) -> None:
-    """Remove the folders of exports that no process holds any more."""
+    """Remove the folders of exports that no process still locks."""
     for folder in parent.glob(f"{_PREFIX}*{_SUFFIX}"):
         lock = _lock(folder)
         if lock is not None:

@@ -1,8 +1,8 @@
-"""`impasto survey export`: from folders of pictures to a study that tells nobody which are real.
+"""`impasto survey export`: from folders of pictures to a study that hides which ones are real.
 
-The pictures get names that say nothing; practice, attention checks (cards that say in words what to
-answer) and the orders of the trials are drawn; everything is written beside its place, audited, and
-renamed there only if it gives no answer away.
+The pictures get random names; practice trials, attention checks (cards that state in words what to
+answer) and the orders of the trials are drawn; everything is written to a temporary folder,
+audited, and renamed to its destination only if it reveals no answer.
 """
 
 import importlib.util
@@ -65,16 +65,16 @@ _INK, _MARGIN = (255, 255, 255), 0.08
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written.
+    """Result of an export.
 
     Attributes:
-        folder: of the study; public.
-        archive: of it; public.
-        key: private.
-        study: the public side.
-        audit: what was looked at before it was published.
-        passed_over: files that could not be read, and why.
-        notes: what the researcher should know, in words.
+        folder: path of the study's folder, which is public.
+        archive: path of the zip archive of that folder, which is public.
+        key: path of the answer key, which is private.
+        study: public side of the study.
+        audit: result of the audit before publication.
+        passed_over: mapping from each file that could not be used to the reason.
+        notes: remarks for the researcher, in words.
     """
 
     folder: Path
@@ -89,20 +89,20 @@ class Exported:
 def export_study(
     options: SurveyExportOptions, *, on_picture: Callable[[int], None] | None = None
 ) -> Exported:
-    """Make a study: all of it, or nothing.
+    """Create a study; on failure, nothing is left behind.
 
     Args:
-        options: of ``impasto survey export``.
-        on_picture: called after each picture, with how many there will be.
+        options: options of ``impasto survey export``.
+        on_picture: function called after each picture with the total number of pictures.
 
     Returns:
-        What was written.
+        Paths of the written files, the public side of the study, and the result of the audit.
 
     Raises:
-        OptionError: an option is missing.
+        OptionError: a required option is missing.
         ImpastoError: there are too few pictures, or they cannot be ordered.
         SurveyError: the output exists, or the audit found a leak.
-        OSError: something cannot be written.
+        OSError: a file or folder cannot be written.
     """
     rules = find_protocol(options.protocol)
     rules.practice_per_kind(options.practice)
@@ -145,7 +145,7 @@ def export_study(
 
 
 def _folders(options: SurveyExportOptions) -> dict[str, Path]:
-    """Return the folder of every group, the real one first."""
+    """Return the folder of every group, that of the real pictures first."""
     if options.real is None:
         raise OptionError("real", "is missing: expected a folder with real pictures")
     if not options.generators:
@@ -174,7 +174,7 @@ def _refuse_existing(options: SurveyExportOptions) -> None:
 def _write(
     options: SurveyExportOptions, study: Study, key: Key, contents: Mapping[str, bytes]
 ) -> Audit:
-    """Write everything beside its place, look at it, and rename it all if it tells nothing."""
+    """Write all files in a temporary folder, audit them, and publish them if nothing leaks."""
     with ExitStack() as stack:
         public = stack.enter_context(staged(options.output))
         private = stack.enter_context(staged(options.key_path))
@@ -212,12 +212,12 @@ def _write(
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A picture of a study.
+    """Picture of a study, with its entry in the key.
 
     Attributes:
-        keyed: the truth about it.
-        png: what is shown.
-        scene: what it shows, as far as its file's name told.
+        keyed: entry of the picture in the answer key.
+        png: PNG file as it is shown.
+        scene: scene that the picture shows, as inferred from its file name.
     """
 
     keyed: KeyedPicture
@@ -226,7 +226,7 @@ class Piece:
 
 
 def pieces_of(gathered: Gathered) -> list[Piece]:
-    """Return the gathered pictures with their truth."""
+    """Return the gathered pictures with their entries in the key."""
     pieces = []
     for name, group in gathered.chosen.items():
         for place, candidate in enumerate(group):
@@ -244,7 +244,7 @@ def pieces_of(gathered: Gathered) -> list[Piece]:
 
 
 def attention_cards(options: SurveyExportOptions, study: Study, seed: int) -> list[Piece]:
-    """Draw the attention checks: one card for each, or two for each pair."""
+    """Draw the attention checks: one card for each, or two for each in paired protocols."""
     words = Words(study)
     rng = make_rng(seed, "attention")
     pieces = []
@@ -266,19 +266,19 @@ def attention_cards(options: SurveyExportOptions, study: Study, seed: int) -> li
 def assemble(
     options: SurveyExportOptions, study: Study, pieces: Sequence[Piece], seed: int
 ) -> tuple[Study, Key]:
-    """Give the pictures names, and the participants orders.
+    """Assign tokens to the pictures, and draw the orders of the trials.
 
     Args:
-        options: of ``impasto survey export``.
-        study: what is known without them.
-        pieces: all pictures.
-        seed: of the study.
+        options: options of ``impasto survey export``.
+        study: the study, still without pictures and orders.
+        pieces: all pictures of the study.
+        seed: random seed of the study.
 
     Returns:
-        The study, and its key, whose tokens are in the order of ``pieces``.
+        The study, and its answer key, whose tokens are in the order of ``pieces``.
 
     Raises:
-        OptionError: ``max_run`` would give the answers away.
+        OptionError: ``max_run`` would reveal which pictures are real.
         ImpastoError: the pictures cannot be ordered.
     """
     tokens = draw_tokens(len(pieces), make_rng(seed, "tokens"))
@@ -321,7 +321,7 @@ def assemble(
 def _require_silent_runs(
     options: SurveyExportOptions, study: Study, shown: Sequence[Shown]
 ) -> None:
-    """Refuse a limit of runs that would tell everybody who compares the orders what is real."""
+    """Refuse a limit on runs with which the orders together reveal which pictures are real."""
     if options.max_run is None:
         return
     fakes = sum(picture.fake for picture in shown)
@@ -339,7 +339,7 @@ def _require_silent_runs(
 
 
 def _stored_options(options: SurveyExportOptions, study: Study) -> dict[str, Any]:
-    """Return the options for the key, and the words by which platforms will report answers."""
+    """Return the options for the key, and the labels by which platforms will report answers."""
     words = Words(study)
     names = dict.fromkeys((*_WORDS, *study.rules.labels))
     flat = {
@@ -386,23 +386,23 @@ def _as_text(path: Path) -> str:
 def draw_check(
     sentence: str, answer: str, *, width: int, height: int, rng: np.random.Generator
 ) -> Rgb:
-    """Draw a card with a sentence, and the answer that it asks for in large letters.
+    """Draw a card with a sentence and the requested answer in large letters.
 
-    The ground is a soft pattern of dark colors, another for each card, so that the file is no
-    shorter than others where they are compressed, and no two are the same.
+    The background is a smooth random pattern of dark colors, different for each card, so that the
+    file is not shorter than others if the pictures are compressed, and no two files are the same.
 
     Args:
-        sentence: e.g. ``Please answer``.
-        answer: e.g. ``REAL``.
-        width: pixels.
-        height: pixels.
-        rng: draws the pattern.
+        sentence: text above the answer, e.g. ``Please answer``.
+        answer: requested answer, e.g. ``REAL``.
+        width: width in pixels.
+        height: height in pixels.
+        rng: random number generator that draws the pattern.
 
     Returns:
-        RGB, (height, width, 3), uint8.
+        The card in RGB, (height, width, 3), uint8.
 
     Raises:
-        ImpastoError: the font has no letter for a part of the text.
+        ImpastoError: the font has no glyph for a character of the text.
     """
     coarse = rng.integers(20, 100, (4, 4, 3), dtype=np.uint8)
     card = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)

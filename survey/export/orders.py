@@ -1,17 +1,17 @@
-"""The orders of the trials, one for each participant, which tell nothing about the pictures.
+"""The orders of the trials, one per participant, which reveal nothing about the pictures.
 
-Everybody can read all orders of a study. So what they have in common must not follow from what is
-real. Two habits would give it away, though each order alone looks harmless:
+Everybody can read all orders of a study. So what they have in common must not depend on which
+pictures are real. Two habits would reveal it, though each order alone looks harmless:
 
-- Pairing the pictures anew for each participant: every trial says "these two are of different
-  kinds", and a few orders part all pictures into two groups. So pairs are made once.
-- Rules about kinds in each order (at most four of a kind in a row; as many real ones at the left as
-  at the right): few ways of naming the pictures real and fake obey them in all orders. So runs are
-  limited only as far as all orders together tell less than a bit, and sides are drawn.
+- Pairing the pictures anew for each participant: every trial reveals "these two are of different
+  kinds", and a few orders separate all pictures into two groups. So pairs are made only once.
+- Rules about kinds in each order (at most four of a kind in a row; as many real ones on the left
+  as on the right): few labelings of the pictures as real and fake obey them in all orders. So runs
+  are limited only so far that all orders together reveal less than a bit; sides are random.
 
-Balance comes without rules about kinds: orders are made in twins, the second of which is the first
-backwards, with its sides exchanged. Each picture is in the middle on average, and as often left as
-right.
+Balance needs no rules about kinds: orders are made in twins, the second of which is the first
+reversed, with its sides exchanged. Each picture is in the middle on average, and equally often on
+the left and on the right.
 """
 
 import itertools
@@ -34,12 +34,12 @@ _BITS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A picture as the orders need to know it.
+    """Properties of a picture on which the orders depend.
 
     Attributes:
-        token: of it.
-        fake: what it is.
-        scene: what it shows.
+        token: token of the picture.
+        fake: True if the picture is fake.
+        scene: scene that the picture shows.
     """
 
     token: str
@@ -59,19 +59,21 @@ def make_orders(
     """Make the orders of a study.
 
     Args:
-        shown: pictures to judge, as many real as fake ones if they are shown in pairs.
-        attention: trials of attention checks; they are spread over the order, first in none.
-        rng: draws.
-        count: how many.
-        pairs: whether two pictures make a trial, one of each kind.
-        max_run: most real, or fake, pictures one after the other; of pairs: most trials with the
-            real one at the same side. None: :func:`smallest_max_run`.
+        shown: pictures to judge; in paired protocols, equal numbers of real and fake ones.
+        attention: attention check trials, which are spread over each order; no order begins with
+            one.
+        rng: random number generator that draws the orders.
+        count: number of orders.
+        pairs: True if each trial shows two pictures, one real and one fake.
+        max_run: maximum number of consecutive real, or fake, pictures; in pairs, maximum number of
+            consecutive trials with the real picture on the same side. None: use
+            :func:`smallest_max_run`.
 
     Returns:
-        Trials of each order.
+        The trials of each order.
 
     Raises:
-        ImpastoError: the pictures cannot be ordered so.
+        ImpastoError: the pictures cannot be ordered under these constraints.
     """
     paired = pair_up(shown, rng) if pairs else []
     if max_run is None:
@@ -86,10 +88,10 @@ def make_orders(
 
 
 def bits_told(reals: int, fakes: int, count: int, max_run: int, *, pairs: bool) -> float:
-    """Return how much orders without longer runs tell about which pictures are real.
+    """Return the information, in bits, that limited runs reveal about which pictures are real.
 
-    Of all ways of naming the pictures, a share of ``2 ** -bits`` obeys the rule in all orders; an
-    order and its twin obey it together.
+    Of all labelings of the pictures as real and fake, a fraction of ``2 ** -bits`` obeys the limit
+    in all orders; an order and its twin always obey it together.
 
     >>> bits_told(10, 10, 100, 20, pairs=False)
     0.0
@@ -103,7 +105,7 @@ def bits_told(reals: int, fakes: int, count: int, max_run: int, *, pairs: bool) 
 
 
 def smallest_max_run(reals: int, fakes: int, count: int, *, pairs: bool) -> int:
-    """Return the smallest limit of runs with which all orders together tell less than a bit."""
+    """Return the smallest limit on runs with which all orders together reveal under one bit."""
     low, high = 1, max(reals, fakes, 1) if not pairs else max(reals, 1)
     while low < high:
         middle = (low + high) // 2
@@ -115,10 +117,10 @@ def smallest_max_run(reals: int, fakes: int, count: int, *, pairs: bool) -> int:
 
 
 def pair_up(shown: Sequence[Shown], rng: np.random.Generator) -> list[tuple[Shown, Shown]]:
-    """Give every real picture a fake one of another scene, by chance.
+    """Pair every real picture with a random fake picture of another scene.
 
     Raises:
-        ImpastoError: there are not as many of both, or none of another scene.
+        ImpastoError: the numbers of real and fake pictures differ, or no such pairing exists.
     """
     reals = [picture for picture in shown if not picture.fake]
     fakes = [picture for picture in shown if picture.fake]
@@ -156,7 +158,7 @@ def _mix(
     rng: np.random.Generator,
     fits: Callable[[Sequence[Shown], Shown], bool],
 ) -> list[Shown]:
-    """Shuffle until all fit; if that takes too long, take the next that fits where one does not."""
+    """Shuffle until all fit; if that takes too long, replace misfits by the next item that fits."""
     for attempt in range(_ATTEMPTS):
         waiting = [items[place] for place in rng.permutation(len(items))]
         ordered: list[Shown] = []

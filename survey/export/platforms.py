@@ -27,13 +27,13 @@ _PLACEHOLDER_URL = "https://example.org/REPLACE-ME/"
 
 
 def write_platforms(folder: Path, study: Study, *, base_url: str) -> None:
-    """Write the files for platforms; Google Forms and Qualtrics cannot show pictures for a time.
+    """Write the files for platforms; Google Forms and Qualtrics do not support timed pictures.
 
     Args:
-        folder: is made.
-        study: what is asked.
-        base_url: where the study's folder will be on the web; where it is empty, the files have a
-            place to write it.
+        folder: folder to write to, which is created.
+        study: study to write the files for.
+        base_url: URL at which the study's folder will be published; if empty, the files have a
+            placeholder for it.
 
     Raises:
         OSError: the folder cannot be written.
@@ -53,24 +53,24 @@ def write_platforms(folder: Path, study: Study, *, base_url: str) -> None:
 
 
 def google_forms_script(study: Study, base_url: str) -> str:
-    """Return an Apps Script that makes a form."""
+    """Return an Apps Script that creates a form."""
     return _fill("google_forms.gs", _content(study), base_url)
 
 
 def jspsych_page(study: Study, base_url: str) -> str:
-    """Return a page with a jsPsych 7 timeline; without a URL it looks beside its folder."""
+    """Return a page with a jsPsych 7 timeline; without a URL, it looks in its parent folder."""
     return _fill("jspsych.html", _content(study), base_url or "../")
 
 
 def mturk_layout(study: Study) -> str:
-    """Return the HTML of a Mechanical Turk project, which takes :func:`mturk_table`."""
+    """Return the HTML of a Mechanical Turk project, for use with the :func:`mturk_table`."""
     content = _content(study)
     del content["orders"], content["survey_id"]
     return _fill("mturk.html", content, "")
 
 
 def mturk_table(study: Study, base_url: str) -> str:
-    """Return a CSV with a row for each participant: the order of the trials, as tokens."""
+    """Return a CSV table with one row per participant: the order of the trials, as tokens."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["survey_id", "order", "base_url", "trials"])
@@ -83,7 +83,7 @@ def mturk_table(study: Study, base_url: str) -> str:
 def qualtrics_survey(study: Study, base_url: str) -> str:
     """Return a survey in Qualtrics' Advanced Format; one page for each trial of the first order.
 
-    Picture and question are one question, so Qualtrics can be told to shuffle them.
+    Each picture is part of its question, so that Qualtrics can shuffle them together.
     """
     words = Words(study)
     lines = ["[[AdvancedFormat]]", "", "[[Block:Introduction]]", "", "[[Question:DB]]"]

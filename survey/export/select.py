@@ -1,8 +1,8 @@
-"""The pictures of a study: chosen, read, and made alike.
+"""The pictures of a study: chosen, read, and prepared uniformly.
 
-They are drawn at random, equally many of each generator and as many real ones as fakes, and each
-scene once. Every picture is then prepared in the same way, so that its file tells nothing: decoded,
-converted to sRGB, resized, optionally put through JPEG, and encoded as PNG.
+They are drawn at random: the same number from each generator, as many real pictures as fakes, and
+each scene only once. Every picture is then prepared in the same way, so that its file reveals
+nothing: decoded, converted to sRGB, resized, optionally compressed as JPEG, and encoded as PNG.
 """
 
 import hashlib
@@ -52,12 +52,12 @@ _APPENDED = re.compile(r"[ _.-](fake|real|rec|idt|translated|stylized)([ _.-][ab
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A picture file that could be shown.
+    """Picture file that can be selected for a study.
 
     Attributes:
-        path: the file.
-        group: :data:`REAL`, or the generator's name.
-        scene: what it shows, as far as its name tells.
+        path: path of the file.
+        group: :data:`REAL`, or the name of the generator.
+        scene: scene that the picture shows, as inferred from the file name.
     """
 
     path: Path
@@ -67,21 +67,21 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """How many pictures of a group are judged, and how many are for practice."""
+    """Numbers of pictures of a group that are needed for scored and for practice trials."""
 
     scored: int
     practice: int
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """Total number of pictures of the group."""
         return self.scored + self.practice
 
 
 def scene_of(path: Path) -> str:
-    """Return what a picture shows, as its file's name tells it: ``0001_fake_B.png`` is ``0001``.
+    """Return the scene of a picture, from its file name: ``0001_fake_B.png`` is ``0001``.
 
-    Folders, endings, case and Unicode form do not count.
+    Folders, extensions, case and Unicode normalization form are ignored.
 
     >>> scene_of(Path("out/IMG 7.jpg.png")) == scene_of(Path("in/img 7.JPG"))
     True
@@ -96,7 +96,7 @@ def find_candidates(folders: Mapping[str, Path]) -> dict[str, list[Candidate]]:
     """List the pictures of every group.
 
     Args:
-        folders: folder of every group, :data:`REAL` among them.
+        folders: mapping from group to its folder; includes :data:`REAL`.
 
     Raises:
         FolderError: a folder is missing, holds no picture or a study, or a file is in two of them.
@@ -121,7 +121,7 @@ def find_candidates(folders: Mapping[str, Path]) -> dict[str, list[Candidate]]:
 
 
 def _refuse_studies(folder: Path, paths: Sequence[Path]) -> None:
-    """Refuse folders in which an earlier study lies: its pictures are real and fake ones."""
+    """Refuse folders that contain an earlier study: its pictures are real and fake ones."""
     inner = {place for path in paths for place in path.parents if place.is_relative_to(folder)}
     for place in sorted(inner):
         if (place / "study.json").is_file():
@@ -142,18 +142,18 @@ def choose(
     """Choose the pictures of every group, so that no two show the same scene.
 
     Args:
-        candidates: of every group.
-        needs: of every group.
-        rng: draws; the same state gives the same choice.
-        passed_over: files that cannot be shown.
-        repeat_scenes: where there are too few scenes, show some both real and fake, or by several
-            generators; never twice in a group.
+        candidates: available pictures of each group.
+        needs: numbers of pictures needed from each group.
+        rng: random number generator that draws the pictures; the same state gives the same choice.
+        passed_over: files that cannot be used.
+        repeat_scenes: if there are too few scenes, allow a scene to be shown both real and fake, or
+            by several generators; never twice in a group.
 
     Returns:
-        Of every group ``total`` pictures in random order; those for practice first.
+        For each group, ``total`` pictures in random order; those for practice first.
 
     Raises:
-        ImpastoError: there are too few.
+        ImpastoError: there are too few pictures or scenes.
     """
     scenes = sorted({candidate.scene for group in candidates.values() for candidate in group})
     places = dict(zip(scenes, rng.permutation(len(scenes)).tolist(), strict=True))
@@ -231,13 +231,14 @@ def _too_few_scenes(matched: Mapping[str, Sequence[int]], needs: Mapping[str, Ne
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A picture as it is shown.
+    """Picture as it is shown to participants.
 
     Attributes:
-        png: the file.
-        source_sha256: of the file it was made of, hexadecimal.
-        scale: pixels across that one pixel of it was made of; below 1 it was enlarged.
-        jpeg: whether it was stored as JPEG.
+        png: content of the PNG file.
+        source_sha256: SHA-256 of the source file, hexadecimal.
+        scale: size of the source relative to the shown picture, in pixels per pixel, the smaller of
+            both axes; below 1, the picture was enlarged.
+        jpeg: True if the source file is a JPEG.
     """
 
     png: bytes
@@ -247,19 +248,20 @@ class Prepared:
 
     @property
     def sha256(self) -> str:
-        """Of the file, hexadecimal."""
+        """SHA-256 of the PNG file, hexadecimal."""
         return hashlib.sha256(self.png).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """What is done to every picture before it is shown.
+    """Preparation that is applied to every picture before it is shown.
 
     Attributes:
-        width: pixels.
-        height: pixels.
-        crop: cut to the proportions, or stretch.
-        jpeg_quality: of one generation of JPEG; None: none.
+        width: width of the result in pixels.
+        height: height of the result in pixels.
+        crop: True to crop to the aspect ratio, False to stretch.
+        jpeg_quality: quality of one JPEG compression before encoding as PNG; None: no JPEG
+            compression.
     """
 
     width: int
@@ -268,15 +270,15 @@ class Preparation:
     jpeg_quality: int | None = None
 
     def as_dict(self) -> Mapping[str, object]:
-        """Return it for a report."""
+        """Return the preparation as a dictionary for the report."""
         return dict(vars(self))
 
 
 def prepare(path: Path, preparation: Preparation) -> Prepared:
-    """Read a picture and make of it what is shown.
+    """Read a picture and prepare it for a study.
 
     Raises:
-        PictureError: it cannot be read.
+        PictureError: the picture cannot be read.
     """
     picture = read_picture(path)
     try:
@@ -304,13 +306,13 @@ _SAME_SCALE = 1.25
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """What a study is made of.
+    """Pictures of a study before they get tokens and orders.
 
     Attributes:
-        chosen: of every group its pictures, those for practice first.
-        needs: of every group, how many of each kind.
-        prepared: what is shown of each file.
-        passed_over: files that cannot be shown, and why.
+        chosen: mapping from group to its chosen pictures, those for practice first.
+        needs: mapping from group to the numbers of pictures for scored and for practice trials.
+        prepared: mapping from source file to the prepared picture.
+        passed_over: mapping from each file that cannot be used to the reason.
     """
 
     chosen: Mapping[str, Sequence[Candidate]]
@@ -326,17 +328,17 @@ def gather(
     *,
     on_picture: Callable[[int], None] | None = None,
 ) -> Gathered:
-    """Choose pictures, pass over what is damaged or the same, and choose again until all fit.
+    """Choose pictures, skip damaged ones and duplicates, and choose again until all fit.
 
     Args:
-        options: of ``impasto survey export``.
-        folders: of every group, the real one first.
-        seed: of the study.
-        on_picture: called after each picture, with how many there will be.
+        options: options of ``impasto survey export``.
+        folders: mapping from group to its folder, the real one first.
+        seed: random seed of the study.
+        on_picture: function called after each picture with the total number of pictures.
 
     Raises:
-        ImpastoError: there are too few.
-        PictureError: a picture is both real and fake.
+        ImpastoError: there are too few pictures.
+        PictureError: the same picture is among both the real and the fake ones.
     """
     needs = _needs(options, folders)
     candidates = find_candidates(folders)
@@ -373,7 +375,7 @@ def gather(
 
 
 def _needs(options: SurveyExportOptions, folders: Mapping[str, Path]) -> dict[str, Needs]:
-    """Return how many pictures of every group are needed; practice takes turns of generators."""
+    """Return the number of pictures needed per group; practice alternates between generators."""
     generators = [name for name in folders if name != REAL]
     practice = find_protocol(options.protocol).practice_per_kind(options.practice)
     needs = {REAL: Needs(scored=options.per_class * len(generators), practice=practice)}
@@ -386,10 +388,10 @@ def _needs(options: SurveyExportOptions, folders: Mapping[str, Path]) -> dict[st
 def _same_pictures(
     chosen: Mapping[str, Sequence[Candidate]], prepared: Mapping[Path, Prepared]
 ) -> dict[Path, str]:
-    """Find pictures that look the same to the last pixel; nobody may see one twice.
+    """Find pictures that are identical in all pixels; nobody may see one twice.
 
     Raises:
-        PictureError: one is both real and fake.
+        PictureError: a picture is among both the real and the fake ones.
     """
     seen: dict[str, Candidate] = {}
     again: dict[Path, str] = {}
@@ -411,7 +413,7 @@ def _same_pictures(
 
 
 def gathering_notes(gathered: Gathered) -> list[str]:
-    """Say what a researcher should know of the pictures."""
+    """Return remarks about the gathered pictures for the researcher."""
     chosen, prepared = gathered.chosen, gathered.prepared
     notes = []
     called = {name: "real pictures" if name == REAL else f"pictures of {name}" for name in chosen}

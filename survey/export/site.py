@@ -27,8 +27,8 @@ def write_site(folder: Path, study: Study) -> None:
     """Write ``index.html``, ``survey.js``, ``survey.css`` and ``study.json`` into a folder.
 
     Args:
-        folder: exists, and holds the pictures where ``study.pictures`` says.
-        study: texts that it does not have are the English ones.
+        folder: existing folder that holds the pictures at the paths in ``study.pictures``.
+        study: public side of the study; missing texts are replaced by the English ones.
 
     Raises:
         OSError: the folder cannot be written.

@@ -46,7 +46,7 @@ _LONGEST_NAME = 28
 
 
 def draw_rates(findings: Findings) -> Figure:
-    """Draw how often the pictures of each group were called REAL, with both intervals."""
+    """Draw the share of REAL for each group's pictures, with both intervals."""
     rows: list[tuple[str, Estimate, str]] = [
         (_label(group.name), group.called_real, _color(group.name)) for group in findings.groups
     ]
@@ -72,7 +72,7 @@ def draw_rates(findings: Findings) -> Figure:
 
 
 def draw_pictures(findings: Findings) -> Figure:
-    """Draw the percentage of each picture with its Wilson interval, in a panel for each group."""
+    """Draw the percentage of each picture with its Wilson interval, with one panel per group."""
     groups = [group.name for group in findings.groups]
     shown = {name: [one for one in findings.pictures if one.group == name] for name in groups}
     if findings.in_pairs:
@@ -123,7 +123,7 @@ def draw_gallery(findings: Findings, pictures: Mapping[str, Path], group: str) -
 
 
 def draw_times(findings: Findings) -> Figure | None:
-    """Draw medians and quartiles of the reaction times; None without any."""
+    """Draw medians and quartiles of the reaction times; None without reaction times."""
     timed = [group for group in findings.groups if group.times is not None]
     if not timed:
         return None
@@ -258,17 +258,17 @@ def copy_pictures(study: Path, key: Key, tokens: Iterable[str], folder: Path) ->
     """Copy exported pictures into the folder of a report.
 
     Args:
-        study: the exported folder.
-        key: its key.
-        tokens: of the pictures.
-        folder: where to; made if it is not there.
+        study: exported folder of the study.
+        key: answer key of the study.
+        tokens: tokens of the pictures to copy.
+        folder: destination folder; created if missing.
 
     Returns:
-        Token to the copy.
+        Mapping from token to the path of the copy.
 
     Raises:
-        SurveyError: ``study`` is no exported folder, or a picture is missing or not that of the
-            key.
+        SurveyError: ``study`` is not an exported folder, or a picture is missing or does not match
+            the key.
         OSError: a file cannot be read or written.
     """
     files = _files(study)

@@ -1,4 +1,4 @@
-"""A report: answers and key in, a folder with a page, tables and figures out."""
+"""Creation of a report: from answers and key to a folder with a page, tables and figures."""
 
 import csv
 import io
@@ -31,11 +31,11 @@ def read_all_answers(paths: Sequence[Path]) -> list[Answer]:
     """Read answers of several files.
 
     Args:
-        paths: tables (CSV, JSON) and databases of ``impasto survey serve`` of whatever name, or
+        paths: tables (CSV, JSON) and databases of ``impasto survey serve`` with any name, or
             folders with .csv, .json and .sqlite files.
 
     Raises:
-        SurveyError: a file is missing, of another kind, or damaged.
+        SurveyError: a file is missing, damaged, or in another format.
         OSError: a file cannot be read.
     """
 
@@ -84,8 +84,8 @@ def write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Finding
     """Analyze answers and write the folder of the report.
 
     Args:
-        paths: files with answers, or folders of such.
-        options: key, output and all settings.
+        paths: files with answers, or folders of such files.
+        options: options of the report: key, output and all settings.
 
     Raises:
         SurveyError: answers, key or pictures are missing, damaged or of different studies.
@@ -147,7 +147,7 @@ def _write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Findin
 
 
 def results_csv(findings: Findings) -> str:
-    """Return the table of pictures; unknown values are empty."""
+    """Return the table of pictures as CSV; unknown values are empty."""
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     table.writeheader()
@@ -177,7 +177,7 @@ def results_csv(findings: Findings) -> str:
 
 
 def results_json(findings: Findings, options: SurveyReportOptions) -> str:
-    """Return all numbers; values that are no finite number are null."""
+    """Return all numbers as JSON; non-finite values are null."""
     settings = {
         name: getattr(options, name)
         for name in (

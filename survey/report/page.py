@@ -1,4 +1,4 @@
-"""The page of a report, one HTML file beside its pictures, tables and figures, part by part."""
+"""The page of a report: one HTML file beside its pictures, tables and figures."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -48,14 +48,14 @@ def write_report_page(
     pictures: Mapping[str, Path],
     attached: Sequence[Path],
 ) -> None:
-    """Write the page.
+    """Write the page of a report.
 
     Args:
-        path: ``index.html``.
-        findings: all numbers.
-        title: heading.
-        pictures: token to file; empty for tables only.
-        attached: further files of the report, which the page links to.
+        path: path of the page, ``index.html``.
+        findings: results of the analysis.
+        title: heading of the page.
+        pictures: mapping from token to picture file; empty for a page without pictures.
+        attached: further files of the report to which the page links.
 
     Raises:
         OSError: the folder cannot be written or the disk is full.
@@ -112,7 +112,7 @@ def _facts(findings: Findings) -> tags.html_tag:
 
 
 def _methods(findings: Findings) -> tags.html_tag:
-    """Return how everything was computed, for the methods section of a paper."""
+    """Return the description of all computations, for the methods section of a paper."""
     versions = ", ".join(f"{name} {number}" for name, number in findings.versions.items())
     texts = [
         "Intervals for other people and other pictures: two-level bootstrap (people and pictures "
@@ -161,12 +161,12 @@ def _style() -> str:
 
 
 def said_part(title: str, sentences: Sequence[str], *, name: str) -> tags.html_tag:
-    """Return sentences as a list."""
+    """Return a section with sentences as a list."""
     return _section(title, tags.ul(*map(tags.li, sentences), cls="says", role="list"), name=name)
 
 
 def rates_part(findings: Findings) -> tags.html_tag:
-    """Return how often each group was called REAL, drawn and in numbers."""
+    """Return the section on the share of REAL for each group: figure and table."""
     scale = tags.div(cls="scale")
     for group in findings.groups:
         of = f"{pluralize(group.pictures, 'picture')}, {pluralize(group.answers, 'answer')}"
@@ -192,7 +192,7 @@ def rates_part(findings: Findings) -> tags.html_tag:
 
 
 def sensitivity_part(findings: Findings) -> tags.html_tag:
-    """Return errors and sensitivity of each generator as a table."""
+    """Return the section with error rate and sensitivity of each generator as a table."""
     columns = ["Generator", "Fooling rate", "Errors", "Guessing?", "d\N{PRIME}", "Leaning"]
     rows = [_sensitivity_row(one, findings) for one in findings.generators]
     hint = (
@@ -210,7 +210,7 @@ def sensitivity_part(findings: Findings) -> tags.html_tag:
 
 
 def comparisons_part(findings: Findings) -> tags.html_tag:
-    """Return the tests between generators as a table."""
+    """Return the section with the tests between generators as a table."""
     columns = [
         "Generators",
         "Difference of fooling",
@@ -252,7 +252,7 @@ def comparisons_part(findings: Findings) -> tags.html_tag:
 
 
 def pictures_part(findings: Findings, copies: Mapping[str, Path], folder: Path) -> tags.html_tag:
-    """Return the pictures with their percentages, or a table where there are no pictures."""
+    """Return the section of pictures with percentages, or a table if there are no picture files."""
     counts = {one.n for one in findings.pictures}
     each = f" Each has {pluralize(counts.pop(), 'answer')}." if len(counts) == 1 else ""
     section = _section(
@@ -275,7 +275,7 @@ def pictures_part(findings: Findings, copies: Mapping[str, Path], folder: Path) 
 
 
 def exclusions_part(findings: Findings) -> tags.html_tag:
-    """Return who was excluded and what that changed."""
+    """Return the section on who was excluded and how that changed the results."""
     before, after = findings.before, findings.after
     rows = [_stage_row("All", before.people, before.answers, before.called_real)]
     rows.append(_stage_row("That count", after.people, after.answers, after.called_real))
@@ -302,7 +302,7 @@ def exclusions_part(findings: Findings) -> tags.html_tag:
 
 
 def agreement_part(findings: Findings) -> tags.html_tag:
-    """Return agreement and reaction times."""
+    """Return the section on agreement and reaction times."""
     rows = []
     for group in findings.groups:
         some, times = group.agreement, group.times

@@ -1,4 +1,4 @@
-"""What the numbers say, and what they cannot say, in plain words; and how numbers are written."""
+"""Conclusions and limits of a study in plain words, and the formatting of numbers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -36,43 +36,43 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """Write a share: ``31 %``; a dash for None."""
+    """Format a share: ``31 %``; a dash for None."""
     return "\N{EN DASH}" if share is None else f"{100 * share:.{digits}f}{_SPACE}%"
 
 
 def percent_range(interval: Interval | None, digits: int = 0) -> str:
-    """Write an interval of shares: ``22 to 42 %``; a dash for None."""
+    """Format an interval of shares: ``22 to 42 %``; a dash for None."""
     if interval is None:
         return "\N{EN DASH}"
     return f"{100 * interval.low:.{digits}f} to {percent(interval.high, digits)}"
 
 
 def points(difference: float) -> str:
-    """Write a difference of shares: ``+12 points``."""
+    """Format a difference of shares in percentage points: ``+12 points``."""
     return f"{_signed(100 * difference, 0)} points"
 
 
 def points_range(interval: Interval | None) -> str:
-    """Write an interval of differences: ``-3 to +27 points``; a dash for None."""
+    """Format an interval of differences: ``-3 to +27 points``; a dash for None."""
     if interval is None:
         return "\N{EN DASH}"
     return f"{_signed(100 * interval.low, 0)} to {points(interval.high)}"
 
 
 def decimal(measured: Estimate | None) -> str:
-    """Write a number with two digits; a dash for None."""
+    """Format a number with two decimals; a dash for None."""
     return "\N{EN DASH}" if measured is None else _plain(measured.value)
 
 
 def decimal_range(measured: Estimate | None) -> str:
-    """Write the interval of a number with two digits; a dash for None."""
+    """Format the interval of a number with two decimals; a dash for None."""
     if measured is None or measured.interval is None:
         return "\N{EN DASH}"
     return f"{_plain(measured.interval.low)} to {_plain(measured.interval.high)}"
 
 
 def p_value(p: float | None) -> str:
-    """Write a p-value: ``p = 0.031``, ``p < 0.001``; a dash for None."""
+    """Format a p-value: ``p = 0.031``, ``p < 0.001``; a dash for None."""
     if p is None:
         return "\N{EN DASH}"
     if p < 0.001:
@@ -81,17 +81,17 @@ def p_value(p: float | None) -> str:
 
 
 def seconds(milliseconds: float | None) -> str:
-    """Write a time: ``2.3 s``; a dash for None."""
+    """Format a time in seconds: ``2.3 s``; a dash for None."""
     return "\N{EN DASH}" if milliseconds is None else f"{milliseconds / 1000:.1f}{_SPACE}s"
 
 
 def pluralize(number: int, noun: str, plural: str = "") -> str:
-    """Write a number of things: ``1 person``, ``14 people``."""
+    """Format a number with its noun: ``1 person``, ``14 people``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def join_words(words: Sequence[str]) -> str:
-    """Write a list: ``a, b and c``."""
+    """Join words into a list: ``a, b and c``."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
@@ -111,7 +111,7 @@ _FEW = 20
 
 
 def conclusions(findings: Findings) -> list[str]:
-    """Return what was found: about each generator, then generators compared, then pictures."""
+    """Return the conclusions: about each generator, comparisons of generators, and pictures."""
     said = [sentence for one in findings.generators for sentence in _about(one, findings)]
     said += [_compared(one, findings) for one in findings.comparisons]
     if findings.exposure is not None:
@@ -126,7 +126,7 @@ def conclusions(findings: Findings) -> list[str]:
 
 
 def limits(findings: Findings) -> list[str]:
-    """Return what the numbers cannot say."""
+    """Return the limits of the conclusions."""
     sentences = list(_about_pictures(findings))
     if (leaning := _leaning(findings)) is not None:
         sentences.append(leaning)
@@ -150,7 +150,7 @@ def limits(findings: Findings) -> list[str]:
 
 
 def verdict(generator: GeneratorFindings) -> str:
-    """Return in a few words how well people told a generator's pictures from real ones."""
+    """Summarize in a few words how well people distinguished a generator's pictures from real."""
     if generator.error is None or generator.p_chance is None or generator.equivalence is None:
         return "cannot be said"
     if generator.equivalence.shown:

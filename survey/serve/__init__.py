@@ -1,6 +1,6 @@
 """The survey server.
 
-`job` runs it. Participants: `app` answers their requests, checked by `requests`, with `pages`;
-`sessions` are gone through step by step and kept in the `database`. None of these imports the key.
-The owner: `owner` has the key, the results so far, and the exposures of a staircase.
+`job` runs it. For participants, `app` answers requests, which `requests` validates, with `pages`;
+the progress of `sessions` is stored in the `database`. None of these imports the key. For the
+owner, `owner` uses the key, for the results so far and the exposures of a staircase.
 """

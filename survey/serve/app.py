@@ -1,9 +1,10 @@
 """The participants' side of the server: a small Flask application around the sessions of a study.
 
-Every page is the current step of a session, rendered here; ``page/survey.js`` makes it smoother.
-Nothing that is sent tells which picture is real but for the practice pictures: this module and all
-that it imports never see the key (``tests/test_architecture.py``). Only a staircase makes the next
-exposure depend on whether the last answer was right; ``owner`` asks the key for it.
+Every page is the current step of a session, rendered here; ``page/survey.js`` makes transitions
+smoother. Nothing that is sent reveals which pictures are real, except for the practice pictures:
+this module and all that it imports never read the key (``tests/test_architecture.py``). Only with a
+staircase does the next exposure depend on whether the last answer was correct; ``owner`` looks that
+up in the key.
 """
 
 import hmac
@@ -73,11 +74,11 @@ _TEXTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class RequestLimits:
-    """How much one address may ask for.
+    """Rate limits per address.
 
     Attributes:
-        requests: of all kinds.
-        sessions: that are begun.
+        requests: rate limit for requests of all kinds.
+        sessions: rate limit for starting sessions.
     """
 
     requests: RateLimit
@@ -92,14 +93,14 @@ def create_app(
     *,
     require_participant: bool = False,
 ) -> Flask:
-    """Return the application, without the owner's pages.
+    """Return the Flask application, without the owner's pages.
 
     Args:
-        folder: of the study, with its pictures.
-        sessions: of the study.
-        pages: of the study.
-        limits: per address.
-        require_participant: whether everybody must come with an id in the URL.
+        folder: exported folder of the study, with its pictures.
+        sessions: sessions of the study.
+        pages: page renderer of the study.
+        limits: rate limits per address.
+        require_participant: True if every participant must have an identifier in the URL.
     """
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config.update(
@@ -150,7 +151,7 @@ class _Views:
         return wait_reply(self.pages, wait) if wait else None
 
     def show(self) -> Response:
-        """Show where a participant is, by the cookie; or the first page."""
+        """Show the participant's current step, found by the cookie, or the first page."""
         visitor = self._visitor(request.args)
         token = self._token()
         session = self.sessions.find(token) if token else None
@@ -165,7 +166,7 @@ class _Views:
         return self._keep(html_reply(self.pages.consent(visitor, self.sessions.csrf(token))), token)
 
     def begin(self) -> Response:
-        """Begin, or take up, the session of a participant who agreed."""
+        """Start or resume the session of a participant who has consented."""
         wait = self.limits.sessions.wait(network_of(request.remote_addr))
         if wait:
             return wait_reply(self.pages, wait)
@@ -182,7 +183,7 @@ class _Views:
         return self._keep(_redirect(self.pages.way_back(session)), token)
 
     def take(self) -> Response:
-        """Take one step of a session; the reply leaves when it is on the disk."""
+        """Record one step of a session; the reply is sent once it is stored on disk."""
         token = self._token()
         session = self.sessions.find(token) if token else None
         if session is None:
@@ -204,7 +205,7 @@ class _Views:
         return _redirect(self.pages.way_back(session))
 
     def leave(self) -> Response:
-        """Forget a participant who has finished, so that another can begin at the same device."""
+        """Forget a participant who has finished, so that another can start on the same device."""
         token = self._token()
         self._check_form(token)
         session = self.sessions.find(token)
@@ -214,7 +215,7 @@ class _Views:
         return reply
 
     def picture(self, name: str) -> Response:
-        """Send a picture; only names of the study's pictures lead to a file."""
+        """Send a picture; only the names of the study's pictures are served."""
         token = name.partition(".")[0]
         path = self.sessions.study.pictures.get(token)
         if path is None or name != picture_url(token, path).partition("/")[2]:
@@ -226,14 +227,14 @@ class _Views:
         return reply
 
     def refuse(self, error: HTTPException) -> Response:
-        """Say in words what Flask or a view above refused."""
+        """Explain why Flask or one of the views above refused the request."""
         if isinstance(error.response, Response):
             return error.response
         status = error.code or 500
         return self._message(status, _TEXTS.get(status, "error_request"))
 
     def fail(self, error: Exception) -> Response:
-        """Say that something is wrong, and nothing about what; the owner's log has it."""
+        """Report an internal error without details, which are only in the owner's log."""
         if isinstance(error, sqlite3.Error):
             _LOG.error("an answer could not be saved, and is asked for again: %s", error)
         else:
@@ -243,7 +244,7 @@ class _Views:
         return reply
 
     def _visitor(self, given: Mapping[str, str]) -> Visitor:
-        """Read who comes; a page says what is wrong with the link, if it is."""
+        """Read the visitor's identifiers; abort with an error page if the link is invalid."""
         try:
             visitor = read_visitor(given)
         except BadIdError:
@@ -273,7 +274,7 @@ class _Views:
         return reply
 
     def _check_form(self, token: str) -> None:
-        """Refuse what was not sent by a form of this participant's own page."""
+        """Refuse requests that were not sent by a form of this participant's own page."""
         sent = request.form.get("csrf", "")
         same_site = request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
         expected = self.sessions.csrf(token)
@@ -302,13 +303,13 @@ class _Views:
 
 
 def error_reply(pages: Pages, status: int, text: str, way: str = "") -> Response:
-    """Return a page that says what does not work.
+    """Return an error page.
 
     Args:
-        pages: of the study.
-        status: of HTTP.
-        text: name of the text.
-        way: URL to go on to, relative to the study, or empty.
+        pages: page renderer of the study.
+        status: HTTP status code.
+        text: name of the text to show.
+        way: URL to continue with, relative to the study, or empty.
     """
     # From /images/x, say, the study is one folder up.
     base = "../" * (request.path.count("/") - 1)
@@ -317,14 +318,14 @@ def error_reply(pages: Pages, status: int, text: str, way: str = "") -> Response
 
 
 def wait_reply(pages: Pages, seconds: float) -> Response:
-    """Return a page that asks to come back after some seconds."""
+    """Return a page that asks the visitor to come back after a number of seconds."""
     reply = error_reply(pages, 429, "error_too_many")
     reply.headers["Retry-After"] = str(int(seconds) + 1)
     return reply
 
 
 def html_reply(html: str, status: int = 200) -> Response:
-    """Return a page that no cache keeps."""
+    """Return a page with headers that prevent caching."""
     reply = Response(html, status=status, mimetype="text/html")
     # Never from a cache: the page after the back button is where the participant is.
     reply.headers["Cache-Control"] = "no-store"

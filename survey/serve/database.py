@@ -1,4 +1,4 @@
-"""The answers of a server in SQLite: what is acknowledged is on the disk."""
+"""The answers of a server in SQLite: every acknowledged answer is on disk."""
 
 import hashlib
 import json
@@ -72,18 +72,18 @@ _ANSWERS = (
 
 
 class Database:
-    """An open database of one study; safe to use from many threads.
+    """Open database of one study; thread-safe.
 
     Args:
-        path: the file; made if there is none.
-        study: the study that its answers are of.
+        path: path of the database file; created if missing.
+        study: study to which the answers belong.
 
     Attributes:
-        path: the file.
-        secret: 32 random bytes of this database.
+        path: path of the database file.
+        secret: 32 random bytes that are specific to this database.
 
     Raises:
-        SurveyError: the file is no such database, is damaged, or is of another study.
+        SurveyError: the file is not such a database, is damaged, or is of another study.
     """
 
     def __init__(self, path: Path, study: Study) -> None:
@@ -109,12 +109,12 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection to one thread; when the block ends, all of it is on the disk.
+        """Lock the connection for one thread; when the block ends, all its changes are on disk.
 
-        If the block raises, nothing of it is.
+        If the block raises an exception, none of its changes are stored.
 
         Raises:
-            sqlite3.Error: the disk is full, say; nothing was written.
+            sqlite3.Error: the changes could not be written, for example because the disk is full.
         """
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -127,7 +127,7 @@ class Database:
                 raise
 
     def read(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
-        """Return the rows of a query that changes nothing."""
+        """Return the rows of a read-only query."""
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
@@ -136,7 +136,7 @@ class Database:
         return [_answer(row) for row in self.read(_ANSWERS)]
 
     def close(self) -> None:
-        """Write everything into the one file, and close it."""
+        """Write all data into the single file, and close it."""
         with self._lock:
             self._connection.close()
 
@@ -169,16 +169,16 @@ class Database:
 
 
 def read_database(path: Path) -> list[Answer]:
-    """Read the answers of a database, which a server may be writing to.
+    """Read the answers from a database, even while a server is writing to it.
 
     Args:
-        path: what ``impasto survey serve --database`` was given.
+        path: path of the database given to ``impasto survey serve --database``.
 
     Returns:
-        All answers that were acknowledged, by session and trial; practice among them.
+        All acknowledged answers, by session and trial, including practice.
 
     Raises:
-        SurveyError: there is no such file, it is no such database, or it is damaged.
+        SurveyError: the file is missing, damaged, or not such a database.
     """
     if not path.is_file():
         raise SurveyError(path, "no such file; expected the --database of 'impasto survey serve'")
@@ -193,7 +193,7 @@ def read_database(path: Path) -> list[Answer]:
 
 
 def now_text() -> str:
-    """Return the time as ISO 8601 with milliseconds, in UTC."""
+    """Return the current time in ISO 8601 with milliseconds, in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -228,7 +228,7 @@ def _no_database(path: Path, error: sqlite3.Error) -> SurveyError:
 
 
 def _fingerprint(study: Study) -> str:
-    """Hash what decides what a trial is: not the texts, which may be corrected meanwhile."""
+    """Hash what defines the trials: not the texts, which may be corrected later."""
     content = study.as_dict()
     for name in ("texts", "version", "real_share", "attention_checks"):
         del content[name]

@@ -1,4 +1,4 @@
-"""`impasto survey serve`: check what the server is given, listen, stop in good order."""
+"""`impasto survey serve`: check the inputs, serve the study, and shut down cleanly."""
 
 import logging
 import signal
@@ -41,13 +41,13 @@ _LOOPBACK = ("127.", "[::1]", "localhost")
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    """A server that listens, and has not begun to answer yet.
+    """Server that listens but does not answer requests yet.
 
     Attributes:
-        url: of the study, as seen from this machine.
-        results_url: of the owner's page.
-        database: with the answers.
-        study: that is served.
+        url: URL of the study, as seen from this machine.
+        results_url: URL of the owner's results page.
+        database: open database for the answers.
+        study: study that is served.
     """
 
     url: str
@@ -59,8 +59,8 @@ class Serving:
     def run(self) -> None:
         """Answer requests until SIGINT or SIGTERM.
 
-        A request that is under way then is finished, or not begun; a browser that got no reply
-        asks again.
+        A request in progress at that time is either completed or not started; a browser without a
+        reply repeats its request.
         """
         with _stopping_on_sigterm():
             self._server.run()
@@ -86,12 +86,12 @@ def serve_study(
     """Run a study in browsers until SIGINT or SIGTERM.
 
     Args:
-        folder: what ``impasto survey export`` wrote.
-        options: of ``impasto survey serve``.
-        on_start: told once the server listens.
+        folder: exported folder, written by ``impasto survey export``.
+        options: options of ``impasto survey serve``.
+        on_start: function called with the server once it listens.
 
     Returns:
-        How many answers are in the database.
+        The number of answers in the database.
 
     Raises:
         SurveyError: the folder, the key, the texts or the database is damaged or of another study.
@@ -107,11 +107,11 @@ def serve_study(
 
 @contextmanager
 def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
-    """Open everything that a server needs, and close it.
+    """Open all resources of a server, and close them afterward.
 
     Args:
-        folder: what ``impasto survey export`` wrote.
-        options: of ``impasto survey serve``.
+        folder: exported folder, written by ``impasto survey export``.
+        options: options of ``impasto survey serve``.
 
     Raises:
         SurveyError: the folder, the key, the texts or the database is damaged or of another study.

@@ -1,7 +1,8 @@
 """The owner's side of the server: everything that needs the answer key.
 
-The page of results so far with its table of answers, and the staircase, which must know whether an
-answer was right. Participants' pages are made by ``app`` and ``pages``, which never see the key.
+These are the page of results so far with its table of answers, and the staircase, which depends on
+whether an answer was correct. Participants' pages are made by ``app`` and ``pages``, which never
+read the key.
 """
 
 import hmac
@@ -26,7 +27,7 @@ __all__ = ["add_owner_pages", "exposures_by_key", "results_page"]
 
 
 def exposures_by_key(staircase: Staircase, key: Key) -> NextExposure:
-    """Return a function from a session's responses so far to its next exposure, milliseconds."""
+    """Return a function from a session's responses to its next exposure in milliseconds."""
 
     def next_exposure(responses: Sequence[ScoredResponse]) -> int:
         return staircase.exposure_ms(
@@ -41,14 +42,14 @@ def exposures_by_key(staircase: Staircase, key: Key) -> NextExposure:
 def add_owner_pages(
     app: Flask, key: Key, sessions: Sessions, pages: Pages, guesses: RateLimit
 ) -> None:
-    """Let the application answer the owner, at an address that only the owner is told.
+    """Add the owner's pages to the application, at an address that only the owner knows.
 
     Args:
-        app: of :func:`impasto.survey.serve.app.create_app`.
-        key: the truth.
-        sessions: of the study.
-        pages: that say what is wrong.
-        guesses: how often one address may try an address that is not the owner's.
+        app: application made by :func:`impasto.survey.serve.app.create_app`.
+        key: answer key of the study.
+        sessions: sessions of the study.
+        pages: page renderer, for error pages.
+        guesses: rate limit per visitor for requests with a wrong owner's address.
     """
 
     def refusal(token: str) -> Response | None:
@@ -59,13 +60,13 @@ def add_owner_pages(
         return wait_reply(pages, wait) if wait else error_reply(pages, 404, "error_missing")
 
     def results(token: str) -> Response:
-        """Show where the study stands."""
+        """Show the results so far."""
         if (refused := refusal(token)) is not None:
             return refused
         return html_reply(results_page(sessions, key, f"{token}/answers.csv"))
 
     def table(token: str) -> Response:
-        """Send all answers so far."""
+        """Send all answers so far as CSV."""
         if (refused := refusal(token)) is not None:
             return refused
         reply = Response(answers_csv(sessions.database.answers()), mimetype="text/csv")
@@ -77,12 +78,12 @@ def add_owner_pages(
 
 
 def results_page(sessions: Sessions, key: Key, table: str) -> str:
-    """Return the page, in English, which is for the owner alone, since it is made with the key.
+    """Return the results page, in English; it is for the owner only, since it uses the key.
 
     Args:
-        sessions: of the study.
-        key: the truth.
-        table: relative URL of all answers as CSV.
+        sessions: sessions of the study.
+        key: answer key of the study.
+        table: relative URL of the CSV table of all answers.
     """
     words = Words(sessions.study)
     page = screens.document(words, mode="results", base="../")

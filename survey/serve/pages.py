@@ -1,4 +1,4 @@
-"""The pages that the server sends: the current step of a session, and what goes wrong."""
+"""The pages that the server sends: the current step of a session, and error messages."""
 
 import json
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ __all__ = ["Pages", "picture_url"]
 
 
 def picture_url(token: str, path: str) -> str:
-    """Return the relative URL of a picture: its token, and the ending of its file."""
+    """Return the relative URL of a picture: its token, and the extension of its file."""
     return f"images/{token}.{path.rsplit('.', 1)[-1].lower()}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pages:
-    """Makes whole pages as HTML.
+    """Renderer of complete HTML pages.
 
     Attributes:
-        sessions: of the study.
-        words: its texts.
-        completion_code: what participants give back to their platform at the end, or empty.
-        redirect_url: where they go at the end, or empty.
-        varying_exposure: whether a staircase sets the exposures.
+        sessions: sessions of the study.
+        words: texts of the study.
+        completion_code: code that participants enter on their platform at the end, or empty.
+        redirect_url: URL to which participants are sent at the end, or empty.
+        varying_exposure: True if a staircase sets the exposures.
     """
 
     sessions: Sessions
@@ -37,7 +37,7 @@ class Pages:
     varying_exposure: bool = False
 
     def consent(self, visitor: Visitor, csrf: str, *, problem: str = "") -> str:
-        """Return the first page."""
+        """Return the first page, which asks for consent."""
         fields = {"csrf": csrf}
         if visitor.participant:
             fields["participant"] = visitor.participant
@@ -50,18 +50,18 @@ class Pages:
         return self._page(section)
 
     def current(self, session: Session, token: str) -> str:
-        """Return the page of a session's current step, with the pictures that are still to come."""
+        """Return the page of a session's current step, with the pictures of later steps."""
         steps = self.sessions.steps(session)[session.position :]
         tokens = sorted({token for step in steps for token in step.trial})
         return self._page(self._section(session, token), [self._url(shown) for shown in tokens])
 
     def message(self, text: str, *, base: str = "", link: str = "") -> str:
-        """Return a page that says what does not work.
+        """Return a page with an error message.
 
         Args:
-            text: name of the text.
-            base: relative URL to the study from where the page is.
-            link: relative URL to go on to, or empty.
+            text: name of the text to show.
+            base: relative URL from the page to the study.
+            link: relative URL to continue with, or empty.
         """
         on = tags.a(self.words("back_to_study"), href=link, cls="main-button")
         parts = [tags.p(on)] if link else []
@@ -69,7 +69,7 @@ class Pages:
         return self._page(section, base=base)
 
     def way_back(self, session: Session) -> str:
-        """Return the relative URL of a session; it has the id, should the cookie get lost."""
+        """Return the relative URL of a session, with its identifier in case the cookie is lost."""
         return f"./?{urlencode({'participant': session.participant})}" if session.named else "./"
 
     def _page(

@@ -1,4 +1,4 @@
-"""What browsers send, checked, because anybody can send anything; and how often they may.
+"""Validation of what browsers send, because anybody can send anything; and rate limits.
 
 Rate limits are kept per address, in memory.
 """
@@ -24,14 +24,14 @@ _POSITION = re.compile(r"\d{1,6}")
 
 
 class BadFormError(ValueError):
-    """A form that no page of ours sends."""
+    """Form that none of the server's pages sends."""
 
 
 def read_position(form: Mapping[str, str]) -> int:
-    """Return which step the form is of.
+    """Return the position of the step to which the form belongs.
 
     Raises:
-        BadFormError: it does not say.
+        BadFormError: the position is missing or invalid.
     """
     return int(_matching(form, "step", _POSITION) or _fail("step"))
 
@@ -39,16 +39,16 @@ def read_position(form: Mapping[str, str]) -> int:
 def read_measured(
     form: Mapping[str, str], choices: tuple[str, ...], *, needs_exposure: bool
 ) -> MeasuredChoice:
-    """Return the answer in a form.
+    """Return the answer and the measurements in a form.
 
     Args:
-        form: names to values, as sent.
-        choices: the possible answers.
-        needs_exposure: whether the pictures are shown for a certain time, which only the script
-            can do and measure.
+        form: mapping from field names to values, as sent.
+        choices: values of the possible answers.
+        needs_exposure: True if the pictures are shown for a limited time, which only the script can
+            do and measure.
 
     Raises:
-        BadFormError: a value is missing, or cannot be.
+        BadFormError: a value is missing or impossible.
     """
     choice = form.get("choice", "")
     exposure = _number(form, "exposure_ms", 0.0, _DAY_MS)
@@ -90,12 +90,12 @@ _MOST_ADDRESSES = 20_000
 
 
 class RateLimit:
-    """A bucket of tokens for each address, which fills up at a steady rate.
+    """Token bucket for each address, which is refilled at a constant rate.
 
     Args:
-        per_second: tokens that come back; 0 never refuses.
-        burst: tokens of a full bucket.
-        clock: gives seconds; never goes back.
+        per_second: tokens added per second; 0 disables the limit.
+        burst: capacity of a bucket, in tokens.
+        clock: function that returns monotonic time in seconds.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def wait(self, address: str, *, cost: float = 1.0) -> float:
-        """Take ``cost`` tokens for ``address``; return 0, or the seconds until there are enough."""
+        """Take ``cost`` tokens for ``address``; return 0, or the seconds to wait for enough."""
         if self._per_second <= 0:
             return 0.0
         now = self._clock()
@@ -122,7 +122,7 @@ class RateLimit:
 
 
 def network_of(address: str | None) -> str:
-    """Return what counts as one address: of IPv6, the network of 64 bits that one line gets.
+    """Return what counts as one address: for IPv6, the 64-bit network of a subscriber.
 
     >>> network_of("192.0.2.7"), network_of("2001:db8::1:2")
     ('192.0.2.7', '2001:db8::/64')

@@ -1,6 +1,6 @@
-"""The sessions of participants: begun once, resumed, and gone through step by step.
+"""The sessions of participants: started once, resumed, and completed step by step.
 
-Participants are known by the ids that recruiting platforms put into the URL.
+Participants are identified by the identifiers that recruiting platforms put into the URL.
 """
 
 import hashlib
@@ -44,17 +44,17 @@ _ANONYMOUS = "anonymous-"
 
 
 class BadIdError(ImpastoError, ValueError):
-    """An id in the URL is none."""
+    """Invalid identifier in the URL."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visitor:
-    """Who opened the page.
+    """Visitor who opened the page.
 
     Attributes:
-        participant: id, or empty: the platform gave none.
-        session: the platform's id of this visit, or empty.
-        study: the platform's id of the study, or empty.
+        participant: identifier of the participant on the platform; empty if there is none.
+        session: the platform's identifier of this visit, or empty.
+        study: the platform's identifier of the study, or empty.
     """
 
     participant: str = ""
@@ -63,15 +63,15 @@ class Visitor:
 
     @property
     def is_preview(self) -> bool:
-        """Whether somebody on Mechanical Turk looks at a task that they did not accept."""
+        """True if the visitor previews a Mechanical Turk task without having accepted it."""
         return self.session == "ASSIGNMENT_ID_NOT_AVAILABLE"
 
 
 def read_visitor(given: Mapping[str, str]) -> Visitor:
-    """Read the ids of a URL or a form.
+    """Read the identifiers in a URL or a form.
 
     Raises:
-        BadIdError: one of them has a sign that no platform uses, or is too long.
+        BadIdError: an identifier is too long, or has a character that no platform uses.
 
     >>> read_visitor({"PROLIFIC_PID": "5f1b", "SESSION_ID": "9"})
     Visitor(participant='5f1b', session='9', study='')
@@ -86,7 +86,7 @@ def read_visitor(given: Mapping[str, str]) -> Visitor:
 
 
 def anonymous() -> str:
-    """Return a random name of a participant."""
+    """Return a random name for an anonymous participant."""
     return f"{_ANONYMOUS}{secrets.token_hex(8)}"
 
 
@@ -101,26 +101,26 @@ NextExposure = Callable[[Sequence[ScoredResponse]], int]
 
 
 class OutOfOrderError(Exception):
-    """A form is of a step that the participant has not come to."""
+    """Form of a step that the participant has not reached yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredChoice(Measurements):
-    """What a browser sent about a trial: the value of the choice, and what it measured."""
+    """Choice that a browser sent for a trial, with its measurements."""
 
     choice: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """One participant's way through the study.
+    """Progress of one participant through the study.
 
     Attributes:
-        number: of the session, from 0.
-        participant: who it is.
-        named: whether a platform gave that id.
-        order: which of the study's orders.
-        position: index of the current step.
+        number: index of the session, from 0.
+        participant: identifier of the participant.
+        named: True if the identifier is from a platform.
+        order: index of the participant's order among those of the study.
+        position: index of the current step, from 0.
     """
 
     number: int
@@ -131,13 +131,13 @@ class Session:
 
 
 class Sessions:
-    """All sessions of a study; every change is one transaction.
+    """All sessions of a study; every change is one database transaction.
 
     Args:
-        database: open.
-        study: its study.
-        next_exposure: tells how long the pictures of the next trial are shown, by a staircase;
-            None: as long as those of the study.
+        database: open database of the study.
+        study: public side of the study.
+        next_exposure: function that returns the exposure of the pictures of the next trial, for a
+            staircase; None: the study's exposure.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Sessions:
 
     @property
     def has_staircase(self) -> bool:
-        """Whether exposures depend on earlier answers."""
+        """True if exposures depend on earlier answers."""
         return self._next_exposure is not None
 
     def steps(self, session: Session) -> list[Step]:
@@ -161,10 +161,10 @@ class Sessions:
         return self.steps(session)[session.position]
 
     def begin(self, visitor: Visitor) -> tuple[Session, str]:
-        """Begin a session, or take up that of the same participant.
+        """Start a session, or resume that of the same participant.
 
         Returns:
-            The session and its new token; a token from before is worth nothing from now on.
+            The session and its new token; earlier tokens become invalid.
         """
         token, now = secrets.token_urlsafe(32), now_text()
         participant = visitor.participant or anonymous()
@@ -194,19 +194,19 @@ class Sessions:
         return session, token
 
     def find(self, token: str) -> Session | None:
-        """Return the session of a token; None if it is forged, or was replaced by a later one."""
+        """Return the session of a token; None if it is forged or was replaced by a later token."""
         rows = self.database.read(_FIND, (_digest(token),))
         return _session(rows[0]) if rows else None
 
     def find_participant(self, participant: str) -> Session | None:
-        """Return the session of somebody whom a platform sent."""
+        """Return the session of a participant sent by a platform; None if there is none."""
         rows = self.database.read(
             "SELECT * FROM sessions WHERE participant = ? AND named = 1", (participant,)
         )
         return _session(rows[0]) if rows else None
 
     def view(self, session: Session) -> None:
-        """Note that the current trial is sent (once more)."""
+        """Record that the current trial is being sent, possibly again."""
         if self.step(session).screen == "trial":
             with self.database.transaction() as connection:
                 connection.execute(
@@ -222,22 +222,23 @@ class Sessions:
         *,
         sends_next: bool = False,
     ) -> Session:
-        """Take what a participant sent of one step, and go on to the next.
+        """Record a participant's form for one step, and advance to the next step.
 
-        What was taken before is not taken again, whatever it says: the first answer counts.
+        A step that was already recorded is not recorded again, even if the answer differs: the
+        first answer counts.
 
         Args:
-            token: of the session.
-            position: of the step that was answered.
-            measured: the answer, if it is a trial.
-            sends_next: whether the next step is sent in reply.
+            token: token of the session.
+            position: position of the step that was answered.
+            measured: answer and measurements if the step is a trial, otherwise None.
+            sends_next: True if the next step is sent in the reply.
 
         Returns:
-            The session as it is after that; the answer is on the disk.
+            The session after that step; the answer is stored on disk.
 
         Raises:
-            LookupError: there is no such session.
-            OutOfOrderError: the step is yet to come, or is a trial and comes without answer.
+            LookupError: the session does not exist.
+            OutOfOrderError: the step is not reached yet, or is a trial and has no answer.
         """
         with self.database.transaction() as connection:
             session = _get(connection, token)
@@ -266,7 +267,7 @@ class Sessions:
             return _get(connection, token)
 
     def exposure_ms(self, session: Session) -> int | None:
-        """Return how long the pictures of the current trial are shown; None: until the answer."""
+        """Return the exposure of the current trial, milliseconds; None: until the answer."""
         if self._next_exposure is None:
             return self.study.exposure_ms
         rows = self.database.read(
@@ -277,18 +278,18 @@ class Sessions:
         return self._next_exposure([(row["token"], row["response"]) for row in rows])
 
     def response(self, session: Session, trial: int) -> str:
-        """Return what the first picture of a trial was called, or nothing."""
+        """Return the answer about the first picture of a trial, or an empty string."""
         rows = self.database.read(
             "SELECT response FROM answers WHERE number = ? AND trial = ?", (session.number, trial)
         )
         return str(rows[0]["response"]) if rows else ""
 
     def csrf(self, token: str) -> str:
-        """Return what the forms of a session, or of a visitor with that token, must send."""
+        """Return the CSRF token for the forms of a session, or of a visitor with that token."""
         return hmac.new(self.database.secret, f"form {token}".encode(), "sha256").hexdigest()
 
     def results_token(self) -> str:
-        """Return the random part of the address of the owner's page."""
+        """Return the random part of the URL of the owner's page."""
         digest = hmac.new(self.database.secret, b"results", "sha256").hexdigest()
         return digest[:40]
 
@@ -324,7 +325,7 @@ _FIND = "SELECT * FROM sessions WHERE token_sha256 = ?"
 
 
 def _digest(token: str) -> bytes:
-    """Hash a token: who reads the database cannot go on in the name of a participant."""
+    """Hash a token, so that readers of the database cannot continue a participant's session."""
     return hashlib.sha256(token.encode()).digest()
 
 
