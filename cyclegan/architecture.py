@@ -1,4 +1,4 @@
-"""What a generator is made of, and the registry of all generators.
+"""The architecture of a generator, and the registry of all generators.
 
 The architecture is kept beside the weights, or read off their names and shapes. The registry has
 one row for each value of ``--netG``; :func:`register_generator` adds one, also from outside.
@@ -33,16 +33,16 @@ class GeneratorArchitecture:
     """Everything needed to build a generator.
 
     Attributes:
-        kind: ``resnet``, ``unet``, or another that is registered.
-        depth: residual blocks of a ResNet, halvings of a U-Net.
-        channels: filters of the first convolution (``ngf``).
-        norm: ``instance``, ``batch``, ``layer`` or ``none``.
-        dropout: whether blocks have dropout. A U-Net's weights do not tell; it does not matter
-            for translating.
-        upsample: ``deconv``, ``resize`` or ``bilinear``.
-        color_skip: whether a ResNet carries colors around its layers.
-        in_channels: channels of the input.
-        out_channels: channels of the output.
+        kind: kind of generator: ``resnet``, ``unet``, or another registered kind.
+        depth: number of residual blocks of a ResNet, or of halvings of a U-Net.
+        channels: number of filters of the first convolution (``ngf``).
+        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        dropout: whether blocks have dropout. This cannot be inferred from a U-Net's weights, but
+            does not matter for translation.
+        upsample: upsampling layers: ``deconv``, ``resize`` or ``bilinear``.
+        color_skip: whether a ResNet has a skip connection for colors around its layers.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
 
     Raises:
         ValueError: no generator of that kind is registered.
@@ -100,14 +100,15 @@ class GeneratorEntry:
 
     Attributes:
         name: value of ``--netG``.
-        kind: in the metadata of files; rows of one kind differ in depth alone.
-        depth: of this one.
-        build: makes the network that an architecture of this kind describes.
-        stride: sides of images are multiples of it, in pixels.
+        kind: kind of generator in the metadata of files; rows of one kind differ only in depth.
+        depth: depth of this generator.
+        build: function that makes the network of an architecture of this kind.
+        stride: number of pixels of which the sides of images must be multiples.
         smallest: smallest side of an image, in pixels.
-        depth_unit: what depth counts, in words.
-        detect: reads the architecture off the names and shapes of weights, for files without
-            metadata (``.pth``), and returns None for other networks; None: there is no way.
+        depth_unit: name of the unit that ``depth`` counts.
+        detect: function that infers the architecture from the names and shapes of weights, for
+            files without metadata (``.pth``), and returns None for other networks; None: it cannot
+            be inferred.
     """
 
     name: str
@@ -124,7 +125,7 @@ _REGISTRY: dict[str, GeneratorEntry] = {}
 
 
 def register_generator(entry: GeneratorEntry) -> None:
-    """Add a generator, so that ``netG`` may name it and files of it can be saved and loaded.
+    """Register a generator, so that ``netG`` accepts it and its files can be saved and loaded.
 
     Raises:
         ValueError: the name is taken, or its kind is built by another function already: a file
@@ -158,7 +159,7 @@ def generator_entry(name: str) -> GeneratorEntry:
     """Return the row of a ``netG``.
 
     Raises:
-        ValueError: there is none; names those that there are.
+        ValueError: there is no such row; the message lists the registered names.
     """
     if name not in _REGISTRY:
         raise ValueError(f"netG: expected one of {', '.join(_REGISTRY)}, got {name!r}")
@@ -175,7 +176,7 @@ def _entry_of_kind(kind: str) -> GeneratorEntry:
 
 
 def detect_architecture(weights: Mapping[str, Tensor]) -> GeneratorArchitecture:
-    """Read the architecture off the names and shapes of a generator's weights.
+    """Infer the architecture from the names and shapes of a generator's weights.
 
     Args:
         weights: state_dict with plain names (no ``module.``) and no stale buffers.

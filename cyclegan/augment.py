@@ -1,4 +1,4 @@
-"""Differentiable augmentation of what the discriminators see (Zhao et al. 2020)."""
+"""Differentiable augmentation of the discriminators' input (Zhao et al. 2020)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,18 +15,19 @@ _TRANSLATION, _CUTOUT = 1 / 8, 1 / 2
 
 
 class DifferentiableAugmentation:
-    """Changes each picture by chance, so that few pictures are not learned by heart.
+    """Augments each picture at random, so that discriminators do not memorize small data sets.
 
     Both real and translated pictures go through it before a discriminator judges them, in its own
-    update and in the generators', whose gradients pass through. So a discriminator cannot remember
-    its pictures, and the generators learn to make no augmented ones (Zhao et al. 2020, section 3).
+    update and in the generators', whose gradients pass through. So a discriminator cannot memorize
+    its pictures, and the generators do not learn to produce augmented ones (Zhao et al. 2020,
+    section 3).
 
     Args:
-        policy: any of ``color`` (brightness +-0.5, saturation x 0 to 2, contrast x 0.5 to 1.5),
-            ``translation`` (up to an eighth of each side, gray moves in) and ``cutout`` (a gray
-            rectangle of half the sides). ``color`` also hides the palette from the discriminators,
-            which a painter's style needs.
-        generator: source of randomness, on the CPU.
+        policy: augmentations, any of ``color`` (brightness +-0.5, saturation x 0 to 2, contrast x
+            0.5 to 1.5), ``translation`` (up to an eighth of each side, gray moves in) and
+            ``cutout`` (a gray rectangle of half the sides). ``color`` also hides the palette from
+            the discriminators, which a painter's style needs.
+        generator: random generator, on the CPU.
 
     Raises:
         ValueError: a policy is unknown.
@@ -40,13 +41,14 @@ class DifferentiableAugmentation:
         self._policy, self._generator = frozenset(policy), generator
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return changed pictures.
+        """Return augmented pictures.
 
         Args:
-            images: RGB, (N, 3, H, W), in [-1, 1].
+            images: pictures, RGB, (N, 3, H, W), in [-1, 1].
 
         Returns:
-            (N, 3, H, W), each picture changed by draws of its own; ``color`` may leave the range.
+            The pictures, (N, 3, H, W), each augmented independently; ``color`` may exceed the
+            range.
         """
         if "color" in self._policy:
             images = self._recolor(images)
@@ -57,7 +59,7 @@ class DifferentiableAugmentation:
         return images
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the state of the generator of random numbers."""
+        """Return the state of the random generator."""
         return {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Layers that the generators and discriminators are made of."""
+"""The layers of the generators and discriminators."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,17 +24,17 @@ NormLayer = Callable[[int], nn.Module]
 
 
 def norm_layer(norm: str) -> NormLayer:
-    """Return what makes a normalization layer for a number of channels.
+    """Return a function that makes a normalization layer for a number of channels.
 
     Instance normalization has no weights and keeps no running statistics (Ulyanov et al. 2016):
     a checkpoint holds no tensors of it.
 
     Layer normalization takes all channels of a picture together (Ba et al. 2016; GroupNorm of one
-    group, Wu and He 2018). It keeps what instance normalization forgets: how bright and of which
-    color a picture is, which shows in the means of its channels.
+    group, Wu and He 2018). It preserves what instance normalization removes: the brightness and
+    color of a picture, which are in the means of its channels.
 
     Args:
-        norm: ``instance``, ``batch``, ``layer`` or ``none``.
+        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
 
     Raises:
         ValueError: ``norm`` is none of the four.
@@ -51,9 +51,10 @@ def norm_layer(norm: str) -> NormLayer:
 
 
 def has_bias(norm: str) -> bool:
-    """Whether the convolutions before a normalization have a bias.
+    """Whether the convolutions before a normalization layer have a bias.
 
-    Only with instance normalization, where it is idle: the reference has it, so its files do too.
+    Only with instance normalization, where the bias has no effect: the reference implementation has
+    it, and so do its files.
     """
     return norm == "instance"
 
@@ -64,10 +65,10 @@ class ResnetBlock(nn.Module):
     Input and output: (N, channels, H, W), H and W at least 2.
 
     Args:
-        channels: channels in and out.
-        norm: ``instance``, ``batch``, ``layer`` or ``none``.
-        dropout: put dropout of 0.5 between the convolutions. It shifts the second convolution's
-            index, and so its name in a checkpoint, from 5 to 6, as in the reference.
+        channels: number of input and output channels.
+        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        dropout: whether to put dropout of 0.5 between the convolutions. It shifts the second
+            convolution's index, and so its name in a checkpoint, from 5 to 6, as in the reference.
     """
 
     def __init__(self, channels: int, *, norm: str = "instance", dropout: bool = False) -> None:
@@ -94,18 +95,18 @@ class ResnetBlock(nn.Module):
 
 
 class ColorSkip(nn.Module):
-    """Carries coarse colors from a picture to the values before a generator's tanh.
+    """Skip connection that adds coarse colors of the input before the generator's tanh.
 
-    Pictures differ so much more in light than in color (in monet2photo four times) that a
-    generator may train for days of few pictures before red and green get through its layers. Here
-    they go around: the picture is averaged over squares, its channels mixed by a learned matrix
+    Pictures differ so much more in light than in color (in monet2photo four times) that a generator
+    may train for days on few pictures before red and green pass through its layers. Here they
+    bypass the layers: the picture is averaged over squares, its channels mixed by a learned matrix
     that lets nothing but color pass at first (what each channel differs from the mean of the
     three), and interpolated. Light, and with it all texture, is left to the layers.
 
     Input and output: (N, 3, H, W).
 
     Args:
-        reduction: side of the squares in pixels; H and W are multiples of it.
+        reduction: side of the averaged squares, in pixels; H and W are multiples of it.
     """
 
     def __init__(self, *, reduction: int) -> None:
@@ -114,7 +115,7 @@ class ColorSkip(nn.Module):
         self.weight = nn.Parameter(torch.eye(3) - 1 / 3)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what to add."""
+        """Return the coarse colors to add."""
         coarse = F.avg_pool2d(images, self._reduction)
         mixed = torch.einsum("oi,nihw->nohw", self.weight, coarse)
         return F.interpolate(mixed, scale_factor=self._reduction, mode="bilinear")
@@ -134,7 +135,7 @@ class ResizeConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, 3, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge and convolve."""
+        """Double the size and convolve."""
         enlarged = F.interpolate(x, scale_factor=2, mode="nearest")
         padded = F.pad(enlarged, (1, 1, 1, 1), mode="reflect")
         return super().forward(padded)
@@ -162,11 +163,12 @@ def upsample_layer(
     """Return a layer that doubles height and width.
 
     Args:
-        upsample: ``deconv`` (the reference's transposed convolution), ``resize`` (nearest
-            neighbor and a convolution) or ``bilinear`` (the same, interpolating).
-        in_channels: channels in.
-        out_channels: channels out.
-        bias: whether it has a bias.
+        upsample: kind of upsampling: ``deconv`` (the reference's transposed convolution),
+            ``resize`` (nearest neighbor and a convolution) or ``bilinear`` (the same,
+            interpolating).
+        in_channels: number of input channels.
+        out_channels: number of output channels.
+        bias: whether the convolution has a bias.
         kernel: side of the transposed convolution's kernel: 3 in a ResNet, 4 in a U-Net.
 
     Raises:
@@ -190,9 +192,10 @@ def upsample_layer(
 
 
 def is_per_sample(network: nn.Module) -> bool:
-    """Whether the network treats each picture of a batch alone, so that batches may be joined.
+    """Whether the network processes the pictures of a batch independently.
 
-    Batch normalization in training mode mixes the pictures of a batch; nothing else here does.
+    Batches can then be joined. Only batch normalization in training mode mixes the pictures of a
+    batch.
     """
     return not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
@@ -202,8 +205,9 @@ def apply_together(network: nn.Module, *inputs: Tensor) -> list[Tensor]:
 
     Args:
         network: a generator or discriminator.
-        inputs: batches (N, C, H, W). They are joined if the network treats pictures one by one
-            and all have the same size; otherwise they go through one after the other.
+        inputs: batches, (N, C, H, W). They are joined if the network processes pictures
+            independently and all have the same size; otherwise they are processed one after the
+            other.
 
     Returns:
         One output for each input, in order.

@@ -1,4 +1,4 @@
-"""From options to networks, losses, optimizers and the trainer."""
+"""Build networks, losses, optimizers and the trainer from the options."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -90,18 +90,19 @@ def build_trainer(
     perceptual: PerceptualLoss | None = None,
     extra_terms: Sequence[LossTerm] = (),
 ) -> Trainer:
-    """Make the networks, their optimizers and schedule, and what trains them.
+    """Make the networks, their optimizers and schedule, and the trainer.
 
     Args:
-        options: all options.
+        options: all options of the training.
         accelerator: device, precision and processes.
-        perceptual: distance of the perceptual loss, instead of the one through the network that the
+        perceptual: distance for the perceptual loss, instead of the one with the network that the
             options name.
         extra_terms: further terms of the generators' objective, after those of the options.
 
     Raises:
-        CheckpointError: weights of the network of the perceptual loss are damaged, or of another.
-        OptionError: that network or a layer of it is unknown.
+        CheckpointError: weights of the perceptual loss's network are damaged, or of another
+            network.
+        OptionError: the network of the perceptual loss, or one of its layers, is unknown.
     """
     if perceptual is None:
         perceptual = build_perceptual(options.losses, accelerator.device)
@@ -150,7 +151,7 @@ def build_trainer(
 
 
 def build_perceptual(losses: LossOptions, device: torch.device) -> PerceptualLoss | None:
-    """Make the distance through the network that the options name, or None without such a loss.
+    """Make the perceptual distance that the options describe, or None without a perceptual loss.
 
     Raises:
         CheckpointError: weights of the network are damaged, or of another network.
@@ -182,12 +183,12 @@ def build_terms(
     """Make the terms of the generators' objective, in the order in which they are added up.
 
     Args:
-        losses: weights and kinds.
-        networks: the discriminators are in the adversarial terms.
-        augment: changes what the discriminators see, or None.
-        perceptual: distance of the perceptual terms; without one there are none.
-        seed: of the run.
-        process: index of this process, which has random numbers of its own.
+        losses: options with the weights and kinds of the losses.
+        networks: all networks; the adversarial terms use the discriminators.
+        augment: augmentation of the discriminators' input, or None.
+        perceptual: distance for the perceptual terms; None: no perceptual terms.
+        seed: random seed of the run.
+        process: index of this process, which has its own random numbers.
     """
     identity = losses.lambda_identity
     judge = partial(AdversarialTerm, gan_mode=losses.gan_mode, augment=augment)
@@ -222,7 +223,7 @@ def build_terms(
 
 
 def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoader:
-    """List both folders and make what loads from them.
+    """List both folders and make the loader of their pictures.
 
     Raises:
         FolderError: a folder is missing or holds no pictures.
@@ -248,7 +249,7 @@ def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoa
 
 
 def build_sample_batch(options: TrainOptions) -> UnpairedBatch | None:
-    """Return the pictures that samples are made of: the first of each domain, or None.
+    """Return the pictures that samples are made from: the first of each domain, or None.
 
     Raises:
         FolderError: a folder is missing or holds no pictures.
@@ -281,7 +282,7 @@ def _build_domains(options: TrainOptions) -> tuple[Domain, Domain]:
 
 
 def build_doctor(options: TrainOptions) -> CycleganDoctor:
-    """Make what looks for known failures."""
+    """Make the doctor, which looks for known failures."""
     return CycleganDoctor(
         gan_mode=options.losses.gan_mode,
         num_threads=options.data.num_threads,

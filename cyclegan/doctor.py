@@ -1,4 +1,4 @@
-"""The known failures of a CycleGAN training, in words: what to see them by, and what to try.
+"""The known failures of a CycleGAN training: how to detect them, and what to try.
 
 Losses alone do not show a generator that paints one plain color, or negatives, so two statistics of
 its outputs are looked at, too: contrast, and correlation with the input. The bounds lie between the
@@ -44,15 +44,15 @@ _DIVERGED_STEPS, _DIVERGED_REPORTS = 100, 3
 
 
 class CycleganDoctor(Doctor):
-    """Looks for lost discriminators, rising cycle losses, plain and negative pictures, waiting.
+    """Detects lost discriminators, rising cycle losses, uniform or negative outputs, slow loading.
 
     Args:
-        gan_mode: ``lsgan``, ``vanilla`` or ``wgangp``.
-        num_threads: processes that load pictures.
+        gan_mode: adversarial loss: ``lsgan``, ``vanilla`` or ``wgangp``.
+        num_threads: number of processes that load pictures.
         cache_images: whether pictures are kept in memory.
-        patience_steps: steps that the means are taken over. Nothing is said before the first of
-            them is complete, so the first few hundred steps, in which anything may happen, are
-            never judged by themselves.
+        patience_steps: number of steps over which means are taken. Nothing is reported before the
+            first mean is complete, so the first few hundred steps, which are often unstable, are
+            never judged on their own.
     """
 
     def __init__(
@@ -207,17 +207,17 @@ _PLAIN_LUMA = 2 / 255
 
 
 def contrast_and_correlation(translated: Tensor, picture: Tensor) -> Tensor:
-    """Compare the luma of translations with that of the pictures they were made from.
+    """Compare the luma of translations with the luma of their input pictures.
 
     Args:
-        translated: G(picture), RGB, (N, 3, H, W), in [-1, 1].
-        picture: the input, the same shape and range.
+        translated: translations G(picture), RGB, (N, 3, H, W), in [-1, 1].
+        picture: input pictures, of the same shape and range.
 
     Returns:
-        Two float32 numbers on the device, means over those of the pictures that are not plain:
-        the standard deviation relative to the input's (1: as rich in contrast), and Pearson's
-        correlation (1: light stays light; -1: a negative). NaN where there is none: both of plain
-        inputs, the correlation also of plain translations.
+        Two float32 numbers on the device, means over the pictures that are not uniform: the
+        standard deviation relative to the input's (1: the same contrast), and Pearson's correlation
+        (1: light remains light; -1: a negative). NaN where undefined: both for uniform inputs, the
+        correlation also for uniform translations.
     """
     ours, theirs = _centered_luma(translated), _centered_luma(picture)
     spread, original = ours.square().mean(1).sqrt(), theirs.square().mean(1).sqrt()
@@ -230,7 +230,7 @@ def contrast_and_correlation(translated: Tensor, picture: Tensor) -> Tensor:
 
 
 def read_back(values: Tensor) -> list[float | None]:
-    """Bring numbers from the device in one go; those that are not finite become None."""
+    """Read numbers back from the device in one transfer; those that are not finite become None."""
     return [value if math.isfinite(value) else None for value in values.tolist()]
 
 

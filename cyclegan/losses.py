@@ -88,8 +88,8 @@ def cycle_loss(reconstructed: Tensor, image: Tensor) -> Tensor:
     """Return the mean absolute distance between a picture and its reconstruction (eq. 2).
 
     Args:
-        reconstructed: (N, 3, H, W), in [-1, 1].
-        image: the same shape and range.
+        reconstructed: reconstructed pictures, (N, 3, H, W), in [-1, 1].
+        image: original pictures, of the same shape and range.
     """
     return F.l1_loss(reconstructed, image)
 
@@ -98,8 +98,8 @@ def identity_loss(same: Tensor, image: Tensor) -> Tensor:
     """Return how far a generator changes a picture of its own target domain (section 5.2).
 
     Args:
-        same: G(image), (N, 3, H, W), in [-1, 1].
-        image: a picture of the domain that G translates into, the same shape and range.
+        same: outputs G(image), (N, 3, H, W), in [-1, 1].
+        image: pictures of the domain that G translates into, of the same shape and range.
     """
     return F.l1_loss(same, image)
 
@@ -113,10 +113,10 @@ def gradient_penalty(
     picture.
 
     Args:
-        critic: the discriminator.
+        critic: critic network, which is the discriminator.
         real: real pictures, (N, 3, H, W).
         fake: as many translations, the same shape, detached.
-        generator: source of randomness, on the CPU.
+        generator: random generator, on the CPU.
 
     Returns:
         A scalar, at least 0; multiply by ``lambda_gp``.

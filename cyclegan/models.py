@@ -1,7 +1,7 @@
-"""From what a user calls a model to its generator: shipped models, runs, and single files.
+"""Finding the generator of a model that a user names: shipped models, runs, and single files.
 
 A run keeps generators of several epochs and of both directions; :func:`find_generator` picks one.
-:func:`shipped_models` and :func:`models_in` list what there is, for `impasto models`.
+:func:`shipped_models` and :func:`models_in` list the available models, for `impasto models`.
 """
 
 import re
@@ -41,14 +41,15 @@ _RUNS = Path("checkpoints")  # where `impasto train` puts runs unless told other
 
 @dataclass(frozen=True, kw_only=True)
 class ShippedModel:
-    """A generator inside the package; docs/model_card.md says what it was made of.
+    """A generator inside the package; docs/model_card.md describes how it was made.
 
     Attributes:
-        name: what ``--model`` takes.
-        what: what it does, in words.
+        name: name of the model, for ``--model``.
+        what: description in words.
         opposite: name of the generator of the other direction.
-        fine_above_pixels: in pictures of more pixels than this its strokes look small, and
-            ``--stroke_scale`` is worth a hint; None for a generator without strokes.
+        fine_above_pixels: number of pixels above which the generator's strokes look small in a
+            picture, and a hint at ``--stroke_scale`` is useful; None for a generator without
+            strokes.
     """
 
     name: str
@@ -58,7 +59,7 @@ class ShippedModel:
 
     @property
     def path(self) -> Path:
-        """Its file."""
+        """Path of the generator's file."""
         return Path(str(files("impasto.cyclegan") / "pretrained" / f"{self.name}.safetensors"))
 
 
@@ -90,12 +91,12 @@ def resolve_model(model: Path) -> Path:
     """Return the file or run folder that a user means.
 
     Args:
-        model: the name of a shipped model, which comes first (give the whole path of a run folder
+        model: name of a shipped model, which comes first (give the whole path of a run folder
             of that name, or one like ``checkpoints/monet``); a file; a run folder; or the name of a
             run in ``checkpoints``.
 
     Raises:
-        CheckpointError: there is nothing of that name; shows the nearest.
+        CheckpointError: there is no such model; the message shows the nearest names.
     """
     if str(model) in SHIPPED:
         return SHIPPED[str(model)].path
@@ -121,14 +122,16 @@ def find_generator(
     """Load the generator that a user means.
 
     Args:
-        model: a run directory, one generator's file, or a name; see
+        model: run directory, generator file, or name; see
             :func:`~impasto.cyclegan.models.resolve_model`.
-        direction: ``AtoB`` or ``BtoA``; None is ``AtoB`` of a run, and whatever a file says.
-        epoch: ``latest`` or a kept epoch, of a run directory.
+        direction: direction, ``AtoB`` or ``BtoA``; None: ``AtoB`` for a run, and the direction in
+            the metadata for a file.
+        epoch: ``latest``, or the number of a kept epoch of a run directory.
 
     Raises:
         CheckpointError: there is no such generator, or it cannot be loaded.
-        OptionError: the direction is none, or the file says that it translates the other way.
+        OptionError: the direction is unknown, or the file's metadata says that it translates in the
+            other one.
     """
     require(
         direction is None or direction in GENERATOR_OF,
@@ -185,7 +188,7 @@ def _as_its_run_says(loaded: LoadedGenerator, directory: RunDirectory) -> Loaded
 
 
 def kept_epochs(run: Path, direction: str) -> list[str]:
-    """Return the epochs whose weights a run has kept, in their order, then ``latest`` if it has."""
+    """Return the epochs whose weights a run has kept, in order, then ``latest`` if it exists."""
     # The published models of the reference hold one generator, without a letter.
     epochs = epochs_of(run, GENERATOR_OF[direction]) | epochs_of(run, "G")
     latest = sorted(epochs & {"latest"})
@@ -204,9 +207,9 @@ class KnownModel:
     """One generator.
 
     Attributes:
-        name: what ``--model`` takes, as one types it.
-        what: direction, network and provenance in words; what is wrong with a damaged file.
-        usable: whether it can be loaded.
+        name: name or path of the model, as typed after ``--model``.
+        what: direction, network and provenance in words; for a damaged file, the error.
+        usable: whether the generator can be loaded.
     """
 
     name: str
@@ -225,10 +228,10 @@ def models_in(folder: Path) -> list[KnownModel]:
     """Return the generators of all runs in a folder, or of one run, and single files.
 
     Args:
-        folder: of runs (``checkpoints``), a run, or any folder with generator files.
+        folder: folder of runs (``checkpoints``), a single run, or any folder with generator files.
 
     Raises:
-        FolderError: there is no such folder, or it cannot be listed.
+        FolderError: the folder does not exist, or cannot be listed.
     """
     if not folder.is_dir():
         raise FolderError(folder, "no such folder; give a folder of runs, such as checkpoints")

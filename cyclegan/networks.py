@@ -38,7 +38,7 @@ class Generator(nn.Module):
     """Base of all generators: images in, images of the same size and range out.
 
     Attributes:
-        stride: the sides of its inputs are multiples of it, in pixels.
+        stride: number of pixels of which the sides of its inputs must be multiples.
         smallest: smallest side of its inputs, in pixels.
     """
 
@@ -53,19 +53,20 @@ class ResnetGenerator(Generator):
     Zhu et al. 2017, appendix 7.2: c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3.
 
     Args:
-        channels: filters of the first convolution (``ngf``).
-        blocks: residual blocks: 9 for 256 px, 6 for 128 px.
-        norm: ``instance``, ``batch``, ``layer`` or ``none``.
-        dropout: dropout of 0.5 in the blocks.
-        upsample: ``deconv``, ``resize`` (nearest neighbor + convolution) or ``bilinear``.
-        color_skip: carry the colors around all layers, see
+        channels: number of filters of the first convolution (``ngf``).
+        blocks: number of residual blocks: 9 for 256 px, 6 for 128 px.
+        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        dropout: whether to use dropout of 0.5 in the blocks.
+        upsample: upsampling layers: ``deconv``, ``resize`` (nearest neighbor + convolution) or
+            ``bilinear``.
+        color_skip: whether to add a skip connection for colors around all layers, see
             :class:`~impasto.cyclegan.blocks.ColorSkip`.
-        in_channels: channels of the input.
-        out_channels: channels of the output.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
 
     Raises:
-        ValueError: ``norm`` or ``upsample`` is unknown, or there are no three channels for
-            ``color_skip``.
+        ValueError: ``norm`` or ``upsample`` is unknown, or ``color_skip`` is set without three
+            input and output channels.
     """
 
     stride = 4
@@ -127,13 +128,14 @@ class UnetGenerator(Generator):
     Input and output: RGB, (N, 3, H, W), float in [-1, 1], H and W multiples of 2**downs.
 
     Args:
-        downs: halvings: 8 for ``unet_256``, 7 for ``unet_128``.
-        channels: filters of the first convolution (``ngf``).
-        norm: ``instance``, ``batch``, ``layer`` or ``none``.
-        dropout: dropout of 0.5 in the inner blocks of full width.
-        upsample: ``deconv``, ``resize`` (nearest neighbor + convolution) or ``bilinear``.
-        in_channels: channels of the input.
-        out_channels: channels of the output.
+        downs: number of halvings: 8 for ``unet_256``, 7 for ``unet_128``.
+        channels: number of filters of the first convolution (``ngf``).
+        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        dropout: whether to use dropout of 0.5 in the inner blocks of full width.
+        upsample: upsampling layers: ``deconv``, ``resize`` (nearest neighbor + convolution) or
+            ``bilinear``.
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
 
     Raises:
         ValueError: ``norm`` or ``upsample`` is unknown.
@@ -224,10 +226,10 @@ class PatchDiscriminator(nn.Module):
     256 px give 30 x 30 scores. Zhu et al. 2017, appendix 7.2: C64-C128-C256-C512.
 
     Args:
-        channels: filters of the first convolution (``ndf``).
-        layers: convolutions of stride 2.
-        norm: ``instance``, ``batch``, ``layer`` or ``none``.
-        in_channels: channels of the input.
+        channels: number of filters of the first convolution (``ndf``).
+        layers: number of convolutions with stride 2.
+        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        in_channels: number of channels of the input.
 
     Raises:
         ValueError: ``norm`` is unknown.
@@ -265,9 +267,9 @@ class PixelDiscriminator(nn.Module):
     Input: RGB, (N, 3, H, W), float in [-1, 1]. Output: scores (N, 1, H, W) without sigmoid.
 
     Args:
-        channels: filters of the first convolution (``ndf``).
-        norm: ``instance``, ``batch``, ``layer`` or ``none``.
-        in_channels: channels of the input.
+        channels: number of filters of the first convolution (``ndf``).
+        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        in_channels: number of channels of the input.
 
     Raises:
         ValueError: ``norm`` is unknown.
@@ -318,10 +320,10 @@ def init_weights(
 
     Args:
         network: the network to initialize, on the CPU.
-        init_type: ``normal`` (gain is the standard deviation), ``xavier``, ``kaiming`` (gain is
-            not used) or ``orthogonal``.
+        init_type: distribution of the weights: ``normal`` (gain is the standard deviation),
+            ``xavier``, ``kaiming`` (gain is not used) or ``orthogonal``.
         gain: scale of the weights.
-        generator: source of randomness, on the CPU.
+        generator: random generator, on the CPU.
 
     Raises:
         ValueError: ``init_type`` is unknown.
@@ -345,10 +347,10 @@ def init_weights(
 
 
 class Networks(Mapping[str, nn.Module]):
-    """Networks by the names that their files have, such as ``G_A``.
+    """Networks by name, such as ``G_A``, as used in file names.
 
     Args:
-        networks: in the order in which they are saved.
+        networks: networks by name, in the order in which they are saved.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
@@ -364,31 +366,31 @@ class Networks(Mapping[str, nn.Module]):
         return len(self._modules)
 
     def only(self, *names: str) -> "Networks":
-        """Return some of them, in that order."""
+        """Return some of the networks, in the given order."""
         return Networks({name: self[name] for name in names})
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the weights of all, for an optimizer."""
+        """Yield the parameters of all networks, for an optimizer."""
         return self._modules.parameters()
 
     def requires_grad_(self, requires_grad: bool) -> None:
-        """Let the weights of all have gradients, or not."""
+        """Enable or disable the gradients of all networks' parameters."""
         self._modules.requires_grad_(requires_grad)
 
     def train(self, training: bool) -> None:
-        """Put all into the mode of training, or of evaluation."""
+        """Put all networks into training mode, or into evaluation mode."""
         self._modules.train(training)
 
     def to(self, device: torch.device) -> "Networks":
-        """Move all to a device; return them."""
+        """Move all networks to a device, and return them."""
         self._modules.to(device)
         return self
 
     def check_finite(self) -> None:
-        """Refuse weights that are not numbers, so that a good state is never overwritten.
+        """Refuse weights that are not finite, so that a good state is never overwritten.
 
         Raises:
-            TrainingError: names the first network that has such a weight.
+            TrainingError: a weight is not finite; the message names the first such network.
         """
         for name, network in self.items():
             finite = [torch.isfinite(weight).all() for weight in network.parameters()]
@@ -405,7 +407,8 @@ class Networks(Mapping[str, nn.Module]):
         """Load the weights of each network.
 
         Raises:
-            CheckpointError: a network is missing, or its weights do not fit; names them.
+            CheckpointError: a network is missing, or its weights do not fit; the message names
+                them.
         """
         for name, network in self.items():
             if name not in state:
@@ -417,12 +420,13 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, what: str
     """Load a state_dict strictly.
 
     Args:
-        network: where to.
-        weights: its state_dict.
-        what: what the network is, for the error.
+        network: network to load into.
+        weights: state_dict to load.
+        what: description of the network, for error messages.
 
     Raises:
-        CheckpointError: a weight is missing, unknown or of another shape; names them.
+        CheckpointError: a weight is missing, unknown or of the wrong shape; the message names the
+            weights.
     """
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in weights.items()}

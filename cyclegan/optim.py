@@ -1,4 +1,4 @@
-"""How weights move beside the optimizer: learning-rate schedules and running averages.
+"""Learning-rate schedules, and running averages of weights.
 
 Schedules go by whole epochs. The average of a generator's weights translates more steadily than its
 latest weights do.
@@ -22,19 +22,19 @@ _POLICIES = ("linear", "step", "cosine", "plateau")
 def lr_multiplier(
     policy: str, epoch: int, *, n_epochs: int, n_epochs_decay: int, lr_decay_iters: int = 50
 ) -> float:
-    """Return the share of the initial learning rate that is used in ``epoch``.
+    """Return the factor of the initial learning rate in ``epoch``.
 
     Args:
-        policy: ``linear``: constant, then linearly to zero (Zhu et al. 2017, section 4); as in
-            the reference the divisor is one more than the decaying epochs, so that the last
-            epoch still learns. ``step``: a tenth every ``lr_decay_iters`` epochs. ``cosine``:
-            half a cosine over all epochs (Loshchilov and Hutter 2017, eq. 5); departure: the
-            reference anneals over ``n_epochs`` alone and then climbs again. ``plateau``: 1, since
-            it depends on the losses.
-        epoch: epoch, counted from 1.
-        n_epochs: epochs at the full rate.
-        n_epochs_decay: epochs in which it falls.
-        lr_decay_iters: epochs between two drops of ``step``.
+        policy: schedule; ``linear``: constant, then linearly to zero (Zhu et al. 2017, section 4);
+            as in the reference the divisor is one more than the decaying epochs, so that the last
+            epoch still learns. ``step``: multiplied by 0.1 every ``lr_decay_iters`` epochs.
+            ``cosine``: half a cosine over all epochs (Loshchilov and Hutter 2017, eq. 5);
+            departure: the reference anneals over ``n_epochs`` alone and then climbs again.
+            ``plateau``: 1, since it depends on the losses.
+        epoch: number of the epoch, counted from 1.
+        n_epochs: number of epochs at the full rate.
+        n_epochs_decay: number of epochs in which the rate falls.
+        lr_decay_iters: number of epochs between two drops of ``step``.
 
     Raises:
         ValueError: the policy is unknown.
@@ -57,17 +57,17 @@ def lr_multiplier(
 class LearningRate:
     """Sets the learning rate of optimizers at the start of each epoch.
 
-    All policies but ``plateau`` are pure functions of the epoch, so that a longer
+    All policies except ``plateau`` are pure functions of the epoch, so that a longer
     ``n_epochs_decay`` takes effect as soon as a run is resumed.
 
     Args:
-        optimizers: what it steers.
+        optimizers: optimizers whose rate is set.
         lr: initial learning rate.
-        policy: see :func:`lr_multiplier`; ``plateau`` divides the rate by 5 in the
+        policy: schedule, see :func:`lr_multiplier`; ``plateau`` divides the rate by 5 in the
             sixth epoch in a row without 1 % of progress.
-        n_epochs: epochs at the full rate.
-        n_epochs_decay: epochs in which it falls.
-        lr_decay_iters: epochs between two drops of ``step``.
+        n_epochs: number of epochs at the full rate.
+        n_epochs_decay: number of epochs in which the rate falls.
+        lr_decay_iters: number of epochs between two drops of ``step``.
 
     Raises:
         ValueError: the policy is unknown.
@@ -98,7 +98,7 @@ class LearningRate:
         self.start_epoch(1)
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the rate of ``epoch``, counted from 1."""
+        """Set the learning rate of ``epoch``, counted from 1."""
         if self._plateaus:
             return
         rate = self.lr * lr_multiplier(self._policy, epoch, **self._lengths)
@@ -106,7 +106,7 @@ class LearningRate:
             group["lr"] = rate
 
     def end_epoch(self, loss: float) -> None:
-        """Tell ``plateau`` the mean generator loss of the epoch that ended."""
+        """Pass the mean generator loss of the finished epoch to ``plateau``."""
         for plateau in self._plateaus:
             plateau.step(loss)
 
@@ -116,14 +116,14 @@ class LearningRate:
         return bool(self._plateaus)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the initial rate and what ``plateau`` has seen; that is all the state there is."""
+        """Return the whole state: the initial rate and the progress of ``plateau``."""
         return {"lr": self.lr, "plateaus": [plateau.state_dict() for plateau in self._plateaus]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state, and from the rates that the optimizers were saved with.
 
-        Where ``plateau`` is new to the run it starts afresh; a changed initial rate changes the
-        present one in proportion.
+        If ``plateau`` is new to the run, it starts anew; a changed initial rate changes the current
+        one in proportion.
         """
         for plateau, saved in zip(self._plateaus, state["plateaus"], strict=False):
             plateau.load_state_dict(saved)
@@ -140,7 +140,7 @@ class WeightAverage:
 
     Args:
         network: the network to follow.
-        decay: share of the old average that each step keeps, in (0, 1).
+        decay: share of the old average that is kept at each step, in (0, 1).
     """
 
     def __init__(self, network: nn.Module, *, decay: float) -> None:
@@ -152,7 +152,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Move the average towards the network's present weights."""
+        """Move the average towards the network's current weights."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         present = dict(_floats(network))
@@ -165,7 +165,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def restart(self, network: nn.Module) -> None:
-        """Begin anew from the network's present weights."""
+        """Restart the average from the network's current weights."""
         self.steps = 0
         for key, value in _floats(network):
             self._average[key].copy_(value)

@@ -1,4 +1,4 @@
-"""What the discriminators are trained on: new images, and a replay of earlier ones out of pools.
+"""Training images of the discriminators: new ones, and a replay of earlier ones from pools.
 
 Replaying earlier translations keeps a discriminator from forgetting them (Shrivastava et al. 2017,
 section 2.3).
@@ -24,8 +24,9 @@ class ImagePool:
     returned. The choices come from a generator on the CPU, so nothing waits for the device.
 
     Args:
-        size: pictures kept; Zhu et al. 2017, section 4: 50. With 0 every picture passes through.
-        generator: source of randomness, on the CPU; its state is part of the pool's.
+        size: number of pictures kept; Zhu et al. 2017, section 4: 50. With 0 every picture passes
+            through.
+        generator: random generator, on the CPU; its state is part of the pool's state.
     """
 
     def __init__(self, size: int, *, generator: torch.Generator) -> None:
@@ -53,10 +54,10 @@ class ImagePool:
         return torch.stack([self._swap(image) for image in images.detach()])
 
     def sample(self, count: int) -> Tensor:
-        """Draw stored pictures, (count, 3, H, W), each from all; all must be of one size.
+        """Draw stored pictures with replacement, (count, 3, H, W); all must have the same size.
 
         Raises:
-            ValueError: none is stored.
+            ValueError: no picture is stored.
         """
         if not self._images:
             raise ValueError("the pool is empty")
@@ -88,7 +89,7 @@ class ImagePool:
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorBatch:
-    """What both discriminators are trained on in one step; each (N, 3, H, W) in [-1, 1]."""
+    """The training images of both discriminators in one step; each (N, 3, H, W) in [-1, 1]."""
 
     real_A: Tensor
     real_B: Tensor
@@ -99,14 +100,14 @@ class DiscriminatorBatch:
 class ReplayPools:
     """Makes the batches of the discriminators, and remembers images for later ones.
 
-    Translations are swapped for earlier ones by chance (Shrivastava et al. 2017). With a ``count``
-    above the batch, further real pictures and translations come out of the pools: discriminators
+    Translations are randomly swapped for earlier ones (Shrivastava et al. 2017). With a ``count``
+    above the batch, further real pictures and translations are drawn from the pools: discriminators
     cost little beside the generators of a CycleGAN, and learn more steadily from several pictures.
 
     Args:
-        fakes: histories of fake_A and of fake_B.
-        reals: histories of real A and of real B; None where nothing is added.
-        count: real images, and as many translations, in a batch; 0: as many as there are new ones.
+        fakes: pools of earlier fake_A and fake_B.
+        reals: pools of earlier real A and real B; None if no real pictures are added.
+        count: number of real images, and of translations, in a batch; 0: only the new ones.
     """
 
     def __init__(
@@ -122,12 +123,12 @@ class ReplayPools:
         self._reals, self._count = reals, count
 
     def choose(self, batch: UnpairedBatch, fake_A: Tensor, fake_B: Tensor) -> DiscriminatorBatch:
-        """Return what the discriminators are trained on now.
+        """Return the training images of the discriminators for this step.
 
         Args:
             batch: new real pictures.
             fake_A: new translations of ``batch.B``, detached, (N, 3, H, W).
-            fake_B: new translations of ``batch.A``, likewise.
+            fake_B: new translations of ``batch.A``, detached, (N, 3, H, W).
         """
         fake_A, fake_B = self._fake_A.query(fake_A), self._fake_B.query(fake_B)
         if self._count == 0 or self._reals is None:
@@ -142,7 +143,7 @@ class ReplayPools:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all pools."""
+        """Return the states of all pools."""
         return {
             "fake_A_pool": self._fake_A.state_dict(),
             "fake_B_pool": self._fake_B.state_dict(),
@@ -150,7 +151,7 @@ class ReplayPools:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
-        """Continue from saved pools; real ones may be missing, as from an earlier version."""
+        """Continue from saved pools; states of old versions may lack pools of real pictures."""
         self._fake_A.load_state_dict(state["fake_A_pool"], device=device)
         self._fake_B.load_state_dict(state["fake_B_pool"], device=device)
         for pool, saved in zip(self._reals or (), state.get("real_pools", ()), strict=False):

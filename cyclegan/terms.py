@@ -1,9 +1,9 @@
-"""What the generators minimize, term by term, and what the discriminators do.
+"""The terms of the generators' objective, and the loss of the discriminators.
 
 A :class:`LossTerm` has a name in the log, a weight, and a value for each batch and its
-translations. The trainer adds up an ordered sequence of them and knows none by its name, so that a
-new loss is one class here and one line in `build`. What a discriminator minimizes is
-:class:`DiscriminatorLoss`. The formulas without a memory are functions in `losses`.
+translations. The trainer sums an ordered sequence of terms without knowing their names, so that a
+new loss is one class here and one line in `build`. The loss of a discriminator is
+:class:`DiscriminatorLoss`. Formulas without state are functions in `losses`.
 """
 
 from abc import ABC, abstractmethod
@@ -49,7 +49,7 @@ class DirectionImages:
     """The images of one direction, A to B or B to A; each RGB, (N, 3, H, W), in [-1, 1].
 
     Attributes:
-        real: the input.
+        real: input images.
         target: real images of the other domain.
         fake: translation of ``real``.
         reconstruction: translation of ``fake`` back into the first domain.
@@ -65,7 +65,7 @@ class DirectionImages:
 
 @dataclass(frozen=True, kw_only=True)
 class Translations:
-    """What the generators make of one batch; each RGB, (N, 3, H, W), in [-1, 1].
+    """The outputs of the generators for one batch; each RGB, (N, 3, H, W), in [-1, 1].
 
     Attributes:
         fake_B: G_A(real_A).
@@ -84,7 +84,7 @@ class Translations:
     idt_B: Tensor | None
 
     def of(self, direction: Direction, batch: UnpairedBatch) -> DirectionImages:
-        """Return the images of one direction, beside the real ones of their batch."""
+        """Return the images of one direction, with the real ones of their batch."""
         if direction == "AtoB":
             return DirectionImages(
                 real=batch.A,
@@ -105,16 +105,17 @@ class Translations:
 class LossTerm(ABC):
     """One term of the generators' objective.
 
-    A subclass says what its value is. One that remembers something between steps also gives
-    ``state_dict`` and ``load_state_dict``; one that a run must be resumed with unchanged gives
-    ``fingerprint``.
+    A subclass computes the value. A subclass that keeps state between steps also implements
+    ``state_dict`` and ``load_state_dict``; one that must not change when a run is resumed
+    implements ``fingerprint``.
 
     Args:
-        name: in the log; those of the two directions end with ``_A`` and ``_B``.
-        weight: what the value is multiplied by.
+        name: name of the term in the log; the names of the two directions end with ``_A`` and
+            ``_B``.
+        weight: factor of the value in the objective.
 
     Attributes:
-        state_key: where the states of all terms of a kind lie in a checkpoint; the name, unless a
+        state_key: key of the states of all terms of a kind in a checkpoint; the name, unless a
             subclass sets it.
     """
 
@@ -124,30 +125,30 @@ class LossTerm(ABC):
 
     @abstractmethod
     def __call__(self, batch: UnpairedBatch, made: Translations) -> Tensor:
-        """Return the value before it is weighted, a scalar that the generators get gradients from.
+        """Return the unweighted value, a scalar from which the generators get gradients.
 
         Args:
             batch: real images.
-            made: what the generators make of them.
+            made: outputs of the generators for them.
         """
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return what this process remembers, on the CPU; nothing unless a subclass does."""
+        """Return the state of this process, on the CPU; empty unless a subclass has state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
-        """Continue from a saved state; called if ``state_dict`` had given something."""
+        """Continue from a saved state; called if ``state_dict`` returned one."""
         raise NotImplementedError(f"{type(self).__name__} has a state and cannot load it")
 
     def fingerprint(self) -> str:
-        """Return what is the same for equal terms alone, such as a hash of weights; or nothing."""
+        """Return a value that identifies the term, such as a hash of its weights; or nothing."""
         return ""
 
     def check_fingerprint(self, saved: str) -> None:
-        """Compare with the fingerprint in a state that a run is resumed from.
+        """Compare with the fingerprint in the state that a run is resumed from.
 
         Raises:
-            CheckpointError: it is another.
+            CheckpointError: the fingerprints differ.
         """
         if saved != self.fingerprint():
             raise CheckpointError(f"the loss {self.name} is another than in the run to resume")
@@ -169,15 +170,15 @@ class _DirectionTerm(LossTerm):
 
 
 class AdversarialTerm(_DirectionTerm):
-    """How far a discriminator is from calling the translations real (Zhu et al. 2017, eq. 1).
+    """The adversarial loss of a generator (Zhu et al. 2017, eq. 1).
 
     Args:
-        name: in the log.
-        direction: whose translations are judged.
-        discriminator: of the domain that they are translated into.
-        gan_mode: ``lsgan``, ``vanilla`` or ``wgangp``.
-        augment: changes what the discriminator sees, or None.
-        weight: of the term.
+        name: name of the term in the log.
+        direction: direction whose translations are judged.
+        discriminator: discriminator of the domain that the pictures are translated into.
+        gan_mode: adversarial loss: ``lsgan``, ``vanilla`` or ``wgangp``.
+        augment: augmentation of the discriminator's input, or None.
+        weight: factor of the term in the objective.
     """
 
     def __init__(
@@ -200,12 +201,12 @@ class AdversarialTerm(_DirectionTerm):
 
 
 class CycleTerm(_DirectionTerm):
-    """How far an image is from its reconstruction (Zhu et al. 2017, eq. 2).
+    """The cycle-consistency loss of one direction (Zhu et al. 2017, eq. 2).
 
     Args:
-        name: in the log.
-        direction: first half of the cycle.
-        weight: lambda; Zhu et al. 2017, section 4: 10.
+        name: name of the term in the log.
+        direction: direction of the first half of the cycle.
+        weight: factor of the term in the objective, lambda; Zhu et al. 2017, section 4: 10.
     """
 
     def _value(self, images: DirectionImages) -> Tensor:
@@ -213,14 +214,15 @@ class CycleTerm(_DirectionTerm):
 
 
 class IdentityTerm(_DirectionTerm):
-    """How far a generator changes images that are in its target domain already (section 5.2).
+    """The identity loss of a generator on images of its target domain (section 5.2).
 
-    It is 0 where the trainer makes no such translations.
+    It is 0 if the trainer makes no such translations.
 
     Args:
-        name: in the log.
-        direction: of the generator.
-        weight: of the term; Zhu et al. 2017, section 5.2: half of the cycle loss's.
+        name: name of the term in the log.
+        direction: direction of the generator.
+        weight: factor of the term in the objective; Zhu et al. 2017, section 5.2: half the weight
+            of the cycle loss.
     """
 
     def _value(self, images: DirectionImages) -> Tensor:
@@ -230,7 +232,7 @@ class IdentityTerm(_DirectionTerm):
 
 
 class PerceptualLoss(Protocol):
-    """How different two batches of images look, for example to a network that knows photographs."""
+    """A perceptual distance between two batches of images, for example of network features."""
 
     def __call__(self, image: Tensor, target: Tensor, /) -> Tensor:
         """Compare, image by image, and return a scalar on the images' device.
@@ -242,20 +244,20 @@ class PerceptualLoss(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """Return what is the same for equal losses alone, such as a hash of the weights."""
+        """Return a value that identifies the loss, such as a hash of its weights."""
         ...
 
 
 class PerceptualTerm(_DirectionTerm):
-    """How different translations or reconstructions look from the input.
+    """The perceptual distance of translations or reconstructions from the input.
 
     Args:
-        name: in the log.
-        direction: whose input is compared.
-        compare: the distance.
-        targets: what is compared with the input: ``translation``, ``reconstruction``, or ``both``,
-            whose mean it then is.
-        weight: of the term.
+        name: name of the term in the log.
+        direction: direction whose input is compared.
+        compare: perceptual distance.
+        targets: images compared with the input: ``translation``, ``reconstruction``, or ``both``,
+            which takes the mean.
+        weight: factor of the term in the objective.
     """
 
     def __init__(
@@ -272,14 +274,14 @@ class PerceptualTerm(_DirectionTerm):
         self._compare, self._targets = compare, targets
 
     def fingerprint(self) -> str:
-        """Return that of the distance."""
+        """Return the fingerprint of the distance."""
         return self._compare.fingerprint()
 
     def check_fingerprint(self, saved: str) -> None:
-        """Compare with that of the run to resume.
+        """Compare with the fingerprint of the run to resume.
 
         Raises:
-            CheckpointError: the distance is another.
+            CheckpointError: the run used a different distance.
         """
         if saved != self.fingerprint():
             raise CheckpointError(
@@ -299,13 +301,13 @@ class PerceptualTerm(_DirectionTerm):
 
 
 class PaletteTerm(_DirectionTerm):
-    """How far the colors of the last translations are from those of the last real images.
+    """The distance between the colors of the last translations and of the last real images.
 
     Args:
-        name: in the log.
-        direction: whose translations are compared with their target domain.
-        palette: the distance, with its memory.
-        weight: of the term.
+        name: name of the term in the log.
+        direction: direction whose translations are compared with their target domain.
+        palette: palette distance, which stores the last pictures.
+        weight: factor of the term in the objective.
     """
 
     def __init__(
@@ -316,11 +318,11 @@ class PaletteTerm(_DirectionTerm):
         self._palette = palette
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return the memory of the distance."""
+        """Return the state of the distance."""
         return self._palette.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
-        """Continue from a saved memory."""
+        """Continue from a saved state."""
         self._palette.load_state_dict(state, device=device)
 
     def _value(self, images: DirectionImages) -> Tensor:
@@ -328,13 +330,13 @@ class PaletteTerm(_DirectionTerm):
 
 
 class DiscriminatorLoss:
-    """What one discriminator minimizes: half the adversarial losses, and a penalty in ``wgangp``.
+    """The loss of one discriminator: half the adversarial losses, and a penalty in ``wgangp``.
 
     Args:
-        gan_mode: ``lsgan``, ``vanilla`` or ``wgangp``.
-        penalty_weight: of the gradient penalty of ``wgangp``; Gulrajani et al. 2017: 10.
-        generator: randomness of the penalty, on the CPU.
-        augment: changes all that discriminators see, or None.
+        gan_mode: adversarial loss: ``lsgan``, ``vanilla`` or ``wgangp``.
+        penalty_weight: weight of the gradient penalty of ``wgangp``; Gulrajani et al. 2017: 10.
+        generator: random generator of the penalty, on the CPU.
+        augment: augmentation of all inputs of the discriminators, or None.
     """
 
     def __init__(
@@ -353,9 +355,9 @@ class DiscriminatorLoss:
         """Return the loss, a scalar.
 
         Args:
-            discriminator: the network.
-            real: images of its domain, RGB, (N, 3, H, W), in [-1, 1].
-            fake: as many translations into it, detached, of the same shape and range.
+            discriminator: discriminator network.
+            real: real images of the discriminator's domain, RGB, (N, 3, H, W), in [-1, 1].
+            fake: as many translations into that domain, detached, of the same shape and range.
         """
         if self._augment is not None:
             real, fake = self._augment(real), self._augment(fake)
@@ -369,12 +371,12 @@ class DiscriminatorLoss:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the generators of random numbers."""
+        """Return the states of the random generators."""
         augment = None if self._augment is None else self._augment.state_dict()["generator"]
         return {"generator": self._generator.get_state(), "augment": augment}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a saved state; one without augmentation leaves that as it is."""
+        """Continue from a saved state; the augmentation keeps its own if it has none saved."""
         self._generator.set_state(state["generator"].cpu())
         if self._augment is not None and state.get("augment") is not None:
             self._augment.load_state_dict({"generator": state["augment"]})
@@ -388,15 +390,15 @@ _SQUARE_PX = 8
 class PaletteLoss:
     """Sliced Wasserstein distance of colors (Rabin et al. 2011), over the last pictures seen.
 
-    One picture has the colors of what it shows, so comparing it with one real picture says
-    nothing. Here the colors of the newest translations and the 63 before them are compared with
+    The colors of a picture depend on its subject, so comparing it with a single real picture is
+    meaningless. Here the colors of the newest translations and the 63 before them are compared with
     those of as many real pictures (of this process, where there are several): along random
-    directions in RGB, each color of a new translation is drawn to the one of the same rank among
-    the real ones. So translations keep their order of colors, from dark to light and from red to
-    green, and all of them together get the domain's palette.
+    directions in RGB, each color of a new translation is pulled towards the real color of the same
+    rank. So translations keep the order of their colors, from dark to light and from red to green,
+    and together they take on the domain's palette.
 
     Args:
-        generator: source of the directions, on the CPU.
+        generator: random generator of the directions, on the CPU.
     """
 
     def __init__(self, *, generator: torch.Generator) -> None:
@@ -405,11 +407,12 @@ class PaletteLoss:
         self._real: deque[Tensor] = deque(maxlen=_PICTURES - 1)
 
     def __call__(self, made: Tensor, real: Tensor) -> Tensor:
-        """Compare, and remember the pictures.
+        """Return the distance of the colors, and store the pictures.
 
         Args:
-            made: translations, (N, 3, H, W), in [-1, 1]; the loss has gradients for them.
-            real: pictures of the domain, (M, 3, H, W).
+            made: translations, (N, 3, H, W), in [-1, 1], with respect to which the loss has
+                gradients.
+            real: real pictures of the domain, (M, 3, H, W).
 
         Returns:
             Mean absolute distance along the directions, a scalar, at least 0.
@@ -431,7 +434,7 @@ class PaletteLoss:
         return (all_made[:count] - target).abs().mean()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is remembered, on the CPU, and the generator's state."""
+        """Return the stored colors, on the CPU, and the state of the random generator."""
         return {
             "made": [colors.cpu() for colors in self._made],
             "real": [colors.cpu() for colors in self._real],

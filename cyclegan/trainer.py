@@ -39,22 +39,23 @@ class Trainer:
     Nothing here reads a number back from the device (except that fp16 checks its gradients).
 
     Args:
-        networks: on the accelerator's device, named as in the reference implementation: ``G_A``
-            translates A to B (G of the paper), ``G_B`` translates B to A (F); ``D_A`` judges domain
-            **B**, real B against G_A(A) (D_Y), and ``D_B`` judges domain **A** (D_X).
-        terms: what the generators minimize, in the order in which they are added up.
-        discriminator_loss: what each discriminator minimizes.
-        replay: makes the batches of the discriminators.
-        optimizer_G: of both generators.
-        optimizer_D: of both discriminators.
-        learning_rate: steers both.
+        networks: all networks, on the accelerator's device, named as in the reference
+            implementation: ``G_A`` translates A to B (G of the paper), ``G_B`` translates B to A
+            (F); ``D_A`` judges domain **B**, real B against G_A(A) (D_Y), and ``D_B`` judges domain
+            **A** (D_X).
+        terms: terms of the generators' objective, in the order in which they are summed.
+        discriminator_loss: loss of each discriminator.
+        replay: pools that make the batches of the discriminators.
+        optimizer_G: optimizer of the weights of both generators.
+        optimizer_D: optimizer of the weights of both discriminators.
+        learning_rate: schedule of both optimizers.
         accelerator: device, precision and processes.
         averages: running averages of generators, by name.
-        identity: also translate each domain into itself, for the terms that look at it.
+        identity: whether to also translate each domain into itself, for the terms that need it.
 
     Raises:
-        ValueError: two terms have one name, or a term the name of a discriminator or of another
-            part of the state.
+        ValueError: two terms have the same name, or a term has the name of a discriminator or of
+            another part of the state.
     """
 
     def __init__(  # noqa: PLR0913
@@ -91,7 +92,7 @@ class Trainer:
         """Make one update of all networks from one or more batches, whose gradients are added up.
 
         Args:
-            batches: at least one; each RGB, (N, 3, H, W), float32 in [-1, 1].
+            batches: at least one batch; each RGB, (N, 3, H, W), float32 in [-1, 1].
 
         Returns:
             The weighted losses, averaged over the batches: those of domain A before those of B, as
@@ -184,7 +185,7 @@ class Trainer:
         self.learning_rate.start_epoch(epoch)
 
     def end_epoch(self) -> None:
-        """Tell the schedule how the epoch went, where it asks."""
+        """Pass the mean loss of the epoch to the schedule, if it uses the loss."""
         if self._epoch_loss is not None:
             mean = self._accelerator.reduce(self._epoch_loss / self._epoch_steps, "mean")
             self.learning_rate.end_epoch(float(mean))
@@ -192,12 +193,12 @@ class Trainer:
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """The weights that the losses of a step carry."""
+        """The weights by which the losses of a step are multiplied."""
         return {term.name: term.weight for term in self.terms}
 
     @property
     def directions(self) -> Mapping[str, str]:
-        """The generator of each direction that can be translated in, by name."""
+        """The name of the generator of each translation direction."""
         return GENERATOR_OF
 
     @property
@@ -227,11 +228,11 @@ class Trainer:
 
     @torch.no_grad()
     def output_statistics(self, batch: UnpairedBatch) -> dict[str, float | None]:
-        """Return measures of the translations of a batch that tell whether they are sound.
+        """Return statistics of a batch's translations that reveal failures.
 
         Returns:
             ``contrast_B`` and ``correlation_B`` of fake_B with real_A, and ``contrast_A`` and
-            ``correlation_A`` of fake_A with real_B; None where there is none, see
+            ``correlation_A`` of fake_A with real_B; None where undefined, see
             :func:`~impasto.cyclegan.doctor.contrast_and_correlation`.
         """
         batch = batch.to(self._accelerator.device)
@@ -246,15 +247,15 @@ class Trainer:
         return dict(zip(names, read_back(values), strict=True))
 
     def check_finite(self) -> None:
-        """Refuse weights that are not numbers, so that a good state is never overwritten.
+        """Refuse weights that are not finite, so that a good state is never overwritten.
 
         Raises:
-            TrainingError: names the first network that has such a weight.
+            TrainingError: a weight is not finite; the message names the first such network.
         """
         self.networks.check_finite()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the processes share, to continue from."""
+        """Return the state that all processes share."""
         averages = [average.state_dict() for average in self.averages.values()]
         scaler = self._accelerator.scaler
         return {
@@ -271,7 +272,8 @@ class Trainer:
         """Continue from a saved state.
 
         Raises:
-            CheckpointError: the networks are others, or a term that may not change is.
+            CheckpointError: the networks, or a term that must not change, differ from those of the
+                state.
         """
         for term in self._fixed_terms():
             if saved := state.get(term.state_key):  # else the term is new to the run

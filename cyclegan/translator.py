@@ -1,7 +1,7 @@
 """Translating pictures of any size with a trained generator; every output has its input's size.
 
-A picture may be bent for the network and straightened again, so that patterns that the network
-repeats along its grid do not line up in the result.
+A picture can be warped before the network and unwarped after it, so that patterns that the network
+repeats along its pixel grid do not line up in the result.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -35,18 +35,19 @@ _SEED = 0
 class BentGrid:
     """A smooth random field of displacements, and its inverse.
 
-    A generator with strides repeats its patterns at fixed places of its grid, every four pixels,
-    say, and the eye sees rows of dots. If the picture is bent before the generator and straightened
-    after it, what is in the picture comes to lie where it was, while the grid is bent: its patterns
-    have no common place any more, and look like strokes (the idea is that of jittered sampling,
-    Cook 1986). The field depends on the size alone, so equal pictures have equal results. Its
+    A generator with strides repeats its patterns at fixed positions of its grid, for example every
+    four pixels, which is visible as rows of dots. If the picture is warped before the generator and
+    unwarped after it, its contents return to their places, while the grid remains warped: its
+    patterns are no longer aligned, and look like strokes (the idea is that of jittered sampling,
+    Cook 1986). The field depends only on the size, so equal pictures have equal results. Its
     values are bounded: in fields of 100 megapixels it folded nowhere at 3.5 px.
 
     Args:
-        height: of the pictures, in pixels, more than 20.
-        width: likewise.
-        strength_px: standard deviation of the displacements, at most 3.5; 3 for a grid of 4 px.
-        device: where to compute.
+        height: height of the pictures, in pixels, more than 20.
+        width: width of the pictures, in pixels, more than 20.
+        strength_px: standard deviation of the displacements, in pixels, at most 3.5; 3 suits a grid
+            of 4 px.
+        device: device that computes.
 
     Raises:
         ValueError: ``strength_px`` is not within 0 to 3.5.
@@ -67,7 +68,7 @@ class BentGrid:
         self._back = _inverse(self._there)
 
     def bend(self, images: Tensor) -> Tensor:
-        """Return bent pictures with 20 mirrored pixels on each side: (N, C, H + 40, W + 40)."""
+        """Return warped pictures with 20 mirrored pixels on each side: (N, C, H + 40, W + 40)."""
         return _sample(F.pad(images, [_BORDER_PX] * 4, mode="reflect"), self._there)
 
     def straighten(self, bent: Tensor) -> Tensor:
@@ -114,11 +115,12 @@ class Translator:
     Images are padded by reflection to the generator's stride and cropped back.
 
     Args:
-        generator: the network; put on ``device`` and into evaluation mode.
-        device: where to compute.
-        mixed_precision: ``no``, ``fp16`` or ``bf16``.
-        grid_bend_px: how far pictures are bent, see :class:`~impasto.cyclegan.translator.BentGrid`;
-            0 leaves them straight. Those below 64 pixels always stay so.
+        generator: generator network; it is moved to ``device`` and put into evaluation mode.
+        device: device that computes.
+        mixed_precision: precision: ``no`` (float32), ``fp16`` or ``bf16``.
+        grid_bend_px: strength of the warp in pixels, see
+            :class:`~impasto.cyclegan.translator.BentGrid`; 0: no warp. Pictures below 64 pixels are
+            never warped.
     """
 
     def __init__(
@@ -147,13 +149,13 @@ class Translator:
         """Return the translator of a generator that was read from a file.
 
         Args:
-            loaded: the generator.
-            device: where to compute.
-            mixed_precision: ``no``, ``fp16`` or ``bf16``.
-            grid_bend_px: how far pictures are bent; None: as the generator's file says.
+            loaded: generator that was read from a file.
+            device: device that computes.
+            mixed_precision: precision: ``no`` (float32), ``fp16`` or ``bf16``.
+            grid_bend_px: strength of the warp in pixels; None: the value in the generator's file.
 
         Raises:
-            CheckpointError: the file says something that is no length.
+            CheckpointError: the value in the file is not a valid length.
         """
         if grid_bend_px is None:
             grid_bend_px = loaded.grid_bend_px

@@ -1,4 +1,4 @@
-"""Generator weights on disk: our safetensors, and the reference implementation's ``.pth``."""
+"""Generator weights on disk: Impasto's safetensors, and the reference implementation's ``.pth``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,10 +24,10 @@ class LoadedGenerator:
     """A generator read from a file, and what had to be done to its weights.
 
     Attributes:
-        network: the generator, on the CPU, in evaluation mode.
-        architecture: what it is made of.
-        notes: what was dropped or renamed, in words, one line each.
-        provenance: what the file says of itself (direction, epoch, images), if anything.
+        network: generator network, on the CPU, in evaluation mode.
+        architecture: architecture of the generator.
+        notes: dropped or renamed weights, in words, one line each.
+        provenance: metadata of the file about its origin (direction, epoch, images), if any.
     """
 
     network: Generator = field(repr=False)
@@ -37,10 +37,10 @@ class LoadedGenerator:
 
     @property
     def grid_bend_px(self) -> float:
-        """How far pictures should be bent for it, as its file or run says; 0 where neither does.
+        """Strength of the warp in pixels, from the generator's file or run; 0 if neither has one.
 
         Raises:
-            CheckpointError: what is said is no length from 0 to 3.5.
+            CheckpointError: the value is not a length from 0 to 3.5.
         """
         text = self.provenance.get("grid_bend_px", "0")
         try:
@@ -63,11 +63,11 @@ def load_generator(path: Path) -> LoadedGenerator:
     upsampling are read off the names and shapes.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Raises:
-        CheckpointError: the file is missing, damaged, unsafe, or does not hold a generator; names
-            the weights that do not fit.
+        CheckpointError: the file is missing, damaged, unsafe, or does not hold a generator; the
+            message names the weights that do not fit.
     """
     try:
         weights, metadata = _read(path)
@@ -101,10 +101,10 @@ def save_generator(
     """Write a generator atomically as safetensors with its architecture in the metadata.
 
     Args:
-        path: the file to write, ``.safetensors``.
-        weights: the generator's state_dict.
-        architecture: what it is made of.
-        provenance: where it comes from (direction, epoch, images, version), as texts.
+        path: ``.safetensors`` file to write.
+        weights: state_dict of the generator.
+        architecture: architecture of the generator.
+        provenance: origin of the generator (direction, epoch, images, version), as texts.
 
     Raises:
         OSError: the file cannot be written.

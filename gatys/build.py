@@ -1,7 +1,7 @@
-"""From the options of stylize to what computes: settings, network, losses, method.
+"""Build settings, feature network, losses and optimizer from the options of stylize.
 
-Everything below takes numbers and objects, and knows no options. A new loss is one more term in
-:func:`build_objective`.
+The modules that these functions call take numbers and objects, never option classes. A new loss is
+one more term in :func:`build_objective`.
 """
 
 import logging
@@ -65,7 +65,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def build_settings(options: StylizeOptions) -> Preset:
-    """Return the preset with what the options change.
+    """Return the preset, with the settings that the options change.
 
     Raises:
         OptionError: a layer is unknown, or the preset or an option does not go with the backbone.
@@ -249,7 +249,7 @@ def build_backbone(options: StylizeOptions, settings: Preset) -> Backbone:
     """Make the feature network, as deep as the settings ask for.
 
     Raises:
-        CheckpointError: its weights are not found, damaged, or too few.
+        CheckpointError: the weights are not found, damaged, or do not reach the layers needed.
     """
     ours = settings.network in {"random", "pixels"} or model_of(options.backbone)
     return make_network(
@@ -263,7 +263,7 @@ def build_backbone(options: StylizeOptions, settings: Preset) -> Backbone:
 
 
 def build_method(settings: Preset, iterations: int) -> Method:
-    """Return the optimizer for so many evaluations."""
+    """Return the optimizer for a given number of evaluations."""
     if settings.optimizer == "adam":
         return Adam(
             lr=settings.learning_rate,
@@ -274,7 +274,7 @@ def build_method(settings: Preset, iterations: int) -> Method:
 
 
 def build_statistic(settings: Preset, *, seed: int) -> Statistic[Any]:
-    """Return what of the style is matched; ``seed`` chooses directions, and filters of patches."""
+    """Return the style statistic to match; ``seed`` chooses its directions or patch filters."""
     if settings.statistic == "patches":
         # L-BFGS would take a change of filters for curvature.
         stock = _STOCK if settings.optimizer == "adam" else _DIRECTIONS
@@ -330,7 +330,7 @@ def build_objective(
 
 
 def build_memory_estimate(settings: Preset, network: Network) -> MemoryEstimate:
-    """Return what a run will keep in memory."""
+    """Return the estimate of the memory that a run needs."""
     history = settings.history if settings.optimizer == "lbfgs" else 0
     if isinstance(network, ModelNetwork):
         return _model_estimate(settings, network, history)

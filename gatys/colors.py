@@ -1,4 +1,4 @@
-"""The content's colors: kept after styling, or given to the style picture before.
+"""Color preservation: after the stylization, or by recoloring the style picture before it.
 
 Two ways of Gatys, Bethge, Hertzmann and Shechtman 2016, "Preserving Color in Neural Artistic Style
 Transfer": :func:`keep_colors` takes the result's lightness and the content's color (section 3.2),
@@ -43,14 +43,14 @@ def keep_colors(result: Image, content: Image) -> Colors:
     Departure: Gatys et al. 2016 exchange the luma of YIQ, which is linear in the stored values.
 
     Args:
-        result: the styled picture, sRGB, (H, W, 3), 0 to 1; values beyond are clipped.
-        content: the same size.
+        result: the styled picture, sRGB, (H, W, 3), 0 to 1; values outside are clipped.
+        content: content picture, sRGB, of the same size, 0 to 1.
 
     Returns:
         sRGB, (H, W, 3), float32, 0 to 1.
 
     Raises:
-        ValueError: the sizes differ, or an array is no RGB picture.
+        ValueError: the sizes differ, or an array is not an RGB picture.
     """
     _check(result, content)
     if result.shape != content.shape:
@@ -69,18 +69,18 @@ def match_colors(style: Image, content: Image, method: ColorMatch = "linear") ->
     section 3.1 prefers to Cholesky factors; Hertzmann et al. 2001, "Image Analogies"). Directions
     in which the style hardly varies (all, in a picture of one color; two, in a gray one) become
     flat. ``histogram`` gives each channel the content's histogram by itself; a channel of a single
-    value becomes the content's median. What leaves [0, 1] is clipped.
+    value becomes the content's median. Values outside [0, 1] are clipped.
 
     Args:
-        style: sRGB, (H, W, 3), 0 to 1; values beyond are clipped.
-        content: sRGB, (h, w, 3), 0 to 1.
+        style: style picture, sRGB, (H, W, 3), 0 to 1; values outside are clipped.
+        content: content picture, sRGB, (h, w, 3), 0 to 1.
         method: ``linear`` or ``histogram``.
 
     Returns:
         sRGB, (H, W, 3), float32, 0 to 1.
 
     Raises:
-        ValueError: an array is no RGB picture, or the method is unknown.
+        ValueError: an array is not an RGB picture, or the method is unknown.
     """
     _check(style, content)
     if method == "histogram":

@@ -1,8 +1,8 @@
-"""What goes into a stylization: its pictures, as they are read and as each scale needs them.
+"""The input pictures of a stylization: reading them, and preparing them for each scale.
 
 :func:`read_pictures` decodes content, styles and masks. :func:`regions_at` and :func:`start_at`
-bring them to the size of a scale: what is styled how, and the picture that optimization starts
-from, which is the content, the content in other colors, or noise.
+prepare them for the size of a scale: the regions with their styles, and the picture that the
+optimization starts from, which is the content, the content in other colors, or noise.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -70,24 +70,25 @@ def initial_image(
     styles: Sequence[Rgb] = (),
     weights: Sequence[float] | None = None,
 ) -> Tensor:
-    """Return the picture to start from; the same for the same generator state.
+    """Return the initial picture; deterministic for a given generator state.
 
     Args:
-        start: ``content`` and ``file`` (both: ``picture``, resized), ``palette`` (``picture``,
-            whose colors get the mean and covariance of the styles'), ``noise`` (white noise about
-            mid-gray), ``statistics`` (white noise with mean and covariance of the styles' colors).
-        height: pixels.
-        width: pixels.
-        generator: source of randomness, on the CPU.
-        picture: RGB, (H, W, 3), uint8.
-        styles: RGB, (H, W, 3), uint8.
-        weights: of the styles; all the same unless given.
+        start: kind of initial picture: ``content`` and ``file`` (both: ``picture``, resized),
+            ``palette`` (``picture``, whose colors get the mean and covariance of the styles'),
+            ``noise`` (white noise about mid-gray), ``statistics`` (white noise with mean and
+            covariance of the styles' colors).
+        height: height of the result, in pixels.
+        width: width of the result, in pixels.
+        generator: random generator, on the CPU.
+        picture: picture to resize or recolor, RGB, (H, W, 3), uint8.
+        styles: style pictures, each RGB, (H, W, 3), uint8.
+        weights: weights of the styles; equal unless given.
 
     Returns:
         RGB, (1, 3, height, width), float32, sRGB in [0, 1], on the CPU.
 
     Raises:
-        ValueError: what ``start`` needs is missing, or ``start`` is unknown.
+        ValueError: an argument that ``start`` needs is missing, or ``start`` is unknown.
     """
     if start in {"content", "palette", "file"}:
         if picture is None:
@@ -112,9 +113,9 @@ def recolor(picture: Rgb, styles: Sequence[Rgb], *, weights: Sequence[float] | N
     """Return a picture whose colors have the mean and covariance of the styles'.
 
     Args:
-        picture: RGB, (H, W, 3), uint8.
-        styles: the same, at least one; together they are one collection of pixels.
-        weights: shares of the styles; all the same unless given.
+        picture: picture to resize or recolor, RGB, (H, W, 3), uint8.
+        styles: style pictures, each RGB, (H, W, 3), uint8, at least one; their pixels are pooled.
+        weights: shares of the styles; equal unless given.
 
     Raises:
         ValueError: there are no styles, or the weights do not fit them.
@@ -132,12 +133,12 @@ def recolor(picture: Rgb, styles: Sequence[Rgb], *, weights: Sequence[float] | N
 def noise_image(
     height: int, width: int, *, generator: torch.Generator, deviation: float = NOISE_DEVIATION
 ) -> Tensor:
-    """Return normal noise about .5, in sRGB values, clipped to [0, 1]; (1, 3, height, width).
+    """Return Gaussian noise around 0.5, in sRGB values clipped to [0, 1]; (1, 3, height, width).
 
     Args:
-        height: pixels.
-        width: pixels.
-        generator: source of randomness, on the CPU.
+        height: height of the result, in pixels.
+        width: width of the result, in pixels.
+        generator: random generator, on the CPU.
         deviation: standard deviation before clipping.
     """
     noise = torch.randn(1, 3, height, width, generator=generator)
@@ -152,16 +153,16 @@ def statistics_image(
     generator: torch.Generator,
     weights: Sequence[float] | None = None,
 ) -> Tensor:
-    """Return normal noise with mean and covariance of the styles' colors, clipped to [0, 1].
+    """Return Gaussian noise with the mean and covariance of the styles' colors, clipped to [0, 1].
 
-    Several styles are one collection of pixels: means and raw second moments are averaged.
+    The pixels of several styles are pooled: means and raw second moments are averaged.
 
     Args:
-        styles: RGB, (H, W, 3), uint8, at least one.
-        height: pixels.
-        width: pixels.
-        generator: source of randomness, on the CPU.
-        weights: of the styles, not negative; all the same unless given.
+        styles: style pictures, each RGB, (H, W, 3), uint8, at least one.
+        height: height of the result, in pixels.
+        width: width of the result, in pixels.
+        generator: random generator, on the CPU.
+        weights: weights of the styles, at least 0; equal unless given.
 
     Raises:
         ValueError: there are no styles, or the weights do not fit them.
@@ -194,11 +195,11 @@ class Pictures:
     """The pictures of a stylization, decoded.
 
     Attributes:
-        content: RGB, (H, W, 3), uint8.
-        styles: for each style its pictures, RGB, uint8: one, or those of a folder.
-        shares: of the styles, adding up to 1.
-        regions: where each style goes; empty without masks.
-        start: picture to start from, or None.
+        content: content picture, RGB, (H, W, 3), uint8.
+        styles: the pictures of each style, RGB, uint8: one, or all of a folder.
+        shares: shares of the styles in the mix, adding up to 1.
+        regions: masked regions and their styles; empty without masks.
+        start: picture that the optimization starts from, or None.
         files: all files that were read.
     """
 
@@ -211,14 +212,14 @@ class Pictures:
 
 
 def read_pictures(options: StylizeOptions) -> Pictures:
-    """Decode content, styles, masks and the picture to start from.
+    """Decode content, styles, masks and the initial picture.
 
-    Pictures of a folder are kept no larger than they are needed, as there may be thousands.
+    Pictures of a folder are kept no larger than needed, as there may be thousands.
 
     Raises:
         OptionError: there is no content or no style, or masks do not fit together.
         PictureError: a file cannot be read.
-        FolderError: a folder of styles holds no picture.
+        FolderError: a folder of style pictures is empty.
     """
     if options.content is None or not options.styles:
         raise OptionError("content", "expected a content picture and at least one style")
@@ -259,14 +260,14 @@ def _read_group(paths: Sequence[Path], longest: int) -> list[Rgb]:
 
 
 def style_side(height: int, width: int, style_scale: float) -> int:
-    """Return the longest side that styles have, at most, for a picture of that size."""
+    """Return the upper limit of the styles' longest side, for a picture of the given size."""
     return round(max(height, width) * style_scale)
 
 
 def style_size(rgb: Rgb, longest: int) -> tuple[int, int]:
-    """Return height and width of a style, whose longest side is to be ``longest`` at most.
+    """Return height and width of a style picture scaled to a longest side of at most ``longest``.
 
-    Never enlarged: there would be no strokes, but blurs, in it.
+    Style pictures are never enlarged, since that would blur their strokes.
     """
     height, width = rgb.shape[:2]
     return fit(height, width, min(longest, max(height, width)))
@@ -300,14 +301,14 @@ class _ChainedStyles:
 def regions_at(
     pictures: Pictures, height: int, width: int, *, style_scale: float, device: torch.device
 ) -> list[Region]:
-    """Return the regions that are styled, for a picture of that size.
+    """Return the regions to stylize, for a picture of the given size.
 
     Args:
-        pictures: that were read.
-        height: in pixels.
-        width: in pixels.
-        style_scale: size of the styles relative to the picture's.
-        device: where to.
+        pictures: decoded pictures of the stylization.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        style_scale: size of the style pictures relative to the size of the picture.
+        device: device for the results.
     """
     longest = style_side(height, width, style_scale)
     groups = [
@@ -331,7 +332,7 @@ def regions_at(
 
 
 def start_at(pictures: Pictures, start: Start, height: int, width: int, *, seed: int) -> Tensor:
-    """Return the picture to start from, (1, 3, height, width), in [0, 1], on the CPU.
+    """Return the initial picture, (1, 3, height, width), in [0, 1], on the CPU.
 
     With masks, ``palette`` and ``statistics`` give each region the colors of its own style.
     """

@@ -1,7 +1,7 @@
-"""Masks: which part of the picture gets which style, and which part stays as it is.
+"""Masks: which part of the picture gets which style, and which part remains unchanged.
 
-A mask file is any picture, white where it holds. Masks may have soft edges. Regions are made of
-them so that their weights add up to 1 at every pixel.
+A mask file is any picture that is white inside the masked region. Masks may have soft edges. The
+regions made from them have weights that add up to 1 at every pixel.
 """
 
 import logging
@@ -50,8 +50,8 @@ class MaskPair:
     """A mask file and its style.
 
     Attributes:
-        path: the mask file.
-        style: index of its style, or None where the content stays.
+        path: path of the mask file.
+        style: index of the style, or None where the content remains unchanged.
     """
 
     path: Path
@@ -63,9 +63,10 @@ class MaskedRegion:
     """A part of the picture.
 
     Attributes:
-        name: for messages: the mask's file name, or ``rest``.
-        mask: (H, W), float32, 0 to 1; at each pixel, the masks of all regions add up to 1.
-        style: index of its style, or None where the content stays.
+        name: name of the region in messages: the mask's file name, or ``rest``.
+        mask: weight of the region at each pixel, (H, W), float32, 0 to 1; the masks of all regions
+            add up to 1.
+        style: index of the style, or None where the content remains unchanged.
     """
 
     name: str
@@ -77,12 +78,12 @@ def parse_mask_pair(text: str, styles: Sequence[Path]) -> MaskPair:
     """Read ``MASK=STYLE`` from the command line.
 
     STYLE is the path of a style picture as it was given, its file name, that name without its
-    ending, or ``untouched``. With a single style, ``MASK`` alone means that style. A path may hold
-    ``=`` itself: the last one that is followed by a style counts.
+    ending, or ``untouched``. With a single style, ``MASK`` alone means that style. A path may
+    itself contain ``=``: the last one that is followed by a style counts.
 
     Args:
-        text: e.g. ``sky.png=starry.jpg``.
-        styles: the style pictures, in order.
+        text: text of the pair, for example ``sky.png=starry.jpg``.
+        styles: paths of the style pictures, in order.
 
     Raises:
         OptionError: STYLE is missing, unknown, or fits several styles.
@@ -117,17 +118,18 @@ def _find_styles(name: str, styles: Sequence[Path]) -> list[int]:
 
 
 def read_mask(path: Path, height: int, width: int) -> Mask:
-    """Read a mask and bring it to the size of the picture that it is for.
+    """Read a mask and scale it to the size of its picture.
 
-    Gray counts as the share of the pixel, color as its luma, and what is transparent as black.
+    Gray means partial weight, a color counts by its luma, and transparent areas count as black.
 
     Args:
-        path: any picture file; of the picture's size or, within a pixel, of its aspect ratio.
-        height: of the picture, in pixels.
-        width: of the picture, in pixels.
+        path: any picture file that has the size of the picture or, within a pixel, its aspect
+            ratio.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
 
     Returns:
-        (height, width), float32, 0 to 1; exact steps of 1/65535, so that white is 1.
+        The mask, (height, width), float32, 0 to 1; exact steps of 1/65535, so that white is 1.
 
     Raises:
         PictureError: the file cannot be read, has another shape, or marks nothing.
@@ -158,7 +160,7 @@ def read_mask(path: Path, height: int, width: int) -> Mask:
 def resize_mask(mask: Mask, height: int, width: int) -> Mask:
     """Scale a mask, (H, W), 0 to 1, with antialiased linear interpolation.
 
-    Linear, so that masks that add up to 1 still do, within 1/65535 each.
+    The interpolation is linear, so that masks that add up to 1 still do, within 1/65535 each.
     """
     if mask.shape != (height, width):
         scaled = Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR)
@@ -179,17 +181,18 @@ def _same_shape(mask: tuple[int, int], content: tuple[int, int]) -> bool:
 def make_regions(
     pairs: Sequence[MaskPair], masks: Sequence[Mask], styles: Sequence[Path], *, rest: Rest
 ) -> list[MaskedRegion]:
-    """Make the regions of a picture: one for each mask, and one for what no mask covers.
+    """Make the regions of a picture: one for each mask, and one for the area outside all masks.
 
     Args:
         pairs: mask files and their styles, at least one.
-        masks: the masks, in the same order, all (H, W), float32, 0 to 1.
-        styles: the style pictures.
-        rest: what happens outside of all masks: ``style`` (the one style without a mask, or, where
-            all have one, the first) or ``untouched``.
+        masks: masks in the same order, all (H, W), float32, 0 to 1.
+        styles: paths of the style pictures.
+        rest: treatment of the area outside all masks: ``style`` (the one style without a mask, or,
+            where all have one, the first) or ``untouched``.
 
     Returns:
-        Regions whose masks add up to 1 at each pixel. That of the rest comes last, if there is any.
+        Regions whose masks add up to 1 at each pixel. The region outside all masks, if there is
+        one, comes last.
 
     Raises:
         OptionError: a mask is empty, two masks claim the same pixels, or several styles are left
@@ -223,10 +226,10 @@ def make_regions(
 
 
 def _check_overlap(pairs: Sequence[MaskPair], masks: Sequence[Mask]) -> None:
-    """Refuse two masks that share more than an edge; say where they share one.
+    """Refuse two masks that overlap by more than an edge; log where they share an edge.
 
     Raises:
-        OptionError: they share more than 5 % of the smaller one.
+        OptionError: the masks share more than 5 % of the smaller one.
     """
     for (first, one), (second, other) in combinations(zip(pairs, masks, strict=True), 2):
         count = int(np.count_nonzero(one + other > _CLAIMED_TWICE))
@@ -283,10 +286,10 @@ def compose_untouched(result: Mask, content: Mask, regions: Sequence[MaskedRegio
     """Put the untouched regions of the content over the result.
 
     Args:
-        result: sRGB, (H, W, 3), float32.
-        content: the same size.
-        regions: those without a style are pasted: bit for bit where their weight is 1, blended on
-            soft edges.
+        result: stylized picture, sRGB, (H, W, 3), float32.
+        content: content picture, sRGB, of the same size.
+        regions: regions of the picture; the content is pasted into those without a style, bit for
+            bit where their weight is 1, and blended at soft edges.
 
     Returns:
         sRGB, (H, W, 3), float32; ``result`` itself where no region is untouched.

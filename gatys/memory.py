@@ -1,7 +1,7 @@
-"""What a run will take of memory, and what there is.
+"""Estimating the memory of a run, and finding out what is available.
 
-The estimate counts tensors, as autograd keeps them: the output of every layer for the way back, the
-buffers of the layer with the largest output, the optimizer's pictures, matrices of moments.
+The estimate counts the tensors that a run keeps: the output of every layer for the backward pass,
+the buffers of the layer with the largest output, the optimizer's pictures, and matrices of moments.
 """
 
 import os
@@ -45,12 +45,13 @@ _LEAST_HISTORY = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One output that is kept for the way back.
+    """One activation that autograd keeps for the backward pass.
 
     Attributes:
-        channels: of the output.
+        channels: number of channels of the output.
         stride: pixels of the picture per position, along each side.
-        index_bytes: bytes per value of indices kept beside it (8 for max pooling on the CPU).
+        index_bytes: bytes per value of the indices kept beside the output (8 for max pooling on the
+            CPU).
     """
 
     channels: int
@@ -61,16 +62,16 @@ class Layer:
 def vgg_layers(
     depth: int = 19, *, width: float = 1.0, blocks: int = 5, last: int = 1, pooling: str = "max"
 ) -> list[Layer]:
-    """Return what a VGG keeps up to convolution ``last`` of block ``blocks``.
+    """Return the outputs that a VGG keeps up to convolution ``last`` of block ``blocks``.
 
     Simonyan and Zisserman 2015, table 1, configurations D (16) and E (19).
 
     Args:
-        depth: 16 or 19.
-        width: factor of the channels.
-        blocks: blocks that are run, the last perhaps in part: 5 up to conv5_1.
-        last: convolutions of the last block that are run.
-        pooling: ``max`` keeps indices; ``average`` and ``l2`` do not.
+        depth: depth of the network, 16 or 19.
+        width: number of channels relative to the published network.
+        blocks: number of blocks that are run, the last possibly in part: 5 up to conv5_1.
+        last: number of convolutions that are run in the last block.
+        pooling: pooling method: ``max`` keeps indices; ``average`` and ``l2`` do not.
     """
     layers: list[Layer] = []
     for block in range(blocks):
@@ -85,12 +86,12 @@ def vgg_layers(
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
-    """What a run keeps in memory, at any size of picture.
+    """The memory that a run needs, for any size of picture.
 
     Attributes:
         layers: outputs that the network keeps.
-        history: steps that L-BFGS remembers; 0 for Adam.
-        style_channels: of each layer whose moments are matched.
+        history: number of steps that L-BFGS stores; 0 for Adam.
+        style_channels: number of channels of each layer whose moments are matched.
         value_bytes: bytes of one activation: 4, or 2 with autocast.
     """
 
@@ -100,7 +101,7 @@ class MemoryEstimate:
     value_bytes: int = 4
 
     def bytes(self, height: int, width: int) -> int:
-        """Return the estimate in bytes for a picture of that size, weights not included."""
+        """Return the estimate in bytes for a picture of the given size, weights not included."""
         kept, largest = 0, 0
         for layer in self.layers:
             values = layer.channels * _positions(height, layer.stride, width)
@@ -113,7 +114,7 @@ class MemoryEstimate:
         return round(_MARGIN * (kept + _BUFFERS * largest)) + history + pictures + moments
 
     def largest_side(self, height: int, width: int, available: int) -> int:
-        """Return the longest side of that shape which takes at most ``available`` bytes; or 0."""
+        """Return the largest longest side, for this shape, that ``available`` bytes allow, or 0."""
         low, high = 0, 2**16
         while high - low > 1:
             middle = (low + high) // 2
@@ -124,7 +125,7 @@ class MemoryEstimate:
         return low
 
     def longest_history(self, height: int, width: int, available: int) -> int:
-        """Return the most steps, up to ``history``, that fit; -1 if not even 0 do."""
+        """Return the largest number of stored steps, at most ``history``, that fits, or -1."""
         fits = (
             steps
             for steps in range(self.history, -1, -1)
@@ -134,10 +135,11 @@ class MemoryEstimate:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that a run may take on a device, or None where nobody knows.
+    """Return the free memory of a device, in bytes, or None if it cannot be determined.
 
-    On the CPU, the least of what Linux calls available and what control groups leave; on CUDA, what
-    the driver has free and torch has in reserve.
+    On the CPU, the minimum of the memory that Linux reports as available and the rest of the
+    control groups' limits; on CUDA, the driver's free memory plus the unused part of torch's
+    reserved memory.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -156,17 +158,18 @@ def check_memory(
     device: torch.device,
     available: int | None = None,
 ) -> int:
-    """Return the estimate in bytes, and refuse what will not fit.
+    """Return the estimate in bytes, and refuse a run that does not fit into memory.
 
     Args:
-        estimate: for the run.
-        height: of the largest scale, in pixels.
-        width: of the largest scale, in pixels.
-        device: where it runs.
-        available: bytes; asked of the device unless given.
+        estimate: memory estimate of the run.
+        height: height of the picture at the largest scale, in pixels.
+        width: width of the picture at the largest scale, in pixels.
+        device: device that computes.
+        available: available memory in bytes; the device's free memory unless given.
 
     Raises:
-        ImpastoError: it does not fit; says estimate, what is available, and what would fit.
+        ImpastoError: the run does not fit; the message states the estimate, the available memory,
+            and settings that would fit.
     """
     needed = estimate.bytes(height, width)
     available = free_memory(device) if available is None else available
@@ -188,12 +191,12 @@ def check_memory(
 
 
 def gigabytes(count: int) -> str:
-    """Return bytes in words, such as ``1.4 GB`` (10^9 bytes)."""
+    """Format a number of bytes, such as ``1.4 GB`` (10^9 bytes)."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Return the most memory that this process has held, MiB: on the device if that is a GPU."""
+    """Return the peak memory of this process in MiB, on the device if that is a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:

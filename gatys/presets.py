@@ -1,7 +1,7 @@
-"""Presets: settings of published programs, and of our own, with weights in one convention.
+"""Presets: settings of published programs and of Impasto, with weights in one convention.
 
 The programs' weights are converted; :data:`BUILTIN`, :data:`RANDOM`, :data:`TRAINED` and
-:data:`MODEL` are for what works without files of published weights. The convention is
+:data:`MODEL` are for feature networks without published weights. The convention is
 :mod:`impasto.gatys.losses.objective`'s: content is the mean squared difference v_l of features,
 style is E_l of Gatys et al. 2016 (equation 4) with Gram matrices divided by the number of
 positions, layer weights add up to 1, and the network takes pictures in [0, 1], which it normalizes
@@ -19,11 +19,11 @@ sum (G - A)^2 / (C M)^2        4 E_l                           gordicaleksa
 =============================  ==============================  =============================
 
 A program whose network takes values of 0 to 255 (Caffe's VGG: BGR, means subtracted, not divided by
-deviations) sees an input that is 255 x 0.226 = 57.6 times ours. Rectified networks are homogeneous
-but for their biases, so its features are about 57.6 times ours, a content or Wasserstein loss 3.3e3
-and E_l 1.1e7 times. Presets hold weights for *our* input; ``input_scale`` is the factor that was
-applied. After the conversion the whole objective equals the source's: the constant factor is 1 for
-all presets.
+deviations) sees an input that is 255 x 0.226 = 57.6 times ours. ReLU networks are homogeneous
+except for their biases, so its features are about 57.6 times ours, a content or Wasserstein loss
+3.3e3 and E_l 1.1e7 times. Presets hold weights for *our* input; ``input_scale`` is the factor that
+was applied. After the conversion the whole objective equals the source's: the constant factor is 1
+for all presets.
 """
 
 from collections.abc import Mapping
@@ -59,41 +59,47 @@ _IMAGENET_DEVIATION = (0.229 + 0.224 + 0.225) / 3
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Settings of a published program, in our convention.
+    """Settings of a published program, in Impasto's convention.
 
     Attributes:
-        name: as users write it.
-        source: where the settings are from.
-        notes: what is not exactly the source's, or was not said there.
-        network: whose weights the source takes: ``vgg19`` (torchvision's), ``vgg19_caffe``, or
-            ``vgg19_unit`` (scaled so that activations have a mean of 1). ``random`` is the network
-            without a file, ``pixels`` none at all, ``model`` any of torchvision's.
-        input_scale: how many times ours the source's input is; the weights below allow for it.
-        content_layers: weights of layers, which add up to 1.
-        style_layers: the same.
-        layers_add_up: the source adds up its layers' losses, each with a weight of its own, so that
-            fewer layers are a smaller loss; otherwise it divides by the sum of these weights.
-        content_weight: of the content loss.
-        style_weight: of the style loss.
+        name: name of the preset, as users write it.
+        source: source of the settings.
+        notes: differences from the source, and settings that the source does not state.
+        network: feature network and weights that the source uses: ``vgg19`` (torchvision's),
+            ``vgg19_caffe``, or ``vgg19_unit`` (scaled so that activations have a mean of 1).
+            ``random`` is the network without a file, ``pixels`` means no network, and ``model`` any
+            of torchvision's models.
+        input_scale: scale of the source's network input relative to Impasto's; the weights below
+            are already converted.
+        content_layers: weights of the content layers, which add up to 1.
+        style_layers: weights of the style layers, which add up to 1.
+        layers_add_up: whether the source sums the losses of its layers with a weight for each, so
+            that fewer layers give a smaller loss; otherwise it divides by the sum of these weights.
+        content_weight: weight of the content loss.
+        style_weight: weight of the style loss.
         variation: weight of the total variation.
-        variation_kind: which differences it counts.
-        statistic: what of the style is matched.
-        smoothing: of all features before they are compared.
-        root_iterations: of the matrix root of ``gaussian``; None: exact.
-        pooling: ``max``, ``average`` or ``l2``.
-        keep_size_of_activations: pooling other than ``max`` is scaled to give values as large.
-        replicate_padding: the first convolution continues the picture by its edge pixels.
-        optimizer: ``lbfgs`` or ``adam``.
-        learning_rate: for a picture in [0, 1].
-        schedule: of Adam's rate at each scale: ``constant``, or ``cosine``, which ends at 0.
-        betas: Adam's.
-        history: L-BFGS's.
-        sizes: longer sides in pixels, coarse to fine.
-        iterations: at each size; of L-BFGS, evaluations.
-        init: ``content``, ``palette`` (the content in the style's colors) or ``noise``.
+        variation_kind: kind of differences in the total variation.
+        statistic: statistic of the style that is matched.
+        smoothing: smoothing of all features before they are compared.
+        root_iterations: number of Newton-Schulz iterations for the matrix square root of
+            ``gaussian``; None: exact.
+        pooling: pooling method: ``max``, ``average`` or ``l2``.
+        keep_size_of_activations: whether pooling other than ``max`` is scaled to give values as
+            large.
+        replicate_padding: whether the first convolution pads the picture with its edge pixels.
+        optimizer: name of the optimizer, ``lbfgs`` or ``adam``.
+        learning_rate: learning rate for a picture in [0, 1].
+        schedule: schedule of Adam's learning rate at each scale: ``constant``, or ``cosine``, which
+            ends at 0.
+        betas: decay rates of Adam's two moments.
+        history: number of steps that L-BFGS stores.
+        sizes: longer sides of the picture in pixels, from coarse to fine.
+        iterations: number of iterations at each size; for L-BFGS, of evaluations.
+        init: initial picture: ``content``, ``palette`` (the content in the style's colors) or
+            ``noise``.
         match_histograms: whether the content's targets take on the histograms of the style's.
-        average_decay: of the moving average of iterates; 0: none.
-        clamp: values are brought back to [0, 1] after each step.
+        average_decay: decay of the moving average of iterates; 0: no average.
+        clamp: whether values are clipped to [0, 1] after each step.
     """
 
     name: str
@@ -128,10 +134,10 @@ class Preset:
 
 
 def caffe_scale(white: float = 255.0) -> float:
-    """Return how many times ours the input of a network of Caffe's is.
+    """Return the scale of a Caffe network's input relative to Impasto's.
 
     Args:
-        white: its value of white; 256 in neural-style, which multiplies so.
+        white: input value of white; 256 in neural-style, which multiplies by it.
     """
     return white * _IMAGENET_DEVIATION
 
@@ -147,8 +153,8 @@ def gram_from_mean_square(
     """Convert weights of the mean squared difference of Gram matrices.
 
     Args:
-        weights: of the mean over C^2 entries, by layer, with matrices divided by M only.
-        channels: C of each layer, where the source divides its matrices by C too.
+        weights: weights, by layer, of the mean over C^2 entries, for matrices divided by M only.
+        channels: number of channels C of each layer, if the source also divides its matrices by C.
 
     Returns:
         The style weight, and layer weights, which add up to 1.
@@ -164,7 +170,7 @@ def gram_from_mean_square(
 def variation_from_sum(weight: float, *, height: int, width: int, white: float) -> float:
     """Return the weight of ``absolute`` total variation for a sum over a picture, 0 to ``white``.
 
-    Exact for squares: there are as many differences downwards as to the right.
+    Exact for square pictures, which have as many vertical as horizontal differences.
     """
     return weight * white * 3 * (height * (width - 1) + width * (height - 1)) / 2
 
@@ -179,7 +185,7 @@ def find_preset(name: str) -> Preset:
     """Return a preset by its name.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no preset of that name.
     """
     if name not in PRESETS:
         raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")

@@ -1,4 +1,4 @@
-"""From coarse to fine: the sizes of one run, and how long to stay at each."""
+"""The scales of a run, from coarse to fine, and the number of iterations at each."""
 
 import itertools
 import math
@@ -19,12 +19,12 @@ class Scale:
     """One size of a run.
 
     Attributes:
-        index: counted from 1.
-        scales: how many there are.
-        height: pixels.
-        width: pixels.
-        iterations: evaluations of the losses here.
-        before: evaluations at earlier scales.
+        index: number of the scale, counted from 1.
+        scales: number of scales.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        iterations: number of evaluations of the losses at this scale.
+        before: number of evaluations at earlier scales.
     """
 
     index: int
@@ -36,7 +36,7 @@ class Scale:
 
 
 def fit(height: int, width: int, longest_side: int) -> tuple[int, int]:
-    """Return (height, width) of the same shape with the given longest side, to whole pixels."""
+    """Return (height, width) scaled to the given longest side, rounded to whole pixels."""
     if min(height, width, longest_side) < 1:
         raise ValueError(f"expected sides of at least 1, got {height}, {width}, {longest_side}")
     ratio = longest_side / max(height, width)
@@ -52,9 +52,10 @@ def scale_sizes(
     of Katherine Crowson 2021: 128 and the root of 2).
 
     Args:
-        longest_side: of the result, in pixels; the only size if it is below ``smallest``.
-        smallest: least longest side, in pixels.
-        factor: between neighbors, above 1.
+        longest_side: longest side of the result, in pixels; the only size if it is below
+            ``smallest``.
+        smallest: lower bound of the longest sides, in pixels.
+        factor: ratio of neighboring sizes, above 1.
     """
     if factor <= 1:
         raise ValueError(f"factor: expected above 1, got {factor}")
@@ -78,11 +79,11 @@ def plan_scales(
     iterations.
 
     Args:
-        height: of the content, in pixels.
-        width: of the content, in pixels.
-        sizes: longest sides, ascending.
-        iterations: at every scale, or a list whose last number is repeated (1000 at the first and
-            500 at each other in Crowson's).
+        height: height of the content picture, in pixels.
+        width: width of the content picture, in pixels.
+        sizes: longest sides of the scales, in pixels, ascending.
+        iterations: number of iterations at every scale, or a list whose last number is repeated
+            (Crowson's program: 1000 at the first scale and 500 at each other).
         smallest_side: smallest side that the network takes, in pixels.
 
     Raises:
@@ -119,12 +120,12 @@ def plan_scales(
 
 
 def enlarge(image: Tensor, height: int, width: int) -> Tensor:
-    """Bring the result of one scale to the size of the next: bicubic, clipped to [0, 1].
+    """Scale the result of one scale to the size of the next: bicubic, clipped to [0, 1].
 
     Args:
-        image: (1, 3, H, W), sRGB in [0, 1].
-        height: new, in pixels.
-        width: new, in pixels.
+        image: result of a scale, (1, 3, H, W), sRGB in [0, 1].
+        height: new height, in pixels.
+        width: new width, in pixels.
     """
     if image.shape[-2:] == (height, width):
         return image.detach().clamp(0, 1)

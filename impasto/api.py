@@ -1,8 +1,8 @@
-"""The front door: every job of the command as a function, for programs and notebooks.
+"""The main interface: every job of the command as a function, for programs and notebooks.
 
-What these functions take by name are the options of their command, with the same names, defaults
-and checks; ``impasto translate --help`` documents ``impasto.translate``. They return what their
-jobs return. Nothing here imports torch before it is called for.
+The keyword arguments of these functions are the options of their command, with the same names,
+defaults and checks; ``impasto translate --help`` documents ``impasto.translate``. They return what
+their jobs return. Nothing here imports torch before it is called for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,12 +70,13 @@ def train(
         resume: continue the run ``name`` exactly where it was saved, with the options it had; only
             those that change need be given.
         allow_changes: resume even where options differ that alter the training.
-        options: all options at once; what is given by name replaces its part.
+        options: all options at once; options given by name replace those in it.
         config: YAML file with options, or a preset such as ``"monet_small"``.
         **changes: options of ``impasto train``, such as ``name="mine"`` or ``max_images=1000``.
 
     Returns:
-        How it ended, and where the run lies: ``directory``, ``progress``, ``signal``.
+        How the training ended, and the directory of the run: ``directory``, ``progress``,
+        ``signal``.
 
     Raises:
         OptionError: an option is unknown, bad, or differs from the run that is resumed.
@@ -112,21 +113,21 @@ def translate(
 ) -> "TranslateResult":
     """Translate pictures of any size with a trained model, like ``impasto translate``.
 
-    Every result has its picture's size. What is in the output folder already is left as it is, and
-    a page ``index.html`` shows all results beside their pictures.
+    Every result has its picture's size. Files that are already in the output folder remain
+    unchanged, and a page ``index.html`` shows all results beside their pictures.
 
     Args:
         photos: a picture, a folder, or several of both.
-        options: all options at once; what is given by name replaces its part.
+        options: all options at once; options given by name replace those in it.
         config: YAML file with options.
         **changes: options of ``impasto translate``: ``output`` at least; ``model`` is the
             ``"monet"`` that ships with Impasto unless given.
 
     Returns:
-        What was done, what failed, and the page.
+        The finished pictures, the failures, and the page.
 
     Raises:
-        OptionError: an option is missing, unknown or bad.
+        OptionError: an option is missing, unknown or invalid.
         FolderError: an input is missing or empty, or the output cannot be written.
         CheckpointError: the model cannot be loaded.
 
@@ -155,7 +156,7 @@ def evaluate(
     Args:
         results: folders of translations, run folders, files of generators, or names of models; one
             or several.
-        options: all options at once; what is given by name replaces its part.
+        options: all options at once; options given by name replace those in it.
         config: YAML file with options.
         **changes: options of ``impasto evaluate``: ``real`` at least, and ``inputs`` for models.
 
@@ -163,7 +164,7 @@ def evaluate(
         All rows, sentences that say what they mean, the page and the JSON file.
 
     Raises:
-        OptionError: an option is missing, unknown or bad.
+        OptionError: an option is missing, unknown or invalid.
         FolderError: a folder is missing, holds too few pictures, or cannot be written.
         CheckpointError: a model cannot be loaded.
         PictureError: a picture cannot be read; leaving it out would change the numbers.
@@ -191,15 +192,15 @@ def stylize(
     config: AnyPath | None = None,
     **changes: Any,
 ) -> "StylizeResult":
-    """Show a picture in the style of one or more others, like ``impasto stylize``.
+    """Render a picture in the style of one or more others, like ``impasto stylize``.
 
     Args:
-        content: the picture to show.
-        styles: the picture in whose style, or several, or folders of them.
+        content: content picture.
+        styles: style picture, or several, or folders of them.
         output: file for the result; its recipe and losses are written beside it, as by the command.
             Nothing is written unless it is given.
-        options: all options at once; what is given by name replaces its part. An ``output`` in it,
-            or in ``config``, does not count.
+        options: all options at once; options given by name replace those in it. An ``output`` in
+            it, or in ``config``, does not count.
         config: YAML file with options, such as the recipe of an earlier result.
         **changes: options of ``impasto stylize``, such as ``size=512``.
 
@@ -207,7 +208,7 @@ def stylize(
         The result; its ``image`` is RGB, (H, W, 3), float32, sRGB in [0, 1].
 
     Raises:
-        OptionError: an option is missing, unknown or bad.
+        OptionError: an option is missing, unknown or invalid.
         PictureError: a picture cannot be read, or the result not be written.
         CheckpointError: a file of weights cannot be used.
         ImpastoError: there is not enough memory, or no finite picture was found.
@@ -246,13 +247,13 @@ def sweep(
 
     Args:
         plan: YAML file with the sweep, or the name of a shipped one such as ``"style_weight"``.
-        options: all options at once; what is given by name replaces its part.
+        options: all options at once; options given by name replace those in it.
         config: YAML file with options.
         **changes: options of ``impasto sweep``: ``output`` at least. ``set`` takes texts such as
             ``["size=128"]``.
 
     Returns:
-        The cells and what came of them; the page is ``index.html`` in its ``folder``.
+        The cells and their results; the page is ``index.html`` in its ``folder``.
 
     Raises:
         OptionError: an option, also one of the plan, is missing, unknown or bad.
@@ -278,21 +279,22 @@ def export_study(
 ) -> "Exported":
     """Make a real-or-fake study from folders of pictures, like ``impasto survey export``.
 
-    All of it is written, or nothing; and nothing is replaced.
+    Either all files are written or none; existing files are never replaced.
 
     Args:
         real: folder with real pictures.
         fake: folders of fake ones, by the names of their generators; or in the words of the
             command, ``"cyclegan=translated"``.
-        options: all options at once; what is given by name replaces its part.
+        options: all options at once; options given by name replace those in it.
         config: YAML file with options.
         **changes: options of ``impasto survey export``: ``output`` at least.
 
     Returns:
-        Where the public folder, its archive and the private key lie, and what the audit found.
+        The paths of the public folder, its archive and the private key, and the findings of the
+        audit.
 
     Raises:
-        OptionError: an option is missing, unknown or bad.
+        OptionError: an option is missing, unknown or invalid.
         SurveyError: the output exists, or the audit found a leak.
         ImpastoError: there are too few pictures, or they cannot be ordered.
 
@@ -323,15 +325,15 @@ def serve_study(
     """Run a study in browsers until Ctrl-C or SIGTERM, like ``impasto survey serve``.
 
     Args:
-        folder: what :func:`export_study` wrote.
-        on_start: told once the server listens; its argument has ``url``, for participants, and
+        folder: public folder that :func:`export_study` wrote.
+        on_start: called once the server listens; its argument has ``url``, for participants, and
             ``results_url``, for its owner. Prints both unless given.
-        options: all options at once; what is given by name replaces its part.
+        options: all options at once; options given by name replace those in it.
         config: YAML file with options.
         **changes: options of ``impasto survey serve``: ``key`` and ``database`` at least.
 
     Returns:
-        How many answers are in the database.
+        The number of answers in the database.
 
     Raises:
         OptionError: an option is missing, unknown, bad, or does not fit the study.
@@ -363,8 +365,9 @@ def report_study(
     """Analyze the answers of a study and write a report, like ``impasto survey report``.
 
     Args:
-        answers: tables (.csv, .json), databases of the server, or folders of them; one or several.
-        options: all options at once; what is given by name replaces its part.
+        answers: answers as tables (.csv, .json), databases of the server, or folders of them; one
+            or several.
+        options: all options at once; options given by name replace those in it.
         config: YAML file with options.
         **changes: options of ``impasto survey report``: ``key`` at least.
 
@@ -372,7 +375,7 @@ def report_study(
         All numbers of the report; the page is ``index.html`` in ``output``.
 
     Raises:
-        OptionError: an option is missing, unknown or bad.
+        OptionError: an option is missing, unknown or invalid.
         SurveyError: answers or key are missing, damaged, or of another study.
         ImpastoError: the report cannot be written.
 

@@ -61,9 +61,9 @@ class DemoResult:
     """How the demo ended.
 
     Attributes:
-        page: the page with all of it; there is none if the demo was stopped.
+        page: path of the page; it does not exist if the demo was stopped.
         seconds: wall-clock time.
-        signal: the signal that stopped the training, and so the demo, or None.
+        signal: signal that stopped the training, and so the demo, or None.
     """
 
     page: Path
@@ -77,12 +77,12 @@ def run_demo(
     """Turn photographs into Monets, train, measure, translate, stylize, make a survey and a page.
 
     Args:
-        options: all options.
-        say: told in a line what is being done, and what came of it.
+        options: all options of the demo.
+        say: called with one line about each step and its result.
 
     Raises:
-        FolderError: the output folder holds what no demo wrote and this one would replace, or it
-            cannot be written.
+        FolderError: the output folder holds files that no demo wrote and this one would replace, or
+            it cannot be written.
         ImpastoError: a step failed.
     """
     _claim(options.output)

@@ -38,11 +38,11 @@ class Curve:
     Attributes:
         run: name of the run.
         loss: name of the loss, e.g. ``G_A``.
-        iterations: updates since the beginning at each report, (N,), int64, rising.
-        images: pictures of each domain since the beginning, (N,), int64.
+        iterations: number of updates since the beginning at each report, (N,), int64, increasing.
+        images: number of pictures of each domain since the beginning, (N,), int64.
         epochs: number of the epoch, counted from 1, (N,), int64.
-        values: mean of the loss since the report before, (N,), float64.
-        epoch_images: pictures in an epoch; None where the log does not tell.
+        values: mean of the loss since the previous report, (N,), float64.
+        epoch_images: number of pictures in an epoch; None if the log does not contain it.
     """
 
     run: str
@@ -65,10 +65,11 @@ class Curve:
         )
 
     def x(self, axis: XAxis) -> NDArray[np.float64]:
-        """Return where the reports lie, (N,): each at the end of what it is the mean of.
+        """Return the x positions of the reports, (N,): each at the end of its averaging interval.
 
         Raises:
-            OptionError: in epochs, and the log does not tell how long one is.
+            OptionError: positions in epochs are requested, but the log does not contain the length
+                of an epoch.
         """
         if axis == "iterations":
             return self.iterations.astype(np.float64)
@@ -93,8 +94,8 @@ class Curve:
         value is the first report and not one drawn towards 0.
 
         Args:
-            weight: 0 (the values as they are) to below 1.
-            span: iterations.
+            weight: smoothing weight, from 0 (no smoothing) to below 1.
+            span: number of iterations that ``weight`` refers to.
         """
         if weight == 0:
             return self.values
@@ -110,20 +111,20 @@ class Curve:
 
 
 def loss_kind(loss: str) -> str:
-    """Return what ``G_A`` and ``G_B``, or ``loss`` and ``loss_val``, have in common: ``G``."""
+    """Return the kind of a loss: ``G`` for ``G_A`` and ``G_B``, ``loss`` for ``loss_val``."""
     return loss[:-2] if loss.endswith(("_A", "_B")) else loss.removesuffix("_val")
 
 
 def choose_losses(words: Iterable[str], present: Sequence[str]) -> list[str]:
-    """Return the losses that are meant, each once.
+    """Return the selected losses, each once.
 
     Args:
-        words: names (``G_A``), kinds (``G`` is ``G_A`` and ``G_B``), ``all``, or ``auto``, which
-            is ``G`` and ``D`` where there are any and all otherwise.
+        words: selection: names (``G_A``), kinds (``G`` is ``G_A`` and ``G_B``), ``all``, or
+            ``auto``, which is ``G`` and ``D`` where there are any and all otherwise.
         present: names of the losses in the logs.
 
     Raises:
-        OptionError: a word is none of these; names what there is.
+        OptionError: a word is none of these; the message lists the losses in the logs.
     """
     known = [kind for kind in _FIRST_KINDS if kind in map(loss_kind, present)]
     kinds = list(dict.fromkeys([*known, *map(loss_kind, present)]))
@@ -159,11 +160,11 @@ class Point:
     """The mean of one or several neighboring reports.
 
     Attributes:
-        images: pictures of each domain at the last of the reports.
-        epoch: epoch of the last of the reports.
+        images: number of pictures of each domain at the last of the reports.
+        epoch: number of the epoch at the last of the reports.
         values: mean losses and scores by name, and ``learning_rate``, ``images_per_second``,
             ``data_wait``.
-        reports: how many reports are in it.
+        reports: number of reports in this point.
     """
 
     images: int
@@ -173,10 +174,10 @@ class Point:
 
 
 class History:
-    """Keeps all of a run at a resolution that halves whenever there are too many points.
+    """Keeps the course of a run, at a resolution that halves whenever there are too many points.
 
     Args:
-        most_points: points at most; where there would be more, each two neighbors become one.
+        most_points: maximum number of points; beyond it, each two neighbors are merged into one.
     """
 
     def __init__(self, most_points: int = 512) -> None:

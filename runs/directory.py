@@ -1,4 +1,4 @@
-"""The directory of a run: where its files lie, and that only one process writes to it."""
+"""The directory of a run: its file paths, and the lock that lets only one process write to it."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ class RunDirectory:
     """``checkpoints/<name>/``: options, log, state, networks and page of one training.
 
     Args:
-        path: the directory; made by :meth:`create`.
+        path: path of the directory, which :meth:`create` makes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +32,7 @@ class RunDirectory:
         """Make the directory.
 
         Raises:
-            FolderError: it cannot be made or written.
+            FolderError: the directory cannot be created or written.
         """
         try:
             self.web.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ class RunDirectory:
             raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
 
     def start_afresh(self) -> None:
-        """Forget an earlier training: remove its state, log and networks.
+        """Discard an earlier training: remove its state, log and networks.
 
         Raises:
             FolderError: a file cannot be removed.
@@ -65,7 +65,7 @@ class RunDirectory:
         """Write the complete options, reloadable with ``--config``.
 
         Args:
-            flat: the options.
+            flat: options by their flat names.
             command: the words after ``impasto`` that take them.
 
         Raises:
@@ -82,7 +82,7 @@ class RunDirectory:
         """Return the options that the run was started with.
 
         Raises:
-            FolderError: there are none, or they are damaged.
+            FolderError: the options are missing or damaged.
         """
         try:
             read = yaml.safe_load(self.options_file.read_text(encoding="utf-8"))
@@ -96,16 +96,16 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, *, write: bool = True) -> Iterator[None]:
-        """Hold the run for this process, so that no second training writes over the first.
+        """Lock the run for this process, so that no second training overwrites the first.
 
-        The lock ends with the process, however that ends. What an earlier one left half-written is
-        removed.
+        The lock ends with the process, however it ends. Partly written files of an earlier process
+        are removed.
 
         Args:
-            write: whether this process writes at all; of several only the first does.
+            write: whether this process writes; of several processes only the first does.
 
         Raises:
-            ImpastoError: another process holds it.
+            ImpastoError: another process holds the lock.
         """
         if not write:
             yield

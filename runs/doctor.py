@@ -1,4 +1,4 @@
-"""Looks at every report for the known ways in which trainings fail."""
+"""Checks every report for known failures of a training."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ Measure = Callable[[Record], float | None]
 
 
 class Sign(Protocol):
-    """One way to fail."""
+    """A check for one known failure."""
 
     def look(self, record: Record) -> str | None:
         """Return what is wrong at this report, in words that stay the same while it lasts."""
@@ -22,21 +22,22 @@ class Sign(Protocol):
 
 
 class Doctor:
-    """Tells what is wrong with a training: what, since when, and what to try.
+    """Describes what is wrong with a training, since when, and what to try.
 
-    What the signs remember depends only on the records, so a resumed run, which shows them all
-    earlier ones, is judged like an uninterrupted one.
+    The state of the checks depends only on the records, so a resumed run, which passes all earlier
+    records to them, is judged like an uninterrupted one.
 
     Args:
-        signs: of the training; none unless given.
-        local_signs: of the machine that it runs on now, about which earlier records say nothing.
+        signs: checks for failures of the training; none unless given.
+        local_signs: checks that concern the current machine, which earlier records say nothing
+            about.
     """
 
     def __init__(self, signs: Sequence[Sign] = (), *, local_signs: Sequence[Sign] = ()) -> None:
         self._signs, self._local_signs = tuple(signs), tuple(local_signs)
 
     def restore(self, records: Sequence[Record]) -> None:
-        """Take up the records of the part of the run that is already done, the oldest first."""
+        """Process the records of the part of the run that is already done, the oldest first."""
         for record in records:
             for sign in self._signs:
                 sign.look(record)
@@ -45,18 +46,19 @@ class Doctor:
         """Return what is wrong at this report, a plain sentence or two each.
 
         Args:
-            record: what :meth:`Observer.on_report` is told, with ``epoch``, ``images``, ``steps``.
+            record: record as passed to :meth:`Observer.on_report`, with ``epoch``, ``images``,
+                ``steps``.
         """
         found = [sign.look(record) for sign in (*self._signs, *self._local_signs)]
         return [words for words in found if words is not None]
 
 
 class Window:
-    """The last values of a measure, just enough of them to cover some steps and reports.
+    """The last values of a measure, over at least a number of steps and reports.
 
     Args:
-        steps: steps from its first report to its last, at least.
-        reports: reports with a value, at least.
+        steps: minimum number of steps from the first report of the window to its last.
+        reports: minimum number of reports with a value.
     """
 
     def __init__(self, *, steps: int, reports: int) -> None:
@@ -65,7 +67,7 @@ class Window:
         self._sum = 0.0
 
     def add(self, record: Record, value: float) -> None:
-        """Add the value of a report, and forget those that are no longer needed."""
+        """Add the value of a report, and discard values that are no longer needed."""
         self._values.append((record["steps"], record["images"], value))
         self._sum += value
         while self._covers(1):
@@ -73,12 +75,12 @@ class Window:
 
     @property
     def mean(self) -> float | None:
-        """The mean, None as long as the window is not full."""
+        """The mean of the values; None as long as the window is not full."""
         return self._sum / len(self._values) if self._covers(0) else None
 
     @property
     def first_images(self) -> int:
-        """Pictures of each domain at its first report."""
+        """Number of pictures of each domain at the first report of the window."""
         return self._values[0][1]
 
     def __len__(self) -> int:
@@ -95,15 +97,15 @@ class Window:
 class Level:
     """A measure whose mean over a window is beyond a bound.
 
-    It is over when the mean is beyond another bound, farther on the sound side, so that noise
-    does not make it come and go.
+    The failure is over when the mean passes another bound, farther on the healthy side, so that
+    noise does not make the warning come and go.
 
     Args:
-        words: what it means; ``{since}`` becomes the picture at which the window began.
-        measure: the number.
-        begins: the bound at which it comes up.
-        ends: the bound at which it is over; above ``begins`` if low values are bad.
-        window: what the mean is taken over.
+        words: text of the warning; ``{since}`` becomes the picture at which the window began.
+        measure: function that returns the number.
+        begins: bound at which the failure begins.
+        ends: bound at which the failure is over; above ``begins`` if low values are bad.
+        window: window over which the mean is taken.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class Rise:
     """A measure that should fall, and whose mean is far above the lowest that it has had.
 
     Args:
-        words: what it means; ``{since}`` becomes the picture at which the lowest mean ended.
+        words: text of the warning; ``{since}`` becomes the picture at which the lowest mean ended.
         measure: the number, at least 0.
         begins: how many times the lowest mean it is at least when it comes up.
         ends: how many times the lowest mean it is at most when it is over.

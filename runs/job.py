@@ -1,4 +1,4 @@
-"""What every training does around its loop, from options to :class:`TrainResult`.
+"""The frame of every training around its loop, from options to :class:`TrainResult`.
 
 A method says how it is built, as :class:`TrainingParts`; :func:`run_training_job` does the rest: it
 checks the run directory, picks the device, seeds, makes displays, holds the lock, resumes, trains.
@@ -44,7 +44,7 @@ Batch = TypeVar("Batch")
 
 
 def describe_environment(accelerator: Accelerator) -> dict[str, str]:
-    """Return facts about where a run is computed, by name, in the order to show them."""
+    """Return facts about the machine of a run, by name, in the order of display."""
     device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     facts = {
@@ -93,19 +93,19 @@ def make_displays(
     port: int,
     env: str,
 ) -> list[Observer]:
-    """Make the log and the displays of a run; those that take their time get a thread.
+    """Make the log and the displays of a run; slow displays get their own thread.
 
     Args:
-        names: any of ``console``, ``page``, ``visdom``, ``tensorboard``.
-        directory: of the run.
-        options: of the run, flat, to show.
-        environment: what :func:`describe_environment` returned, to show.
+        names: names of displays, any of ``console``, ``page``, ``visdom``, ``tensorboard``.
+        directory: directory of the run.
+        options: options of the run by their flat names, to be shown.
+        environment: result of :func:`describe_environment`, to be shown.
         server: address of the visdom server.
         port: port of the visdom server.
-        env: visdom environment.
+        env: visdom environment of the windows.
 
     Raises:
-        OptionError: the package of a display is not installed; says how to install it.
+        OptionError: the package of a display is not installed; the message says how to install it.
     """
     displays: list[Observer] = [JsonLog(directory.log_file)]
     if "console" in names:
@@ -133,11 +133,12 @@ class TrainResult:
     """How a training ended.
 
     Attributes:
-        directory: the run directory.
-        progress: where it ended.
-        signal: the signal that stopped it, or None.
-        unreadable: pictures that were passed over, with the reasons.
-        is_main_process: whether this is the process that writes; of several only one does.
+        directory: directory of the run.
+        progress: progress of the training when it ended.
+        signal: signal that stopped the training, or None.
+        unreadable: pictures that were skipped, with the reasons.
+        is_main_process: whether this is the process that writes; of several processes only one
+            does.
     """
 
     directory: Path
@@ -163,19 +164,19 @@ class RunningOptions(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParts(Generic[Batch]):
-    """What a method makes of its options, to be trained.
+    """The parts that a method builds from its options, to be trained.
 
     Attributes:
-        learner: what is trained.
-        loader: where batches come from.
-        export: writes the networks into a run under a label, ``latest`` or an epoch.
-        doctor: looks for known failures in every report.
-        epochs: of the whole training.
-        max_images: earlier end, or None.
-        sample_batch: what samples are made of; the batch at hand unless given.
-        evaluate: the learner evaluates itself at the end of each epoch.
-        converged: asked after each epoch whether nothing more is to be gained.
-        held_out_unreadable: pictures beside the loader's that were passed over, with the reasons.
+        learner: learner to train.
+        loader: source of the batches.
+        export: function that writes the networks into a run under a label, ``latest`` or an epoch.
+        doctor: doctor that checks every report for known failures.
+        epochs: number of epochs of the whole training.
+        max_images: number of pictures after which the training ends early, or None.
+        sample_batch: pictures that samples are made from; the current batch unless given.
+        evaluate: whether the learner evaluates itself at the end of each epoch.
+        converged: function called after each epoch; if it returns True, the training ends.
+        held_out_unreadable: held-out pictures that were skipped, with the reasons.
     """
 
     learner: Learner[Batch]
@@ -204,14 +205,15 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
     """Train into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
 
     Args:
-        options: all options, a dataclass.
-        build: makes what is trained, after the run was checked and random numbers were seeded.
+        options: all options of the training, a dataclass.
+        build: function that builds the parts, called after the run was checked and random numbers
+            were seeded.
         command: the words after ``impasto`` that take the options.
-        may_change: names of options that alter nothing of a run that is resumed.
+        may_change: names of options that do not alter the training of a resumed run.
         may_grow: those of them that may not become smaller.
         resume: continue the run of that name, exactly where its state was saved.
         allow_changes: resume even where options that alter the training differ.
-        observers: who else is told what happens, beside log.jsonl and ``--display``.
+        observers: further observers of the training, besides log.jsonl and ``--display``.
 
     Raises:
         OptionError: an option cannot be used here, or differs from the run that is resumed.
@@ -282,17 +284,17 @@ def _check_run(
     """Refuse to overwrite a run, or to continue it with options that would make it another.
 
     Args:
-        directory: of the run.
-        options: flat options of now.
+        directory: directory of the run.
+        options: current options by their flat names.
         resume: whether the run is to be continued.
-        defaults: what options count as that are newer than the run.
-        may_change: names of options that alter nothing of what is continued.
+        defaults: values assumed for options that are newer than the run.
+        may_change: names of options that do not alter the training of a resumed run.
         may_grow: those of them that may not become smaller.
         allow_changes: let all changes pass.
 
     Raises:
-        FolderError: there is a run, and it is not to be continued.
-        OptionError: shows each refused option with its old and new value.
+        FolderError: a run exists, and is not to be continued.
+        OptionError: an option must not change; the message shows the old and new value of each.
     """
     if not resume:
         if directory.has_state:

@@ -1,4 +1,4 @@
-"""What the training loop asks of a method: something that learns, and where batches come from."""
+"""The interfaces between the training loop and a method: the learner and the loader."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ Batch_co = TypeVar("Batch_co", covariant=True)
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What one update found.
+    """The result of one update.
 
     Attributes:
-        losses: scalars on the device, detached, by their names in the log.
+        losses: losses by their names in the log, detached scalars on the device.
     """
 
     losses: Mapping[str, Tensor]
@@ -26,7 +26,7 @@ class StepResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a learner found out about itself at the end of an epoch.
+    """The result of a learner's evaluation at the end of an epoch.
 
     Attributes:
         scores: measures by name; ``loss_val`` is drawn beside the loss ``loss``.
@@ -38,7 +38,7 @@ class Evaluation:
 
 
 class Learner(Protocol[Batch_contra]):
-    """What is trained."""
+    """The interface of what is trained."""
 
     def step(self, batches: Sequence[Batch_contra]) -> StepResult:
         """Make one update."""
@@ -57,7 +57,7 @@ class Learner(Protocol[Batch_contra]):
         ...
 
     def output_statistics(self, batch: Batch_contra) -> Mapping[str, float | None]:
-        """Return measures of what is made of a batch, for the log and the doctor."""
+        """Return statistics of the outputs for a batch, for the log and the doctor."""
         ...
 
     def check_finite(self) -> None:
@@ -65,24 +65,24 @@ class Learner(Protocol[Batch_contra]):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the processes share."""
+        """Return the state that all processes share."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from it."""
+        """Continue from a saved state."""
         ...
 
     def process_state(self) -> dict[str, Any]:
-        """Return what differs between processes."""
+        """Return the state that differs between processes."""
         ...
 
     def load_process_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from it."""
+        """Continue from a saved state."""
         ...
 
     @property
     def loss_weights(self) -> Mapping[str, float]:
-        """The weights that the losses of a step carry, by the names of the losses."""
+        """The weights by which the losses of a step are multiplied, by the names of the losses."""
         ...
 
     @property
@@ -92,11 +92,11 @@ class Learner(Protocol[Batch_contra]):
 
 
 class Loader(Protocol[Batch_co]):
-    """Where batches come from, epoch by epoch."""
+    """The interface of the source of batches, epoch by epoch."""
 
     @property
     def global_batch(self) -> int:
-        """Pictures per batch of all processes."""
+        """Number of pictures per batch, of all processes together."""
         ...
 
     @property
@@ -106,12 +106,12 @@ class Loader(Protocol[Batch_co]):
 
     @property
     def position(self) -> int:
-        """Pictures of this epoch that were used."""
+        """Number of pictures of this epoch that were used."""
         ...
 
     @property
     def unreadable(self) -> Mapping[Path, str]:
-        """Pictures that were passed over, with the reasons."""
+        """Pictures that were skipped, with the reasons."""
         ...
 
     def close(self) -> None:
@@ -127,5 +127,5 @@ class Loader(Protocol[Batch_co]):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from it."""
+        """Continue from a saved state."""
         ...

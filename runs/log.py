@@ -29,12 +29,12 @@ _POSITION = ("epoch", "images", "steps", "global_batch")
 class JsonLog(Observer):
     """Appends each report as a line of JSON: epoch, images, steps, losses, rate, speed, waiting.
 
-    When a training is resumed, the lines of the pictures that will be seen again are removed
-    first, so that the log reads as that of an uninterrupted training. Lines that cannot be
-    written, on a full disk say, are written with a later one.
+    When a training is resumed, the lines of the pictures that will be seen again are removed first,
+    so that the log reads as that of an uninterrupted training. Lines that cannot be written, for
+    example on a full disk, are written with a later one.
 
     Args:
-        path: the file.
+        path: path of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -106,13 +106,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the records of a log, each with its position and losses; damaged lines are left out.
 
     Args:
-        path: the file; a missing one has no records.
+        path: path of the file; a missing file has no records.
     """
     return inspect_log(path)[0]
 
 
 def inspect_log(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the records, and how many lines but a last one that a kill cut short are damaged."""
+    """Return the records, and the number of damaged lines, except an incomplete last one."""
     if not path.is_file():
         return [], 0
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -145,8 +145,8 @@ class RunLog:
 
     Attributes:
         run: name of the run.
-        path: the file.
-        records: its lines, the oldest first, of which every one has a position.
+        path: path of the file.
+        records: records of the log, the oldest first, each with its position.
     """
 
     run: str
@@ -161,7 +161,7 @@ class RunLog:
 
     @cached_property
     def span(self) -> float:
-        """How many iterations a report stands for, mostly (the median)."""
+        """Median number of iterations between reports."""
         return float(np.median(np.diff([record["steps"] for record in self.records], prepend=0)))
 
     @cached_property
@@ -195,9 +195,9 @@ def read_runs(words: Sequence[str], checkpoints_dir: Path) -> list[RunLog]:
     """Read the logs of runs.
 
     Args:
-        words: for each a run directory, its ``log.jsonl``, or its name in ``checkpoints_dir``.
-            One that is given twice is read once.
-        checkpoints_dir: where runs are looked up by name.
+        words: for each run its directory, its ``log.jsonl``, or its name in ``checkpoints_dir``. A
+            run that is given twice is read once.
+        checkpoints_dir: folder in which runs are searched by name.
 
     Returns:
         The logs. Each has the name of its directory, with as many of the folders above it as it

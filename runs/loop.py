@@ -32,18 +32,19 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True, kw_only=True)
 class ReportIntervals:
-    """How long, and how often; everything is counted in pictures of each domain, or epochs.
+    """The length of a training and its intervals, in pictures of each domain or epochs.
 
     Attributes:
-        epochs: epochs of the whole training.
-        max_images: earlier end, or None.
-        accumulate: batches per step.
-        report_images: pictures between reports.
-        sample_images: pictures between samples.
-        checkpoint_images: pictures between states.
-        keep_epochs: epochs between weights that are kept.
-        evaluate: the learner evaluates itself at the end of each epoch. That is reported and shown,
-            and a state that is due there is saved after it, not between the last step and it.
+        epochs: number of epochs of the whole training.
+        max_images: number of pictures after which the training ends early, or None.
+        accumulate: number of batches per step.
+        report_images: number of pictures between reports.
+        sample_images: number of pictures between samples.
+        checkpoint_images: number of pictures between saved states.
+        keep_epochs: number of epochs between weights that are kept.
+        evaluate: whether the learner evaluates itself at the end of each epoch. The evaluation is
+            reported and shown, and a state that is due there is saved after it, not between the
+            last step and it.
     """
 
     epochs: int
@@ -60,16 +61,16 @@ class TrainingLoop(Generic[Batch]):
     """Runs a learner over a loader, tells the observers, and saves what is needed to go on.
 
     Args:
-        learner: what is trained.
-        loader: where batches come from.
-        intervals: how long, and how often.
-        directory: where the state goes.
+        learner: learner to train.
+        loader: source of the batches.
+        intervals: length of the training, and intervals of reports, samples and states.
+        directory: directory of the run, for the state.
         accelerator: device and processes; only the first process writes.
-        observer: who is told.
-        export: writes the networks under a label (``latest`` or an epoch).
-        doctor: looks for known failures in every report.
-        sample_batch: what samples are made of; the batch at hand unless given.
-        converged: asked after each epoch whether nothing more is to be gained.
+        observer: observer of the training.
+        export: function that writes the networks under a label (``latest`` or an epoch).
+        doctor: doctor that checks every report for known failures.
+        sample_batch: pictures that samples are made from; the current batch unless given.
+        converged: function called after each epoch; if it returns True, the training ends.
     """
 
     def __init__(  # noqa: PLR0913
@@ -110,7 +111,7 @@ class TrainingLoop(Generic[Batch]):
         """Continue from the state in the run directory.
 
         Raises:
-            CheckpointError: there is none, it is damaged, or of other networks.
+            CheckpointError: the state is missing, damaged, or of other networks.
         """
         state = load_state(self._directory.state_file)
         self._learner.load_state_dict(state["learner"])
@@ -150,7 +151,7 @@ class TrainingLoop(Generic[Batch]):
         """Train to the end, or until a signal asks to stop; save in both cases.
 
         Returns:
-            The signal that stopped it, or None at the end.
+            The signal that stopped the training, or None if it was completed.
 
         Raises:
             TrainingError: a loss or weight is not finite; the last good state is kept.

@@ -19,7 +19,8 @@ class Meter:
     """Losses, seconds and waiting time since the last report.
 
     Args:
-        average: returns the mean of a vector over all processes; each calls it equally often.
+        average: function that returns the mean of a vector over all processes; each calls it
+            equally often.
     """
 
     def __init__(self, average: Callable[[Tensor], Tensor] = lambda values: values) -> None:

@@ -1,4 +1,4 @@
-"""The protocol between the training loop and what watches it.
+"""The protocol between the training loop and its observers.
 
 :class:`Observer` is told of the start, of reports, samples, checkpoints and the end;
 :class:`CompositeObserver` tells several, and :class:`Background` gives a slow one a thread of its
@@ -28,17 +28,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a training is.
+    """The progress of a training.
 
     Attributes:
-        epoch: epoch, counted from 1.
-        images: pictures of each domain since the beginning.
-        steps: updates since the beginning.
-        total_images: pictures at which the training will end.
-        total_epochs: epochs of the whole training.
-        global_batch: pictures of each domain per batch, of all processes together.
-        processes: processes that train together.
-        epoch_images: pictures of each domain per epoch; 0 where that is not known.
+        epoch: number of the epoch, counted from 1.
+        images: number of pictures of each domain since the beginning.
+        steps: number of updates since the beginning.
+        total_images: number of pictures at which the training will end.
+        total_epochs: number of epochs of the whole training.
+        global_batch: number of pictures of each domain per batch, of all processes together.
+        processes: number of processes that train together.
+        epoch_images: number of pictures of each domain per epoch; 0 if unknown.
     """
 
     epoch: int
@@ -64,13 +64,12 @@ class Observer:
         """Tell the means since the last report.
 
         Args:
-            progress: where the training is.
+            progress: progress of the training.
             record: ``losses`` (means by name), ``scores`` (measures of the epoch that ended, by
-                name; only there), ``learning_rate``, ``seconds``,
-                ``images_per_second``, ``data_wait`` (share of the time, 0 to 1), ``weights`` (that
-                losses carry, by name), ``outputs`` (measures of what the networks make, by name;
-                None where there is none) and ``warnings`` (sentences). A line of ``log.jsonl``,
-                but for the position.
+                name; only there), ``learning_rate``, ``seconds``, ``images_per_second``,
+                ``data_wait`` (share of the time, 0 to 1), ``weights`` (that losses carry, by name),
+                ``outputs`` (statistics of the networks' outputs, by name; None where undefined)
+                and ``warnings`` (sentences). A line of ``log.jsonl``, without the position.
         """
 
     def on_samples(self, progress: Progress, samples: Pictures) -> None:
@@ -83,15 +82,16 @@ class Observer:
         """Training ended; ``error`` says why, if it could not go on."""
 
     def finish(self, seconds: float) -> None:
-        """Return when all that was told is done, or after so many seconds; the last call of all."""
+        """Return when all calls are processed, or after the given time; the last call of all."""
 
 
 class CompositeObserver(Observer):
     """Tells several observers; one that fails is named once and dropped, and training goes on.
 
     Args:
-        observers: who to tell, in order.
-        patience_seconds: how long they may take to finish at the end, together.
+        observers: observers to call, in order.
+        patience_seconds: time that all observers together may take to finish at the end, in
+            seconds.
     """
 
     def __init__(self, observers: Sequence[Observer], *, patience_seconds: float = 10.0) -> None:
@@ -148,11 +148,11 @@ class Background(Observer):
     At most ``most_reports`` reports, one set of samples and one checkpoint wait. The start is told
     at once, in the caller's thread, before there is a training to hold up; the thread begins after
     it, so that loading processes are not forked while it holds a lock. An observer that fails is
-    named once and dropped; one that only cannot write, to a full disk say, is tried again.
+    named once and dropped; one that only cannot write, for example to a full disk, is tried again.
 
     Args:
-        observer: who is told.
-        most_reports: reports that may wait.
+        observer: observer to call.
+        most_reports: maximum number of reports that wait.
     """
 
     def __init__(self, observer: Observer, *, most_reports: int = 64) -> None:

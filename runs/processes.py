@@ -1,4 +1,4 @@
-"""What a training needs of its process: device, siblings, signals and memory.
+"""The processes of a training: device, other processes, signals and memory.
 
 Several processes of one training average their gradients, share weights and gather states; one
 process does none of it. :func:`pick_device` and :func:`make_accelerator` say where to compute,
@@ -45,8 +45,8 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerat
     times before one backward pass, and freezing a network for half of a step.
 
     Args:
-        parameters: what has gradients; the same in every process.
-        accelerator: knows the processes.
+        parameters: parameters with gradients; the same in every process.
+        accelerator: accelerator of the processes.
     """
     if accelerator.num_processes == 1:
         return
@@ -69,9 +69,9 @@ def mean_over_processes(values: Tensor, *, accelerator: Accelerator) -> Tensor:
 
 
 def leave_processes() -> None:
-    """End the talk with the other processes, at the very end of a training that went well.
+    """End the communication with the other processes, at the end of a successful training.
 
-    A process that just exits may take its still-writing siblings down with it.
+    A process that simply exits may end other processes that are still writing.
     """
     if _several():
         torch.distributed.barrier()
@@ -152,11 +152,11 @@ def pick_device(device: str) -> torch.device:
 
 
 def make_accelerator(device: str, mixed_precision: str) -> Accelerator:
-    """Make what knows the device, the precision and the processes of a training.
+    """Make the accelerator: device, precision and processes of a training.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        mixed_precision: ``no``, ``fp16`` or ``bf16``.
+        device: name of the device, ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        mixed_precision: precision: ``no`` (float32), ``fp16`` or ``bf16``.
 
     Raises:
         OptionError: the device is not there, or cannot compute in that precision.
@@ -176,7 +176,7 @@ class Interrupts:
     """While active, notes the first SIGINT or SIGTERM; a second one acts at once.
 
     Attributes:
-        received: the signal, or None.
+        received: signal that was received, or None.
     """
 
     def __init__(self, *, announce: bool = True) -> None:

@@ -11,8 +11,8 @@ def make_generator(seed: int, purpose: str, *, process: int = 0) -> torch.Genera
     """Return a generator on the CPU whose numbers are independent of every other purpose's.
 
     Args:
-        seed: the run's seed.
-        purpose: what the numbers are for, e.g. ``"pool A"``.
+        seed: seed of the run.
+        purpose: purpose of the numbers, for example ``"pool A"``.
         process: index of the process, where each process needs its own numbers.
     """
     text = f"{seed}/{purpose}/{process}".encode()

@@ -47,7 +47,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state of tensors and plain values atomically.
 
     Raises:
-        OSError: the file cannot be written; what stood there before is untouched.
+        OSError: the file cannot be written; an existing file is untouched.
     """
     with atomic_path(path) as temporary:
         try:
@@ -60,7 +60,7 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read a state, running no code that it may hold (``weights_only``).
 
     Raises:
-        CheckpointError: it is missing, damaged, or of another version of Impasto.
+        CheckpointError: the file is missing, damaged, or of another version of Impasto.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -91,11 +91,11 @@ def save_pth(path: Path, weights: Mapping[str, Tensor]) -> None:
 def save_safetensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
 ) -> None:
-    """Write tensors atomically as safetensors, with what the file is to say of itself.
+    """Write tensors atomically as safetensors, with metadata.
 
     Args:
-        path: the file to write, ``.safetensors``.
-        tensors: by name; of any device.
+        path: ``.safetensors`` file to write.
+        tensors: tensors by name, on any device.
         metadata: plain values, written as JSON under :data:`METADATA_KEY`.
 
     Raises:
@@ -113,19 +113,20 @@ def save_safetensors(
 def load_tensors(
     path: Path, *, device: Literal["cpu", "meta"] = "cpu"
 ) -> tuple[Any, dict[str, Any]]:
-    """Return what a ``.safetensors`` or ``.pth`` file holds, and what it says of itself.
+    """Return the contents of a ``.safetensors`` or ``.pth`` file, and its metadata.
 
     Args:
-        path: the file.
-        device: ``meta`` for shapes alone; ``.safetensors`` are read all the same.
+        path: path of the file.
+        device: ``meta`` to read only the shapes; ``.safetensors`` files are read completely in any
+            case.
 
     Returns:
-        The tensors of a ``.safetensors`` by name, or whatever was saved as ``.pth``, which only
-        should be a state_dict; and the metadata, none in a ``.pth``.
+        The tensors of a ``.safetensors`` by name, or the object saved as ``.pth``, which should be
+        a state_dict but may be anything; and the metadata, none in a ``.pth``.
 
     Raises:
-        CheckpointError: missing, damaged, unsafe or something else; the message leaves the path
-            out.
+        CheckpointError: the file is missing, damaged, unsafe or of another kind; the message omits
+            the path.
     """
     if not path.is_file():
         raise CheckpointError("no such file")

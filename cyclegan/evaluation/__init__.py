@@ -1,6 +1,6 @@
-"""How near translations are to a domain.
+"""Measuring how close translations are to a domain.
 
-Read in this order: `sets` (what is measured of a set of pictures), `inception` (the network of
+Read in this order: `sets` (the measures of a set of pictures), `inception` (the network of
 FID and KID), `table` (all measures of all rows), `candidates` (what can be a row) and
-`page` (how it is told).
+`page` (the report).
 """

@@ -1,6 +1,6 @@
-"""What `impasto evaluate` compares: folders of pictures, and the outputs of generators.
+"""The candidates of `impasto evaluate`: folders of pictures, and the outputs of generators.
 
-Both become sets to measure; in a folder of results, names say which was made of which input.
+Both become sets to measure; in a folder of results, file names tell the input of each result.
 """
 
 import os
@@ -49,12 +49,12 @@ _FAKE, _REAL = "_fake", "_real"
 
 @dataclass(frozen=True, kw_only=True)
 class PictureFiles:
-    """Files that are read when they are needed, one after the other.
+    """Picture files that are read on demand, one after the other.
 
     Attributes:
-        folder: that names are relative to.
-        files: pictures in it.
-        inputs: name and file of what each was made of; None where that is unknown.
+        folder: folder that names are relative to.
+        files: picture files in the folder.
+        inputs: name and file of each picture's input; None where the input is unknown.
     """
 
     folder: Path
@@ -82,11 +82,11 @@ class PictureFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What a folder of results holds.
+    """The contents of a folder of results.
 
     Attributes:
-        pictures: the results, with their inputs where these are known.
-        notes: what was left out or not found, one sentence each.
+        pictures: results, with their inputs where these are known.
+        notes: sentences about what was left out or not found.
     """
 
     pictures: PictureFiles
@@ -109,15 +109,15 @@ def find_results(
     ``a_real.png``, ``a_fake.png``.
 
     Args:
-        folder: of results.
-        files: pictures in it.
-        inputs: folder of inputs and those to look for; None if they are unknown.
-        direction: chooses between ``_fake_A`` and ``_fake_B`` where there are both.
-        max_pictures: the first so many, where inputs are unknown.
+        folder: folder of results.
+        files: picture files in the folder.
+        inputs: folder of inputs, and the inputs to look for; None if they are unknown.
+        direction: direction that chooses between ``_fake_A`` and ``_fake_B`` if both exist.
+        max_pictures: maximum number of pictures, where inputs are unknown; the first are used.
 
     Raises:
-        FolderError: several results have the name of one input.
-        OptionError: there are ``_fake_A`` and ``_fake_B``, and no direction.
+        FolderError: several results match the name of one input.
+        OptionError: ``_fake_A`` and ``_fake_B`` both exist, and no direction is given.
     """
     named, notes = _results_by_name(folder, files, direction)
     every = [file for several in named.values() for file in several]
@@ -150,7 +150,7 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
     """Name folders by as many of their last parts as it takes to tell them apart.
 
     Raises:
-        FolderError: one is named twice.
+        FolderError: a folder is named twice.
 
     Example:
         >>> distinct_names([Path("a/monet"), Path("b/monet"), Path("c")])
@@ -283,18 +283,19 @@ def make_candidates(
 ) -> list[Candidate]:
     """Make a candidate of each folder of results, and of each checkpoint of each model.
 
-    All are looked at, models loaded once; no network stays in memory.
+    All are checked, and each model is loaded once; no network stays in memory.
 
     Args:
-        named: folders of results, run folders, files of generators, or names of shipped models.
-        options: all options.
-        device: where generators compute.
+        named: candidates: folders of results, run folders, files of generators, or names of shipped
+            models.
+        options: all options of the evaluation.
+        device: device that the generators compute on.
 
     Raises:
         CheckpointError: a generator is missing or damaged.
         FolderError: a folder is missing, empty, ambiguous or named twice, or a generator has no
             inputs.
-        OptionError: a file translates the other way.
+        OptionError: a generator translates in the other direction.
     """
     meant = [_meant(path) for path in named]
     candidates: list[Candidate] = []
@@ -311,7 +312,7 @@ def make_candidates(
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds generators of a run, of Impasto or of the reference."""
+    """Whether a folder holds the generators of a run of Impasto or the reference implementation."""
     return any(folder.glob("G_[AB].safetensors")) or any(folder.glob("*_net_G*.pth"))
 
 

@@ -1,4 +1,4 @@
-"""Inception v3 as FID and KID know it (Heusel et al. 2017), from a file of its weights."""
+"""The Inception v3 of FID and KID (Heusel et al. 2017), from a file of its weights."""
 
 import hashlib
 import warnings
@@ -25,15 +25,16 @@ class Inception:
     """Turns pictures into the 2,048 features that published FIDs and KIDs are computed from.
 
     Args:
-        weights: ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity, which pytorch-fid
-            calls ``pt_inception-2015-12-05-6726825d.pth``; nothing is downloaded.
-        device: where to compute.
+        weights: file of the weights, ``weights-inception-2015-12-05-6726825d.pth`` of
+            torch-fidelity, which pytorch-fid calls ``pt_inception-2015-12-05-6726825d.pth``;
+            nothing is downloaded.
+        device: device that computes.
 
     Attributes:
-        name: of network and file, to be written beside every number.
+        name: name of the network and the weights file, to be written beside every number.
 
     Raises:
-        CheckpointError: there is no such file, or it holds something else.
+        CheckpointError: the file does not exist, or holds something else.
         ImpastoError: torchmetrics or torch-fidelity is not installed.
     """
 

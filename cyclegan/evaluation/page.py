@@ -1,4 +1,4 @@
-"""How an evaluation is told: the page, its table, sentences in plain words, and JSON.
+"""The report of an evaluation: page, table, sentences in plain words, and JSON.
 
 The page shows all measures of all rows, then pictures side by side, and below them how the
 evaluation was made.
@@ -59,15 +59,15 @@ class _Row(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One measure.
+    """One measure, as a column of the table.
 
     Attributes:
-        key: its name in a row's values.
-        heading: short, for tables.
-        better: ``lower``, ``higher``, or nothing where neither is.
-        what: one sentence.
-        digits: after the point; None for as many as show four figures of the largest value.
-        spread: name of the value that says how far this one is to be trusted, or nothing.
+        key: name of the measure in a row's values.
+        heading: short heading for tables.
+        better: which values are better: ``lower``, ``higher``, or empty if neither is.
+        what: description in one sentence.
+        digits: number of decimals; None: as many as show four digits of the largest value.
+        spread: name of the value that gives the uncertainty of this measure, or empty.
     """
 
     key: str
@@ -149,7 +149,7 @@ _COLUMNS = (
 
 
 def columns_of(rows: Sequence[_Row]) -> list[Column]:
-    """Return the measures that some row has; the scales of SWD after their mean."""
+    """Return the measures that at least one row has; the scales of SWD follow their mean."""
     present = {key for row in rows for key in row.values}
     scales = sorted((int(key[4:]) for key in present if key.startswith("swd_")), reverse=True)
     columns: list[Column] = []
@@ -175,8 +175,8 @@ def text_table(rows: Sequence[_Row], *, width: int = 100) -> str:
     """Return all rows as text, for a terminal: measures from top to bottom.
 
     Args:
-        rows: references and results.
-        width: characters in a line; what does not fit goes into further tables below.
+        rows: rows of references and results.
+        width: number of characters in a line; columns that do not fit go into further tables below.
     """
     columns = columns_of(rows)
     labels = ["", "pictures", "with inputs", *(f"{c.heading}{_ARROWS[c.better]}" for c in columns)]
@@ -228,13 +228,14 @@ def write_evaluation(
     """Write the page.
 
     Args:
-        path: the ``.html`` file; its folder must exist.
-        rows: references and results.
-        strips: pictures below the table.
+        path: ``.html`` file to write; its folder must exist.
+        rows: rows of references and results.
+        strips: strips of pictures below the table.
         best: name of the best row.
-        shares: by row and measure, how much of the way from the inputs to the floor it has gone.
-        sentences: what the numbers say; the first stands under the heading.
-        facts: how the numbers were made.
+        shares: by row and measure, the share of the distance from the inputs to the floor that the
+            row has covered.
+        sentences: interpretation of the numbers; the first sentence is placed under the heading.
+        facts: facts about how the numbers were computed.
 
     Raises:
         OSError: the folder cannot be written.
@@ -329,13 +330,13 @@ def facts_of(
     extractor: str | None,
     candidates: Sequence[Candidate],
 ) -> dict[str, str]:
-    """Return how the numbers were made, to stand beside them.
+    """Return facts about how the numbers were computed, to be shown beside them.
 
     Args:
-        evaluation: the numbers.
-        options: all options.
-        extractor: its name; None if there is none.
-        candidates: what was judged.
+        evaluation: results of the evaluation.
+        options: all options of the evaluation.
+        extractor: name of the feature extractor; None if there is none.
+        candidates: candidates that were measured.
     """
     nothing = evaluation.nothing
     others = options.more_real or f"{options.real}, its other half"
@@ -353,7 +354,7 @@ def facts_of(
 
 
 def sentences_of(evaluation: Evaluation, candidates: Sequence[Candidate]) -> list[str]:
-    """Say which is best, how far it has come, which measures see nothing, and what to beware of."""
+    """State the best candidate, its progress, measures without information, and caveats."""
     measures = [name for name in SET_MEASURES if name in evaluation.floor.values]
     sentences = _about_best(evaluation, measures)
     nothing = evaluation.nothing
@@ -378,7 +379,7 @@ def as_json(
     sentences: Sequence[str],
     extractor: str | None,
 ) -> str:
-    """Return all numbers as JSON; what is not finite becomes null, for JSON knows no infinity."""
+    """Return all numbers as JSON; values that are not finite become null, as JSON has none."""
     content: dict[str, Any] = {
         "best_by": evaluation.best_by,
         "best": evaluation.best,

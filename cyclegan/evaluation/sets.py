@@ -1,4 +1,4 @@
-"""Distances between two sets of pictures: of patches, colors and features, and traces of grids.
+"""Distances between two sets of pictures (patches, colors, features), and grid artifacts.
 
 A set is summarized once, picture by picture, and summaries are compared. KID and FID of two sets of
 features are computed by torchmetrics.
@@ -53,20 +53,20 @@ class _Given(nn.Module):
 
 
 def kernel_distance(real: Tensor, other: Tensor, *, seed: int = 0) -> tuple[float, float]:
-    """Compute the kernel distance KID (Binkowski et al. 2018): no bias, also of few pictures.
+    """Compute the kernel distance KID (Binkowski et al. 2018): unbiased even for few pictures.
 
     Args:
-        real: features, (N, D), float.
-        other: features, (M, D), float.
-        seed: draws the subsets.
+        real: features of the real pictures, (N, D), floating point.
+        other: features of the other pictures, (M, D), floating point.
+        seed: seed that draws the subsets.
 
     Returns:
         Mean over 100 subsets of as many pictures as the smaller set has, at most 1,000: about 0, of
         either sign, for sets of one distribution. And the standard deviation over 100 subsets of
         half as many, which for sets of equal size, up to 2,000, is about the standard error that
         the choice of pictures gives the mean (a delete-half jackknife, Shao and Wu 1989); for sets
-        of unequal size and for larger ones it is above that. Not a number where a set has fewer
-        than four pictures.
+        of unequal size and for larger ones it is above that. NaN if a set has fewer than four
+        pictures.
 
     Raises:
         ImpastoError: torchmetrics is not installed.
@@ -88,8 +88,8 @@ def frechet_distance(real: Tensor, other: Tensor) -> float:
     with a floor of as many.
 
     Args:
-        real: features, (N, D), float.
-        other: features, (M, D), float.
+        real: features of the real pictures, (N, D), floating point.
+        other: features of the other pictures, (M, D), floating point.
 
     Raises:
         ImpastoError: torchmetrics is not installed.
@@ -155,7 +155,7 @@ class Extractor(Protocol):
     """Turns pictures into vectors, such as features of a network.
 
     Attributes:
-        name: of the network, its weights and the layer.
+        name: name of the network, its weights and the layer.
     """
 
     name: str
@@ -167,13 +167,13 @@ class Extractor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How sets are compared.
+    """Settings of the comparison of sets.
 
     Attributes:
         size_px: side of the squares that pictures become: the middle square, scaled. A power of
             two from 16.
-        patches: per level of the sliced Wasserstein distance.
-        seed: of all draws.
+        patches: number of patches per level of the sliced Wasserstein distance.
+        seed: seed of all random draws.
     """
 
     size_px: int = 256
@@ -183,15 +183,15 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSet:
-    """A set of pictures, reduced to what is compared; only features take memory for each picture.
+    """Summary of a set of pictures; only features take memory for each picture.
 
     Attributes:
-        count: pictures.
-        enlarged: how many of them were smaller than the squares.
-        patches: descriptors by level, see :func:`impasto.data.metrics.swd.patch_descriptors`.
-        colors: RGB, (1, pixels, 3), uint8: evenly spaced pixels of all squares.
-        features: (count, D), None without an extractor.
-        grids: of the pictures in their own sizes; see
+        count: number of pictures.
+        enlarged: number of pictures smaller than the squares, which were enlarged.
+        patches: patch descriptors by level, see :func:`impasto.data.metrics.swd.patch_descriptors`.
+        colors: evenly spaced pixels of all squares, RGB, (1, pixels, 3), uint8.
+        features: features of the pictures, (count, D); None without an extractor.
+        grids: periodic grid patterns of the pictures at their original sizes; see
             :class:`impasto.data.metrics.spectrum.GridPeaks`.
     """
 
@@ -206,16 +206,16 @@ class PictureSet:
 def summarize(
     pictures: Iterable[Rgb], settings: Settings, extractor: Extractor | None = None, *, count: int
 ) -> PictureSet:
-    """Reduce pictures, one after the other, to what is compared.
+    """Summarize pictures, one after the other, for the comparison of sets.
 
     Args:
-        pictures: RGB, (H, W, 3), uint8, of any sizes, at least one.
-        settings: the same for all sets.
-        extractor: of features; None for none.
-        count: how many pictures there are.
+        pictures: pictures, RGB, (H, W, 3), uint8, of any sizes, at least one.
+        settings: settings of the comparison, the same for all sets.
+        extractor: feature extractor; None: no features are computed.
+        count: expected number of pictures.
 
     Raises:
-        ValueError: there are more or fewer pictures.
+        ValueError: the number of pictures is not ``count``.
     """
     # All sets draw with one seed, so that equal pictures are at distance 0.
     patches = PatchSampler(count, np.random.default_rng(settings.seed), patches=settings.patches)
@@ -241,7 +241,7 @@ def summarize(
 
 
 def compare_sets(real: PictureSet, other: PictureSet, settings: Settings) -> dict[str, float]:
-    """Measure how far a set is from the real one.
+    """Measure the distances of a set from the real one.
 
     Returns:
         ``swd`` (mean over the levels) and ``swd_256``, ... (times 1000); ``palette`` (L*a*b*);
@@ -250,7 +250,7 @@ def compare_sets(real: PictureSet, other: PictureSet, settings: Settings) -> dic
 
     Raises:
         ImpastoError: there are features, and torchmetrics is not installed.
-        ValueError: there are features, and of fewer than two pictures.
+        ValueError: there are features, but of fewer than two pictures.
     """
     generator = np.random.default_rng((settings.seed, 1))
     levels = patch_distance(real.patches, other.patches, generator)

@@ -1,4 +1,4 @@
-"""How near results are to a domain, and to the pictures they were made of: all measures at once.
+"""All measures of results: how close they are to a domain, and to their inputs.
 
 Every number stands beside two references: the untouched inputs ("do nothing") and other real
 pictures ("floor").
@@ -52,10 +52,11 @@ class Sample:
     """One picture of a set; all are RGB, (H, W, 3), uint8.
 
     Attributes:
-        picture: what is measured.
-        before: what it was made of; None if unknown.
-        back: what the generator of the other direction makes of it; None where there is none.
-        name: of its input's file or, where that is unknown, of its own.
+        picture: picture that is measured.
+        before: input of the picture; None if unknown.
+        back: the picture translated back by the generator of the other direction; None if there is
+            none.
+        name: name of the input's file or, where the input is unknown, of the picture's own file.
     """
 
     picture: Rgb
@@ -65,7 +66,7 @@ class Sample:
 
 
 class Pictures(Protocol):
-    """A set of pictures, of known number, that can be gone through; a list of samples is one."""
+    """An iterable set of samples of known length, such as a list."""
 
     def __len__(self) -> int: ...
 
@@ -74,13 +75,13 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Results that are judged.
+    """Results that are measured.
 
     Attributes:
-        name: heading of their row; no two candidates have the same.
-        pictures: the results, with their inputs where these are known.
-        what: where they are from, in words.
-        notes: what a reader of the numbers must know, one sentence each.
+        name: heading of the candidate's row, unique among candidates.
+        pictures: results, with their inputs where these are known.
+        what: origin of the results, in words.
+        notes: sentences that a reader of the numbers must know.
     """
 
     name: str
@@ -91,12 +92,12 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What every number stands beside.
+    """The sets that results are compared with.
 
     Attributes:
-        real: the pictures that all are compared with.
-        others: further real ones, that show how near these are to one another.
-        inputs: what the results were made of; None if unknown.
+        real: real pictures that all sets are compared with.
+        others: further real pictures, which show how close real pictures are to one another.
+        inputs: input pictures of the results; None if unknown.
     """
 
     real: Pictures
@@ -109,16 +110,17 @@ class Row:
     """All measures of one set.
 
     Attributes:
-        name: its heading.
-        kind: ``nothing`` (the untouched inputs), ``floor`` (other real pictures) or ``result``.
-        pictures: how many.
-        paired: how many of them were compared with their inputs: those whose inputs are known, of
-            the same size, and at least 11 x 11 pixels.
-        unequal: how many have an input of another size.
-        enlarged: how many were smaller than the squares in which sets are compared.
-        values: by name: ``swd``, ``swd_256``, ..., ``palette``, ``grid_2``, ``grid_4``; with an
-            extractor ``kid``, ``kid_spread``, ``fid``; of results also ``ssim``, ``psnr``,
-            ``edges`` (means over the paired pictures) and ``cycle_ssim``.
+        name: heading of the row.
+        kind: kind of set: ``nothing`` (the untouched inputs), ``floor`` (other real pictures) or
+            ``result``.
+        pictures: number of pictures.
+        paired: number of pictures compared with their inputs, which must be known, of the same
+            size, and at least 11 x 11 pixels.
+        unequal: number of pictures whose input has a different size.
+        enlarged: number of pictures smaller than the squares in which sets are compared.
+        values: measures by name: ``swd``, ``swd_256``, ..., ``palette``, ``grid_2``, ``grid_4``;
+            with an extractor also ``kid``, ``kid_spread``, ``fid``; for results also ``ssim``,
+            ``psnr``, ``edges`` (means over the paired pictures) and ``cycle_ssim``.
     """
 
     name: str
@@ -136,10 +138,11 @@ class Evaluation:
 
     Attributes:
         rows: ``nothing`` (if the inputs are known), ``floor``, then the candidates in their order.
-        real_pictures: how many all were compared with.
-        real_enlarged: how many of these were smaller than the squares.
-        best_by: the measure that names the best.
-        best: name of the candidate with its lowest value; None where no candidate has a finite one.
+        real_pictures: number of real pictures that all sets were compared with.
+        real_enlarged: number of real pictures smaller than the squares.
+        best_by: measure that determines the best candidate.
+        best: name of the candidate with the lowest value of that measure; None if no value is
+            finite.
     """
 
     rows: Sequence[Row]
@@ -178,12 +181,13 @@ def evaluate(
 
     Args:
         reference: real pictures and inputs.
-        candidates: what is judged.
-        settings: of the measures of sets; the defaults unless given.
-        extractor: features for KID and FID; None leaves both out.
-        best_by: one of :data:`SET_MEASURES`; ``kid`` unless given, ``swd`` without extractor.
-        on_sample: told the row's name and each picture as it is seen; of the real ones, too.
-        on_row: told each row as it is ready.
+        candidates: candidates to measure.
+        settings: settings of the measures that compare sets; the defaults unless given.
+        extractor: feature extractor for KID and FID; None leaves both out.
+        best_by: measure that determines the best candidate, one of :data:`SET_MEASURES`; ``kid``
+            unless given, ``swd`` without extractor.
+        on_sample: called with the row's name and each picture as it is read, real ones included.
+        on_row: called with each row as soon as it is ready.
 
     Raises:
         ImpastoError: torchmetrics is needed and not installed.
@@ -234,7 +238,7 @@ def evaluate(
 
 
 def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
-    """Return which share of the way from doing nothing to the floor a row has gone.
+    """Return the share of the distance from the inputs to the floor that a row has covered.
 
     1 is at the floor, 0 at the inputs, negative beyond them; None where the inputs are unknown or
     not above the floor, so that the measure is blind to what tells the two domains apart, where
@@ -252,7 +256,7 @@ def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
 
 
 def same_size(rows: Sequence[Row]) -> bool:
-    """Whether sets have about as many pictures, so that biased measures of them can be compared."""
+    """Whether sets have about the same size, so that biased measures can be compared."""
     counts = [row.pictures for row in rows]
     return min(counts) >= _SAME_SIZE * max(counts)
 

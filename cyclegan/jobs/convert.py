@@ -35,10 +35,10 @@ class Job:
     """One picture to convert.
 
     Attributes:
-        source: the picture file.
-        target: the file to write.
-        before: where to write a small copy of the source for a page, or None.
-        after: where to write a small copy of the result, if that is large, or None.
+        source: picture file to read.
+        target: file to write.
+        before: path for a small copy of the source for a page, or None.
+        after: path for a small copy of the result, if that is large, or None.
     """
 
     source: Path
@@ -49,16 +49,17 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """How to convert.
+    """Settings of a conversion.
 
     Attributes:
-        batch_size: pictures of equal size that are translated together.
-        threads: threads that read, and as many that write.
-        long_side: larger pictures are scaled down to it first, in pixels; None leaves all sizes.
-        stroke_scale: how many times smaller the pictures are that the generator sees; its results
-            are enlarged to the size of the picture, and so is what it paints.
-        quality: of jpg and webp, 1 to 100.
-        preview_px: longer side of the small copies.
+        batch_size: number of pictures of equal size that are translated together.
+        threads: number of reading threads, and also of writing threads.
+        long_side: longest side to which larger pictures are first scaled down, in pixels; None: no
+            limit.
+        stroke_scale: factor by which pictures are shrunk for the generator; its results are
+            enlarged to the size of the picture, which also enlarges the strokes.
+        quality: quality of JPEG and WebP files, 1 to 100.
+        preview_px: longer side of the small copies, in pixels.
     """
 
     batch_size: int = 4
@@ -71,13 +72,13 @@ class Conversion:
 
 @dataclass(kw_only=True)
 class Converted:
-    """What became of the jobs.
+    """The outcome of the jobs.
 
     Attributes:
         done: jobs whose target was written.
-        failures: source files and what was wrong.
-        seconds: how long it took.
-        pixels: pixels of all results.
+        failures: source files that failed, with the reasons.
+        seconds: duration, in seconds.
+        pixels: total number of pixels of all results.
     """
 
     done: list[Job] = field(default_factory=list)
@@ -95,17 +96,17 @@ def convert(
 ) -> Converted:
     """Translate every job's source into its target.
 
-    A picture that cannot be read, translated or written is noted and the rest goes on. Results
-    are written atomically, after their previews, so a target that exists is complete.
+    A picture that cannot be read, translated or written is recorded, and the others continue.
+    Results are written atomically, after their previews, so a target that exists is complete.
 
     Args:
-        jobs: what to convert.
-        translate: (N, 3, H, W) in [-1, 1] to the same shape and range.
-        how: batches, threads, sizes.
-        on_done: called in this thread for each job that ended, well or badly.
+        jobs: jobs to do.
+        translate: function from pictures (N, 3, H, W) in [-1, 1] to the same shape and range.
+        how: settings of the conversion.
+        on_done: called in this thread for each finished job, successful or not.
 
     Returns:
-        What was done and what failed.
+        The finished and the failed jobs.
 
     Raises:
         ImpastoError: the disk is full; what is written stays, a repeated call goes on from there.
@@ -221,9 +222,9 @@ def paint(
     """Translate pictures ``scale`` times smaller, and enlarge the results.
 
     Args:
-        pictures: RGB, (H, W, 3), uint8, all of one size.
-        translate: (N, 3, H, W) in [-1, 1] to the same shape and range.
-        scale: at least 1; so many times larger are the strokes.
+        pictures: pictures, RGB, (H, W, 3), uint8, all of one size.
+        translate: function from pictures (N, 3, H, W) in [-1, 1] to the same shape and range.
+        scale: factor by which strokes become larger, at least 1.
 
     Returns:
         RGB, (H, W, 3), uint8.

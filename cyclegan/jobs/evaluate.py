@@ -51,13 +51,13 @@ _REAL = "real pictures"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateResult:
-    """What was measured and written.
+    """The result of an evaluation, and its files.
 
     Attributes:
-        evaluation: all rows.
-        sentences: what they say, in words.
-        page: the page.
-        results: the JSON file.
+        evaluation: rows of all sets.
+        sentences: interpretation of the rows, in words.
+        page: path of the page.
+        results: path of the JSON file.
     """
 
     evaluation: Evaluation
@@ -79,13 +79,14 @@ def run_evaluation(
     """Measure candidates and write ``results.json`` and ``index.html`` into ``options.output``.
 
     Args:
-        candidates: folders of results, run folders, files of generators, names of models.
-        options: all options.
-        device: where networks compute; as the options say unless given.
-        extractor: of features for KID and FID, instead of the network that the options name.
-        on_start: told how many pictures there are, in all sets together.
-        on_sample: told the name of its row at each picture.
-        on_row: told each row as it is ready.
+        candidates: candidates: folders of results, run folders, files of generators, names of
+            models.
+        options: all options of the evaluation.
+        device: device that networks compute on; the options' unless given.
+        extractor: feature extractor for KID and FID, instead of the network that the options name.
+        on_start: called with the number of pictures in all sets together.
+        on_sample: called for each picture with the name of its row.
+        on_row: called with each row as soon as it is ready.
 
     Raises:
         CheckpointError: a model cannot be loaded.
@@ -251,10 +252,10 @@ class _Watched:
     """A set of pictures that shows each as it is read, and holds the first for a strip of its own.
 
     Attributes:
-        heading: on the page.
-        judged: whether it is a candidate.
+        heading: heading of the set on the page.
+        judged: whether the set is a candidate.
         first: reduced pictures by name; empty where the set stands beside inputs.
-        beside_inputs: whether it does.
+        beside_inputs: whether the set's pictures are shown beside their inputs.
     """
 
     def __init__(

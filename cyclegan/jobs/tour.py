@@ -38,15 +38,15 @@ Pictures = dict[str, NDArray[np.uint8]]
 
 @dataclass(frozen=True, kw_only=True)
 class TourResult:
-    """What the demo's training has learned.
+    """The result of the demo's training.
 
     Attributes:
         training: how the training ended.
         comparisons: how far from the true paintings of the held-out photographs are: the
             ``photographs`` themselves, the translations ``before training`` and ``after training``.
         photographs: the held-out photographs.
-        translations: what the trained generator makes of them.
-        truth: their true paintings.
+        translations: translations of the photographs by the trained generator.
+        truth: true paintings of the photographs.
     """
 
     training: TrainResult
@@ -65,9 +65,9 @@ def run_tour(
     recipe of the demo was found on the validation set.
 
     Args:
-        domains: the folders; A are paintings, B photographs.
-        options: of the training.
-        observers: who is told about the training.
+        domains: folders of both domains; A are paintings, B photographs.
+        options: options of the training.
+        observers: observers of the training.
 
     Raises:
         ImpastoError: see :func:`impasto.cyclegan.train`.
@@ -120,14 +120,14 @@ _MEASURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """One thing that was done.
+    """One chapter of the page, about one step of the demo.
 
     Attributes:
-        heading: its name.
-        text: what it is, in a sentence or two.
-        strips: pictures.
+        heading: heading of the chapter.
+        text: description in one or two sentences.
+        strips: strips of pictures.
         comparisons: columns of a table of measures, by heading.
-        links: files to open, by what to call them.
+        links: files to open, by the text of the link.
     """
 
     heading: str
@@ -141,10 +141,10 @@ def write_tour(path: Path, chapters: Sequence[Chapter], *, title: str, descripti
     """Write the page.
 
     Args:
-        path: the ``.html`` file; its folder must exist.
-        chapters: in their order.
-        title: the heading.
-        description: one sentence under it.
+        path: ``.html`` file to write; its folder must exist.
+        chapters: chapters in their order.
+        title: heading of the page.
+        description: one sentence under the heading.
 
     Raises:
         OSError: the folder cannot be written.

@@ -34,7 +34,7 @@ __all__ = ["TranslationLearner", "save_networks", "train"]
 
 
 class TranslationLearner(Protocol):
-    """What a learner of translations shows of itself, so that its networks can be saved.
+    """A learner of translations, with the networks that are saved.
 
     A method with other networks than CycleGAN's, such as generators of one direction alone, is a
     learner with these three.
@@ -70,12 +70,13 @@ def save_networks(
     With running averages, these go to ``<label>_net_G_A_ema.pth`` and into the safetensors.
 
     Args:
-        directory: the run.
-        label: ``latest`` or an epoch.
-        learner: holds the networks.
-        architecture: of all generators.
-        progress: where the training is, for the metadata.
-        grid_bend_px: how far pictures shall be bent for the generators, likewise.
+        directory: directory of the run.
+        label: ``latest`` or the number of an epoch.
+        learner: learner that holds the networks.
+        architecture: architecture of all generators.
+        progress: progress of the training, for the metadata.
+        grid_bend_px: how far pictures should be bent for the generators, in pixels, for the
+            metadata.
 
     Raises:
         OSError: a file cannot be written.
@@ -119,14 +120,14 @@ def train(
     """Train a CycleGAN into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
 
     Args:
-        options: all options.
+        options: all options of the training.
         resume: continue the run of that name, exactly where its state was saved.
         allow_changes: resume even where options that alter the training differ.
-        observers: who else is told what happens, beside log.jsonl and ``--display``.
-        perceptual: distance of the perceptual loss, on the device of the training, instead of the
-            one through the network that the options name.
+        observers: further observers of the training, besides log.jsonl and ``--display``.
+        perceptual: distance for the perceptual loss, on the device of the training, instead of the
+            one with the network that the options name.
         extra_terms: further terms of the generators' objective, after those of the options.
-        announce: is told, in a line, which network the perceptual loss looks through.
+        announce: called with one line that states which network the perceptual loss uses.
 
     Raises:
         OptionError: an option cannot be used here, or differs from the run that is resumed.

@@ -1,7 +1,7 @@
 """The whole translation job, from options to a folder of pictures with a page.
 
-The folder remembers with which settings its results were made, so that neither page nor command
-says otherwise when a later call adds some with others.
+The folder records the settings of its results, so that page and command remain correct when a later
+call adds results with different settings.
 """
 
 import json
@@ -30,19 +30,19 @@ Settings = Mapping[str, str]
 def other_settings(
     note: Path, settings: Settings, *, adds: bool, afresh: bool
 ) -> list[dict[str, str]]:
-    """Note the settings of this call, and return others that results there were made with.
+    """Record the settings of this call, and return differing settings of earlier calls.
 
     Args:
-        note: the file that remembers; a missing or damaged one remembers nothing.
-        settings: of this call, by what to call them.
-        adds: this call makes results.
-        afresh: it makes all of them, so that earlier settings are forgotten.
+        note: file that records the settings; a missing or damaged file counts as empty.
+        settings: settings of this call, by the names to show them under.
+        adds: whether this call makes results.
+        afresh: whether this call makes all results, so that earlier settings are discarded.
 
     Returns:
         The differing settings of each earlier call: only what differs.
 
     Raises:
-        OSError: the note cannot be written.
+        OSError: the file cannot be written.
     """
     now = dict(settings)
     earlier = [] if afresh else [made for made in _read(note) if made != now]
@@ -74,17 +74,17 @@ _MADE_WITH = "made_with.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TranslateResult:
-    """What was translated.
+    """The outcome of a translation.
 
     Attributes:
-        page: the page with all pairs.
-        converted: what was done now, and what failed.
-        skipped: how many results were there already.
-        generator: the generator, with notes on what its file needed.
+        page: path of the page with all pairs.
+        converted: finished and failed jobs of this call.
+        skipped: number of results that existed already.
+        generator: generator, with notes on how its file was converted.
         differing: in words, for each earlier call with other settings whose results may be among
             those that were there already: what differed.
-        strokes_look_small: the pictures are so large that the generator's strokes look small in
-            them, and ``--stroke_scale`` would enlarge them.
+        strokes_look_small: whether the pictures are so large that the generator's strokes look
+            small; ``--stroke_scale`` would enlarge the strokes.
     """
 
     page: Path
@@ -105,10 +105,10 @@ def translate(
     """Translate folders and files into ``options.output``, and write its page.
 
     Args:
-        photos: folders and files; a folder keeps the relative names of all that is below it.
-        options: all options.
-        on_start: told the number of pictures to translate, and the generator.
-        on_done: told each picture that ended, well or badly.
+        photos: folders and files of pictures; results of a folder keep their paths relative to it.
+        options: all options of the translation.
+        on_start: called with the number of pictures to translate, and the generator.
+        on_done: called for each finished picture, successful or not.
 
     Raises:
         FolderError: an input is missing or empty, or the output cannot be written.
@@ -181,7 +181,7 @@ def _strokes_look_small(options: TranslateOptions, converted: Converted) -> bool
 
 
 def plan_jobs(photos: Sequence[Path], options: TranslateOptions) -> list[Job]:
-    """Decide which file becomes which; no two inputs ever share an output.
+    """Assign an output file to each input; no two inputs share an output.
 
     Raises:
         FolderError: an input is missing or empty.

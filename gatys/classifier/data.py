@@ -53,8 +53,8 @@ class PictureFiles:
     """Pictures in files of their own, decoded when asked for.
 
     Attributes:
-        paths: the files.
-        labels: class of each, counted from 0.
+        paths: paths of the picture files.
+        labels: class index of each picture, counted from 0.
     """
 
     paths: Sequence[Path]
@@ -78,9 +78,9 @@ class PictureArrays:
     """Pictures in memory.
 
     Attributes:
-        file: where they were read from.
-        images: RGB, (N, H, W, 3), uint8.
-        labels: class of each, counted from 0.
+        file: file that the pictures were read from.
+        images: the pictures, RGB, (N, H, W, 3), uint8.
+        labels: class index of each picture, counted from 0.
     """
 
     file: Path
@@ -99,12 +99,12 @@ class PictureArrays:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassSets:
-    """What a classifier is trained on, and what it is judged by.
+    """The training pictures and the held-out pictures of a classifier.
 
     Attributes:
         classes: names of the classes.
-        train: pictures to learn from.
-        held_out: other pictures of the same classes.
+        train: pictures for training.
+        held_out: pictures of the same classes for validation.
     """
 
     classes: tuple[str, ...]
@@ -116,7 +116,7 @@ def find_class_folders(root: Path) -> dict[str, Path]:
     """Return the folders in a folder by their names, which are the classes, sorted.
 
     Raises:
-        FolderError: there are fewer than two.
+        FolderError: there are fewer than two class folders.
     """
     if not root.is_dir():
         raise FolderError(root, "no such folder; expected one with a folder of pictures per class")
@@ -144,11 +144,11 @@ def open_folders(
     """List the pictures of class folders, which may have folders inside.
 
     Args:
-        train: classes and their folders.
-        held_out: the same classes and folders of other pictures; unless given, a share of each
+        train: folder of each class, by the name of the class.
+        held_out: folders of the same classes with other pictures; unless given, a share of each
             class is held out.
-        share: of each class that is held out.
-        generator: chooses those, on the CPU.
+        share: share of each class that is held out, 0 to 1.
+        generator: random generator that chooses the held-out pictures, on the CPU.
 
     Raises:
         FolderError: a folder is missing or holds no pictures, or a picture is used twice.
@@ -167,10 +167,10 @@ def open_cifar100(root: Path, *, download: bool = False) -> ClassSets:
 
     Args:
         root: folder with ``cifar-100-python``.
-        download: fetch what is not there, 169 MB.
+        download: download the data set if it is missing, 169 MB.
 
     Raises:
-        FolderError: it is not there, damaged, or cannot be fetched.
+        FolderError: the data set is missing, damaged, or cannot be downloaded.
     """
     try:
         parts = [datasets.CIFAR100(root, train=train, download=download) for train in (True, False)]
@@ -199,12 +199,12 @@ def open_caltech101(
 
     Args:
         root: folder with ``caltech101/101_ObjectCategories``.
-        share: of each class that is held out.
-        generator: chooses those, on the CPU.
-        download: fetch what is not there, 137 MB.
+        share: share of each class that is held out, 0 to 1.
+        generator: random generator that chooses the held-out pictures, on the CPU.
+        download: download the data set if it is missing, 137 MB.
 
     Raises:
-        FolderError: it is not there or cannot be fetched.
+        FolderError: the data set is missing or cannot be downloaded.
     """
     folder = root / "caltech101" / "101_ObjectCategories"
     if not folder.is_dir() and not download:  # torchvision would make the one above it
@@ -231,8 +231,8 @@ def split_by_class(
     Args:
         classes: names of the classes.
         files: all pictures.
-        share: of each class, 0 to 1.
-        generator: chooses them, on the CPU.
+        share: share of each class that is held out, 0 to 1.
+        generator: random generator that chooses the held-out pictures, on the CPU.
 
     Raises:
         FolderError: a class has a single picture.

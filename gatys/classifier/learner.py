@@ -30,9 +30,10 @@ class Best:
     """The epoch with the lowest held-out loss.
 
     Attributes:
-        epoch: its number, counted from 1; 0 before the first.
-        scores: its held-out scores.
-        features: its convolutions, batch normalization folded in; None before the first.
+        epoch: number of the epoch, counted from 1; 0 before the first.
+        scores: scores on the held-out pictures after that epoch.
+        features: weights of the convolutions, batch normalization folded in; None before the first
+            epoch.
     """
 
     epoch: int = 0
@@ -44,13 +45,13 @@ class ClassifierLearner:
     """Minimizes the cross-entropy with label smoothing (Szegedy et al. 2016, section 7).
 
     Args:
-        network: on the accelerator's device.
-        optimizer: of its parameters.
-        plateau: lowers the learning rate where the held-out loss no longer falls.
-        held_out: the held-out pictures of this process, as often as they are asked for.
+        network: classifier to train, on the accelerator's device.
+        optimizer: optimizer of the network's parameters.
+        plateau: scheduler that lowers the learning rate when the held-out loss stops falling.
+        held_out: held-out pictures of this process, read again for each evaluation.
         accelerator: device, precision and processes.
         label_smoothing: share of the target that is spread over all classes.
-        patience: epochs without a lower held-out loss after which training is over.
+        patience: number of epochs without a lower held-out loss after which the training ends.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class ClassifierLearner:
 
         Returns:
             Means over the batches: ``loss``, the cross-entropy with label smoothing, and ``top1``,
-            the share that was classified rightly, with dropout and augmentation.
+            the share that was classified correctly, with dropout and augmentation.
         """
         self._optimizer.zero_grad()
         losses, rights = [], []
@@ -108,7 +109,7 @@ class ClassifierLearner:
         self._epoch = epoch
 
     def end_epoch(self) -> Evaluation:
-        """Judge the network by the held-out pictures; steer the learning rate; keep the best.
+        """Evaluate on the held-out pictures, adjust the learning rate, keep the best weights.
 
         Returns:
             ``loss_val`` (without label smoothing), ``top1_val`` and, with more than five classes,
@@ -133,7 +134,7 @@ class ClassifierLearner:
         return Evaluation(scores=scores, samples={**self._hardest, **self._learnt})
 
     def converged(self) -> bool:
-        """Whether the held-out loss has not fallen for so many epochs that training is over."""
+        """Whether the held-out loss has not fallen for ``patience`` epochs."""
         return self.best.epoch > 0 and self._judged - self.best.epoch >= self._patience
 
     @torch.no_grad()
@@ -166,7 +167,7 @@ class ClassifierLearner:
                 buffer.copy_(self._accelerator.reduce(buffer, reduction="mean"))
 
     def samples(self, batch: ClassBatch) -> dict[str, Tensor]:
-        """Return the hardest pictures so far, and some of a batch as training sees them.
+        """Return the pictures with the highest losses, and some of a batch after augmentation.
 
         Args:
             batch: RGB, (N, 3, S, S), in [0, 1].
@@ -178,14 +179,14 @@ class ClassifierLearner:
         return {**self._hardest, **_training_samples(batch)}
 
     def output_statistics(self, batch: ClassBatch) -> dict[str, float | None]:  # noqa: ARG002
-        """Return nothing: losses and scores tell all."""
+        """Return no statistics: losses and scores suffice for a classifier."""
         return {}
 
     def check_finite(self) -> None:
-        """Refuse weights that are not numbers, so that a good state is never overwritten.
+        """Refuse weights that are not finite, so that a good state is never overwritten.
 
         Raises:
-            TrainingError: there is one.
+            TrainingError: a weight is not finite.
         """
         finite = [torch.isfinite(value).all() for value in self.network.state_dict().values()]
         if not torch.stack(finite).all():
@@ -194,7 +195,7 @@ class ClassifierLearner:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the processes share, to continue from."""
+        """Return the state that all processes share."""
         scaler = self._accelerator.scaler
         return {
             "network": self.network.state_dict(),
@@ -214,7 +215,7 @@ class ClassifierLearner:
         """Continue from a saved state.
 
         Raises:
-            CheckpointError: the network is another.
+            CheckpointError: the state belongs to a different network.
         """
         try:
             self.network.load_state_dict(state["network"])
@@ -252,7 +253,7 @@ class ClassifierLearner:
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """There is one loss, and it carries none."""
+        """No weights: the single loss is not weighted."""
         return {}
 
     @property

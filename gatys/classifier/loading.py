@@ -1,4 +1,4 @@
-"""Batches of pictures with classes: brought to size, varied by chance, whatever cannot be read."""
+"""Batches of labeled pictures, resized and randomly augmented; unreadable files are skipped."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class ClassBatch:
     Attributes:
         images: RGB, (N, 3, S, S), float32 in [0, 1].
         labels: (N,), int64.
-        unreadable: files that were met and could not be read, with the reason.
+        unreadable: files that could not be read, with the reasons.
     """
 
     images: Tensor
@@ -41,7 +41,7 @@ class ClassBatch:
     unreadable: tuple[tuple[Path, str], ...] = ()
 
     def to(self, device: torch.device) -> "ClassBatch":
-        """Return the batch on a device; the copy does not wait where the memory is pinned."""
+        """Return the batch on a device; the copy is asynchronous if the memory is pinned."""
         return ClassBatch(
             images=self.images.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
@@ -59,14 +59,15 @@ class ClassBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to a picture before the network sees it.
+    """The cropping and augmentation of pictures.
 
     Attributes:
-        size: side of the square, in pixels.
-        smallest_area: of the part that is cut out for training, relative to the picture.
-        largest_area: of that part; of a held-out picture the middle is seen, as large as this.
-        flip: mirror half of the pictures in training.
-        light: strength of random brightness and contrast in training; hues always stay.
+        size: side of the square crop, in pixels.
+        smallest_area: smallest area of a random crop in training, relative to the picture.
+        largest_area: largest area of a random crop, relative to the picture; of a held-out picture,
+            the network sees the center crop of this area.
+        flip: mirror half of the training pictures horizontally.
+        light: strength of random brightness and contrast changes in training; hues never change.
     """
 
     size: int
@@ -76,13 +77,13 @@ class Augmentation:
     light: float = 0.2
 
     def fit(self, rgb: Rgb) -> Rgb:
-        """Shrink a large picture, as far as its smallest parts have ``size`` pixels; no chance."""
+        """Shrink a large picture until its smallest crops have ``size`` pixels; deterministic."""
         height, width = rgb.shape[:2]
         scale = self.size / (min(height, width) * self.smallest_area**0.5)
         return rgb if scale >= 1 else resize(rgb, round(height * scale), round(width * scale))
 
     def vary(self, rgb: Rgb, *, generator: torch.Generator) -> Rgb:
-        """Return a random square of ``size`` pixels for training."""
+        """Return a random square crop of ``size`` pixels for training, augmented."""
         part = random_part(
             rgb,
             self.size,
@@ -95,18 +96,18 @@ class Augmentation:
         return random_flip(part, generator=generator) if self.flip else part
 
     def center(self, rgb: Rgb) -> Rgb:
-        """Return the middle square, scaled to ``size`` pixels."""
+        """Return the center square, scaled to ``size`` pixels."""
         side = max(1, round(min(rgb.shape[:2]) * self.largest_area**0.5))
         return resize(center_crop(rgb, side), self.size, self.size)
 
 
 class ClassPictures(Dataset[ClassBatch]):
-    """Pictures looked up by a :class:`Draw`; unreadable ones are passed over.
+    """Pictures looked up by a :class:`Draw`; unreadable ones are skipped.
 
     Args:
-        pictures: where they are.
-        augmentation: what is done to them.
-        cache: keep fitted pictures in memory.
+        pictures: source of the pictures.
+        augmentation: cropping and augmentation of the pictures.
+        cache: keep the resized pictures in memory.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class ClassPictures(Dataset[ClassBatch]):
         return _empty(unreadable)
 
     def center(self, index: int) -> ClassBatch:
-        """Return the middle of a picture as a batch of one; empty if it cannot be read."""
+        """Return the center crop of a picture as a batch of one; empty if it cannot be read."""
         try:
             return self._batch(index, self._augmentation.center(self._fitted(index)), [])
         except PictureError as error:
@@ -158,12 +159,13 @@ class ClassPictures(Dataset[ClassBatch]):
 
 
 class TrainingLoader(PictureLoader[ClassBatch]):
-    """Yields training batches, and knows where it is.
+    """Yields training batches, and keeps its position for resuming.
 
     Args:
-        pictures: what to learn from.
-        sampler: of as many pairs as there are pictures, of which the first halves count.
-        workers: loading processes; 0 loads in this process.
+        pictures: pictures for training.
+        sampler: sampler of as many pairs as there are pictures; only the first element of each pair
+            is used.
+        workers: number of loading processes; 0 loads in this process.
         pin_memory: load into page-locked memory, for a GPU.
     """
 
@@ -193,12 +195,12 @@ class TrainingLoader(PictureLoader[ClassBatch]):
 
 
 class HeldOutPictures:
-    """Gives the middles of pictures, in order, as often as asked; without what cannot be read.
+    """Yields center crops in order, any number of times; unreadable pictures are skipped.
 
     Args:
-        pictures: what to judge by.
-        batch_size: pictures per batch.
-        workers: loading processes; 0 loads in this process.
+        pictures: held-out pictures.
+        batch_size: number of pictures per batch.
+        workers: number of loading processes; 0 loads in this process.
         process: index of this process.
         processes: number of processes; each gets its share.
     """
@@ -232,7 +234,7 @@ class HeldOutPictures:
 
 
 def collate_classes(some: Sequence[ClassBatch]) -> ClassBatch:
-    """Join batches of one, or of none, into a batch."""
+    """Join batches of one picture, or of none, into one batch."""
     return ClassBatch(
         images=torch.cat([one.images for one in some]),
         labels=torch.cat([one.labels for one in some]),

@@ -1,4 +1,4 @@
-"""VGG16 and VGG19 as classifiers (Simonyan and Zisserman 2015), to be trained from the beginning.
+"""VGG16 and VGG19 as classifiers (Simonyan and Zisserman 2015), to be trained from scratch.
 
 Layers, names and shapes are torchvision's, so that a network of full width and 7 x 7 pooled values
 exchanges weights with ``torchvision.models.vgg19`` and ``vgg19_bn``.
@@ -31,10 +31,10 @@ class VggClassifier(nn.Module):
 
     Attributes:
         depth: 16 or 19.
-        width: channels, relative to the published network, in 64ths.
-        batch_norm: whether there is batch normalization.
-        classes: how many there are.
-        features: convolutions, ReLUs and poolings.
+        width: number of channels relative to the published network, a multiple of 1/64.
+        batch_norm: whether batch normalization follows each convolution.
+        classes: number of classes.
+        features: convolutions, ReLUs and pooling layers.
         avgpool: adaptive average pooling.
         classifier: the fully connected layers.
     """
@@ -52,14 +52,14 @@ class VggClassifier(nn.Module):
         """Make the network; its weights are undefined until :func:`init_weights`.
 
         Args:
-            classes: how many there are.
+            classes: number of classes.
             depth: 16 or 19.
-            width: channels, relative to the published network; rounded to 64ths, so that each
-                block has exactly twice the channels of the one before.
+            width: number of channels relative to the published network; rounded to 64ths, so that
+                each block has exactly twice the channels of the one before.
             batch_norm: normalize after each convolution (Ioffe and Szegedy 2015).
-            pooled: height and width of what the fully connected layers see: 7 in the published
-                network, for pictures of 224 pixels; a 32nd of the picture loses nothing.
-            dropout: probability.
+            pooled: height and width of the maps that the fully connected layers receive: 7 in the
+                published network, for pictures of 224 pixels; a 32nd of the picture loses nothing.
+            dropout: dropout probability.
         """
         super().__init__()
         first = max(1, round(_FIRST_CHANNELS * width))
@@ -133,7 +133,7 @@ def init_weights(
     """Draw the weights of a network on the CPU.
 
     Args:
-        network: what to fill.
+        network: network to initialize, in place.
         init: ``kaiming``: normal with variance 2 / inputs, which keeps the size of activations
             through ReLUs (He et al. 2015, equation 10); ``xavier``: uniform with variance
             2 / (inputs + outputs) (Glorot and Bengio 2010, equation 16); both with biases of 0.

@@ -1,6 +1,6 @@
 """The whole training of a classifier, from options to a run directory.
 
-It leaves the classifier's weights, and its convolutions as a feature network for stylize.
+It writes the classifier's weights, and its convolutions as a feature network for stylize.
 """
 
 import json
@@ -60,10 +60,10 @@ def save_classifier(
     architecture, the classes and the scores.
 
     Args:
-        directory: the run.
-        label: ``latest`` or an epoch.
-        learner: holds the network.
-        classes: their names.
+        directory: directory of the run.
+        label: ``latest`` or the number of an epoch.
+        learner: learner that holds the network.
+        classes: names of the classes.
 
     Raises:
         OSError: a file cannot be written.
@@ -109,10 +109,10 @@ def train_backbone(
     """Train a classifier into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
 
     Args:
-        options: all options.
+        options: all options of the training.
         resume: continue the run of that name, exactly where its state was saved.
         allow_changes: resume even where options that alter the training differ.
-        observers: who else is told what happens, beside log.jsonl and ``--display``.
+        observers: further observers of the training, besides log.jsonl and ``--display``.
 
     Raises:
         OptionError: an option cannot be used here, or differs from the run that is resumed.
@@ -156,8 +156,8 @@ def open_class_sets(data: ClassDataOptions, *, seed: int) -> ClassSets:
     """Find the pictures that the options name.
 
     Args:
-        data: the options.
-        seed: chooses which pictures are held out, where they are not given.
+        data: options that name the pictures.
+        seed: seed that chooses the held-out pictures, where none are given.
 
     Raises:
         FolderError: a folder is missing, or holds no pictures or too few classes.

@@ -1,4 +1,4 @@
-"""Feature networks: what style transfer and perceptual distances see pictures through.
+"""Feature networks for style transfer and perceptual distances.
 
 `make` gives a network by its name. `vgg`, `models` (any of torchvision's, by `graph`), `random`
 (filters that need no file) and `pixels` are the kinds; `weights` finds files of weights and

@@ -1,4 +1,4 @@
-"""How alike pictures are as a feature network sees them.
+"""Perceptual distances: how similar pictures are to a feature network.
 
 :class:`PerceptualDistance` compares two pictures layer by layer, as a loss of other networks.
 :class:`FeatureExtractor` makes one vector of each picture, for distances between sets of them.
@@ -42,14 +42,14 @@ class PerceptualDistance:
     that one weight fits all layers, networks, and random filters, too.
 
     Args:
-        network: frozen; it is moved to the device.
-        layers: layer to weight; their distances are added up.
-        device: of the pictures to come.
-        smoothing: of the features of each layer; none where a layer is not named.
-        name: of the network, to be shown.
+        network: frozen feature network; it is moved to the device.
+        layers: weight of each layer, by name; the weighted distances are summed.
+        device: device of the pictures that will be compared.
+        smoothing: smoothing of each layer's features; a layer that is not named is not smoothed.
+        name: name of the network, for display.
 
     Raises:
-        ValueError: there is no layer.
+        ValueError: no layer is given.
     """
 
     def __init__(
@@ -132,12 +132,13 @@ def make_perceptual_distance(
     """Make the distance that `impasto train --lambda_perceptual` has.
 
     Args:
-        name: of the network: ``auto``, ``vgg19``, ``resnet50``, ...; see
+        name: name of the network: ``auto``, ``vgg19``, ``resnet50``, ...; see
             :mod:`impasto.gatys.features.make`.
-        weights: file of its weights, or None: where they usually are, and random ones otherwise.
-        layers: equally weighted; of VGG ``relu3_3`` unless given, of other models the one that
-            content is compared in.
-        device: of the pictures to come.
+        weights: file of the network's weights; None: the usual places are searched, and random
+            weights are used if there are none.
+        layers: layers to compare, equally weighted; unless given, ``relu3_3`` of a VGG, and of
+            other models the content layer.
+        device: device of the pictures that will be compared.
 
     Raises:
         CheckpointError: weights are damaged, or of another network.
@@ -167,13 +168,13 @@ def make_perceptual_distance(
 
 
 class FeatureExtractor:
-    """Turns pictures into vectors: the mean of a layer's features over all places.
+    """Turns pictures into vectors: the mean of a layer's features over all positions.
 
     Args:
-        network: frozen.
-        layer: one of its layers.
-        name: of network, layer and weights, to be written beside every number.
-        device: where to compute.
+        network: frozen feature network.
+        layer: name of one of the network's layers.
+        name: name of the network, layer and weights, to be written beside every number.
+        device: device that computes.
     """
 
     def __init__(self, network: Network, layer: str, *, name: str, device: torch.device) -> None:
@@ -203,10 +204,10 @@ def make_extractor(
     """Make the extractor that `impasto evaluate --backbone` names.
 
     Args:
-        name: a network of :mod:`impasto.gatys.features.make`.
-        weights: file of its weights.
-        layer: one layer; the deepest unless given.
-        device: where to compute.
+        name: name of a network, see :mod:`impasto.gatys.features.make`.
+        weights: file of the network's weights.
+        layer: name of the layer; the deepest unless given.
+        device: device that computes.
 
     Raises:
         CheckpointError: weights are not found, damaged, or of another network.

@@ -1,4 +1,4 @@
-"""What torchvision's models are made of: traced once, each place that is a map of features.
+"""The structure of torchvision's models: traced graphs, and the nodes that are feature maps.
 
 Tracing is torchvision's (``torchvision.models.feature_extraction``), of the model in evaluation.
 Shapes are found by running the traced model on tensors without contents.
@@ -54,13 +54,13 @@ _SUMS = (operator.add, torch.add)
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureMap:
-    """A place in a model whose output is a map of features.
+    """A node of a model whose output is a feature map.
 
     Attributes:
-        name: of the node.
-        channels: of the map.
-        stride: pixels of the picture per position, along each side.
-        channels_last: whether the model has it as (N, H, W, C).
+        name: name of the node in the traced graph.
+        channels: number of channels of the feature map.
+        stride: pixels of the picture per position of the map, along each side.
+        channels_last: whether the model computes the map as (N, H, W, C).
     """
 
     name: str
@@ -71,15 +71,15 @@ class FeatureMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
-    """A model, taken apart; it holds no weights.
+    """The traced structure of a model, without weights.
 
     Attributes:
-        model: torchvision's name.
+        model: torchvision's name of the model.
         graph: the traced model; no operation overwrites its input.
-        maps: by name, shallow to deep.
-        nodes: of the maps, in the graph.
-        state_names: names of weights of the whole model.
-        residual: whether maps are added to one another.
+        maps: feature maps by name, from shallow to deep.
+        nodes: nodes of the feature maps in the traced graph.
+        state_names: names of all weights of the whole model.
+        residual: whether the model has residual connections.
     """
 
     model: str
@@ -97,11 +97,11 @@ def model_names() -> list[str]:
 
 
 def check_model(name: str, *, others: Sequence[str] = ()) -> None:
-    """Refuse what is no model, or of no use.
+    """Refuse names of unknown or unusable models.
 
     Args:
-        name: of the model.
-        others: names that may have been meant, and are none of torchvision's.
+        name: name of the model.
+        others: further valid names, not torchvision's, that may have been meant.
 
     Raises:
         OptionError: torchvision has no such model (the nearest are shown), or it takes pictures of
@@ -134,13 +134,13 @@ def stage_of(name: str) -> str:
 
 
 def make_model(name: str) -> nn.Module:
-    """Make a model without weights: frozen, evaluating, on the CPU.
+    """Make a model without weights: frozen, in evaluation mode, on the CPU.
 
     torch's global generator is left as it was. Nothing in the model overwrites its input, so that
-    what stands before a ReLU can be looked at.
+    values before a ReLU stay available.
 
     Args:
-        name: out of :func:`model_names`.
+        name: one of :func:`model_names`.
     """
     # Their weights are trained for [-1, 1] and torchvision converts inside, if asked to.
     extra = {"init_weights": False, "transform_input": True}
@@ -156,7 +156,7 @@ def make_model(name: str) -> nn.Module:
 
 @lru_cache(maxsize=8)
 def find_anatomy(name: str) -> Anatomy:
-    """Take a model apart; about a second, and nothing the next time.
+    """Trace a model; takes about a second, and the result is cached.
 
     Raises:
         OptionError: torchvision has no such model, or it takes pictures of one size only.
@@ -194,14 +194,14 @@ def find_anatomy(name: str) -> Anatomy:
 
 
 def shapes_of(network: fx.GraphModule, side: int) -> dict[str, Any]:
-    """Return what a network gives for a square picture, without computing it.
+    """Return the outputs of a network for a square picture, without computing their values.
 
     Args:
-        network: any, on any device.
+        network: any network, on any device.
         side: height and width of the picture, in pixels.
 
     Returns:
-        Its outputs; tensors are without contents.
+        The network's outputs, as tensors without contents.
 
     Raises:
         RuntimeError: torch's own, where the picture is too small.
@@ -211,7 +211,7 @@ def shapes_of(network: fx.GraphModule, side: int) -> dict[str, Any]:
 
 
 def run_without_contents(network: fx.GraphModule, picture: Tensor) -> dict[str, Any]:
-    """Run a network with weights that have no contents, on a picture that has none (``meta``)."""
+    """Run a network on the ``meta`` device: weights and picture have no contents."""
     plain = _Plain(network)
     state = {**dict(plain.named_parameters()), **dict(plain.named_buffers())}
     # Whatever type the network computes in, or a double one would look as if nothing fitted it.
@@ -228,12 +228,12 @@ def run_without_contents(network: fx.GraphModule, picture: Tensor) -> dict[str, 
 def part_of(
     anatomy: Anatomy, layers: Sequence[str], *, returned: Sequence[str] | None = None
 ) -> tuple[fx.Graph, dict[str, fx.Node]]:
-    """Return the part of a model that some layers need.
+    """Return the part of a model that computes some layers.
 
     Args:
-        anatomy: of the model.
-        layers: what is computed, with all on the way there.
-        returned: which of them the part returns; all unless given.
+        anatomy: anatomy of the model.
+        layers: layers to compute, together with all nodes that they depend on.
+        returned: those of the layers that the part returns; all unless given.
 
     Returns:
         The part, and the nodes of all layers in it.

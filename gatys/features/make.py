@@ -64,7 +64,7 @@ that are asked for. Any :class:`Network` is one."""
 
 
 class Network(Protocol):
-    """A frozen feature network, or what stands for one."""
+    """A frozen feature network, or an object with the same interface."""
 
     @property
     def layers(self) -> Sequence[str]:
@@ -76,7 +76,7 @@ class Network(Protocol):
         ...
 
     def to(self, device: torch.device, /) -> Any:
-        """Move it to a device."""
+        """Move the network to a device."""
         ...
 
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
@@ -85,11 +85,11 @@ class Network(Protocol):
 
 
 def with_autocast(network: FeatureFunction, dtype: torch.dtype | None) -> FeatureFunction:
-    """Return a network that computes in another type.
+    """Return a network that computes in another data type.
 
     Args:
-        network: its features then are of that type, where autocast says so.
-        dtype: ``torch.bfloat16`` or ``torch.float16``; None leaves the network as it is.
+        network: feature network; its features then have that type, where autocast says so.
+        dtype: ``torch.bfloat16`` or ``torch.float16``; None returns the network unchanged.
     """
     if dtype is None:
         return network
@@ -103,12 +103,12 @@ def with_autocast(network: FeatureFunction, dtype: torch.dtype | None) -> Featur
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A feature network, and where its weights are from.
+    """A feature network, and the source of its weights.
 
     Attributes:
-        network: frozen, on the CPU.
-        name: that makes the same network again, with the same file: never ``auto``.
-        weights: the file, None where there is none.
+        network: frozen feature network, on the CPU.
+        name: name that makes the same network again, with the same file; never ``auto``.
+        weights: file of the weights; None if the network has none.
     """
 
     network: Network = field(repr=False)
@@ -117,7 +117,7 @@ class Backbone:
 
     @property
     def relative(self) -> bool:
-        """Whether losses are to be relative to their targets, whose sizes mean nothing."""
+        """Whether losses should be relative to the energy of their targets, of arbitrary scale."""
         own = isinstance(self.weights, WeightsFile) and self.weights.trained_here
         return own or self.name not in {"vgg19", "vgg16", "pixels"}
 
@@ -134,14 +134,16 @@ def make_network(
     """Make a feature network, frozen, on the CPU, in float32.
 
     Args:
-        name: see above.
-        weights: file of weights; torchvision's cache is looked through unless given. Nothing is
+        name: name of the network, from the table above.
+        weights: file of weights; unless given, torchvision's cache is searched. Nothing is
             downloaded.
-        layers: out of :func:`parse_network_layers`; the network has no more than these need.
+        layers: layers from :func:`parse_network_layers`; the network is cut down to what they need.
             All layers unless given.
-        pooling: of VGG; other networks pool as they do.
-        keep_size_of_activations: of VGG, see :class:`~impasto.gatys.features.vgg.Vgg`.
-        replicate_padding: of VGG with weights; the random one always pads so.
+        pooling: pooling method of a VGG; other networks keep their own pooling.
+        keep_size_of_activations: for a VGG: scale pooled values to the size of max-pooled ones, see
+            :class:`~impasto.gatys.features.vgg.Vgg`.
+        replicate_padding: for a VGG with weights from a file: the first convolution pads with edge
+            pixels; the random VGG always does.
 
     Raises:
         CheckpointError: weights are not found, damaged, of another network, or too few.
@@ -177,7 +179,7 @@ def model_of(name: str) -> str | None:
     """Return torchvision's model that a name stands for; None if it is one of our own networks.
 
     Raises:
-        OptionError: there is no such network, or it is of no use.
+        OptionError: there is no such network, or it cannot be used.
 
     Example:
         >>> model_of("random:resnet50"), model_of("resnet50"), model_of("vgg19")
@@ -209,13 +211,14 @@ def parse_network_layers(
     """Return the layers that a user named, in the order given, under their full names.
 
     Args:
-        names: what the user wrote; short forms and other programs' names are understood.
-        network: its name; see above.
-        option: how to call the option in errors.
+        names: names of layers as the user wrote them; short forms and other programs' names are
+            understood.
+        network: name of the network, from the table above.
+        option: name of the option, for error messages.
 
     Raises:
-        OptionError: a name is unknown (the nearest are shown), a layer is named twice, or none is;
-            or there is no such network.
+        OptionError: a name is unknown (the nearest are shown), a layer is named twice, no layer is
+            named, or there is no such network.
     """
     if model := model_of(network):
         return parse_model_layers(names, tuple(find_anatomy(model).maps), model, option=option)
@@ -236,7 +239,7 @@ def parse_network_layers(
 def resolve_model_name(name: str, weights: Path | None = None) -> str:
     """Return ``random:MODEL`` for a model of torchvision without weights, else the same name.
 
-    That weights will be random for want of a file is said in one line.
+    Logs one line if the weights will be random because no file was found.
 
     Raises:
         CheckpointError: the file that is given does not exist.

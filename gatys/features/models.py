@@ -59,18 +59,19 @@ _KEPT_SIDE = 256  # of the picture that is looked through for it
 
 
 class ModelNetwork(nn.Module):
-    """A model of torchvision, frozen, that gives the maps of features that are asked for.
+    """A model of torchvision, frozen, that returns the requested feature maps.
 
-    Pictures come in [0, 1]; the normalization is inside. Parameters are zero until they are filled.
+    Input pictures are in [0, 1]; the network normalizes them. Parameters are zero until they are
+    filled.
 
     Attributes:
         model: torchvision's name.
-        body: the model without what tells classes apart; its state_dict has torchvision's names.
-        layers: valid names of layers, in the order of computation.
-        channels: of each layer.
+        body: the model without its classification head; its state_dict has torchvision's names.
+        layers: names of all layers, in the order of computation.
+        channels: number of channels of each layer.
         strides: pixels of the picture per position of each layer.
-        residual: whether maps are added to one another.
-        factors: what layers are multiplied by; 1 unless given.
+        residual: whether the model has residual connections.
+        factors: factor that each layer's features are multiplied by; 1 unless given.
     """
 
     def __init__(self, model: str) -> None:
@@ -100,20 +101,20 @@ class ModelNetwork(nn.Module):
         self.requires_grad_(False).eval()
 
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Expect pictures normalized otherwise than ImageNet's usual.
+        """Normalize with other statistics than the usual ones of ImageNet.
 
         Args:
-            mean: of red, green and blue, in [0, 1].
+            mean: mean of red, green and blue, in [0, 1].
             std: standard deviation of red, green and blue.
         """
         for name, values in (("_mean", mean), ("_std", std)):
             self.get_buffer(name).copy_(torch.tensor(values).view(1, 3, 1, 1))
 
     def truncate(self, layers: Sequence[str]) -> None:
-        """Remove all that these layers do not need; ``layers`` become those on the way to them.
+        """Remove all nodes that these layers do not need; updates ``layers``.
 
         Raises:
-            ValueError: a name is unknown, or there is none.
+            ValueError: a name is unknown, or no name is given.
         """
         self._check_names(layers)
         _, held = part_of(self._anatomy, layers)
@@ -124,10 +125,10 @@ class ModelNetwork(nn.Module):
     def smallest(self, layers: Sequence[str]) -> int:
         """Return the smallest side of a picture, in pixels, that has all of these layers.
 
-        It can be computed, and has pixels for one whole position of the deepest layer.
+        At this size the layers can be computed, and the deepest has at least one whole position.
 
         Raises:
-            ValueError: a name is unknown, or there is none.
+            ValueError: a name is unknown, or no name is given.
         """
         self._check_names(layers)
         key = frozenset(layers)
@@ -142,19 +143,19 @@ class ModelNetwork(nn.Module):
         return self._smallest[key]
 
     def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Compute the layers asked for, and nothing that they do not need.
+        """Compute the requested layers, and nothing that they do not need.
 
-        Values are not clipped, and their range is not checked: that would wait for the GPU.
+        Values are not clipped, and their range is not checked: that would synchronize with the GPU.
 
         Args:
-            image: RGB, (N, 3, H, W), floating point, nominally in [0, 1].
-            layers: names out of ``self.layers``.
+            image: picture, RGB, (N, 3, H, W), floating point, nominally in [0, 1].
+            layers: names from ``self.layers``.
 
         Returns:
-            Layer to features, (N, C, H', W'), in the order asked for.
+            Layer to features, (N, C, H', W'), in the order requested.
 
         Raises:
-            ValueError: the shape or type is another, or a name is unknown.
+            ValueError: the shape or type is wrong, or a name is unknown.
             ImpastoError: the picture is too small for these layers.
         """
         check_images(image, name="image")
@@ -164,14 +165,14 @@ class ModelNetwork(nn.Module):
         return {name: self._finish_map(name, maps[name]) for name in layers}
 
     def normalize(self, image: Tensor) -> Tensor:
-        """Turn a picture in [0, 1] into what the model sees."""
+        """Normalize a picture in [0, 1] for the model."""
         normalized: Tensor = (image - self.get_buffer("_mean")) / self.get_buffer("_std")
         return normalized
 
     def kept_channels(self, layers: Sequence[str]) -> list[int]:
-        """Return the size of each tensor that autograd keeps for the way back from these layers.
+        """Return the sizes of the tensors that autograd keeps to backpropagate from these layers.
 
-        Weights, and what is much smaller than a map of features, are not included.
+        Weights, and tensors much smaller than a feature map, are not included.
 
         Returns:
             Channels that a map of float32 at a stride of :data:`KEPT_STRIDE` pixels has to have to
@@ -225,7 +226,7 @@ def _has_positions(network: fx.GraphModule, side: int) -> bool:
 
 
 def _kept_bytes(network: fx.GraphModule) -> list[int]:
-    """Return the sizes of all that autograd keeps for the way back, in bytes.
+    """Return the sizes of all that autograd keeps for the backward pass, in bytes.
 
     Of a square picture of 256 pixels; weights, and what is much smaller than a map, not included.
     """
@@ -255,11 +256,11 @@ _BLOCK = re.compile(r"conv([2-5])_block(\d+)_(?:(out|add)|([0-3])_(conv|bn|relu)
 
 
 def find_layer(name: str, known: Sequence[str]) -> str | None:
-    """Return the layer of that name, or the last one inside; None if there is none.
+    """Return the layer of a given name, or the last layer of a block of that name; None if unknown.
 
     Args:
-        name: full or short, in any case.
-        known: all layers, shallow to deep.
+        name: full or short name; case is ignored.
+        known: names of all layers, shallow to deep.
 
     Example:
         >>> find_layer("layer1", ["layer1.0.relu", "layer1.1.relu", "layer2.0.relu"])
@@ -274,17 +275,17 @@ def find_layer(name: str, known: Sequence[str]) -> str | None:
 
 
 def from_keras(name: str, model: str) -> str | None:
-    """Return what Keras's name of a layer is in torchvision, perhaps in short form.
+    """Convert Keras's name of a layer to torchvision's, possibly in short form.
 
     Known are the ResNets, the blocks of Inception v3, and the sums of EfficientNets. Names are the
     same layer of the same network, but see above for the strides of ResNets.
 
     Args:
-        name: as in ``keras.applications``, e.g. ``conv2_block1_out``.
+        name: name in ``keras.applications``, e.g. ``conv2_block1_out``.
         model: torchvision's name, e.g. ``resnet50``.
 
     Returns:
-        The name, or None if it is none of these.
+        torchvision's name, or None if the layer is not known.
 
     Example:
         >>> from_keras("conv3_block4_out", "resnet50"), from_keras("conv5_block3_3_bn", "resnet50")
@@ -327,13 +328,15 @@ def parse_model_layers(
     """Return the layers that a user named, in the order given, under their full names.
 
     Args:
-        names: what the user wrote: full, short, or as Keras has it, of which one warning tells.
-        known: all layers of the model, shallow to deep.
+        names: names of layers as the user wrote them: full, short, or Keras's, which are converted
+            with one warning.
+        known: names of all layers of the model, shallow to deep.
         model: torchvision's name.
         option: how to call the option in errors.
 
     Raises:
-        OptionError: a name is unknown (the nearest are shown), a layer is named twice, or none is.
+        OptionError: a name is unknown (the nearest are shown), a layer is named twice, or no layer
+            is named.
     """
     if not names:
         raise OptionError(option, f"names no layer; '{LIST_COMMAND} {model}' lists them")
@@ -365,14 +368,14 @@ def parse_model_layers(
 
 
 def default_layers(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return a layer for content and layers for style that suit a model.
+    """Return a content layer and style layers that suit a model.
 
     Style: for each size of maps, the end of the last stage that has it. Of a ResNet these are what
     Wang, Li and Vasconcelos 2021 take: the stem and the four stages. Content: the one at 16 pixels
     per position, as they do, or the deepest.
 
     Raises:
-        OptionError: as :func:`find_anatomy`.
+        OptionError: see :func:`find_anatomy`.
     """
     maps = find_anatomy(name).maps
     ends = {stage_of(layer): layer for layer in maps}
@@ -385,7 +388,7 @@ def layer_table(name: str) -> str:
     """Return all layers of a model with channels and strides, one a line; stages end with ``*``.
 
     Raises:
-        OptionError: as :func:`find_anatomy`.
+        OptionError: see :func:`find_anatomy`.
     """
     anatomy = find_anatomy(name)
     content, style = default_layers(name)

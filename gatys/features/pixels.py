@@ -1,4 +1,4 @@
-"""What there is to look at without a network: colors, and light and dark."""
+"""Features without a network: colors and blurred luminance."""
 
 import math
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ class Pixels(nn.Module):
     """Has two layers: ``pixels``, the picture itself, and ``luminance``, (N, 1, H, W), blurred.
 
     Attributes:
-        layers: their names.
+        layers: names of the two layers.
 
     Args:
-        blur: standard deviation of the Gaussian that leaves of the luminance what content is, in
-            pixels; 0 leaves it as it is.
+        blur: standard deviation of the Gaussian blur of the luminance, in pixels, which leaves the
+            content's large shapes; 0: no blur.
     """
 
     layers = ("pixels", "luminance")
@@ -40,18 +40,18 @@ class Pixels(nn.Module):
         self.register_buffer("_luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
 
     def smallest(self, layers: Sequence[str]) -> int:  # noqa: ARG002 - as of other networks
-        """Return the smallest side of a picture, in pixels: any will do."""
+        """Return the smallest side of a picture, in pixels: 1."""
         return 1
 
     def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Return the layers asked for.
+        """Return the requested layers.
 
         Args:
-            image: RGB, (N, 3, H, W), floating point, nominally in [0, 1].
-            layers: names out of ``self.layers``.
+            image: picture, RGB, (N, 3, H, W), floating point, nominally in [0, 1].
+            layers: names from ``self.layers``.
 
         Raises:
-            ValueError: the shape or type is another, or a name is unknown.
+            ValueError: the shape or type is wrong, or a name is unknown.
         """
         check_images(image, name="image")
         for name in layers:

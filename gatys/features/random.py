@@ -1,4 +1,4 @@
-"""Feature networks of random weights, the same for a seed, that need no file.
+"""Feature networks with random weights, reproducible from a seed, that need no file.
 
 :func:`random_vgg` is the built-in backbone. He, Wang and Hopcroft 2016 ("A powerful generative
 model using random weights for the deep image representation") transfer styles with a VGG of random
@@ -6,8 +6,8 @@ Gaussian filters and average pooling, after balancing the contributions of its l
 et al. 2017 ("What does it take to generate natural textures?") get textures from a single layer of
 random filters of several sizes. Here the balance is in the network: every layer is scaled so that
 made-up pictures give activations with a mean square of 1, much as Gatys et al. 2016, section 2,
-rescale the filters of their trained VGG to a mean activation of 1. No picture of the user has a
-part in it.
+rescale the filters of their trained VGG to a mean activation of 1. The user's pictures are not used
+for it.
 
 Departure: He et al. draw each layer several times and keep the filters from which a picture can
 best be reconstructed; that takes an optimization per layer and is not done.
@@ -60,17 +60,17 @@ _SMALLEST_RADIUS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class RandomRecipe:
-    """How a random VGG is made.
+    """The parameters of a random VGG.
 
     Attributes:
         depth: 16 or 19.
-        width: channels, relative to the published network.
+        width: number of channels relative to the published network.
         pooling: ``average`` as in Gatys et al. 2016, ``max`` or ``l2``.
         filters: ``kaiming``: independent and nearly normal (He et al. 2015, equation 10);
-            ``orthogonal``: besides, the filters of a layer are orthogonal where they can be
-            (Saxe et al. 2014).
-        first_kernels: sides of the first layer's filters, odd. Each size gets an equal share of
-            the channels, as in the multi-scale model of Ustyuzhaninov et al. 2017.
+            ``orthogonal``: the same, with the filters of each layer made orthogonal where possible
+                (Saxe et al. 2014).
+        first_kernels: side lengths of the first layer's filters, odd. Each size gets an equal share
+            of the channels, as in the multi-scale model of Ustyuzhaninov et al. 2017.
         normalize: whether one factor per layer, or one per channel, makes the mean square 1.
             In random layers, the features of all positions point more and more the same way
             (mean cosine on the sample photographs: 0.62 at relu1_1, 0.85 at relu5_1), so that deep
@@ -97,14 +97,15 @@ of a picture."""
 
 
 def random_vgg(seed: int = 0, recipe: RandomRecipe | None = None) -> Vgg:
-    """Make a VGG of random filters, on the CPU, in float32.
+    """Make a VGG with random filters, on the CPU, in float32.
 
     The same seed gives the same bits on every machine: the draws are exact, sums run in float64,
-    and what is measured is rounded to 8 binary digits, far coarser than machines differ.
+    and measured values are rounded to 8 binary digits, which is far coarser than the differences
+    between machines.
 
     Args:
-        seed: of filters and calibration pictures.
-        recipe: how to make it; the default recipe unless given.
+        seed: seed of the filters and the calibration pictures.
+        recipe: parameters of the network; the default recipe unless given.
 
     Returns:
         The network, frozen.
@@ -130,7 +131,7 @@ def random_vgg(seed: int = 0, recipe: RandomRecipe | None = None) -> Vgg:
 def calibration_pictures(
     generator: torch.Generator, *, count: int = _CALIBRATION_PICTURES, side: int = _CALIBRATION_SIDE
 ) -> Tensor:
-    """Make pictures that vary as photographs do, out of discs that hide one another.
+    """Make synthetic pictures with the statistics of photographs, from overlapping discs.
 
     Discs whose radii have a density of r^-3 give the edges and the scale invariance of photographs
     (Ruderman 1997; Lee, Mumford and Huang 2001). Their colors have about the means and standard
@@ -139,7 +140,7 @@ def calibration_pictures(
     Args:
         generator: source of randomness, on the CPU.
         count: number of pictures.
-        side: their height and width, in pixels.
+        side: height and width of the pictures, in pixels.
 
     Returns:
         RGB, (count, 3, side, side), float64 in [0, 1].
@@ -228,7 +229,7 @@ def _calibrate(network: Vgg, pictures: Tensor, recipe: RandomRecipe) -> None:
 
 
 def rounded(values: Tensor, *, bits: int = 8) -> Tensor:
-    """Round to so many binary digits, so that the last bits of sums on other machines are lost."""
+    """Round to a number of binary digits, to remove rounding differences between machines."""
     mantissa, exponent = torch.frexp(values)
     return torch.ldexp((mantissa * 2**bits).round(), exponent - bits)
 
@@ -243,20 +244,20 @@ def random_model(model: str, seed: int = 0, *, layers: Sequence[str] = ()) -> Mo
 
     Weights of convolutions and linear layers are independent and nearly normal (He et al. 2015,
     equation 10). Normalization multiplies by 1. So do ConvNeXt's layer scales, which torchvision
-    starts at 1e-6: training has to raise them, and until then blocks are not seen. The same seed
-    gives the same bits: what is measured is rounded to 8 binary digits.
+    starts at 1e-6: only training raises them, and until then the blocks have almost no effect. The
+    same seed gives the same bits: measured values are rounded to 8 binary digits.
 
     Args:
         model: torchvision's name.
-        seed: of weights and calibration pictures.
-        layers: the network has no more than these need, as if it were truncated; all unless given.
+        seed: seed of the weights and the calibration pictures.
+        layers: layers to keep; the network is truncated to what they need; all unless given.
 
     Returns:
         The network, frozen.
 
     Raises:
         OptionError: torchvision has no such model, or it takes pictures of one size only.
-        ValueError: it has no such layer.
+        ValueError: the model has no such layer.
     """
     network = ModelNetwork(model)
     deepest = network.layers[-1]

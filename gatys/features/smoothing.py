@@ -1,8 +1,8 @@
-"""What is done to features before they are compared: full precision, and smoothing.
+"""Preparing features for comparison: full precision, and smoothing.
 
-Networks with residual connections give few, high peaks, and a squared loss then fits the peaks
-alone. Smoothing (SWAG: Wang, Li and Vasconcelos 2021) lowers them, in the picture's and in the
-targets' features alike.
+The features of networks with residual connections have few, high peaks, and a squared loss then
+fits only the peaks. Smoothing (SWAG: Wang, Li and Vasconcelos 2021) lowers them, in the picture's
+and in the targets' features alike.
 """
 
 import math
@@ -31,23 +31,23 @@ SmoothingKind = Literal["none", "softmax", "scale"]
 
 
 def precise_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return float32 for a type of 16 bits, others as they are."""
+    """Return float32 for a 16-bit type, and other types unchanged."""
     return torch.float32 if dtype in {torch.float16, torch.bfloat16} else dtype
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """Return half precision values in float32, others as they are."""
+    """Return half-precision values in float32, and others unchanged."""
     return values.to(precise_dtype(values.dtype))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothing:
-    """What is done to the features of a layer.
+    """The smoothing of a layer's features.
 
     Attributes:
         kind: ``none``; ``softmax``, over all channels and positions of a picture (the paper);
-            ``scale``, a product (what the authors' program does, with 0.001 in the third and
-            fourth stage of a ResNet).
+            ``scale``, multiplication by a factor (as the authors' program does, with 0.001 in the
+            third and fourth stage of a ResNet).
         amount: the temperature of the softmax, or the factor; more than 0.
     """
 
@@ -98,11 +98,11 @@ def smooth(features: Tensor, smoothing: Smoothing) -> Tensor:
     content loss by (C H W)^2 and the style loss by (C H W)^4, constants.
 
     Args:
-        features: (N, C, H, W).
-        smoothing: what to do.
+        features: features of a layer, (N, C, H, W).
+        smoothing: kind and amount of the smoothing.
 
     Returns:
-        The same shape; float32 or better from ``softmax``.
+        Features of the same shape; float32 or better from ``softmax``.
     """
     if smoothing.kind == "none":
         return features
@@ -113,10 +113,10 @@ def smooth(features: Tensor, smoothing: Smoothing) -> Tensor:
 
 
 class LayerFeatures(Mapping[str, Tensor]):
-    """Features of a picture by layer, which are smoothed once for all losses that ask for it.
+    """The features of a picture by layer, smoothed once for all losses that need it.
 
     Args:
-        features: (N, C, H, W), by the names of layers.
+        features: features, (N, C, H, W), by the names of layers.
     """
 
     def __init__(self, features: Mapping[str, Tensor]) -> None:

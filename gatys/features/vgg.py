@@ -1,8 +1,8 @@
-"""The convolutions of VGG as feature network, frozen, giving the layers that are asked for.
+"""The convolutions of VGG as feature network, frozen, returning the requested layers.
 
 ``conv4_2`` is the second convolution of the fourth block, before its ReLU; ``relu4_2`` is after it;
-``pool4`` is the pooling that ends the block. Beware of what papers mean: in Caffe, which Gatys et
-al. 2016 used, the ReLU overwrites its input, so their "conv4_2" is our ``relu4_2``.
+``pool4`` is the pooling that ends the block. Papers may mean something else: in Caffe, which Gatys
+et al. 2016 used, the ReLU overwrites its input, so their "conv4_2" is our ``relu4_2``.
 """
 
 import logging
@@ -45,10 +45,10 @@ def layer_names(depth: int = 19) -> tuple[str, ...]:
     """Return all layers, from ``conv1_1`` to ``pool5``; positions are torchvision's indices.
 
     Args:
-        depth: 16 or 19.
+        depth: depth of the network, 16 or 19.
 
     Raises:
-        ValueError: there is no such depth.
+        ValueError: the depth is not 16 or 19.
 
     >>> layer_names(19)[28]
     'conv5_1'
@@ -67,7 +67,7 @@ def convolution_names(depth: int = 19) -> tuple[str, ...]:
     """Return the convolutions only, from ``conv1_1`` on.
 
     Raises:
-        ValueError: there is no such depth.
+        ValueError: the depth is not 16 or 19.
     """
     return tuple(name for name in layer_names(depth) if name.startswith("conv"))
 
@@ -75,7 +75,7 @@ def convolution_names(depth: int = 19) -> tuple[str, ...]:
 def parse_layers(
     names: Sequence[str], depth: int = 19, *, option: str = "layers"
 ) -> tuple[str, ...]:
-    """Return the layers that a user named, in the order given, under our names.
+    """Return the layers that a user named, in the order given, under Impasto's names.
 
     Names of other programs are understood, and one warning says how:
 
@@ -86,12 +86,13 @@ def parse_layers(
     - ``r42``, ``p4``: ReLU and pooling in Leon Gatys's PyTorch notebook.
 
     Args:
-        names: what the user wrote.
-        depth: 16 or 19.
-        option: how to call the option in errors.
+        names: names of layers as the user wrote them.
+        depth: depth of the network, 16 or 19.
+        option: name of the option, for error messages.
 
     Raises:
-        OptionError: a name is unknown (the nearest are shown), a layer is named twice, or none is.
+        OptionError: a name is unknown (the nearest are shown), a layer is named twice, or no layer
+            is named.
     """
     if not names:
         raise OptionError(option, "names no layer; e.g. relu4_2")
@@ -167,15 +168,15 @@ _CHANNELS = (64, 128, 256, 512, 512)
 
 
 def check_size(image: Tensor, smallest: int, which_need: str) -> None:
-    """Refuse a picture that is too small for the layers that are asked for.
+    """Refuse a picture that is too small for the requested layers.
 
     Args:
-        image: (N, 3, H, W).
-        smallest: side that they need, in pixels.
-        which_need: the layers, as in "layer relu4_2, which needs".
+        image: picture, (N, 3, H, W).
+        smallest: smallest side that the layers need, in pixels.
+        which_need: text that names the layers in the message, as in "layer relu4_2, which needs".
 
     Raises:
-        ImpastoError: it is too small.
+        ImpastoError: the picture is too small.
     """
     height, width = image.shape[-2:]
     if min(height, width) < smallest:
@@ -188,15 +189,15 @@ def check_size(image: Tensor, smallest: int, which_need: str) -> None:
 class Vgg(nn.Module):
     """The convolutions of VGG16 or VGG19 (Simonyan and Zisserman 2015), as feature network.
 
-    Pictures come in [0, 1]; the normalization of ImageNet is inside. Parameters are frozen and zero
-    until :func:`~impasto.gatys.features.weights.load_weights` or
+    Input pictures are in [0, 1]; the network applies ImageNet's normalization. Parameters are
+    frozen and zero until :func:`~impasto.gatys.features.weights.load_weights` or
     :func:`~impasto.gatys.features.random.random_vgg` fills them. The state_dict has torchvision's
     names (``features.0.weight``).
 
     Attributes:
-        depth: 16 or 19.
-        width: channels, relative to the published network.
-        layers: valid names of layers, in the order of computation.
+        depth: depth of the network, 16 or 19.
+        width: number of channels relative to the published network.
+        layers: names of all layers, in the order of computation.
     """
 
     def __init__(
@@ -212,18 +213,19 @@ class Vgg(nn.Module):
         """Make the network.
 
         Args:
-            depth: 16 or 19.
-            pooling: ``max``, as trained; ``average``, which Gatys et al. 2016, section 2, found
-                to look slightly better; ``l2``.
+            depth: depth of the network, 16 or 19.
+            pooling: pooling method: ``max``, as trained; ``average``, which Gatys et al. 2016,
+                section 2, found to look slightly better; ``l2``.
             keep_size_of_activations: multiply pooled values by :data:`POOLING_FACTORS`.
-            replicate_padding: the first convolution sees the picture continued by its edge
-                pixels instead of by ImageNet's mean color, whose edge shows in pictures
+            replicate_padding: pad the first convolution with the picture's edge pixels instead of
+                with ImageNet's mean color, which leaves visible edges in results
                 (crowsonkb/style-transfer-pytorch). Departure: VGG was trained with the latter.
-            width: channels, relative to the published network.
-            first_kernel: side of the first convolution's kernels, odd; 3 in the published network.
+            width: number of channels relative to the published network.
+            first_kernel: side length of the first convolution's kernels, odd; 3 in the published
+                network.
 
         Raises:
-            ValueError: a value is none of these.
+            ValueError: an argument has none of these values.
         """
         super().__init__()
         if pooling not in POOLING_FACTORS:
@@ -257,7 +259,7 @@ class Vgg(nn.Module):
         self.requires_grad_(False).eval()
 
     def truncate(self, last: str) -> None:
-        """Remove all layers after ``last``, e.g. those that a weights file does not hold.
+        """Remove all layers after ``last``, for example those that a weights file does not contain.
 
         Raises:
             ValueError: there is no such layer.
@@ -271,25 +273,25 @@ class Vgg(nn.Module):
         """Return the smallest side of a picture, in pixels, that has all of these layers.
 
         Raises:
-            ValueError: a name is unknown, or there is none.
+            ValueError: a name is unknown, or no name is given.
         """
         before = self.layers[: self._last(layers) + 1]
         return int(2 ** sum(name.startswith("pool") for name in before))
 
     def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Compute exactly the layers asked for; nothing after the last of them.
+        """Compute the requested layers, and nothing after the last of them.
 
-        Values are not clipped, and their range is not checked: that would wait for the GPU.
+        Values are not clipped, and their range is not checked: that would synchronize with the GPU.
 
         Args:
-            image: RGB, (N, 3, H, W), floating point, nominally in [0, 1].
-            layers: names out of ``self.layers``.
+            image: picture, RGB, (N, 3, H, W), floating point, nominally in [0, 1].
+            layers: names from ``self.layers``.
 
         Returns:
-            Layer to features, (N, C, H', W'), in the order asked for.
+            Layer to features, (N, C, H', W'), in the order requested.
 
         Raises:
-            ValueError: the shape or type is another, or a name is unknown.
+            ValueError: the shape or type is wrong, or a name is unknown.
             ImpastoError: the picture is too small for a layer; names both.
         """
         check_images(image, name="image")
@@ -309,15 +311,15 @@ class Vgg(nn.Module):
         return {name: maps[name] for name in layers}
 
     def normalize(self, image: Tensor) -> Tensor:
-        """Turn a picture in [0, 1] into what the first convolution sees."""
+        """Normalize a picture in [0, 1] for the first convolution."""
         normalized: Tensor = (image - self.get_buffer("_mean")) / self.get_buffer("_std")
         return normalized
 
     def convolution(self, name: str) -> nn.Conv2d:
-        """Return the convolution of that name.
+        """Return the convolution of a given name.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such convolution.
         """
         convolution = self.features[str(self._position(name))]
         assert isinstance(convolution, nn.Conv2d)  # noqa: S101 - what __init__ put there
@@ -327,7 +329,7 @@ class Vgg(nn.Module):
         """Compute one layer.
 
         Args:
-            name: of the layer.
+            name: name of the layer.
             features: output of the layer before it.
             overwrite: whether a ReLU may write into ``features``.
         """

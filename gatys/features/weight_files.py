@@ -1,4 +1,4 @@
-"""Reading files of VGG weights: what they hold, and whether they are whole."""
+"""Reading and verifying files of VGG weights."""
 
 import hashlib
 import re
@@ -41,19 +41,19 @@ _PUBLISHED_CLASSES, _PUBLISHED_CHANNELS = 1000, 64
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """What a file of weights holds.
+    """The contents of a file of VGG weights.
 
     Attributes:
-        path: the file.
-        bytes: its size.
-        sha256: of the whole file, 64 hex digits.
-        verified: what vouches for its contents, in words; empty if nothing does.
-        depth: 16 or 19.
-        last: its last convolution, e.g. ``conv5_4``.
-        width: channels, relative to the published network.
-        notes: what was done to the weights, in words.
-        provenance: what the file says of itself.
-        trained_here: whether they are no published weights, but one's own; see
+        path: path of the file.
+        bytes: size of the file, in bytes.
+        sha256: SHA-256 of the whole file, 64 hexadecimal digits.
+        verified: how the contents were verified, in words; empty if they could not be.
+        depth: depth of the network, 16 or 19.
+        last: last convolution in the file, for example ``conv5_4``.
+        width: number of channels relative to the published network.
+        notes: conversions that were applied to the weights, in words.
+        provenance: metadata of the file about its origin.
+        trained_here: whether the weights are the user's own instead of published ones; see
             :func:`is_trained_here`.
         weights: state_dict of the convolutions, float32, for RGB normalized as ImageNet.
     """
@@ -81,14 +81,15 @@ class WeightsFile:
 def read_weights(path: Path) -> WeightsFile:
     """Read the convolutions of a VGG from a ``.pth`` or ``.safetensors`` file, and verify them.
 
-    Understood are torchvision's full files, features alone (``features.0.weight`` or ``0.weight``),
-    what wrappers prefix, our packed files, and Caffe's weights as Leon Gatys (``conv1_1.weight``)
-    and Justin Johnson converted them. The latter are changed to expect the same pictures as
-    torchvision's: exact but for the outermost pixels, where padding with zeros is another color.
+    Supported are torchvision's full files, convolutions alone (``features.0.weight`` or
+    ``0.weight``), names with the prefixes of wrappers, Impasto's packed files, and Caffe's weights
+    as Leon Gatys (``conv1_1.weight``) and Justin Johnson converted them. The latter are converted
+    to expect the same pictures as torchvision's; the conversion is exact except at the outermost
+    pixels, where padding with zeros stands for a different color.
 
     Raises:
-        CheckpointError: the file is missing, damaged, unsafe, something else, or does not have the
-            hash that its name or its metadata say.
+        CheckpointError: the file is missing, damaged, unsafe, not a file of VGG weights, or does
+            not have the hash in its name or metadata.
     """
     try:
         return _read(path)
@@ -97,11 +98,11 @@ def read_weights(path: Path) -> WeightsFile:
 
 
 def is_trained_here(path: Path) -> bool:
-    """Return whether a file holds one's own weights, to which published losses mean nothing.
+    """Return whether a file holds the user's own weights, to which published losses do not apply.
 
-    That is what ``impasto backbone train`` writes, packed or not: a file that says so, or a whole
-    classifier of another width than the published network, or of other than ImageNet's 1000
-    classes. A file that cannot be read is none.
+    Such files are written by ``impasto backbone train``, packed or not: files whose metadata say
+    so, and whole classifiers whose width is not that of the published network, or whose classes are
+    not ImageNet's 1000. For a file that cannot be read, the result is False.
     """
     try:
         # Shapes are enough: a meta device leaves the values on the disk.
@@ -151,10 +152,10 @@ def _read(path: Path) -> WeightsFile:
 
 
 def refuse_other_files(path: Path) -> None:
-    """Name what is often found in place of weights.
+    """Refuse files that are often mistaken for weights, and name what they are.
 
     Raises:
-        CheckpointError: it is one of these; the message leaves the path out.
+        CheckpointError: the file is one of these; the message omits the path.
     """
     if not path.is_file():
         raise CheckpointError("a folder; give a file" if path.is_dir() else "no such file")
@@ -174,10 +175,10 @@ def refuse_other_files(path: Path) -> None:
 
 
 def verify_name(path: Path, sha256: str) -> str:
-    """Return what vouches for a file, in words; empty if its name says no hash.
+    """Verify the hash in a file's name; return the result in words, empty if there is no hash.
 
     Raises:
-        CheckpointError: its name says another hash; the message leaves the path out.
+        CheckpointError: the name has a different hash; the message omits the path.
     """
     match = _HASH_IN_NAME.search(path.name)
     if match is None:
@@ -194,15 +195,16 @@ def verify_name(path: Path, sha256: str) -> str:
 def read_tensors(
     path: Path, *, device: Literal["cpu", "meta"] = "cpu"
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return all tensors of a ``.pth`` or ``.safetensors`` file, and what it says of itself.
+    """Return all tensors of a ``.pth`` or ``.safetensors`` file, and its metadata.
 
     Args:
-        path: the file.
-        device: ``meta`` for shapes alone; ``.safetensors`` are read all the same.
+        path: path of the file.
+        device: ``meta`` to read only the shapes; ``.safetensors`` files are read completely in any
+            case.
 
     Raises:
-        CheckpointError: missing, damaged, unsafe or something else; the message leaves the path
-            out.
+        CheckpointError: the file is missing, damaged, unsafe or of another kind; the message omits
+            the path.
     """
     loaded, metadata = load_tensors(path, device=device)
     return _flat(loaded), {str(key): str(value) for key, value in metadata.items()}

@@ -1,7 +1,8 @@
-"""Weights of feature networks: where they lie, how they are loaded and packed. Never downloads.
+"""Weights of feature networks: finding, loading and packing them. Nothing is downloaded.
 
-Both kinds of networks, our VGG and any of torchvision's models, are looked for in torchvision's
-cache unless the user names a file. A VGG's file may be packed: its convolutions alone.
+The weights of both kinds of networks, Impasto's VGG and torchvision's models, are searched in
+torchvision's cache unless the user names a file. A VGG's file may be packed, which means that it
+holds the convolutions only.
 """
 
 import hashlib
@@ -56,8 +57,8 @@ class Published:
     """A file that torchvision publishes.
 
     Attributes:
-        name: of the file; its hex digits are the beginning of its SHA-256.
-        megabytes: its size.
+        name: name of the file; the hexadecimal digits in it are the beginning of its SHA-256.
+        megabytes: size of the file, in MB.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Published:
 
     @property
     def url(self) -> str:
-        """Where it can be downloaded."""
+        """URL of the file."""
         return f"https://download.pytorch.org/models/{self.name}"
 
 
@@ -82,7 +83,7 @@ def weights_folder() -> Path:
 
 
 def candidates(depth: int = 19) -> tuple[Path, ...]:
-    """Return where weights are found without being named: torchvision's file, and a packed one."""
+    """Return the default places of a VGG's weights: torchvision's file, and a packed one."""
     folder = weights_folder()
     return folder / PUBLISHED[depth].name, folder / f"vgg{depth}-features.safetensors"
 
@@ -92,11 +93,11 @@ def find_weights(depth: int = 19, file: Path | None = None) -> Path | None:
 
     Args:
         depth: 16 or 19.
-        file: the file that the user named, which then must exist; otherwise torchvision's cache
-            is looked through, for its own file and for a packed one. Nothing is downloaded.
+        file: file that the user named, which must exist; otherwise torchvision's cache is searched,
+            for its own file and for a packed one. Nothing is downloaded.
 
     Raises:
-        CheckpointError: there is no such file.
+        CheckpointError: the file that the user named does not exist.
     """
     return _find_file(file, candidates(depth), f"VGG{depth} weights")
 
@@ -117,11 +118,11 @@ def load_weights(network: Vgg, path: Path) -> WeightsFile:
     that can be computed.
 
     Args:
-        network: of the same depth and width.
-        path: the file.
+        network: network to fill, of the same depth and width as the file's.
+        path: path of the file.
 
     Returns:
-        What the file holds.
+        The contents of the file.
 
     Raises:
         CheckpointError: the file is missing, damaged, or does not fit the network.
@@ -152,17 +153,18 @@ def pack(path: Path, output: Path | None = None, *, last: str = "conv5_1") -> We
     16 convolutions take 80 MB.
 
     Args:
-        path: what to read.
-        output: the ``.safetensors`` to write; its folder is made. Unless given, it is where
-            :func:`find_weights` looks, which is for the published network alone.
+        path: file to read.
+        output: ``.safetensors`` file to write; its folder is created. Unless given, the file is
+            written where :func:`find_weights` searches, which is allowed for the published network
+            only.
         last: last convolution to keep.
 
     Returns:
-        What was written, read back.
+        The contents of the written file, read back.
 
     Raises:
-        CheckpointError: the file cannot be used, does not reach ``last``, or is the output; or it
-            is another network than the published one, and there is no ``output``.
+        CheckpointError: the file cannot be used, does not reach ``last``, or is the output itself;
+            or the network is not the published one, and no ``output`` is given.
         OSError: the output cannot be written.
     """
     file = read_weights(path)
@@ -213,7 +215,7 @@ def _write(output: Path, weights: dict[str, Tensor], provenance: dict[str, str])
 
 
 def missing_message(depth: int = 19) -> str:
-    """Say that there are no weights, how to get them, and what works without."""
+    """Return the message that weights are missing, how to get them, and what works without."""
     published, folder = PUBLISHED[depth], weights_folder()
     digits = published.name.split("-")[1].removesuffix(".pth")
     return (
@@ -229,7 +231,7 @@ def missing_message(depth: int = 19) -> str:
 
 
 def _computable(network: Vgg, convolutions: int) -> str:
-    """Return the last layer that needs no more than the first so many convolutions."""
+    """Return the last layer that needs no more than the first ``convolutions`` convolutions."""
     names = layer_names(network.depth)
     after = convolution_names(network.depth)[convolutions:]
     return names[names.index(after[0]) - 1] if after else names[-1]
@@ -249,11 +251,11 @@ class ModelWeights:
     """A file with weights of a model.
 
     Attributes:
-        path: the file.
-        model: torchvision's name.
-        bytes: its size.
-        sha256: of the whole file, 64 hex digits.
-        verified: what vouches for its contents, in words; empty if nothing does.
+        path: path of the file.
+        model: torchvision's name of the model.
+        bytes: size of the file, in bytes.
+        sha256: SHA-256 of the whole file, 64 hexadecimal digits.
+        verified: how the contents were verified, in words; empty if they could not be.
         entry: torchvision's name of these weights, e.g. ``IMAGENET1K_V2``; empty if they are not
             known to be torchvision's.
     """
@@ -274,7 +276,7 @@ class ModelWeights:
 
 
 def model_candidates(model: str) -> tuple[Path, ...]:
-    """Return where weights of a model are found without being named: torchvision's files, cached.
+    """Return the default places of a model's weights: torchvision's files in its cache.
 
     torchvision's default comes first.
     """
@@ -285,12 +287,12 @@ def find_model_weights(model: str, file: Path | None = None) -> Path | None:
     """Return the file with the weights of a model, or None if there is none.
 
     Args:
-        model: torchvision's name.
-        file: the file that the user named, which then must exist; otherwise torchvision's cache is
-            looked through. Nothing is downloaded.
+        model: torchvision's name of the model.
+        file: file that the user named, which must exist; otherwise torchvision's cache is searched.
+            Nothing is downloaded.
 
     Raises:
-        CheckpointError: there is no such file.
+        CheckpointError: the file that the user named does not exist.
     """
     return _find_file(file, model_candidates(model), f"weights of {model}")
 
@@ -298,19 +300,20 @@ def find_model_weights(model: str, file: Path | None = None) -> Path | None:
 def load_model(model: str, path: Path) -> tuple[ModelNetwork, ModelWeights]:
     """Make a model with the weights of a ``.pth`` or ``.safetensors`` file, and verify them.
 
-    Weights of what tells classes apart may be missing or of any shape. Pictures are normalized as
-    torchvision says for these weights, or for its default ones if the file is none of its.
+    Weights of the classification head may be missing or of any shape. Pictures are normalized as
+    torchvision specifies for these weights, or for its default weights if the file is not
+    torchvision's.
 
     Args:
-        model: torchvision's name.
+        model: torchvision's name of the model.
         path: a state_dict with torchvision's names.
 
     Returns:
-        The network, frozen, on the CPU, and what is known of the file.
+        The network, frozen, on the CPU, and the facts about the file.
 
     Raises:
-        CheckpointError: the file is missing, damaged, unsafe, does not have the hash that its name
-            says, or holds weights of something else.
+        CheckpointError: the file is missing, damaged, unsafe, does not have the hash in its name,
+            or holds the weights of another network.
         OptionError: torchvision has no such model, or it takes pictures of one size only.
     """
     network = ModelNetwork(model)
@@ -338,7 +341,7 @@ def load_model(model: str, path: Path) -> tuple[ModelNetwork, ModelWeights]:
 
 
 def cached_files() -> list[Path]:
-    """Return torchvision's files of weights in its cache, but for VGG16's and VGG19's."""
+    """Return torchvision's weights files in its cache, except those of VGG16 and VGG19."""
     every = (path for model in model_names() for path in model_candidates(model))
     return [path for path in every if path.is_file() and model_of_file(path)]
 
@@ -346,7 +349,7 @@ def cached_files() -> list[Path]:
 def model_of_file(path: Path) -> str | None:
     """Return the model whose weights torchvision publishes under a file's name.
 
-    None if there is none, and for VGG16 and VGG19, which Impasto has networks of its own for.
+    None if there is no such model, and for VGG16 and VGG19, for which Impasto has its own networks.
     """
     for model in model_names():
         if model not in _OWN and path.name in map(_file_name, _entries(model)):
@@ -355,7 +358,7 @@ def model_of_file(path: Path) -> str | None:
 
 
 def missing_model_message(model: str) -> str:
-    """Say that there are no weights, how to get them, and what works without."""
+    """Return the message that weights are missing, how to get them, and what works without."""
     entry, folder = _entries(model)[0], weights_folder()
     name = _file_name(entry)
     return (

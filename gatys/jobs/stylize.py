@@ -52,17 +52,18 @@ def _never() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What will be done, known before it begins.
+    """The resolved plan of a stylization, known before it begins.
 
     Attributes:
         backbone: name of the feature network.
-        preset: name of the settings.
-        scales: from coarse to fine.
-        memory_bytes: that it is estimated to take.
-        device: where it will be computed.
-        files: that were read, weights included.
-        finish: makes the picture of an iterate's image, (1, 3, H, W), as the result will be made:
-            RGB, (H, W, 3), float32, with the content's colors and untouched regions.
+        preset: name of the preset.
+        scales: sizes of the run, from coarse to fine.
+        memory_bytes: estimated memory of the run, in bytes.
+        device: device that will compute.
+        files: all files that were read, weights included.
+        finish: function that turns an iterate's image, (1, 3, H, W), into a finished picture, as
+            for the result: RGB, (H, W, 3), float32, with the content's colors and untouched
+            regions, where the options ask for them.
     """
 
     backbone: str
@@ -75,7 +76,7 @@ class Plan:
 
     @property
     def evaluations(self) -> int:
-        """Of the losses, at all scales."""
+        """Number of evaluations of the losses, at all scales together."""
         return self.scales[-1].before + self.scales[-1].iterations
 
     def __str__(self) -> str:
@@ -89,21 +90,21 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class StylizeResult:
-    """A picture in the style of others.
+    """The result of a stylization.
 
     Attributes:
-        image: RGB, (H, W, 3), float32, sRGB in [0, 1].
-        settings: preset and options, resolved.
-        backbone: the feature network.
-        pictures: what went in.
-        losses: of the last scale, by name.
-        evaluations: of the losses, at all scales.
-        seconds: wall-clock, of the optimization.
-        stopped: how far it had come when it was stopped before its end, in words; empty if it was
-            not. Stopped at a coarse scale, the picture is enlarged to the size of the last.
-        statements: what there is to say about each scale.
-        device: where it was computed.
-        files: that were read, weights included.
+        image: stylized picture, RGB, (H, W, 3), float32, sRGB in [0, 1].
+        settings: settings resolved from the preset and the options.
+        backbone: feature network and the source of its weights.
+        pictures: input pictures.
+        losses: final losses at the last scale, by name.
+        evaluations: number of evaluations of the losses, at all scales together.
+        seconds: wall-clock time of the optimization.
+        stopped: how far the run had come when it was stopped early, in words; empty if it was not.
+            If it was stopped at a coarse scale, the picture is enlarged to the final size.
+        statements: one sentence about the outcome of each scale.
+        device: device that computed the result.
+        files: all files that were read, weights included.
     """
 
     image: NDArray[np.float32]
@@ -127,14 +128,15 @@ def stylize(
     every: int = 50,
     stop: Callable[[], bool] = _never,
 ) -> StylizeResult:
-    """Show a picture in the style of others (Gatys et al. 2016).
+    """Render a picture in the style of others (Gatys et al. 2016).
 
     Args:
-        options: all options; nothing is written to ``output`` here.
-        begin: told once what will be done, before anything is computed.
-        watcher: receives an iterate every ``every`` evaluations and at the end of each scale.
-        every: evaluations between iterates.
-        stop: asked after each evaluation; True ends it with the best picture so far.
+        options: all options of the stylization; this function writes nothing to ``output``.
+        begin: called once with the plan, before anything is computed.
+        watcher: called with an iterate every ``every`` evaluations and at the end of each scale.
+        every: number of evaluations between iterates.
+        stop: called after each evaluation; if it returns True, the run ends with the best picture
+            so far.
 
     Raises:
         ImpastoError: a picture, a file of weights or an option cannot be used, there is not

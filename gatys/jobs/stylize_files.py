@@ -55,22 +55,23 @@ def stylize_to_files(
     watcher: Watcher = _ignore,
     stop: Callable[[], bool] = _never,
 ) -> StylizeResult:
-    """Show a picture in the style of others, and write all that the options ask for.
+    """Render a picture in the style of others, and write all files that the options ask for.
 
-    Beside ``options.output`` lie its recipe, ``OUTPUT.yaml``, and ``NAME.losses.csv``, which grows
-    as it goes.
+    Beside ``options.output``, the recipe ``OUTPUT.yaml`` and ``NAME.losses.csv`` are written; the
+    latter grows during the run.
 
     Args:
-        options: all options.
+        options: all options of the stylization.
         recipes: files that the options were read from.
-        begin: told once what will be done, and in which respects it is not as in the recipes.
-        watcher: receives an iterate every ten evaluations, or as often as pictures are saved, and
-            at the end of each scale.
-        stop: asked after each evaluation; True ends it with the best picture so far.
+        begin: called once with the plan, and with sentences about the differences from the recipes.
+        watcher: called with an iterate every ten evaluations, or as often as pictures are saved,
+            and at the end of each scale.
+        stop: called after each evaluation; if it returns True, the run ends with the best picture
+            so far.
 
     Raises:
-        ImpastoError: what :func:`~impasto.gatys.jobs.stylize.stylize` raises, or a file cannot be
-            written; the latter is said before anything is computed, where it can be known.
+        ImpastoError: see :func:`~impasto.gatys.jobs.stylize.stylize`; or a file cannot be written,
+            which is checked, as far as possible, before anything is computed.
     """
     keep_freed_memory()  # a tenth of the time at 512 pixels on the CPU
     with ExitStack() as stack:
@@ -102,11 +103,12 @@ def stylize_to_files(
 
 
 class _GrowingFiles:
-    """What is written as it goes: losses, frames of the film, pictures on the way.
+    """The files that are written during the run: losses, frames of the film, intermediate pictures.
 
     Attributes:
-        log: the losses.
-        finish: makes a picture of an iterate's image; known when the plan is.
+        log: log of the losses.
+        finish: function that turns an iterate's image into a finished picture; known once the plan
+            is.
     """
 
     finish: Callable[[torch.Tensor], NDArray[np.float32]]
@@ -117,7 +119,7 @@ class _GrowingFiles:
         self.log = LossLog(self._output.with_name(f"{self._output.stem}.losses.csv"))
 
     def add(self, iterate: Iterate) -> None:
-        """Add what an iterate gives."""
+        """Add an iterate to the files."""
         self.log(iterate)
         save = self._save and not iterate.last
         if self._film is None and not save:

@@ -22,20 +22,21 @@ def sweep(
     on_cell: "Callable[[SweepCell, CellResult, bool], None]" = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> "SweepResult":
-    """Stylize with all combinations of some settings; what is done already is not done again.
+    """Stylize with all combinations of some settings; finished cells are not computed again.
 
     Args:
-        plan: file with the sweep, or the name of a shipped one.
-        options: all options.
-        on_start: told the number of cells.
-        on_cell: told of each cell: its result, and whether it was on disk already.
-        stop: asked several times a second; True ends the sweep, and done cells are kept.
+        plan: YAML file with the sweep, or the name of a shipped one.
+        options: all options of the sweep.
+        on_start: called with the number of cells.
+        on_cell: called for each cell with its result, and whether the result was on disk already.
+        stop: called several times a second; if it returns True, the sweep ends, and finished cells
+            are kept.
 
     Returns:
         The cells and their results. Those that failed have an ``error``.
 
     Raises:
-        OptionError: an option, also one of the plan, is unknown or bad.
+        OptionError: an option, also one in the plan, is unknown or invalid.
         ImpastoError: the plan cannot be read.
         OSError: the folder cannot be written.
     """

@@ -1,5 +1,6 @@
 """The losses of style transfer.
 
-`functional` and `transport` are functions of tensors; `statistics` is what of a style is matched;
-`targets` is what a picture is compared with; `objective` gives all losses, by name.
+`functional` and `transport` are functions of tensors; `statistics` are the style statistics that
+can be matched; `targets` are the measured content and style; `objective` evaluates all losses, by
+name.
 """

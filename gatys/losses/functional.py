@@ -1,10 +1,10 @@
 """The losses of image style transfer, each a function of tensors.
 
-Features are (N, C, H, W) floating point; C is their channels, M = H W their positions. Whatever
-the features' type, and inside autocast too, sums over positions are computed in float32 or better.
-All losses are means over channels and positions, so that they mean the same at any size;
-:mod:`impasto.gatys.presets` says how the weights of other programs are converted. The distances of
-whole distributions are in :mod:`impasto.gatys.losses.transport`.
+Features are (N, C, H, W) floating point; C is their channels, M = H W their positions. Whatever the
+features' type, and inside autocast too, sums over positions are computed in float32 or better. All
+losses are means over channels and positions, so that their scale does not depend on the size of the
+picture; :mod:`impasto.gatys.presets` says how the weights of other programs are converted.
+Distances between whole distributions are in :mod:`impasto.gatys.losses.transport`.
 """
 
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ VariationKind = Literal["squared", "nine_point", "absolute"]
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:
-    """Return the mean squared difference of two sets of features.
+    """Return the mean squared difference between two sets of features.
 
     This is 2 / (C M) times the content loss of Gatys et al. 2016, equation 1, which is half the
     sum of squares.
 
     Args:
-        features: (N, C, H, W).
-        target: the same shape.
+        features: features of a layer, (N, C, H, W).
+        target: target features, of the same shape.
 
     Raises:
         ValueError: the shapes differ.
@@ -58,14 +58,14 @@ def gram_matrix(features: Tensor, mask: Tensor | None = None) -> Tensor:
     Gatys et al. 2016, equation 3, divided by the number of positions M.
 
     Args:
-        features: (N, C, H, W).
-        mask: (1, 1, H, W), weight of each position, 0 to 1; all 1 unless given.
+        features: features of a layer, (N, C, H, W).
+        mask: weight of each position, (1, 1, H, W), 0 to 1; all 1 unless given.
 
     Returns:
         (N, C, C), float32 or better.
 
     Raises:
-        ValueError: the mask is of another size.
+        ValueError: the mask has a different size than the features.
     """
     gram: Tensor = _SecondMoment.apply(features.flatten(2), position_weights(features, mask))
     return gram
@@ -74,22 +74,22 @@ def gram_matrix(features: Tensor, mask: Tensor | None = None) -> Tensor:
 def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
     """Return E_l of Gatys et al. 2016, equation 4: sum (G - A)^2 / (4 C^2).
 
-    The paper's 1 / M^2 is in the matrices already.
+    The factor 1 / M^2 of the paper is already contained in the matrices.
 
     Args:
-        gram: (N, C, C), from :func:`gram_matrix`.
-        target: (1, C, C) or (N, C, C).
+        gram: Gram matrices of the picture, (N, C, C), from :func:`gram_matrix`.
+        target: Gram matrices of the style, (1, C, C) or (N, C, C).
     """
     return (gram - target).square().mean() / 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """First two moments of features, over positions; both average linearly over pictures.
+    """First two moments of features over positions; both can be averaged over pictures.
 
     Attributes:
-        mean: (N, C).
-        second: (N, C, C), the raw second moment: the Gram matrix.
+        mean: mean of each channel, (N, C).
+        second: raw second moment, which is the Gram matrix, (N, C, C).
     """
 
     mean: Tensor
@@ -105,11 +105,11 @@ def moments(features: Tensor, mask: Tensor | None = None) -> Moments:
     """Return mean and raw second moment of features over their positions.
 
     Args:
-        features: (N, C, H, W).
-        mask: (1, 1, H, W), weight of each position, 0 to 1; all 1 unless given.
+        features: features of a layer, (N, C, H, W).
+        mask: weight of each position, (1, 1, H, W), 0 to 1; all 1 unless given.
 
     Raises:
-        ValueError: the mask is of another size.
+        ValueError: the mask has a different size than the features.
     """
     flat = features.flatten(2)
     weights = position_weights(features, mask)
@@ -131,11 +131,11 @@ def total_variation(image: Tensor, *, kind: VariationKind = "squared") -> Tensor
     absolute difference downwards plus that to the right (jcjohnson's term divided by its counts).
 
     Departure: Mahendran and Vedaldi 2015, section 3.2, take the root of the sum of both squares
-    at each pixel, whose gradient jumps at plain areas; the square has none of that.
+    at each pixel, whose gradient is discontinuous in uniform areas; that of the square is not.
 
     Args:
-        image: (N, C, H, W), at least 2 x 2.
-        kind: which differences.
+        image: picture, (N, C, H, W), at least 2 x 2 pixels.
+        kind: ``squared``, ``nine_point`` or ``absolute``.
 
     Raises:
         ValueError: the kind is unknown, or the picture has a side of 1 pixel.
@@ -159,9 +159,9 @@ def range_penalty(image: Tensor, *, low: float = 0.0, high: float = 1.0) -> Tens
 
 
 def without_autocast(values: Tensor) -> torch.autocast:
-    """Return a context in which products of tensors on the device of ``values`` stay as they are.
+    """Return a context that disables autocast for products of tensors on the device of ``values``.
 
-    Autocast would compute them in half precision, float32 operands or not.
+    Autocast would compute them in half precision, even for float32 operands.
     """
     device = values.device.type
     # A device that knows no autocast needs none switched off: any name that is valid will do.
@@ -174,14 +174,14 @@ def position_weights(features: Tensor, mask: Tensor | None) -> Tensor | None:
     """Return the weights of positions, adding up to 1, (1, 1, M), float32 or better.
 
     Args:
-        features: (N, C, H, W).
-        mask: (1, 1, H, W), 0 to 1, or None.
+        features: features of a layer, (N, C, H, W).
+        mask: weight of each position, (1, 1, H, W), 0 to 1, or None.
 
     Returns:
-        None where there is no mask: then all positions count the same.
+        The weights, or None without a mask: then all positions have the same weight.
 
     Raises:
-        ValueError: the mask is of another size.
+        ValueError: the mask has a different size than the features.
     """
     if mask is None:
         return None
@@ -196,8 +196,9 @@ def position_weights(features: Tensor, mask: Tensor | None) -> Tensor | None:
 class _SecondMoment(torch.autograd.Function):
     """Weighted mean over positions of the outer product of features.
 
-    Written out because autograd would take two products on the way back where one is enough (the
-    result is symmetric), and would keep float32 copies of features that came in half precision.
+    Written out because autograd would take two products in the backward pass where one is enough
+    (the result is symmetric), and would keep float32 copies of features that came in half
+    precision.
     """
 
     @staticmethod
@@ -213,7 +214,7 @@ class _SecondMoment(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient of the features, in their own type."""
+        """Return the gradient with respect to the features, in the features' data type."""
         flat, weights = ctx.saved_tensors
         both = gradient + gradient.transpose(1, 2)
         with without_autocast(flat):

@@ -1,10 +1,10 @@
-"""What a picture is optimized for: weighted losses by name, at one scale.
+"""The objective of the optimization: weighted losses by name, at one scale.
 
-An :class:`Objective` evaluates a picture with one pass of the network and gives what it saw to each
-of its terms. A term is any object with a weight, the layers that it looks at, and a value
-(:class:`LossTerm`), so that a new loss is a new object in the mapping, whose name then stands in
-logs and tables. The terms of ``impasto stylize`` are, in the convention that all weights of Impasto
-are in::
+An :class:`Objective` evaluates a picture with one forward pass of the network and passes the
+features to each of its terms. A term is any object with a weight, the layers that it needs, and a
+value (:class:`LossTerm`), so that a new loss is a new object in the mapping, whose name then
+appears in logs and tables. The terms of ``impasto stylize`` are, in the convention of all of
+Impasto's weights::
 
     content      content_weight * sum over layers of v_l mean (F_l - P_l)^2
     style        style_weight   * sum over layers of w_l E_l
@@ -33,16 +33,16 @@ _RESERVED = frozenset({"scale", "step", "evaluations", "total", "seconds"})
 
 
 class LossTerm(Protocol):
-    """One loss of an objective."""
+    """One term of an objective."""
 
     @property
     def weight(self) -> float:
-        """What the loss is multiplied by, at least 0; with 0 it is not computed."""
+        """Factor of the term in the objective, at least 0; with 0 the term is not computed."""
         ...
 
     @property
     def layers(self) -> Sequence[str]:
-        """Layers of the network that it looks at; none, if it looks at the pixels alone."""
+        """Layers of the network that the term needs; empty if it needs only the pixels."""
         ...
 
     def __call__(self, image: Tensor, features: LayerFeatures) -> Tensor:
@@ -52,12 +52,12 @@ class LossTerm(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TotalVariation:
-    """How much neighboring pixels differ.
+    """The total variation of the picture: how much neighboring pixels differ.
 
     Attributes:
-        weight: at least 0.
-        kind: which differences, see :func:`~impasto.gatys.losses.functional.total_variation`.
-        layers: none.
+        weight: factor of the term in the objective, at least 0.
+        kind: kind of differences, see :func:`~impasto.gatys.losses.functional.total_variation`.
+        layers: empty, as the term needs no features.
     """
 
     weight: float
@@ -75,11 +75,11 @@ class TotalVariation:
 
 @dataclass(frozen=True, kw_only=True)
 class RangePenalty:
-    """How far beyond [0, 1] values are.
+    """A penalty on values outside [0, 1].
 
     Attributes:
-        weight: at least 0.
-        layers: none.
+        weight: factor of the term in the objective, at least 0.
+        layers: empty, as the term needs no features.
     """
 
     weight: float
@@ -94,15 +94,15 @@ class Objective:
     """The weighted losses of a picture, by name.
 
     Attributes:
-        terms: by name, in their order.
-        layers: what the network is asked for in each evaluation.
+        terms: terms by name, in the order in which they are summed.
+        layers: layers of the network that each evaluation computes.
 
     Args:
-        network: knows the layers of all terms.
-        terms: by name, an identifier; the total is added up in their order.
+        network: feature network that has the layers of all terms.
+        terms: terms by name, which is a Python identifier; the total is summed in their order.
 
     Raises:
-        ValueError: a weight is negative or not finite, or a name is not to be had.
+        ValueError: a weight is negative or not finite, or a name is not allowed.
     """
 
     def __init__(
@@ -124,10 +124,10 @@ class Objective:
         self._evaluated = sorted(counting, key=lambda named: bool(named[1].layers))
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
-        """Evaluate a picture with one pass of the network; losses without a weight are 0.
+        """Evaluate a picture with one forward pass; terms with a weight of 0 are reported as 0.
 
         Args:
-            image: RGB, (1, 3, H, W), float, in [0, 1] or near it.
+            image: picture, RGB, (1, 3, H, W), floating point, in [0, 1] or near it.
         """
         if image.ndim != 4 or image.shape[:2] != (1, 3):
             raise ValueError(f"image: expected (1, 3, H, W), got {tuple(image.shape)}")

@@ -1,19 +1,20 @@
-"""What of a style is matched: Gram matrices, moments, or whole distributions of features.
+"""Statistics of a style to match: Gram matrices, moments, or whole feature distributions.
 
-A statistic measures features, mixes measurements of several pictures, and tells how far features
-are from a mix. A mix is always what would be measured on one picture that shows each style on its
-share of the area: Gram matrices and raw moments are averaged, distributions are pooled. That holds
-for two styles with weights and for the pictures of a whole collection (Zhu et al. 2017, section
-5.2, average Gram matrices over a collection).
+A statistic measures features, mixes the measurements of several pictures, and computes the distance
+of features from a mix. A mix always equals the measurement of one picture that shows each style on
+its share of the area: Gram matrices and raw moments are averaged, distributions are pooled. That
+holds for two styles with weights and for the pictures of a whole collection (Zhu et al. 2017,
+section 5.2, average Gram matrices over a collection).
 
-Distances do not depend on the size of a picture. What they are divided by, to compare layers and
-networks, is the energy of a target: its distance from features that are all 0.
+Distances do not depend on the size of a picture. To make layers and networks comparable, a distance
+can be divided by the energy of its target, which is the target's distance from features that are
+all 0.
 
-:class:`Patches` needs no network, and yet gives strokes and palette: the sliced Wasserstein
+:class:`Patches` needs no network, and still reproduces strokes and palette: the sliced Wasserstein
 distance of small patches (Elnekave and Weiss 2022, "Generating natural images with direct patch
 distributions matching"). All patches of a picture, projected on a random filter, are a distribution
-of numbers, and sorting tells how far two of them are apart. A convolution projects all patches at
-once.
+of numbers, and the distance between two of them is found by sorting. A convolution projects all
+patches at once.
 """
 
 from collections.abc import Sequence
@@ -61,18 +62,18 @@ T = TypeVar("T")
 
 
 class Statistic(Protocol[T]):
-    """Something of features that a style is recognized by. Features are (1, C, H, W)."""
+    """A statistic of features that characterizes a style. Features are (1, C, H, W)."""
 
     def measure(self, features: Tensor, mask: Tensor | None = None) -> T:
-        """Return what a style picture shows, where ``mask`` (1, 1, H, W) says."""
+        """Return the measurement of a style picture, weighted by ``mask``, (1, 1, H, W)."""
         ...
 
     def mix(self, measured: Sequence[T], weights: Sequence[float]) -> T:
-        """Return the measurement of a mix; weights need not add up to 1."""
+        """Return the measurement of a mix of styles; weights need not add up to 1."""
         ...
 
     def distance(self, features: Tensor, target: T, mask: Tensor | None = None) -> Tensor:
-        """Return how far features are from a target, where ``mask`` says: a scalar, at least 0."""
+        """Return the distance of features from a target, weighted by ``mask``; a scalar >= 0."""
         ...
 
     def energy(self, target: T) -> Tensor:
@@ -84,7 +85,7 @@ def shares_of(weights: Sequence[float]) -> list[float]:
     """Return weights divided by their sum.
 
     Raises:
-        ValueError: there is none, one is negative or not finite, or all are 0.
+        ValueError: there are no weights, one is negative or not finite, or all are 0.
     """
     total = sum(weights)
     if not weights or min(weights) < 0 or not 0 < total < float("inf"):
@@ -93,7 +94,7 @@ def shares_of(weights: Sequence[float]) -> list[float]:
 
 
 class Gram:
-    """Gram matrices and E_l (Gatys et al. 2016, equations 3 and 4)."""
+    """Gram matrices and their loss E_l (Gatys et al. 2016, equations 3 and 4)."""
 
     def measure(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the Gram matrix, (1, C, C)."""
@@ -104,7 +105,7 @@ class Gram:
         return _average(measured, shares_of(weights))
 
     def distance(self, features: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return E_l."""
+        """Return the loss E_l."""
         return gram_loss(gram_matrix(features, mask), target)
 
     def energy(self, target: Tensor) -> Tensor:
@@ -117,10 +118,11 @@ class Gaussian:
     """Mean and covariance, compared as normal distributions (Wasserstein-2, per channel).
 
     Attributes:
-        epsilon: added to the diagonals of covariances; in squared units of the features.
-        iterations: of Newton and Schulz for the matrix root; None: exact, by eigenvalues. Exact is
-            for float64: where a layer has more channels than positions, its gradient follows the
-            rounding of float32 covariances, and on a GPU it is slow and waits for the device.
+        epsilon: value added to the diagonals of covariances, in squared units of the features.
+        iterations: number of Newton-Schulz iterations for the matrix square root; None: exact, by
+            eigenvalues. The exact root is meant for float64: where a layer has more channels than
+            positions, its gradient follows the rounding errors of float32 covariances, and on a GPU
+            it is slow and synchronizes with the device.
     """
 
     epsilon: float = 1e-4
@@ -133,7 +135,8 @@ class Gaussian:
     def mix(self, measured: Sequence[Normal], weights: Sequence[float]) -> Normal:
         """Return the average of means and of raw second moments.
 
-        Covariances must not be averaged: styles whose means differ add to the mix's covariance.
+        Covariances must not be averaged: differences between the styles' means add to the
+        covariance of the mix.
         """
         shares = shares_of(weights)
         mixed = Moments(
@@ -147,17 +150,17 @@ class Gaussian:
         return wasserstein_loss(moments(features, mask), target, iterations=self.iterations)
 
     def energy(self, target: Normal) -> Tensor:
-        """Return the distance from a point at 0 (but for the ridge): the mean square."""
+        """Return the distance from a point mass at 0 (except for the ridge): the mean square."""
         return target.moments.second.diagonal(dim1=1, dim2=2).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Projections:
-    """A distribution along directions.
+    """The projections of a feature distribution on directions.
 
     Attributes:
         directions: unit vectors, (D, C).
-        quantiles: evenly spaced, (1, D, K).
+        quantiles: evenly spaced quantiles of each projection, (1, D, K).
     """
 
     directions: Tensor
@@ -166,12 +169,13 @@ class Projections:
 
 @dataclass(frozen=True, kw_only=True)
 class Sliced:
-    """Distributions along fixed random directions (Heitz et al. 2021); the loss is deterministic.
+    """Sliced Wasserstein distance along fixed random directions (Heitz et al. 2021); deterministic.
 
     Attributes:
-        seed: of the directions. Another one for each scale gives each scale other directions.
-        directions: how many; None: as many as channels, as in the paper.
-        quantiles: the most that are kept of a style picture per direction.
+        seed: seed of the directions. A different seed for each scale gives each scale different
+            directions.
+        directions: number of directions; None: as many as channels, as in the paper.
+        quantiles: maximum number of quantiles kept of a style picture per direction.
     """
 
     seed: int = 0
@@ -179,7 +183,7 @@ class Sliced:
     quantiles: int = 2**14
 
     def measure(self, features: Tensor, mask: Tensor | None = None) -> Projections:
-        """Return quantiles along directions, which depend on the seed and the channels alone."""
+        """Return quantiles along directions that depend only on the seed and the channel count."""
         channels = features.shape[1]
         generator = torch.Generator().manual_seed(self.seed)
         drawn = unit_directions(self.directions or channels, channels, generator=generator)
@@ -192,15 +196,15 @@ class Sliced:
     def mix(self, measured: Sequence[Projections], weights: Sequence[float]) -> Projections:
         """Return the quantiles of the pooled distributions.
 
-        A weighted sum of distances would have the gradient of the distance from averaged
-        quantiles instead: a style between the styles, which none of them shows.
+        A weighted sum of distances would instead have the gradient of the distance from averaged
+        quantiles, which describe an intermediate style that none of the pictures has.
         """
         parts = [part.quantiles for part in measured]
         mixed = mixed_quantiles(parts, shares_of(weights))
         return Projections(directions=measured[0].directions, quantiles=mixed)
 
     def distance(self, features: Tensor, target: Projections, mask: Tensor | None = None) -> Tensor:
-        """Return the mean squared distance of quantiles."""
+        """Return the mean squared distance between quantiles."""
         return sliced_wasserstein_loss(features, target.quantiles, target.directions, mask)
 
     def energy(self, target: Projections) -> Tensor:
@@ -210,15 +214,15 @@ class Sliced:
 
 @dataclass(frozen=True, kw_only=True)
 class ResampledSliced:
-    """As :class:`Sliced`, with new directions in each evaluation, as in the paper.
+    """Like :class:`Sliced`, but with new directions in each evaluation, as in the paper.
 
-    For Adam, which averages over evaluations. L-BFGS would take the change of directions for
-    curvature: give it :class:`Sliced`.
+    For Adam, which averages over evaluations. L-BFGS would mistake the change of directions for
+    curvature: use :class:`Sliced` with it.
 
     Attributes:
-        generator: source of directions, and of the positions that are kept.
-        directions: how many; None: as many as channels.
-        positions: the most positions that are kept of a style picture.
+        generator: random generator of the directions, and of the positions that are kept.
+        directions: number of directions; None: as many as channels.
+        positions: maximum number of positions kept of a style picture.
     """
 
     generator: torch.Generator
@@ -226,9 +230,9 @@ class ResampledSliced:
     positions: int = 2**14
 
     def measure(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return feature vectors, (1, C, K, 1), each of which counts the same.
+        """Return feature vectors, (1, C, K, 1), all of equal weight.
 
-        With a mask, or more than ``positions`` of them, they are drawn at random.
+        With a mask, or more than ``positions`` vectors, they are drawn at random.
         """
         flat = full_precision(features.flatten(2))
         weights = position_weights(features, mask)
@@ -240,7 +244,7 @@ class ResampledSliced:
         return flat.unsqueeze(3)
 
     def mix(self, measured: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-        """Return feature vectors of all styles, each style drawn as often as its share says."""
+        """Return feature vectors of all styles, drawn in proportion to the shares of the styles."""
         shares = shares_of(weights)
         if len(measured) == 1:
             return measured[0]
@@ -254,7 +258,7 @@ class ResampledSliced:
         return self._drawn(flat, chances, max(part.shape[2] for part in measured))
 
     def distance(self, features: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the mean squared distance of quantiles along new directions."""
+        """Return the mean squared distance between quantiles along new directions."""
         channels = features.shape[1]
         drawn = unit_directions(self.directions or channels, channels, generator=self.generator)
         directions = drawn.to(features.device, non_blocking=True)
@@ -262,7 +266,7 @@ class ResampledSliced:
         return sliced_wasserstein_loss(features, wanted, directions, mask)
 
     def energy(self, target: Tensor) -> Tensor:
-        """Return the mean square of the features, which is that along all directions."""
+        """Return the mean square of the features, which equals the mean over all directions."""
         return target.square().mean()
 
     def _drawn(self, flat: Tensor, chances: Tensor, count: int) -> Tensor:
@@ -289,11 +293,11 @@ _AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class PatchDistributions:
-    """How the patches of a style are distributed along filters.
+    """The distributions of a style's patches, projected on filters.
 
     Attributes:
-        filters: of length 1, (D, C, P, P).
-        quantiles: evenly spaced, (1, D, K).
+        filters: filters of unit norm, (D, C, P, P).
+        quantiles: evenly spaced quantiles of each projection, (1, D, K).
     """
 
     filters: Tensor
@@ -301,20 +305,20 @@ class PatchDistributions:
 
 
 class Patches:
-    """Distributions of patches along random filters, some new ones of a stock in each evaluation.
+    """Patch distributions along random filters, drawn anew from a stock in each evaluation.
 
     For Adam, which averages over evaluations. The distance is the mean absolute one (the authors'
-    program does the same): with squares, few patches that are far off would blur all others.
+    program does the same): with squares, a few distant patches would blur all others.
 
-    Departure: the paper draws filters anew each time. A stock lets what a style shows along them
-    be sorted once, whatever the number of its pictures.
+    Departure: the paper draws new filters each time. With a stock, the projections of a style are
+        sorted only once, regardless of the number of its pictures.
 
     Args:
-        side: of the patches, in pixels, odd.
-        filters: in one evaluation.
-        stock: of filters in all.
-        quantiles: the most that are kept of a style picture per filter.
-        seed: of the stock, and of what is taken from it.
+        side: side of the square patches, in pixels, odd.
+        filters: number of filters used in one evaluation.
+        stock: number of filters in the whole stock.
+        quantiles: maximum number of quantiles kept of a style picture per filter.
+        seed: seed of the stock, and of the filters chosen from it in each evaluation.
     """
 
     def __init__(
@@ -359,7 +363,7 @@ class Patches:
     def distance(
         self, features: Tensor, target: PatchDistributions, mask: Tensor | None = None
     ) -> Tensor:
-        """Return the mean absolute distance of quantiles along some filters of the stock."""
+        """Return the mean absolute distance between quantiles along some filters of the stock."""
         taken = torch.randperm(self._stock, generator=self._generator)[: self._filters]
         taken = taken.to(features.device, non_blocking=True)
         values = self._projected(features, target.filters[taken])

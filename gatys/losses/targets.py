@@ -1,7 +1,8 @@
-"""What a picture is compared with: content and style as they are asked for, and as they are used.
+"""The targets of a stylization: content and style as requested, and their measured losses.
 
-:class:`Content` and :class:`Style` are requests; :func:`feature_losses` looks at their pictures,
-once, and returns the losses that :class:`~impasto.gatys.losses.objective.Objective` evaluates.
+:class:`Content` and :class:`Style` are requests; :func:`feature_losses` computes the features of
+their pictures, once, and returns the losses that :class:`~impasto.gatys.losses.objective.Objective`
+evaluates.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,16 +57,16 @@ _WAITING = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What to show.
+    """The content that the result shows.
 
     Attributes:
-        picture: RGB, (1, 3, H, W), in [0, 1].
-        layers: weight of each layer, at least 0.
-        weight: of the whole term.
-        smoothing: of all layers, or of some by name.
-        histograms: regions whose styles give the targets their histograms
-            (:func:`~impasto.gatys.losses.transport.match_histograms`); where there is none, they
-            stay the content's.
+        picture: the picture, RGB, (1, 3, H, W), in [0, 1].
+        layers: weight of each layer by name, at least 0.
+        weight: weight of the whole content term in the objective.
+        smoothing: smoothing of the features: one for all layers, or a mapping by layer name.
+        histograms: regions in which the content's target features take on the histograms of the
+            style's features (:func:`~impasto.gatys.losses.transport.match_histograms`); elsewhere
+            they keep the histograms of the content.
     """
 
     picture: Tensor
@@ -80,9 +81,9 @@ class StylePicture:
     """One picture of a style, of any size.
 
     Attributes:
-        picture: RGB, (1, 3, H, W), in [0, 1].
-        weight: its share of the mix, in proportion to the others.
-        mask: the part that counts, (1, 1, H, W), 0 to 1; all of it unless given.
+        picture: the picture, RGB, (1, 3, H, W), in [0, 1].
+        weight: share of the picture in the mix, relative to the other pictures.
+        mask: part of the picture that is used, (1, 1, H, W), 0 to 1; all of it unless given.
     """
 
     picture: Tensor
@@ -95,10 +96,10 @@ class Region:
     """A part of the picture, and the mix of styles for it.
 
     Attributes:
-        styles: pictures of the mix. They are read once, one at a time, so a generator may read a
-            whole collection from files; it then serves one objective.
-        mask: where, (1, 1, H, W), 0 to 1; everywhere unless given.
-        name: for messages.
+        styles: pictures of the mix. They are read once, one at a time, so that a generator can read
+            a whole collection from files; it can then be used for one objective only.
+        mask: mask of the region, (1, 1, H, W), 0 to 1; the whole picture unless given.
+        name: name of the region in messages.
     """
 
     styles: Iterable[StylePicture]
@@ -108,17 +109,18 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How to show it.
+    """The style that the result takes on.
 
-    A region's loss is weighted by its share of the area. As it is also a mean over the region, each
-    pixel is pulled as strongly as it would be without masks. What no region covers is not styled.
+    A region's loss is weighted by its share of the area. As it is also a mean over the region, the
+    gradient at each pixel is as strong as without masks. Areas outside all regions are not
+    stylized.
 
     Attributes:
-        regions: one for the whole picture, or some with masks.
-        layers: weight of each layer, at least 0.
-        weight: of the whole term.
-        statistic: what is matched.
-        smoothing: of all layers, or of some by name.
+        regions: one region for the whole picture, or several with masks.
+        layers: weight of each layer by name, at least 0.
+        weight: weight of the whole style term in the objective.
+        statistic: statistic of the features that is matched.
+        smoothing: smoothing of the features: one for all layers, or a mapping by layer name.
     """
 
     regions: Sequence[Region]
@@ -133,12 +135,14 @@ class LayerLoss:
     """The loss of one layer against its target.
 
     Attributes:
-        layer: its name.
-        weight: what the loss is multiplied by; a tensor where it is relative to an energy.
-        smoothing: of features before they are compared; the target's are smoothed already.
-        target: features where there is no statistic, else what it measured.
-        statistic: what is matched; None: the features themselves.
-        mask: where, (1, 1, H, W) at the layer's size; None: everywhere.
+        layer: name of the layer.
+        weight: factor of the loss; a tensor where the loss is relative to an energy.
+        smoothing: smoothing of the features before they are compared; those of the target are
+            smoothed already.
+        target: target features if there is no statistic, otherwise the measurement of the
+            statistic.
+        statistic: statistic that is matched; None: the features themselves.
+        mask: mask of the region, (1, 1, H, W) at the layer's size; None: the whole picture.
     """
 
     layer: str
@@ -157,11 +161,11 @@ class LayerLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureLoss:
-    """The losses of some layers, added up: what content and style are in an objective.
+    """The sum of the losses of some layers: the content term or the style term of an objective.
 
     Attributes:
-        weight: of the whole; the weights of ``parts`` hold it already.
-        parts: of layers, and of regions.
+        weight: weight of the whole loss; the weights of ``parts`` already include it.
+        parts: losses of the single layers and regions.
     """
 
     weight: float
@@ -169,7 +173,7 @@ class FeatureLoss:
 
     @property
     def layers(self) -> Sequence[str]:
-        """The layers that it looks at."""
+        """The layers that the loss needs."""
         return tuple(dict.fromkeys(part.layer for part in self.parts))
 
     def __call__(self, image: Tensor, features: LayerFeatures) -> Tensor:
@@ -187,19 +191,19 @@ def feature_losses(
     style: Style | None = None,
     relative: bool = False,
 ) -> dict[str, FeatureLoss]:
-    """Look at the pictures of content and style, once each; return their losses for an objective.
+    """Measure the pictures of content and style, once each; return their losses for an objective.
 
     Args:
-        network: knows the layers of both.
-        content: what to show; None leaves it out.
-        style: how; None leaves it out.
+        network: feature network that has the layers of both.
+        content: content to show; None: no content loss.
+        style: style to take on; None: no style loss.
         relative: divide the loss of each layer by the energy of its target, its distance from
-            features that are all 0. Weights then mean the same for all layers and networks,
-            whatever the size of their activations (after He, Wang and Hopcroft 2016, who make
-            networks with random weights work by evening out the layers).
+            features that are all 0. Weights are then comparable between layers and networks,
+            regardless of the scale of their activations (after He, Wang and Hopcroft 2016, who
+            balance the layers of networks with random weights).
 
     Returns:
-        What was given, under the names ``content`` and ``style``.
+        The losses, under the names ``content`` and ``style``, of those that were given.
 
     Raises:
         ImpastoError: a region, or the style's mask, is too small for all layers.
@@ -248,7 +252,7 @@ def _at_the_size_of_the_picture(
 
 
 def layers_of(request: Content | Style) -> dict[str, float]:
-    """Return the layers that count, with their weights; none if the whole has no weight.
+    """Return the layers with a weight above 0, and their weights; empty if the whole weight is 0.
 
     Raises:
         ValueError: a weight is negative or not finite.
@@ -271,14 +275,14 @@ def _content_losses(
     shown: Features,
     other: Features | None,
 ) -> list[LayerLoss]:
-    """Return the losses of a content.
+    """Return the losses of the content.
 
     Args:
-        content: what to show.
-        look: returns the features of a style picture.
-        shown: features of its picture.
-        other: features of a style picture, if losses shall be relative to the mean square of the
-            target; empty if there is none.
+        content: content to show.
+        look: function that returns the features of a style picture.
+        shown: features of the content picture.
+        other: features of a style picture, for losses relative to the mean square of the target;
+            empty if there is no style picture.
     """
     layers = layers_of(content)
     smoothing = smoothing_of_layers(content.smoothing, list(layers))
@@ -308,13 +312,13 @@ def _content_losses(
 def _style_losses(
     style: Style, look: Callable[[Tensor], Features], here: Features, *, relative: bool
 ) -> Iterator[LayerLoss]:
-    """Yield the losses of a style.
+    """Yield the losses of the style.
 
     Args:
-        style: how to show it.
-        look: returns the features of a style picture.
-        here: features at the size of the picture that is optimized; those of the content, so that
-            a plain style's energy can be told from nothing.
+        style: style to take on.
+        look: function that returns the features of a style picture.
+        here: features at the size of the optimized picture, namely those of the content, which tell
+            whether the energy of a uniform style picture is negligible.
         relative: divide losses by the energies of their targets.
 
     Raises:
@@ -423,7 +427,7 @@ def _masks(region: Region, here: Features, targets: Mapping[str, Any]) -> dict[s
 
 
 def _covers(mask: Tensor) -> bool:
-    """Whether a mask covers one position in all, but for rounding."""
+    """Whether a mask covers one position in total, up to rounding."""
     return bool(mask.sum() > 1 - 1e-3)
 
 

@@ -1,8 +1,8 @@
-"""Distances of distributions of features: what it costs to move one into the other.
+"""Optimal transport distances between distributions of features.
 
-Two of them, both squared 2-Wasserstein distances: of normal distributions, in closed form, and of
-the distributions themselves, along directions. Both are divided by what makes them independent of
-the number of channels and positions.
+There are two, both squared 2-Wasserstein distances: between normal distributions, in closed form,
+and between the distributions themselves, along directions. Both are normalized so that they do not
+depend on the numbers of channels and positions.
 """
 
 from collections.abc import Callable
@@ -43,8 +43,8 @@ class Normal:
     """A normal distribution as the target of :func:`wasserstein_loss`.
 
     Attributes:
-        moments: its moments, (N, C) and (N, C, C).
-        epsilon: added to the diagonals of covariances, so that their roots have gradients.
+        moments: moments of the distribution, (N, C) and (N, C, C).
+        epsilon: value added to the diagonals of covariances, so that their roots have gradients.
     """
 
     moments: Moments
@@ -61,7 +61,7 @@ class Normal:
 
     @cached_property
     def root(self) -> Tensor:
-        """The symmetric square root of the covariance, float64 where the device has it.
+        """The symmetric square root of the covariance, in float64 where the device supports it.
 
         Computed once, as targets do not change.
         """
@@ -70,15 +70,15 @@ class Normal:
 
 
 def wasserstein_loss(present: Moments, target: Normal, *, iterations: int | None = None) -> Tensor:
-    """Return the squared 2-Wasserstein distance of two normal distributions, per channel.
+    """Return the squared 2-Wasserstein distance between two normal distributions, per channel.
 
     ``|m - m_t|^2 + tr(S + S_t - 2 (S_t^1/2 S S_t^1/2)^1/2)`` (Dowson and Landau 1982, equation 4;
     for style transfer: Mroueh 2019), divided by the number of channels C.
 
     Args:
-        present: of the picture that is optimized, (N, C) and (N, C, C).
-        target: of the style.
-        iterations: of Newton and Schulz, see :func:`trace_of_root`; None: exact.
+        present: moments of the optimized picture's features, (N, C) and (N, C, C).
+        target: normal distribution of the style's features.
+        iterations: number of Newton-Schulz iterations, see :func:`trace_of_root`; None: exact.
     """
     covariance = _ridged(present, target.epsilon)
     with without_autocast(covariance):
@@ -100,17 +100,17 @@ def trace_of_root(
 ) -> Tensor:
     """Return the traces of the square roots of positive definite matrices, (N, C, C) -> (N,).
 
-    The gradient is half the inverse root, with no differences of eigenvalues in it, so it is finite
-    where they coincide.
+    The gradient is half the inverse root, without differences of eigenvalues, so it is finite where
+    eigenvalues coincide.
 
     Args:
-        matrix: symmetric up to rounding, float32 or better.
-        iterations: of Newton and Schulz (Higham 2008, equation 5.35). They are products of matrices
-            only: quick on GPUs, and nothing waits for the device. Eigenvalues below
-            ``(2/3)**(2 * iterations)`` of the matrix's norm come out too small: with 12 iterations,
-            1/17000. More than 15 need float64, as rounding grows just as well. None: exact, by
-            eigenvalues.
-        smallest: with None, eigenvalues are taken to be at least this.
+        matrix: positive definite matrices, (N, C, C), symmetric up to rounding, float32 or better.
+        iterations: number of Newton-Schulz iterations (Higham 2008, equation 5.35). They consist of
+            matrix products only, which are fast on GPUs and need no synchronization. Eigenvalues
+            below ``(2/3)**(2 * iterations)`` of the matrix's norm come out too small: with 12
+            iterations, 1/17000. More than 15 need float64, as rounding errors grow too. None:
+            exact, by eigenvalues.
+        smallest: lower bound to which eigenvalues are clamped; used with ``iterations=None``.
     """
     if iterations is None:
         trace: Tensor = _ExactTraceOfRoot.apply(matrix, smallest)
@@ -127,12 +127,12 @@ def symmetric_root(matrix: Tensor) -> Tensor:
 
 
 def unit_directions(count: int, channels: int, *, generator: torch.Generator) -> Tensor:
-    """Return random directions, evenly spread over the sphere, (``count``, ``channels``), float32.
+    """Return random directions, uniform on the sphere, (``count``, ``channels``), float32.
 
     Args:
-        count: how many.
-        channels: of the features.
-        generator: source of randomness; the result is on its device.
+        count: number of directions.
+        channels: number of channels of the features.
+        generator: random generator; the result is on its device.
     """
     directions = torch.randn(count, channels, generator=generator, device=generator.device)
     return functional.normalize(directions, dim=1)
@@ -147,13 +147,14 @@ def sliced_wasserstein_loss(
     target's quantile of the same rank.
 
     Args:
-        features: (N, C, H, W).
-        target: quantiles along the same directions, (1, D, K), from :func:`quantiles`.
+        features: features of a layer, (N, C, H, W).
+        target: quantiles of the target along the same directions, (1, D, K), from
+            :func:`quantiles`.
         directions: unit vectors, (D, C).
-        mask: (1, 1, H, W), weight of each position, 0 to 1; all 1 unless given.
+        mask: weight of each position, (1, 1, H, W), 0 to 1; all 1 unless given.
 
     Raises:
-        ValueError: the mask is of another size.
+        ValueError: the mask has a different size than the features.
     """
     return transport_cost(
         _projected(features, directions), target, position_weights(features, mask)
@@ -167,13 +168,13 @@ def transport_cost(
     *,
     cost: Callable[[Tensor], Tensor] = torch.square,
 ) -> Tensor:
-    """Return the mean cost of moving numbers onto quantiles, each to that of its rank.
+    """Return the mean cost of moving values to target quantiles, each to the quantile of its rank.
 
     Args:
-        values: (N, D, M), distributions along D directions.
-        target: quantiles, evenly spaced, (1, D, K).
-        weights: of the positions, (N, 1, M), adding up to 1; all the same unless given.
-        cost: of a difference.
+        values: values along D directions, (N, D, M).
+        target: evenly spaced quantiles of the target, (1, D, K).
+        weights: weights of the positions, (N, 1, M), adding up to 1; equal unless given.
+        cost: function that gives the cost of each difference between two values.
     """
     values, order = values.sort(dim=2)
     if weights is None:
@@ -192,13 +193,13 @@ def quantiles(
     """Return ``count`` evenly spaced quantiles of projected features, (N, D, ``count``).
 
     Args:
-        features: (N, C, H, W).
+        features: features of a layer, (N, C, H, W).
         directions: unit vectors, (D, C).
-        count: how many; the number of positions keeps all values.
-        mask: (1, 1, H, W), weight of each position, 0 to 1; all 1 unless given.
+        count: number of quantiles; the number of positions keeps all values.
+        mask: weight of each position, (1, 1, H, W), 0 to 1; all 1 unless given.
 
     Raises:
-        ValueError: the mask is of another size.
+        ValueError: the mask has a different size than the features.
     """
     projected = _projected(features, directions)
     return quantiles_of(projected, count, position_weights(features, mask))
@@ -208,9 +209,9 @@ def quantiles_of(values: Tensor, count: int, weights: Tensor | None = None) -> T
     """Return ``count`` evenly spaced quantiles of numbers, (N, D, M) -> (N, D, ``count``).
 
     Args:
-        values: distributions along D directions.
-        count: how many; M keeps all values.
-        weights: of the positions, (N, 1, M); all the same unless given.
+        values: values along D directions, (N, D, M).
+        count: number of quantiles; M keeps all values.
+        weights: weights of the positions, (N, 1, M); equal unless given.
     """
     if weights is None and count == values.shape[2]:
         return values.sort(dim=2).values
@@ -223,8 +224,8 @@ def mixed_quantiles(parts: list[Tensor], weights: list[float]) -> Tensor:
     """Return the quantiles of a mixture of distributions, as many as the longest part has.
 
     Args:
-        parts: quantiles of each, (1, D, K), along the same directions.
-        weights: share of each, adding up to 1.
+        parts: quantiles of each distribution, (1, D, K), along the same directions.
+        weights: share of each distribution, adding up to 1.
     """
     if len(parts) == 1:
         return parts[0]
@@ -247,16 +248,16 @@ def quantiles_at(even: Tensor, ranks: Tensor) -> Tensor:
 
 
 def match_histograms(features: Tensor, quantiles: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return features whose values have, channel by channel, the distribution of quantiles.
+    """Return features matched, channel by channel, to the distributions that quantiles describe.
 
     Exact histogram specification (Coltuc, Bolon and Chassery 2006), with one rank for equal values:
-    each value becomes that of the same rank. A content that is changed so asks for no value oftener
-    than the style has it, so that content and style do not pull against each other.
+    each value becomes that of the same rank. A content changed in this way needs no value more
+    often than the style has it, so that content and style losses do not oppose each other.
 
     Args:
-        features: (1, C, H, W).
-        quantiles: evenly spaced, of each channel, (1, C, K).
-        mask: (1, 1, H, W); where it is at most 1/2, values stay as they are.
+        features: features of the content, (1, C, H, W).
+        quantiles: evenly spaced quantiles of each channel, (1, C, K).
+        mask: mask of the region, (1, 1, H, W); where it is at most 1/2, values remain unchanged.
     """
     flat = features.flatten(2)
     inside = torch.ones_like(flat[0, 0], dtype=torch.bool)

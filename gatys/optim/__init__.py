@@ -1,4 +1,5 @@
-"""Changing a picture until its losses are small.
+"""Optimizing a picture until its losses are small.
 
-`loop` is the algorithm, `methods` are Adam and L-BFGS, and `iterates` is what watchers are told.
+`loop` is the algorithm, `methods` are Adam and L-BFGS, and `iterates` defines what watchers
+receive.
 """

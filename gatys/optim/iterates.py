@@ -1,4 +1,4 @@
-"""What an optimization works on and what it tells: losses by name, iterates, who watches them."""
+"""The data of an optimization: losses by name, iterates, and the watchers that receive them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,22 +31,23 @@ def total_loss(losses: Losses) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Iterate:
-    """The state of an optimization after some evaluations of the losses, as watchers are told it.
+    """The state of an optimization after some evaluations of the losses, as passed to watchers.
 
     Attributes:
-        step: evaluations of the losses at this scale so far.
-        steps: evaluations that this scale will have.
-        scale: which scale this is, counted from 1.
-        scales: how many there are.
-        evaluations: evaluations of the losses so far, those of earlier scales included.
-        height: pixels.
-        width: pixels.
-        losses: weighted losses by name, ``total`` last, of the picture that was evaluated last;
-            where iterates are averaged, ``image`` is smoother than that.
-        image: RGB, (1, 3, H, W), sRGB clipped to [0, 1], on the device it is made on; a copy.
-        seconds: since the optimization at this scale began.
-        last: whether this is the result of the scale; ``losses`` are then those of ``image``
-            before it was clipped.
+        step: number of evaluations of the losses at this scale so far.
+        steps: total number of evaluations at this scale.
+        scale: number of this scale, counted from 1.
+        scales: number of scales.
+        evaluations: number of evaluations of the losses so far, those of earlier scales included.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        losses: weighted losses by name, ``total`` last, of the picture that was evaluated last; if
+            iterates are averaged, ``image`` is smoother than that picture.
+        image: copy of the picture, RGB, (1, 3, H, W), sRGB clipped to [0, 1], on the device of the
+            optimization.
+        seconds: seconds since the optimization at this scale began.
+        last: whether this iterate is the result of the scale; ``losses`` are then those of
+            ``image`` before it was clipped.
     """
 
     step: int
@@ -76,16 +77,16 @@ def _never() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Who watches an optimization, and where in a run of several scales it stands.
+    """The watcher of an optimization, and the position of its scale in the run.
 
     Attributes:
-        tell: receives an iterate every ``every`` evaluations, and the result.
-        every: evaluations between iterates. Each costs a copy of the picture and, on a GPU, one
-            wait for it.
-        stop: asked after every evaluation; True ends the optimization there.
-        scale: which scale this is, counted from 1.
-        scales: how many there are.
-        before: evaluations at earlier scales.
+        tell: function that receives an iterate every ``every`` evaluations, and the result.
+        every: number of evaluations between iterates. Each iterate costs a copy of the picture and,
+            on a GPU, one synchronization.
+        stop: function called after every evaluation; if it returns True, the optimization ends.
+        scale: number of this scale, counted from 1.
+        scales: number of scales.
+        before: number of evaluations at earlier scales.
     """
 
     tell: Watcher = _nothing
@@ -103,8 +104,8 @@ class Watch:
 class IterateAverage:
     """An exponential moving average of iterates, which is smoother than any of them.
 
-    Its start does not weigh too much: as in Kingma and Ba 2015, section 3, the average begins at 0
-    and is divided by the weight that it has taken in, 1 - decay^n after n pictures.
+    It is corrected for its initial bias: as in Kingma and Ba 2015, section 3, the average begins at
+    0 and is divided by the total weight of the pictures, 1 - decay^n after n pictures.
 
     Args:
         decay: share of the old average that is kept at each update, at least 0 and below 1.
@@ -118,7 +119,7 @@ class IterateAverage:
         self._sum: Tensor | None = None
 
     def update(self, image: Tensor) -> None:
-        """Take in one more picture, (1, 3, H, W)."""
+        """Add a picture, (1, 3, H, W), to the average."""
         image = image.detach()
         if self._sum is None:
             self._sum = torch.zeros_like(image)
@@ -126,12 +127,12 @@ class IterateAverage:
         self._missing *= self._decay
 
     def restart(self) -> None:
-        """Forget all pictures."""
+        """Discard the average and start anew."""
         self._missing, self._sum = 1.0, None
 
     @property
     def value(self) -> Tensor:
-        """The average, (1, 3, H, W); a copy.
+        """A copy of the average, (1, 3, H, W).
 
         Raises:
             ValueError: nothing has been averaged yet.

@@ -1,11 +1,11 @@
 """The algorithm of style transfer: evaluate the losses of a picture, take a step, again and again.
 
-One number counts everywhere: evaluations of the losses. ``iterations`` is how many there are, no
-more and no fewer, whatever the method makes of them; n evaluations give n - 1 steps.
+Everything is counted in evaluations of the losses. ``iterations`` is their exact number, regardless
+of the method; n evaluations give n - 1 steps.
 
-:func:`optimize` is the loop. :class:`Evaluations` remembers what came of it: which picture is the
-best, and whether the losses are finite, is decided on the device, and the host reads it every few
-evaluations only, so that it need not wait for a GPU each time.
+:func:`optimize` is the loop. :class:`Evaluations` keeps its results: which picture is the best, and
+whether the losses are finite, is decided on the device, and the host reads these facts only every
+few evaluations, so that it does not synchronize with a GPU each time.
 """
 
 import logging
@@ -35,17 +35,19 @@ class Evaluations:
     """The evaluations of the losses at one scale.
 
     Args:
-        image: what is optimized, in place, (1, 3, H, W), a leaf that requires a gradient.
-        objective: its losses.
-        average: decay of the average of iterates, or None for none.
-        check_every: evaluations between looks at whether the losses diverge.
-        explosion: how many times the best total counts as divergence.
-        loss_scale: what the total is multiplied by on its way back.
+        image: picture that is optimized in place, (1, 3, H, W), a leaf tensor that requires a
+            gradient.
+        objective: losses of the picture.
+        average: decay of the average of iterates; None: no average.
+        check_every: number of evaluations between checks for divergence.
+        explosion: multiple of the best total loss that counts as divergence.
+        loss_scale: factor of the total loss in the backward pass.
 
     Attributes:
-        count: evaluations so far.
-        names: of the losses, ``total`` last; empty before the first evaluation.
-        losses: of the last evaluation, in the order of ``names``, float32, without gradients.
+        count: number of evaluations so far.
+        names: names of the losses, ``total`` last; empty before the first evaluation.
+        losses: losses of the last evaluation, in the order of ``names``, float32, without
+            gradients.
     """
 
     def __init__(
@@ -72,16 +74,16 @@ class Evaluations:
 
     @property
     def best_total(self) -> float:
-        """The least total so far, infinite if there is none; waits for the device."""
+        """The lowest total loss so far, infinite if there is none; synchronizes with the device."""
         return self._best_losses[-1].item()
 
     @property
     def shown(self) -> Tensor:
-        """The average of iterates if there is one, or else the picture as it is now."""
+        """The average of iterates if there is one, otherwise the current picture."""
         return self._image if self._average is None else self._average.value
 
     def evaluate(self) -> Tensor:
-        """Evaluate the picture as it is now, judge it, and return the gradient, (1, 3, H, W).
+        """Evaluate the current picture, update the best one, and return the gradient, (1, 3, H, W).
 
         Raises:
             ImpastoError: the losses do not depend on the picture.
@@ -99,9 +101,9 @@ class Evaluations:
         return gradient
 
     def find_divergence(self) -> str:
-        """Say what diverged since the last look, "" if nothing did or it is no time to look.
+        """Describe what diverged since the last check, "" if nothing did or no check is due.
 
-        A look waits for the device; there is one after the first evaluation, too.
+        A check synchronizes with the device; the first evaluation is also followed by one.
 
         Raises:
             ImpastoError: not even the first picture has finite losses.
@@ -117,7 +119,7 @@ class Evaluations:
         return f"the loss went to {total:.6g} from {best:.6g}, the best"
 
     def restore_best(self) -> None:
-        """Put the best picture back, and average from there."""
+        """Restore the best picture, and restart the average from it."""
         with torch.no_grad():
             self._image.copy_(self._best_image)
         self._diverged.zero_()
@@ -128,9 +130,9 @@ class Evaluations:
     def conclude(self, ended: Ended) -> tuple[Tensor, Tensor]:
         """Return the result, (1, 3, H, W), and its losses in the order of ``names``.
 
-        It is the average of iterates if there is one and it has not diverged, and the picture with
-        the least total otherwise. The average, or the last picture of a complete optimization, is
-        evaluated here for the first time, without a gradient.
+        The result is the average of iterates if there is one and it has not diverged, and otherwise
+        the picture with the lowest total loss. The average, or the last picture of a complete
+        optimization, is evaluated here for the first time, without a gradient.
 
         Raises:
             ImpastoError: no picture has finite losses.
@@ -197,13 +199,13 @@ Method = Adam | Lbfgs
 
 @dataclass(frozen=True, kw_only=True)
 class DivergencePolicy:
-    """What happens when the losses diverge: back to the best picture, with smaller steps.
+    """The reaction to diverging losses: return to the best picture, and take smaller steps.
 
     Attributes:
-        tries: how often in a row to go back without getting any further, before giving up.
-        shrink: factor of the length of steps, each time in a row.
-        check_every: evaluations between looks at whether it happens; None: 1 on the CPU and 10
-            elsewhere, since each look waits for the device.
+        tries: number of consecutive returns without improvement before giving up.
+        shrink: factor of the step length for each consecutive return.
+        check_every: number of evaluations between checks for divergence; None: 1 on the CPU and 10
+            elsewhere, since each check synchronizes with the device.
     """
 
     tries: int = 5
@@ -211,7 +213,7 @@ class DivergencePolicy:
     check_every: int | None = None
 
     def interval(self, device: torch.device) -> int:
-        """Return ``check_every`` for a device."""
+        """Return the number of evaluations between checks on a device."""
         return self.check_every or (1 if device.type == "cpu" else 10)
 
 
@@ -220,14 +222,15 @@ class Outcome:
     """The result at one scale.
 
     Attributes:
-        image: RGB, (1, 3, H, W), float32, sRGB clipped to [0, 1]: the average of iterates if
-            that was asked for, or else the iterate with the least total.
-        losses: its weighted losses by name, ``total`` last, before it was clipped.
-        evaluations: of the losses, exactly.
-        rollbacks: how often it went back to the best picture.
-        seconds: wall-clock.
-        ended: ``complete``, ``stopped`` (by the watcher's wish) or ``diverged``.
-        statement: what there is to say about it, one sentence.
+        image: resulting picture, RGB, (1, 3, H, W), float32, sRGB clipped to [0, 1]: the average of
+            iterates if requested, otherwise the iterate with the lowest total loss.
+        losses: weighted losses of the picture by name, ``total`` last, before clipping.
+        evaluations: exact number of evaluations of the losses.
+        rollbacks: number of returns to the best picture.
+        seconds: wall-clock time.
+        ended: how the optimization ended: ``complete``, ``stopped`` (by the watcher) or
+            ``diverged``.
+        statement: one sentence about the outcome.
         state: Adam's moments for the next scale; None with L-BFGS.
     """
 
@@ -253,19 +256,20 @@ def optimize(  # noqa: PLR0913 - two that are needed, and what a run may set
     policy: DivergencePolicy | None = None,
     loss_scale: float = 1.0,
 ) -> Outcome:
-    """Lower the losses of a picture at one scale.
+    """Minimize the losses of a picture at one scale.
 
     Args:
-        image: where to start, RGB, (1, 3, H, W), sRGB in [0, 1], any memory format; left as it is.
-        objective: its losses. Parameters get no gradients, frozen or not.
-        method: :class:`Adam` or :class:`Lbfgs`.
-        iterations: evaluations of ``objective``, exactly.
+        image: initial picture, RGB, (1, 3, H, W), sRGB in [0, 1], in any memory format; it is not
+            changed.
+        objective: losses of the picture. Network parameters get no gradients, frozen or not.
+        method: optimizer, :class:`Adam` or :class:`Lbfgs`.
+        iterations: exact number of evaluations of ``objective``.
         average: decay of the average of iterates (.99 is usual), which then is the result.
-        watch: who is told, how often, and whose wish to stop counts.
-        state: of the scale before, to go on with Adam's moments.
-        policy: what happens when the losses diverge.
-        loss_scale: what the total is multiplied by on its way back, so that small gradients do not
-            vanish in float16 (1024 is a fair choice there; bfloat16 needs none).
+        watch: watcher that receives iterates and can stop the optimization.
+        state: Adam's moments from the previous scale, to continue with; None: start from zero.
+        policy: reaction to diverging losses.
+        loss_scale: factor of the total loss in the backward pass, so that small gradients do not
+            vanish in float16 (1024 is a reasonable choice there; bfloat16 needs none).
 
     Raises:
         ImpastoError: not even the first picture has finite losses, or no loss has a weight.
@@ -325,11 +329,11 @@ class _Rollbacks:
 
     @property
     def shrink(self) -> float:
-        """Factor of the length of steps from here on."""
+        """Factor of the step length from now on."""
         return self._policy.shrink**self._in_a_row
 
     def allow(self, divergence: str, evaluations: Evaluations) -> bool:
-        """Return whether to go back once more, and log it; otherwise ``given_up`` says why not."""
+        """Return whether to restore the best picture again, and log it; else set ``given_up``."""
         best = evaluations.best_total
         # Progress by less than a thousandth does not count: this must come to an end.
         self._in_a_row = 1 if best < 0.999 * self._reached else self._in_a_row + 1
@@ -359,7 +363,7 @@ class _Report:
         self._start = time.perf_counter()
 
     def tell(self, image: Tensor, losses: Tensor, *, last: bool = False) -> Iterate:
-        """Make an iterate of a picture and its losses, tell it, and return it."""
+        """Make an iterate of a picture and its losses, pass it to the watcher, and return it."""
         watch, evaluations = self._watch, self._evaluations
         iterate = Iterate(
             step=evaluations.count,

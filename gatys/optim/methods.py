@@ -1,13 +1,13 @@
 """Adam and L-BFGS on the pixels of a picture.
 
-:class:`Adam` and :class:`Lbfgs` are settings, which make a :class:`Stepper` for a picture. It
-changes the picture in place, one step for each gradient.
+:class:`Adam` and :class:`Lbfgs` are settings, which make a :class:`Stepper` for a picture. The
+stepper changes the picture in place, one step for each gradient.
 
-L-BFGS (Liu and Nocedal 1989) is our own, as that of ``torch.optim`` has three faults without a line
-search: it waits for the device several times per evaluation and twice per remembered step; it
-forgets every step whose curvature is below 1e-10, which all are where losses are means over many
-pixels; and the length of its first step depends on the unit of the loss. So the recursion stands
-here, 20 lines, and a test holds that the iterates are torch's.
+L-BFGS (Liu and Nocedal 1989) is implemented here, as that of ``torch.optim`` has three faults
+without a line search: it synchronizes with the device several times per evaluation and twice per
+stored step; it discards every step whose curvature is below 1e-10, which holds for all steps if
+losses are means over many pixels; and the length of its first step depends on the unit of the loss.
+A test verifies that the iterates of this implementation equal torch's.
 """
 
 import math
@@ -23,24 +23,24 @@ __all__ = ["Adam", "AdamState", "AdamStepper", "History", "Lbfgs", "LbfgsStepper
 
 
 class Stepper(Protocol):
-    """Moves one picture, step by step."""
+    """Updates one picture, step by step."""
 
     @property
     def state(self) -> "AdamState | None":
-        """What the next scale can go on with; None if there is nothing."""
+        """The state with which the next scale can continue; None if there is none."""
         ...
 
     def step(self, gradient: Tensor) -> None:
-        """Change the picture in place, given the gradient, (1, 3, H, W), of its total loss."""
+        """Change the picture in place, given the gradient of its total loss, (1, 3, H, W)."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamState:
-    """The moments of Adam, to go on with at the next scale.
+    """The moments of Adam, with which the next scale continues.
 
     Attributes:
-        step: updates so far.
+        step: number of updates so far.
         first: running mean of gradients, (1, 3, H, W).
         second: running mean of squared gradients, (1, 3, H, W).
     """
@@ -50,7 +50,7 @@ class AdamState:
     second: Tensor
 
     def resized(self, height: int, width: int) -> "AdamState":
-        """Return the moments for another size: first bicubic, second bilinear and never below 0."""
+        """Return the moments resized: the first bicubic, the second bilinear and never below 0."""
         if self.first.shape[-2:] == (height, width):
             return self
         size = (height, width)
@@ -61,21 +61,21 @@ class AdamState:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Kingma and Ba 2015, with the picture clipped to [0, 1] after each step.
+    """Adam (Kingma and Ba 2015), with the picture clipped to [0, 1] after each step.
 
     Attributes:
         lr: learning rate, about the largest change of a value in one step, in units of the range
             [0, 1]. A rate for pixels of 0 to 255 is divided by 255; one for pixels that are
             normalized by ImageNet's deviations (.229, .224, .225) is multiplied by about .226.
-        betas: decay of the two moments.
-        epsilon: added to the root of the second moment. Departure: 1e-8 in the paper, which is no
-            longer small beside the gradients of means over a large picture.
-        decay_over: steps over which the rate falls to 0 along half a cosine (Loshchilov and Hutter
-            2017, equation 5, without restarts), where it stays; None: it does not fall. For losses
-            that change from step to step, whose noise would stay in the picture.
-        explosion: how many times the best loss counts as divergence. No loss does: the first step
-            from the content itself may raise it manyfold, and a picture that is clipped cannot run
-            away.
+        betas: decay rates of the two moments.
+        epsilon: value added to the root of the second moment. Departure: the paper's 1e-8 is not
+            small relative to the gradients of means over a large picture.
+        decay_over: number of steps over which the rate falls to 0 along half a cosine (Loshchilov
+            and Hutter 2017, equation 5, without restarts), where it stays; None: constant rate.
+            Meant for stochastic losses, whose noise would otherwise remain in the picture.
+        explosion: multiple of the best loss that counts as divergence. Infinite here: the first
+            step from the content itself may raise the loss manyfold, and a clipped picture cannot
+            diverge.
     """
 
     lr: float = 0.02
@@ -94,7 +94,7 @@ class Adam:
     def stepper(
         self, image: Tensor, *, shrink: float = 1.0, state: AdamState | None = None
     ) -> "AdamStepper":
-        """Return what moves ``image``, by steps that are ``shrink`` times as long as usual."""
+        """Return the stepper of ``image``, whose step length is multiplied by ``shrink``."""
         return AdamStepper(image, self, shrink=shrink, state=state)
 
 
@@ -102,10 +102,10 @@ class AdamStepper:
     """Steps of Adam on one picture.
 
     Args:
-        image: changed in place, (1, 3, H, W), a leaf that requires a gradient.
-        settings: of the method.
+        image: picture to change in place, (1, 3, H, W), a leaf tensor that requires a gradient.
+        settings: settings of the method.
         shrink: factor of the learning rate.
-        state: moments to go on with, of any size.
+        state: moments to continue with, of any picture size.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class AdamStepper:
             self._load(state.resized(*image.shape[-2:]))
 
     def step(self, gradient: Tensor) -> None:
-        """Move the picture, and clip it to [0, 1]."""
+        """Update the picture, and clip it to [0, 1]."""
         self._image.grad = gradient
         for group in self._optimizer.param_groups:
             group["lr"] = self._settings.rate(self._steps) * self._shrink
@@ -131,7 +131,7 @@ class AdamStepper:
 
     @property
     def state(self) -> AdamState | None:
-        """The moments now; None before the first step."""
+        """The current moments; None before the first step."""
         moments = self._optimizer.state.get(self._image)
         if not moments:
             return None
@@ -156,17 +156,17 @@ _LEAST_CURVATURE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Lbfgs:
-    """L-BFGS without a line search, as Gatys et al. 2016 and its successors run it.
+    """L-BFGS without a line search, as Gatys et al. 2016 and later programs use it.
 
     Attributes:
         lr: length of a step as a share of the one that the approximate Hessian asks for.
-        history: steps to remember; each takes the memory of two pictures.
+        history: number of steps to store; each takes the memory of two pictures.
         first_step: mean absolute change of values by the first step, in units of the range [0, 1].
-            Small, since all it is for is to learn the curvature: a tenth of a value of 8 bits.
-        longest_step: root mean square change of values that no step exceeds, in the same units.
-            Departure: nothing holds steps back in L-BFGS; a jump by far more than that leaves the
-            pictures that a network knows.
-        explosion: how many times the best loss counts as divergence.
+            It is small, a tenth of an 8-bit level, since it only serves to measure the curvature.
+        longest_step: upper bound of the root mean square change of values by one step, in the same
+            units. Departure: plain L-BFGS has no bound; a much longer step leaves the range of
+            pictures that the network was trained on.
+        explosion: multiple of the best loss that counts as divergence.
     """
 
     lr: float = 1.0
@@ -182,25 +182,25 @@ class Lbfgs:
     def stepper(
         self, image: Tensor, *, shrink: float = 1.0, state: AdamState | None = None
     ) -> "LbfgsStepper":
-        """Return what moves ``image``, by steps that are ``shrink`` times as long as usual.
+        """Return the stepper of ``image``, whose step length is multiplied by ``shrink``.
 
         Args:
-            image: see :class:`LbfgsStepper`.
-            shrink: factor of the length of steps.
-            state: of Adam, which L-BFGS has no use for.
+            image: picture to change in place, see :class:`LbfgsStepper`.
+            shrink: factor of the step length.
+            state: state of Adam; ignored, as L-BFGS has no use for it.
         """
         del state
         return LbfgsStepper(image, self, shrink=shrink)
 
 
 class History:
-    """The last steps and the changes of the gradient along them, as an inverse Hessian.
+    """The last steps and gradient changes, which approximate the inverse Hessian.
 
-    Nothing here waits for the device: whether a pair counts is decided there.
+    Nothing here synchronizes with the device: whether a pair is used is decided there.
 
     Args:
-        size: pairs to keep.
-        scale: the inverse Hessian, a multiple of the identity, before there are pairs.
+        size: number of pairs to keep.
+        scale: initial inverse Hessian before there are pairs, as a multiple of the identity.
     """
 
     def __init__(self, size: int, scale: Tensor) -> None:
@@ -208,9 +208,9 @@ class History:
         self._scale = scale
 
     def add(self, step: Tensor, change: Tensor) -> None:
-        """Remember one step and the change of the gradient, both (n,).
+        """Store one step and the change of the gradient along it, both (n,).
 
-        A pair without positive curvature stays, with no weight.
+        A pair without positive curvature is stored with a weight of 0.
         """
         curvature = step.dot(change)
         squared = change.dot(change)
@@ -219,7 +219,7 @@ class History:
         self._scale = torch.where(counts, curvature / squared, self._scale)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Return minus the inverse Hessian times a gradient, (n,).
+        """Return the negative product of the inverse Hessian and a gradient, (n,).
 
         Nocedal and Wright 2006, algorithm 7.4, scaled by their equation 7.20.
         """
@@ -239,9 +239,9 @@ class LbfgsStepper:
     """Steps of L-BFGS on one picture.
 
     Args:
-        image: changed in place, (1, 3, H, W), contiguous, a leaf.
-        settings: of the method.
-        shrink: factor of the length of steps.
+        image: picture to change in place, (1, 3, H, W), a contiguous leaf tensor.
+        settings: settings of the method.
+        shrink: factor of the step length.
     """
 
     def __init__(self, image: Tensor, settings: Lbfgs, *, shrink: float = 1.0) -> None:
@@ -253,10 +253,10 @@ class LbfgsStepper:
 
     @property
     def state(self) -> None:
-        """Nothing goes on at the next scale: the steps of a small picture do not fit a large."""
+        """None: the steps of a small picture do not fit a large one, so each scale starts anew."""
 
     def step(self, gradient: Tensor) -> None:
-        """Move the picture; it is never clipped."""
+        """Update the picture; it is never clipped."""
         if self._history is None:
             self._gradient, self._unit = _in_units(gradient)
             first_step = torch.full_like(self._unit, self._settings.first_step)

@@ -1,1 +1,1 @@
-"""What a stylization leaves beside its picture: `recipe`, `loss_log` and `sheets`."""
+"""Files that a stylization writes beside its picture: `recipe`, `loss_log` and `sheets`."""

@@ -39,14 +39,14 @@ class LossRow:
     """One row of losses.csv.
 
     Attributes:
-        scale: counted from 1.
-        step: evaluations of the losses at this scale.
-        evaluations: evaluations since the beginning.
+        scale: number of the scale, counted from 1.
+        step: number of evaluations of the losses at this scale.
+        evaluations: number of evaluations since the beginning.
         losses: weighted losses by name, and ``total``, their sum, last.
-        seconds: since the beginning.
+        seconds: seconds since the beginning.
 
     Raises:
-        ValueError: the total is not the sum, or there is none.
+        ValueError: the total is missing or is not the sum of the losses.
     """
 
     scale: int
@@ -74,12 +74,12 @@ class LossRow:
 class LossLog:
     """Writes losses.csv row by row: a watcher of the optimization.
 
-    The file begins with the first row, so that a mistake before it leaves that of an earlier run.
-    Each row is handed to the system as it comes, so that a killed run has its losses. Rows that
-    cannot be written, on a full disk say, are written with a later one.
+    The file is created with the first row, so that an error before it leaves the file of an earlier
+    run untouched. Each row is flushed at once, so that a killed run keeps its losses. Rows that
+    cannot be written, for example on a full disk, are written with a later one.
 
     Args:
-        path: the file; an earlier one is replaced.
+        path: file to write; an existing one is replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,10 +91,10 @@ class LossLog:
         self._size = 0
 
     def __call__(self, iterate: Iterate) -> None:
-        """Note the losses of an iterate.
+        """Append the losses of an iterate.
 
         Raises:
-            ImpastoError: the file cannot be begun.
+            ImpastoError: the file cannot be created.
         """
         if self.rows and iterate.scale != self.rows[-1].scale:
             self._seconds_before = self.rows[-1].seconds
@@ -112,7 +112,7 @@ class LossLog:
         """Append a row.
 
         Raises:
-            ImpastoError: the file cannot be begun.
+            ImpastoError: the file cannot be created.
         """
         if not self.rows:
             self._begin(row)
@@ -149,10 +149,10 @@ class LossLog:
 
 
 def read_losses(path: Path) -> list[LossRow]:
-    """Return the rows of a losses.csv; a last one that a kill cut short is left out.
+    """Return the rows of a losses.csv; an incomplete last row of a killed run is left out.
 
     Raises:
-        ImpastoError: the file cannot be read, or another row is damaged.
+        ImpastoError: the file cannot be read, or a row other than the last is damaged.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -178,7 +178,7 @@ def _read_row(names: Sequence[str], values: Sequence[str]) -> LossRow:
     """Read the columns of a row; ``names`` are those of the losses.
 
     Raises:
-        ValueError: a column is missing, is one too many, or is no number.
+        ValueError: a column is missing, superfluous, or not a number.
     """
     expected = len(_COUNTS) + len(names) + 1
     if len(values) != expected:
@@ -196,16 +196,16 @@ def draw_losses(
 ) -> Figure:
     """Draw content (solid) and style (dotted) of one or several runs on a logarithmic scale.
 
-    Losses beside those of ``impasto stylize`` are drawn too, dashed.
+    Further losses, besides those of ``impasto stylize``, are drawn dashed.
 
-    Where the content begins at 0, because the picture began as the content, it can only rise, and
-    the figure says so; a value of 0 has no place on the scale and is left out. With one run, thin
-    lines show where a scale begins.
+    If the content loss begins at 0, because the picture began as the content, it can only rise, and
+    the figure notes this; a value of 0 has no place on the scale and is left out. With one run,
+    thin lines show where a scale begins.
 
     Args:
-        runs: rows by the name of the run; each run gets a color.
-        title: heading.
-        size_inches: width and height.
+        runs: rows of each run, by the name of the run; each run gets a color.
+        title: heading of the figure.
+        size_inches: width and height of the figure, in inches.
 
     Returns:
         A figure for :func:`impasto.runs.pages.figures.write_figure`.

@@ -1,8 +1,9 @@
-"""The recipe beside a picture: all that is needed to make it again, in one YAML file.
+"""The recipe beside a picture: everything needed to reproduce it, in one YAML file.
 
 The options are plain YAML, so that ``impasto stylize --config PICTURE.yaml`` reads them. The facts
-(hashes, versions, device, time, losses) stand in comments above them, which the command line passes
-over: they cannot be set, and one file cannot be separated from itself.
+(hashes, versions, device, time, losses) stand in comments above them, which the command line
+ignores, since facts cannot be set. Options and facts share one file so that they cannot be
+separated.
 """
 
 import hashlib
@@ -40,12 +41,12 @@ _PACKAGES = ("impasto", "torch", "torchvision", "numpy", "Pillow", "scikit-image
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """A file as it was.
+    """The path, size and hash of a file when it was read.
 
     Attributes:
-        path: where it lay, absolute.
-        bytes: its size.
-        sha256: of its content, 64 hexadecimal digits.
+        path: absolute path of the file.
+        bytes: size of the file, in bytes.
+        sha256: SHA-256 of the file's content, 64 hexadecimal digits.
     """
 
     path: str
@@ -55,23 +56,23 @@ class FileFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a picture was made from and with.
+    """The inputs, software and circumstances that a picture was made with.
 
     Attributes:
-        inputs: contents, styles, masks, weights: every file that was read.
+        inputs: all files that were read: contents, styles, masks and weights.
         backbone: name of the feature network.
-        backbone_sha256: of its weights; empty where they are drawn from a seed.
-        versions: of packages, Python and the system, by name.
-        device: e.g. ``cpu: AMD EPYC``.
-        threads: threads of the computation; the order of sums depends on it.
-        seed: of all random numbers.
-        evaluations: of the losses.
-        stopped: how far it had come when it was stopped before its end; empty if it was not.
-        seconds: that the optimization took.
-        losses: the final ones, by name.
-        peak_memory_mib: most memory that was held, MiB, on the device if that is a GPU; 0 where it
-            is not known.
-        picture: the picture that was written, if it is known.
+        backbone_sha256: SHA-256 of the feature network's weights; empty where the weights are drawn
+            from a seed.
+        versions: versions of packages, Python and the operating system, by name.
+        device: device that computed, for example ``cpu: AMD EPYC``.
+        threads: number of threads of the computation; the order of sums depends on it.
+        seed: seed of all random numbers.
+        evaluations: number of evaluations of the losses.
+        stopped: how far the run had come when it was stopped early; empty if it was not.
+        seconds: duration of the optimization, in seconds.
+        losses: final losses by name.
+        peak_memory_mib: peak memory in MiB, on the device if that is a GPU; 0 if not known.
+        picture: picture that was written, if known.
     """
 
     inputs: Sequence[FileFacts]
@@ -94,8 +95,8 @@ class Recipe:
     """A recipe that was read.
 
     Attributes:
-        options: by their flat names.
-        facts: None in a file that a user wrote.
+        options: options by their flat names.
+        facts: facts in the comments; None in a file that a user wrote.
     """
 
     options: dict[str, Any]
@@ -111,7 +112,7 @@ def describe_file(path: Path) -> FileFacts:
     """Return path, size and hash of a file.
 
     Raises:
-        PictureError: it cannot be read.
+        PictureError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -123,7 +124,7 @@ def describe_file(path: Path) -> FileFacts:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of what takes part in a computation, by name."""
+    """Return the versions of the software that takes part in a computation, by name."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -139,7 +140,8 @@ def absolute_masks(masks: Sequence[str], styles: Sequence[Path]) -> list[str]:
     """Return the texts of ``--masks`` with absolute paths, so that they work from every folder.
 
     Raises:
-        OptionError: a text is no pair of a mask and a style, or its style is not given.
+        OptionError: a text is not a pair of a mask and a style, or its style is not among the given
+            ones.
     """
     pairs = [parse_mask_pair(text, styles) for text in masks]
     return [
@@ -153,13 +155,13 @@ def write_recipe(path: Path, options: Mapping[str, Any], facts: Facts | None = N
     """Write a recipe, whole or not at all.
 
     Args:
-        path: from :func:`recipe_path`.
+        path: path of the recipe, from :func:`recipe_path`.
         options: all resolved options, by their flat names. A ``Path`` is written absolute, so that
-            the recipe works from every folder; a text is written as it is.
-        facts: the facts; None before the picture is made.
+            the recipe works from every folder; a text is written unchanged.
+        facts: facts to write in the comments; None before the picture is made.
 
     Raises:
-        PictureError: it cannot be written.
+        PictureError: the recipe cannot be written.
     """
     flat = {name: _to_yaml(value) for name, value in options.items()}
     header = _HEADER
@@ -178,7 +180,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe, or any file of options.
 
     Raises:
-        OptionError: it cannot be read, or is no such file.
+        OptionError: the file cannot be read, or is not a file of options.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -196,17 +198,17 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def changes_since(facts: Facts, *, device: str, threads: int) -> list[str]:
-    """Say what has changed since a picture was made, so that it may come out otherwise.
+    """Describe changes since a picture was made that may change the result.
 
     Args:
-        facts: of the recipe.
-        device: that is used now, in the words of the facts.
-        threads: that are used now.
+        facts: facts that the recipe records.
+        device: device used now, in the format of the facts.
+        threads: number of threads used now.
 
     Returns:
         A sentence for each input file that is missing or has another content, and for each version,
-        device or number of threads that differs, and whether it was stopped then; none where the
-        picture will be the same.
+        device or number of threads that differs, and one if the recorded run was stopped early;
+        empty if the picture will be the same.
     """
     changes = [change for file in facts.inputs if (change := _file_change(file))]
     if facts.stopped:

@@ -43,21 +43,22 @@ def draw_triptych(
 ) -> Rgb:
     """Put content, styles and result side by side, all as high as the result.
 
-    Several styles are stacked, in columns as wide as makes them fill the height together.
+    Several styles are stacked in columns, whose width is chosen so that they fill the height.
 
     Args:
-        content: RGB, (H, W, 3), uint8, of any size.
-        styles: the same, at least one.
-        result: the same.
-        height: of the pictures, in pixels; the result's own unless given.
-        labels: three texts under content, styles and result; none unless given.
-        ground: the color between and around, RGB, 0 to 255.
+        content: content picture, RGB, (H, W, 3), uint8, of any size.
+        styles: style pictures, in the same format, at least one.
+        result: stylized picture, in the same format.
+        height: height of the pictures on the sheet, in pixels; the height of the result unless
+            given.
+        labels: three labels under content, styles and result; no labels unless given.
+        ground: background color between and around the pictures, RGB, 0 to 255.
 
     Returns:
         RGB, (H, W, 3), uint8.
 
     Raises:
-        ValueError: there is no style, or not three labels.
+        ValueError: there is no style, or there are not exactly three labels.
     """
     if not styles:
         raise ValueError("a triptych needs at least one style")
@@ -165,17 +166,17 @@ def draw_contact_sheet(
     """Draw pictures in a grid.
 
     Args:
-        pictures: RGB, (H, W, 3), uint8, by labels of row and column; a missing one leaves an empty
-            place, as wide and high as the others.
-        rows: labels from top to bottom.
-        columns: labels from left to right.
-        row_title: what the rows are.
-        column_title: what the columns are.
-        failed: places that say that their picture failed.
+        pictures: pictures, RGB, (H, W, 3), uint8, by the labels of row and column; a missing one
+            leaves an empty cell, as wide and high as the others.
+        rows: labels of the rows, from top to bottom.
+        columns: labels of the columns, from left to right.
+        row_title: heading of the row labels.
+        column_title: heading of the column labels.
+        failed: row and column labels of the cells whose picture failed, which the sheet marks.
         tile: longest side of a picture on the sheet, in pixels; smaller ones are not enlarged.
 
     Returns:
-        RGB, uint8.
+        The sheet, RGB, uint8.
 
     Raises:
         ValueError: there are no pictures, rows or columns.

@@ -1,4 +1,4 @@
-"""One cell of a sweep: made once, by a process of its own, and kept on disk with all its numbers.
+"""One cell of a sweep: computed once, in its own process, and kept on disk with its results.
 
 The process is the command ``impasto stylize --config cell.yaml``: its memory is its own, the system
 may kill it without harm to the others, and a user can repeat it by hand.
@@ -37,17 +37,17 @@ _ERROR = "impasto stylize: error: "
 
 @dataclass(frozen=True)
 class CellFiles:
-    """Where the files of a cell lie.
+    """The paths of a cell's files.
 
     Attributes:
-        folder: of the cell alone.
+        folder: folder that holds the files of this cell only.
     """
 
     folder: Path
 
     @property
     def recipe(self) -> Path:
-        """All options, which ``impasto stylize --config`` reads."""
+        """The file of all options, for ``impasto stylize --config``."""
         return self.folder / "cell.yaml"
 
     @property
@@ -62,28 +62,28 @@ class CellFiles:
 
     @property
     def log(self) -> Path:
-        """What the command has printed."""
+        """The file with the output of the command."""
         return self.folder / "stylize.log"
 
     @property
     def result(self) -> Path:
-        """The numbers of the cell, and what they are of."""
+        """The file with the result of the cell."""
         return self.folder / "cell.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """What came of a cell.
+    """The result of a cell.
 
     Attributes:
-        key: of the options and files that it was made from.
-        labels: by name of the axis.
-        losses: by name, of the last scale; empty if it failed.
-        evaluations: of the losses.
-        seconds: of the optimization.
-        peak_memory_mib: most memory that its process held, on the device if that is a GPU.
+        key: hash of the options and files that the cell was made from.
+        labels: labels of the cell's values, by the name of the axis.
+        losses: final losses at the last scale, by name; empty if the cell failed.
+        evaluations: number of evaluations of the losses.
+        seconds: duration of the optimization, in seconds.
+        peak_memory_mib: peak memory of the cell's process in MiB, on the device if that is a GPU.
         size: width and height of the picture.
-        error: why it failed; empty if it did not.
+        error: why the cell failed; empty if it did not.
     """
 
     key: str
@@ -97,10 +97,10 @@ class CellResult:
 
 
 def cell_key(cell: SweepCell, threads: int) -> str:
-    """Return a hash of everything that decides the picture.
+    """Return a hash of everything that determines the picture.
 
-    These are options, files (masks, and weights that are found in the cache, among them), threads
-    and Impasto's version.
+    This includes options, files (masks, and weights that are found in the cache, among them),
+    threads and Impasto's version.
 
     A file that is missing counts as empty: the cell then fails when it is run.
     """
@@ -114,13 +114,13 @@ def cell_key(cell: SweepCell, threads: int) -> str:
 
 
 def cell_command(recipe: Path) -> list[str]:
-    """Return the words of the command that makes a cell."""
+    """Return the command line that makes a cell, as a list of words."""
     # Safe path: beside a checkout of Impasto, its folder would be taken for the package.
     return [sys.executable, "-P", "-m", "impasto", "stylize", "--config", str(recipe)]
 
 
 def read_cell(folder: Path, key: str) -> CellResult | None:
-    """Return a result that is on disk; None if there is none, or it is of other settings."""
+    """Return the result on disk; None if there is none, or it was made with other settings."""
     files = CellFiles(folder)
     try:
         raw = json.loads(files.result.read_text(encoding="utf-8"))
@@ -136,16 +136,16 @@ def read_cell(folder: Path, key: str) -> CellResult | None:
 def run_cell(
     cell: SweepCell, folder: Path, threads: int, *, stop: Callable[[], bool] = lambda: False
 ) -> CellResult | None:
-    """Make a cell in a process of its own, and keep it; a failure is a result, too.
+    """Run a cell in its own process, and store its result; a failure is a result, too.
 
     Args:
-        cell: the cell.
-        folder: of its files alone; made if it is not there.
-        threads: threads of the process.
-        stop: asked several times a second; True ends the process.
+        cell: cell to run.
+        folder: folder for the files of this cell only; created if it does not exist.
+        threads: number of threads of the process.
+        stop: called several times a second; if it returns True, the process is ended.
 
     Returns:
-        The result, or None if it was stopped.
+        The result, or None if the cell was stopped.
 
     Raises:
         OSError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""What a sweep leaves to look at: contact sheet, loss curves, and a page with all of it."""
+"""The presentation of a sweep: contact sheet, loss curves, and a page with both."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ _NUMBERS = ("total", "style", "content")
 
 
 def write_sweep_page(result: SweepResult) -> list[Path]:
-    """Write contact_sheet.png, losses.png and index.html; return what was written.
+    """Write contact_sheet.png, losses.png and index.html; return the written files.
 
     Raises:
         OSError: the folder cannot be written.

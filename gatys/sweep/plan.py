@@ -1,4 +1,4 @@
-"""What a sweep will do: a YAML of axes becomes cells, each a stylization of its own."""
+"""The plan of a sweep: a YAML file of axes is expanded into cells, each one stylization."""
 
 import hashlib
 import itertools
@@ -25,15 +25,16 @@ _OPTIONS = {each.name for each in fields(StylizeOptions)} - _USELESS
 
 @dataclass(frozen=True, kw_only=True)
 class SweepPlan:
-    """A sweep as its file says it.
+    """A sweep as read from its file.
 
     Attributes:
-        name: of the file, without its ending.
+        name: name of the file, without its suffix.
         title: heading of the page.
-        source: whose study it repeats; may be empty.
-        options: of ``impasto stylize``, for all cells.
-        axes: what varies: label of each value, and the options that it sets, by name of the axis.
-        combinations: labels of the cells that are wanted; empty: all combinations.
+        source: publication whose study the sweep repeats; may be empty.
+        options: options of ``impasto stylize`` that hold for all cells.
+        axes: varied settings, by the name of the axis: the label of each value, and the options
+            that it sets.
+        combinations: labels of the requested cells; empty: all combinations.
         rows: names of the axes that go down the contact sheet.
         columns: names of the axes that go across.
     """
@@ -53,9 +54,9 @@ class SweepCell:
     """One stylization of a sweep.
 
     Attributes:
-        number: counted from 1, in the order of the axes.
-        labels: of its values, by name of the axis.
-        options: all options; ``output`` is the picture's name alone.
+        number: number of the cell, counted from 1, in the order of the axes.
+        labels: label of the cell's value on each axis, by the name of the axis.
+        options: all options of the stylization; ``output`` is the picture's file name only.
     """
 
     number: int
@@ -64,7 +65,7 @@ class SweepCell:
 
     @property
     def folder(self) -> str:
-        """Name of the folder of its files, of the labels alone: axes may grow or be reordered."""
+        """Name of the cell's folder, made only of labels, so that axes may grow or be reordered."""
         labels = dict(sorted(self.labels.items()))
         words = "_".join(_slug(label) for label in labels.values())
         digest = hashlib.sha256(json.dumps(labels).encode()).hexdigest()
@@ -90,13 +91,14 @@ def read_sweep(
     """Read a sweep.
 
     Args:
-        name: a file, or the name of a shipped sweep.
-        contents: pictures or folders in place of the file's; several become an axis.
-        styles: likewise; each picture is a style.
-        changes: of the options for all cells, values as texts or as YAML reads them.
+        name: YAML file, or the name of a shipped sweep.
+        contents: content pictures or folders that replace the file's; several become an axis.
+        styles: style pictures or folders that replace the file's; each picture is a style, and
+            several become an axis.
+        changes: changed options for all cells; values are texts, or what YAML reads from them.
 
     Raises:
-        OptionError: the file is none, or says something that is not known.
+        OptionError: the file is not a sweep, or contains something unknown.
     """
     raw = _read(name)
     known = {"title", "source", "options", "axes", "combinations", "rows", "columns"}

@@ -1,4 +1,4 @@
-"""A whole sweep: cells that are not done yet are made, then table, sheet, curves and page."""
+"""A whole sweep: unfinished cells are computed, then table, sheet, curves and page are written."""
 
 import csv
 import io
@@ -23,14 +23,14 @@ Told = Callable[[SweepCell, CellResult, bool], None]
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """What came of a sweep.
+    """The result of a sweep.
 
     Attributes:
-        plan: what was asked for.
-        cells: all of them.
-        results: by the number of the cell; some are missing if it was stopped.
-        folder: where everything lies; cells in ``cells/``.
-        threads: threads of each process.
+        plan: plan of the sweep.
+        cells: all cells of the sweep.
+        results: results by the number of the cell; some are missing if the sweep was stopped.
+        folder: folder of all results; cells are in its ``cells/``.
+        threads: number of threads of each process.
     """
 
     plan: SweepPlan
@@ -50,7 +50,7 @@ class SweepResult:
         return result is not None and bool(result.error)
 
     def files(self, cell: SweepCell) -> CellFiles:
-        """Return where the files of a cell lie."""
+        """Return the paths of a cell's files."""
         return CellFiles(self.folder / "cells" / cell.folder)
 
     def picture(self, cell: SweepCell) -> Path | None:
@@ -70,17 +70,18 @@ def run_sweep(  # noqa: PLR0913 - what is run, where, how, and who is told
     tell: Told = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> SweepResult:
-    """Make all cells that are not on disk yet. One that fails does not stop the others.
+    """Run all cells that are not on disk yet. A failed cell does not stop the others.
 
     Args:
-        plan: the sweep.
-        cells: of the plan.
-        folder: where to.
-        jobs: cells that are made at the same time, each in a process of its own.
-        threads: of each.
-        overwrite: make done cells again.
-        tell: told of each cell: its result, and whether it was on disk already.
-        stop: asked several times a second; True ends the sweep, done cells are kept.
+        plan: plan of the sweep.
+        cells: cells of the plan.
+        folder: folder for all results.
+        jobs: number of cells that run at the same time, each in its own process.
+        threads: number of threads of each process.
+        overwrite: whether to run finished cells again.
+        tell: called for each cell with its result, and whether the result was on disk already.
+        stop: called several times a second; if it returns True, the sweep ends, and finished cells
+            are kept.
 
     Raises:
         OSError: the folder cannot be written.
@@ -144,10 +145,10 @@ def _repeat_warnings(log: Path, known: set[str]) -> None:
 def write_results(result: SweepResult) -> Path:
     """Write results.csv: a row for each cell, in the order of the sweep; return its path.
 
-    ``parts_sum`` is the sum of the losses, which ``total_loss`` must equal but for rounding.
+    ``parts_sum`` is the sum of the losses, which ``total_loss`` must equal except for rounding.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     text = io.StringIO()
     axes = list(result.plan.axes)

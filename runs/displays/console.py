@@ -23,7 +23,7 @@ class Forecast:
     """Estimates from the median of the latest reports, so that one slow report changes nothing.
 
     Args:
-        reports: how many reports count.
+        reports: number of reports that are used.
     """
 
     def __init__(self, reports: int = 10) -> None:
@@ -37,11 +37,11 @@ class Forecast:
 
     @property
     def report_seconds(self) -> float | None:
-        """Usual seconds from one report to the next; None before the first."""
+        """Median time between reports, in seconds; None before the first report."""
         return median(self._intervals) if self._intervals else None
 
     def time_left(self, progress: Progress) -> timedelta | None:
-        """Return the time that the rest will take; None where it cannot be told."""
+        """Return the estimated remaining time; None if it cannot be estimated."""
         speed = median(self._speeds) if self._speeds else 0.0
         if speed <= 0:
             return None
@@ -78,7 +78,7 @@ class Console(Observer):
     """Writes to a terminal; in a file or a pipe there is no bar, only the lines.
 
     Args:
-        stream: where to write; standard error unless given.
+        stream: stream to write to; standard error unless given.
         page: report page to name at the start, if there is one.
     """
 

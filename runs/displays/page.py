@@ -69,15 +69,15 @@ _PACE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that the page shows of a moment.
+    """The state of a training that the page shows.
 
     Attributes:
-        status: what the training does.
-        progress: where it is.
-        record: the latest report, or empty.
+        status: activity of the training.
+        progress: progress of the training.
+        record: latest report; empty if there is none.
         written: local time of writing.
-        time_left: estimate, or None.
-        error: why it could not go on, or None.
+        time_left: estimated remaining time, or None.
+        error: error that ended the training, or None.
     """
 
     status: Status
@@ -89,7 +89,7 @@ class Report:
 
 
 def headline(report: Report) -> str:
-    """Return one sentence: what the training does, and where it is."""
+    """Return one sentence about the activity and progress of the training."""
     progress = report.progress
     words = {
         "training": "Training",
@@ -118,7 +118,7 @@ def _notice(kind: str, text: str, look: str) -> tags.html_tag:
 
 
 def facts(report: Report) -> tags.html_tag:
-    """Return the numbers of the moment, name above value."""
+    """Return the current numbers, each name above its value."""
     progress, record = report.progress, report.record
     found: dict[str, str] = {}
     if report.status == "training":
@@ -200,7 +200,7 @@ class SamplePictures(Observer):
     """Writes ``epoch007_fake_B.png`` and so on; later samples of an epoch replace earlier ones.
 
     Args:
-        folder: where to, e.g. ``web/images`` of a run directory.
+        folder: folder for the pictures, for example ``web/images`` of a run directory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -251,10 +251,11 @@ class SampleGrid:
     """Knows which epochs have samples, and the newest of them.
 
     Attributes:
-        folder: where the pictures lie.
+        folder: folder of the sample pictures.
         runs: epochs that have samples, as first and last of runs of consecutive ones.
         sizes: width and height of the newest samples in pixels, by name.
-        version: pictures seen when the newest were made: they are rewritten within an epoch.
+        version: number of pictures seen when the newest samples were made, which changes as they
+            are rewritten within an epoch.
     """
 
     folder: Path
@@ -263,7 +264,7 @@ class SampleGrid:
     version: int = 0
 
     def restore(self, progress: Progress) -> None:
-        """Take up what lies in the folder."""
+        """Load the list of samples from the folder."""
         samples = list_samples(self.folder)
         # An epoch that lacks one, after a full disk say, would be shown with a hole.
         names = {name for files in samples.values() for name in files}
@@ -275,7 +276,7 @@ class SampleGrid:
             self.version = progress.images
 
     def add(self, progress: Progress, samples: Pictures) -> None:
-        """Take up new samples; the files must have been written."""
+        """Register new samples, whose files must have been written."""
         self._add_epoch(progress.epoch)
         self.sizes = {name: (rgb.shape[1], rgb.shape[0]) for name, rgb in samples.items()}
         self.version = progress.images
@@ -365,10 +366,10 @@ class ReportPage(Observer):
     """Writes a page that opens from disk; its cost does not grow with the length of the run.
 
     Args:
-        directory: the run. The sample pictures go to ``web/images``, under the names that
-            :class:`impasto.runs.SamplePictures` gives them.
-        options: of the run, flat, to show.
-        environment: facts about the machine, to show.
+        directory: directory of the run. The sample pictures go to ``web/images``, under the names
+            that :class:`impasto.runs.SamplePictures` gives them.
+        options: options of the run by their flat names, to be shown.
+        environment: facts about the machine, to be shown.
     """
 
     def __init__(
@@ -387,7 +388,7 @@ class ReportPage(Observer):
         self._rest_until = 0.0
 
     def on_start(self, progress: Progress) -> None:
-        """Take up what an earlier part of the run reported and showed."""
+        """Load the reports and samples of an earlier part of the run."""
         self._pictures.on_start(progress)
         self._samples.restore(progress)
         for record in read_log(self._directory.log_file):
@@ -414,7 +415,7 @@ class ReportPage(Observer):
         self._write(progress)
 
     def on_end(self, progress: Progress, error: str | None = None) -> None:
-        """Say that it is over, and why."""
+        """Show that the training has ended, and why."""
         if error is not None:
             self._write(progress, "failed", error)
         else:

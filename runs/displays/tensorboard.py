@@ -17,11 +17,12 @@ __all__ = ["TensorBoardDisplay"]
 class TensorBoardDisplay(Observer):
     """Writes ``loss/<name>``, the learning rate, the speed, the waiting, and ``samples/<name>``.
 
-    A step of TensorBoard is a picture of each domain. What an interrupted part of the run reported
-    beyond the place where it is resumed, TensorBoard no longer shows.
+    A step of TensorBoard is one picture of each domain. When a run is resumed, TensorBoard hides
+    the reports of the interrupted part beyond the point of resumption.
 
     Args:
-        folder: where to, e.g. ``tensorboard`` in a run directory; made when training starts.
+        folder: folder for the files, for example ``tensorboard`` in a run directory; created when
+            training starts.
 
     Raises:
         OptionError: tensorboard is not installed.

@@ -42,13 +42,13 @@ class UnansweredError(Exception):
 
 
 class VisdomClient:
-    """Windows in one environment of a visdom server; what has the same title is replaced.
+    """Windows in one environment of a visdom server; a window with the same title is replaced.
 
     Args:
-        server: address, e.g. ``http://localhost``; a path in it is kept.
+        server: address of the server, for example ``http://localhost``; a path in it is kept.
         port: port of the server.
-        env: environment.
-        timeout_seconds: how long an answer may take.
+        env: visdom environment.
+        timeout_seconds: time limit of an answer, in seconds.
 
     Raises:
         OptionError: visdom is not installed, or the address cannot be one.
@@ -72,12 +72,13 @@ class VisdomClient:
         """Return if a visdom server answers.
 
         Raises:
-            UnansweredError: none does; says what happened. So do all methods below.
+            UnansweredError: no server answers; the message says what happened. All methods below
+                raise it too.
         """
         self._exists("", _CHECK_SECONDS)
 
     def fingerprint(self, title: str) -> str:
-        """Return what changes with the content of a window; nothing if there is no window."""
+        """Return a value that changes with the content of a window; "" if there is no window."""
         # The server has no answer for a window in an environment that it does not know.
         return self._ask("win_hash", {"win": title}) if self._exists(title) else ""
 
@@ -88,10 +89,10 @@ class VisdomClient:
 
         Args:
             title: title of the window.
-            x: places of the points, (N,).
-            y: values, (N, number of names); not finite ones are gaps.
+            x: x values of the points, (N,).
+            y: y values of the points, (N, number of names); values that are not finite are gaps.
             names: names of the curves.
-            xlabel: what ``x`` is.
+            xlabel: label of the x axis.
         """
         layout = {
             "title": title,
@@ -159,7 +160,7 @@ def _split(server: str) -> tuple[str, str]:
     """Return ``http://host`` and ``/path`` of an address.
 
     Raises:
-        OptionError: it has none, or more than that.
+        OptionError: the address is not one of HTTP, or has more parts than a server's address may.
     """
     with_scheme = server if "://" in server else f"http://{server}"
     try:
@@ -242,14 +243,14 @@ class VisdomDisplay(Observer):
     ``Background(VisdomDisplay(...))``.
 
     Args:
-        name: of the run.
-        log: ``log.jsonl`` of the run.
+        name: name of the run.
+        log: path of the run's ``log.jsonl``.
         server: address of the server, e.g. ``http://localhost``.
         port: port of the server.
-        env: environment.
-        retry_seconds: how long after a look at a server that does not answer comes the next.
-        timeout_seconds: how long the server may take to answer.
-        most_points: points of the history.
+        env: visdom environment.
+        retry_seconds: time between attempts to reach a server that does not answer, in seconds.
+        timeout_seconds: time limit of an answer of the server, in seconds.
+        most_points: maximum number of points in the history.
 
     Raises:
         OptionError: visdom is not installed, or the address cannot be one.
@@ -390,14 +391,14 @@ class _Curves:
         return not self._history.points
 
     def start(self, progress: Progress, records: Sequence[Mapping[str, Any]]) -> None:
-        """Take up an earlier part of the run."""
+        """Load an earlier part of the run."""
         whole = progress.total_images / progress.total_epochs
         self._epoch_images = progress.epoch_images or whole
         for record in records:
             self.add(record)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take up a record of ``log.jsonl``."""
+        """Add a record of ``log.jsonl``."""
         self._history.add(record)
         self._latest = (record["images"], record["epoch"], reported_values(record))
         if record["images"] > record["epoch"] * self._epoch_images:

@@ -27,8 +27,8 @@ def axis_range(values: Sequence[float], *, from_zero: bool = False) -> tuple[flo
     Zero is shown where it is near, or where ``from_zero`` asks for it; else the data decide.
 
     Args:
-        values: finite numbers, at least one.
-        from_zero: for what is read as an amount, such as a speed.
+        values: values to show, finite numbers, at least one.
+        from_zero: whether to begin at zero, for amounts such as a speed.
     """
     low, high = min(values), max(values)
     if from_zero:
@@ -103,8 +103,8 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        name: what it is called.
-        points: x and y, in order of x. What is not finite is left out.
+        name: name of the line.
+        points: x and y values, in order of x. Values that are not finite are left out.
     """
 
     name: str
@@ -141,11 +141,12 @@ def line_chart(
     """Return a figure of up to three curves over the number of pictures.
 
     Args:
-        title: the heading.
-        curves: the lines; the second is dashed, the third dotted.
+        title: heading of the chart.
+        curves: lines of the chart; the second is dashed, the third dotted.
         note: words after the heading.
-        from_zero: the y axis begins at zero.
-        smooth: a long curve is drawn twice, thin as it is and bold as a moving mean.
+        from_zero: whether the y axis begins at zero.
+        smooth: whether a long curve is drawn twice, thin without smoothing and bold as a moving
+            mean.
     """
     drawn = [Line(name=curve.name, points=_finite(curve.points)) for curve in curves]
     drawn = [curve for curve in drawn if curve.points]

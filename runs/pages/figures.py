@@ -98,11 +98,12 @@ def draw_curves(
     """Draw curves: the smoothed ones, with what was reported faintly behind them.
 
     Args:
-        curves: of one or several runs; those of a kind (``G_A``, ``G_B``) share a panel.
-        x_axis: what is counted from left to right.
-        smoothing: weight of what came before; see :meth:`impasto.runs.Curve.smoothed`.
-        span: iterations that ``smoothing`` is for.
-        log_scale: logarithmic scale of the losses.
+        curves: loss curves of one or several runs; curves of one kind (``G_A``, ``G_B``) share a
+            panel.
+        x_axis: unit of the x axis.
+        smoothing: weight of earlier values; see :meth:`impasto.runs.Curve.smoothed`.
+        span: number of iterations that ``smoothing`` refers to.
+        log_scale: whether the losses have a logarithmic scale.
         title: heading.
         size_inches: width and height; without a height, it grows with the number of panels.
 
@@ -144,7 +145,7 @@ def figure_bytes(figure: Figure, suffix: str, *, dpi: int = 200) -> bytes:
     """Return a figure as the bytes of a file; equal figures give equal bytes.
 
     Args:
-        figure: the figure.
+        figure: figure to write.
         suffix: ``.png``, ``.svg`` or ``.pdf``, in any case.
         dpi: pixels per inch of a PNG.
     """
@@ -161,7 +162,7 @@ def write_figure(path: Path, figure: Figure, *, dpi: int = 200) -> None:
 
     Args:
         path: ends in ``.png``, ``.svg`` or ``.pdf``, in any case.
-        figure: the figure.
+        figure: figure to write.
         dpi: pixels per inch of a PNG.
 
     Raises:
@@ -176,7 +177,7 @@ def add_legend(figure: Figure, entries: Sequence[tuple[Line2D, str]], *, title: 
     """Put heading and legend above the panels, where they cover no curve, and no wider.
 
     Args:
-        figure: in constrained layout, which makes room for the legend.
+        figure: figure in constrained layout, which makes room for the legend.
         entries: sample lines with their labels, which are shown as they are: no mathematics between
             dollars, and a label may begin with ``_``.
         title: heading.
@@ -202,10 +203,10 @@ def add_legend(figure: Figure, entries: Sequence[tuple[Line2D, str]], *, title: 
 
 @contextmanager
 def figure_style(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """While active, matplotlib draws by its defaults and ours, whatever the user's settings are.
+    """While active, matplotlib draws by its defaults and ours, independent of the user's settings.
 
     Args:
-        changes: settings of matplotlib that are other for some figures.
+        changes: settings of matplotlib that differ for this figure.
     """
     with matplotlib.style.context(["default", {**_STYLE, **(changes or {})}]):
         yield
@@ -248,8 +249,8 @@ def series_color(index: int, count: int) -> str:
     """Return the color of a series, as ``#0072b2``, told apart by every kind of color vision.
 
     Args:
-        index: of the series, from 0.
-        count: of all series.
+        index: index of the series, counted from 0.
+        count: number of all series.
     """
     if count <= len(_COLORS):
         return _COLORS[index]

@@ -37,7 +37,7 @@ class BeforeAfter:
     copies and name the full files in ``before_full`` and ``after_full``.
 
     Attributes:
-        title: what the card is called, usually the file name.
+        title: title of the card, usually the file name.
         before: the picture shown on the left of the slider.
         after: the picture shown on the right, of the same proportions.
         size: width and height of the full picture in pixels, for the caption and to lay the page
@@ -302,8 +302,8 @@ class Strip:
     """Pictures of one subject, side by side.
 
     Attributes:
-        name: what the subject is called.
-        pictures: files by heading.
+        name: name of the subject.
+        pictures: picture files by heading.
     """
 
     name: str
@@ -314,10 +314,10 @@ def draw_strip(strip: Strip, folder: Path, *, titled: bool = False) -> tags.html
     """Draw a strip.
 
     Args:
-        strip: what is drawn.
-        folder: of the page.
-        titled: with its name above and as many pictures in a row as fit; otherwise three in a row,
-            or a pair as large as the page allows, with the name in each caption.
+        strip: strip to draw.
+        folder: folder that holds the page.
+        titled: whether to put the name above and as many pictures in a row as fit; otherwise three
+            in a row, or a pair as large as the page allows, with the name in each caption.
 
     Raises:
         PictureError: a picture lies on another drive than the page (Windows).
