@@ -176,7 +176,7 @@ def test_a_loss_of_one_report_is_no_curve(monet: Path, capsys: pytest.CaptureFix
         record = {"epoch": 3, "images": 2100, "steps": 1050, "losses": {"new": 1.0}}
         log.write(json.dumps(record) + "\n")
     assert plot("monet", "--output", "a.png", "--losses", "new") == 1
-    assert "no run has two reports of new" in capsys.readouterr().err
+    assert "no run has two of new" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("monet")

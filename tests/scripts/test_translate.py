@@ -163,7 +163,7 @@ def test_strokes_can_be_larger(
     assert fine.shape == broad.shape
     assert not np.array_equal(fine, broad)
     assert translate(photos, "--output", tmp_path / "broad") == 0
-    assert "made with stroke_scale 2; --overwrite true" in capsys.readouterr().err
+    assert "made with stroke_scale 2; use --overwrite true" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(
@@ -195,7 +195,7 @@ def test_results_of_another_model_are_not_passed_off_as_this_one_s(
         assert translate(*words, "--output", out) == 0
         printed = capsys.readouterr()
         assert "0 translated in" in printed.out
-        said = f"direction AtoB, long_side 20, model {first[2]}; --overwrite true"
+        said = f"direction AtoB, long_side 20, model {first[2]}; use --overwrite true"
         assert said in printed.err
         page = (out / "index.html").read_text(encoding="utf-8")
         assert "long_side 20" in page
