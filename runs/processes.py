@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from impasto.options.errors import OptionError
 
 __all__ = [
+    "PARENT_VARIABLE",
     "Interrupts",
     "average_gradients",
     "first_to_speak",
@@ -31,6 +32,7 @@ __all__ = [
     "leave_processes",
     "make_accelerator",
     "mean_over_processes",
+    "parent_is_gone",
     "pick_device",
     "share_weights",
     "what_was_lost",
@@ -221,6 +223,19 @@ class Interrupts:
         self.received = signal.Signals(number)
         if self._announce:
             self.announce()
+
+
+# Holds the number of the process that started this one and without which it is to end.
+PARENT_VARIABLE = "IMPASTO_SWEEP"
+
+
+def parent_is_gone() -> bool:
+    """Whether the process that is named in the environment is no longer this one's parent.
+
+    That is how a process learns that its parent was killed, which could not tell it.
+    """
+    parent = os.environ.get(PARENT_VARIABLE)
+    return bool(parent) and parent != str(os.getppid())
 
 
 # malloc.h of the GNU C library.

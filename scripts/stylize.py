@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
+from impasto.options.errors import ImpastoError
 from impasto.options.stylize import StylizeOptions
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
     from impasto.gatys.jobs.stylize_files import stylize_to_files  # noqa: PLC0415
-    from impasto.runs.processes import Interrupts  # noqa: PLC0415
+    from impasto.runs.processes import Interrupts, parent_is_gone  # noqa: PLC0415
 
     with (
         tqdm(unit="it", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar,
@@ -51,14 +52,21 @@ def main(argv: Sequence[str]) -> int:
             bar.update(iterate.evaluations - bar.n)
             bar.set_postfix_str(f"{iterate.width} x {iterate.height}")
 
-        result = stylize_to_files(
+        def stop() -> bool:
+            if parent_is_gone():  # its next sweep may be writing to the same folder by now
+                raise ImpastoError(
+                    "the sweep that this is a cell of was killed; nothing is written"
+                )
+            return interrupts.received is not None
+
+        stylize_to_files(
             options,
             recipes=recipes,
             begin=begin,
             watcher=show,
-            stop=lambda: interrupts.received is not None,
+            stop=stop,
+            on_written=lambda result: bar.write(_report(result, options)),
         )
-    _print(result, options)
     return 0 if interrupts.received is None else 128 + interrupts.received
 
 
@@ -92,13 +100,12 @@ def _parse(argv: Sequence[str]) -> tuple[StylizeOptions, list[Path]]:
     return options, [Path(str(path)) for path in parsed.config or ()]
 
 
-def _print(result: "StylizeResult", options: StylizeOptions) -> None:
+def _report(result: "StylizeResult", options: StylizeOptions) -> str:
     height, width = result.image.shape[:2]
     how = "stopped; wrote" if result.stopped else "wrote"
-    for statement in result.statements:
-        if "diverged" in statement:
-            print(statement)
-    print(
+    diverged = [statement for statement in result.statements if "diverged" in statement]
+    wrote = (
         f"{how} {options.output} ({width} x {height}) "
         f"after {result.evaluations} evaluations in {result.seconds:.0f} s"
     )
+    return "\n".join([*diverged, wrote])

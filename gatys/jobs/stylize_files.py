@@ -54,6 +54,7 @@ def stylize_to_files(
     begin: Callable[[Plan, Sequence[str]], None] = _ignore,
     watcher: Watcher = _ignore,
     stop: Callable[[], bool] = _never,
+    on_written: Callable[[StylizeResult], None] = _ignore,
 ) -> StylizeResult:
     """Render a picture in the style of others, and write all files that the options ask for.
 
@@ -68,6 +69,7 @@ def stylize_to_files(
             and at the end of each scale.
         stop: called after each evaluation; if it returns True, the run ends with the best picture
             so far.
+        on_written: called once the picture and its recipe are there; the other files may yet fail.
 
     Raises:
         ImpastoError: see :func:`~impasto.gatys.jobs.stylize.stylize`; or a file cannot be written,
@@ -93,12 +95,8 @@ def stylize_to_files(
         every = options.save_every or _EVERY
         result = stylize(options, begin=prepare, watcher=watch, every=every, stop=stop)
         _write_picture(result, options)
-        if film is not None:
-            if result.stopped:
-                film.add(to_uint8(result.image))  # as large as it would have become
-            film.write()
-        if options.plot_losses is not None:
-            _plot(files.log, options.plot_losses)
+        on_written(result)
+        _write_others(result, options, film, files.log)
     return result
 
 
@@ -164,15 +162,27 @@ def _check_place(path: Path) -> None:
 
 
 def _write_picture(result: StylizeResult, options: StylizeOptions) -> None:
-    """Write the picture, its recipe, and the sheet with content and styles if it is asked for."""
+    """Write the picture and its recipe."""
     write_float_picture(options.output, result.image)
     write_recipe(
         recipe_path(options.output), _recipe_options(result, options), _facts(result, options)
     )
+
+
+def _write_others(
+    result: StylizeResult, options: StylizeOptions, film: Film | None, log: LossLog
+) -> None:
+    """Write what is asked for beside the picture: sheet with content and styles, film, curves."""
     if options.triptych is not None:
         styles = [group[0] for group in result.pictures.styles]
         sheet = draw_triptych(result.pictures.content, styles, to_uint8(result.image))
         write_picture(options.triptych, Picture(rgb=sheet))
+    if film is not None:
+        if result.stopped:
+            film.add(to_uint8(result.image))  # as large as it would have become
+        film.write()
+    if options.plot_losses is not None:
+        _plot(log, options.plot_losses)
 
 
 def _recipe_options(result: StylizeResult, options: StylizeOptions) -> dict[str, object]:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from impasto.data.atomic import check_writable
 from impasto.gatys.sweep.plan import SweepCell, read_sweep, sweep_cells
+from impasto.options.errors import FolderError
 from impasto.options.stylize import SweepOptions
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def sweep(
     Raises:
         OptionError: an option, also one in the plan, is unknown or invalid.
         ImpastoError: the plan cannot be read.
-        OSError: the folder cannot be written.
+        FolderError: the output cannot be written, which is found before anything is computed.
+        OSError: it can no longer be written, as the disk is full.
     """
     sweep_plan = read_sweep(
         plan,
@@ -47,6 +50,13 @@ def sweep(
         changes=options.changes(),
     )
     cells = sweep_cells(sweep_plan)
+    for folder in (options.output, options.output / "cells"):
+        try:
+            check_writable(folder)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            message = f"cannot be written ({reason}); choose another --output"
+            raise FolderError(folder, message) from error
 
     # torch, once the plan is known to be right
     from impasto.gatys.sweep.page import write_sweep_page  # noqa: PLC0415
@@ -63,7 +73,6 @@ def sweep(
         tell=on_cell,
         stop=stop,
     )
-    options.output.mkdir(parents=True, exist_ok=True)
     write_results(result)
     write_sweep_page(result)
     return result

@@ -26,12 +26,19 @@ from impasto.gatys.outputs.recipe import absolute_masks, read_recipe, recipe_pat
 from impasto.gatys.sweep.plan import SweepCell
 from impasto.options.errors import ImpastoError, OptionError
 from impasto.options.stylize import StylizeOptions
+from impasto.runs.processes import PARENT_VARIABLE
 
 __all__ = ["CellFiles", "CellResult", "cell_command", "cell_key", "read_cell", "run_cell"]
 
 # Statuses of a process that was asked to end, before and after it has handlers of its own.
-_STOPPED = {-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+_STOPPED = {
+    status: number.name
+    for number in (signal.SIGINT, signal.SIGTERM)
+    for status in (-number, 128 + number)
+}
 _PATIENCE_SECONDS = 10.0
+# Where a signal is sent to all processes of a job, a cell may end before the sweep has heard of it.
+_GRACE_SECONDS = 1.0
 _ERROR = "impasto stylize: error: "
 
 
@@ -69,6 +76,19 @@ class CellFiles:
     def result(self) -> Path:
         """The file with the result of the cell."""
         return self.folder / "cell.json"
+
+    def read_log(self) -> str:
+        """Return what the command has printed; empty if it was not started."""
+        try:
+            return self.log.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def remove_made(self) -> None:
+        """Remove all that its process has made but for the log, also what is only half written."""
+        for path in (self.picture, recipe_path(self.picture), self.losses):
+            path.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +172,9 @@ def run_cell(
     """
     files = CellFiles(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (files.result, files.picture, recipe_path(files.picture), files.losses, files.log):
+    for old in (files.result, files.log):
         old.unlink(missing_ok=True)  # of other settings
+    files.remove_made()
     key, started = cell_key(cell, threads), time.perf_counter()
     result: CellResult | None
     try:
@@ -163,9 +184,9 @@ def run_cell(
         result = CellResult(
             key=key, labels=cell.labels, losses={}, seconds=seconds, error=str(error)
         )
-    if result is None:
-        remove_leftovers(folder)
-    else:
+    if result is None or result.error:
+        files.remove_made()
+    if result is not None:
         write_text_atomic(files.result, json.dumps(asdict(result), indent=1) + "\n")
     return result
 
@@ -183,7 +204,7 @@ def _make(
     if status is None:
         return None
     if status:
-        raise ImpastoError(_death(status, files.log.read_text(encoding="utf-8")))
+        raise ImpastoError(_death(status, files.read_log()))
     facts = read_recipe(recipe_path(files.picture)).facts
     if facts is None:
         raise ImpastoError(f"{recipe_path(files.picture)} holds no facts")
@@ -207,7 +228,13 @@ def _flat(options: StylizeOptions, picture: Path) -> dict[str, object]:
 def _run(command: list[str], log: Path, threads: int, stop: Callable[[], bool]) -> int | None:
     """Run a command and return its exit status; None if it was asked to stop."""
     count = str(threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # of the log
+        PARENT_VARIABLE: str(os.getpid()),
+    }
     with log.open("wb") as file:
         process = subprocess.Popen(  # noqa: S603 - our own command
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
@@ -223,11 +250,24 @@ def _run(command: list[str], log: Path, threads: int, stop: Callable[[], bool]) 
             elif told is not None and time.monotonic() - told > _PATIENCE_SECONDS:
                 process.kill()
         else:
-            return None if told is not None or status in _STOPPED else status
+            asked = told is not None or (status in _STOPPED and _soon(stop))
+            return None if asked else status
+
+
+def _soon(stop: Callable[[], bool]) -> bool:
+    """Whether the sweep, too, is told to stop, now or in a moment."""
+    end = time.monotonic() + _GRACE_SECONDS
+    while not stop():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _death(status: int, log: str) -> str:
     """Say why a process failed: in its own words, or by the signal that killed it."""
+    if status in _STOPPED:
+        return f"its process was stopped by {_STOPPED[status]}"
     if status < 0:
         killed = f"its process was killed by {signal.Signals(-status).name}"
         more = ", as systems do where memory runs out; try fewer --jobs or a smaller size"

@@ -99,7 +99,8 @@ def _page(result: SweepResult, done: Sequence[SweepCell]) -> Path:
     main.add(tags.h2("Results"))
     main.add(tags.p(tags.a("results.csv", href="results.csv")))
     main.add(tags.p("To make one cell again by hand, give its recipe to the command that made it:"))
-    main.add(tags.pre(f"OMP_NUM_THREADS={result.threads} impasto stylize --config RECIPE"))
+    command = "impasto stylize --config RECIPE --output again.png"
+    main.add(tags.pre(f"OMP_NUM_THREADS={result.threads} {command}"))
     main.add(tags.div(cls="measures-frame")).add(_table(result))
     path = result.folder / "index.html"
     write_page(path, document)

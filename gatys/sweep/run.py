@@ -116,7 +116,7 @@ def run_sweep(  # noqa: PLR0913 - what is run, where, how, and who is told
         for future in as_completed(running):
             cell, result = running[future], future.result()
             if result is not None:
-                _repeat_warnings(CellFiles(places[cell.number]).log, warnings)
+                _repeat_warnings(CellFiles(places[cell.number]), warnings)
                 results[cell.number] = result
                 tell(cell, result, False)
     finally:
@@ -131,11 +131,9 @@ def run_sweep(  # noqa: PLR0913 - what is run, where, how, and who is told
     )
 
 
-def _repeat_warnings(log: Path, known: set[str]) -> None:
+def _repeat_warnings(files: CellFiles, known: set[str]) -> None:
     """Repeat each warning that the process of a cell has printed, once for the whole sweep."""
-    if not log.is_file():
-        return
-    for line in log.read_text(encoding="utf-8").splitlines():
+    for line in files.read_log().splitlines():
         mark, _, message = line.partition(": ")
         if mark == "WARNING" and message not in known:
             known.add(message)

@@ -12,8 +12,10 @@ from PIL import Image
 from skimage.color import rgb2lab
 from torchvision import models
 
+from impasto.data.animations import Film
 from impasto.gatys.outputs.loss_log import read_losses
 from impasto.gatys.outputs.recipe import describe_file, read_recipe
+from impasto.options.errors import PictureError
 from tests.scripts.stylizing import (
     HEIGHT,
     RESNET,
@@ -49,6 +51,22 @@ def test_writes_picture_losses_and_recipe_and_says_so(
     assert [Path(file.path).name for file in facts.inputs] == ["content.png", "a.png"]
     assert facts.losses["total"] == pytest.approx(rows[-1].losses["total"])
     assert 10 < facts.peak_memory_mib < 100_000
+
+
+def test_the_picture_is_announced_though_the_film_fails(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(film: Film) -> Path:
+        assert "wrote out.png (40 x 30)" in capsys.readouterr().out
+        assert read_recipe(folder / "out.png.yaml").facts is not None
+        raise PictureError(film.path, "cannot be written: no space left on device")
+
+    monkeypatch.setattr(Film, "write", fail)
+    words = (*SMALL, "--output", "out.png", "--video", "making.gif")
+    assert stylize("content.png", "a.png", *words) == 1
+    printed = capsys.readouterr()
+    assert "making.gif: cannot be written: no space left" in printed.err
+    assert "wrote" not in printed.out
 
 
 def test_a_tiff_has_16_bits(folder: Path) -> None:

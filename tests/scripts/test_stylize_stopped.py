@@ -14,6 +14,7 @@ import pytest
 from impasto.gatys.optim.iterates import Iterate
 from impasto.gatys.outputs.loss_log import LossLog, read_losses
 from impasto.gatys.outputs.recipe import read_recipe
+from impasto.runs.processes import PARENT_VARIABLE
 from tests.scripts.stylizing import (
     HEIGHT,
     WIDTH,
@@ -60,6 +61,19 @@ def test_stopped_at_a_coarse_scale_it_is_as_large_as_was_asked_for(
     again = read_recipe(folder / "again.png.yaml").facts
     assert again is not None
     assert again.stopped == ""
+
+
+def test_a_cell_whose_sweep_is_gone_ends_and_writes_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("content.png", "a.png", "--size", "40", "--output", "out.png")
+    monkeypatch.setenv(PARENT_VARIABLE, str(os.getppid()))
+    assert stylize(*words, "--iterations", "2") == 0
+    (folder / "out.png").unlink()
+    monkeypatch.setenv(PARENT_VARIABLE, "0")
+    assert stylize(*words, "--iterations", "40") == 1
+    assert "the sweep that this is a cell of was killed" in capsys.readouterr().err
+    assert not (folder / "out.png").exists()
 
 
 @pytest.mark.slow

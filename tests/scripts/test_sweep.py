@@ -1,5 +1,6 @@
 """`impasto sweep` through the command."""
 
+import contextlib
 import csv
 import os
 import signal
@@ -90,7 +91,7 @@ def test_table_sheet_curves_and_page(
     recipes = sorted(path.relative_to(out).as_posix() for path in out.glob("cells/*/cell.yaml"))
     assert len(recipes) == 4
     assert all(f'href="{recipe}"' in page for recipe in recipes)
-    assert "OMP_NUM_THREADS=1 impasto stylize --config" in page
+    assert "OMP_NUM_THREADS=1 impasto stylize --config RECIPE --output again.png" in page
 
 
 @pytest.mark.slow
@@ -324,6 +325,48 @@ def test_a_killed_process_is_a_failed_cell(sweep: str, pictures: list[str], tmp_
     assert sorted(row["status"] for row in rows(out)) == ["done", "failed"]
     (failed,) = (row for row in rows(out) if row["status"] == "failed")
     assert "killed by SIGKILL" in failed["error"]
+
+
+@pytest.mark.slow
+@listed
+def test_cells_of_a_killed_sweep_end_by_themselves(
+    sweep: str, pictures: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    changes = ["--set", "size=32", "iterations=[1000000]", "content_weight=1"]
+    process = start(["sweep", sweep, *pictures, "--output", str(out), *changes])
+    wait_for(lambda: list(out.glob("cells/*/picture.losses.csv")))
+    (cell,) = children_of(process)
+    process.kill()
+    process.communicate(timeout=120)
+    try:
+        wait_for(lambda: not running(cell))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(cell, signal.SIGKILL)
+    assert not list(out.glob("cells/*/picture.png*"))
+
+
+def running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+    except FileNotFoundError:
+        return False
+    return state.split()[0] != "Z"
+
+
+@pytest.mark.parametrize(("place", "named"), [("file", ""), ("file/out", ""), ("folder", "cells")])
+def test_an_output_that_cannot_be_written_is_refused_at_once(
+    sweep: str, tmp_path: Path, place: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "cells").write_text("no folder", encoding="utf-8")
+    pair = ["--contents", "none.png", "--styles", "none.png"]
+    assert main(["sweep", sweep, *pair, "--output", str(tmp_path / place)]) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path / place / named}: cannot be written (" in said
+    assert "choose another --output" in said
 
 
 @pytest.mark.slow
