@@ -68,7 +68,7 @@ class RandomRecipe:
         pooling: ``average`` as in Gatys et al. 2016, ``max`` or ``l2``.
         filters: ``kaiming``: independent and nearly normal (He et al. 2015, equation 10);
             ``orthogonal``: the same, with the filters of each layer made orthogonal where possible
-                (Saxe et al. 2014).
+            (Saxe et al. 2014).
         first_kernels: side lengths of the first layer's filters, odd. Each size gets an equal share
             of the channels, as in the multi-scale model of Ustyuzhaninov et al. 2017.
         normalize: whether one factor per layer, or one per channel, makes the mean square 1.
