@@ -11,7 +11,7 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/pytest --numprocesses 2 --cov
 
-# The tests that take under five seconds and need no browser, without coverage.
+# The tests that are not slow and need no browser, without coverage: under three minutes on two cores.
 quick: .venv/installed-dev
 	$(BIN)/pytest --numprocesses 2 -m 'not slow and not browser'
 

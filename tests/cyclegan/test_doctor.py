@@ -293,6 +293,7 @@ LONG = {"n_epochs": 500, "print_freq": 5, "display": "none", "save_latest_freq":
 LONG |= {"display_freq": 10**6, "save_epoch_freq": 1000, "init_gain": 0.02}
 
 
+@pytest.mark.slow
 def test_a_short_sound_training_is_left_alone(tiny_options: Options) -> None:
     watch = Impatient()
     train(tiny_options(**LONG, max_images=75), observers=[watch])
@@ -346,6 +347,7 @@ def test_a_training_whose_losses_are_no_numbers_says_what_to_try(tiny_options: O
         train(tiny_options(**changes))
 
 
+@pytest.mark.slow
 def test_a_run_logs_the_same_warnings_whether_resumed_or_not(
     tiny_options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_term_from_outside_is_in_the_objective_and_in_the_log(tiny_options: Op
     assert record["weights"]["smooth_A"] == 5
 
 
+@pytest.mark.slow
 def test_what_a_term_remembers_is_resumed_and_what_may_not_change_is_checked(
     tiny_options: Options,
 ) -> None:

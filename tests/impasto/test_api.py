@@ -161,6 +161,7 @@ def test_results_are_measured(picture_folder: Fill) -> None:
     assert result.page.is_file()
 
 
+@pytest.mark.slow
 def test_a_plan_is_swept(photo: str, style: str) -> None:
     plan = {
         "options": {"preset": "builtin", "content": photo, "styles": style},

@@ -111,6 +111,7 @@ def page_faults(word: str) -> int:
     return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library")
 def test_freed_memory_is_used_again() -> None:
     assert page_faults("keep") < page_faults("plain") / 10

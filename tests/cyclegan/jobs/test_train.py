@@ -117,6 +117,7 @@ RICH = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "stop_at"),
     [
@@ -182,6 +183,7 @@ def test_samples_are_of_the_same_pictures_or_of_the_batch(tiny_options: Options,
     assert not list(web.iterdir())
 
 
+@pytest.mark.slow
 def test_what_is_shown_changes_no_weight(tiny_options: Options) -> None:
     # Dropout and batch normalization would show a number drawn, or a mean moved, by a sample.
     how: dict[str, Any] = {"norm": "batch", "dropout": True, "num_threads": 2}
@@ -233,6 +235,7 @@ def test_a_killed_loading_process_is_named(tiny_options: Options) -> None:
     assert train(replace_limit(options, 9), resume=True).progress.images == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_save_and_the_rest_can_follow(
     tiny_options: Options, number: signal.Signals, capfd: pytest.CaptureFixture[str]
@@ -420,6 +423,7 @@ def test_sizes_may_differ_without_cropping(
     assert train(options).progress.images == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "preprocess", ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
 )

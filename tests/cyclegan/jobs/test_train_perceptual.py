@@ -95,6 +95,7 @@ def test_without_it_nothing_is_compared_or_logged(tiny_options: Options) -> None
     assert not any("perceptual" in name for name in records(options)[0]["losses"])
 
 
+@pytest.mark.slow
 def test_a_run_resumes_bit_for_bit_with_the_loss_in_log_and_page(tiny_options: Options) -> None:
     changes = {"lambda_perceptual": 2.0, "display": "page"}
 

@@ -169,6 +169,7 @@ def test_the_same_arguments_write_nothing_again(domains: SampleDomains) -> None:
     assert tree(domains.root) == before
 
 
+@pytest.mark.slow
 def test_the_same_arguments_give_the_same_bytes_elsewhere(
     domains: SampleDomains, tmp_path: Path
 ) -> None:

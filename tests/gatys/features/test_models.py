@@ -80,6 +80,7 @@ def picture(side: int) -> Tensor:
     return torch.rand(2, 3, side, side + 8, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["resnet18", "inception_v3", "efficientnet_b0", "convnext_tiny"])
 def test_activations_are_those_of_torchvision_s_extractor(model: str, tmp_path: Path) -> None:
     theirs = shaken(model)
@@ -252,6 +253,7 @@ def test_where_weights_are_found(cache: Path, tmp_path: Path) -> None:
 # Random weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["resnet18", "inception_v3", "efficientnet_b0", "convnext_tiny"])
 def test_random_models_see_something_at_every_size(model: str) -> None:
     network = random_model(model)

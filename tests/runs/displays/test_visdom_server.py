@@ -88,6 +88,7 @@ def test_a_training_without_a_server_ends_as_one_without_visdom(
     assert warning.startswith(f"no visdom server at localhost:{visdom_server.port}")
 
 
+@pytest.mark.slow
 def test_a_training_whose_server_is_killed_ends_as_one_without_visdom(
     tiny_options: Options, visdom_server: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_training_whose_server_is_killed_ends_as_one_without_visdom(
     assert warning.startswith(f"visdom at localhost:{visdom_server.port} is lost")
 
 
+@pytest.mark.slow
 def test_a_training_with_a_server_shows_itself_and_ends_as_one_without_visdom(
     tiny_options: Options, visdom_server: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

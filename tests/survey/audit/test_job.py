@@ -90,6 +90,7 @@ def sample(exported: Sample, tmp_path: Path) -> Sample:
     return replace(exported, folder=folder, archive=archive)
 
 
+@pytest.mark.slow
 def test_a_clean_study_of_200_pictures_passes(exported: Sample) -> None:
     audit = exported.audit(archive=True)
     assert audit.passed
