@@ -249,11 +249,16 @@ class Person:
         """Answer the trial that is shown, and wait until something else is."""
         assert self.is_asked()
         before = self.where()
-        answer(self.shown())
-        assert self.browser.becomes_true(
+        other = (
             "document.documentElement.dataset.screen !== 'trial' || document.querySelector("
             f"'{self.SCREEN} .where')?.textContent !== '{before}'"
         )
+        answer(self.shown())
+        if not self.browser.becomes_true(other, seconds=10):
+            # On a loaded machine a headless browser now and then loses a click: one clicks again.
+            assert self.is_asked()
+            answer(self.shown())
+            assert self.browser.becomes_true(other)
 
     def goes_through(self, answer: Callable[[list[str]], None]) -> None:
         """Go on from wherever this is to the end."""
