@@ -33,6 +33,7 @@ from impasto.cyclegan.terms import (
 from impasto.cyclegan.trainer import Trainer
 from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
 from impasto.data.files import list_pictures
+from impasto.data.fingerprints import fingerprint
 from impasto.data.loaders import UnpairedLoader
 from impasto.data.transforms import Preprocessing
 from impasto.options.train import LossOptions, NetworkOptions, TrainOptions
@@ -239,12 +240,18 @@ def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoa
         process=accelerator.process_index,
         processes=accelerator.num_processes,
     )
+    fingerprints = {
+        name: fingerprint(domain.paths, folder)
+        for name, domain, folder in zip("AB", (domain_A, domain_B), data.folders, strict=True)
+        if accelerator.is_main_process
+    }
     return UnpairedLoader(
         (domain_A, domain_B),
         data.folders,
         sampler=sampler,
         workers=data.num_threads,
         pin_memory=accelerator.device.type == "cuda",
+        fingerprints=fingerprints,
     )
 
 

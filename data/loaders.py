@@ -4,12 +4,13 @@ import atexit
 import logging
 import signal
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from impasto.data.datasets import (
@@ -19,6 +20,7 @@ from impasto.data.datasets import (
     UnpairedSampler,
     collate_unpaired,
 )
+from impasto.data.fingerprints import describe_changes
 from impasto.options.errors import FolderError
 
 __all__ = ["LoadedBatch", "PictureLoader", "UnpairedLoader", "note_unreadable", "start_worker"]
@@ -50,6 +52,9 @@ class PictureLoader(Generic[Batch]):
         collate: joins batches of one.
         workers: loading processes; 0 loads in this process.
         pin_memory: load into page-locked memory, for a GPU.
+        fingerprints: what identifies the files of each set of pictures, by its name for messages
+            (:func:`~impasto.data.fingerprints.fingerprint`). A state holds them, and what has
+            changed since then is told. Of several processes, only the first needs them.
     """
 
     def __init__(
@@ -60,8 +65,10 @@ class PictureLoader(Generic[Batch]):
         collate: Callable[[Sequence[Batch]], Batch],
         workers: int = 0,
         pin_memory: bool = False,
+        fingerprints: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.sampler = sampler
+        self._fingerprints = dict(fingerprints or {})
         self.unreadable: dict[Path, str] = {}
         self._loader: DataLoader[Batch] = DataLoader(
             dataset,
@@ -113,12 +120,20 @@ class PictureLoader(Generic[Batch]):
         self.sampler.next_epoch()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sampler's state."""
-        return self.sampler.state_dict()
+        """Return the sampler's state, and the fingerprints of the files."""
+        return {**self.sampler.state_dict(), "files": self._fingerprints}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
+        """Continue from a saved state; warn where the files are no longer those of that state."""
         self.sampler.load_state_dict(state)
+        # States of earlier versions hold none.
+        changes = describe_changes(state.get("files", {}), self._fingerprints)
+        if changes:
+            _log.warning(
+                "the pictures changed since the state was saved: %s. The training goes on with "
+                "those that are there now, so it is not exactly the run that it would have been",
+                changes,
+            )
 
     def close(self) -> None:
         """End the worker processes; the loader can be used again, with new ones."""
@@ -148,6 +163,7 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
         sampler: draws pairs of indices, one of each domain.
         workers: loading processes; 0 loads in this process.
         pin_memory: load into page-locked memory, for a GPU.
+        fingerprints: what identifies the files of each domain, as of :class:`PictureLoader`.
     """
 
     def __init__(
@@ -158,6 +174,7 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
         sampler: UnpairedSampler,
         workers: int = 0,
         pin_memory: bool = False,
+        fingerprints: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(
             UnpairedPictures(*domains),
@@ -165,6 +182,7 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
             collate=collate_unpaired,
             workers=workers,
             pin_memory=pin_memory,
+            fingerprints=fingerprints,
         )
         self._domains, self._folders = domains, folders
 

@@ -114,6 +114,8 @@ class TrainingLoop(Generic[Batch]):
             CheckpointError: the state is missing, damaged, or of other networks.
         """
         state = load_state(self._directory.state_file)
+        # First, for it may refuse pictures of other classes, in words that tell more than shapes.
+        self._loader.load_state_dict(state["loader"])
         self._learner.load_state_dict(state["learner"])
         processes = state["processes"]
         if len(processes) != self._accelerator.num_processes:
@@ -126,7 +128,6 @@ class TrainingLoop(Generic[Batch]):
         index = self._accelerator.process_index
         own = processes[index % len(processes)]
         self._learner.load_process_state(own["learner"])
-        self._loader.load_state_dict(state["loader"])
         if index < len(processes):  # others keep their own seed, or they would draw the same
             restore_random_state(own["random"])
         # States of earlier versions hold the first process's only.

@@ -1,8 +1,10 @@
 """Batches of labeled pictures, resized and randomly augmented; unreadable files are skipped."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +13,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from impasto.data.datasets import Draw, UnpairedSampler
 from impasto.data.decode import Rgb
+from impasto.data.fingerprints import count_moved
 from impasto.data.loaders import PictureLoader, note_unreadable, start_worker
 from impasto.data.transforms import center_crop, random_flip, random_light, random_part, resize
 from impasto.gatys.classifier.data import Labelled
-from impasto.options.errors import FolderError, PictureError
+from impasto.options.errors import CheckpointError, FolderError, PictureError
 
 __all__ = [
+    "HELD_OUT",
+    "LEARNED",
     "Augmentation",
     "ClassBatch",
     "ClassPictures",
@@ -24,6 +29,12 @@ __all__ = [
     "TrainingLoader",
     "collate_classes",
 ]
+
+
+LEARNED, HELD_OUT = "to learn from", "held out"
+"""Names of the two sets of pictures in a state, and in messages about it."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,6 +178,10 @@ class TrainingLoader(PictureLoader[ClassBatch]):
             is used.
         workers: number of loading processes; 0 loads in this process.
         pin_memory: load into page-locked memory, for a GPU.
+        classes: names of the classes, in the order of their numbers.
+        allow_changes: continue from a state with other classes, too.
+        fingerprints: what identifies the files of :data:`LEARNED` and :data:`HELD_OUT`, as of
+            :class:`~impasto.data.loaders.PictureLoader`.
     """
 
     def __init__(
@@ -176,6 +191,9 @@ class TrainingLoader(PictureLoader[ClassBatch]):
         sampler: UnpairedSampler,
         workers: int = 0,
         pin_memory: bool = False,
+        classes: Sequence[str] = (),
+        allow_changes: bool = False,
+        fingerprints: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(
             pictures,
@@ -183,10 +201,42 @@ class TrainingLoader(PictureLoader[ClassBatch]):
             collate=collate_classes,
             workers=workers,
             pin_memory=pin_memory,
+            fingerprints=fingerprints,
         )
 
         self._pictures = pictures.pictures
+        self._classes, self._allow_changes = list(classes), allow_changes
         self._lost = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sampler's state, the fingerprints of the files, and the classes."""
+        return {**super().state_dict(), "classes": self._classes}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state; warn where its files have changed.
+
+        Raises:
+            CheckpointError: the classes are others, or in another order, and this is not allowed.
+        """
+        # States of earlier versions hold none.
+        earlier = state.get("classes", self._classes)
+        if earlier != self._classes and not self._allow_changes:
+            raise CheckpointError(
+                "the classes are not those that the run has learned: they were "
+                f"{_enumerate(earlier)}, and are now {_enumerate(self._classes)}. The network "
+                "would take one for another; give the folders their old names, start a new run "
+                "under another --name, or add --allow_changes to continue all the same"
+            )
+        super().load_state_dict(state)
+        files = state.get("files", {})
+        if LEARNED in files and HELD_OUT in self._fingerprints:
+            known = count_moved(files[LEARNED], self._fingerprints[HELD_OUT])
+            if known:
+                _log.warning(
+                    "%d of the pictures that are held out now were learned from before, so the "
+                    "scores will look better than they are",
+                    known,
+                )
 
     def _check(self, batch: ClassBatch) -> None:  # noqa: ARG002
         if len(self.unreadable) > self._lost:
@@ -240,6 +290,11 @@ def collate_classes(some: Sequence[ClassBatch]) -> ClassBatch:
         labels=torch.cat([one.labels for one in some]),
         unreadable=tuple(failure for one in some for failure in one.unreadable),
     )
+
+
+def _enumerate(classes: Sequence[str]) -> str:
+    few = ", ".join(classes[:10])
+    return few if len(classes) <= 10 else f"{few} and {len(classes) - 10} more"
 
 
 def _refuse_lost_class(pictures: Labelled, unreadable: Mapping[Path, str]) -> None:

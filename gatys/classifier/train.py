@@ -4,6 +4,7 @@ It writes the classifier's weights, and its convolutions as a feature network fo
 """
 
 import json
+import os
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from impasto.data.datasets import UnpairedSampler
+from impasto.data.fingerprints import fingerprint
 from impasto.gatys.classifier.data import (
     ClassSets,
     find_class_folders,
@@ -24,6 +27,8 @@ from impasto.gatys.classifier.data import (
 )
 from impasto.gatys.classifier.learner import ClassifierLearner
 from impasto.gatys.classifier.loading import (
+    HELD_OUT,
+    LEARNED,
     Augmentation,
     ClassBatch,
     ClassPictures,
@@ -126,7 +131,7 @@ def train_backbone(
     def build(accelerator: Accelerator) -> TrainingParts[ClassBatch]:
         torch.backends.cudnn.benchmark = True  # all pictures have one size
         sets = open_class_sets(options.data, seed=options.run.seed)
-        loader = _build_loader(options, sets, accelerator)
+        loader = _build_loader(options, sets, accelerator, allow_changes=allow_changes)
         held_out = _build_held_out(options.data, sets, accelerator)
         learner = _build_learner(options, sets, held_out, accelerator)
         return TrainingParts(
@@ -177,7 +182,7 @@ def open_class_sets(data: ClassDataOptions, *, seed: int) -> ClassSets:
 
 
 def _build_loader(
-    options: BackboneOptions, sets: ClassSets, accelerator: Accelerator
+    options: BackboneOptions, sets: ClassSets, accelerator: Accelerator, *, allow_changes: bool
 ) -> TrainingLoader:
     data = options.data
     pictures = ClassPictures(sets.train, augmentation=_augmentation(data), cache=data.cache_images)
@@ -194,7 +199,23 @@ def _build_loader(
         sampler=sampler,
         workers=data.num_threads,
         pin_memory=accelerator.device.type == "cuda",
+        classes=sets.classes,
+        allow_changes=allow_changes,
+        fingerprints=_fingerprints(sets) if accelerator.is_main_process else None,
     )
+
+
+def _fingerprints(sets: ClassSets) -> dict[str, Tensor]:
+    """Return what identifies the files; those of a packed data set hold many pictures each."""
+    files = {
+        name: list(dict.fromkeys(pictures.path(i).absolute() for i in range(len(pictures.labels))))
+        for name, pictures in ((LEARNED, sets.train), (HELD_OUT, sets.held_out))
+    }
+    try:
+        root = Path(os.path.commonpath([path.parent for some in files.values() for path in some]))
+    except ValueError:  # several drives of Windows
+        root = None
+    return {name: fingerprint(some, root) for name, some in files.items()}
 
 
 def _build_held_out(

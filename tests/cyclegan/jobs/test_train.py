@@ -478,3 +478,36 @@ def test_generators_say_how_far_pictures_shall_be_bent_for_them(tiny_options: Op
     assert load_generator(result.directory / "G_A.safetensors").grid_bend_px == 2.5
     (result.directory / "G_A.safetensors").unlink()
     assert find_generator(result.directory).grid_bend_px == 2.5  # its .pth, and options.yaml
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda _: [], ""),
+        (lambda f: sorted(f[0].iterdir())[0].unlink(), "A: 1 removed (of 5 before, 4 now)"),
+        (
+            lambda f: [path.rename(path.with_name("x" + path.name)) for path in f[1].iterdir()],
+            "B: 7 renamed (of 7 before, 7 now)",
+        ),
+        (lambda f: [f[0].rename("x"), f[1].rename(f[0]), Path("x").rename(f[1])], "swapped"),
+    ],
+)
+def test_resuming_tells_that_the_pictures_changed(
+    tiny_options: Options,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[tuple[Path, Path]], object],
+    says: str,
+) -> None:
+    options = tiny_options(max_images=3)
+    train(options)
+    monkeypatch.chdir(options.data.folders[0].parent)
+    change(options.data.folders)
+    caplog.clear()
+    train(replace_limit(options, 5), resume=True)
+    told = [text for text in caplog.messages if text.startswith("the pictures changed")]
+    assert len(told) == bool(says)
+    assert all(says in text for text in told)
+    caplog.clear()
+    train(replace_limit(options, 6), resume=True)  # told once: the new state knows
+    assert not [text for text in caplog.messages if "pictures changed" in text]

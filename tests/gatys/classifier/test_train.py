@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -387,3 +388,43 @@ def test_impasto_plot_draws_losses_and_scores(options: Options) -> None:
     assert names == ["loss", "loss_val", "top1", "top1_val"]
     curve = run.curve("top1_val")
     assert curve.images.tolist() == [20, 40, 60]
+
+
+def test_resuming_with_other_classes_is_refused(options: Options, tmp_path: Path) -> None:
+    one = options(max_images=8)
+    train_backbone(one)
+    (tmp_path / "data" / "warm").rename(tmp_path / "data" / "arid")  # now the first: labels swap
+    with pytest.raises(CheckpointError, match=r"cold, warm, and are now arid, cold\. .*allow_ch"):
+        train_backbone(options(max_images=16), resume=True)
+    train_backbone(options(max_images=16), resume=True, allow_changes=True)
+    assert state_of(one)["loader"]["classes"] == ["arid", "cold"]
+
+
+def test_a_new_class_is_named_and_not_a_shape(options: Options, tmp_path: Path) -> None:
+    train_backbone(options(max_images=8))
+    shutil.copytree(tmp_path / "data" / "warm", tmp_path / "data" / "hot")
+    with pytest.raises(CheckpointError, match="they were cold, warm, and are now cold, hot, warm"):
+        train_backbone(options(max_images=16), resume=True)
+
+
+def test_resuming_tells_that_learned_pictures_are_held_out_now(
+    options: Options, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_backbone(options(max_images=8))
+    caplog.clear()
+    train_backbone(options(max_images=12), resume=True)
+    assert not caplog.messages
+    for name in ("warm", "cold"):
+        for index in range(4):  # sorted before all others, so that the draw holds out others
+            shutil.copy2(
+                tmp_path / "data" / name / "00.png", tmp_path / "data" / name / f"!{index}.png"
+            )
+    before = {row[0] for row in state_of(options())["loader"]["files"]["to learn from"].tolist()}
+    train_backbone(options(max_images=16), resume=True)
+    now = {row[0] for row in state_of(options())["loader"]["files"]["held out"].tolist()}
+    assert before & now
+    changed, held = caplog.messages
+    assert changed.startswith("the pictures changed since the state was saved: to learn from: ")
+    assert held.startswith(
+        f"{len(before & now)} of the pictures that are held out now were learned"
+    )
