@@ -20,7 +20,8 @@ from impasto.runs.learner import Learner, Loader
 from impasto.runs.log import read_log
 from impasto.runs.meter import Meter
 from impasto.runs.observers import Observer, Progress
-from impasto.runs.processes import Interrupts, gather_states, mean_over_processes, what_was_lost
+from impasto.runs.processes import gather_states, mean_over_processes, what_was_lost
+from impasto.runs.signals import Interrupts
 from impasto.runs.state import load_state, random_state, restore_random_state, save_state
 
 __all__ = ["ReportIntervals", "TrainingLoop"]

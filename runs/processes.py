@@ -1,18 +1,15 @@
-"""The processes of a training: device, other processes, signals and memory.
+"""The processes of a training: device, other processes and memory.
 
 Several processes of one training average their gradients, share weights and gather states; one
-process does none of it. :func:`pick_device` and :func:`make_accelerator` say where to compute,
-:class:`Interrupts` makes Ctrl-C and SIGTERM a wish that the training loop fulfills after its step,
-and :func:`keep_freed_memory` spares page faults on the CPU.
+process does none of it. :func:`pick_device` and :func:`make_accelerator` say where to compute, and
+:func:`keep_freed_memory` spares page faults on the CPU.
 """
 
 import ctypes
 import os
 import platform
-import signal
 from collections.abc import Iterable
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -24,7 +21,6 @@ from impasto.options.errors import OptionError
 
 __all__ = [
     "PARENT_VARIABLE",
-    "Interrupts",
     "average_gradients",
     "first_to_speak",
     "gather_states",
@@ -172,57 +168,6 @@ def make_accelerator(device: str, mixed_precision: str) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=alone)  # noqa: SLF001
     GradientState._reset_state()  # noqa: SLF001
     return Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision)
-
-
-class Interrupts:
-    """While active, notes the first SIGINT or SIGTERM; a second one acts at once.
-
-    Attributes:
-        received: signal that was received, or None.
-    """
-
-    def __init__(self, *, announce: bool = True) -> None:
-        self.received: signal.Signals | None = None
-        self._announce = announce
-        self._announced = False
-        self._previous: dict[signal.Signals, object] = {}
-        self._ignored = False
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            kept = signal.SIG_IGN if self._ignored and number == signal.SIGTERM else handler
-            signal.signal(number, kept)  # type: ignore[arg-type]
-
-    def announce(self) -> None:
-        """Say that the training is being saved; only once."""
-        if not self._announced:
-            name = self.received.name if self.received else "another process was stopped"
-            # Not through sys.stderr: the signal may have come while that was being written to.
-            os.write(2, f"\n{name}: saving; once more stops at once\n".encode())
-        self._announced = True
-
-    def ignore(self) -> None:
-        """Ignore SIGTERM from now on, also afterwards: this process is about to end anyway."""
-        self._ignored = True
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self._ignored and number == signal.SIGTERM:
-            return
-        if self.received is not None:
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number)
-        if self._announce:
-            self.announce()
 
 
 # Holds the number of the process that started this one and without which it is to end.

@@ -1,15 +1,18 @@
 """The command `impasto`: finds the command, and its action where it has some, and runs it."""
 
 import importlib
+import io
 import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from impasto.options.errors import ImpastoError
 from impasto.options.fields import nearest
+from impasto.runs.signals import Stopped, end_on_signals
 from impasto.version import __version__
 
 __all__ = ["COMMANDS", "Command", "main"]
@@ -158,17 +161,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `impasto`; by default those of the process.
 
     Returns:
-        0 done; 1 the job failed, or some files did; 2 bad arguments; 130 and 143 stopped by
-        Ctrl-C and SIGTERM.
+        0 done; 1 the job failed, or some files did; 2 bad arguments; 130, 143 and 129 stopped by
+        Ctrl-C, SIGTERM and SIGHUP.
     """
+    _accept_all_characters()
     try:
         status = _dispatch("impasto", _ROOT, list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader, `head` say, has seen enough; Python would complain again when it flushes.
+    except OSError:
+        # The reader, `head` say, has seen enough, or what is printed goes to a full disk; Python
+        # would complain again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
+
+
+def _accept_all_characters() -> None:
+    """Let streams escape what they cannot encode, such as the names of files, or lead nowhere.
+
+    Terminals of Windows and pipes of the C locale know few characters, and none knows the bytes of
+    a name that is not UTF-8. What was started without a terminal may have no streams at all.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(called: str, command: Command, argv: Sequence[str]) -> int:
@@ -199,7 +218,8 @@ def _run(called: str, module: str, argv: Sequence[str]) -> int:
     """Call a command's module; a user's mistake becomes one message, without a traceback."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
-        return int(importlib.import_module(module).main(argv))
+        with end_on_signals():
+            return int(importlib.import_module(module).main(argv))
     except ImpastoError as error:
         sys.stderr.write(f"{called}: error: {error}\n")
         return error.exit_status
@@ -209,9 +229,9 @@ def _run(called: str, module: str, argv: Sequence[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"{called}: error: {where}{error.strerror or error}\n")
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as asked:
         sys.stderr.write(f"{called}: stopped\n")
-        return 128 + signal.SIGINT
+        return 128 + (asked.number if isinstance(asked, Stopped) else signal.SIGINT)
 
 
 def _kind(command: Command) -> str:

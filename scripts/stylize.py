@@ -35,7 +35,8 @@ def main(argv: Sequence[str]) -> int:
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
     from impasto.gatys.jobs.stylize_files import stylize_to_files  # noqa: PLC0415
-    from impasto.runs.processes import Interrupts, parent_is_gone  # noqa: PLC0415
+    from impasto.runs.processes import parent_is_gone  # noqa: PLC0415
+    from impasto.runs.signals import Interrupts  # noqa: PLC0415
 
     with (
         tqdm(unit="it", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar,

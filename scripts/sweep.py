@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
     from impasto.gatys.jobs.sweep import sweep  # noqa: PLC0415
-    from impasto.runs.processes import Interrupts  # noqa: PLC0415
+    from impasto.runs.signals import Interrupts  # noqa: PLC0415
 
     with (
         Interrupts() as interrupts,

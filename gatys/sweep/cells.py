@@ -27,13 +27,14 @@ from impasto.gatys.sweep.plan import SweepCell
 from impasto.options.errors import ImpastoError, OptionError
 from impasto.options.stylize import StylizeOptions
 from impasto.runs.processes import PARENT_VARIABLE
+from impasto.runs.signals import stopping_signals
 
 __all__ = ["CellFiles", "CellResult", "cell_command", "cell_key", "read_cell", "run_cell"]
 
 # Statuses of a process that was asked to end, before and after it has handlers of its own.
 _STOPPED = {
     status: number.name
-    for number in (signal.SIGINT, signal.SIGTERM)
+    for number in (signal.SIGINT, *stopping_signals())
     for status in (-number, 128 + number)
 }
 _PATIENCE_SECONDS = 10.0

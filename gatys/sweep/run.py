@@ -104,13 +104,7 @@ def run_sweep(  # noqa: PLR0913 - what is run, where, how, and who is told
 
         return None if halted() else run_cell(cell, places[cell.number], threads, stop=halted)
 
-    # The threads only wait for processes. A process inherits what its thread blocks: Ctrl-C, which
-    # a terminal sends to all of them, is this one's to decide about, and the others get SIGTERM.
-    pool = ThreadPoolExecutor(
-        jobs,
-        initializer=signal.pthread_sigmask,
-        initargs=(signal.SIG_BLOCK, {signal.SIGINT}),
-    )
+    pool = ThreadPoolExecutor(jobs, initializer=_block_what_terminals_send)
     try:
         running = {pool.submit(make, cell): cell for cell in waiting}
         for future in as_completed(running):
@@ -129,6 +123,17 @@ def run_sweep(  # noqa: PLR0913 - what is run, where, how, and who is told
         folder=folder,
         threads=threads,
     )
+
+
+def _block_what_terminals_send() -> None:
+    """Block Ctrl-C and hangups in a thread, which only waits for a process that inherits this.
+
+    A terminal sends them to all processes; they are the first one's to decide about, and the others
+    get SIGTERM.
+    """
+    sent = {number for number in signal.Signals if number.name in ("SIGINT", "SIGHUP")}
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, sent)
 
 
 def _repeat_warnings(files: CellFiles, known: set[str]) -> None:

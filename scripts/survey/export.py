@@ -1,10 +1,7 @@
 """`impasto survey export`: make a study from folders of pictures."""
 
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
 from impasto.options.command_line import CommandParser
 from impasto.options.survey import SurveyExportOptions
@@ -38,10 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
     from impasto.survey.export.job import export_study  # noqa: PLC0415
 
-    with (
-        _stoppable(),
-        tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar,
-    ):
+    with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
 
         def count(total: int) -> None:
             bar.total = total
@@ -64,17 +58,3 @@ def main(argv: Sequence[str]) -> int:
     print(f"public:  {done.folder} (open index.html), {done.archive}")
     print(f"private: {done.key}")
     return 0
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let SIGTERM end the export as Ctrl-C does: with what it began removed."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

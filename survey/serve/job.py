@@ -1,16 +1,15 @@
 """`impasto survey serve`: check the inputs, serve the study, and shut down cleanly."""
 
 import logging
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 from impasto.options.errors import ImpastoError, OptionError, SurveyError
 from impasto.options.survey import SurveyServeOptions
+from impasto.runs.signals import end_on_signals
 from impasto.survey.key import Key, check_folder, check_key, read_key, read_study
 from impasto.survey.serve.database import Database
 from impasto.survey.serve.pages import Pages
@@ -57,12 +56,12 @@ class Serving:
     _server: waitress.server.BaseWSGIServer
 
     def run(self) -> None:
-        """Answer requests until SIGINT or SIGTERM.
+        """Answer requests until SIGINT, SIGTERM or SIGHUP.
 
         A request in progress at that time is either completed or not started; a browser without a
         reply repeats its request.
         """
-        with _stopping_on_sigterm():
+        with end_on_signals():
             self._server.run()
 
     def __str__(self) -> str:
@@ -83,7 +82,7 @@ def serve_study(
     *,
     on_start: Callable[[Serving], object] = lambda _server: None,
 ) -> int:
-    """Run a study in browsers until SIGINT or SIGTERM.
+    """Run a study in browsers until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         folder: exported folder, written by ``impasto survey export``.
@@ -235,17 +234,3 @@ def _url(listening: socket.socket) -> str:
     # What listens everywhere is reached from here as this machine.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a comparison
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-
-
-@contextmanager
-def _stopping_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the server's loop as Ctrl-C does."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

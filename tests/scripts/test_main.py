@@ -1,11 +1,14 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from impasto.options import FolderError, OptionError
+from impasto.runs.signals import Stopped
 from impasto.scripts.main import COMMANDS, main
 
 WITH_ACTIONS = [name for name, command in COMMANDS.items() if command.actions]
@@ -100,6 +103,7 @@ def test_no_help_imports_torch() -> None:
         (OptionError("lr", "-1 is not above 0"), 2, "--lr: -1 is not above 0"),
         (OSError(28, "No space left", "a/b"), 1, "a/b: No space left"),
         (KeyboardInterrupt(), 130, "stopped"),
+        (Stopped(signal.SIGTERM), 143, "stopped"),
     ],
 )
 def test_mistakes_become_one_message(
@@ -117,7 +121,7 @@ def test_mistakes_become_one_message(
     monkeypatch.setattr("importlib.import_module", lambda _name: Broken)
     for words in (["train"], ["survey", "export"]):
         assert main(words) == status
-        called = f"impasto {' '.join(words)}: {'' if status == 130 else 'error: '}"
+        called = f"impasto {' '.join(words)}: {'' if status > 128 else 'error: '}"
         assert capsys.readouterr().err == f"{called}{says}\n"
 
 
@@ -132,4 +136,84 @@ def test_a_reader_that_stops_listening_is_no_error() -> None:
         check=False,
     )
     os.close(write)
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_every_command_ends_on_signals_by_their_status(
+    words: list[str],
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Slow:
+        @staticmethod
+        def main(_argv: object) -> int:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+            return 0
+
+    monkeypatch.setattr("importlib.import_module", lambda _name: Slow)
+    assert main(words) == 128 + number
+    assert capsys.readouterr().err == f"impasto {' '.join(words)}: stopped\n"
+
+
+PRINTS_NAMES = """
+import importlib, logging, sys
+from impasto.scripts import main
+class Printing:
+    @staticmethod
+    def main(argv):
+        from tqdm import tqdm
+        name = "caf\\xe9 \\u6a21 \\udcff"
+        print(name)
+        print(name, file=sys.stderr)
+        logging.warning(name)
+        with tqdm([1], file=sys.stderr, desc=name) as bar:
+            bar.write(name)
+            bar.update()
+        return 0
+importlib.import_module = lambda name: Printing
+raise SystemExit(main.main(["models"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", b"caf\\xe9 \\u6a21 \\udcff"),
+        ("cp1252", b"caf\xe9 \\u6a21 \\udcff"),
+        ("utf-8", "caf\xe9 \u6a21 \\udcff".encode()),
+    ],
+)
+def test_names_that_a_terminal_does_not_know_are_escaped(encoding: str, shown: bytes) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS_NAMES],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == 0
+    assert done.stdout == (shown + b"\n") * 2
+    assert done.stderr.count(shown) >= 3
+
+
+def test_without_any_stream_a_command_works() -> None:
+    # As pythonw and some services start it.
+    code = "import sys; from impasto.scripts.main import main; sys.exit(main(['--version']))"
+    closed = subprocess.run(
+        ["/bin/sh", "-c", f'exec "{sys.executable}" -c "{code}" >&- 2>&-'], check=False
+    )
+    assert closed.returncode == 0
+
+
+def test_a_full_disk_behind_the_output_is_no_traceback() -> None:
+    code = "import sys; from impasto.scripts.main import main; sys.exit(main(['--help']))"
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
     assert b"Traceback" not in done.stderr

@@ -77,7 +77,9 @@ def test_a_cell_whose_sweep_is_gone_ends_and_writes_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_signals_end_it_with_the_best_picture_so_far(
     number: signal.Signals, status: int, folder: Path
 ) -> None:

@@ -296,16 +296,17 @@ def wait_for(ready: Callable[[], object]) -> None:
 
 @pytest.mark.slow
 @listed
-def test_ctrl_c_reaches_all_processes_and_everything_is_written(
-    sweep: str, pictures: list[str], tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_all_processes_hear_ends_the_sweep_and_everything_is_written(
+    sweep: str, pictures: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
     out = tmp_path / "out"
     changes = ["--set", "size=64", "iterations=[4000]", "content_weight=1"]
     process = start(["sweep", sweep, *pictures, "--output", str(out), "--jobs", "2", *changes])
     wait_for(lambda: len(children_of(process)) == 2)  # which are just starting
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert b"Traceback" not in said
     assert [row["status"] for row in rows(out)] == ["missing", "missing"]
     assert (out / "index.html").is_file()

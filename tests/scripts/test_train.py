@@ -120,7 +120,9 @@ def test_mistakes_have_a_message_and_a_status(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_signals_save_and_say_how_to_go_on(
     number: signal.Signals, status: int, config: Path, tmp_path: Path
 ) -> None:

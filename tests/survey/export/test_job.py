@@ -440,7 +440,7 @@ def test_what_is_renamed_goes_back_when_the_last_cannot(
     assert sorted(path.name for path in root.iterdir()) == ["gan", "other", "real"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_a_killed_export_leaves_nothing_half_done(root: Path, number: signal.Signals) -> None:
     words = [
         *("survey", "export", "--real", root / "real", "--fake", f"gan={root / 'gan'}"),
