@@ -302,9 +302,10 @@ def _trial_parts(
     stage = _stage(study, words, urls, choose=rules.is_paired, hide=limited)
     if limited:
         stage.add(tags.p(cls="countdown", aria_hidden="true"))
-    stage.add(_loading(words))
     if rules.is_paired:
-        return [stage]
+        # Outside of the buttons, which take no clicks before their pictures are there.
+        return [stage, _loading(words)]
+    stage.add(_loading(words))
     buttons = [
         tags.button(
             tags.span(words(choice.label)),

@@ -13,6 +13,8 @@
 
   const COUNTDOWN_MS = 500; // each of 3, 2, 1 (Zhou et al. 2019, HYPE-time)
   const MASK_FRAME_MS = 30; // each picture of the mask (the same)
+  // Within it, two clicks are a double click: the usual setting of Windows, GTK and Chromium.
+  const DOUBLE_CLICK_MS = 500;
   const KEY_SETTING = "impasto-survey-keys";
 
   const $ = (selector, within = document) => within.querySelector(selector);
@@ -119,6 +121,11 @@
 
   let answering = null; // takes (choice, event) while a trial waits for its answer
 
+  // When the last answer was given, or the last form sent; at first, when the page was opened. For
+  // DOUBLE_CLICK_MS after it no trial can be answered, because none is shown: whatever a double
+  // click's second half meets, it is no answer, and after that every click is one, however fast.
+  let acted = 0;
+
   let runs = 0; // a later trial makes an earlier one give up
 
   /** Show a trial and wait for the answer; gives what was chosen and measured, null if given up. */
@@ -126,9 +133,7 @@
     runs += 1;
     const [run, answers] = [runs, $("fieldset.answers", screen)];
     const isOver = () => run !== runs || !screen.isConnected;
-    answering = null;
-    answers.disabled = true;
-    screen.classList.remove("shown", "over", "masked");
+    close(screen);
     await Promise.all($$(".frame img", screen).map((image) => image.decode().catch(() => {})));
     const times = isOver() ? null : await present(screen, isOver);
     if (times === null || isOver()) return null;
@@ -137,6 +142,7 @@
       answering = (chosen, event) => {
         answering = null;
         answers.disabled = true;
+        acted = event.timeStamp;
         $(`button[value="${chosen}"]`, answers)?.classList.add("chosen");
         done({ choice: chosen, at: event.timeStamp });
       };
@@ -151,11 +157,20 @@
     };
   }
 
+  /** Take no answers, and hide the pictures: nothing that looks open may pass over a click. */
+  function close(screen) {
+    answering = null;
+    $("fieldset.answers", screen).disabled = true;
+    screen.classList.remove("shown", "over", "masked");
+  }
+
   /** Show the pictures: until they are answered, or for a moment and then the mask. */
   async function present(screen, isOver) {
     const limit = screen.dataset.exposure ? Number(screen.dataset.exposure) : null;
     const masks = limit === null ? [] : $$("canvas.mask", screen).map(makeMask);
+    // The countdown takes longer than a double click.
     const interval = limit === null ? 0 : await countDown(screen, isOver);
+    if (limit === null) await pause(Math.max(0, acted + DOUBLE_CLICK_MS - performance.now()));
     const begun = await frame();
     if (isOver()) return null;
     screen.classList.add("shown");
@@ -257,31 +272,40 @@
 
   const keysAreOn = () => storage.get(KEY_SETTING) !== "off";
 
-  function choiceOfKey(key, pair) {
+  function choiceOfKey({ key, code }, pair) {
     if (pair) {
       return { 1: "1", 2: "2", ArrowLeft: "1", ArrowUp: "1", ArrowRight: "2", ArrowDown: "2" }[key];
     }
     const letter = key.toLowerCase();
     if (letter === words.key_real.toLowerCase()) return "real";
     if (letter === words.key_fake.toLowerCase()) return "fake";
+    // A keyboard of another script: the key that has the letter on it, too.
+    if (/^[a-z]$/.test(letter)) return undefined;
+    if (code === `Key${words.key_real.toUpperCase()}`) return "real";
+    if (code === `Key${words.key_fake.toUpperCase()}`) return "fake";
     return undefined;
   }
 
   function onKey(event) {
     if (!answering || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     if (!keysAreOn()) return;
-    const choice = choiceOfKey(event.key, Boolean($("section:not([hidden]) .pick")));
+    const choice = choiceOfKey(event, Boolean($("section:not([hidden]) .pick")));
     if (!choice) return;
     event.preventDefault();
     answering(choice, event);
   }
 
-  /** Answer by a button; the second click of a double click is none. */
+  /** Answer by a button. */
   function onClick(event) {
-    const button = event.target.closest?.("button[name=choice]");
+    const button = event.target.closest?.("button[type=submit]");
     if (!button) return;
-    event.preventDefault();
-    if (answering && event.detail < 2) answering(button.value, event);
+    if (button.name === "choice") {
+      event.preventDefault();
+      answering?.(button.value, event);
+    } else if (event.detail > 1 && event.timeStamp - acted < DOUBLE_CLICK_MS) {
+      // The second half of a double click would go on from what nobody has read.
+      event.preventDefault();
+    }
   }
 
   function watchKeySetting(screen) {
@@ -337,7 +361,7 @@
         await waitForPictures(screen);
         button.disabled = false;
       } else if (screen.dataset.screen === "trial") {
-        $("fieldset.answers", screen).disabled = true;
+        close(screen);
         await waitForPictures(screen);
         $$(".frame img[data-url]", screen).forEach((i) => setPicture(i, i.dataset.url));
         const measured = await runTrial(screen);
@@ -351,7 +375,9 @@
       // The first form begins the study by an ordinary request, with a page of its own after it.
       if (!screen || !form.action.endsWith("/next")) return;
       event.preventDefault();
-      if (screen.dataset.screen !== "trial") this.send(screen, form, {});
+      if (screen.dataset.screen === "trial") return;
+      acted = event.timeStamp;
+      this.send(screen, form, {});
     },
 
     async send(screen, form, measured) {
@@ -422,7 +448,7 @@
 
   // --- The site ----------------------------------------------------------------------------------
 
-  const PARTICIPANT = /^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}$/; // also in survey/participants.py
+  const PARTICIPANT = /^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}$/; // also in survey/serve/sessions.py
 
   const site = {
     study: null,
@@ -492,7 +518,7 @@
       storage.set(this.name(this.state.participant), JSON.stringify(this.state));
     },
 
-    /** The screens in their order, as survey/steps.py makes them for the server. */
+    /** The screens in their order, as survey/study.py makes them for the server. */
     makeSteps() {
       const { practice } = this.study;
       const steps = [{ screen: "consent" }, { screen: "instructions" }];
@@ -531,6 +557,7 @@
         await waitForPictures(screen);
         button.disabled = false;
       }
+      if (step.screen === "trial") close(screen);
       if (step.trial) this.setTrial(screen, step);
       if (step.screen === "trial") {
         await waitForPictures(screen);
@@ -585,6 +612,7 @@
       event.preventDefault();
       const name = event.target.closest("section").dataset.screen;
       if (name === "trial" || name !== this.steps[this.state.position].screen) return;
+      acted = event.timeStamp;
       this.advance();
     },
 

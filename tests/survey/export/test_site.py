@@ -158,21 +158,6 @@ def test_keys_are_ignored_when_they_are_switched_off_held_down_or_part_of_a_shor
     assert person.browser.becomes_true("document.body.textContent.includes('2 of 4')")
 
 
-def test_a_double_click_answers_once(small_study: Make, person: "Person") -> None:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    small = small_study(practice=0)
-    open_site(person, small)
-    person.agree()
-    person.start()
-    assert person.is_asked()
-    button = person.browser.driver.find_element(
-        "css selector", "section:not([hidden]) button[value=real]"
-    )
-    webdriver.ActionChains(person.browser.driver).double_click(button).perform()
-    assert person.is_asked()
-    assert person.where() == "2 of 4"
-
-
 @pytest.mark.parametrize("question", ["real", "fake"])
 def test_a_pair_is_chosen_from_by_numbers_arrows_and_by_touch(
     small_study: Make, person: "Person", downloads: Downloads, question: str
