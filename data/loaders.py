@@ -3,8 +3,10 @@
 import atexit
 import logging
 import signal
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -21,7 +23,7 @@ from impasto.data.datasets import (
     collate_unpaired,
 )
 from impasto.data.fingerprints import describe_changes
-from impasto.options.errors import FolderError
+from impasto.options.errors import FolderError, LostProcessError
 
 __all__ = ["LoadedBatch", "PictureLoader", "UnpairedLoader", "note_unreadable", "start_worker"]
 
@@ -29,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class LoadedBatch(Protocol):
-    """What every batch of pictures tells."""
+    """What every batch of pictures tells; it is a dataclass of tensors and plain values."""
 
     @property
     def unreadable(self) -> tuple[tuple[Path, str], ...]:
@@ -39,12 +41,26 @@ class LoadedBatch(Protocol):
 
 Batch = TypeVar("Batch", bound=LoadedBatch)
 Loader = TypeVar("Loader", bound="PictureLoader[Any]")
+Result = TypeVar("Result")
+
+# Without a batch for so long, loading is taken for hung: a disk that is only slow, or a machine on
+# which many processes start at once, gives one sooner.
+_PATIENCE_SECONDS = 600.0
+# A process that the system says is stopped gives none until someone lets it go on.
+_STOPPED_PATIENCE_SECONDS = 60.0
+# Who asked for an end should have it before the system kills.
+_ASKED_PATIENCE_SECONDS = 3.0
 
 
 class PictureLoader(Generic[Batch]):
     """Yields batches, and knows where it is.
 
-    An unreadable file is named once, counted, and replaced by the next readable one.
+    An unreadable file is named once, counted, and replaced by the next readable one. A loading
+    process that gives nothing any more, because it is stopped or its disk does not answer, is
+    ended, and so is the wait for it.
+
+    Attributes:
+        stop: whether the end of the training was asked for, which a wait then does not hold up.
 
     Args:
         dataset: gives a batch of one for a :class:`Draw`.
@@ -70,11 +86,13 @@ class PictureLoader(Generic[Batch]):
         self.sampler = sampler
         self._fingerprints = dict(fingerprints or {})
         self.unreadable: dict[Path, str] = {}
+        self.stop: Callable[[], bool] = lambda: False
+        self._wait = _Wait(self) if workers else None
         self._loader: DataLoader[Batch] = DataLoader(
             dataset,
             batch_sampler=sampler,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=_Sharing(collate) if workers else collate,
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
             worker_init_fn=start_worker if workers else None,
@@ -106,9 +124,12 @@ class PictureLoader(Generic[Batch]):
 
         Raises:
             FolderError: there is no readable picture left.
+            LostProcessError: a loading process cannot be started, or was waited for in vain; the
+                message says why.
         """
         try:
-            for batch in self._loader:
+            batches = self._waited(self._start)
+            while (batch := self._waited(lambda: next(batches, None))) is not None:
                 note_unreadable(self.unreadable, batch.unreadable)
                 self._check(batch)
                 self.sampler.advance()
@@ -141,7 +162,7 @@ class PictureLoader(Generic[Batch]):
         iterator = self._loader._iterator  # noqa: SLF001
         if iterator is None:
             return
-        workers: Sequence[BaseProcess] = getattr(iterator, "_workers", ())
+        workers = self.processes
         iterator._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
         self._loader._iterator = None  # noqa: SLF001
         for worker in workers:
@@ -150,8 +171,121 @@ class PictureLoader(Generic[Batch]):
                 worker.kill()
             worker.join()
 
+    @property
+    def processes(self) -> Sequence[BaseProcess]:
+        """The processes that load now, if any."""
+        return getattr(self._loader._iterator, "_workers", ())  # noqa: SLF001
+
+    def _start(self) -> Iterator[Batch]:
+        """Start an epoch, and the processes that load, unless they are there already."""
+        try:
+            return iter(self._loader)
+        except OSError as error:  # their locks and queues lie in shared memory, too
+            raise LostProcessError(
+                f"the processes that load pictures cannot be started ({error.strerror or error}); "
+                "is there enough shared memory (/dev/shm)? In a container, start that with "
+                "--ipc=host or a larger --shm-size, or use --num_threads 0, which needs none"
+            ) from error
+
+    def _waited(self, get: Callable[[], Result]) -> Result:
+        """Return what a call gives that may wait for loading processes.
+
+        Raises:
+            LostProcessError: it was in vain.
+        """
+        if self._wait is None:
+            return get()
+        with self._wait:
+            try:
+                return get()
+            except RuntimeError as error:
+                if self._wait.why:
+                    raise LostProcessError(self._wait.why) from error
+                raise
+
     def _check(self, batch: Batch) -> None:
         """Refuse a batch without pictures."""
+
+
+class _Wait:
+    """Watches a wait for loading processes, and kills them where it would have no end.
+
+    torch then notices that they are dead, wherever it waits. The seconds are counted one by one:
+    a training that is suspended as a whole, and goes on the next day, has not waited.
+    """
+
+    def __init__(self, loader: PictureLoader[Any]) -> None:
+        self.why = ""
+        self._loader = weakref.ref(loader)
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        self.why = ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, args=(self._over,), daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self, over: threading.Event) -> None:
+        seconds, asked = 0.0, 0.0
+        while not over.wait(1.0):
+            loader = self._loader()
+            if loader is None:
+                return
+            seconds += 1.0
+            asked += 1.0 if loader.stop() else 0.0
+            stopped = [process for process in loader.processes if _is_stopped(process)]
+            if asked >= _ASKED_PATIENCE_SECONDS:
+                self.why = "stopped while a process that loads pictures gave none"
+            elif stopped and seconds >= _STOPPED_PATIENCE_SECONDS:
+                self.why = (
+                    f"a process that loads pictures, {stopped[0].pid}, was stopped by a signal "
+                    f"and gave none for {seconds:.0f} seconds; let such processes go on with "
+                    "kill -CONT, or use --num_threads 0"
+                )
+            elif seconds >= _PATIENCE_SECONDS:
+                self.why = (
+                    f"the processes that load pictures gave none for {seconds:.0f} seconds; does "
+                    "the disk with the pictures still answer? With --num_threads 0 there are no "
+                    "such processes"
+                )
+            if self.why:
+                for process in loader.processes:
+                    process.kill()
+                return
+
+
+def _is_stopped(process: BaseProcess) -> bool:
+    """Whether a process is stopped, as by SIGSTOP; False where the system does not tell."""
+    try:
+        status = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] == "T"
+
+
+class _Sharing(Generic[Batch]):
+    """Joins batches of one, and moves the tensors to shared memory at once.
+
+    torch would do it in a thread that only prints what fails, for example in a container whose
+    /dev/shm is full, and the training would wait for ever.
+    """
+
+    def __init__(self, collate: Callable[[Sequence[Batch]], Batch]) -> None:
+        self._collate = collate
+
+    def __call__(self, some: Sequence[Batch]) -> Batch:
+        batch = self._collate(some)
+        values: Any = batch
+        for value in (getattr(batch, field.name) for field in fields(values)):
+            if isinstance(value, torch.Tensor):
+                value.share_memory_()  # type: ignore[no-untyped-call]
+        return batch
 
 
 class UnpairedLoader(PictureLoader[UnpairedBatch]):

@@ -1,6 +1,6 @@
 """The interfaces between the training loop and a method: the learner and the loader."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -92,7 +92,14 @@ class Learner(Protocol[Batch_contra]):
 
 
 class Loader(Protocol[Batch_co]):
-    """The interface of the source of batches, epoch by epoch."""
+    """The interface of the source of batches, epoch by epoch.
+
+    Attributes:
+        stop: whether the end of the training was asked for, which a wait for a batch does not
+            hold up.
+    """
+
+    stop: Callable[[], bool]
 
     @property
     def global_batch(self) -> int:

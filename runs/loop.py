@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from signal import Signals
@@ -162,6 +163,8 @@ class TrainingLoop(Generic[Batch]):
         """
         error: str | None = None
         with Interrupts(announce=self._accelerator.num_processes == 1) as interrupts:
+            if self.progress.processes == 1:  # several have to agree, with a step
+                self._loader.stop = lambda: interrupts.received is not None
             self._restore_doctor()
             self._observer.on_start(self.progress)
             try:
@@ -169,6 +172,9 @@ class TrainingLoop(Generic[Batch]):
                     self._run_epoch(interrupts)
                 self._checkpoint("latest")
             except BaseException as problem:
+                alone = self.progress.processes == 1
+                if interrupts.received and alone and isinstance(problem, LostProcessError):
+                    return interrupts.received  # all steps were saved before it was raised
                 explained = self._explain(problem)
                 error = str(explained) or "stopped before it could save"
                 if isinstance(explained, LostProcessError) and self.progress.processes > 1:
@@ -184,7 +190,7 @@ class TrainingLoop(Generic[Batch]):
     def _explain(self, problem: BaseException) -> BaseException:
         """Say what was lost and what was kept, where that can be said."""
         if isinstance(problem, TrainingError):
-            return TrainingError(f"{problem}. {self._last_good()}")
+            return type(problem)(f"{problem}. {self._last_good()}")
         lost = what_was_lost(problem)
         return LostProcessError(f"{lost}. {self._last_good()}") if lost else problem
 
@@ -232,7 +238,11 @@ class TrainingLoop(Generic[Batch]):
         source = iter(self._loader)
         while True:
             started = time.perf_counter()
-            batch = next(source, None)
+            try:
+                batch = next(source, None)
+            except RuntimeError:
+                self._save_what_is_done(pending=len(batches))
+                raise
             self._meter.wait(time.perf_counter() - started)
             if batch is not None:
                 batches.append(batch)
@@ -243,6 +253,13 @@ class TrainingLoop(Generic[Batch]):
                 batches = []
             if batch is None:
                 return
+
+    def _save_what_is_done(self, *, pending: int) -> None:
+        """Save between two steps, where no next one can follow."""
+        # Batches that wait for the rest of their step are counted already as used.
+        if self._accelerator.num_processes == 1 and not pending and self.progress.images:
+            with suppress(ImpastoError):  # what ends the training is told, not this
+                self._checkpoint("latest")
 
     def _act_at_intervals(self, before: int, batch: Batch) -> None:
         """Report, show samples and save, each when its number of pictures has gone by."""
@@ -351,7 +368,7 @@ class TrainingLoop(Generic[Batch]):
 
     def _last_good(self) -> str:
         if self._saved is None:
-            return "No state was saved before; start again under another --name"
+            return "No state was saved before; start again"
         return (
             f"The last good state, at image {self._saved[0]}, is kept: "
             f"{self._directory.state_file}; continue from it with --resume "

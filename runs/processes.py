@@ -97,10 +97,11 @@ def what_was_lost(error: BaseException) -> str | None:
     if not isinstance(error, RuntimeError):
         return None
     text = str(error)
-    if text.startswith("DataLoader worker") and "shared memory" in text:
+    if "DataLoader worker" in text and "shared memory" in text:
         return (
-            "a process that loads pictures had too little shared memory; in a container, start it "
-            "with --ipc=host or a larger --shm-size, or try a smaller --num_threads"
+            "a process that loads pictures had too little shared memory (/dev/shm); in a "
+            "container, start that with --ipc=host or a larger --shm-size, or use --num_threads 0, "
+            "which needs none"
         )
     if text.startswith("DataLoader worker"):
         return (

@@ -78,6 +78,7 @@ docs/watching
 docs/evaluating
 docs/model_card
 docs/from_the_reference
+docs/machines
 ```
 
 ```{toctree}

@@ -14,10 +14,17 @@ from torch import Tensor
 from torch.utils.data import _utils as worker_utils
 
 from impasto.data import loaders
-from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
+from impasto.data.datasets import (
+    Domain,
+    Draw,
+    UnpairedBatch,
+    UnpairedPictures,
+    UnpairedSampler,
+    collate_unpaired,
+)
 from impasto.data.loaders import UnpairedLoader
 from impasto.data.transforms import Preprocessing
-from impasto.options.errors import FolderError
+from impasto.options.errors import FolderError, LostProcessError
 
 Folder = Callable[..., Path]
 HOW = Preprocessing(load_size=12, crop_size=8)
@@ -205,6 +212,54 @@ def test_closing_ends_a_worker_that_hangs(
     os.kill(workers[0].pid or 0, signal.SIGSTOP)
     of.close()
     assert not any(worker.is_alive() for worker in workers)
+
+
+@pytest.mark.parametrize(
+    ("asked", "patience", "says"),
+    [
+        (False, "_STOPPED_PATIENCE_SECONDS", "was stopped by a signal and gave none for 2 seconds"),
+        (False, "_PATIENCE_SECONDS", "gave none for 2 seconds; does the disk"),
+        (True, "_ASKED_PATIENCE_SECONDS", "stopped while a process that loads pictures gave none"),
+    ],
+)
+def test_a_wait_for_a_worker_that_hangs_ends(
+    folders: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: bool,
+    patience: str,
+    says: str,
+) -> None:
+    monkeypatch.setattr(worker_utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
+    monkeypatch.setattr(loaders, patience, 2.0)
+    of = loader(folders, workers=2)
+    of.stop = lambda: asked
+    batches = iter(of)
+    found = [(batch.A, batch.B) for batch in islice(batches, 1)]
+    workers = processes(of)
+    for worker in workers:
+        os.kill(worker.pid or 0, signal.SIGSTOP)
+    with pytest.raises(LostProcessError, match=says):
+        # What was loaded ahead comes first.
+        found.extend((batch.A, batch.B) for batch in batches)
+    assert not any(worker.is_alive() for worker in workers)
+    # Nothing of the epoch is lost: the next start goes on behind what was given out.
+    of.stop = lambda: False
+    assert of.position == len(found) < 7
+    assert equal(found + take(of, 10 - len(found)), take(loader(folders), 10))
+    of.close()
+
+
+def test_batches_of_workers_are_shared_before_they_are_sent(folders: tuple[Path, Path]) -> None:
+    # Where that fails, torch's own thread would only print it, and the training would hang.
+    domains = [Domain(sorted(folder.iterdir()), preprocessing=HOW) for folder in folders]
+    pair = UnpairedPictures(*domains)[Draw(index_A=0, index_B=0, seed=0)]
+    alone, shared = collate_unpaired([pair]), loaders._Sharing(collate_unpaired)([pair])
+    assert [tensor.untyped_storage().is_shared() for tensor in (alone.A, shared.A, shared.B)] == [
+        False,
+        True,
+        True,
+    ]
+    assert torch.equal(alone.A, shared.A)
 
 
 def test_a_worker_ignores_ctrl_c_and_sigterm() -> None:

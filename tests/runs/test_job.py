@@ -1,6 +1,6 @@
 """One skeleton for every training, here of a method that is nothing but one number."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self.position, self.closed = 0, False
+        self.stop: Callable[[], bool] = lambda: False
         self.unreadable: dict[Path, str] = {Path("a"): "of the loader"}
 
     def __iter__(self) -> Iterator[int]:

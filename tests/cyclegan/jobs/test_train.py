@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +20,7 @@ from torch import Tensor
 from impasto.cyclegan import load_generator, train
 from impasto.cyclegan.jobs import train as train_module
 from impasto.cyclegan.models import find_generator
+from impasto.data import loaders
 from impasto.options import (
     CheckpointError,
     FolderError,
@@ -229,10 +232,64 @@ def test_a_killed_loading_process_is_named(tiny_options: Options) -> None:
         train(options, observers=[shown, WorkerKiller()])
     assert str(caught.value).startswith("a process that loads pictures was killed")
     assert "--num_threads" in str(caught.value)
-    assert "The last good state, at image 4, is kept" in str(caught.value)
+    assert "The last good state, at image 5, is kept" in str(caught.value)
     assert shown.error == str(caught.value)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert train(replace_limit(options, 9), resume=True).progress.images == 9
+
+
+class WorkerStopper(Observer):
+    """Stops all processes that load pictures, and asks for the end of the training."""
+
+    def on_step(self, progress: Progress) -> None:
+        if progress.steps == 5:
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signal.SIGSTOP)
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_sigterm_ends_a_training_whose_loading_processes_hang(
+    tiny_options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loaders, "_ASKED_PATIENCE_SECONDS", 1.0)
+    whole, options = tiny_options(name="whole"), tiny_options(name="parts", num_threads=1)
+    result = train(options, observers=[WorkerStopper()])
+    assert result.signal == signal.SIGTERM
+    assert state_of(options)["progress"]["images"] == result.progress.images >= 5
+    train(whole)
+    assert train(options, resume=True).signal is None
+    assert_same(state_of(whole), state_of(options))
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ("16k", "cannot be started (No space left on device); is there enough shared memory"),
+        ("64k", "had too little shared memory (/dev/shm); in a container"),
+    ],
+)
+def test_little_shared_memory_is_named_and_ends_the_training(
+    tiny_options: Options, mount_disk: Callable[[str], Path], size: str, says: str
+) -> None:
+    mount_disk("64k")  # skips without the right to
+    options = tiny_options(num_threads=2, batch_size=4)  # a batch of 2 x 4 x 3 x 24 x 24 x 4 bytes
+    text = yaml.safe_dump(flatten(options))
+    recipe = options.run.checkpoints_dir.with_name("options.yaml")
+    recipe.write_text(text, encoding="utf-8")
+    shell = (
+        f"mount -t tmpfs -o size={size} tmpfs /dev/shm && exec {sys.executable} -m impasto train"
+    )
+    ended = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f"{shell} --config {recipe}"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert says in ended.stderr
+    assert "--num_threads 0" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.slow
