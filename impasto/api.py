@@ -448,7 +448,7 @@ def _flat(
             raise OptionError("options", f"expected {kind.__name__}, got {options!r}")
         flat |= flatten(options)
     if config is not None:
-        from impasto.options.command_line import read_config  # noqa: PLC0415 - jsonargparse
+        from impasto.options.config import read_config  # noqa: PLC0415 - YAML
 
         flat |= read_config(config, presets)
     return {**flat, **changes}

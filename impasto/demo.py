@@ -25,7 +25,7 @@ from impasto.data.files import list_pictures
 from impasto.data.samples.domains import SampleDomains, make_sample_domains
 from impasto.data.samples.photographs import sample_photographs
 from impasto.gatys.jobs.stylize import stylize
-from impasto.options.command_line import read_config
+from impasto.options.config import read_config
 from impasto.options.errors import FolderError
 from impasto.options.fields import make
 from impasto.options.stylize import StylizeOptions

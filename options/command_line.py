@@ -9,43 +9,34 @@ import re
 import sys
 import textwrap
 from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
-from importlib.resources import files
-from os import PathLike
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 from docstring_parser import parse_from_object
-from jsonargparse import (  # type: ignore[attr-defined]
-    ActionConfigFile,
-    ArgumentParser,
-    DefaultHelpFormatter,
-    Namespace,
-)
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
+from impasto.options.config import ConfigFile, preset_names, read_typed_config
 from impasto.options.errors import OptionError
-from impasto.options.fields import choices, describe_type, make, nearest, require, sections
+from impasto.options.fields import (
+    choices,
+    describe_type,
+    kind_of,
+    make,
+    nearest,
+    sections,
+    types_of,
+)
+from impasto.options.reference import REFERENCE_GUIDE, answer_for
 
-__all__ = ["CommandParser", "preset_names", "preset_text", "read_config"]
+__all__ = ["CommandParser"]
 
 T = TypeVar("T")
 
-
-def preset_names(folder: str = ".") -> list[str]:
-    """Return the names of the presets that ship with Impasto, sorted.
-
-    Args:
-        folder: sub-folder of ``options/presets``; by default the one with those of `impasto train`.
-    """
-    entries = (files("impasto.options") / "presets" / folder).iterdir()
-    return sorted(Path(entry.name).stem for entry in entries if entry.name.endswith(".yaml"))
-
-
-def preset_text(name: str) -> str:
-    """Return the YAML of a shipped preset."""
-    return (files("impasto.options") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+_PRINT = "--print_config"
 
 
 class CommandParser(ArgumentParser):
@@ -53,7 +44,8 @@ class CommandParser(ArgumentParser):
 
     A field of the type ``Sequence[...]`` takes one or more values, divided by spaces. Each section
     of the options class is a group in the help, under its name. A class without sections has groups
-    if it has the class variable ``headings``: the first field of each group, and its heading.
+    if it has the class variable ``headings``: the first field of each group, and its heading. The
+    class variable ``required`` names fields that only a program may leave out.
 
     Args:
         command: the words before the options, e.g. ``"impasto train"``.
@@ -84,14 +76,22 @@ class CommandParser(ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
-        self.preset_folder = presets or ""
+        self._presets = presets
+        self._types = types_of(options)
+        self._configs: list[ConfigFile] = []
         known = f", or from a preset: {', '.join(preset_names(presets))}" if presets else ""
         self.add_argument(
             "--config",
-            action=_ConfigOrPreset if presets else ActionConfigFile,
+            action="append",
             metavar="FILE.yaml",
             help=f"read options from a YAML file, one NAME: VALUE per line{known}; options on the "
             "command line take precedence",
+        )
+        self.add_argument(
+            _PRINT,
+            metavar="[=skip_default]",
+            help="print all options and their values as --config reads them, and exit; with "
+            "=skip_default, print only those that differ from the defaults",
         )
         self._name_the_general_options()
         self._hints: dict[str, Any] = {}
@@ -105,7 +105,7 @@ class CommandParser(ArgumentParser):
         if not inner:
             self._add_fields(options, self._groups_of(options, skip), skip)
         required = [
-            f"{action.option_strings[0]} {action.dest.upper()}"
+            f"{action.option_strings[0]} {_metavar(action)}"
             for action in self._actions
             if action.required
         ]
@@ -114,17 +114,11 @@ class CommandParser(ArgumentParser):
         )
 
     def _name_the_general_options(self) -> None:
-        """Give what argparse and jsonargparse add by themselves the words of the other help."""
+        """Give what argparse adds by itself the words of the other help."""
         self._positionals.title, self._optionals.title = "arguments", "general options"
         for action in self._actions:
             if action.dest == "help":
                 action.help = "show this help and exit"
-            elif "--print_config" in action.option_strings:
-                action.metavar = "[=skip_default]"
-                action.help = (
-                    "print all options and their values as --config reads them, and exit; with "
-                    "=skip_default, print only those that differ from the defaults"
-                )
 
     def _groups_of(self, options: type, skip: set[str]) -> dict[str, Any]:
         """Return the group of each field of a class without sections."""
@@ -155,7 +149,7 @@ class CommandParser(ArgumentParser):
             elif bool in (hint, *get_args(hint)):
                 words["metavar"] = "{true,false}"
             default = _default_of(field)
-            if default is MISSING:
+            if default is MISSING or field.name in getattr(options, "required", ()):
                 words["required"] = True
             else:
                 words["default"] = list(default) if several else default
@@ -174,18 +168,95 @@ class CommandParser(ArgumentParser):
         self.groups[section].add_argument(f"--{name}", action="store_true", help=text)
 
     def parse(self, argv: Sequence[str]) -> Namespace:
-        """Parse ``argv`` into a namespace of flat options; exits with status 2 on a mistake."""
+        """Parse ``argv`` into a namespace of flat options; exits with status 2 on a mistake.
+
+        Of the same option, the command line counts before ``--config``, a later file before an
+        earlier one, and all before the defaults.
+        """
+        words = [f"{_PRINT}=" if word == _PRINT else word for word in argv]
+        if not {"-h", "--help"} & set(words):
+            self._refuse_unknown(words)
+            self._read_configs(words)
+        asked = [word for word in words if word.startswith(f"{_PRINT}=")]
+        if asked:
+            self._write_options(words, asked[-1].partition("=")[2])
+        parsed = self._parsed(words)
+        parsed.pop("print_config")
+        return parsed
+
+    def _parsed(self, words: Sequence[str]) -> Namespace:
+        given = {name: value for file in self._configs for name, value in file.values.items()}
+        return self.parse_args(list(words), namespace=Namespace(given))  # type: ignore[no-untyped-call]
+
+    def _refuse_unknown(self, words: Sequence[str]) -> None:
+        """Answer, in one message, all options that there are not."""
+        known = {name for action in self._actions for name in action.option_strings}
+        unknown = [word.partition("=")[0] for word in _options_in(words)]
+        unknown = [name for name in dict.fromkeys(unknown) if name not in known]
+        answers = [(name, answer_for(self.prog, name.lstrip("-"))) for name in unknown]
+        if not answers:
+            return
+        lines = [
+            f"{name}: {answer}" if answer else f"unknown option {name}{self._like(name)}"
+            for name, answer in answers
+        ]
+        if any(answer for _, answer in answers):
+            lines.append(f"{REFERENCE_GUIDE} has a table of what is called what")
+        self.error("\n  ".join(lines))
+
+    def _like(self, name: str) -> str:
+        """Return the options that are most like a name; of one letter, those that begin with it."""
+        names = sorted(self._names())
+        if name.startswith("--"):
+            return nearest(name[2:], names).replace("mean ", "mean --").replace(" or ", " or --")
+        found = [f"--{each}" for each in names if each.startswith(name[1])]
+        return f"; did you mean {' or '.join(found[:3])}?" if found else ""
+
+    def _read_configs(self, words: Sequence[str]) -> None:
+        """Read the files that ``--config`` names."""
+        positionals = {
+            action.dest: Sequence[str] if action.nargs in {"+", "*"} else str
+            for action in self._actions
+            if not action.option_strings
+        }
+        self._configs = []
         try:
-            return self.parse_args(list(argv))
-        except UnicodeDecodeError:
-            self.error("--config: the file is not text; expected YAML, such as night.png.yaml")
+            for name in _values_of("--config", words):
+                file = read_typed_config(name, self._types | positionals, self._presets)
+                self._configs.append(file)
+        except OptionError as error:
+            self.error(str(error))
+
+    def _write_options(self, words: Sequence[str], which: str) -> NoReturn:
+        """Print the options as YAML, and exit; what is required may be missing."""
+        if which not in {"", "skip_default"}:
+            self.error(f"{_PRINT}: expected nothing, or skip_default, got {which}")
+        for action in self._actions:
+            action.required = False
+        parsed = self._parsed(words).as_dict()
+        defaults = self.get_defaults().as_dict()
+        shown = {
+            name: _written(value)
+            for name, value in parsed.items()
+            if name not in {"config", "print_config"}
+            and not (value is None and not kind_of(self._types.get(name))[1])
+            and not (which and value == defaults[name])
+        }
+        sys.stdout.write(yaml.safe_dump(shown, sort_keys=False) if shown else "")
+        raise SystemExit(0)
 
     def make(self, options: type[T], parsed: Namespace, *, drop: Sequence[str] = ()) -> T:
         """Make the options object from what :meth:`parse` gave; exits with 2 on a bad value."""
         flat = {name: value for name, value in parsed.as_dict().items() if name not in drop}
         flat.pop("config", None)
+        places = {
+            name: file.place(name)
+            for file in self._configs
+            for name, value in file.values.items()
+            if name in flat and flat[name] == value
+        }
         try:
-            return make(options, flat)
+            return make(options, flat, places=places)
         except OptionError as error:
             self.error(str(error))
 
@@ -201,15 +272,16 @@ class CommandParser(ArgumentParser):
 
     def _in_plain_words(self, message: str) -> str:
         """Say in the words of the command line what jsonargparse says in those of Python."""
-        if match := re.search(r"Option '([^']+)' is not accepted", message):
-            return f"--config: unknown option {match[1]}{nearest(match[1], self._names())}"
-        if match := re.search(r"[Uu]nrecognized arguments:?\s+(?:--)?([\w.-]+)", message):
-            hint = nearest(match[1], self._names()).replace("mean ", "mean --")
-            return f"{message}{hint}"
+        if match := re.search(r"[Uu]nrecognized arguments:?\s+(.*)", message):
+            return f"expected no more arguments, got {match[1]}"
         if match := re.search(r"the following arguments are required: (.*)", message):
             return f"missing: {', '.join(map(self._as_written, match[1].split(', ')))}"
-        if match := re.match(r"Parser key \"(?!config)(\w+)\"", message):
+        if match := re.match(r"Parser key \"(\w+)\"", message):
             return self._wrong_type(match[1], message)
+        if match := re.match(r"argument \w+: invalid choice: '(.*)' \(choose from (.*)\)", message):
+            known = match[2].replace("'", "").split(", ")
+            expected = f"expected one of {', '.join(known)}, got {match[1]}"
+            return f"{expected}{nearest(match[1], known)}"
         for pattern, words in _SAYINGS.items():
             message = re.sub(pattern, words, message)
         return message
@@ -219,7 +291,10 @@ class CommandParser(ArgumentParser):
         expected = f"--{name}: expected {describe_type(hint)}"
         # There is no value in the message where YAML could not read it, such as "?".
         if match := re.search(r"(?:Got|Given) value: (.*)", message):
-            return f"{expected}, got {match[1]}{nearest(match[1], choices(hint))}"
+            value = match[1] or "nothing"
+            if value in {"inf", "infinity"} and type(None) in get_args(hint):
+                return f"{expected}, got {value}; for no limit, leave it out, or give null"
+            return f"{expected}, got {value}{nearest(value, choices(hint))}"
         return expected
 
     def _as_written(self, name: str) -> str:
@@ -237,20 +312,43 @@ class CommandParser(ArgumentParser):
         return {action.dest for action in self._actions if action.dest != "help"}
 
 
-# What argparse and jsonargparse say, and what we do.
+# What argparse says, and what we do.
 _SAYINGS = {
     r"^argument (--\w+)": r"\1",
     r"expected one argument": "expected a value",
     r"expected at least one argument": "expected one value or more",
-    r"^argument \w+: invalid choice: (.*) \(choose from (.*)\)": r"expected one of \2, got \1",
-    r"^Parser key \"config\": File does not exist: '(.*)'": r"--config: \1: no such file",
-    r"^'\w+' object (is not iterable|does not support item assignment)": (
-        "--config: an option with several values takes a list, such as [a, b]"
-    ),
-    r"^(Problems parsing|Unexpected) config: ": (
-        "--config: expected YAML with lines NAME: VALUE, found: "
-    ),
 }
+
+
+def _metavar(action: Action) -> str:
+    return str(action.metavar or action.dest.upper())
+
+
+def _options_in(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words that are options: those with dashes, but for negative numbers."""
+    for word in words:
+        if word == "--":
+            return
+        if re.match(r"--[A-Za-z]|-[A-Za-z]$", word):
+            yield word
+
+
+def _values_of(option: str, words: Sequence[str]) -> Iterator[str]:
+    """Yield the values that an option is given, whose mistakes argparse names later."""
+    for word, after in pairwise([*words, "--"]):
+        if word == "--":
+            return
+        if word.startswith(f"{option}="):
+            yield word.partition("=")[2]
+        elif word == option and not after.startswith("--"):
+            yield after
+
+
+def _written(value: Any) -> Any:
+    """Return a value as YAML has it."""
+    if isinstance(value, list | tuple):
+        return [_written(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _singular(name: str) -> str:
@@ -311,62 +409,3 @@ def _shown(default: Any) -> str:
     if isinstance(default, list | tuple):
         return " ".join(map(str, default))
     return str(default)
-
-
-class _ConfigOrPreset(ActionConfigFile):
-    """``--config``: a file, or the name of a shipped preset."""
-
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        try:
-            values = str(_find_config(str(values), parser.preset_folder))
-        except OptionError as error:
-            parser.error(str(error))
-        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
-
-
-def _find_config(name: str, presets: str) -> Path:
-    if Path(name).exists() and not Path(name).is_dir():
-        return Path(name)
-    known = preset_names(presets)
-    stored = Path(name) / "options.yaml"
-    require(
-        name in known or not stored.is_file(),
-        "config",
-        f"{name} is a folder; its options are in {stored}",
-    )
-    require(
-        name in known,
-        "config",
-        f"{name} is neither a file nor a preset{nearest(name, known)} "
-        f"(presets: {', '.join(known)})",
-    )
-    return Path(str(files("impasto.options") / "presets" / presets / f"{name}.yaml"))
-
-
-def read_config(config: str | PathLike[str], presets: str | None = None) -> dict[str, Any]:
-    """Read the options in a YAML file, as ``--config`` does, for a program.
-
-    Args:
-        config: the file, or the name of a preset.
-        presets: folder in ``options/presets`` with the presets of the command; it has none unless
-            given.
-
-    Raises:
-        OptionError: there is no such file or preset, or it is no YAML file with options.
-    """
-    path = Path(config) if presets is None else _find_config(str(config), presets)
-    try:
-        flat = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError("config", f"{path}: cannot be read ({error})") from error
-    require(isinstance(flat, dict), "config", f"{path}: expected lines such as 'name: value'")
-    return dict(flat)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as of version 1.2: 2e-4 is a number."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
-)

@@ -40,13 +40,18 @@ class OptionError(ImpastoError, ValueError):
 
     Attributes:
         option: name of the option as the user writes it, without dashes.
+        reason: what is wrong with its value.
+        place: file and line that the value is from; empty for a value of the command line or of a
+            program.
     """
 
     exit_status = 2
 
-    def __init__(self, option: str, message: str) -> None:
-        super().__init__(f"--{option}: {message}")
+    def __init__(self, option: str, reason: str, *, place: str = "") -> None:
+        super().__init__(f"{place}: {option}: {reason}" if place else f"--{option}: {reason}")
         self.option = option
+        self.reason = reason
+        self.place = place
 
 
 class FolderError(ImpastoError, OSError):

@@ -22,11 +22,13 @@ __all__ = [
     "ABSENT",
     "MOST_BENT_PX",
     "add_choice",
+    "check_value",
     "choices",
     "default_values",
     "describe_type",
     "difference",
     "flatten",
+    "kind_of",
     "make",
     "nearest",
     "require",
@@ -38,6 +40,7 @@ __all__ = [
     "require_seed",
     "sections",
     "split_backbone",
+    "types_of",
 ]
 
 
@@ -86,7 +89,7 @@ def describe_type(hint: Any) -> str:
             stands for "not given" in the option classes, is not mentioned.
     """
     if words := choices(hint):
-        return f"one of {', '.join(words)}"
+        return " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}"
     return next(words for kind, (words, _) in _KINDS.items() if kind in (hint, *get_args(hint)))
 
 
@@ -137,26 +140,40 @@ def default_values(options: type) -> dict[str, Any]:
     return flat
 
 
-def make(options: type[T], flat: Mapping[str, Any]) -> T:
+def make(
+    options: type[T], flat: Mapping[str, Any], *, places: Mapping[str, str] | None = None
+) -> T:
     """Make an options object from flat values; what is missing keeps its default.
 
     Args:
         options: an options class, perhaps with sections.
         flat: values by their names; a path may be a text, and one value may stand for a list.
+        places: file, and line where it is known, that a value is from, by the option's name; a
+            message about such a value begins with it.
 
     Raises:
         OptionError: a name is unknown (the nearest valid one is shown), a value is of another type
             or bad, or one is missing that has no default.
     """
+    try:
+        return _make(options, flat)
+    except OptionError as error:
+        place = (places or {}).get(error.option, "")
+        if not place or error.place:
+            raise
+        raise OptionError(error.option, error.reason, place=place) from error
+
+
+def _make(options: type[T], flat: Mapping[str, Any]) -> T:
     known = _names(options)
     for name in flat:
         if name not in known:
             raise OptionError(name, f"unknown option{nearest(name, known)}")
     inner = sections(options)
-    values: dict[str, Any] = {name: make(kind, _part(kind, flat)) for name, kind in inner.items()}
+    values: dict[str, Any] = {name: _make(kind, _part(kind, flat)) for name, kind in inner.items()}
     for name, hint in _hints(options).items():
         if name not in inner and name in flat:
-            values[name] = _checked(name, hint, flat[name])
+            values[name] = check_value(name, hint, flat[name])
     _require_all(options, values)
     return options(**values)
 
@@ -189,29 +206,53 @@ def _hints(options: type) -> dict[str, Any]:
     return {field.name: field.type for field in fields(options)}
 
 
+def types_of(options: type) -> dict[str, Any]:
+    """Return the declared types of all options, those of the sections included, by flat name."""
+    inner = sections(options)
+    found = {name: hint for name, hint in _hints(options).items() if name not in inner}
+    for kind in inner.values():
+        found |= types_of(kind)
+    return found
+
+
 def _require_all(options: type, values: Mapping[str, Any]) -> None:
-    for field in fields(options):
-        missing = field.default is MISSING and field.default_factory is MISSING
-        require(
-            not missing or field.name in values,
-            field.name,
-            "is missing; this option must be given",
-        )
+    """Refuse, in one message, that options are left out which have no default."""
+    missing = [
+        field.name
+        for field in fields(options)
+        if field.default is MISSING
+        and field.default_factory is MISSING
+        and field.name not in values
+    ]
+    if missing:
+        others = "".join(f", and so is --{name}" for name in missing[1:])
+        which = "these options" if others else "this option"
+        raise OptionError(missing[0], f"is missing{others}; {which} must be given")
 
 
-def _checked(name: str, hint: Any, value: Any) -> Any:
+def kind_of(hint: Any) -> tuple[Any, bool]:
+    """Return the type of an option, and whether None, which stands for "not given", is one, too."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return kinds[0], NoneType in kinds
+
+
+def check_value(name: str, hint: Any, value: Any) -> Any:
     """Return a value of the declared type: paths of texts, tuples of lists or of a single value.
+
+    Args:
+        name: name of the option, for the message.
+        hint: declared type of the option.
+        value: the value.
 
     Raises:
         OptionError: the value is of another type, or is not one of the choices.
     """
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    if value is None and NoneType in kinds:
+    kind, optional = kind_of(hint)
+    if value is None and optional:
         return None
-    kind = kinds[0]
     if get_origin(kind) is Sequence:
         several = value if isinstance(value, list | tuple) else [value]
-        return tuple(_checked(name, get_args(kind)[0], item) for item in several)
+        return tuple(check_value(name, get_args(kind)[0], item) for item in several)
     if get_origin(kind) is Literal:
         fits = value in (*get_args(kind), *_ADDED.get(kind, ()))
     else:

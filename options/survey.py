@@ -49,6 +49,7 @@ class SurveyExportOptions:
         "width": "size and format of the pictures",
         "base_url": "texts and identity",
     }
+    required: ClassVar[frozenset[str]] = frozenset({"real", "fake"})
 
     output: Path
     """folder for the study, which must not exist yet; a zip archive of it goes to OUTPUT.zip"""

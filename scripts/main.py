@@ -152,6 +152,13 @@ _ROOT = Command(
     ),
 )
 _HELP = {"-h", "--help", "help"}
+# What the scripts of the reference, and of others, call it.
+_ELSEWHERE = {
+    "test": "translate",
+    "convert": "translate",
+    "style": "stylize",
+    "serve": "survey serve",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -209,6 +216,8 @@ def _dispatch(called: str, command: Command, argv: Sequence[str]) -> int:
     if argv[0] in command.actions:
         return _dispatch(f"{called} {argv[0]}", command.actions[argv[0]], argv[1:])
     hint = nearest(argv[0], command.actions)
+    if command is _ROOT and argv[0] in _ELSEWHERE:
+        hint = f"; did you mean {_ELSEWHERE[argv[0]]}?"
     sys.stderr.write(f"{called}: error: unknown {_kind(command)} {argv[0]!r}{hint}\n")
     sys.stderr.write(f"Try '{called} --help'.\n")
     return 2

@@ -92,12 +92,13 @@ def _parse(argv: Sequence[str]) -> tuple[StylizeOptions, list[Path]]:
     given = [Path(picture) for picture in parsed.pictures]
     if given:
         if len(given) < 2 and not parsed.styles:
-            parser.error(f"{given[0]} is the content picture; expected a style picture after it")
+            parser.error(f"missing: STYLE, a picture or a folder of them, after {given[0]}")
         parsed.content = given[0]
         parsed.styles = given[1:] or parsed.styles
     options = parser.make(StylizeOptions, parsed, drop=["pictures"])
     if options.content is None or not options.styles:
-        parser.error("expected a content picture and at least one style picture")
+        missing = {"CONTENT": options.content, "STYLE": options.styles}
+        parser.error(f"missing: {', '.join(name for name, it in missing.items() if not it)}")
     return options, [Path(str(path)) for path in parsed.config or ()]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
+from impasto.options.errors import OptionError
 from impasto.options.stylize import SweepOptions
 
 if TYPE_CHECKING:
@@ -71,13 +72,19 @@ def main(argv: Sequence[str]) -> int:
             elif not known:
                 bar.write(f"{named}: {result.seconds:.0f} s, total {result.losses['total']:.4g}")
 
-        result = sweep(
-            parsed.sweep,
-            options,
-            on_start=bar.reset,
-            on_cell=tell,
-            stop=lambda: interrupts.received is not None,
-        )
+        try:
+            result = sweep(
+                parsed.sweep,
+                options,
+                on_start=bar.reset,
+                on_cell=tell,
+                stop=lambda: interrupts.received is not None,
+            )
+        except OptionError as error:
+            if error.option != "sweep":
+                raise
+            bar.close()
+            parser.error(f"SWEEP: {error.reason}")
     done = len(result.results) - len(result.failed)
     print(f"{done} of {len(result.cells)} cells done, {len(result.failed)} failed", end="; ")
     print(f"open {options.output / 'index.html'}")

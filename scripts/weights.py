@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
         help="weights file to check or pack, or network whose layers are listed",
     )
     parsed = parser.parse(argv)
+    if parsed.action in {"check", "pack"} and parsed.what is None:
+        parser.error(f"missing: FILE, the weights file to {parsed.action}")
     if parsed.action == "layers":
         parsed.model = parsed.what or ""
     elif parsed.what is not None:

@@ -27,7 +27,7 @@ from impasto.cyclegan.weights import load_generator, save_generator
 from impasto.data import list_pictures, read_picture, ssim, to_pictures, to_tensor
 from impasto.data.metrics.spectrum import GridPeaks
 from impasto.options import NetworkOptions, make
-from impasto.options.command_line import preset_text
+from impasto.options.config import preset_text
 from impasto.options.errors import CheckpointError, FolderError
 from impasto.runs.state import save_pth
 

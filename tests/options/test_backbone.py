@@ -8,7 +8,7 @@ import yaml
 
 from impasto.options import OptionError, flatten, make
 from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
-from impasto.options.command_line import preset_names
+from impasto.options.config import preset_names
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets" / "backbones"
 TWO = ("a", "b")

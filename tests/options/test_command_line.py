@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 from impasto.options import (
     EvaluateOptions,
@@ -16,7 +17,8 @@ from impasto.options import (
     flatten,
 )
 from impasto.options.backbone import BackboneOptions
-from impasto.options.command_line import CommandParser, preset_names
+from impasto.options.command_line import CommandParser
+from impasto.options.config import preset_names
 from impasto.options.fields import sections
 from impasto.options.stylize import SweepOptions
 from impasto.options.survey import (
@@ -65,8 +67,18 @@ def test_options_have_the_reference_s_flat_names() -> None:
 def test_file_then_command_line(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("lr: 3e-4\nngf: 8\n", encoding="utf-8")
-    options = parse("--config", str(file), "--ngf", "16")
-    assert (options.schedule.lr, options.networks.ngf) == (3e-4, 16)
+    for argv in (["--config", str(file), "--ngf", "16"], ["--ngf=16", f"--config={file}"]):
+        options = parse(*argv)
+        assert (options.schedule.lr, options.networks.ngf) == (3e-4, 16)
+    later = tmp_path / "later.yaml"
+    later.write_text("ngf: 4\n", encoding="utf-8")
+    options = parse("--config", str(file), "--config", str(later))
+    assert (options.schedule.lr, options.networks.ngf) == (3e-4, 4)
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("# nothing yet\n", encoding="utf-8")
+    assert parse("--config", str(tmp_path / "mine.yaml")) == TrainOptions()
 
 
 def test_presets_go_by_name() -> None:
@@ -84,6 +96,32 @@ def test_printed_config_can_be_read_back(
     file = tmp_path / "printed.yaml"
     file.write_text(capsys.readouterr().out, encoding="utf-8")
     assert parse("--config", str(file)) == parse("--config", "tiny", "--lr", "1e-3")
+
+
+@pytest.mark.parametrize("printing", ["--print_config", "--print_config=skip_default"])
+def test_what_follows_print_config_counts(
+    printing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+    words = ["--config", "tiny", "--lr", "1e-3"]
+    for argv in ([printing, *words], [*words[:2], printing, *words[2:]], [*words, printing]):
+        with pytest.raises(SystemExit) as ended:
+            parse(*argv)
+        assert ended.value.code == 0
+        printed.append(yaml.safe_load(capsys.readouterr().out))
+    assert printed[0] == printed[1] == printed[2]
+    assert (printed[0]["lr"], printed[0]["ngf"]) == (1e-3, 16)
+    assert ("beta1" in printed[0]) == (printing == "--print_config")
+    with pytest.raises(SystemExit) as ended:
+        parse(printing, "--config", "tiny", "--lr", "abc")
+    assert ended.value.code == 2
+    assert "--lr: expected a number, got abc" in capsys.readouterr().err
+
+
+def test_a_wrong_way_to_print_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--print_config=all")
+    assert "--print_config: expected nothing, or skip_default, got all" in capsys.readouterr().err
 
 
 def test_a_folder_with_a_presets_name_is_not_in_its_way(
@@ -115,7 +153,11 @@ def test_a_run_directory_as_config_names_the_file_in_it(
         (["--config", "tinyy"], "neither a file nor a preset; did you mean tiny?"),
         (["--crop_size", "250"], "--crop_size: 250 is not a multiple of 4"),
         (["--load_siz", "300"], "did you mean --load_size?"),
-        (["stray"], "stray"),
+        (["stray"], "expected no more arguments, got stray"),
+        (["-n", "x"], "unknown option -n; did you mean --n_epochs or --n_epochs_decay or"),
+        (["--lrr", "3", "--ngff", "x"], "--lrr; did you mean --lr?\n  unknown option --ngff"),
+        (["--lr="], "--lr: expected a number, got nothing"),
+        (["--max_dataset_size", "inf"], "got inf; for no limit, leave it out, or give null"),
     ],
 )
 def test_mistakes_exit_with_2_and_help(
@@ -147,7 +189,7 @@ def test_a_value_of_a_wrong_type_is_named_in_plain_words(
             made.parse([f"--{name}", "x-y"])
         assert ended.value.code == 2
         message, *rest = capsys.readouterr().err.splitlines()
-        kinds = "a whole number|a number|true or false|one of [^'<>]+"
+        kinds = "a whole number|a number|true or false|one of [^'<>]+|\\w+ or \\w+"
         assert re.fullmatch(rf"it: error: --{name}: expected (?:{kinds}), got x-y", message)
         assert rest == ["Try 'it --help'."]
 
@@ -182,11 +224,17 @@ def test_required_options_are_named_with_their_dashes(capsys: pytest.CaptureFixt
 def test_a_file_that_is_no_list_of_options_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for text in ("- lr\n", "lr: 1: 2\n"):
-        (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    file = tmp_path / "mine.yaml"
+    for text, line, says in (
+        ("- lr\n", 1, "expected lines such as NAME: VALUE, got - lr"),
+        ("ngf: 8\nlr: 1: 2\n", 2, "expected YAML with lines NAME: VALUE; mapping values are not"),
+        ("lr 3\n", 1, "expected lines such as NAME: VALUE, got lr 3"),
+        ("ngf: 8\n\tlr: 2\n", 2, "expected YAML with lines NAME: VALUE; indent with spaces"),
+    ):
+        file.write_text(text, encoding="utf-8")
         with pytest.raises(SystemExit):
-            parse("--config", str(tmp_path / "mine.yaml"))
-        assert "--config: expected YAML with lines NAME: VALUE" in capsys.readouterr().err
+            parse("--config", str(file))
+        assert f"--config: {file}, line {line}: {says}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", EVERY)

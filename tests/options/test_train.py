@@ -12,7 +12,7 @@ from impasto.options import (
     flatten,
     make,
 )
-from impasto.options.command_line import preset_names
+from impasto.options.config import preset_names
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets"
 

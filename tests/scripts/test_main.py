@@ -64,6 +64,8 @@ def test_unknown_command_shows_the_nearest(capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr().err
     assert "impasto: error: unknown command 'trian'; did you mean train?" in said
     assert "Try 'impasto --help'." in said
+    assert main(["test"]) == 2  # the reference's test.py
+    assert "unknown command 'test'; did you mean translate?" in capsys.readouterr().err
 
 
 def test_unknown_action_shows_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

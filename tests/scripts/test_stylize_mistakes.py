@@ -19,8 +19,8 @@ from tests.scripts.stylizing import (
 
 DEEP = ("--content_layers", "layer4", "--style_layers", "layer1")
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
-    "no style": (("content.png",), 2, "expected a style picture after it"),
-    "nothing": ((), 2, "expected a content picture and at least one style"),
+    "no style": (("content.png",), 2, "missing: STYLE, a picture or a folder"),
+    "nothing": ((), 2, "missing: CONTENT, STYLE"),
     "no content": (("none.png", "a.png"), 1, "none.png: cannot be opened: no such file"),
     "content is no picture": (("text.png", "a.png"), 1, "text.png: "),
     "no such style": (("content.png", "none.png"), 1, "none.png: cannot be opened: no such file"),
@@ -183,7 +183,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "sheet is a folder": ((*FIRST, "--triptych", "empty.png"), 1, "cannot be written: it is a"),
     "no such recipe": (("--config", "none.yaml"), 2, "none.yaml: no such file"),
-    "damaged recipe": (("--config", "text.png"), 2, "--config: expected YAML with lines"),
+    "damaged recipe": (("--config", "text.png"), 2, "text.png, line 1: expected YAML with lines"),
     "half precision": (
         (*FIRST, "--device", "cpu", "--mixed_precision", "fp16"),
         2,

@@ -142,8 +142,8 @@ def test_pack_to_a_file(vgg19: Path) -> None:
     ("words", "says"),
     [
         (["list", "a.pth"], "--file: 'impasto weights list' takes no file"),
-        (["pack"], "--file: 'impasto weights pack' needs a file"),
-        (["check"], "--file: 'impasto weights check' needs a file"),
+        (["pack"], "missing: FILE, the weights file to pack"),
+        (["check"], "missing: FILE, the weights file to check"),
         (["check", "a.pth", "--output", "b.safetensors"], "--output: 'impasto weights check'"),
         (["pack", "a.pth", "--output", "b.pth"], "--output: b.pth does not end in .safetensors"),
         (["fetch"], "error: expected one of "),
