@@ -26,6 +26,7 @@ class RunDirectory:
         self.options_file = path / "options.yaml"
         self.log_file = path / "log.jsonl"
         self.state_file = path / "state.pt"
+        self.previous_state_file = path / "state.previous.pt"
         self.web = path / "web"
 
     def create(self) -> None:
@@ -47,7 +48,7 @@ class RunDirectory:
         """
         networks = [*self.path.glob("*_net_*.pth"), *self.path.glob("*.safetensors")]
         try:
-            for file in (self.state_file, self.log_file, *networks):
+            for file in (*self.path.glob("state*.pt*"), self.log_file, *networks):
                 file.unlink(missing_ok=True)
         except OSError as error:
             raise FolderError(self.path, f"cannot be cleared ({error.strerror})") from error
@@ -55,7 +56,26 @@ class RunDirectory:
     @property
     def has_state(self) -> bool:
         """Whether there is a training to resume."""
-        return self.state_file.is_file()
+        return self.state_file.is_file() or self.previous_state_file.is_file()
+
+    def put_damaged_state_aside(self) -> Path | None:
+        """Let the state before the last be the last one; keep the last, which is damaged.
+
+        Returns:
+            Where the damaged state is now; None if there was none.
+
+        Raises:
+            FolderError: a file cannot be renamed.
+        """
+        aside = self.state_file.with_name(f"{self.state_file.name}.damaged")
+        try:
+            there = self.state_file.is_file()
+            if there:
+                self.state_file.replace(aside)
+            self.previous_state_file.replace(self.state_file)
+        except OSError as error:
+            raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
+        return aside if there else None
 
     def network_file(self, label: str, network: str) -> Path:
         """Return the reference's file name of a network, e.g. ``latest_net_G_A.pth``."""

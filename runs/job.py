@@ -4,6 +4,7 @@ A method says how it is built, as :class:`TrainingParts`; :func:`run_training_jo
 checks the run directory, picks the device, seeds, makes displays, holds the lock, resumes, trains.
 """
 
+import logging
 import os
 import platform
 import socket
@@ -18,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from accelerate import Accelerator
 
-from impasto.options.errors import FolderError, OptionError
+from impasto.options.errors import CheckpointError, FolderError, OptionError
 from impasto.options.fields import default_values, difference, flatten
 from impasto.options.train import BasicDisplayOptions, BasicRunOptions
 from impasto.runs.directory import RunDirectory
@@ -30,6 +31,7 @@ from impasto.runs.log import JsonLog
 from impasto.runs.loop import ReportIntervals, TrainingLoop
 from impasto.runs.observers import Background, CompositeObserver, Observer, Progress
 from impasto.runs.processes import make_accelerator
+from impasto.runs.state import peek_state
 
 __all__ = [
     "RunningOptions",
@@ -41,6 +43,8 @@ __all__ = [
 ]
 
 Batch = TypeVar("Batch")
+
+_log = logging.getLogger(__name__)
 
 
 def describe_environment(accelerator: Accelerator) -> dict[str, str]:
@@ -253,6 +257,7 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
             doctor=parts.doctor,
             sample_batch=parts.sample_batch,
             converged=parts.converged,
+            facts={"options": _compared(flat, may_change=may_change, may_grow=may_grow)},
         )
         with directory.locked(write=writes):
             if resume:
@@ -283,6 +288,8 @@ def _check_run(
 ) -> None:
     """Refuse to overwrite a run, or to continue it with options that would make it another.
 
+    They are compared with those in the state, since ``options.yaml`` may have been edited.
+
     Args:
         directory: directory of the run.
         options: current options by their flat names.
@@ -302,19 +309,47 @@ def _check_run(
                 directory.path, "holds a training already; add --resume, or choose another --name"
             )
         return
-    stored = {**defaults, **directory.read_options()}
+    written = {**defaults, **directory.read_options()}
+    stored = {**written, **_options_of_state(directory)}
     changes = difference(stored, options)
     refused = {name: pair for name, pair in changes.items() if name not in may_change}
     for name in may_grow:
         if options[name] < stored.get(name, 0):
             refused[name] = changes[name]
+    lines = "".join(f"\n  {name}: {old} -> {new}" for name, (old, new) in refused.items())
+    edited = [name for name in refused if written.get(name) == options.get(name)]
+    edited_lines = (
+        f"{directory.options_file} was changed since the training was saved: {', '.join(edited)}"
+    )
     if refused and not allow_changes:
-        lines = "".join(f"\n  {name}: {old} -> {new}" for name, (old, new) in refused.items())
         raise OptionError(
             next(iter(refused)),
             f"options differ from the run that is resumed:{lines}\n"
-            "leave them out, or add --allow_changes to continue with the new values",
+            + (f"{edited_lines}; put the old values back there, or\n" if edited else "")
+            + "leave them out, or add --allow_changes to continue with the new values",
         )
+    if edited:
+        _log.warning("%s. Continuing with:%s", edited_lines, lines)
+
+
+def _compared(
+    options: Mapping[str, Any], *, may_change: Collection[str], may_grow: Collection[str]
+) -> dict[str, Any]:
+    """Return the options that are compared with those of a resumed run."""
+    return {
+        name: value for name, value in options.items() if name not in may_change or name in may_grow
+    }
+
+
+def _options_of_state(directory: RunDirectory) -> dict[str, Any]:
+    """Return the options that the state was made with; none if it cannot be read, or is older."""
+    for path in (directory.state_file, directory.previous_state_file):
+        try:
+            options = peek_state(path).get("options")
+        except CheckpointError:
+            continue  # said when it is loaded
+        return dict(options) if isinstance(options, dict) else {}
+    return {}
 
 
 def _build_intervals(run: BasicRunOptions, parts: TrainingParts[Any]) -> ReportIntervals:

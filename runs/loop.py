@@ -1,5 +1,6 @@
 """The training loop that every method shares: epochs, reports, checkpoints, stopping, resuming."""
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,12 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from impasto.data.tensors import to_pictures
-from impasto.options.errors import ImpastoError, LostProcessError, TrainingError
+from impasto.options.errors import (
+    CheckpointError,
+    ImpastoError,
+    LostProcessError,
+    TrainingError,
+)
 from impasto.runs.directory import RunDirectory
 from impasto.runs.doctor import Doctor
 from impasto.runs.learner import Learner, Loader
@@ -23,13 +29,20 @@ from impasto.runs.meter import Meter
 from impasto.runs.observers import Observer, Progress
 from impasto.runs.processes import gather_states, mean_over_processes, what_was_lost
 from impasto.runs.signals import Interrupts
-from impasto.runs.state import load_state, random_state, restore_random_state, save_state
+from impasto.runs.state import (
+    load_last_state,
+    random_state,
+    restore_random_state,
+    save_state,
+)
 
 __all__ = ["ReportIntervals", "TrainingLoop"]
 
 _log = logging.getLogger(__name__)
 
 Batch = TypeVar("Batch")
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +86,7 @@ class TrainingLoop(Generic[Batch]):
         doctor: doctor that checks every report for known failures.
         sample_batch: pictures that samples are made from; the current batch unless given.
         converged: function called after each epoch; if it returns True, the training ends.
+        facts: what else each state says of the run, plain values by name.
     """
 
     def __init__(  # noqa: PLR0913
@@ -88,12 +102,14 @@ class TrainingLoop(Generic[Batch]):
         doctor: Doctor | None = None,
         sample_batch: Batch | None = None,
         converged: Callable[[], bool] = lambda: False,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self._learner, self._loader, self._intervals = learner, loader, intervals
         self._directory, self._accelerator = directory, accelerator
         self._observer = observer if accelerator.is_main_process else Observer()
         self._export, self._doctor = export, doctor or Doctor()
         self._sample_batch, self._converged = sample_batch, converged
+        self._facts = dict(facts or {})
         self._meter = Meter(average=partial(mean_over_processes, accelerator=accelerator))
         total = intervals.epochs * loader.epoch_images
         self.progress = Progress(
@@ -110,12 +126,12 @@ class TrainingLoop(Generic[Batch]):
         self._reported = False
 
     def resume(self) -> None:
-        """Continue from the state in the run directory.
+        """Continue from the state in the run directory or, if it is damaged, the one before it.
 
         Raises:
-            CheckpointError: the state is missing, damaged, or of other networks.
+            CheckpointError: both are missing or damaged, or the state is of other networks.
         """
-        state = load_state(self._directory.state_file)
+        state = self._load_state()
         # First, for it may refuse pictures of other classes, in words that tell more than shapes.
         self._loader.load_state_dict(state["loader"])
         self._learner.load_state_dict(state["learner"])
@@ -142,6 +158,25 @@ class TrainingLoop(Generic[Batch]):
         )
         self._saved = self.progress.images, self.progress.epoch
         self._end_where_converged()
+
+    def _load_state(self) -> dict[str, Any]:
+        directory = self._directory
+        state, problem = load_last_state(directory.state_file, directory.previous_state_file)
+        images = state["progress"]["images"]
+        found = gather_states({"images": images}, self._accelerator)
+        if any(each["images"] != images for each in found):
+            raise CheckpointError(
+                f"{directory.state_file}: not all processes of this job read the same state "
+                f"(images: {', '.join(str(each['images']) for each in found)}); expected one disk "
+                "that all of them see, with a whole file"
+            )
+        if problem is not None and self._accelerator.is_main_process:
+            aside = directory.put_damaged_state_aside()
+            kept = f", and the damaged one is kept as {aside.name}" if aside else ""
+            _log.warning(
+                "%s. Continuing from the state before it, at image %d%s", problem, images, kept
+            )
+        return state
 
     @property
     def finished(self) -> bool:
@@ -349,22 +384,35 @@ class TrainingLoop(Generic[Batch]):
     def _write(self, label: str, processes: Sequence[Mapping[str, Any]]) -> None:
         position = {key: getattr(self.progress, key) for key in ("epoch", "images", "steps")}
         state = {
+            **self._facts,
             "learner": self._learner.state_dict(),
             "loader": self._loader.state_dict(),
             "processes": processes,
             "progress": position,
         }
         try:
-            # The state comes last: a training that is killed before it writes these files again.
-            for name in dict.fromkeys(("latest", label)):
-                self._export(name, self.progress)
-            save_state(self._directory.state_file, state)
+            try:
+                self._write_files(label, state)
+            except OSError as error:
+                previous = self._directory.previous_state_file
+                if error.errno not in _FULL or not previous.is_file():
+                    raise
+                _log.warning("%s: the disk is full; %s is removed", previous.parent, previous.name)
+                previous.unlink()
+                self._write_files(label, state)
         except OSError as error:
             raise ImpastoError(
                 f"{self._directory.path}: cannot save ({error.strerror or error}). "
                 f"{self._last_good()}"
             ) from error
         self._observer.on_checkpoint(self.progress, self._directory.state_file)
+
+    def _write_files(self, label: str, state: Mapping[str, Any]) -> None:
+        # The state comes last: a training that is killed before it writes these files again.
+        for name in dict.fromkeys(("latest", label)):
+            self._export(name, self.progress)
+        directory = self._directory
+        save_state(directory.state_file, state, previous=directory.previous_state_file)
 
     def _last_good(self) -> str:
         if self._saved is None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from impasto.cyclegan.evaluation.sets import torchmetrics_image
 from impasto.options.errors import CheckpointError, ImpastoError
-from impasto.runs.state import DAMAGED
+from impasto.runs.state import DAMAGED, load_pth
 
 __all__ = ["Inception"]
 
@@ -78,8 +78,8 @@ class Inception:
 def _check_safe(weights: Path) -> None:
     """Refuse a file that could run code: torch-fidelity itself would load that, too."""
     try:
-        loaded = torch.load(weights, map_location="cpu", weights_only=True)
-    except DAMAGED as error:
+        loaded = load_pth(weights)
+    except (CheckpointError, OSError) as error:
         raise _unusable(weights, error) from error
     if not isinstance(loaded, dict):
         raise _unusable(weights, TypeError(f"holds {type(loaded).__name__}, not a state_dict"))

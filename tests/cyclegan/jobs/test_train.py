@@ -82,8 +82,9 @@ def test_a_run_directory_holds_what_the_design_says(tiny_options: Options) -> No
     assert (result.progress.images, result.progress.epoch) == (21, 4)  # 3 epochs of 7 pictures
     names = {path.name for path in result.directory.iterdir()}
     networks = {f"{e}_net_{n}.pth" for e in ("latest", 2) for n in ("G_A", "G_B", "D_A", "D_B")}
-    expected = {"options.yaml", "log.jsonl", "state.pt", "G_A.safetensors", "G_B.safetensors"}
-    assert names == networks | expected | {"web", ".lock"}
+    expected = {"options.yaml", "log.jsonl", "G_A.safetensors", "G_B.safetensors"}
+    states = {"state.pt", "state.previous.pt"}
+    assert names == networks | expected | states | {"web", ".lock"}
     stored = yaml.safe_load((result.directory / "options.yaml").read_text(encoding="utf-8"))
     assert make(TrainOptions, stored) == options
     loaded = load_generator(result.directory / "G_B.safetensors")

@@ -132,7 +132,15 @@ def test_a_run_directory_is_that_of_any_training(options: Options) -> None:
     assert (result.progress.images, result.progress.epoch) == (60, 4)
     names = {path.name for path in result.directory.iterdir()}
     assert names == {
-        *("options.yaml", "log.jsonl", "state.pt", "web", ".lock", "backbone.safetensors"),
+        *(
+            "options.yaml",
+            "log.jsonl",
+            "state.pt",
+            "state.previous.pt",
+            "web",
+            ".lock",
+            "backbone.safetensors",
+        ),
         *("latest_net_classifier.pth", "2_net_classifier.pth"),
     }
     text = (result.directory / "options.yaml").read_text(encoding="utf-8")

@@ -420,6 +420,12 @@ def test_a_packed_file_that_changed(tmp_path: Path) -> None:
     content = bytearray(output.read_bytes())
     content[-1] ^= 1
     output.write_bytes(content)
+    assert refused(output).startswith("damaged: its tensors or metadata do not have the SHA-256")
+    # A file that was packed before there was this checksum has one of its own.
+    with safe_open(output, framework="pt") as file:
+        said = {METADATA_KEY: file.metadata()[METADATA_KEY]}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, output, metadata=said)
     assert refused(output) == "its weights are not those that were packed: damaged; pack again"
 
 

@@ -1,0 +1,117 @@
+"""What a training does where its files were damaged, edited or cannot be written."""
+
+import errno
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from impasto.cyclegan import train
+from impasto.options import CheckpointError, OptionError, TrainOptions, make
+from impasto.options.fields import default_values
+from impasto.runs import RunDirectory, load_state, loop as loop_module, read_log
+from impasto.runs.state import save_state
+
+Options = Callable[..., TrainOptions]
+
+
+def positions(run: Path) -> list[tuple[int, int]]:
+    return [(record["epoch"], record["images"]) for record in read_log(run / "log.jsonl")]
+
+
+@pytest.mark.parametrize("damage", ["one bit", "half", "missing"])
+def test_where_the_last_state_is_damaged_the_one_before_it_is_taken(
+    tiny_options: Options, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = train(tiny_options(name="whole")).directory
+    options = tiny_options(max_images=12)  # saved at 4, 8 and 12
+    directory = RunDirectory(train(options).directory)
+    good = directory.previous_state_file.read_bytes()
+    content = bytearray(directory.state_file.read_bytes())
+    if damage == "missing":
+        directory.state_file.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        content = content[: len(content) // 2] if damage == "half" else content
+        directory.state_file.write_bytes(content)
+    train(tiny_options(max_images=8), resume=True)  # there already: nothing to do but to restore
+    (message,) = caplog.messages
+    assert f"{directory.state_file}: " in message
+    assert "Continuing from the state before it, at image 8" in message
+    assert directory.state_file.read_bytes() == good
+    if damage != "missing":
+        assert "the damaged one is kept as state.pt.damaged" in message
+        assert (directory.path / "state.pt.damaged").read_bytes() == content
+    train(tiny_options(), resume=True)
+    assert directory.state_file.read_bytes() == (whole / "state.pt").read_bytes()
+    assert positions(directory.path) == positions(whole)
+
+
+def test_where_both_states_are_damaged_both_are_named(tiny_options: Options) -> None:
+    options = tiny_options(max_images=8)
+    directory = RunDirectory(train(options).directory)
+    for file in (directory.state_file, directory.previous_state_file):
+        file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r"state\.pt: damaged.*state\.previous\.pt: damaged"):
+        train(options, resume=True)
+
+
+def test_a_full_disk_takes_the_place_of_the_state_before(
+    tiny_options: Options, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = RunDirectory(Path(tiny_options().run.checkpoints_dir) / "tiny")
+
+    def save_where_there_is_space(path: Path, state: Any, *, previous: Path) -> None:
+        if previous.is_file():
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save_state(path, state, previous=previous)
+
+    monkeypatch.setattr(loop_module, "save_state", save_where_there_is_space)
+    train(tiny_options(max_images=12))
+    assert caplog.messages == [f"{directory.path}: the disk is full; state.previous.pt is removed"]
+    assert load_state(directory.state_file)["progress"]["images"] == 12
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda text: text.replace("lr: 0.0002", "lr: 0.0009"), "lr: 0.0002 -> 0.0009"),
+        (lambda text: text.replace("lambda_A: 7.0\n", ""), "lambda_A: 7.0 -> 10.0"),
+    ],
+)
+def test_edited_options_do_not_make_it_another_run(
+    tiny_options: Options,
+    edit: Callable[[str], str],
+    says: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    directory = RunDirectory(train(tiny_options(max_images=4, lambda_A=7.0)).directory)
+    text = directory.options_file.read_text(encoding="utf-8")
+    directory.options_file.write_text(edit(text), encoding="utf-8")
+    assert edit(text) != text
+    stored = {**default_values(TrainOptions), **directory.read_options(), "max_images": 6}
+    with pytest.raises(OptionError, match=re.escape(says)) as caught:
+        train(make(TrainOptions, stored), resume=True)
+    assert (
+        f"options.yaml was changed since the training was saved: {says.partition(':')[0]}"
+        in str(caught.value)
+    )
+    assert not caplog.messages
+    train(make(TrainOptions, stored), resume=True, allow_changes=True)
+    assert says in caplog.messages[0]
+    caplog.clear()
+    train(make(TrainOptions, {**stored, "max_images": 8}), resume=True)  # the state's, from now on
+    assert not caplog.messages
+
+
+def test_equal_trainings_write_equal_bytes(tiny_options: Options) -> None:
+    whole = train(tiny_options(name="whole", save_latest_freq=12)).directory
+    train(tiny_options(name="parts", max_images=5))
+    parts = train(tiny_options(name="parts"), resume=True).directory
+    files = [path for path in whole.iterdir() if path.suffix in (".pt", ".pth", ".safetensors")]
+    assert len(files) == 12
+    for path in files:
+        if path.name != "state.previous.pt":
+            assert path.read_bytes() == (parts / path.name).read_bytes(), path.name
