@@ -14,9 +14,14 @@ from torch import Tensor
 from impasto.cyclegan.networks import Generator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.tensors import check_images, pad_to_multiple
+from impasto.options.errors import ImpastoError
 from impasto.options.fields import MOST_BENT_PX
 
-__all__ = ["BentGrid", "Translator"]
+__all__ = ["BentGrid", "NotFiniteError", "Translator"]
+
+
+class NotFiniteError(ImpastoError, ArithmeticError):
+    """A generator made something else than finite numbers, which would be shown as black."""
 
 
 # Distance, in pixels, over which displacements go from one value to another one.
@@ -178,6 +183,7 @@ class Translator:
 
         Raises:
             ValueError: the shape is another; prints it.
+            NotFiniteError: a value of the result is NaN or infinite.
         """
         check_images(images, name="images")
         generator = self._generator
@@ -191,6 +197,11 @@ class Translator:
         with self._autocast():
             padded = generator(padded)
         translated = padded.float()[:, :, rows, columns]
+        if not torch.isfinite(translated).all():
+            hint = "" if self._precision is None else "; try --mixed_precision no"
+            raise NotFiniteError(
+                f"the generator made values that are not finite numbers (NaN or infinite){hint}"
+            )
         return translated if grid is None else grid.straighten(translated).clamp_(-1, 1)
 
     def _bent_grid(self, height: int, width: int) -> BentGrid | None:

@@ -67,7 +67,7 @@ def load_generator(path: Path) -> LoadedGenerator:
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or does not hold a generator; the
-            message names the weights that do not fit.
+            message names the weights that do not fit or are not finite.
     """
     try:
         weights, metadata = _read(path)
@@ -80,6 +80,7 @@ def load_generator(path: Path) -> LoadedGenerator:
         )
         network = _build(architecture)
         load_weights(network, weights, what=f"a generator ({architecture})")
+        _check_finite(weights)
         loaded = LoadedGenerator(
             network=network.eval(),
             architecture=architecture,
@@ -135,6 +136,23 @@ def _build(architecture: GeneratorArchitecture) -> Generator:
         raise CheckpointError(
             f"describes no possible generator, {architecture}: {error}"
         ) from error
+
+
+def _check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights of which all translations would be black.
+
+    Raises:
+        CheckpointError: a value is NaN or infinite; the message names the first such tensor.
+    """
+    for name, tensor in weights.items():
+        finite = tensor.isfinite()
+        if not finite.all():
+            count = tensor.numel() - int(finite.sum())
+            raise CheckpointError(
+                f"{count} of the {tensor.numel()} values of {name} are not finite numbers (NaN or "
+                "infinite): its training had failed, or the file is damaged; take another epoch or "
+                "file"
+            )
 
 
 def _clean(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from impasto.cyclegan.translator import NotFiniteError
 from impasto.data.decode import Picture, read_picture
 from impasto.data.encode import write_picture
 from impasto.data.tensors import to_pictures, to_tensor
@@ -188,32 +189,33 @@ def _translate_batch(
     result: Converted,
     on_done: Callable[[Job], None],
 ) -> Iterator[tuple[Job, Picture, Picture]]:
-    """Yield each job with its picture before and after; where memory is short, one at a time."""
+    """Yield each job with its picture before and after; what fails together, one at a time."""
     translated = _try_to_paint([picture.rgb for _, picture in batch], painter)
-    if translated is not None:
+    if not isinstance(translated, str):
         for (job, picture), rgb in zip(batch, translated, strict=True):
             yield job, picture, Picture(rgb=rgb, alpha=picture.alpha)
     elif len(batch) > 1:
         for single in batch:
             yield from _translate_batch([single], painter, result, on_done)
     else:
-        job, picture = batch[0]
-        result.failures[job.source] = (
-            f"not enough memory for {picture.width} x {picture.height} pixels; try --long_side"
-        )
+        job, _ = batch[0]
+        result.failures[job.source] = translated
         on_done(job)
 
 
 def _try_to_paint(
     pictures: Sequence[NDArray[np.uint8]], painter: Paint
-) -> list[NDArray[np.uint8]] | None:
-    """Paint pictures of one size, or return None, with everything freed, if memory is short."""
+) -> list[NDArray[np.uint8]] | str:
+    """Paint pictures of one size, or return why that failed, with everything freed."""
     try:
         return painter(pictures)
+    except NotFiniteError as error:
+        return str(error)
     except (MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
-        return None
+        height, width = pictures[0].shape[:2]
+        return f"not enough memory for {width} x {height} pixels; try --long_side"
 
 
 def paint(

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.cyclegan.networks import ResnetGenerator, UnetGenerator
-from impasto.cyclegan.translator import BentGrid, Translator
+from impasto.cyclegan.translator import BentGrid, NotFiniteError, Translator
 from impasto.data import to_pictures
 from impasto.data.metrics.spectrum import GridPeaks
 
@@ -228,3 +228,19 @@ def test_small_pictures_stay_straight() -> None:
         for bend in (0.0, 3.0)
     )
     np.testing.assert_array_equal(straight, bent)
+
+
+class Broken(Unchanged):
+    """Makes a value that is no number of the first pixel."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([images[..., :1] / 0 * 0, images[..., 1:]], dim=3)
+
+
+@pytest.mark.parametrize("bend_px", [0.0, 3.0])
+def test_what_is_not_finite_is_no_picture(bend_px: float) -> None:
+    images = noise(1, 3, 80, 80)
+    with pytest.raises(NotFiniteError, match=r"not finite numbers \(NaN or infinite\)$"):
+        Translator(Broken(), device=CPU, grid_bend_px=bend_px)(images)
+    with pytest.raises(NotFiniteError, match="try --mixed_precision no"):
+        Translator(Broken(), device=CPU, mixed_precision="bf16", grid_bend_px=bend_px)(images)

@@ -242,6 +242,21 @@ def test_discriminators_are_refused(tmp_path: Path, network: nn.Module) -> None:
     assert next(iter(sorted(network.state_dict()))) in message
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, suffix: str, value: float) -> None:
+    architecture = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
+    weights = weights_of(architecture)
+    bad = weights["model.4.weight"]  # 4 filters of 2 x 3 x 3
+    bad.view(-1)[7:10] = value
+    path = tmp_path / f"bad{suffix}"
+    if suffix == ".pth":
+        save_pth(path, weights)
+    else:
+        save_generator(path, weights, architecture, {})
+    assert refused(path).startswith("3 of the 72 values of model.4.weight are not finite")
+
+
 def test_missing_file(tmp_path: Path) -> None:
     assert refused(tmp_path / "a.pth") == "no such file"
     assert refused(tmp_path) == "no such file"

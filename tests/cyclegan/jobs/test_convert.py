@@ -13,6 +13,7 @@ from torch import Tensor
 
 from impasto.cyclegan.jobs import convert as convert_module
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
+from impasto.cyclegan.translator import NotFiniteError
 from impasto.data import transforms
 from impasto.data.decode import Picture, read_picture
 from impasto.data.encode import write_picture
@@ -222,6 +223,22 @@ def test_short_memory_takes_pictures_one_by_one(
         (1, 3, 6, 5),
     ]
     assert len(told) == 5
+
+
+def test_a_result_that_is_not_finite_is_no_result(tmp_path: Path) -> None:
+    for name in "abc":
+        picture(tmp_path / f"{name}.png")
+    Image.new("RGB", (5, 6), "white").save(tmp_path / "b.png")
+
+    def translate(images: Tensor) -> Tensor:
+        if (images.flatten(1).min(dim=1).values == 1).any():  # as large values overflow 16 bits
+            raise NotFiniteError("made values that are not finite")
+        return -images
+
+    jobs = [job(tmp_path, name) for name in "abc"]
+    result = convert(jobs, translate, how=Conversion(batch_size=3))
+    assert result.failures == {tmp_path / "b.png": "made values that are not finite"}
+    assert whole_files(tmp_path / "out") == ["a.png", "c.png"]
 
 
 def test_other_errors_of_the_network_are_not_hidden(tmp_path: Path) -> None:
