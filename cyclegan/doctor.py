@@ -182,8 +182,8 @@ def _ratio(name: str, other: str) -> Measure:
     """Read one loss relative to another."""
 
     def measure(record: Record) -> float | None:
-        losses = record["losses"]
-        return losses[name] / losses[other] if losses.get(other) else None
+        value, reference = record["losses"].get(name), record["losses"].get(other)
+        return value / reference if value is not None and reference else None
 
     return measure
 

@@ -5,6 +5,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = [
 
 
 _MAIN_KINDS = ("G", "D")
+_PACE = ("learning_rate", "images_per_second", "data_wait")
 _FIRST_KINDS = ("G", "D", "cycle", "idt", "perceptual")
 
 
@@ -187,9 +189,8 @@ class History:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add a record of ``log.jsonl`` (with ``images`` and ``epoch``)."""
-        values = reported_values(record)
-        for name in ("learning_rate", "images_per_second", "data_wait"):
-            values[name] = record[name]
+        pace = {name: record.get(name) for name in _PACE}
+        values = {**reported_values(record), **_finite(pace)}
         point = Point(images=record["images"], epoch=record["epoch"], values=values)
         if self._points and self._points[-1].reports < self._each:
             point = _joined(self._points.pop(), point)
@@ -212,8 +213,17 @@ class History:
 
 
 def reported_values(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return the losses of a record of ``log.jsonl``, and the scores where an epoch ended."""
-    return {**record["losses"], **record.get("scores", {})}
+    """Return the losses of a record of ``log.jsonl``, and the scores where an epoch ended.
+
+    Only those that are finite numbers.
+    """
+    return _finite({**record["losses"], **record.get("scores", {})})
+
+
+def _finite(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {
+        name: value for name, value in values.items() if value is not None and math.isfinite(value)
+    }
 
 
 def _joined(one: Point, other: Point) -> Point:

@@ -1,5 +1,6 @@
 """Checks every report for known failures of a training."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -119,7 +120,7 @@ class Level:
     def look(self, record: Record) -> str | None:
         """Take up the value of this report, and judge the mean."""
         value = self._measure(record)
-        if value is not None:
+        if value is not None and math.isfinite(value):
             self._window.add(record, value)
         mean = self._window.mean
         if mean is not None and self._since is None and self._side * mean >= self._begins:
@@ -160,7 +161,7 @@ class Rise:
     def look(self, record: Record) -> str | None:
         """Take up the value of this report, and compare the mean with the lowest."""
         value = self._measure(record)
-        if value is not None:
+        if value is not None and math.isfinite(value):
             self._window.add(record, value)
         mean = self._window.mean
         if mean is None:
@@ -208,7 +209,7 @@ class DataWait:
 
     def _waited(self, record: Record) -> float | None:
         warm = record["epoch"] >= (self._first_epoch or 1) + self._loading_epochs
-        return float(record["data_wait"]) if warm else None
+        return record.get("data_wait") if warm else None
 
 
 def _loading_advice(num_threads: int, cache_images: bool, size_option: str) -> str:

@@ -1,11 +1,10 @@
 """log.jsonl of a run, one line for each report: written, found by name or path, and read."""
 
+import io
 import json
 import logging
-import math
-import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,10 +43,13 @@ class JsonLog(Observer):
         self._failed = False
 
     def on_start(self, progress: Progress) -> None:
-        """Keep the lines up to where the training continues; what is damaged is put aside."""
-        records, damaged = inspect_log(self._path)
-        kept = [record for record in records if record["images"] <= progress.images]
-        text = "".join(json.dumps(record) + "\n" for record in kept)
+        """Keep the lines up to where the training continues; what is damaged is put aside.
+
+        A last line that a kill has cut short is removed, so that the next is not appended to it.
+        """
+        lines, damaged = _read_lines(self._path)
+        kept = [line for line, record in lines if record["images"] <= progress.images]
+        text = "".join(f"{line}\n" for line in kept)
         try:
             if damaged:
                 aside = self._path.with_name(self._path.name + ".damaged")
@@ -58,7 +60,7 @@ class JsonLog(Observer):
                     damaged,
                     aside.name,
                 )
-            if damaged or len(kept) < len(records) or not self._path.is_file():
+            if not self._path.is_file() or self._path.read_bytes() != text.encode("utf-8"):
                 write_text_atomic(self._path, text)
             self._size = self._path.stat().st_size
         except OSError as error:
@@ -79,9 +81,10 @@ class JsonLog(Observer):
     def _write(self) -> None:
         text = "".join(self._unwritten).encode("utf-8")
         try:
-            with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT), "r+b") as file:
+            self._path.touch()
+            with self._path.open("r+b") as file:
                 # Not what an earlier failure left of a line.
-                whole = min(self._size, file.seek(0, os.SEEK_END))
+                whole = min(self._size, file.seek(0, io.SEEK_END))
                 file.truncate(whole)
                 file.seek(whole)
                 file.write(text)
@@ -113,25 +116,62 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def inspect_log(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Return the records, and the number of damaged lines, except an incomplete last one."""
+    lines, damaged = _read_lines(path)
+    return [record for _, record in lines], damaged
+
+
+def _read_lines(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], int]:
+    """Return the whole lines with their records, and the number of damaged ones."""
     if not path.is_file():
         return [], 0
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = [_record(line) for line in lines]
-    damaged = sum(record is None for record in found[:-1])
-    return [record for record in found if record is not None], damaged
+    # The last is not ended: it is empty, or cut short, if only by its line end.
+    *ended, last = path.read_bytes().decode("utf-8", errors="replace").split("\n")
+    found = [(line, _record(line)) for line in (*ended, last)]
+    damaged = sum(record is None for _, record in found[:-1])
+    return [(line, record) for line, record in found if record is not None], damaged
 
 
 def _record(line: str) -> dict[str, Any] | None:
+    """Return the record of a line; None where a value is missing or cannot be one of a report.
+
+    Readers rely on the position and the losses, and on the kinds of all other values. Those may be
+    missing: logs of earlier versions have fewer.
+    """
     try:
         record = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
-    whole = isinstance(record, dict) and isinstance(record.get("losses"), dict)
-    if not whole or not all(
-        isinstance(record.get(key), int) for key in ("epoch", "images", "steps")
-    ):
+    if not isinstance(record, dict) or not {*_POSITION[:3], "losses"} <= set(record):
         return None
-    return dict(record)
+    fits = all(fit(record[name]) for name, fit in _KINDS.items() if name in record)
+    return dict(record) if fits and record["epoch"] > 0 else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_value(value: Any) -> bool:
+    """Whether it is a number (perhaps not finite), or None, which stands for "undefined"."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return value is None or isinstance(value, float)
+
+
+def _are_values(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_value, value.values()))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(_POSITION, _is_count),
+    **dict.fromkeys(("losses", "scores", "weights", "outputs"), _are_values),
+    **dict.fromkeys(("learning_rate", "seconds", "images_per_second", "data_wait"), _is_value),
+    "warnings": _are_texts,
+}
 
 
 _LOG = "log.jsonl"
@@ -156,7 +196,11 @@ class RunLog:
     @cached_property
     def losses(self) -> tuple[str, ...]:
         """Names of the losses and scores, in the order of the log."""
-        names = (name for record in self.records for name in reported_values(record))
+        names = (
+            name
+            for record in self.records
+            for name in (*record["losses"], *record.get("scores", ()))
+        )
         return tuple(dict.fromkeys(names))
 
     @cached_property
@@ -176,7 +220,7 @@ class RunLog:
 
     def curve(self, loss: str) -> Curve:
         """Return the series of a loss, finite values only; empty if the run does not have it."""
-        kept = [record for record in self.records if _is_number(reported_values(record).get(loss))]
+        kept = [record for record in self.records if loss in reported_values(record)]
         steps, images, epochs = (
             np.array([record[name] for record in kept], dtype=np.int64) for name in _AXES
         )
@@ -273,7 +317,3 @@ def _read_records(log: Path) -> list[dict[str, Any]]:
             )
         before = record["steps"]
     return records
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

@@ -126,9 +126,10 @@ def facts(report: Report) -> tags.html_tag:
         found["Time left"] = "known after a report" if left is None else spell_duration(left)
         if left is not None:
             found["Finish"] = spell_time(report.written + left)
-    if record:
-        found["Speed"] = f"{record['images_per_second']:.3g} images/s"
-        found["Data wait"] = f"{record['data_wait']:.0%}"
+    if (speed := record.get("images_per_second")) is not None:
+        found["Speed"] = f"{speed:.3g} images/s"
+    if (wait := record.get("data_wait")) is not None:
+        found["Data wait"] = f"{wait:.0%}"
     batch = _counted(progress.global_batch, "image")
     several = f", {progress.processes} processes" if progress.processes > 1 else ""
     found["Global batch"] = batch + several
@@ -156,7 +157,11 @@ def charts(history: History) -> Sequence[tags.html_tag]:
         if some
     ]
     hint = "Over the images seen. Beside a thin line, the bold one is its moving mean."
-    pace = [_pace_chart(name, title, lines[name].points) for name, title in _PACE.items()]
+    pace = [
+        _pace_chart(name, title, lines[name].points)
+        for name, title in _PACE.items()
+        if name in lines
+    ]
     return [_section("Losses", panels, hint), _section("Pace", pace)]
 
 

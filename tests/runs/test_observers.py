@@ -104,7 +104,20 @@ def line(images: int) -> str:
     return json.dumps({"epoch": 1, "images": images, "steps": images, **RECORD})
 
 
-@pytest.mark.parametrize("damage", [b"oops", b"\xff\xfe", b"null", b'{"a": 1}'])
+def changed(**changes: object) -> bytes:
+    record = {"epoch": 1, "images": 15, "steps": 15, **RECORD, **changes}
+    return json.dumps(record).encode()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(b"oops", b"\xff\xfe", b"null", b'{"a": 1}', b"[" * 100_000, b"1" * 5_000),
+        *(changed(epoch=0), changed(epoch="1"), changed(steps=True), changed(images=10**30)),
+        *(changed(losses={"G": "2"}), changed(losses=[1]), changed(scores={"x": [1]})),
+        *(changed(learning_rate="0.1"), changed(warnings="all"), changed(outputs=3)),
+    ],
+)
 def test_a_damaged_log_is_mended_and_kept(
     tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,6 +131,39 @@ def test_a_damaged_log_is_mended_and_kept(
     assert (tmp_path / "log.jsonl.damaged").read_bytes() == whole
     assert len(caplog.messages) == 1
     assert "1 damaged lines are left out" in caplog.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"),
+    [
+        (b'{"epoch": 1, "images": 22, "st', [10, 20]),  # a kill within a line,
+        (line(22).encode(), [10, 20, 22]),  # or between a line and its end
+        (b"", [10, 20]),
+    ],
+)
+def test_the_next_line_is_not_appended_to_half_a_line(
+    tmp_path: Path, end: bytes, kept: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(f"{line(10)}\n{line(20)}\n".encode() + end)
+    log = JsonLog(path)
+    log.on_start(progress(22))
+    log.on_report(progress(30), RECORD)
+    log.on_report(progress(40), RECORD)
+    records = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+    assert [record["images"] for record in records] == [*kept, 30, 40]
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("left", [b'{"epoch": 1, "ima', b'{"epoch": 1}\n{"ima', b"\n"])
+def test_a_fresh_log_begins_with_its_first_line(tmp_path: Path, left: bytes) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(left)
+    log = JsonLog(path)
+    log.on_start(progress(0))
+    log.on_report(progress(10), RECORD)
+    assert path.read_text(encoding="utf-8").count("\n") == 1
+    assert [record["images"] for record in read_log(path)] == [10]
 
 
 def test_a_log_that_cannot_be_begun_is_tried_again(read_only_disk: Path) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from impasto.runs import Progress, ReportPage, RunDirectory
+from impasto.runs import Doctor, History, Progress, ReportPage, RunDirectory, read_log
+from impasto.runs.doctor import DataWait
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -214,6 +215,39 @@ def test_a_resumed_run_takes_up_what_was_before(directory: RunDirectory, read: R
     assert parsed.find("img")[0].attributes["width"] == "8"
     make(directory).on_start(progress(0))
     assert not read().find("img")
+
+
+@pytest.mark.parametrize("left_out", ["learning_rate", "data_wait", "images_per_second", "seconds"])
+def test_a_report_that_lacks_a_value_is_shown(
+    directory: RunDirectory, read: Read, left_out: str
+) -> None:
+    write_log(directory, 3)
+    log = directory.log_file.read_text(encoding="utf-8").splitlines()
+    log[2] = log[2].replace(f'"{left_out}"', '"another"')
+    directory.log_file.write_text("\n".join(log) + "\n", encoding="utf-8")
+    watcher = make(directory)
+    watcher.on_start(progress(3))
+    assert len(watcher._history.points) == 3
+    assert len(read().find("path", class_="curve")) > 8
+    watcher.on_report(progress(4), record())
+
+
+def test_no_damage_of_the_log_switches_the_page_off(directory: RunDirectory, index: Path) -> None:
+    write_log(directory, 4)
+    whole, chance = directory.log_file.read_bytes(), np.random.default_rng(0)
+    signs = Doctor([DataWait(num_threads=0, cache_images=False)])
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in chance.integers(len(whole), size=2):
+            damaged[place] ^= 1 << int(chance.integers(8))
+        directory.log_file.write_bytes(damaged)
+        index.unlink(missing_ok=True)
+        watcher = make(directory)
+        watcher._history = History(most_points=2)  # joins neighbors, which have to be numbers
+        watcher.on_start(progress(4))
+        signs.restore(read_log(directory.log_file))
+        assert index.is_file()
+        assert sum(point.reports for point in watcher._history.points) >= 1
 
 
 def test_the_page_does_not_grow(directory: RunDirectory, index: Path) -> None:
