@@ -50,7 +50,7 @@ typing:
 
 .venv/installed-dev: setup.cfg pyproject.toml .venv/can-build-visdom | .venv/bin/python
 	$(BIN)/pip install --quiet --no-build-isolation 'setuptools<81' \
-		--editable '.[dev,docs,metrics,survey,tensorboard,visdom]'
+		--editable '.[dev,docs,heif,metrics,survey,tensorboard,visdom]'
 	@touch $@
 
 clean:

@@ -5,14 +5,15 @@ What a file's samples mean, in the order in which it is settled:
 - **First frame.** Of an animation or a multi-page TIFF only the first picture is read.
 - **Depth.** 16 bits become 8 by ``round(v / 257)``. Whole numbers of 32 bits must lie in 0..65535
   and count as 16 bits. Floats must lie in [0, 1], which becomes 0..255. Anything else is refused,
-  because there is no telling what its white is.
+  because there is no telling what its white is. Where no 16-bit sample uses the upper two bits, as
+  in data of 12 bits, the picture comes out dark, which is told once.
 - **Transparency** (channel, palette or color key) goes to ``alpha``; colors stay as stored.
 - **Color.** An embedded ICC profile is followed (relative colorimetric, black point compensated).
   Without one: RGB and gray are sRGB, CMYK is converted without a press model, LAB is D50.
 - **Orientation.** The EXIF (in a TIFF, the TIFF) orientation is applied.
 
-Formats are told by content, not by suffix; only six are tried, for Pillow knows some that start
-other programs.
+Formats are told by content, not by suffix (:mod:`~impasto.data.formats`); only some are tried, for
+Pillow knows others that start programs.
 """
 
 import logging
@@ -31,14 +32,17 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
+from impasto.data.formats import (
+    HEADER_BYTES,
+    TiffFile,
+    UnreadableError,
+    libtiff_errors,
+    recognize,
+)
 from impasto.options.errors import PictureError
 
 __all__ = ["DEFAULT_MAX_PIXELS", "Picture", "Rgb", "read_picture", "read_size"]
@@ -52,6 +56,7 @@ Rgb = NDArray[np.uint8]
 _LOGGER = logging.getLogger(__name__)
 # TIFF 6.0 tags; EXIF uses the last one too.
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PLANES, _ORIENTATION = 256, 257, 258, 262, 284, 274
+_EXTRAS = 338
 _SRGB = ImageCms.createProfile("sRGB")
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _ICC_SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK", "LAB": "Lab "}
@@ -105,7 +110,8 @@ def read_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
     Safe to call from several threads at once.
 
     Args:
-        path: a JPEG, PNG, WebP, BMP, TIFF or GIF file, whatever its suffix.
+        path: a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, HEIC, PPM, PGM or PBM file, whatever its
+            suffix. HEIC needs the package pillow-heif.
         max_pixels: refuse a picture with more pixels (width times height) before decoding it. For
             WebP, Pillow's own limit of ``2 * PIL.Image.MAX_IMAGE_PIXELS`` holds as well.
 
@@ -116,13 +122,19 @@ def read_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
         PictureError: the file cannot be opened, is no picture, is damaged, is too large, or holds
             samples without a clear meaning.
     """
-    with _opened(path) as (file, image):
+    with _opened(path, pixels=True) as (file, image):
         width, height = image.size
         if width * height > max_pixels:
             excess = f"{width * height} pixels, more than the limit of {max_pixels}"
             raise PictureError(path, f"has {width} x {height} = {excess}; make it smaller")
-        orientation = _orientation(file, image)
-        color, alpha = _load(path, file, image)
+        orientation = _orientation(image)
+        with libtiff_errors() as errors:
+            if isinstance(image, TiffFile) and image.floats:
+                color, alpha = _load_floats(path, file, image)
+            else:
+                color, alpha = _load(path, file, image)
+        if any(name.startswith("Fax") for name in errors):
+            raise PictureError(path, "is not a readable TIFF file: its data are damaged")
         rgb = np.asarray(_to_srgb(path, color, image.info))
         turned = None if alpha is None else _turn(alpha, orientation)
         return Picture(rgb=_turn(rgb, orientation), alpha=turned)
@@ -132,7 +144,7 @@ def read_size(path: Path) -> tuple[int, int]:
     """Read the size of the picture that ``read_picture`` would give, from the file's header alone.
 
     Args:
-        path: a JPEG, PNG, WebP, BMP, TIFF or GIF file, whatever its suffix.
+        path: a file as :func:`read_picture` reads it, whatever its suffix.
 
     Returns:
         Width and height of the upright picture, in pixels.
@@ -140,59 +152,42 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises:
         PictureError: the file cannot be opened, is no picture, or has a damaged header.
     """
-    with _opened(path) as (file, image):
+    with _opened(path, pixels=False) as (_, image):
         tags = _tiff_tags(image)  # some versions of Pillow give a TIFF's size upright, some not
         width, height = tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)
-        return (height, width) if _orientation(file, image) >= 5 else (width, height)
-
-
-class _Jpeg(JpegImageFile):
-    # Pillow asks for the EXIF block to find the resolution, and warns where it is damaged.
-    def getexif(self) -> Image.Exif:
-        return Image.Exif()
-
-
-class _Tiff(TiffImageFile):
-    # Pillow would turn the picture by this, in some versions; the turning is done in one place.
-    def getexif(self) -> Image.Exif:
-        return Image.Exif()
-
-    # Pillow would count the pixels again by its global limit, if the memory were not there yet.
-    def load_prepare(self) -> None:
-        self._size = self.tag_v2[_WIDTH], self.tag_v2[_HEIGHT]
-        self.im = Image.new(self.mode, self._size).im
-        super().load_prepare()
-
-
-# Image.open is not used: it compares sizes with a global limit and warns, and warnings can neither
-# be caught in one thread only (warnings.catch_warnings changes the whole process) nor filtered
-# without changing the caller's filters. These classes are what it would choose from.
-_FORMATS: tuple[tuple[str, tuple[bytes, ...], type[ImageFile]], ...] = (
-    ("JPEG", (b"\xff\xd8\xff",), _Jpeg),
-    ("PNG", (b"\x89PNG\r\n\x1a\n",), PngImageFile),
-    ("WebP", (b"RIFF",), WebPImageFile),
-    ("BMP", (b"BM",), BmpImageFile),
-    ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _Tiff),
-    ("GIF", (b"GIF87a", b"GIF89a"), GifImageFile),
-)
+        return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], ImageFile]]:
+def _opened(path: Path, *, pixels: bool) -> Iterator[tuple[IO[bytes], ImageFile]]:
     """Open a picture without decoding it; whatever the body raises leaves as a PictureError."""
     name = "picture"
     with _open_file(path) as file:
         try:
-            name, kind = _recognize(path, file.read(16))
+            kind = recognize(file.read(HEADER_BYTES))
+            name = kind.name
             file.seek(0)
-            yield file, kind(file)
+            yield kind.open(file, pixels)
         except PictureError:
             raise
+        except UnreadableError as error:
+            raise PictureError(path, str(error)) from error
         except MemoryError as error:
             raise PictureError(path, "does not fit in memory") from error
         except _DECODER_ERRORS as error:
-            detail = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
-            raise PictureError(path, f"is not a readable {name} file: {detail}") from error
+            reason = f"is not a readable {name} file: {_explain(error)}"
+            raise PictureError(path, reason) from error
+
+
+def _explain(error: Exception) -> str:
+    """Return what a decoder says, in words where it speaks of itself."""
+    detail = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+    said = detail.lower()
+    if any(word in said for word in ("truncated", "eof", "not enough", "incomplete")):
+        return "it is cut short; was it copied or downloaded completely?"
+    if detail.isdigit() or any(word in said for word in ("decoder error", "data stream")):
+        return "its data are damaged"
+    return detail
 
 
 def _open_file(path: Path) -> IO[bytes]:
@@ -205,15 +200,6 @@ def _open_file(path: Path) -> IO[bytes]:
     raise PictureError(path, "is a folder" if path.is_dir() else "is not a regular file")
 
 
-def _recognize(path: Path, start: bytes) -> tuple[str, type[ImageFile]]:
-    if not start:
-        raise PictureError(path, "is empty")
-    for name, signatures, kind in _FORMATS:
-        if start.startswith(signatures):
-            return name, kind
-    raise PictureError(path, f"is not a {', '.join(name for name, _, _ in _FORMATS)} picture")
-
-
 def _load(path: Path, file: IO[bytes], image: ImageFile) -> _Samples:
     """Decode to a picture of mode L, RGB, CMYK or LAB, and its alpha (H, W)."""
     tags = _tiff_tags(image)
@@ -222,8 +208,9 @@ def _load(path: Path, file: IO[bytes], image: ImageFile) -> _Samples:
         raise PictureError(path, "is a 16-bit TIFF in separate planes; save it interleaved")
     args = image.tile[0][3] if image.tile else ""  # a WebP has none yet
     rawmode = str(args[0] if isinstance(args, tuple) else args)  # the samples' layout in the file
-    if ";16" in rawmode and not image.mode.startswith("I"):
-        return _load_wide(file, image, rawmode)
+    # A bare ";16" (BMP) is 16 bits a pixel; an order of bytes follows where it is a sample.
+    if rawmode.endswith((";16B", ";16L", ";16N")) and not image.mode.startswith("I"):
+        return _load_wide(path, file, image, rawmode)
     image.load()
     if image.mode == "F" or image.mode.startswith("I"):
         return _narrow_gray(path, image)
@@ -261,7 +248,62 @@ def _tiff_tags(image: ImageFile) -> Mapping[int, Any]:
     return image.tag_v2 if isinstance(image, TiffImageFile) else {}
 
 
-def _load_wide(file: IO[bytes], image: ImageFile, rawmode: str) -> _Samples:
+def _load_floats(path: Path, file: IO[bytes], image: TiffFile) -> _Samples:
+    """Read floating-point samples that Pillow does not know, by scikit-image's TIFF reader."""
+    import tifffile  # noqa: PLC0415 - seldom needed
+
+    file.seek(0)
+    try:
+        values = np.asarray(tifffile.imread(file, key=0, maxworkers=1), np.float32)
+    except (KeyError, ValueError) as error:
+        if "imagecodecs" not in str(error):
+            raise
+        raise PictureError(
+            path,
+            "is a TIFF of floating-point numbers, compressed in a way that cannot be read here; "
+            "save it without compression",
+        ) from error
+    colors = 3 if image.mode == "RGB" else 1
+    values = values.reshape(image.height, image.width, -1)
+    _check_range(path, values, 1.0)
+    alpha = None
+    extras = image.tag_v2.get(_EXTRAS, (0,))
+    if extras[0] in (1, 2):
+        wide = values[..., colors:]
+        alpha = np.rint(wide[..., 0] * 255).astype(np.uint8)
+        if extras[0] == 1:  # stored multiplied by alpha
+            values = np.minimum(values / np.maximum(wide, 1e-6), 1)
+    samples = np.rint(values[..., :colors] * 255).astype(np.uint8)
+    color = samples[..., 0] if colors == 1 else samples
+    return Image.fromarray(np.ascontiguousarray(color)), alpha
+
+
+def _check_range(path: Path, values: NDArray[Any], white: float) -> None:
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= white):  # so written that NaN is refused
+        expected = f"expected 0 to {white:g}; save it with 8 or 16 bits a sample"
+        raise PictureError(path, f"has values from {low:g} to {high:g}, {expected}")
+
+
+def _tell_dark(path: Path, values: NDArray[Any]) -> None:
+    """Warn where 16-bit samples leave the upper two bits unused, but are not all 0."""
+    high = int(values.max())
+    if 0 < high < 1 << 14:
+        _warn_of_dark(path, high, max(10, high.bit_length()))
+
+
+@lru_cache(maxsize=4096)  # called once for a file, however often an epoch reads it
+def _warn_of_dark(path: Path, high: int, bits: int) -> None:
+    _LOGGER.warning(
+        "%s: its brightest 16-bit sample is %d of 65535, so the picture is very dark; if these are "
+        "data of %d bits, scale them to 16 bits first",
+        path,
+        high,
+        bits,
+    )
+
+
+def _load_wide(path: Path, file: IO[bytes], image: ImageFile, rawmode: str) -> _Samples:
     """Decode color of 16 bits a sample, of which Pillow alone would keep the high byte."""
     layout, _, order = rawmode.partition(";16")
     if layout == "LA":  # two samples of two bytes, read as four of one
@@ -275,6 +317,9 @@ def _load_wide(file: IO[bytes], image: ImageFile, rawmode: str) -> _Samples:
         # Told the wrong byte order, Pillow keeps the low byte of each sample.
         low = _load_as(again, f"{plain};16{'L' if order == 'B' else 'B'}")
         high = _load_as(image, f"{plain};16{order}")
+    if layout != "CMYK":
+        colors = 1 if layout == "LA" else 3
+        _tell_dark(path, high[..., :colors] * np.uint16(256) + low[..., :colors])
     # v / 257 = high + (low - high) / 257 for v = 256 high + low: rounding moves high by at most 1.
     gap = low.astype(np.int16) - high
     samples = high + (gap > 128) - (gap < -128)
@@ -303,10 +348,9 @@ def _narrow_gray(path: Path, image: ImageFile) -> _Samples:
     tags = _tiff_tags(image)
     values = np.asarray(image)
     white = 1.0 if image.mode == "F" else 4095 if tags.get(_BITS) == (12,) else 65535
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= white):  # so written that NaN is refused
-        expected = f"expected 0 to {white:g}; save it with 8 or 16 bits a sample"
-        raise PictureError(path, f"has gray values from {low} to {high}, {expected}")
+    _check_range(path, values, white)
+    if white == 65535 and tags.get(_PHOTOMETRIC) != 0:
+        _tell_dark(path, values)
     gray = np.rint(values * (255 / white)).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds up to 8 bits only
         gray = 255 - gray
@@ -358,25 +402,12 @@ def _warn_of_profile(path: Path, reason: str) -> None:
     _LOGGER.warning("%s: read without its color profile: %s", path, reason)
 
 
-def _orientation(file: IO[bytes], image: ImageFile) -> int:
+def _orientation(image: ImageFile) -> int:
     """How the rows and columns are stored, 1 to 8 (EXIF 2.32, tag 0x0112); 1 is upright."""
-    exif = image.info.get("exif") or (_late_exif(file) if isinstance(image, PngImageFile) else b"")
+    exif = image.info.get("exif") or b""
     stored = _exif_orientation(exif.removeprefix(b"Exif\0\0"))
     value = _tiff_tags(image).get(_ORIENTATION, stored)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _late_exif(file: IO[bytes]) -> bytes:
-    """Find the EXIF chunk of a PNG behind its pixels, where older ExifTools put it."""
-    position = file.tell()
-    file.seek(8)
-    exif = b""
-    while not exif and len(head := file.read(8)) == 8 and head[4:] != b"IEND":
-        length = int.from_bytes(head[:4], "big")
-        exif = file.read(min(length, 1 << 16)) if head[4:] == b"eXIf" else b""
-        file.seek(length + 4 - len(exif), 1)
-    file.seek(position)
-    return exif
 
 
 def _exif_orientation(exif: bytes) -> int:

@@ -8,13 +8,11 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from impasto.data.formats import PICTURE_SUFFIXES
 from impasto.options.errors import FolderError, ImpastoError
 
-__all__ = ["PICTURE_SUFFIXES", "PREVIEWS_MARK", "gather_pictures", "list_pictures", "output_names"]
+__all__ = ["PREVIEWS_MARK", "gather_pictures", "list_pictures", "output_names"]
 
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""File name endings that are taken for pictures, in lower case; ``.JPG`` counts too."""
 
 PREVIEWS_MARK = ".previews"
 """A folder with a file of this name holds small copies for a page, and nothing to work on."""

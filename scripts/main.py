@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -226,6 +227,10 @@ def _dispatch(called: str, command: Command, argv: Sequence[str]) -> int:
 def _run(called: str, module: str, argv: Sequence[str]) -> int:
     """Call a command's module; a user's mistake becomes one message, without a traceback."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    # What readers of pictures complain of has no file name; our own message of the file has.
+    for reader in ("PIL", "tifffile"):
+        logging.getLogger(reader).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"PIL\.|pillow_heif")
     try:
         with end_on_signals():
             return int(importlib.import_module(module).main(argv))

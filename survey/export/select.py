@@ -20,7 +20,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from impasto.data.decode import read_picture
-from impasto.data.files import PICTURE_SUFFIXES, list_pictures
+from impasto.data.files import list_pictures
+from impasto.data.formats import PICTURE_SUFFIXES
 from impasto.data.standardize import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
 from impasto.options.errors import FolderError, ImpastoError, PictureError
 from impasto.options.survey import SurveyExportOptions

@@ -510,7 +510,9 @@ class TestRefusals:
         (tmp_path / "folder.png").mkdir()
         os.mkfifo(tmp_path / "pipe.png")
         assert reason("empty.png") == "is empty"
-        assert reason("notes.jpg") == "is not a JPEG, PNG, WebP, BMP, TIFF, GIF picture"
+        assert reason("notes.jpg") == (
+            "is not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, HEIC or PPM picture"
+        )
         assert reason("folder.png") == "is a folder"
         assert reason("pipe.png") == "is not a regular file"
         assert reason("missing.png") == "cannot be opened: no such file or directory"
@@ -519,7 +521,7 @@ class TestRefusals:
 
     def test_formats_that_start_programs_are_not_tried(self, tmp_path: Path) -> None:
         data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
-        with pytest.raises(PictureError, match="is not a JPEG"):
+        with pytest.raises(PictureError, match="is a PostScript file; expected"):
             read(tmp_path, data, "a.png")
 
     @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX users")
@@ -565,6 +567,10 @@ FILES = {
     "tiff-wide": tiff(WIDE, photometric="rgb", extrasamples=["assocalpha"], compression="zlib"),
     "tiff-grey": tiff(WIDE[..., 0], photometric="miniswhite"),
     "tiff-float": tiff((WIDE[..., 0] / 65535).astype(np.float32)),
+    "tiff-float-color": tiff((WIDE[..., :3] / 65535).astype(np.float32), photometric="rgb"),
+    "avif": saved(Image.fromarray(FADE), "AVIF", exif=exif(6)),
+    "ppm": saved(COLOR, "PPM"),
+    "pgm-wide": b"P5 7 6 4095\n" + (WIDE[..., 0] >> 4).astype(">u2").tobytes(),
     "bigtiff": tiff(FADE[..., :3], bigtiff=True, photometric="rgb"),
 }
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from impasto.data.files import (
-    PICTURE_SUFFIXES,
     PREVIEWS_MARK,
     gather_pictures,
     list_pictures,
     output_names,
 )
+from impasto.data.formats import PICTURE_SUFFIXES
 from impasto.options.errors import FolderError
 
 
@@ -57,7 +57,7 @@ class TestListPictures:
         wanted += [f"B{suffix.upper()}" for suffix in PICTURE_SUFFIXES]
         make(tmp_path, *wanted, "notes.txt", "jpg", "a.jpg.part", "movie.mp4")
         assert set(listed(tmp_path)) == set(wanted)
-        assert len(PICTURE_SUFFIXES) == 8
+        assert len(PICTURE_SUFFIXES) == 20
 
     def test_order_is_that_of_posix_paths(self, tmp_path: Path) -> None:
         # "-" < "." < "/" in code points: comparing Path objects part by part orders these

@@ -154,7 +154,7 @@ def test_unreadable_pictures_are_named_once_and_replaced(
     of = loader(folders, workers=workers, batch_size=2)
     with caplog.at_level(logging.WARNING):
         found = take(of, 12)
-    reason = "is not a JPEG, PNG, WebP, BMP, TIFF, GIF picture"
+    reason = "is not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, HEIC or PPM picture"
     assert of.unreadable == {bad: reason}
     assert caplog.messages == [f"{bad} cannot be read ({reason}); it is passed over"]
     # The next picture takes its place: as if the file were a copy of that one.

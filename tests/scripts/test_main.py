@@ -1,8 +1,10 @@
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -219,3 +221,25 @@ def test_a_full_disk_behind_the_output_is_no_traceback() -> None:
         )
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
+
+
+def test_readers_of_pictures_say_nothing_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their complaints have no file name; what is said of a file is ours."""
+
+    def command(_argv: object) -> int:
+        logging.getLogger("PIL.TiffImagePlugin").error("More samples per pixel than can be decoded")
+        warnings.warn_explicit("Corrupt EXIF data", UserWarning, "f", 1, module="PIL.Image")
+        logging.getLogger("impasto.data.decode").warning("a.tif: very dark")
+        return 0
+
+    monkeypatch.setattr("impasto.scripts.models.main", command)
+    before = {name: logging.getLogger(name).level for name in ("PIL", "tifffile")}
+    with warnings.catch_warnings():
+        assert main(["models"]) == 0
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+    said = capsys.readouterr().err
+    assert "samples" not in said
+    assert "EXIF" not in said

@@ -166,7 +166,7 @@ def test_failures_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     result = convert(jobs, negative, how=Conversion(batch_size=2, threads=1), on_done=told.append)
     assert [done.source.stem for done in result.done] == ["0", "2"]
     assert {path.stem: reason for path, reason in result.failures.items()} == {
-        "1": "is not a JPEG, PNG, WebP, BMP, TIFF, GIF picture",
+        "1": "is not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, HEIC or PPM picture",
         "3": "cannot be opened: no such file or directory",
         "4": "cannot be written: is a directory",
     }
