@@ -23,7 +23,7 @@ import tempfile
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from io import StringIO
@@ -53,11 +53,16 @@ class Job:
     Attributes:
         size: side of the pictures in pixels.
         device: ``cpu`` or ``cuda``.
-        mixed_precision: ``no``, ``bf16`` or ``fp16``; the reference has no mixed precision.
+        mixed_precision: ``no``, ``bf16`` or ``fp16``; the reference has none of its own, so that
+            its step is made under torch's autocast where this is asked for.
         threads: of torch on the CPU, 0 for its default.
         pool_size: pictures in each pool.
         reference: path of the checkout, None for Impasto.
         weights: file that Impasto writes its first weights to and the reference reads.
+        batch_size: pictures of each domain in a step.
+        steps_per_answer: steps that are made before the device is waited for.
+        options: further options of ``impasto train``, by name; the reference has none of them.
+        way: how Impasto makes its step: ``eager``, or with a trial of ``captured.py``.
     """
 
     size: int
@@ -67,6 +72,10 @@ class Job:
     pool_size: int = 50
     reference: str | None = None
     weights: str | None = None
+    batch_size: int = 1
+    steps_per_answer: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+    way: str = "eager"
 
 
 @dataclass(kw_only=True)
@@ -105,7 +114,14 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.environment = self._answer()
+        self._environment: dict[str, Any] | None = None
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the process runs on; waits until it has started."""
+        if self._environment is None:
+            self._environment = self._answer()
+        return self._environment
 
     def close(self) -> None:
         """End the process."""
@@ -114,6 +130,7 @@ class Worker:
 
     def ask(self, question: str) -> Any:
         """Send ``step`` or ``memory``, and return the answer."""
+        _ = self.environment  # its first line
         if self._process.stdin is not None:
             self._process.stdin.write(f"{question}\n")
             self._process.stdin.flush()
@@ -202,6 +219,7 @@ def largest_difference(job: Job, reference: str) -> float:
         for path in (None, reference):
             workers.append(Worker(replace(exact, reference=path)))
             stack.callback(workers[-1].close)
+            _ = workers[-1].environment  # Impasto's weights are there before the reference starts
         losses: list[list[dict[str, float]]] = [
             [worker.ask("step")["losses"] for worker in workers] for _ in range(_CHECKED_STEPS)
         ]
@@ -241,7 +259,7 @@ def measure(
 def _print(results: Sequence[Result], environment: dict[str, Any], arguments: Namespace) -> None:
     precision = {"no": "float32"}.get(arguments.mixed_precision, arguments.mixed_precision)
     if arguments.reference and precision != "float32":
-        precision += " (the reference, which has no mixed precision: float32)"
+        precision += " (the reference, which has no mixed precision, under autocast)"
     print(
         f"torch {environment['torch']}, {environment['threads']} threads, "
         f"{environment['processor']}, {precision}; {arguments.steps} steps of batch 1"
@@ -303,14 +321,17 @@ def _serve(job: Job) -> int:
 
 
 def _step(step: Step, job: Job, pictures: torch.Generator) -> dict[str, Any]:
-    A, B = torch.rand(2, 1, 3, job.size, job.size, generator=pictures) * 2 - 1
+    shape = (2, job.batch_size, 3, job.size, job.size)
+    batches = [torch.rand(shape, generator=pictures) * 2 - 1 for _ in range(job.steps_per_answer)]
     started, cpu_started = perf_counter(), process_time()
-    losses = step(A, B)
+    losses: Callable[[], dict[str, float]] = dict
+    for A, B in batches:
+        losses = step(A, B)
     if job.device == "cuda":
         torch.cuda.synchronize()
     return {
-        "seconds": perf_counter() - started,
-        "cpu_seconds": process_time() - cpu_started,
+        "seconds": (perf_counter() - started) / len(batches),
+        "cpu_seconds": (process_time() - cpu_started) / len(batches),
         "losses": losses(),
     }
 
@@ -321,6 +342,7 @@ def _impasto(job: Job) -> Step:
     from impasto.data.datasets import UnpairedBatch  # noqa: PLC0415
     from impasto.options.fields import make  # noqa: PLC0415
     from impasto.options.train import TrainOptions  # noqa: PLC0415
+    from impasto.runs.learner import StepResult  # noqa: PLC0415
     from impasto.runs.processes import (  # noqa: PLC0415
         keep_freed_memory,
         make_accelerator,
@@ -328,7 +350,13 @@ def _impasto(job: Job) -> Step:
 
     options = make(
         TrainOptions,
-        {"crop_size": job.size, "load_size": job.size, "pool_size": job.pool_size},
+        {
+            "crop_size": job.size,
+            "load_size": job.size,
+            "pool_size": job.pool_size,
+            "batch_size": job.batch_size,
+            **job.options,
+        },
     )
     if job.device == "cpu":
         keep_freed_memory()  # as runs/job.py does
@@ -336,9 +364,15 @@ def _impasto(job: Job) -> Step:
     torch.backends.cudnn.benchmark = True  # as `impasto train` does
     if job.weights is not None:
         torch.save(trainer.networks.state_dict(), job.weights)
+    make_step: Callable[[Sequence[UnpairedBatch]], StepResult] = trainer.step
+    if job.way != "eager":
+        sys.path.append(str(Path(__file__).resolve().parents[1]))
+        from benchmarks.captured import other_way  # noqa: PLC0415 - only for trials on a GPU
+
+        make_step = other_way(trainer, job.way, batch_size=job.batch_size, size=job.size)
 
     def step(A: Tensor, B: Tensor) -> Callable[[], dict[str, float]]:
-        losses = trainer.step([UnpairedBatch(A=A, B=B)]).losses
+        losses = make_step([UnpairedBatch(A=A, B=B)]).losses
         return lambda: {name: float(losses[name]) for name in _LOSSES}
 
     return step
@@ -355,9 +389,16 @@ def _reference(job: Job) -> Step:
             network = getattr(model, f"net{name}")
             getattr(network, "module", network).load_state_dict(weights)
 
+    precision: AbstractContextManager[Any] = (
+        nullcontext()
+        if job.mixed_precision == "no"
+        else torch.autocast(job.device, getattr(torch, {"bf16": "bfloat16"}[job.mixed_precision]))
+    )
+
     def step(A: Tensor, B: Tensor) -> Callable[[], dict[str, float]]:
         model.set_input({"A": A, "B": B, "A_paths": [], "B_paths": []})
-        model.optimize_parameters()
+        with precision:
+            model.optimize_parameters()
         return lambda: dict(model.get_current_losses())
 
     return step
@@ -370,7 +411,7 @@ def _reference_options(job: Job) -> Namespace:
         isTrain=True, continue_train=False, verbose=False, amp=False, epoch_count=1,
         name="train_step", checkpoints_dir=tempfile.gettempdir(), direction="AtoB",
         device=torch.device(job.device), gpu_ids=[0] if job.device == "cuda" else [],
-        preprocess="resize_and_crop", batch_size=1, input_nc=3, output_nc=3,
+        preprocess="resize_and_crop", batch_size=job.batch_size, input_nc=3, output_nc=3,
         netG="resnet_9blocks", ngf=64, netD="basic", ndf=64, n_layers_D=3, no_dropout=True,
         norm="instance", normG="instance", normD="instance", init_type="normal", init_gain=0.02,
         no_antialias=True, no_antialias_up=True,
