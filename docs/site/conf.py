@@ -79,6 +79,7 @@ docs/evaluating
 docs/model_card
 docs/from_the_reference
 docs/machines
+docs/performance
 ```
 
 ```{toctree}
