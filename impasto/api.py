@@ -97,11 +97,16 @@ def train(
 
     known = default_values(TrainOptions)
     given = _flat(TrainOptions, _given(changes, dataroot=dataroot), options, config, presets=".")
+    places: dict[str, str] = {}
     if resume:
-        place = {**known, **given}
-        stored = RunDirectory(Path(place["checkpoints_dir"]) / place["name"]).read_options()
-        given = {**{name: stored[name] for name in stored if name in known}, **given}
-    return run(make(TrainOptions, given), resume=resume, allow_changes=allow_changes)
+        where = {**known, **given}
+        directory = RunDirectory(Path(where["checkpoints_dir"]) / where["name"])
+        read = directory.read_options()
+        stored = {name: read[name] for name in read if name in known and name not in given}
+        places = dict.fromkeys(stored, str(directory.options_file))
+        given = {**stored, **given}
+    made = make(TrainOptions, given, places=places)
+    return run(made, resume=resume, allow_changes=allow_changes)
 
 
 def translate(

@@ -22,6 +22,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from impasto.options.config import ConfigFile, preset_names, read_typed_config
 from impasto.options.errors import OptionError
 from impasto.options.fields import (
+    check_value,
     choices,
     describe_type,
     kind_of,
@@ -79,6 +80,8 @@ class CommandParser(ArgumentParser):
         self._presets = presets
         self._types = types_of(options)
         self._configs: list[ConfigFile] = []
+        self._stored: Mapping[str, Any] = {}
+        self._stored_place = ""
         known = f", or from a preset: {', '.join(preset_names(presets))}" if presets else ""
         self.add_argument(
             "--config",
@@ -249,7 +252,8 @@ class CommandParser(ArgumentParser):
         """Make the options object from what :meth:`parse` gave; exits with 2 on a bad value."""
         flat = {name: value for name, value in parsed.as_dict().items() if name not in drop}
         flat.pop("config", None)
-        places = {
+        stored = {name for name in self._stored if self._stored[name] == flat.get(name)}
+        places = dict.fromkeys(stored, self._stored_place) | {
             name: file.place(name)
             for file in self._configs
             for name, value in file.values.items()
@@ -260,9 +264,26 @@ class CommandParser(ArgumentParser):
         except OptionError as error:
             self.error(str(error))
 
-    def set_stored(self, stored: Mapping[str, Any]) -> None:
-        """Use the options of an earlier run as defaults, so that only changes need be given."""
-        self.set_defaults({name: stored[name] for name in stored if name in self._names()})
+    def set_stored(self, stored: Mapping[str, Any], place: str) -> None:
+        """Use the options of an earlier run as defaults, so that only changes need be given.
+
+        Exits with status 2 where one of them has a value of a wrong type.
+
+        Args:
+            stored: options by name; those that there are no more are passed over.
+            place: file that they are from, for messages.
+        """
+        known = {name: stored[name] for name in stored if name in self._types}
+        try:
+            values = {name: check_value(name, self._types[name], known[name]) for name in known}
+        except OptionError as error:
+            self.error(f"{place}: {error.option}: {error.reason}")
+        self._stored_place = place
+        self._stored = {
+            name: list(value) if isinstance(value, tuple) else known[name]
+            for name, value in values.items()
+        }
+        self.set_defaults(self._stored)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002
         """Print the mistake, with the nearest valid name if it was a name, and exit with 2."""

@@ -92,7 +92,8 @@ def read_config(config: str | PathLike[str], presets: str | None = None) -> dict
     Raises:
         OptionError: there is no such file or preset, or it is no YAML file with options.
     """
-    return {name: _plain(node) for _, name, node in _entries(_find_config(str(config), presets))}
+    path = _find_config(str(config), presets)
+    return {name: _plain(name, node, f"{path}, line {line}") for line, name, node in _entries(path)}
 
 
 def _find_config(name: str, presets: str | None) -> Path:
@@ -199,10 +200,13 @@ def _shown(node: yaml.Node) -> str:
     return line if len(line) <= 60 else f"{line[:57]}..."
 
 
-def _plain(node: yaml.Node) -> Any:
+def _plain(name: str, node: yaml.Node, place: str) -> Any:
     loader = _Loader("")
     try:
         return loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = f"expected a number, a word or a list of them, got {_shown(node)}"
+        raise OptionError(name, reason, place=place) from error
     finally:
         loader.dispose()
 

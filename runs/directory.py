@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from impasto.data.atomic import remove_leftovers, write_text_atomic
-from impasto.options.errors import FolderError, ImpastoError
+from impasto.options.config import read_config
+from impasto.options.errors import FolderError, ImpastoError, OptionError
 
 __all__ = ["RunDirectory"]
 
@@ -104,15 +105,14 @@ class RunDirectory:
         Raises:
             FolderError: the options are missing or damaged.
         """
+        if not self.options_file.exists():
+            raise FolderError(self.path, "holds no run (no options.yaml)")
         try:
-            read = yaml.safe_load(self.options_file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise FolderError(self.path, "holds no run (no options.yaml)") from error
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise FolderError(self.path, f"options.yaml cannot be read ({error})") from error
-        if not isinstance(read, dict):
-            raise FolderError(self.path, "options.yaml is damaged: expected 'name: value' lines")
-        return read
+            return read_config(self.options_file)
+        except OptionError as error:
+            reason = f"{error.place}: {error.reason}" if error.place else error.reason
+            reason = reason.replace(str(self.options_file), self.options_file.name)
+            raise FolderError(self.path, reason) from error
 
     @contextmanager
     def locked(self, *, write: bool = True) -> Iterator[None]:

@@ -310,7 +310,9 @@ def _check_run(
             )
         return
     written = {**defaults, **directory.read_options()}
-    stored = {**written, **_options_of_state(directory)}
+    saved = _options_of_state(directory)
+    # What the file has beside those, and no option is called, means nothing.
+    stored = {**{name: written[name] for name in written if name in options or not saved}, **saved}
     changes = difference(stored, options)
     refused = {name: pair for name, pair in changes.items() if name not in may_change}
     for name in may_grow:

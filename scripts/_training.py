@@ -63,9 +63,10 @@ def parse_training(
     parsed = parser.parse(argv)
     stored = None
     if parsed.resume:
-        stored = RunDirectory(Path(parsed.checkpoints_dir) / parsed.name).read_options()
+        directory = RunDirectory(Path(parsed.checkpoints_dir) / parsed.name)
+        stored = directory.read_options()
         parser = make_parser()
-        parser.set_stored(stored)
+        parser.set_stored(stored, str(directory.options_file))
         parsed = parser.parse(argv)
     made = parser.make(options, parsed, drop=_CONTROL)
     return TrainingRequest(

@@ -287,6 +287,6 @@ def test_help_shows_every_option_with_its_default(capsys: pytest.CaptureFixture[
 
 def test_stored_options_are_defaults() -> None:
     made = parser()
-    made.set_stored({**flatten(TrainOptions()), "lr": 0.5, "unknown_of_the_future": 1})
+    made.set_stored({**flatten(TrainOptions()), "lr": 0.5, "unknown_of_the_future": 1}, "x.yaml")
     options = made.make(TrainOptions, made.parse(["--ngf", "8"]))
     assert (options.schedule.lr, options.networks.ngf) == (0.5, 8)

@@ -36,7 +36,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "holds no run"), (b"- a\n- b\n", "damaged"), (b"a: [", "cannot be read")],
+    [
+        (None, "holds no run"),
+        (b"- a\n- b\n", r"options\.yaml, line 1: expected lines such as NAME: VALUE, got - a - b"),
+        (b"a: 1\nb: [", r"options\.yaml, line 2: expected YAML with lines NAME: VALUE; [^\n]*$"),
+        (b"a: 1\nb: !!python/object:os.system 1\n", r"options\.yaml, line 2: expected a number, a"),
+        (b"lr: 1\nlr: 2\n", r"options\.yaml, line 2: stands in line 1, too"),
+        (b"\xff\xfe", r"options\.yaml: the file is not text"),
+    ],
 )
 def test_damaged_options_are_named(tmp_path: Path, content: bytes | None, says: str) -> None:
     directory = RunDirectory(tmp_path)

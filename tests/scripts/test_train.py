@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from impasto.options import TrainOptions, flatten
-from impasto.runs import load_state
+from impasto.runs import RunDirectory, load_state
 from impasto.scripts.main import main
 
 Options = Callable[..., TrainOptions]
@@ -80,6 +80,35 @@ def test_an_unknown_perceptual_layer_is_named(
     words = ["train", "--config", str(config), "--lambda_perceptual", "1"]
     assert main([*words, "--perceptual_layers", "relu3_33"]) == 2
     assert "--perceptual_layers: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("device: cqu", "device: expected one of auto, cpu, cuda, mps, got cqu; did you mean cpu?"),
+        ("norm: instanc", "norm: expected one of instance, batch, layer, none, got instanc; did"),
+        ("gan_mode: lsgann", "gan_mode: expected one of lsgan, vanilla, wgangp, got lsgann; did"),
+        ("netG: null", "netG: expected one of resnet_9blocks"),
+        ("lr: abc", "lr: expected a number, got 'abc'"),
+        ("lr: -1", "lr: -1.0 is not"),
+        ("seed: -1", "seed: -1 is not between 0 and 9223372036854775807"),
+        ("diffaugment: 3", "diffaugment: expected one or more of color, translation, cutout"),
+        ("dataroot: {a: 1}", "dataroot: expected a path, got {'a': 1}"),
+    ],
+)
+def test_an_edited_value_of_the_run_is_named_with_its_file(
+    tiny_options: Options,
+    capsys: pytest.CaptureFixture[str],
+    line: str,
+    says: str,
+) -> None:
+    options = tiny_options()
+    run = options.run.checkpoints_dir / "tiny"
+    RunDirectory(run).create()
+    stored = {**flatten(options), **yaml.safe_load(line)}
+    (run / "options.yaml").write_text(yaml.safe_dump(stored), encoding="utf-8")
+    assert main(["train", "--resume", "--name", "tiny", "--checkpoints_dir", str(run.parent)]) == 2
+    assert f"{run / 'options.yaml'}: {says}" in capsys.readouterr().err
 
 
 def test_resume_with_another_option_is_refused(
