@@ -2,10 +2,11 @@
 
 import difflib
 import itertools
+import logging
 import os
 import unicodedata
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from impasto.data.formats import PICTURE_SUFFIXES
@@ -14,6 +15,8 @@ from impasto.options.errors import FolderError, ImpastoError
 __all__ = ["PREVIEWS_MARK", "gather_pictures", "list_pictures", "output_names"]
 
 
+_LOGGER = logging.getLogger(__name__)
+
 PREVIEWS_MARK = ".previews"
 """A folder with a file of this name holds small copies for a page, and nothing to work on."""
 
@@ -21,10 +24,11 @@ PREVIEWS_MARK = ".previews"
 def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
     """List the picture files in ``folder`` and its sub-folders.
 
-    Hidden files and folders (a leading dot) are skipped, and so are folders of previews, as in the
-    results of ``impasto translate``: among them are the photographs themselves. Links are followed;
-    a folder that can be reached in several ways is listed once, by its own place where that lies in
-    ``folder``.
+    How many other files there are, and of which endings, is logged as information, which commands
+    print. Hidden files and folders (a leading dot) are skipped, and so are folders of previews, as
+    in the results of ``impasto translate``: among them are the photographs themselves. Links are
+    followed; a folder that can be reached in several ways is listed once, by its own place where
+    that lies in ``folder``.
 
     Args:
         folder: the folder to search.
@@ -48,8 +52,13 @@ def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
         )
     files = _walk(folder, left_out)
     pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
+    others = _describe(path for path in files if path.suffix.lower() not in PICTURE_SUFFIXES)
     if not pictures:
-        raise FolderError(folder, _why_empty(folder, len(files)))
+        raise FolderError(folder, _why_empty(folder, others))
+    if others:
+        _LOGGER.info(
+            "%s: %s not looked at, as their names do not end like those of pictures", folder, others
+        )
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -90,6 +99,7 @@ def output_names(inputs: Sequence[Path], *, root: Path, suffix: str) -> list[Pur
 def _walk(folder: Path, left_out: Path | None) -> list[Path]:
     """All visible files below ``folder``; real folders before links, and each only once."""
     files: list[Path] = []
+    ours: set[Path] = set()  # pages, which are of no interest
     seen: set[tuple[int, int]] = set()
     waiting = deque([folder])
     while waiting:
@@ -107,13 +117,27 @@ def _walk(folder: Path, left_out: Path | None) -> list[Path]:
         except OSError as error:
             raise FolderError(current, f"cannot be listed: {error.strerror}") from error
         if any(entry.name == PREVIEWS_MARK for entry in found):
+            ours.add(current.parent / "index.html")
             continue
         visible = [entry for entry in found if not entry.name.startswith(".")]
         files.extend(current / entry.name for entry in visible if _is(entry, folder=False))
         folders = [entry for entry in visible if _is(entry, folder=True)]
         waiting.extendleft(current / entry.name for entry in folders if not entry.is_symlink())
         waiting.extend(current / entry.name for entry in folders if entry.is_symlink())
-    return files
+    return [path for path in files if path not in ours]
+
+
+def _describe(files: Iterable[Path]) -> str:
+    """Say how many files there are of each ending, the most frequent first; nothing for none."""
+    counts = Counter(path.suffix.lower() for path in files)
+    if not counts:
+        return ""
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{count} {suffix or 'without an ending'}" for suffix, count in most[:8]]
+    if len(most) > 8:
+        named.append(f"{sum(count for _, count in most[8:])} of {len(most) - 8} other endings")
+    total = counts.total()
+    return f"{total} {'file' if total == 1 else 'files'} ({', '.join(named)})"
 
 
 def _is(entry: os.DirEntry[str], *, folder: bool) -> bool:
@@ -139,10 +163,10 @@ def _why_not_a_folder(folder: Path) -> str:
     return f"no such folder; {missing.parent} has no {missing.name!r} and nothing of a like name"
 
 
-def _why_empty(folder: Path, other_files: int) -> str:
+def _why_empty(folder: Path, others: str) -> str:
     reason = (
         f"holds no picture: looked, in its sub-folders too, for {', '.join(PICTURE_SUFFIXES)}"
-        f" and found {other_files} other file{'' if other_files == 1 else 's'}"
+        f" and found {f'only {others}' if others else 'no file'}"
     )
     halves = [name for name in ("trainA", "trainB") if (folder / name).is_dir()]
     if halves:

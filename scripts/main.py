@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -232,7 +233,8 @@ def _run(called: str, module: str, argv: Sequence[str]) -> int:
         logging.getLogger(reader).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"PIL\.|pillow_heif")
     try:
-        with end_on_signals():
+        # A training's end is far away.
+        with end_on_signals(), _notes_of_folders(at_once=called.endswith("train")):
             return int(importlib.import_module(module).main(argv))
     except ImpastoError as error:
         sys.stderr.write(f"{called}: error: {error}\n")
@@ -246,6 +248,35 @@ def _run(called: str, module: str, argv: Sequence[str]) -> int:
     except KeyboardInterrupt as asked:
         sys.stderr.write(f"{called}: stopped\n")
         return 128 + (asked.number if isinstance(asked, Stopped) else signal.SIGINT)
+
+
+@contextmanager
+def _notes_of_folders(*, at_once: bool) -> Iterator[None]:
+    """Print, at once or at the end, what was not looked at in folders of pictures, each once."""
+    told: dict[str, None] = {}
+
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if at_once and text not in told:
+                sys.stderr.write(f"note: {text}\n")
+            told[text] = None
+
+    logger, handler = logging.getLogger("impasto.data.files"), Notes(logging.INFO)
+    if os.environ.get("RANK", "0") != "0":  # another process of the job says it
+        yield
+        return
+    level, logger.propagate = logger.level, False
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
+        logger.setLevel(level)
+        for text in told if not at_once else ():
+            sys.stderr.write(f"note: {text}\n")
 
 
 def _kind(command: Command) -> str:

@@ -1,5 +1,6 @@
 """Tests."""
 
+import logging
 import os
 import tempfile
 import unicodedata
@@ -140,12 +141,45 @@ class TestListPictures:
         with pytest.raises(FolderError) as caught:
             list_pictures(tmp_path)
         assert all(suffix in str(caught.value) for suffix in PICTURE_SUFFIXES)
-        assert "found 2 other files" in str(caught.value)
+        assert "found only 2 files (1 .npy, 1 .txt)" in str(caught.value)
         assert "trainA" not in str(caught.value)
         (tmp_path / "trainA").mkdir()
         (tmp_path / "trainB").mkdir()
         with pytest.raises(FolderError, match="trainA and trainB exist but hold no picture"):
             list_pictures(tmp_path)
+
+    def test_other_files_are_told_of(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        make(tmp_path, "a.png", "b.MOV", "deep/c.mov", "deep/d.txt", "README", ".hidden.txt")
+        make(tmp_path, "page/.previews", "page/notes.txt", "index.html")  # a page of ours
+        make(tmp_path, "out/result.txt")
+        with caplog.at_level(logging.INFO):
+            assert listed(tmp_path, tmp_path / "out") == ["a.png"]
+        assert caplog.messages == [
+            f"{tmp_path}: 4 files (2 .mov, 1 without an ending, 1 .txt) not looked at, as their "
+            "names do not end like those of pictures"
+        ]
+
+    def test_many_endings_are_cut_short(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        make(tmp_path, "a.png", *(f"{index}.x{index:02d}" for index in range(12)), "b.x11")
+        with caplog.at_level(logging.INFO):
+            listed(tmp_path)
+        expected = (
+            "13 files (2 .x11, 1 .x00, 1 .x01, 1 .x02, 1 .x03, 1 .x04, 1 .x05, 1 .x06, "
+            "4 of 4 other endings) not"
+        )
+        assert expected in caplog.messages[0]
+
+    def test_nothing_is_told_where_all_are_pictures(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        make(tmp_path, "a.png", "b.HEIC", "c.jfif", "d.ppm", "e.avif")
+        with caplog.at_level(logging.INFO):
+            assert len(listed(tmp_path)) == 5
+        assert not caplog.messages
 
     @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX users")
     def test_sub_folder_that_may_not_be_listed(self, world_folder: Path) -> None:

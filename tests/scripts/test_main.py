@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from impasto.data.files import list_pictures
 from impasto.options import FolderError, OptionError
 from impasto.runs.signals import Stopped
 from impasto.scripts.main import COMMANDS, main
@@ -243,3 +244,33 @@ def test_readers_of_pictures_say_nothing_of_their_own(
     said = capsys.readouterr().err
     assert "samples" not in said
     assert "EXIF" not in said
+
+
+@pytest.mark.parametrize("name", ["models", "train"])
+def test_what_was_not_looked_at_is_told_once(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for file in ("a.png", "b.mov", "c.mov"):
+        (tmp_path / file).touch()
+
+    def command(_argv: object) -> int:
+        for _ in range(2):
+            list_pictures(tmp_path)
+        sys.stderr.write("done\n")
+        return 0
+
+    monkeypatch.setattr(f"impasto.scripts.{name}.main", command)
+    note = (
+        f"note: {tmp_path}: 2 files (2 .mov) not looked at, as their names do not end like those "
+        "of pictures"
+    )
+    assert main([name]) == 0
+    # A training tells it before its long work, the others in their last lines.
+    lines = [note, "done"] if name == "train" else ["done", note]
+    assert capsys.readouterr().err.splitlines() == lines
+    monkeypatch.setenv("RANK", "1")
+    assert main([name]) == 0
+    assert capsys.readouterr().err.splitlines() == ["done"]
