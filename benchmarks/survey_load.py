@@ -4,11 +4,12 @@
     python benchmarks/survey_load.py --participants 50 --trials 40 --think_ms 300 --kill
 
 Makes a study of small pictures, starts `impasto survey serve` in a process of its own, and lets
-each participant, a thread with its own connection, agree, load all pictures, and answer all trials,
-one after the other, as the page's script does. Timed is each answer: from the first byte sent until
-the next screen has come, which is when the answer is on the disk. At the end the database must hold
-exactly what was acknowledged. With `--kill`, the server is killed (SIGKILL) in the middle and
-started again; the participants go on by themselves.
+each participant agree, load all pictures over the six connections that a browser opens and keeps,
+and answer all trials, one after the other, as the page's script does. Timed are each request, with
+all its repetitions; how long everybody waits until all pictures are there; and each answer: from
+the first byte sent until the next screen has come, which is when the answer is on the disk. At the
+end the database must hold exactly what was acknowledged. With `--kill`, the server is killed
+(SIGKILL) in the middle and started again; the participants go on by themselves.
 """
 
 import argparse
@@ -42,13 +43,17 @@ def main() -> int:
     parser.add_argument("--participants", type=int, default=50)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--think_ms", type=float, default=0.0, help="pause before each answer")
+    parser.add_argument("--side_px", type=int, default=32, help="width and height of the pictures")
+    parser.add_argument("--connections", type=int, default=6, help="of each participant's browser")
     parser.add_argument("--kill", action="store_true", help="kill the server in the middle")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        server = _Server(Path(folder), _make_study(Path(folder), arguments.trials))
+        server = _Server(
+            Path(folder), _make_study(Path(folder), arguments.trials, arguments.side_px)
+        )
         server.start()
         people = [
-            _Participant(server.port, number, arguments.think_ms / 1000)
+            _Participant(server.port, number, arguments.think_ms / 1000, arguments.connections)
             for number in range(arguments.participants)
         ]
         begun = time.perf_counter()
@@ -66,27 +71,33 @@ def main() -> int:
 
 @dataclass
 class _Participant:
-    """One person with one connection."""
+    """One person at a browser, which keeps its connections open."""
 
     port: int
     number: int
     think: float
+    connections: int
     cookie: str = ""
     said: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    ready_seconds: float = 0.0
+    longest_seconds: float = 0.0
     retries: int = 0
 
     def __post_init__(self) -> None:
-        self._connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        self._open = [
+            HTTPConnection("127.0.0.1", self.port, timeout=30) for _ in range(self.connections)
+        ]
         self._rng = np.random.default_rng(self.number)
 
     def go_through(self) -> None:
         """Agree, load, answer everything."""
+        begun = time.perf_counter()
         page = self._ask("GET", f"/?participant=p{self.number}")
         self._ask("POST", "/begin", {**_fields(page), "agree": "yes"})
         page = self._ask("GET", f"/?participant=p{self.number}")
-        for path in re.findall(r"images/\w+\.png", page):
-            self._ask("GET", f"/{path}")
+        self._load(sorted(set(re.findall(r"images/\w+\.png", page))))
+        self.ready_seconds = time.perf_counter() - begun
         while 'data-screen="thanks"' not in page:
             fields = _fields(page)
             if 'data-screen="trial"' not in page:
@@ -99,8 +110,37 @@ class _Participant:
             self.seconds.append(time.perf_counter() - begun)
             self.said.append(answer)
 
-    def _ask(self, method: str, path: str, fields: dict[str, str] | None = None) -> str:
+    def _load(self, paths: list[str]) -> None:
+        """Load pictures over all connections at once."""
+        waiting = iter(paths)
+
+        def work(connection: HTTPConnection) -> None:
+            for path in waiting:  # one iterator for all: each picture is asked for once
+                self._ask("GET", f"/{path}", connection=connection)
+
+        threads = [threading.Thread(target=work, args=[one]) for one in self._open]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        fields: dict[str, str] | None = None,
+        connection: HTTPConnection | None = None,
+    ) -> str:
         """Send until there is an answer, as the page's script does."""
+        begun = time.perf_counter()
+        try:
+            return self._send(method, path, fields, connection or self._open[0])
+        finally:
+            self.longest_seconds = max(self.longest_seconds, time.perf_counter() - begun)
+
+    def _send(
+        self, method: str, path: str, fields: dict[str, str] | None, connection: HTTPConnection
+    ) -> str:
         headers = {"X-Requested-With": "survey.js"} | (
             {"Cookie": self.cookie} if self.cookie else {}
         )
@@ -109,11 +149,11 @@ class _Participant:
         for _ in range(200):
             try:
                 body = urlencode(fields) if fields is not None else None
-                self._connection.request(method, path, body, headers)
-                reply = self._connection.getresponse()
+                connection.request(method, path, body, headers)
+                reply = connection.getresponse()
                 content = reply.read()
             except (OSError, HTTPException):
-                self._connection.close()
+                connection.close()
                 reply, content = None, b""
             if reply is not None and reply.status < 400:
                 self.cookie = (reply.getheader("Set-Cookie") or self.cookie).partition(";")[0]
@@ -156,7 +196,7 @@ class _Server:
             self._process.wait()
 
 
-def _make_study(folder: Path, trials: int) -> Path:
+def _make_study(folder: Path, trials: int, side: int) -> Path:
     """Export a study of small pictures, with its key beside it."""
     rng = np.random.default_rng(0)
     study_folder = folder / "study"
@@ -165,7 +205,7 @@ def _make_study(folder: Path, trials: int) -> Path:
     for index in range(trials):
         token = f"t{rng.bytes(6).hex()}"
         path = study_folder / "images" / f"{token}.png"
-        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
         keyed[token] = KeyedPicture(
             kind="scored",
             label="fake" if index % 2 else "real",
@@ -180,8 +220,8 @@ def _make_study(folder: Path, trials: int) -> Path:
         protocol="single",
         question="real",
         pictures={token: f"images/{token}.png" for token in tokens},
-        width=32,
-        height=32,
+        width=side,
+        height=side,
         practice=[],
         orders=orders,
         real_share=0.5,
@@ -217,10 +257,16 @@ def _report(database: Path, people: list[_Participant], trials: int, seconds: fl
     times = np.array([second for person in people for second in person.seconds]) * 1000
     p50, p95, p99 = np.percentile(times, [50, 95, 99])
     expected = len(people) * trials
-    print(f"{len(people)} participants at once, {trials} trials each, in {seconds:.1f} s")
+    print(
+        f"{len(people)} participants at once, {people[0].connections} connections and {trials} "
+        f"trials each, in {seconds:.1f} s"
+    )
     print(f"answers in the database: {len(answers):,} of {expected:,}; counted twice: {twice}")
     print(f"answers per second: {len(times) / seconds:.0f}")
     print(f"retries: {sum(person.retries for person in people)}")
+    ready = max(person.ready_seconds for person in people)
+    print(f"all pictures of everybody were there after {ready:.1f} s")
+    print(f"longest wait for any reply: {max(one.longest_seconds for one in people):.1f} s")
     print(f"answer time, ms: p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, most {times.max():.1f}")
     whole = same and len(answers) == expected and not twice
     print("nothing lost, nothing twice" if whole else "FAILED: the database differs")

@@ -120,7 +120,8 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
         OSError: the file cannot be written.
     """
     form = answers_json if path.suffix.lower() == ".json" else answers_csv
-    write_text_atomic(path, form(answers))
+    # With ids of people: for their owner alone.
+    write_text_atomic(path, form(answers), mode=0o600)
 
 
 def read_answers(path: Path) -> list[Answer]:

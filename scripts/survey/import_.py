@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([header, *rows])
         options.participants.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(options.participants, text.getvalue())
+        write_text_atomic(options.participants, text.getvalue(), mode=0o600)
         print(f"wrote {options.participants}")
     return 0
 

@@ -21,11 +21,11 @@ from pathlib import Path
 from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException
 
+from impasto.survey.serve.connections import network_of
 from impasto.survey.serve.pages import Pages, picture_url
 from impasto.survey.serve.requests import (
     BadFormError,
     RateLimit,
-    network_of,
     read_measured,
     read_position,
 )
@@ -237,9 +237,15 @@ class _Views:
         """Report an internal error without details, which are only in the owner's log."""
         if isinstance(error, sqlite3.Error):
             _LOG.error("an answer could not be saved, and is asked for again: %s", error)
+            try:
+                reply = self._message(503, "error_server")
+            except sqlite3.Error:  # not even read
+                reply = error_reply(self.pages, 503, "error_server")
+            if request.method == "GET":
+                reply.headers["Refresh"] = "3"
         else:
             _LOG.exception("a page could not be made")
-        reply = self._message(503, "error_server")
+            reply = self._message(503, "error_server")
         reply.headers["Retry-After"] = "2"
         return reply
 

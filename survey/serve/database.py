@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,11 @@ from impasto.survey.study import Study
 __all__ = ["Database", "now_text", "read_database"]
 
 _APPLICATION = 0x47565259  # "GVRY": says whose file it is
-_VERSION = 1
+_VERSION, _READABLE = 2, (1, 2)
+# How long an answer waits for a lock of another program; and, when one has just waited in vain, the
+# next: pages that ask again must not stand in line behind each other.
+_PATIENCE_SECONDS, _LITTLE_PATIENCE_SECONDS = 2.5, 0.1
+_SIDE_FILES = ("", "-wal", "-shm", "-journal")
 _SCHEMA = (
     """
 CREATE TABLE study (
@@ -42,7 +48,8 @@ CREATE TABLE sessions (
     served TEXT NOT NULL,           -- when the screen at that position was first sent
     views INTEGER NOT NULL,         -- how often it was sent
     started TEXT NOT NULL,
-    completed TEXT
+    completed TEXT,
+    condition INTEGER REFERENCES conditions (number)  -- in which consent was given
 ) STRICT""",
     """
 CREATE TABLE answers (
@@ -63,6 +70,19 @@ CREATE TABLE answers (
     views INTEGER NOT NULL,         -- above 1: the trial was loaded again
     PRIMARY KEY (number, trial)
 ) STRICT, WITHOUT ROWID""",
+)
+_CONDITIONS = (
+    """
+CREATE TABLE conditions (           -- what participants read, and what the server was told
+    number INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,
+    content TEXT NOT NULL           -- JSON
+) STRICT""",
+    """
+CREATE TABLE starts (               -- of the server: which of them was in force when
+    started TEXT NOT NULL,
+    condition INTEGER NOT NULL REFERENCES conditions (number)
+) STRICT""",
 )
 _DERIVED = {"completed": "completed IS NOT NULL AS completed"}
 _ANSWERS = (
@@ -88,23 +108,24 @@ class Database:
 
     def __init__(self, path: Path, study: Study) -> None:
         self.path = path
-        self._lock = threading.RLock()
+        self._lock, self._reading = threading.RLock(), threading.Lock()
+        self._refused = -_PATIENCE_SECONDS
         if not path.parent.is_dir():
             raise SurveyError(path, f"cannot be made: there is no folder {path.parent}")
+        _create_private(path)
         try:
-            self._connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=30.0
-            )
+            self._connection = _connect(path)
+            # Its own, so that no page waits for an answer that waits for the disk or for a lock.
+            self._reader = _connect(path)
         except sqlite3.Error as error:
             raise SurveyError(path, f"cannot be opened: {error}") from error
         try:
-            self._connection.row_factory = sqlite3.Row
             self.secret: bytes = self._prepare(study)
         except sqlite3.Error as error:
-            self._connection.close()
+            self.close()
             raise _no_database(path, error) from error
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
     @contextmanager
@@ -114,10 +135,23 @@ class Database:
         If the block raises an exception, none of its changes are stored.
 
         Raises:
-            sqlite3.Error: the changes could not be written, for example because the disk is full.
+            sqlite3.Error: the changes could not be written, for example because the disk is full,
+                or another program has locked the file for 2.5 s.
         """
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        was_refused = begun - self._refused < _PATIENCE_SECONDS
+        patience = _LITTLE_PATIENCE_SECONDS if was_refused else _PATIENCE_SECONDS
+        if not self._lock.acquire(timeout=patience):
+            raise sqlite3.OperationalError("database is locked: others wait for it, too")
+        try:
+            left = max(0.0, patience - (time.monotonic() - begun))
+            self._connection.execute(f"PRAGMA busy_timeout = {1000 * left:.0f}")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                    self._refused = time.monotonic()
+                raise
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
@@ -125,11 +159,43 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+        finally:
+            self._lock.release()
 
     def read(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
-        """Return the rows of a read-only query."""
-        with self._lock:
-            return self._connection.execute(query, values).fetchall()
+        """Return the rows of a read-only query, as of the last transaction that is complete."""
+        with self._reading:
+            return self._reader.execute(query, values).fetchall()
+
+    def start(self, condition: Mapping[str, Any]) -> int:
+        """Record that a server starts, with what its participants read and what it was told.
+
+        Args:
+            condition: texts and options, as JSON can hold them.
+
+        Returns:
+            Number of the condition, for the sessions that begin in it; the same for equal contents.
+        """
+        content = json.dumps(condition, sort_keys=True, ensure_ascii=False)
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO conditions (sha256, content) VALUES (?, ?)",
+                (digest, content),
+            )
+            (number,) = connection.execute(
+                "SELECT number FROM conditions WHERE sha256 = ?", (digest,)
+            ).fetchone()
+            connection.execute("INSERT INTO starts VALUES (?, ?)", (now_text(), number))
+        return int(number)
+
+    def earlier_conditions(self) -> list[tuple[dict[str, Any], int]]:
+        """Return every condition in which sessions have begun, with the number of these."""
+        rows = self.read(
+            "SELECT content, count(*) AS begun FROM sessions "
+            "JOIN conditions ON conditions.number = sessions.condition GROUP BY condition"
+        )
+        return [(json.loads(row["content"]), row["begun"]) for row in rows]
 
     def answers(self) -> list[Answer]:
         """Return all answers, by session and trial."""
@@ -137,17 +203,21 @@ class Database:
 
     def close(self) -> None:
         """Write all data into the single file, and close it."""
+        with self._reading:
+            self._reader.close()
         with self._lock:
             self._connection.close()
 
     def _prepare(self, study: Study) -> bytes:
         self._connection.execute("PRAGMA foreign_keys = ON")
-        self._connection.execute("PRAGMA busy_timeout = 30000")
         with self.transaction() as connection:
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if not tables:
                 _create(connection, study)
         _check_whole(self.path, self._connection)
+        _make_private(self.path)
+        with self.transaction() as connection:
+            _bring_up_to_date(connection)
         stored = self._connection.execute("SELECT * FROM study").fetchone()
         if stored["survey_id"] != study.survey_id:
             raise SurveyError(
@@ -198,7 +268,7 @@ def now_text() -> str:
 
 
 def _create(connection: sqlite3.Connection, study: Study) -> None:
-    for statement in _SCHEMA:
+    for statement in (*_CONDITIONS, *_SCHEMA):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
     connection.execute(f"PRAGMA user_version = {_VERSION}")
@@ -208,12 +278,54 @@ def _create(connection: sqlite3.Connection, study: Study) -> None:
     )
 
 
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Add what a file of an earlier format has not."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 1:
+        for statement in _CONDITIONS:
+            connection.execute(statement)
+        connection.execute(
+            "ALTER TABLE sessions ADD COLUMN condition INTEGER REFERENCES conditions (number)"
+        )
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE_SECONDS
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _create_private(path: Path) -> None:
+    """Create the file, if it is missing, for the owner alone."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise SurveyError(path, f"cannot be made: {error.strerror or error}") from error
+
+
+def _make_private(path: Path) -> None:
+    """Let only the owner read the file: it has ids of people, and the secret of the results.
+
+    SQLite gives its side files the permissions of the file itself. Those of an earlier Impasto were
+    open to everybody.
+    """
+    for ending in _SIDE_FILES:
+        # A disk without permissions, of Windows or in the network, has none to give.
+        with suppress(OSError):
+            path.with_name(f"{path.name}{ending}").chmod(0o600)
+
+
 def _check_whole(path: Path, connection: sqlite3.Connection) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != _APPLICATION:
         raise SurveyError(path, "is a database of something else; give another --database")
-    if version != _VERSION:
+    if version not in _READABLE:
         raise SurveyError(path, f"is of format {version}; this Impasto reads format {_VERSION}")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
@@ -222,6 +334,12 @@ def _check_whole(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _no_database(path: Path, error: sqlite3.Error) -> SurveyError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        return SurveyError(
+            path,
+            "is locked by another program, such as a database browser or a backup; close that, and "
+            "try again",
+        )
     if isinstance(error, sqlite3.OperationalError):
         return SurveyError(path, f"cannot be used as a database: {error}")
     return SurveyError(path, f"is no database of answers, or is damaged: {error}")

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ try:
     import waitress.wasyncore
 
     from impasto.survey.serve.app import RequestLimits, create_app
+    from impasto.survey.serve.connections import make_server
     from impasto.survey.serve.owner import add_owner_pages, exposures_by_key
 except ModuleNotFoundError as error:
     if error.name not in ("flask", "waitress"):
@@ -34,7 +35,6 @@ except ModuleNotFoundError as error:
 
 __all__ = ["Serving", "serve_study", "serving"]
 
-_THREADS = 8
 _LOOPBACK = ("127.", "[::1]", "localhost")
 
 
@@ -47,12 +47,14 @@ class Serving:
         results_url: URL of the owner's results page.
         database: open database for the answers.
         study: study that is served.
+        warnings: what the owner should know before anybody takes part, in words.
     """
 
     url: str
     results_url: str
     database: Database
     study: Study
+    warnings: Sequence[str] = ()
     _server: waitress.server.BaseWSGIServer
 
     def run(self) -> None:
@@ -73,6 +75,7 @@ class Serving:
         ]
         if not self.url.removeprefix("http://").startswith(_LOOPBACK):
             lines.append("note: without HTTPS in front of it, everybody on the way can read along")
+        lines += [f"note: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
 
@@ -119,7 +122,8 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
     """
     study, key = _read(folder, options)
     with closing(_listen(options)) as listening, closing(Database(options.database, study)) as base:
-        sessions = Sessions(base, study, _exposures(options, key))
+        condition, warnings = _condition_of(base, options, study)
+        sessions = Sessions(base, study, _exposures(options, key), condition=condition)
         pages = Pages(
             sessions=sessions,
             words=Words(study),
@@ -135,23 +139,8 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
             folder, sessions, pages, limits, require_participant=options.require_participant
         )
         add_owner_pages(app, key, sessions, pages, RateLimit(0.1, 5))
-        trust = {
-            "trusted_proxy": "*",
-            "trusted_proxy_count": 1,
-            "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"},
-        }
         channels: dict[int, object] = {}
-        server = waitress.server.create_server(
-            app,
-            channels,
-            sockets=[listening],
-            threads=_THREADS,
-            ident=None,
-            max_request_body_size=64 * 1024,
-            max_request_header_size=16 * 1024,
-            clear_untrusted_proxy_headers=True,
-            **(trust if options.behind_proxy else {}),
-        )
+        server = make_server(app, listening, channels, behind_proxy=options.behind_proxy)
         url = _url(listening)
         try:
             yield Serving(
@@ -159,6 +148,7 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
                 results_url=f"{url}results/{sessions.results_token()}",
                 database=base,
                 study=study,
+                warnings=warnings,
                 _server=server,
             )
         finally:
@@ -190,6 +180,45 @@ def _read(folder: Path, options: SurveyServeOptions) -> tuple[Study, Key]:
         return replace(study, texts=read_texts(options.texts, study.rules.texts)), key
     check_texts(folder / "study.json", study)
     return replace(study, texts=complete_texts(study)), key
+
+
+def _condition_of(
+    database: Database, options: SurveyServeOptions, study: Study
+) -> tuple[int, list[str]]:
+    """Record texts and staircase; refuse another staircase than that of the sessions so far.
+
+    Returns:
+        Number of the condition, and warnings for the owner.
+    """
+    names = ("start_ms", "shortest_ms", "longest_ms", "up_ms", "down_ms")
+    steps = {name: getattr(options, f"staircase_{name}") for name in names}
+    staircase = steps if options.staircase else None
+    warnings = []
+    for earlier, begun in database.earlier_conditions():
+        if earlier["staircase"] != staircase:
+            raise OptionError(
+                "staircase",
+                f"{options.database} has {begun} sessions with {_spell(earlier['staircase'])}, and "
+                f"this start has {_spell(staircase)}, which would mix two studies; take the same "
+                "options, or give another --database",
+            )
+        changed = sorted(
+            name
+            for name in {**earlier["texts"], **study.texts}
+            if earlier["texts"].get(name) != study.texts.get(name)
+        )
+        if changed:
+            warnings.append(
+                f"{begun} sessions so far began with other texts ({', '.join(changed)}); each "
+                "keeps a record of what it began with"
+            )
+    return database.start({"texts": dict(study.texts), "staircase": staircase}), warnings
+
+
+def _spell(staircase: Mapping[str, int] | None) -> str:
+    if staircase is None:
+        return "no staircase"
+    return "a staircase of " + ", ".join(f"{name} {value}" for name, value in staircase.items())
 
 
 def _exposures(options: SurveyServeOptions, key: Key) -> NextExposure | None:

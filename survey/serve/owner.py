@@ -17,8 +17,9 @@ from impasto.survey.answers import Answer, answers_csv
 from impasto.survey.key import Key
 from impasto.survey.protocols import opposite
 from impasto.survey.serve.app import error_reply, html_reply, wait_reply
+from impasto.survey.serve.connections import network_of
 from impasto.survey.serve.pages import Pages
-from impasto.survey.serve.requests import RateLimit, network_of
+from impasto.survey.serve.requests import RateLimit
 from impasto.survey.serve.sessions import NextExposure, ScoredResponse, Sessions
 from impasto.survey.staircase import Staircase, modal_exposure
 from impasto.survey.texts import Words

@@ -3,7 +3,6 @@
 Rate limits are kept per address, in memory.
 """
 
-import ipaddress
 import math
 import re
 import threading
@@ -14,7 +13,7 @@ from typing import NoReturn
 
 from impasto.survey.serve.sessions import MeasuredChoice
 
-__all__ = ["BadFormError", "RateLimit", "network_of", "read_measured", "read_position"]
+__all__ = ["BadFormError", "RateLimit", "read_measured", "read_position"]
 
 
 _DAY_MS = 86_400_000.0
@@ -119,20 +118,3 @@ class RateLimit:
             if len(self._buckets) > _MOST_ADDRESSES:
                 self._buckets.popitem(last=False)
         return 0.0 if allowed else (cost - tokens) / self._per_second
-
-
-def network_of(address: str | None) -> str:
-    """Return what counts as one address: for IPv6, the 64-bit network of a subscriber.
-
-    >>> network_of("192.0.2.7"), network_of("2001:db8::1:2")
-    ('192.0.2.7', '2001:db8::/64')
-    """
-    try:
-        parsed = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

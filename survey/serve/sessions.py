@@ -138,12 +138,19 @@ class Sessions:
         study: public side of the study.
         next_exposure: function that returns the exposure of the pictures of the next trial, for a
             staircase; None: the study's exposure.
+        condition: number that the database gave the texts and options of this start of the server;
+            it is stored with each session that begins.
     """
 
     def __init__(
-        self, database: Database, study: Study, next_exposure: NextExposure | None = None
+        self,
+        database: Database,
+        study: Study,
+        next_exposure: NextExposure | None = None,
+        *,
+        condition: int | None = None,
     ) -> None:
-        self.database, self.study = database, study
+        self.database, self.study, self._condition = database, study, condition
         self._next_exposure = next_exposure
         self._steps = lru_cache(maxsize=None)(lambda order: make_steps(study, order))
 
@@ -176,7 +183,7 @@ class Sessions:
             if not taken_up.rowcount:
                 (number,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
                 connection.execute(
-                    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, NULL)",
+                    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, NULL, ?)",
                     (
                         number,
                         secrets.token_hex(8),
@@ -188,6 +195,7 @@ class Sessions:
                         number % len(self.study.orders),
                         now,
                         now,
+                        self._condition,
                     ),
                 )
             session = _get(connection, token)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from impasto.options.errors import SurveyError
-from impasto.survey.answers import Answer, answers_csv, answers_json, read_answers
+from impasto.survey.answers import Answer, answers_csv, answers_json, read_answers, write_answers
 from impasto.survey.collect.job import import_answers
 from impasto.survey.report.job import read_all_answers
 from impasto.survey.serve.database import Database
@@ -86,6 +86,12 @@ def test_json_in_utf_16_is_read(tmp_path: Path) -> None:
     path.write_bytes(answers_json(ANSWERS).encode("utf-16"))
     assert read_answers(path) == ANSWERS
     assert list(import_answers([path]).answers) == ANSWERS
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "answers.json"])
+def test_answers_are_for_their_owner_alone(tmp_path: Path, name: str) -> None:
+    write_answers(tmp_path / name, [])
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
 
 def test_unknown_times_stay_unknown(tmp_path: Path) -> None:

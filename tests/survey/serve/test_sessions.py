@@ -18,6 +18,7 @@ import pytest
 
 from impasto.options.errors import SurveyError
 from impasto.survey.key import Key
+from impasto.survey.serve import database as database_module
 from impasto.survey.serve.database import Database, read_database
 from impasto.survey.serve.owner import exposures_by_key
 from impasto.survey.serve.sessions import (
@@ -271,6 +272,105 @@ def test_texts_may_be_corrected_meanwhile_and_pictures_not(
             Database(path, changed)
 
 
+def others_may_read(path: Path) -> list[str]:
+    return sorted(
+        one.name for one in path.parent.glob(f"{path.name}*") if one.stat().st_mode & 0o77
+    )
+
+
+def test_only_the_owner_may_read_the_file_and_those_beside_it(
+    small: "SmallStudy", tmp_path: Path
+) -> None:
+    path = tmp_path / "private" / "a.sqlite"
+    path.parent.mkdir()
+    mask = os.umask(0)
+    try:
+        with closing(Database(path, small.study)) as database:
+            Sessions(database, small.study).begin(Visitor(participant="p"))
+            names = {one.name for one in path.parent.iterdir()}
+            assert names == {"a.sqlite", "a.sqlite-wal", "a.sqlite-shm"}
+            assert others_may_read(path) == []
+    finally:
+        os.umask(mask)
+    path.chmod(0o644)  # as an earlier Impasto made it
+    with closing(Database(path, small.study)) as database:
+        Sessions(database, small.study).begin(Visitor(participant="q"))
+        assert others_may_read(path) == []
+    # What is no database of ours is left as it is.
+    other = tmp_path / "notes"
+    other.write_bytes(b"x" * 5000)
+    other.chmod(0o644)
+    with pytest.raises(SurveyError):
+        Database(other, small.study)
+    assert others_may_read(other) == ["notes"]
+
+
+def test_a_database_of_the_first_format_is_gone_on_with(
+    small: "SmallStudy", tmp_path: Path
+) -> None:
+    path = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in database_module._SCHEMA:
+            lines = [line for line in statement.splitlines() if "condition" not in line]
+            text = "\n".join(lines).replace("completed TEXT,", "completed TEXT")
+            connection.execute(text)
+        connection.execute(f"PRAGMA application_id = {0x47565259}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(
+            "INSERT INTO study VALUES (1, ?, ?, ?, 'then')",
+            (small.study.survey_id, database_module._fingerprint(small.study), b"s" * 32),
+        )
+    assert read_database(path) == []
+    with closing(Database(path, small.study)) as database:
+        assert database.secret == b"s" * 32
+        sessions = Sessions(database, small.study, condition=database.start({"texts": {}}))
+        go_through(sessions, *sessions.begin(Visitor()))
+        assert database.earlier_conditions() == [({"texts": {}}, 1)]
+    assert len(read_database(path)) == 6
+
+
+def test_each_session_keeps_what_was_in_force_when_it_began(
+    small: "SmallStudy", database: Database
+) -> None:
+    one, other = {"texts": {"title": "A"}}, {"texts": {"title": "\u00c4"}}
+    for condition in (one, other, one):
+        sessions = Sessions(database, small.study, condition=database.start(condition))
+        sessions.begin(Visitor())
+    assert database.earlier_conditions() == [(one, 2), (other, 1)]
+    rows = database.read("SELECT condition FROM starts ORDER BY started, rowid")
+    assert [row["condition"] for row in rows] == [1, 2, 1]
+
+
+def test_a_lock_of_another_program_stops_answers_only(
+    sessions: Sessions, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_PATIENCE_SECONDS", 0.2)
+    session, token = sessions.begin(Visitor(participant="p"))
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(8) as pool:
+            posts = [pool.submit(sessions.take, token, 0, None) for _ in range(8)]
+            assert sessions.find(token) == session
+            assert database.answers() == []
+            for post in posts:
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    post.result(timeout=20)
+        other.execute("ROLLBACK")
+    assert sessions.take(token, 0, None).position == 1
+
+
+def test_a_lock_at_the_start_is_explained(
+    small: "SmallStudy", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_PATIENCE_SECONDS", 0.2)
+    path = tmp_path / "a.sqlite"
+    Database(path, small.study).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SurveyError, match="locked by another program"):
+            Database(path, small.study)
+
+
 def spoil_header(path: Path) -> None:
     path.write_bytes(b"not a database at all" * 100)
 
@@ -308,7 +408,7 @@ def no_tables(path: Path) -> None:
         (spoil_middle, "damaged"),
         (cut_short, "damaged"),
         (another_program, "is a database of something else"),
-        (newer, "is of format 7; this Impasto reads format 1"),
+        (newer, "is of format 7; this Impasto reads format 2"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_refused(
