@@ -107,7 +107,8 @@ def test_an_edited_value_of_the_run_is_named_with_its_file(
     RunDirectory(run).create()
     stored = {**flatten(options), **yaml.safe_load(line)}
     (run / "options.yaml").write_text(yaml.safe_dump(stored), encoding="utf-8")
-    assert main(["train", "--resume", "--name", "tiny", "--checkpoints_dir", str(run.parent)]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--resume", "--name", "tiny", "--checkpoints_dir", str(run.parent)])
     assert f"{run / 'options.yaml'}: {says}" in capsys.readouterr().err
 
 
