@@ -73,11 +73,14 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
     >>> holm([0.01, None, 0.04, 0.03])
     [0.03, None, 0.06, 0.06]
+    >>> holm([1.5e-30, 0.5])
+    [3e-30, 0.5]
     """
     known = [(p, place) for place, p in enumerate(p_values) if p is not None]
     raw: NDArray[np.float64] = np.array(sorted(known), dtype=np.float64).reshape(-1, 2)[:, 0]
     steps = np.minimum(np.maximum.accumulate(raw * np.arange(len(raw), 0, -1)), 1.0)
     corrected: list[float | None] = [None] * len(p_values)
     for (_, place), value in zip(sorted(known), steps.tolist(), strict=True):
-        corrected[place] = round(value, 12)
+        # Products of p-values with whole numbers have no more digits than p-values.
+        corrected[place] = float(f"{value:.12g}")
     return corrected

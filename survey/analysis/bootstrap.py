@@ -5,29 +5,40 @@ product of the numbers of times that its person and its picture were drawn (the 
 bootstrap; McCullagh 2000, Owen 2007). Without correction, it has two errors: it counts the residual
 variance three times (Owen 2007, theorem 3: intervals are far too wide if people and pictures hardly
 differ), and it ignores how few people and pictures there are (otherwise intervals are too narrow).
-So only the shape of the distribution is taken from its replicates, on an unbounded scale (the
-log-odds for shares). The spread is set to the unbiased estimate of
-:mod:`impasto.survey.analysis.components`, widened from the normal to the t-distribution with the
-degrees of freedom of that estimate (Satterthwaite 1946). benchmarks/survey_coverage.py measures the
-coverage.
+So only the shape of the distribution of a group's share is taken from its replicates, in log-odds.
+The spread is set to the unbiased estimate of :mod:`impasto.survey.analysis.components`, widened
+from the normal to the t-distribution with the degrees of freedom of that estimate (Satterthwaite
+1946). Where a share is 0 or 1, the components cannot be estimated, and the interval is the exact
+one of as many independent answers as there are people or pictures, whichever are fewer.
+
+Statistics of several groups' shares, such as the error rate, get their intervals from those of the
+shares (recovery of variance estimates: Zou and Donner 2008, for correlated shares Zou 2008), so
+that near 0 and 1 they are as lopsided as these are, and never narrower than the share at a wall
+allows. benchmarks/survey_coverage.py measures the coverage.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit, ndtr, ndtri
+from scipy.optimize import brentq
+from scipy.special import expit, logit, ndtr
 from scipy.stats import t as student
 
-from impasto.survey.analysis.components import Components, Labels, components, covariance_of_people
+from impasto.survey.analysis.components import (
+    Components,
+    Labels,
+    beta_kurtosis,
+    components,
+    covariance_of_people,
+)
 from impasto.survey.rates import Interval, Rate
 
 __all__ = ["JudgementTable", "Spread", "TwoLevel"]
 
 Values = NDArray[np.float64]
-Scale = Literal["share", "difference", "plain"]
 RateStatistic = Callable[[Values], Values]
 """From shares called REAL of the groups, (..., groups), to a number, (...)."""
 
@@ -71,52 +82,94 @@ class JudgementTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _ShareSpread:
+    """Confidence distribution of one group's share, generalized to other people and pictures.
+
+    Attributes:
+        center: the share in log-odds; with the log-linear correction if it is 0 or 1.
+        error: standard error of the log-odds.
+        freedom: degrees of freedom of the standard error.
+        deviations: absolute deviations of the bootstrap replicates from their median, in units of
+            their standard deviation, sorted.
+        wall: the share if it is 0 or 1, where the variation between people and pictures cannot be
+            estimated; None otherwise.
+        independent: number of independent answers that the group's answers count as at a wall: the
+            number of people or of pictures, whichever is smaller.
+    """
+
+    center: float
+    error: float
+    freedom: float
+    deviations: Values
+    wall: float | None
+    independent: int
+
+    @property
+    def error_of_share(self) -> float:
+        """Standard error of the share itself."""
+        return self.error * float(expit(self.center) * expit(-self.center))
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Return the ends of the interval that covers with probability ``level``."""
+        if self.wall is not None:
+            # Clopper and Pearson's interval where all answers are the same.
+            reach = 1 - ((1 - level) / 2) ** (1 / self.independent)
+            return (0.0, reach) if self.wall == 0 else (1 - reach, 1.0)
+        normal = np.quantile(self.deviations, level)
+        reach = self.error * float(student.ppf(ndtr(normal), self.freedom))
+        return float(expit(self.center - reach)), float(expit(self.center + reach))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spread:
     """Confidence distribution of a statistic, generalized to other people and other pictures.
 
     Attributes:
         estimate: value of the statistic.
-        center: the estimate on the transformed scale (see ``scale``).
-        error: standard error on the transformed scale.
-        freedom: degrees of freedom of the standard error.
-        deviations: absolute deviations of the bootstrap replicates from their median, in units of
-            their standard deviation, sorted.
-        scale: scale on which the statistic is transformed: ``share`` for log-odds, ``difference``
-            for the inverse hyperbolic tangent, otherwise none.
-        extreme: effective number of independent answers if the share is 0 or 1, where the variation
-            between people and pictures cannot be estimated: the number of people or of pictures,
-            whichever is smaller. None otherwise.
+        at_wall: whether the share of a group that the statistic depends on is 0 or 1. Its answers
+            then do not tell how much people and pictures differ, so that the interval is wide, and
+            the statistic must not be declared to be equivalent to anything.
     """
 
     estimate: float
-    center: float
-    error: float
-    freedom: float
-    deviations: Values
-    scale: Scale
-    extreme: int | None = None
+    at_wall: bool
+    _statistic: RateStatistic
+    _rates: Values
+    _bounds: Values
+    _shares: Mapping[int, _ShareSpread]
+    _signs: Values
+    _correlation: Values
+    _resolution: float
 
     def interval(self, level: float = 0.95) -> Interval:
         """Return the interval that covers with probability ``level``."""
-        if self.extreme is not None:
-            count = round(self.estimate) * self.extreme
-            found = Rate(count=count, n=self.extreme).clopper_pearson(level)
-            if found is not None:
-                return found
-        normal = np.quantile(self.deviations, level)
-        reach = self.error * float(student.ppf(ndtr(normal), self.freedom))
-        low, high = _backward(self.scale, np.array([self.center - reach, self.center + reach]))
-        # Beyond the last finite value of a scale there is only the estimate itself.
-        return Interval(low=min(float(low), self.estimate), high=max(float(high), self.estimate))
+        below, above = [], []
+        for (place, share), sign in zip(self._shares.items(), self._signs, strict=True):
+            ends = np.clip(share.interval(level), self._bounds[place], 1 - self._bounds[place])
+            low, high = (self._distance(place, end) for end in (ends if sign > 0 else ends[::-1]))
+            below.append(low)
+            above.append(high)
+        return Interval(
+            low=self.estimate - self._combined(below), high=self.estimate + self._combined(above)
+        )
 
     def p_two_sided(self, value: float) -> float:
-        """Return the two-sided p-value of the null hypothesis ``statistic == value``."""
-        if self.extreme is not None:
-            return self._p_extreme(value)
-        distance = abs(float(_forward(self.scale, np.array(value))) - self.center) / self.error
-        normal = ndtri(student.cdf(distance, self.freedom))
-        beyond = len(self.deviations) - int(np.searchsorted(self.deviations, normal))
-        return (1 + beyond) / (1 + len(self.deviations))
+        """Return the two-sided p-value of the null hypothesis ``statistic == value``.
+
+        It is 1 less the level of the interval that ends at the value, and never below the
+        resolution of the bootstrap.
+        """
+
+        def outside(log_p: float) -> float:
+            interval = self.interval(1 - float(np.exp(log_p)))
+            return max(interval.low - value, value - interval.high)
+
+        least = float(np.log(self._resolution))
+        if outside(0.0) <= 0:
+            return 1.0
+        if outside(least) >= 0:
+            return self._resolution
+        return float(np.exp(brentq(outside, least, 0.0, xtol=1e-9)))
 
     def p_at_most(self, value: float) -> float:
         """Return the one-sided p-value of the null hypothesis ``statistic <= value``."""
@@ -128,9 +181,15 @@ class Spread:
         half = self.p_two_sided(value) / 2
         return half if self.estimate < value else 1 - half
 
-    def _p_extreme(self, value: float) -> float:
-        chance = value if self.estimate > 0.5 else 1 - value
-        return float(min(1.0, 2 * chance ** (self.extreme or 0)))
+    def _distance(self, place: int, end: float) -> float:
+        """Return how far the statistic moves if one share moves to an end of its interval."""
+        moved = self._rates.copy()
+        moved[place] = end
+        return abs(float(self._statistic(moved)) - self.estimate)
+
+    def _combined(self, distances: list[float]) -> float:
+        signed = np.array(distances) * self._signs
+        return math.sqrt(max(float(signed @ self._correlation @ signed), 0.0))
 
 
 class TwoLevel:
@@ -161,48 +220,41 @@ class TwoLevel:
         self._people_raw: Values
         self._draw(resamples, rng)
 
-    def spread(
-        self, statistic: RateStatistic, scale: Scale, *, corrected: bool = False
-    ) -> Spread | None:
+    def spread(self, statistic: RateStatistic, *, corrected: bool = False) -> Spread | None:
         """Return the confidence distribution of a statistic.
 
         Args:
-            statistic: function that computes the statistic from the groups' shares called REAL.
-            scale: ``share`` for statistics in [0, 1], ``difference`` for those in [-1, 1].
+            statistic: function that computes the statistic from the groups' shares called REAL; it
+                must rise or fall in each of them throughout.
             corrected: compute the statistic from log-linearly corrected shares.
 
         Returns:
             The confidence distribution; None if a group that the statistic depends on has fewer
             than two people or pictures.
         """
-        inside = (self.rates > 0) & (self.rates < 1)
-        at = np.where(inside & (not corrected), self.rates, self.corrected_rates)
-        slope = self._slope(statistic, scale, at)
-        used = np.flatnonzero(np.abs(slope) > 1e-12)
-        parts = [self.parts[place] for place in used]
-        if not len(used) or any(part is None for part in parts):
+        step = 1e-3 * np.diag(np.minimum(self.corrected_rates, 1 - self.corrected_rates))
+        up, down = (statistic(self.corrected_rates + sign * step) for sign in (1, -1))
+        signs = np.sign(np.where(np.abs(up - down) > 1e-12, up - down, 0.0))
+        used = np.flatnonzero(signs)
+        if not len(used) or any(self.parts[place] is None for place in used):
             return None
-        estimate = float(statistic(at if corrected else self.rates))
-        variance, freedom = self._variance(slope, used)
-        replicates = _forward(scale, statistic(self._both))
-        replicates = replicates[np.isfinite(replicates)]
-        centered = np.abs(replicates - np.median(replicates))
-        extreme = None
-        center = float(_forward(scale, np.array(estimate)))
-        if not np.isfinite(center):
-            center = float(_forward(scale, statistic(at)))
-            if scale == "share":
-                people = min(part.levels[0] for part in parts if part is not None)
-                pictures = sum(part.levels[1] for part in parts if part is not None)
-                extreme = min(people, pictures)
+        shares = {place: self._share_spread(place, corrected) for place in used.tolist()}
+        errors = np.array([share.error_of_share for share in shares.values()])
+        correlation = self._covariance[np.ix_(used, used)] / np.outer(errors, errors)
+        np.fill_diagonal(correlation, 1.0)
+        rates = self.corrected_rates if corrected else self.rates
+        # As the corrected shares themselves: never infinitely far on a scale of z-values.
+        bounds = np.array([0.5 / (count.n + 1) if corrected else 0.0 for count in self._counts])
         return Spread(
-            estimate=estimate,
-            center=center,
-            error=float(np.sqrt(variance)),
-            freedom=freedom,
-            deviations=np.sort(centered / max(float(replicates.std()), 1e-300)),
-            scale=scale,
-            extreme=extreme,
+            estimate=float(statistic(rates)),
+            at_wall=any(share.wall is not None for share in shares.values()),
+            _statistic=statistic,
+            _rates=rates,
+            _bounds=bounds,
+            _shares=shares,
+            _signs=signs[used],
+            _correlation=correlation,
+            _resolution=1 / (1 + len(self._both)),
         )
 
     def percentiles(self, statistic: RateStatistic, level: float = 0.95) -> Interval:
@@ -241,36 +293,31 @@ class TwoLevel:
         limit = np.sqrt(np.outer(own, own))
         return np.clip(covariance, -limit, limit)
 
-    def _slope(self, statistic: RateStatistic, scale: Scale, at: Values) -> Values:
-        """Return the derivative on the transformed scale with respect to the shares, (groups,)."""
-        step = 1e-6 * np.eye(len(at)) * np.minimum(at, 1 - at)[:, None]
-        up, down = (_forward(scale, statistic(at + sign * step)) for sign in (1, -1))
-        return np.asarray((up - down) / (2 * step.diagonal()))
-
-    def _variance(self, slope: Values, used: NDArray[np.int64]) -> tuple[float, float]:
-        """Return variance and degrees of freedom of a statistic with this derivative."""
-        people = max(float(slope @ self._covariance @ slope), 0.0)
-        floor = noise = 0.0
-        uncertain: list[tuple[float, int]] = []
-        pictures = 0.0
-        for place in used.tolist():
-            part = self.parts[place]
-            if part is None:
-                continue
-            square, count = float(slope[place] ** 2), self._counts[place]
-            share = count.share if 0 < count.count < count.n else float(self.corrected_rates[place])
-            floor += square * share * (1 - share) / count.n
-            own_noise = square * part.noise_in_mean
-            noise += own_noise
-            for added, levels in zip(part.in_mean[1:], part.levels[1:], strict=True):
-                pictures += square * added
-                uncertain.append((_uncertain(square * added, own_noise), levels - 1))
-            uncertain.append((own_noise, int(np.prod([level - 1 for level in part.levels[:2]]))))
-        judges = len(np.unique(self._table.person[np.isin(self._table.group, used)]))
-        uncertain.append((_uncertain(people, noise), judges - 1))
-        variance = max(people + pictures + noise, floor)
-        doubt = sum(part**2 / max(freedom, 1) for part, freedom in uncertain)
-        return variance, max(variance**2 / doubt, 1.0) if doubt else 1e6
+    def _share_spread(self, place: int, corrected: bool) -> _ShareSpread:
+        """Return the confidence distribution of a group's share."""
+        part, count = self.parts[place], self._counts[place]
+        if part is None:
+            raise ValueError(f"{self._table.groups[place]}: expected two people and two pictures")
+        inside = 0 < count.count < count.n
+        observed = count.share if inside else float(self.corrected_rates[place])
+        share = float(self.corrected_rates[place]) if corrected else observed
+        noise = part.noise_in_mean
+        doubt = noise**2 / max(int(np.prod([level - 1 for level in part.levels[:2]])), 1)
+        for component, added, levels in zip(part.factors, part.in_mean, part.levels, strict=True):
+            freedom = _freedom(levels, beta_kurtosis(observed, max(component, 0.0)))
+            doubt += _uncertain(added, noise) ** 2 / max(freedom, 1.0)
+        variance = max(sum(part.in_mean) + noise, observed * (1 - observed) / count.n)
+        replicates = logit(self._both[:, place])
+        replicates = replicates[np.isfinite(replicates)]
+        centered = np.abs(replicates - np.median(replicates))
+        return _ShareSpread(
+            center=float(logit(share)),
+            error=float(np.sqrt(variance)) / (share * (1 - share)),
+            freedom=max(variance**2 / doubt, 1.0) if doubt else 1e6,
+            deviations=np.sort(centered / max(float(replicates.std()), 1e-300)),
+            wall=None if inside else count.share,
+            independent=min(part.levels[:2]),
+        )
 
     def _draw(self, resamples: int, rng: np.random.Generator) -> None:
         """Draw the bootstrap replicates of the groups' rates, (resamples, groups) each."""
@@ -320,6 +367,14 @@ def _replicate(
     return corrected, raw, alone
 
 
+def _freedom(levels: int, kurtosis: float) -> float:
+    """Return the degrees of freedom of the variance between levels with an excess kurtosis.
+
+    The variance of a sample variance is sigma^4 (2 / (n - 1) + kurtosis / n).
+    """
+    return 2 / (2 / (levels - 1) + kurtosis / levels)
+
+
 def _uncertain(component: float, noise: float) -> float:
     """Return the part of a variance component that counts for its degrees of freedom.
 
@@ -335,18 +390,3 @@ def _percentiles(replicates: Values, level: float) -> Interval:
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(replicates[np.isfinite(replicates)], tails).tolist()
     return Interval(low=low, high=high)
-
-
-def _forward(scale: Scale, value: Values) -> Values:
-    if scale == "share":
-        return np.asarray(logit(value))
-    if scale == "difference":
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.arctanh(value))
-    return np.asarray(value)
-
-
-def _backward(scale: Scale, value: Values) -> Values:
-    if scale == "share":
-        return np.asarray(expit(value))
-    return np.asarray(np.tanh(value)) if scale == "difference" else value

@@ -23,6 +23,7 @@ from scipy.special import expit, logit
 __all__ = [
     "Components",
     "Variances",
+    "beta_kurtosis",
     "components",
     "constant_of",
     "covariance_of_people",
@@ -116,6 +117,24 @@ def covariance_of_people(
         ]
     )
     return np.asarray(sums @ sums.T * (count / max(count - 1, 1)))
+
+
+def beta_kurtosis(mean: float, variance: float) -> float:
+    """Return the excess kurtosis of the beta distribution with this mean and variance, at least 0.
+
+    People's or pictures' own rates are skewed where their mean is near 0 or 1: a few far away make
+    up most of the variance, which is then less certain than Satterthwaite's normal one.
+
+    Args:
+        mean: mean of the rates, in the open interval (0, 1).
+        variance: variance of the rates, at least 0; from mean * (1 - mean) on, the result is 0.
+    """
+    if not 0 < variance < mean * (1 - mean):
+        return 0.0
+    total = mean * (1 - mean) / variance - 1
+    a, b = mean * total, (1 - mean) * total
+    numerator = (a - b) ** 2 * (total + 1) - a * b * (total + 2)
+    return max(6 * numerator / (a * b * (total + 2) * (total + 3)), 0.0)
 
 
 def _within(values: Values, group: Labels) -> float:

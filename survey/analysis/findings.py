@@ -150,16 +150,21 @@ class Equivalence:
 
     Attributes:
         margin: largest difference from an error rate of one half that counts as equivalent.
-        interval: 90 % interval; inside the margin if ``p`` is below 0.05, up to the resolution of
-            the resampling.
-        p: larger p-value of the two one-sided tests.
-        shown: True if the pictures are shown to be indistinguishable within the margin.
+        interval: 95 % interval of the error rate; inside the margin if ``p`` is below 0.05.
+        p: twice the larger p-value of the two one-sided tests, so that 0.05 stands for a level of
+            2.5 % of each, as for one-sided claims in clinical trials (ICH E9, 1998, section 5.5).
+        shown: True if the pictures are shown to be indistinguishable within the margin; never if
+            ``unanimous``.
+        unanimous: True if all answers about the fakes, or all about the real pictures, are the
+            same. They then do not tell how much people and pictures differ, which an equivalence
+            test must know.
     """
 
     margin: float
     interval: Interval
     p: float
     shown: bool
+    unanimous: bool
 
 
 @dataclass(frozen=True, kw_only=True)

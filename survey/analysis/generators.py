@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, ttest_1samp
 
-from impasto.survey.analysis.bootstrap import JudgementTable, RateStatistic, Scale, Spread, TwoLevel
+from impasto.survey.analysis.bootstrap import JudgementTable, RateStatistic, Spread, TwoLevel
 from impasto.survey.analysis.findings import Comparison, Equivalence, Estimate, GeneratorFindings
 from impasto.survey.analysis.judgements import REAL_GROUP, JudgedSession
 from impasto.survey.analysis.permutation import compare_generators
@@ -92,10 +92,10 @@ def criterion_of_rates(called_real: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def estimate(
-    two_level: TwoLevel, statistic: RateStatistic, scale: Scale, *, corrected: bool = False
+    two_level: TwoLevel, statistic: RateStatistic, *, corrected: bool = False
 ) -> tuple[Estimate, Spread | None]:
     """Return a statistic with its intervals, and its confidence distribution for tests."""
-    spread = two_level.spread(statistic, scale, corrected=corrected)
+    spread = two_level.spread(statistic, corrected=corrected)
     value = float(statistic(two_level.corrected_rates if corrected else two_level.rates))
     if corrected:
         return Estimate(value=value, interval=spread.interval() if spread else None), spread
@@ -135,14 +135,14 @@ def judge_generator(
             criterion=None,
             d_prime_people=None,
         )
-    error, spread = estimate(two_level, _error(table, name), "share")
+    error, spread = estimate(two_level, _error(table, name))
     if table.beside is None:
         places = [table.groups.index(name), table.groups.index(REAL_GROUP)]
         sensitivity, _ = estimate(
-            two_level, lambda rates: d_prime_of_rates(rates[..., places]), "plain", corrected=True
+            two_level, lambda rates: d_prime_of_rates(rates[..., places]), corrected=True
         )
         criterion, _ = estimate(
-            two_level, lambda rates: criterion_of_rates(rates[..., places]), "plain", corrected=True
+            two_level, lambda rates: criterion_of_rates(rates[..., places]), corrected=True
         )
     else:
         sensitivity = _forced_choice(table, name, error.interval)
@@ -165,7 +165,7 @@ def compare_all(
     names = [name for name in table.groups if name != REAL_GROUP]
     compared = []
     for first, second in combinations(names, 2):
-        difference, spread = estimate(two_level, _difference(table, first, second), "difference")
+        difference, spread = estimate(two_level, _difference(table, first, second))
         permutation = compare_generators(table, first, second, resamples=resamples, rng=rng)
         compared.append((first, second, difference, spread, permutation))
     two_level_p = [spread.p_two_sided(0.0) if spread else None for *_, spread, _ in compared]
@@ -215,8 +215,17 @@ def _difference(table: JudgementTable, first: str, second: str) -> Callable[[Val
 
 
 def _equivalence(spread: Spread, margin: float) -> Equivalence:
-    p = max(spread.p_at_most(0.5 - margin), spread.p_at_least(0.5 + margin))
-    return Equivalence(margin=margin, interval=spread.interval(0.9), p=p, shown=p < 0.05)
+    # Each of the two tests at 2.5 %, as ICH E9 (1998, section 5.5) asks of one-sided claims: at
+    # 5 %, with shares near 1, "not told apart" is false more often than in 5 % of studies.
+    one_sided = max(spread.p_at_most(0.5 - margin), spread.p_at_least(0.5 + margin))
+    p = min(2 * one_sided, 1.0)
+    return Equivalence(
+        margin=margin,
+        interval=spread.interval(0.95),
+        p=p,
+        shown=p < 0.05 and not spread.at_wall,
+        unanimous=spread.at_wall,
+    )
 
 
 def _forced_choice(table: JudgementTable, name: str, interval: Interval | None) -> Estimate:

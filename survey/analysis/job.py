@@ -201,7 +201,7 @@ def _group(
 ) -> GroupFindings:
     place = table.groups.index(name)
     rate = table.rate(name)
-    called_real, spread = estimate(two_level, lambda rates: rates[..., place], "share")
+    called_real, spread = estimate(two_level, lambda rates: rates[..., place])
     parts = two_level.parts[place]
     sds: tuple[float | None, float | None] = (None, None)
     if parts is not None and 0 < rate.count < rate.n:
@@ -245,7 +245,7 @@ def _count(
 
 
 def _short(two_level: TwoLevel, place: int) -> Estimate:
-    return estimate(two_level, lambda rates: rates[..., place], "share")[0]
+    return estimate(two_level, lambda rates: rates[..., place])[0]
 
 
 def _answer_counts(pictures: Sequence[PictureFindings], key: Key) -> NDArray[np.int64]:

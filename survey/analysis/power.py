@@ -78,10 +78,10 @@ class Design:
         """Return the equivalence margin that is shown with 80 % power if people guess.
 
         The error rate is the mean of two shares, of fakes and of the same number of real pictures;
-        two one-sided tests at the 5 % level.
+        two one-sided tests at the 2.5 % level, as in the report.
         """
         error = np.sqrt(2 * (self.variances.pictures / self.pictures + self._noise)) / 2
-        return float((norm.ppf(0.95) + norm.ppf((1 + _POWER) / 2)) * error)
+        return float((norm.ppf(0.975) + norm.ppf((1 + _POWER) / 2)) * error)
 
     def raters_for(self, half_width: float) -> int | None:
         """Return the smallest number of people for a half width; None if no number suffices."""

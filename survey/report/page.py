@@ -118,13 +118,17 @@ def _methods(findings: Findings) -> tags.html_tag:
         "Intervals for other people and other pictures: two-level bootstrap (people and pictures "
         f"drawn anew, independently, {findings.resamples:,} times) on the log-odds scale, its "
         "spread set to the unbiased one of crossed random effects (method of moments) and "
-        "stretched to the t-distribution with Satterthwaite's degrees of freedom. In simulated "
-        "studies they hold the truth in 93.5 to 98 %, of pairs to 99 % (docs/survey_report.md).",
+        "stretched to the t-distribution with Satterthwaite's degrees of freedom; errors, "
+        "d\N{PRIME} and differences from the intervals of their shares (Zou 2008). Where all "
+        "answers are the same: Clopper and Pearson (1934), for as many answers as there are people "
+        "or pictures. "
+        "docs/survey_report.md says in how many simulated studies they hold the truth.",
         "Intervals for other people: percentiles of the bootstrap of people (Zhou et al. 2019).",
         "Intervals of single pictures: Wilson (1927); results.csv has those of Clopper and Pearson "
         "(1934) as well. Tests of single pictures: exact binomial, Holm (1979).",
         "Guessing: two-sided test of 50 % errors from the two-level bootstrap; equivalence by two "
-        "one-sided tests (Schuirmann 1987).",
+        "one-sided tests (Schuirmann 1987) at 2.5 % each, and never where all answers about one "
+        "kind of picture are the same.",
         "d\N{PRIME} and criterion: log-linear correction (Hautus 1995); of pairs, "
         "\N{SQUARE ROOT}2 z(right) (Macmillan and Creelman 2005).",
         "Whether pictures differ: answers permuted within people (after Cochran 1950). Generators: "

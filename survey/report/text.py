@@ -108,6 +108,10 @@ def _signed(number: float, digits: int) -> str:
 
 _ALPHA = 0.05
 _FEW = 20
+# Half width from which an interval of a share says next to nothing.
+_NEXT_TO_NOTHING = 0.4
+# Fisher's exact test of 3 of 3 against 0 of 3 gives p = 0.1, and of 4 against 0 of 4 0.03.
+_FEWEST_TO_DIFFER = 4
 
 
 def conclusions(findings: Findings) -> list[str]:
@@ -132,7 +136,11 @@ def limits(findings: Findings) -> list[str]:
         sentences.append(leaning)
     sentences += _about_exclusions(findings)
     people = findings.after.people
-    if people < _FEW:
+    if people == 1:
+        sentences.append(
+            "One person is no sample: nothing here tells how others would judge these pictures."
+        )
+    elif people < _FEW:
         sentences.append(
             f"{pluralize(people, 'person', 'people')} are few. Intervals tell of chance among "
             "people like these; they cannot tell whether these people are like others."
@@ -152,7 +160,7 @@ def limits(findings: Findings) -> list[str]:
 def verdict(generator: GeneratorFindings) -> str:
     """Summarize in a few words how well people distinguished a generator's pictures from real."""
     if generator.error is None or generator.p_chance is None or generator.equivalence is None:
-        return "cannot be said"
+        return "cannot be said"  # as in _told_apart
     if generator.equivalence.shown:
         return "indistinguishable within the margin"
     if generator.p_chance < _ALPHA:
@@ -164,11 +172,11 @@ def _about(generator: GeneratorFindings, findings: Findings) -> Iterator[str]:
     group = findings.group(generator.name)
     if group is None:
         return
-    fooled = f"{percent(group.called_real.value)} ({_range(group.called_real)})"
+    fooled, how_sure = percent(group.called_real.value), _range(group.called_real)
     if findings.in_pairs:
         yield (
-            f"{generator.name}: in {fooled} of the pairs, its picture was taken for the real one; "
-            f"guessing gives 50 %. {_told_apart(generator, with_error=False)}"
+            f"{generator.name}: in {fooled} of the pairs ({how_sure}), its picture was taken for "
+            f"the real one; guessing gives 50 %. {_told_apart(generator, with_error=False)}"
         )
         return
     real = findings.group(REAL_GROUP)
@@ -176,14 +184,18 @@ def _about(generator: GeneratorFindings, findings: Findings) -> Iterator[str]:
     if real is not None:
         beside = f", real ones in {percent(real.called_real.value)} ({_range(real.called_real)})"
     yield (
-        f"{generator.name}: people called its pictures REAL in {fooled} of their answers{beside}. "
+        f"{generator.name}: people called its pictures REAL in {fooled} of their answers "
+        f"({how_sure}){beside}. "
         f"{_told_apart(generator, with_error=True)}"
     )
 
 
 def _told_apart(generator: GeneratorFindings, *, with_error: bool) -> str:
     if generator.error is None or generator.p_chance is None or generator.equivalence is None:
-        return "There are too few people or pictures to say whether they can be told apart."
+        return (
+            "Whether people can tell them apart cannot be said: that takes real pictures, and at "
+            "least two people and two pictures of each kind."
+        )
     error, equivalence = generator.error, generator.equivalence
     wrong = f" ({p_value(generator.p_chance)})"
     if with_error:
@@ -196,17 +208,25 @@ def _told_apart(generator: GeneratorFindings, *, with_error: bool) -> str:
         also = "" if generator.p_chance >= _ALPHA else ", although not exactly 50 %"
         return (
             f"Within the margin, {within} of errors, people could not tell them apart{wrong}"
-            f"{also}. The 90 % interval, {percent_range(equivalence.interval)}, lies inside "
-            f"({p_value(equivalence.p)}, two one-sided tests)."
+            f"{also}. The 95 % interval, {percent_range(equivalence.interval, 1)}, lies inside "
+            f"({p_value(equivalence.p)}, two one-sided tests at 2.5 %)."
         )
     if generator.p_chance < _ALPHA and error.value < 0.5:
         return f"People told them apart{wrong}."
     if generator.p_chance < _ALPHA:
         return f"People took them for more real than the real ones{wrong}."
+    missing = (
+        f"for that, the 95 % interval, {percent_range(equivalence.interval)}, would have to lie "
+        f"within {within} ({p_value(equivalence.p)}, two one-sided tests at 2.5 %)."
+    )
+    if equivalence.unanimous:
+        missing = (
+            "all answers about one kind of picture are the same, so that nothing tells how much "
+            "people and pictures differ."
+        )
     return (
         f"Whether people can tell them apart is open{wrong}. This is no proof that they cannot: "
-        f"for that, the 90 % interval, {percent_range(equivalence.interval)}, would have to lie "
-        f"within {within} ({p_value(equivalence.p)}, two one-sided tests)."
+        f"{missing}"
     )
 
 
@@ -248,11 +268,13 @@ def _about_pictures(findings: Findings) -> Iterator[str]:
     middle = Rate(count=n // 2, n=n).wilson()
     if middle is None:
         return
-    apart = norm.ppf(0.975) * (0.5 / n) ** 0.5
+    apart = 100 * norm.ppf(0.975) * (0.5 / n) ** 0.5
+    differ_by = f"differ by more than chance only if they are some {apart:.0f} points apart"
+    if n < _FEWEST_TO_DIFFER:
+        differ_by = "never differ by more than chance, with so few answers"
     yield (
         f"A single picture has {pluralize(n, 'answer')}: its percentage is good to some "
-        f"\N{PLUS-MINUS SIGN}{100 * middle.half_width:.0f} points. Two given pictures differ by "
-        f"more than chance only if they are some {min(100 * apart, 100):.0f} points apart."
+        f"\N{PLUS-MINUS SIGN}{100 * middle.half_width:.0f} points. Two given pictures {differ_by}."
     )
     differ = [one for one in findings.groups if (one.p_pictures or 0.0) < _ALPHA]
     alike = [one for one in findings.groups if (one.p_pictures or 0.0) >= _ALPHA]
@@ -320,4 +342,9 @@ def _pictures_of(groups: Sequence[GroupFindings]) -> str:
 
 
 def _range(measured: Estimate) -> str:
-    return f"95 % interval {percent_range(measured.interval)}"
+    if measured.interval is None:
+        return "no interval: it takes two people and two pictures"
+    wide = measured.interval.half_width > _NEXT_TO_NOTHING
+    return f"95 % interval {percent_range(measured.interval)}" + (
+        ": too few people or pictures to know more" if wide else ""
+    )

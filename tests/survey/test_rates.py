@@ -74,3 +74,10 @@ def test_holm_keeps_the_order_and_never_lowers_a_value(p_values: list[float]) ->
         assert p - 1e-9 <= value <= 1
     by_p = np.argsort(p_values, kind="stable")
     assert (np.diff(np.array(corrected)[by_p]) >= -1e-9).all()
+
+
+def test_no_p_value_of_holm_is_rounded_to_0() -> None:
+    # 100 of 100 answers are the same: 2 / 2^100, and it is the smallest of 20 tests.
+    corrected = holm([Rate(count=100, n=100).p_half(), *[0.5] * 19])
+    assert corrected[0] == pytest.approx(20 * 2.0**-99, rel=1e-9)
+    assert corrected[1:] == [1.0] * 19

@@ -1,5 +1,6 @@
 """Errors, sensitivity and comparisons of generators, from simulated answers."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from impasto.survey.report.text import conclusions, limits, verdict
 
 if TYPE_CHECKING:
     pass
-from tests.survey.analysis.studies import Made, answer_all, find, make_study
+from tests.survey.analysis.studies import Made, answer_all, find, make_study, scored
 
 
 def test_errors_are_those_of_hype_and_d_prime_is_that_of_the_counts(single: Made) -> None:
@@ -65,3 +66,33 @@ def test_indistinguishable_takes_an_equivalence_test(tmp_path: Path) -> None:
     assert verdict(unclear) == "open"
     assert any("This is no proof that they cannot" in text for text in conclusions(found))
     assert any("5 people are few" in text for text in limits(found))
+
+
+def test_one_person_is_told_in_plain_words_what_cannot_be_said(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    found = find(study, answer_all(study, people=1))
+    (generator,) = found.generators
+    assert verdict(generator) == "cannot be said"
+    (said,) = conclusions(found)
+    assert "Whether people can tell them apart cannot be said" in said
+    assert "no interval: it takes two people and two pictures" in said
+    assert "\N{EN DASH}" not in said
+    told = limits(found)
+    assert any(text.startswith("One person is no sample") for text in told)
+    assert any("Two given pictures never differ by more than chance" in text for text in told)
+
+
+def test_an_interval_of_nearly_everything_says_why(tmp_path: Path) -> None:
+    study = make_study(tmp_path, per_class=2)
+    answers = [
+        replace(one, response="real") if scored(study, one) else one
+        for one in answer_all(study, people=2)
+    ]
+    found = find(study, answers)
+    (generator,) = found.generators
+    (said,) = conclusions(found)
+    # Two answers, both REAL: Clopper and Pearson's interval begins at sqrt(0.025).
+    assert said.count("95 % interval 16 to 100\N{NO-BREAK SPACE}%: too few people or pictures") == 2
+    assert verdict(generator) == "open"
+    assert "all answers about one kind of picture are the same" in said
+    assert "could not tell them apart" not in said
