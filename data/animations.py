@@ -6,6 +6,7 @@ while something is computed, and becomes an animation at its end.
 """
 
 import importlib
+import shutil
 import struct
 import tempfile
 import zlib
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO, Self, overload
 import numpy as np
 from PIL import Image
 
-from impasto.data.atomic import atomic_path
+from impasto.data.atomic import atomic_path, make_temporary_folder
 from impasto.data.decode import Picture, Rgb, read_picture
 from impasto.data.encode import write_picture
 from impasto.data.transforms import resize
@@ -290,7 +291,7 @@ class Film:
         check_animation(path)
         self.path = path
         self._frame_ms, self._hold_ms = frame_ms, hold_ms
-        self._folder = tempfile.TemporaryDirectory(prefix="impasto-film-")
+        self._folder = make_temporary_folder(Path(tempfile.gettempdir()), "impasto-film-")
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -302,7 +303,7 @@ class Film:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def __len__(self) -> int:
         """Return how many frames there are."""
@@ -314,7 +315,7 @@ class Film:
         Raises:
             PictureError: the temporary folder is full.
         """
-        write_picture(_frame_file(Path(self._folder.name), self._count), Picture(rgb=frame))
+        write_picture(_frame_file(self._folder, self._count), Picture(rgb=frame))
         self._count += 1
 
     def write(self) -> Path:
@@ -326,7 +327,7 @@ class Film:
         """
         if not self._count:
             raise ImpastoError(f"{self.path}: there is no frame to make an animation of")
-        frames = _Frames(Path(self._folder.name), self._count)
+        frames = _Frames(self._folder, self._count)
         write_animation(self.path, frames, frame_ms=self._frame_ms, hold_ms=self._hold_ms)
         return self.path
 

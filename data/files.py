@@ -1,6 +1,7 @@
 """Which files are pictures, in folders and on a command line, and how converted ones are named."""
 
 import difflib
+import hashlib
 import itertools
 import logging
 import os
@@ -12,7 +13,14 @@ from pathlib import Path, PurePosixPath
 from impasto.data.formats import PICTURE_SUFFIXES
 from impasto.options.errors import FolderError, ImpastoError
 
-__all__ = ["PREVIEWS_MARK", "gather_pictures", "list_pictures", "output_names"]
+__all__ = [
+    "PREVIEWS_MARK",
+    "fit_name",
+    "gather_pictures",
+    "is_passed_over",
+    "list_pictures",
+    "output_names",
+]
 
 
 _LOGGER = logging.getLogger(__name__)
@@ -21,14 +29,55 @@ PREVIEWS_MARK = ".previews"
 """A folder with a file of this name holds small copies for a page, and nothing to work on."""
 
 
+_SYSTEM_FOLDERS = {
+    *("$recycle.bin", "$extend", "system volume information"),  # Windows
+    *("__macosx", "network trash folder", "temporary items"),  # macOS
+    "lost+found",  # Linux
+    *("@eadir", "#recycle", "#snapshot", "@tmp"),  # Synology
+    *("@recycle", "@recently-snapshot"),  # QNAP
+    "~snapshot",  # NetApp
+}
+_LONGEST_NAME_BYTES = 255  # of Linux and macOS; Windows counts characters, which are no more
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or a folder that a system keeps for itself.
+
+    Those of systems hold thumbnails, waste and copies, not the user's pictures, and many cannot be
+    opened.
+    """
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
+
+def fit_name(name: str) -> str:
+    """Return the name of a file, shortened where it is longer than disks allow.
+
+    A shortened name keeps its ending and has a hash of the whole, so that two names do not become
+    one.
+
+    Args:
+        name: name of a file, without its folder.
+
+    Returns:
+        A name of at most 255 bytes.
+    """
+    whole = os.fsencode(name)
+    if len(whole) <= _LONGEST_NAME_BYTES:
+        return name
+    ending = f"~{hashlib.sha256(whole).hexdigest()[:8]}{PurePosixPath(name).suffix[:16]}"
+    kept = whole[: _LONGEST_NAME_BYTES - len(os.fsencode(ending))]
+    return kept.decode("utf-8", "ignore") + ending
+
+
 def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
     """List the picture files in ``folder`` and its sub-folders.
 
     How many other files there are, and of which endings, is logged as information, which commands
-    print. Hidden files and folders (a leading dot) are skipped, and so are folders of previews, as
-    in the results of ``impasto translate``: among them are the photographs themselves. Links are
-    followed; a folder that can be reached in several ways is listed once, by its own place where
-    that lies in ``folder``.
+    print. Hidden files and folders (a leading dot) and those of systems (``$RECYCLE.BIN``,
+    ``lost+found``, ``@eaDir``) are skipped, and so are folders of previews, as in the results of
+    ``impasto translate``: among them are the photographs themselves. Links are followed; a folder
+    that can be reached in several ways is listed once, by its own place where that lies in
+    ``folder``.
 
     Args:
         folder: the folder to search.
@@ -69,6 +118,7 @@ def output_names(inputs: Sequence[Path], *, root: Path, suffix: str) -> list[Pur
     Inputs whose outputs would collide, on a file system that ignores case or Unicode form too, all
     keep their own ending in the name: ``b.jpg`` and ``b.png`` become ``b.jpg.png`` and
     ``b.png.png``. Inputs that differ in nothing else (``b.jpg`` and ``B.jpg``) are also numbered.
+    Names longer than disks allow are shortened, as by :func:`fit_name`.
 
     Args:
         inputs: files below ``root``. A file's name does not depend on its place in the list.
@@ -86,12 +136,14 @@ def output_names(inputs: Sequence[Path], *, root: Path, suffix: str) -> list[Pur
         raise ValueError(f"suffix must begin with a dot, got {suffix!r}")
     sources = [PurePosixPath(path.relative_to(root).as_posix()) for path in inputs]
     folders = {_fold(parent) for source in sources for parent in source.parents}
-    names = [source.with_name(source.stem + suffix) for source in sources]
+    names = [source.with_name(fit_name(source.stem + suffix)) for source in sources]
     # A longer name can meet another input's short name (b.jpg.gif beside b.jpg and b.png), which
     # then becomes longer itself, so repeat until nothing changes; each round lengthens a name.
-    while short := _short_and_taken(sources, names, folders):
+    is_long = [False] * len(names)
+    while short := _short_and_taken(names, is_long, folders):
         for index in short:
-            names[index] = sources[index].with_name(sources[index].name + suffix)
+            names[index] = sources[index].with_name(fit_name(sources[index].name + suffix))
+            is_long[index] = True
     _number_the_same(sources, names, folders, suffix)
     return names
 
@@ -101,6 +153,9 @@ def _walk(folder: Path, left_out: Path | None) -> list[Path]:
     files: list[Path] = []
     ours: set[Path] = set()  # pages, which are of no interest
     seen: set[tuple[int, int]] = set()
+    if left_out is not None and left_out.is_dir():
+        status = left_out.stat()
+        seen.add((status.st_dev, status.st_ino))
     waiting = deque([folder])
     while waiting:
         current = waiting.popleft()
@@ -110,7 +165,8 @@ def _walk(folder: Path, left_out: Path | None) -> list[Path]:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            if left_out is not None and current.resolve().is_relative_to(left_out):
+            # What is no link is reached through the folder that is left out, if it lies inside.
+            if left_out is not None and current.is_symlink() and _lies_in(current, left_out):
                 continue
             with os.scandir(current) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
@@ -119,7 +175,7 @@ def _walk(folder: Path, left_out: Path | None) -> list[Path]:
         if any(entry.name == PREVIEWS_MARK for entry in found):
             ours.add(current.parent / "index.html")
             continue
-        visible = [entry for entry in found if not entry.name.startswith(".")]
+        visible = [entry for entry in found if not is_passed_over(entry.name)]
         files.extend(current / entry.name for entry in visible if _is(entry, folder=False))
         folders = [entry for entry in visible if _is(entry, folder=True)]
         waiting.extendleft(current / entry.name for entry in folders if not entry.is_symlink())
@@ -145,6 +201,10 @@ def _is(entry: os.DirEntry[str], *, folder: bool) -> bool:
         return entry.is_dir() if folder else entry.is_file()
     except OSError:  # a link to itself
         return False
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder)
 
 
 def _why_not_a_folder(folder: Path) -> str:
@@ -181,16 +241,15 @@ def _fold(path: PurePosixPath) -> str:
 
 
 def _short_and_taken(
-    sources: list[PurePosixPath], names: list[PurePosixPath], folders: set[str]
+    names: list[PurePosixPath], is_long: list[bool], folders: set[str]
 ) -> list[int]:
     """Indices of names that collide and do not yet keep the ending of their input."""
     folded = [_fold(name) for name in names]
     uses = Counter(folded)
     return [
         index
-        for index, (source, name) in enumerate(zip(sources, names, strict=True))
-        if (uses[folded[index]] > 1 or folded[index] in folders)
-        and not name.name.startswith(source.name + ".")
+        for index, name in enumerate(folded)
+        if not is_long[index] and (uses[name] > 1 or name in folders)
     ]
 
 
@@ -204,7 +263,8 @@ def _number_the_same(
         folded = _fold(names[index])
         if folded in met:
             source = sources[index]
-            numbered = (source.with_name(f"{source.name}-{n}{suffix}") for n in itertools.count(2))
+            texts = (f"{source.name}-{number}{suffix}" for number in itertools.count(2))
+            numbered = (source.with_name(fit_name(text)) for text in texts)
             names[index] = next(name for name in numbered if _fold(name) not in taken)
             folded = _fold(names[index])
             taken.add(folded)

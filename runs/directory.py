@@ -135,24 +135,25 @@ class RunDirectory:
         except OSError as error:
             raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
         with file:
-            if not _lock(file.fileno()):
+            held = _lock(file.fileno())
+            if held is False:
                 raise ImpastoError(
                     f"{self.path}: another process is training this run; "
                     "wait for it, or choose another --name"
                 )
             # Only now: before, these could be files that the holder is writing.
             for folder in (self.path, *(found for found in self.path.rglob("*") if found.is_dir())):
-                remove_leftovers(folder)
+                remove_leftovers(folder, alone=held is True)
             if hasattr(os, "register_at_fork"):
                 # A loading process outlives a killed training by seconds, and would hold its lock.
                 os.register_at_fork(after_in_child=file.close)
             yield
 
 
-def _lock(handle: int) -> bool:
-    """Take an exclusive lock without waiting; True where the system has none."""
+def _lock(handle: int) -> bool | None:
+    """Take an exclusive lock without waiting; None where the system or the disk has none."""
     if os.name != "posix":
-        return True
+        return None
     import fcntl  # noqa: PLC0415 - only there on POSIX systems
 
     try:
@@ -160,5 +161,5 @@ def _lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:  # a network file system without locks
-        return True
+        return None
     return True

@@ -15,7 +15,7 @@ from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.atomic import check_writable, write_text_atomic
 from impasto.data.decode import read_size
-from impasto.data.files import PREVIEWS_MARK, gather_pictures, output_names
+from impasto.data.files import PREVIEWS_MARK, fit_name, gather_pictures, output_names
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
 from impasto.runs.pages.gallery import BeforeAfter, write_gallery
@@ -195,12 +195,13 @@ def plan_jobs(photos: Sequence[Path], options: TranslateOptions) -> list[Job]:
         target = options.output / name
         if target.resolve() == source.resolve():
             raise OptionError("output", f"{target} would overwrite the picture itself")
+        preview = name.with_name(fit_name(f"{name.name}.webp"))
         jobs.append(
             Job(
                 source=source,
                 target=target,
-                before=previews / "before" / f"{name}.webp",
-                after=previews / "after" / f"{name}.webp",
+                before=previews / "before" / preview,
+                after=previews / "after" / preview,
             )
         )
     return jobs

@@ -11,7 +11,7 @@ import torch
 from torchvision import datasets
 
 from impasto.data.decode import Rgb, read_picture
-from impasto.data.files import list_pictures
+from impasto.data.files import is_passed_over, list_pictures
 from impasto.options.errors import FolderError
 
 __all__ = [
@@ -123,7 +123,7 @@ def find_class_folders(root: Path) -> dict[str, Path]:
     found = {
         path.name: path
         for path in sorted(root.iterdir())
-        if path.is_dir() and not path.name.startswith(".")
+        if path.is_dir() and not is_passed_over(path.name)
     }
     if len(found) < 2:
         raise FolderError(

@@ -13,6 +13,7 @@ from impasto.data import Picture, write_picture
 from impasto.data.animations import Film
 from impasto.data.atomic import check_writable, write_error
 from impasto.data.encode import to_uint8, write_float_picture
+from impasto.data.files import fit_name
 from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
 from impasto.gatys.memory import peak_memory_mib
 from impasto.gatys.optim.iterates import Iterate, Watcher
@@ -114,7 +115,7 @@ class _GrowingFiles:
     def __init__(self, options: StylizeOptions, film: Film | None) -> None:
         self._output, self._save = options.output, bool(options.save_every)
         self._film = film
-        self.log = LossLog(self._output.with_name(f"{self._output.stem}.losses.csv"))
+        self.log = LossLog(self._output.with_name(fit_name(f"{self._output.stem}.losses.csv")))
 
     def add(self, iterate: Iterate) -> None:
         """Add an iterate to the files."""
@@ -126,7 +127,7 @@ class _GrowingFiles:
         if self._film is not None:
             self._film.add(rgb)
         if save:
-            name = f"{self._output.stem}_{iterate.evaluations:04d}.png"
+            name = fit_name(f"{self._output.stem}_{iterate.evaluations:04d}.png")
             write_picture(self._output.with_name(name), Picture(rgb=rgb))
 
 

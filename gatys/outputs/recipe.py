@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from impasto.data.atomic import write_text_atomic
+from impasto.data.files import fit_name
 from impasto.gatys.masks import parse_mask_pair
 from impasto.options.errors import OptionError, PictureError
 
@@ -105,7 +106,7 @@ class Recipe:
 
 def recipe_path(picture: Path) -> Path:
     """Return where the recipe of a picture lies: ``monet.png.yaml`` beside ``monet.png``."""
-    return picture.with_name(f"{picture.name}.yaml")
+    return picture.with_name(fit_name(f"{picture.name}.yaml"))
 
 
 def describe_file(path: Path) -> FileFacts:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -85,6 +85,10 @@ class CellFiles:
         except FileNotFoundError:
             return ""
 
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of the picture and of the table of losses, by their names."""
+        return {path.name: _file_hash(path) for path in (self.picture, self.losses)}
+
     def remove_made(self) -> None:
         """Remove all that its process has made but for the log, also what is only half written."""
         for path in (self.picture, recipe_path(self.picture), self.losses):
@@ -105,6 +109,7 @@ class CellResult:
         peak_memory_mib: peak memory of the cell's process in MiB, on the device if that is a GPU.
         size: width and height of the picture.
         error: why the cell failed; empty if it did not.
+        hashes: SHA-256 of the picture and of the table of losses, by their names.
     """
 
     key: str
@@ -115,6 +120,7 @@ class CellResult:
     peak_memory_mib: float = float("nan")
     size: tuple[int, int] = (0, 0)
     error: str = ""
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 def cell_key(cell: SweepCell, threads: int) -> str:
@@ -141,7 +147,12 @@ def cell_command(recipe: Path) -> list[str]:
 
 
 def read_cell(folder: Path, key: str) -> CellResult | None:
-    """Return the result on disk; None if there is none, or it was made with other settings."""
+    """Return the result on disk.
+
+    Returns:
+        The result; None if there is none, it was made with other settings, or the picture or the
+        table of losses is missing or no longer what was written.
+    """
     files = CellFiles(folder)
     try:
         raw = json.loads(files.result.read_text(encoding="utf-8"))
@@ -150,8 +161,8 @@ def read_cell(folder: Path, key: str) -> CellResult | None:
         result = CellResult(**known)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    whole = not result.error and files.picture.is_file() and files.losses.is_file()
-    return result if whole and result.key == key else None
+    whole = not result.error and result.key == key and result.hashes == files.hashes()
+    return result if whole else None
 
 
 def run_cell(
@@ -217,6 +228,7 @@ def _make(
         seconds=facts.seconds,
         peak_memory_mib=facts.peak_memory_mib,
         size=read_size(files.picture),
+        hashes=files.hashes(),
     )
 
 

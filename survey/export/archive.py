@@ -7,12 +7,12 @@ folder and renamed to its destination when it is complete.
 
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from impasto.data.atomic import make_temporary_folder
 from impasto.options.errors import FolderError, SurveyError
 
 __all__ = ["EPOCH", "public_files", "publish", "settle", "staged", "write_archive"]
@@ -35,13 +35,15 @@ def public_files(folder: Path) -> list[Path]:
 def settle(folder: Path) -> None:
     """Set the same times and permissions on a folder and everything in it.
 
-    Raises:
-        OSError: the times or permissions cannot be set.
+    Disks of networks and of Windows may refuse both. Their permissions are the same for all files,
+    and their times tell nothing as long as files are written in the order of their random names.
     """
     inner = sorted(folder.rglob("*"), key=lambda path: path.as_posix(), reverse=True)
     for path in [*inner, folder]:  # a folder after what it holds
-        path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
-        os.utime(path, (_SECONDS, _SECONDS))
+        with suppress(OSError):
+            path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
+        with suppress(OSError):
+            os.utime(path, (_SECONDS, _SECONDS))
 
 
 def write_archive(folder: Path, path: Path, *, prefix: str) -> None:
@@ -67,7 +69,7 @@ def write_archive(folder: Path, path: Path, *, prefix: str) -> None:
             archive.writestr(entry, file.read_bytes())
 
 
-_PREFIX, _SUFFIX = ".impasto-export-", ".tmp"
+_PREFIX = ".impasto-export-"
 
 
 @contextmanager
@@ -85,16 +87,13 @@ def staged(beside: Path) -> Iterator[Path]:
     parent = beside.absolute().parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(parent)
-        folder, lock = _make(parent)
+        folder = make_temporary_folder(parent, _PREFIX)
     except OSError as error:
         raise FolderError(parent, f"cannot be written: {error.strerror or error}") from error
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
 
 
 def publish(moves: Mapping[Path, Path]) -> None:
@@ -122,40 +121,3 @@ def _rename(source: Path, target: Path) -> None:
     if os.path.lexists(target):
         raise SurveyError(target, "exists meanwhile; nothing was exported")
     source.rename(target)
-
-
-def _make(parent: Path) -> tuple[Path, int | None]:
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=parent))
-        lock = _lock(folder)
-        if folder.exists():  # another export may have taken it for a leftover before the lock
-            return folder, lock
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder until this process ends; None if the file system does not support locks."""
-    try:
-        import fcntl  # noqa: PLC0415 - Windows has none
-    except ImportError:
-        return None
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
-
-
-def _remove_leftovers(parent: Path) -> None:
-    """Remove the folders of exports that no process still locks."""
-    for folder in parent.glob(f"{_PREFIX}*{_SUFFIX}"):
-        lock = _lock(folder)
-        if lock is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)

@@ -163,12 +163,18 @@ def _folders(options: SurveyExportOptions) -> dict[str, Path]:
 
 def _refuse_existing(options: SurveyExportOptions) -> None:
     for path in (options.output, options.zip_path, options.key_path):
-        if os.path.lexists(path):
-            raise SurveyError(
-                path,
-                "exists, and an export replaces nothing, least of all a key; choose another "
-                "--output, or move it away",
-            )
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # such as a name that is too long
+            reason = (error.strerror or str(error)).lower()
+            raise SurveyError(path, f"cannot be written: {reason}; choose another") from error
+        raise SurveyError(
+            path,
+            "exists, and an export replaces nothing, least of all a key; choose another "
+            "--output, or move it away",
+        )
 
 
 def _write(

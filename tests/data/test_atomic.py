@@ -1,10 +1,13 @@
 import errno
+import fcntl
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +17,10 @@ import pytest
 from impasto.data.atomic import (
     atomic_path,
     check_writable,
+    is_abandoned,
+    owner_mark,
     remove_leftovers,
+    write_error,
     write_text_atomic,
 )
 
@@ -165,3 +171,184 @@ def test_a_folder_that_may_not_be_written_is_noticed_before_the_work() -> None:
         folder.chmod(0o555)
         with as_ordinary_user(), pytest.raises(PermissionError):
             check_writable(folder)
+
+
+@pytest.fixture
+def poor_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that stores files, and refuses all else, as those of networks and of Windows."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def refuse_flush(_handle: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    for name in ("chmod", "fchmod", "utime", "link", "chown"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(os, "fsync", refuse_flush)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("poor_disk")
+def test_only_the_rename_is_essential(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    check_writable(tmp_path)
+    write_text_atomic(path, "old")
+    write_text_atomic(path, "new")
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+    write_text_atomic(tmp_path / "key", "private", mode=0o600)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.EACCES])
+def test_a_disk_that_cannot_flush_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_text_atomic(tmp_path / "a.txt", "x")
+    assert (tmp_path / "a.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_what_is_lost_while_it_is_flushed_is_an_error_and_the_old_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "a.txt"
+    write_text_atomic(path, "old")
+
+    def lose(_handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", lose)
+    with pytest.raises(OSError, match=r"a\.txt") as caught:
+        write_text_atomic(path, "new")
+    assert (caught.value.errno, caught.value.filename) == (number, str(path))
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be_read_is_written() -> None:
+    # Flushing a folder opens it; one into which others only drop files cannot be opened.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o333)
+        with as_ordinary_user():
+            write_text_atomic(folder / "a.txt", "x")
+        folder.chmod(0o700)
+        assert names(folder) == ["a.txt"]
+
+
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path: Path, small_disk: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    for path, text in (
+        (tmp_path / "taken", "x"),
+        (tmp_path / "missing" / "a.txt", "x"),
+        (small_disk / "a.txt", "x" * 200_000),
+    ):
+        with pytest.raises(OSError, match=r"No space|directory") as caught:
+            write_text_atomic(path, text)
+        assert caught.value.filename == str(path)
+        assert str(path) in str(caught.value)
+        assert ".impasto" not in str(caught.value)
+
+
+def test_errors_of_libraries_name_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    with atomic_path(path) as temporary:
+        error = write_error(path, RuntimeError(f"File {temporary} cannot be opened.\nmore"))
+    assert str(error) == f"[Errno {errno.EIO}] File state.pt cannot be opened.: '{path}'"
+
+
+def test_an_error_after_the_folder_was_removed_says_that(tmp_path: Path) -> None:
+    error = write_error(tmp_path / "gone" / "state.pt", RuntimeError("some words of torch"))
+    assert isinstance(error, FileNotFoundError)
+    assert error.filename == str(tmp_path / "gone" / "state.pt")
+
+
+def deep_folder(root: Path, length: int) -> Path:
+    """Make a folder whose path has exactly so many bytes."""
+    folder = root
+    while (left := length - len(bytes(folder))) > 201:
+        folder /= "d" * min(200, left - 3)
+    folder /= "e" * (left - 1)
+    folder.mkdir(parents=True)
+    assert len(bytes(folder)) == length
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the longest path is that of Linux")
+def test_wherever_the_file_fits_the_temporary_one_does(tmp_path: Path) -> None:
+    # PATH_MAX is 4096 with the byte at the end.
+    folder = deep_folder(tmp_path, 4095 - len("/a.txt"))
+    check_writable(folder)
+    write_text_atomic(folder / "a.txt", "x")
+    assert (folder / "a.txt").read_text() == "x"
+    assert names(folder) == ["a.txt"]
+    with pytest.raises(OSError, match="too long") as caught:
+        write_text_atomic(folder / "longer.txt", "x")
+    assert caught.value.filename == str(folder / "longer.txt")
+
+
+def test_the_longest_name_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 251 + ".txt")
+    write_text_atomic(path, "x")
+    assert names(tmp_path) == [path.name]
+
+
+def left_by(mark: str) -> str:
+    return f".impasto-{mark}-00000000.tmp"
+
+
+def test_what_killed_processes_left_goes_before_the_next_write(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    machine, number, process = owner_mark().split("-")
+    assert int(number) == os.getpid()
+    other = f"{int(machine, 16) ^ 1:08x}"
+    stays = {
+        "writing": left_by(owner_mark()),
+        "another that runs": left_by(f"{machine}-{os.getppid()}-0000"),
+        "on another machine": left_by(f"{other}-{ended.pid}-0000"),
+        "without a mark": ".impasto-abcdefgh.tmp",
+        "not ours": "b.tmp",
+    }
+    goes = {
+        "killed": left_by(f"{machine}-{ended.pid}-{process}"),
+        "killed, and had our number": left_by(f"{machine}-{number}-{int(process, 16) ^ 1:04x}"),
+        "on another machine, long ago": left_by(f"{other}-1-0000"),
+        "without a mark, long ago": ".impasto-ijklmnop.tmp",
+    }
+    for name in (*stays.values(), *goes.values()):
+        (tmp_path / name).write_text("half")
+        assert not is_abandoned(tmp_path / name) or name in goes.values()
+    long_ago = time.time() - 100_000
+    for name in list(goes.values())[2:]:
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    write_text_atomic(tmp_path / "a.txt", "x")
+    assert names(tmp_path) == sorted(["a.txt", *stays.values()])
+    remove_leftovers(tmp_path, alone=True)
+    assert names(tmp_path) == ["a.txt", "b.tmp"]
+
+
+def test_where_nothing_tells_machines_apart_only_age_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on Windows.
+    monkeypatch.setattr("impasto.data.atomic._machine", lambda: "0" * 8)
+    left = tmp_path / left_by(f"{'0' * 8}-999999999-0000")
+    left.write_text("half")
+    assert not is_abandoned(left)
+    os.utime(left, (0, 0))
+    assert is_abandoned(left)
+
+
+def test_bytes_of_names_that_are_no_text_are_escaped_and_json_reads_them(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    write_text_atomic(tmp_path / "a.json", json.dumps([name], ensure_ascii=False))
+    written = (tmp_path / "a.json").read_bytes()
+    assert written == b'["caf\\udce9.png"]'
+    assert json.loads(written) == [name]

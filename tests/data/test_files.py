@@ -7,13 +7,16 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from impasto.data.files import (
     PREVIEWS_MARK,
+    fit_name,
     gather_pictures,
+    is_passed_over,
     list_pictures,
     output_names,
 )
@@ -381,3 +384,97 @@ def test_other_drives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FolderError, match="lies on another drive") as caught:
         gather_pictures([tmp_path / "x", tmp_path / "y"], exclude=tmp_path / "out")
     assert caught.value.folder == tmp_path / "y"
+
+
+SYSTEM_FOLDERS = [
+    *("@eaDir", "#recycle", "$RECYCLE.BIN", "$Recycle.Bin", "System Volume Information"),
+    *("lost+found", ".Trashes", ".Trash-1000", "__MACOSX", "@Recycle", ".snapshot"),
+]
+
+
+@pytest.mark.parametrize("name", SYSTEM_FOLDERS)
+def test_folders_of_systems_are_passed_over(tmp_path: Path, name: str) -> None:
+    make(tmp_path, "a.png", f"{name}/a.png", f"deep/{name}/thumb.jpg", f"deep/my {name}/b.png")
+    assert is_passed_over(name)
+    assert listed(tmp_path) == ["a.png", f"deep/my {name}/b.png"]
+    # Who names one means it.
+    assert listed(tmp_path / name) == ["a.png"]
+
+
+def test_a_folder_of_the_system_that_cannot_be_opened_ends_nothing(world_folder: Path) -> None:
+    # On a disk of its own, lost+found is of root alone.
+    make(world_folder, "a.png", "lost+found/b.png")
+    (world_folder / "lost+found").chmod(0o700)
+    with as_ordinary_user():
+        assert listed(world_folder) == ["a.png"]
+
+
+def test_deep_folders_are_not_looked_up_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = "/".join("d" for _ in range(100))
+    make(tmp_path, f"in/{deep}/a.png", "in/out/b.png", f"in/{deep}/c/out/c.png")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "in" / "out")
+    (tmp_path / "in" / "inside").symlink_to(tmp_path / "in" / "out" / "deeper")
+    make(tmp_path, "in/out/deeper/d.png")
+    looked_up = []
+    real_path = os.path.realpath
+
+    def count(*words: Any, **named: Any) -> str:
+        looked_up.append(words)
+        return str(real_path(*words, **named))
+
+    monkeypatch.setattr(os.path, "realpath", count)
+    assert listed(tmp_path / "in", tmp_path / "in" / "out") == [
+        f"{deep}/a.png",
+        f"{deep}/c/out/c.png",
+    ]
+    # The folder, what is left out, and the link into it.
+    assert len(looked_up) == 3
+
+
+class TestNamesThatAreTooLong:
+    @pytest.mark.parametrize(
+        "name",
+        ["a" * 251 + ".png", "\u6a21" * 83 + ".png", "e\u0301" * 84 + "x.c", "a" * 255],
+    )
+    def test_what_fits_is_kept(self, name: str) -> None:
+        assert fit_name(name) == name
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("a" * 252 + ".png", "\u6a21" * 84 + ".png", "\u6a21" * 200 + ".webp"),
+            *("a" * 256, "a" * 100 + "." + "b" * 300, os.fsdecode(b"\xe9" * 300 + b".jpg")),
+        ],
+    )
+    def test_what_does_not_is_cut_between_letters_and_keeps_its_ending(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        fitted = fit_name(name)
+        assert 240 <= len(os.fsencode(fitted)) <= 255 or "\udce9" in name
+        assert len(os.fsencode(fitted)) <= 255
+        assert Path(fitted).suffix == Path(name).suffix or len(Path(name).suffix) > 16
+        (tmp_path / fitted).write_text("x")
+        start = fitted.partition("~")[0]
+        assert name.startswith(start)
+        assert fit_name(name) == fitted
+        assert fit_name(f"other {name}") != fitted
+
+    def test_two_that_begin_alike_stay_two(self) -> None:
+        one, two = ("a" * 300 + end for end in ("1.png", "2.png"))
+        assert fit_name(one) != fit_name(two)
+
+    def test_outputs_of_long_names_that_meet_can_be_written(self, tmp_path: Path) -> None:
+        # Side by side, these keep their own ending, which leaves no place for another.
+        stem = "a" * 251
+        names = [f"{stem}.png", f"{stem}.PNG", "b" * 251 + ".gif", "\u6a21" * 83 + ".bmp"]
+        make(tmp_path, *names)
+        inputs = [tmp_path / name for name in names]
+        outputs = output_names(inputs, root=tmp_path, suffix=".webp")
+        assert len(set(outputs)) == 4
+        for output in outputs:
+            (tmp_path / "out" / output).parent.mkdir(exist_ok=True)
+            (tmp_path / "out" / output).write_text("x")
+            assert output.suffix == ".webp"
+        assert len(list((tmp_path / "out").iterdir())) == 4

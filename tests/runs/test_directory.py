@@ -66,7 +66,7 @@ def test_the_lock_ends_with_its_block(tmp_path: Path) -> None:
 
 def test_where_there_are_no_locks_there_is_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.runs.directory.os", SimpleNamespace(name="nt"))
-    assert _lock(-1)
+    assert _lock(-1) is None
 
 
 def test_a_fresh_start_keeps_what_is_not_ours(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -274,3 +276,127 @@ def test_what_was_not_looked_at_is_told_once(
     monkeypatch.setenv("RANK", "1")
     assert main([name]) == 0
     assert capsys.readouterr().err.splitlines() == ["done"]
+
+
+# A disk that stores files and refuses all else, in one of the ways of networks and of Windows: it
+# has no permissions, no times, no hard links, no locks, and cannot flush.
+POOR_DISK = """
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+static int no(int number) { errno = number; return -1; }
+int chmod(const char *path, mode_t mode) { return no(EPERM); }
+int fchmod(int file, mode_t mode) { return no(EPERM); }
+int fchmodat(int folder, const char *path, mode_t mode, int flags) { return no(EPERM); }
+int utimes(const char *path, const struct timeval times[2]) { return no(EPERM); }
+int futimens(int file, const struct timespec times[2]) { return no(EPERM); }
+int utimensat(int folder, const char *path, const struct timespec times[2], int flags) {
+    return no(EPERM);
+}
+int link(const char *old, const char *new) { return no(EPERM); }
+int linkat(int from, const char *old, int to, const char *new, int flags) { return no(EPERM); }
+int flock(int file, int operation) { return no(ENOLCK); }
+int fsync(int file) { return no(EINVAL); }
+"""
+
+WRITING = """
+import fcntl, os, sys
+for refused in (
+    lambda: os.chmod(".", 0o755), lambda: os.utime("."), lambda: os.link("a", "b"),
+    lambda: fcntl.flock(0, fcntl.LOCK_EX), lambda: os.fsync(1),
+):
+    try:
+        refused()
+    except FileNotFoundError:
+        raise
+    except OSError:
+        continue
+    raise SystemExit("this disk is not poor")
+from pathlib import Path
+from impasto.scripts.main import main
+from impasto.survey.answers import Answer, write_answers
+from impasto.survey.key import read_key
+
+def run(text):
+    print("run:", text, flush=True)
+    status = main(text.split())
+    if status:
+        raise SystemExit(f"{text}: {status}")
+
+run("translate photos --output out --device cpu")
+run("translate photos --output out --device cpu --overwrite true")
+run(
+    "train --dataroot data --name one --netG resnet_6blocks --ngf 2 --ndf 2 --load_size 28 "
+    "--crop_size 24 --n_epochs 1 --n_epochs_decay 0 --num_threads 0 --print_freq 2 --device cpu"
+)
+run("train --resume --name one --n_epochs_decay 1")
+run("plot one --output plots/plot.svg")
+run("evaluate out --real photos --backbone none --size_px 32 --output measured --device cpu")
+look = "--preset builtin --size 32 --iterations 2 --device cpu"
+extra = "--video film.gif --triptych triptych.png --plot_losses losses.svg --save_every 2"
+run(f"stylize photos/00.png photos/01.png {look} --output styled.png {extra}")
+run(
+    "sweep style_weight --contents photos/00.png --styles photos/01.png --output sweep "
+    "--set preset=builtin size=32 iterations=2 style_weight=1"
+)
+run(
+    "survey export --real real --fake net=fake --per_class 4 --practice 2 --width 48 "
+    "--height 48 --output study --orders 3"
+)
+run("survey audit study --key study.key.json --output audit.json")
+key = read_key(Path("study.key.json"))
+write_answers(Path("answers.csv"), [
+    Answer(survey_id=key.survey_id, participant=who, session=who, trial=number, token=trial[0],
+           response=key.pictures[trial[0]].label, rt_ms=900.0, completed=True)
+    for who in "abc" for number, trial in enumerate(key.orders[0])
+])
+run("survey report answers.csv --key study.key.json --study study --output report")
+run(
+    "backbone train --dataroot classes --name classes --size 32 --width 0.0625 --n_epochs 1 "
+    "--num_threads 0 --device cpu"
+)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs LD_PRELOAD")
+def test_every_command_writes_to_a_disk_that_refuses_all_but_files(
+    tmp_path: Path, picture_folder: Callable[..., Path]
+) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    source, library = tmp_path / "poor.c", tmp_path / "poor.so"
+    source.write_text(POOR_DISK, encoding="utf-8")
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-w", "-o", str(library), str(source)], check=True
+    )
+    here = tmp_path / "here"
+    for name in ("photos", "data/trainA", "data/trainB", "classes/a", "classes/b"):
+        picture_folder(f"here/{name}", count=4, seed=len(name) + ord(name[-1]))
+    for seed, name in enumerate(("real", "fake")):
+        picture_folder(f"here/{name}", count=12, size=(48, 48), seed=seed)
+    (here / "a").write_text("to be linked", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", WRITING],
+        cwd=here,
+        env={**os.environ, "LD_PRELOAD": str(library), "TORCH_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    made = (
+        *(
+            "out/00.png",
+            "out/index.html",
+            "checkpoints/one/state.pt",
+            "checkpoints/one/G_A.safetensors",
+        ),
+        *("plots/plot.svg", "measured/results.json", "styled.png", "film.gif", "sweep/index.html"),
+        *("study.zip", "study/index.html", "audit.json", "report/index.html"),
+        "checkpoints/classes/backbone.safetensors",
+    )
+    assert not [name for name in made if not (here / name).is_file()]
+    assert not list(here.rglob(".impasto-*"))

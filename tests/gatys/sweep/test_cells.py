@@ -1,13 +1,16 @@
 """What becomes of a cell whose process fails or is stopped; short programs stand in for it."""
 
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from impasto.gatys.sweep.cells import CellResult, run_cell
+from impasto.gatys.sweep.cells import CellResult, read_cell, run_cell
 from impasto.gatys.sweep.plan import SweepCell, SweepPlan
 from impasto.gatys.sweep.run import run_sweep
 from impasto.options.stylize import StylizeOptions
@@ -20,8 +23,10 @@ CELL = SweepCell(
 )
 HALF_DONE = """
 import os, pathlib, signal, sys, time
+from impasto.data.atomic import owner_mark
 folder = pathlib.Path(sys.argv[1]).parent
-for name in ("picture.png", "picture.png.yaml", "picture.losses.csv", ".impasto-1.tmp"):
+temporary = f".impasto-{owner_mark()}-0.tmp"
+for name in ("picture.png", "picture.png.yaml", "picture.losses.csv", temporary):
     (folder / name).write_text("half done")
 print("stopped; wrote picture.png", flush=True)
 """
@@ -52,6 +57,7 @@ def left(tmp_path: Path) -> set[str]:
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", "SIGTERM"),
         ("sys.exit(128 + signal.SIGTERM)", "SIGTERM"),
         ("sys.exit(128 + signal.SIGINT)", "SIGINT"),
+        ("os.kill(os.getpid(), signal.SIGHUP); time.sleep(60)", "SIGHUP"),
     ],
 )
 def test_a_cell_that_is_stopped_alone_has_failed_and_keeps_nothing_half_done(
@@ -127,3 +133,29 @@ def test_a_parent_is_gone_when_another_took_its_place(
     assert parent_is_gone() == gone
     monkeypatch.delenv(PARENT_VARIABLE)
     assert not parent_is_gone()
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.losses.csv"])
+def test_a_cell_whose_files_are_damaged_is_made_again(tmp_path: Path, name: str) -> None:
+    contents = {"picture.png": b"pixels" * 50, "picture.losses.csv": b"total\n" * 50}
+    for file, content in contents.items():
+        (tmp_path / file).write_bytes(content)
+    made = CellResult(
+        key="of these settings",
+        labels={"seed": "1"},
+        losses={"total": 1.0},
+        peak_memory_mib=1.0,
+        size=(5, 10),
+        hashes={file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
+    )
+    (tmp_path / "cell.json").write_text(json.dumps(asdict(made)), encoding="utf-8")
+    assert read_cell(tmp_path, "of these settings") == made
+    assert read_cell(tmp_path, "of others") is None
+    whole, path = contents[name], tmp_path / name
+    for damaged in (whole[:-1], bytes([whole[0] ^ 1]) + whole[1:], b""):
+        path.write_bytes(damaged)
+        assert read_cell(tmp_path, "of these settings") is None
+    path.write_bytes(whole)
+    assert read_cell(tmp_path, "of these settings") == made
+    path.unlink()
+    assert read_cell(tmp_path, "of these settings") is None
