@@ -17,7 +17,7 @@ from PIL import Image
 
 from impasto.data.decode import read_picture
 from impasto.options.errors import OptionError, PictureError
-from impasto.options.fields import nearest
+from impasto.options.fields import expand_home, nearest
 
 __all__ = [
     "MaskPair",
@@ -88,7 +88,7 @@ def parse_mask_pair(text: str, styles: Sequence[Path]) -> MaskPair:
     Raises:
         OptionError: STYLE is missing, unknown, or fits several styles.
     """
-    parts = text.split("=")
+    parts = [str(expand_home(part)) if part else part for part in text.split("=")]
     for at in range(len(parts) - 1, 0, -1):
         path, name = "=".join(parts[:at]), "=".join(parts[at:])
         found = _find_styles(name, styles)
@@ -98,7 +98,7 @@ def parse_mask_pair(text: str, styles: Sequence[Path]) -> MaskPair:
         if path and (found or name == _UNTOUCHED):
             return MaskPair(path=Path(path), style=found[0] if found else None)
     if len(parts) == 1 and len(styles) == 1:
-        return MaskPair(path=Path(text), style=0)
+        return MaskPair(path=Path(parts[0]), style=0)
     names = [style.name for style in styles]
     expected = f"expected MASK=STYLE, with STYLE one of {', '.join([*names, _UNTOUCHED])}"
     if len(parts) == 1 or not parts[0]:

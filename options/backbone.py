@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from impasto.options.fields import (
+    expand_home,
     require,
     require_at_least,
     require_between,
@@ -255,7 +256,10 @@ class BackboneOptions:
 def _pairs(words: Sequence[str]) -> dict[str, str]:
     """Return names and folders; a name alone is the name of its folder."""
     pairs = (word.partition("=") for word in words)
-    return {name: folder if sign else name for name, sign, folder in pairs}
+    return {
+        name: str(expand_home(folder)) if folder else folder if sign else name
+        for name, sign, folder in pairs
+    }
 
 
 WeightsAction = Literal["list", "check", "pack", "layers"]

@@ -25,6 +25,7 @@ from impasto.options.fields import (
     check_value,
     choices,
     describe_type,
+    expand_home,
     kind_of,
     make,
     nearest,
@@ -185,6 +186,11 @@ class CommandParser(ArgumentParser):
             self._write_options(words, asked[-1].partition("=")[2])
         parsed = self._parsed(words)
         parsed.pop("print_config")
+        # What stands alone is a path, or a name, which does not begin so; options are expanded when
+        # they are made.
+        for name in ("config", *(each.dest for each in self._actions if not each.option_strings)):
+            if parsed.get(name):
+                parsed[name] = _at_home(parsed[name])
         return parsed
 
     def _parsed(self, words: Sequence[str]) -> Namespace:
@@ -370,6 +376,14 @@ def _written(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_written(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _at_home(value: Any) -> Any:
+    """Return paths, as texts, with ``~`` replaced by the home folder."""
+    if isinstance(value, list | tuple):
+        return [_at_home(one) for one in value]
+    text = str(value)
+    return str(expand_home(text)) if text.startswith("~") else value
 
 
 def _singular(name: str) -> str:

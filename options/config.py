@@ -15,7 +15,15 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 
 from impasto.options.errors import OptionError
-from impasto.options.fields import check_value, choices, describe_type, kind_of, nearest, require
+from impasto.options.fields import (
+    check_value,
+    choices,
+    describe_type,
+    expand_home,
+    kind_of,
+    nearest,
+    require,
+)
 
 __all__ = ["ConfigFile", "preset_names", "preset_text", "read_config", "read_typed_config"]
 
@@ -97,6 +105,7 @@ def read_config(config: str | PathLike[str], presets: str | None = None) -> dict
 
 
 def _find_config(name: str, presets: str | None) -> Path:
+    name = str(expand_home(name))
     if Path(name).exists() and not Path(name).is_dir():
         return Path(name)
     known = [] if presets is None else preset_names(presets)

@@ -8,6 +8,7 @@ the reference's ``--lr`` stays ``--lr``. Names are unique across the sections of
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from numbers import Integral, Real
@@ -27,6 +28,7 @@ __all__ = [
     "default_values",
     "describe_type",
     "difference",
+    "expand_home",
     "flatten",
     "kind_of",
     "make",
@@ -230,6 +232,15 @@ def _require_all(options: type, values: Mapping[str, Any]) -> None:
         raise OptionError(missing[0], f"is missing{others}; {which} must be given")
 
 
+def expand_home(path: str | PathLike[str]) -> Path:
+    """Return a path with ``~`` at its beginning replaced by the home folder.
+
+    Shells do that only where it begins a word, and not in ``--dataroot=~/photos`` or in a file.
+    What names no user's home folder stays as it is.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - that of Path fails for unknown users
+
+
 def kind_of(hint: Any) -> tuple[Any, bool]:
     """Return the type of an option, and whether None, which stands for "not given", is one, too."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -265,7 +276,7 @@ def check_value(name: str, hint: Any, value: Any) -> Any:
         return value
     shown = shown if value is None else repr(value)
     require(fits, name, f"expected {describe_type(kind)}, got {shown}")
-    return kind(value)
+    return expand_home(value) if kind is Path else kind(value)
 
 
 MOST_BENT_PX = 3.5
@@ -333,7 +344,7 @@ def split_backbone(
         >>> split_backbone("mine.safetensors", None, options=("backbone", "weights"))
         ('auto', PosixPath('mine.safetensors'))
     """
-    path = Path(backbone)
+    path = expand_home(backbone)
     trained = path / "backbone.safetensors"
     if path.suffix.lower() not in _SUFFIXES and not trained.is_file():
         return backbone, weights

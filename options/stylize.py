@@ -18,6 +18,7 @@ from impasto.options.errors import OptionError
 from impasto.options.fields import (
     choices,
     describe_type,
+    expand_home,
     nearest,
     require,
     require_at_least,
@@ -232,7 +233,7 @@ class StylizeOptions:
             read.append(self.weights)
         for text in self.masks:
             # MASK=STYLE, and either may hold "=" itself.
-            parts = text.split("=")
+            parts = [str(expand_home(part)) for part in text.split("=")]
             read += [Path("=".join(parts[:end])) for end in range(1, len(parts) + 1)]
         written: list[Path] = []
         for name in ("output", "triptych", "video", "plot_losses"):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from impasto.options.errors import OptionError
 from impasto.options.fields import (
+    expand_home,
     require,
     require_at_least,
     require_between,
@@ -167,7 +168,7 @@ class SurveyExportOptions:
                 "fake",
                 f"{name!r} could be mistaken for an answer; choose another name for the generator",
             )
-            folders[name] = Path(folder)
+            folders[name] = expand_home(folder)
         return folders
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import ImpastoError
-from impasto.options.fields import ABSENT, difference, flatten
+from impasto.options.fields import ABSENT, difference, expand_home, flatten
 from impasto.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def parse_training(
     parsed = parser.parse(argv)
     stored = None
     if parsed.resume:
-        directory = RunDirectory(Path(parsed.checkpoints_dir) / parsed.name)
+        directory = RunDirectory(expand_home(parsed.checkpoints_dir) / parsed.name)
         stored = directory.read_options()
         parser = make_parser()
         parser.set_stored(stored, str(directory.options_file))

@@ -53,6 +53,15 @@ def test_one_style_needs_no_name() -> None:
     assert parse_mask_pair("sky.png", STYLES[:1]) == MaskPair(path=Path("sky.png"), style=0)
 
 
+def test_both_sides_may_lie_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    styles = [Path("b.png"), tmp_path / "a.png"]
+    whole = MaskPair(path=tmp_path / "sky.png", style=1)
+    assert parse_mask_pair("~/sky.png=~/a.png", styles) == whole
+    alone = MaskPair(path=tmp_path / "sky.png", style=0)
+    assert parse_mask_pair("~/sky.png", styles[1:]) == alone
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

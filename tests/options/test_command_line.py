@@ -15,6 +15,7 @@ from impasto.options import (
     TranslateOptions,
     WeightsOptions,
     flatten,
+    make,
 )
 from impasto.options.backbone import BackboneOptions
 from impasto.options.command_line import CommandParser
@@ -290,3 +291,36 @@ def test_stored_options_are_defaults() -> None:
     made.set_stored({**flatten(TrainOptions()), "lr": 0.5, "unknown_of_the_future": 1}, "x.yaml")
     options = made.make(TrainOptions, made.parse(["--ngf", "8"]))
     assert (options.schedule.lr, options.networks.ngf) == (0.5, 8)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    return tmp_path
+
+
+def test_the_home_folder_may_be_written_as_a_shell_does(home: Path) -> None:
+    # Which itself does not after "=", and never in a file.
+    made = parse("--dataroot=~/photos", "--checkpoints_dir", "~/runs")
+    assert made.data.dataroot == home / "photos"
+    assert made.run.checkpoints_dir == home / "runs"
+    file = home / "mine.yaml"
+    file.write_text("dataroot: ~/paintings\ndisplay_env: ~/no_path\n", encoding="utf-8")
+    made = parse("--config=~/mine.yaml")
+    assert made.data.dataroot == home / "paintings"
+    assert made.displays.display_env == "~/no_path"
+    assert make(TrainOptions, {"dataroot": "~"}).data.dataroot == home
+    for kept in ("a~b", "a/~/b", "~nobody_of_this_name/a"):
+        assert parse(f"--dataroot={kept}").data.dataroot == Path(kept)
+
+
+def test_the_home_folder_in_what_stands_alone_and_in_pairs(home: Path) -> None:
+    made = CommandParser("impasto translate", TranslateOptions, description="", positionals="P")
+    made.add_argument("photos", nargs="+")
+    parsed = made.parse(["~/a", "b", "~nobody_of_this_name", "--output", "~/o"])
+    assert list(parsed.photos) == [str(home / "a"), "b", "~nobody_of_this_name"]
+    export = SurveyExportOptions(fake=("net=~/fake", "other=fake"), output=Path("x"))
+    assert export.generators == {"net": home / "fake", "other": Path("fake")}
+    classes = make(BackboneOptions, {"classes": ["cat=~/cats", "dog"], "dataroot": "all"})
+    assert classes.data.class_folders == {"cat": home / "cats", "dog": Path("all/dog")}
