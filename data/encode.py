@@ -35,7 +35,7 @@ def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
     The folder of ``path`` is made where it is missing. The file holds the pixels and nothing else:
     no metadata, no time, so equal pictures give equal bytes. PNG is exact. PNG and WebP keep
     ``alpha``, and the colors under transparent pixels as well; JPEG cannot hold ``alpha``, so the
-    colors are written as they are, and it is dropped.
+    picture is laid on white.
 
     Args:
         path: ends in ``.png``, ``.jpg``, ``.jpeg`` or ``.webp``, in any case.
@@ -59,7 +59,13 @@ def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
     _write(path, lambda file: encode(file, picture, quality))
 
 
-def write_float_picture(path: Path, rgb: NDArray[np.floating], *, quality: int = 95) -> None:
+def write_float_picture(
+    path: Path,
+    rgb: NDArray[np.floating],
+    *,
+    alpha: NDArray[np.uint8] | None = None,
+    quality: int = 95,
+) -> None:
     """Write a picture of floating-point values with as many bits as the suffix allows.
 
     A TIFF gets 16 bits a sample and an sRGB profile; every other format gets 8 bits, by
@@ -67,7 +73,9 @@ def write_float_picture(path: Path, rgb: NDArray[np.floating], *, quality: int =
 
     Args:
         path: ends in ``.tif`` or ``.tiff``, or as :func:`write_picture` wants it.
-        rgb: sRGB, (H, W, 3), floating point, 0 to 1.
+        rgb: sRGB, (H, W, 3), floating point, 0 to 1. Not multiplied by alpha.
+        alpha: (H, W), uint8, 0 is transparent; None: nothing is. JPEG cannot hold it and is laid on
+            white.
         quality: quality of JPEG and lossy WebP, 1 to 100.
 
     Raises:
@@ -84,7 +92,7 @@ def write_float_picture(path: Path, rgb: NDArray[np.floating], *, quality: int =
     clipped = np.clip(rgb, 0, 1).astype(np.float64)
     if path.suffix.lower() not in _DEEP_SUFFIXES:
         try:
-            write_picture(path, Picture(rgb=to_uint8(clipped)), quality=quality)
+            write_picture(path, Picture(rgb=to_uint8(clipped), alpha=alpha), quality=quality)
         except PictureError as error:
             if path.suffix.lower() in _FORMATS:
                 raise
@@ -92,6 +100,8 @@ def write_float_picture(path: Path, rgb: NDArray[np.floating], *, quality: int =
         return
     _check_size(path, rgb.shape[1], rgb.shape[0], 2**31 - 1)
     sixteen = np.rint(clipped * 65535).astype(np.uint16)
+    if alpha is not None:
+        sixteen = np.dstack([sixteen, alpha * np.uint16(257)])
     _write(path, lambda file: _encode_deep_tiff(file, sixteen))
 
 
@@ -125,6 +135,9 @@ def _check_size(path: Path, width: int, height: int, longest_side: int) -> None:
 
 def _encode_jpeg(file: BytesIO, picture: Picture, quality: int) -> None:
     image = Image.fromarray(picture.rgb)
+    if picture.alpha is not None:
+        white = Image.new("RGB", image.size, "white")
+        image = Image.composite(image, white, Image.fromarray(picture.alpha))
     sampling = "4:4:4" if quality >= 90 else "4:2:0"
     image.save(file, "JPEG", quality=quality, subsampling=sampling)
     # Optimized Huffman tables save a fifth for 7 ns a pixel, but then Pillow needs the whole file
@@ -147,14 +160,15 @@ def _encode_webp(file: BytesIO, picture: Picture, quality: int) -> None:
     _image(picture).save(file, "WEBP", quality=quality, method=2, exact=True)
 
 
-def _encode_deep_tiff(file: BytesIO, rgb: NDArray[np.uint16]) -> None:
-    """Write RGB, (H, W, 3), as an uncompressed TIFF, which every program reads."""
+def _encode_deep_tiff(file: BytesIO, samples: NDArray[np.uint16]) -> None:
+    """Write RGB or RGB and alpha, (H, W, 3 or 4), as an uncompressed TIFF, which all can read."""
     import tifffile  # noqa: PLC0415 - scikit-image's reader; Pillow has no color of 16 bits
 
     tifffile.imwrite(
         file,
-        rgb,
+        samples,
         photometric="rgb",
+        extrasamples=["unassalpha"] if samples.shape[2] == 4 else None,
         byteorder="<",
         iccprofile=_srgb_profile(),
         metadata=None,

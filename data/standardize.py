@@ -13,7 +13,7 @@ from PIL import Image
 
 from impasto.data.decode import Picture, Rgb
 
-__all__ = ["encode_plain_png", "fit_picture", "flatten_alpha", "through_jpeg"]
+__all__ = ["encode_plain_png", "fill_hidden", "fit_picture", "flatten_alpha", "through_jpeg"]
 
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -26,6 +26,25 @@ def flatten_alpha(picture: Picture) -> Rgb:
         return picture.rgb
     share = picture.alpha[..., None].astype(np.float64) / 255
     return np.rint(picture.rgb * share + _WHITE * (1 - share)).astype(np.uint8)
+
+
+def fill_hidden(picture: Picture) -> Rgb:
+    """Give wholly transparent pixels the color of the nearest pixel that can be seen.
+
+    Files hold any color there, which nobody has ever seen; what looks at a whole picture would.
+
+    Returns:
+        RGB, (H, W, 3), uint8; the colors as they are where nothing can be seen at all.
+    """
+    if picture.alpha is None or picture.alpha.all() or not picture.alpha.any():
+        return picture.rgb
+    from scipy.ndimage import distance_transform_edt  # noqa: PLC0415 - seldom needed
+
+    rows, columns = distance_transform_edt(
+        picture.alpha == 0, return_distances=False, return_indices=True
+    )
+    filled: Rgb = picture.rgb[rows, columns]
+    return filled
 
 
 def fit_picture(rgb: Rgb, *, width: int, height: int, crop: bool = True) -> Rgb:

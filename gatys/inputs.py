@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from impasto.data.decode import Rgb, read_picture
+from impasto.data.decode import Picture, Rgb, read_picture
 from impasto.data.encode import to_uint8
 from impasto.data.files import list_pictures
+from impasto.data.standardize import fill_hidden
 from impasto.data.transforms import limit_long_side, resize
 from impasto.gatys.colors import match_colors
 from impasto.gatys.losses.targets import Region, StylePicture
@@ -30,7 +31,7 @@ from impasto.gatys.masks import (
     resize_mask,
 )
 from impasto.gatys.scales import fit
-from impasto.options.errors import OptionError
+from impasto.options.errors import OptionError, PictureError
 from impasto.options.stylize import StylizeOptions
 from impasto.runs.seeds import make_generator
 
@@ -38,6 +39,7 @@ __all__ = [
     "NOISE_DEVIATION",
     "Pictures",
     "Start",
+    "alpha_at",
     "initial_image",
     "noise_image",
     "picture_image",
@@ -194,6 +196,8 @@ def _shares(styles: Sequence[Rgb], weights: Sequence[float] | None) -> NDArray[n
 class Pictures:
     """The pictures of a stylization, decoded.
 
+    Of all, pixels that are wholly transparent have the color of the nearest that can be seen.
+
     Attributes:
         content: content picture, RGB, (H, W, 3), uint8.
         styles: the pictures of each style, RGB, uint8: one, or all of a folder.
@@ -201,6 +205,7 @@ class Pictures:
         regions: masked regions and their styles; empty without masks.
         start: picture that the optimization starts from, or None.
         files: all files that were read.
+        alpha: transparency of the content, (H, W), uint8, 0 is transparent; None: nothing is.
     """
 
     content: Rgb
@@ -209,6 +214,7 @@ class Pictures:
     regions: Sequence[MaskedRegion]
     start: Rgb | None
     files: Sequence[Path]
+    alpha: NDArray[np.uint8] | None = None
 
 
 def read_pictures(options: StylizeOptions) -> Pictures:
@@ -224,11 +230,12 @@ def read_pictures(options: StylizeOptions) -> Pictures:
     if options.content is None or not options.styles:
         raise OptionError("content", "expected a content picture and at least one style")
     groups = [list_pictures(path) if path.is_dir() else [path] for path in options.styles]
-    content = read_picture(options.content).rgb
+    shown = _read_seen(options.content)
+    content = fill_hidden(shown)
     pairs = [parse_mask_pair(text, options.styles) for text in options.masks]
     masks = [read_mask(pair.path, *content.shape[:2]) for pair in pairs]
     regions = make_regions(pairs, masks, options.styles, rest=options.mask_rest) if pairs else []
-    start = None if options.init_image is None else read_picture(options.init_image).rgb
+    start = None if options.init_image is None else fill_hidden(_read_seen(options.init_image))
     files = [options.content, *(path for group in groups for path in group)]
     files += [pair.path for pair in pairs]
     files += [] if options.init_image is None else [options.init_image]
@@ -243,6 +250,7 @@ def read_pictures(options: StylizeOptions) -> Pictures:
         regions=regions,
         start=start,
         files=files,
+        alpha=None if shown.alpha is None or shown.alpha.min() == 255 else shown.alpha,
     )
     if options.keep_colors not in {"linear", "histogram"}:
         return pictures
@@ -255,8 +263,24 @@ def read_pictures(options: StylizeOptions) -> Pictures:
 
 def _read_group(paths: Sequence[Path], longest: int) -> list[Rgb]:
     if len(paths) == 1:
-        return [read_picture(paths[0]).rgb]
-    return [limit_long_side(read_picture(path).rgb, longest) for path in paths]
+        return [fill_hidden(_read_seen(paths[0]))]
+    return [limit_long_side(fill_hidden(_read_seen(path)), longest) for path in paths]
+
+
+def _read_seen(path: Path) -> Picture:
+    """Read a picture of which something can be seen."""
+    picture = read_picture(path)
+    if picture.alpha is not None and not picture.alpha.any():
+        raise PictureError(path, "is transparent everywhere; expected something that can be seen")
+    return picture
+
+
+def alpha_at(pictures: Pictures, height: int, width: int) -> NDArray[np.uint8] | None:
+    """Return the content's transparency for a picture of a size, (height, width), uint8."""
+    if pictures.alpha is None:
+        return None
+    channels = np.repeat(pictures.alpha[..., None], 3, axis=2)
+    return np.ascontiguousarray(resize(channels, height, width)[..., 0])
 
 
 def style_side(height: int, width: int, style_scale: float) -> int:

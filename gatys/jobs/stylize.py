@@ -20,6 +20,7 @@ from impasto.gatys.colors import keep_colors
 from impasto.gatys.features.make import Backbone
 from impasto.gatys.inputs import (
     Pictures,
+    alpha_at,
     picture_image,
     read_pictures,
     start_at,
@@ -64,6 +65,8 @@ class Plan:
         finish: function that turns an iterate's image, (1, 3, H, W), into a finished picture, as
             for the result: RGB, (H, W, 3), float32, with the content's colors and untouched
             regions, where the options ask for them.
+        alpha_at: function that returns the content's transparency for a height and width, (H, W),
+            uint8; None where nothing is transparent.
     """
 
     backbone: str
@@ -73,6 +76,7 @@ class Plan:
     device: torch.device
     files: Sequence[Path]
     finish: Callable[[torch.Tensor], NDArray[np.float32]]
+    alpha_at: Callable[[int, int], NDArray[np.uint8] | None]
 
     @property
     def evaluations(self) -> int:
@@ -94,6 +98,7 @@ class StylizeResult:
 
     Attributes:
         image: stylized picture, RGB, (H, W, 3), float32, sRGB in [0, 1].
+        alpha: the content's transparency, (H, W), uint8, 0 is transparent; None: nothing is.
         settings: settings resolved from the preset and the options.
         backbone: feature network and the source of its weights.
         pictures: input pictures.
@@ -108,6 +113,7 @@ class StylizeResult:
     """
 
     image: NDArray[np.float32]
+    alpha: NDArray[np.uint8] | None
     settings: Preset
     backbone: Backbone
     pictures: Pictures
@@ -162,6 +168,7 @@ def stylize(
         device=device,
         files=[*pictures.files, *([backbone.weights.path] if backbone.weights else [])],
         finish=partial(_finish_picture, options=options, pictures=pictures),
+        alpha_at=partial(alpha_at, pictures),
     )
     begin(plan)
     image = start_at(
@@ -200,6 +207,7 @@ def stylize(
     final = outcomes[-1]
     return StylizeResult(
         image=plan.finish(enlarge(final.image, last.height, last.width)),
+        alpha=plan.alpha_at(last.height, last.width),
         settings=settings,
         backbone=backbone,
         pictures=pictures,

@@ -1,5 +1,6 @@
 """A stylization with all its files: the picture, its recipe, losses, sheet, film and curves."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
@@ -14,6 +15,7 @@ from impasto.data.animations import Film
 from impasto.data.atomic import check_writable, write_error
 from impasto.data.encode import to_uint8, write_float_picture
 from impasto.data.files import fit_name
+from impasto.data.standardize import flatten_alpha
 from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
 from impasto.gatys.memory import peak_memory_mib
 from impasto.gatys.optim.iterates import Iterate, Watcher
@@ -35,6 +37,8 @@ from impasto.runs.pages.figures import write_figure
 from impasto.runs.processes import keep_freed_memory
 
 __all__ = ["stylize_to_files"]
+
+_log = logging.getLogger(__name__)
 
 # Evaluations between rows of the losses, and frames of the film.
 _EVERY = 10
@@ -86,7 +90,16 @@ def stylize_to_files(
             for path in (options.output, options.triptych, options.video, options.plot_losses):
                 if path is not None:
                     _check_place(path)
-            files.finish = plan.finish
+            files.plan = plan
+            if (
+                options.output.suffix.lower() in {".jpg", ".jpeg"}
+                and plan.alpha_at(1, 1) is not None
+            ):
+                _log.warning(
+                    "%s is transparent in places, which a JPEG cannot be: they become white; for "
+                    "transparency, let --output end in .png, .webp or .tif",
+                    options.content,
+                )
             begin(plan, changes)
 
         def watch(iterate: Iterate) -> None:
@@ -106,11 +119,10 @@ class _GrowingFiles:
 
     Attributes:
         log: log of the losses.
-        finish: function that turns an iterate's image into a finished picture; known once the plan
-            is.
+        plan: plan of the run, which tells how an iterate's image becomes a finished picture.
     """
 
-    finish: Callable[[torch.Tensor], NDArray[np.float32]]
+    plan: Plan
 
     def __init__(self, options: StylizeOptions, film: Film | None) -> None:
         self._output, self._save = options.output, bool(options.save_every)
@@ -123,12 +135,16 @@ class _GrowingFiles:
         save = self._save and not iterate.last
         if self._film is None and not save:
             return
-        rgb = to_uint8(self.finish(iterate.image))
+        picture = _as_picture(self.plan.finish(iterate.image), self.plan)
         if self._film is not None:
-            self._film.add(rgb)
+            self._film.add(flatten_alpha(picture))
         if save:
             name = fit_name(f"{self._output.stem}_{iterate.evaluations:04d}.png")
-            write_picture(self._output.with_name(name), Picture(rgb=rgb))
+            write_picture(self._output.with_name(name), picture)
+
+
+def _as_picture(image: NDArray[np.float32], plan: Plan) -> Picture:
+    return Picture(rgb=to_uint8(image), alpha=plan.alpha_at(*image.shape[:2]))
 
 
 def _changes(recipes: Sequence[Path], plan: Plan) -> list[str]:
@@ -162,9 +178,13 @@ def _check_place(path: Path) -> None:
         raise PictureError(path, f"cannot be written: {reason}") from error
 
 
+def _whole(result: StylizeResult) -> Picture:
+    return Picture(rgb=to_uint8(result.image), alpha=result.alpha)
+
+
 def _write_picture(result: StylizeResult, options: StylizeOptions) -> None:
     """Write the picture and its recipe."""
-    write_float_picture(options.output, result.image)
+    write_float_picture(options.output, result.image, alpha=result.alpha)
     write_recipe(
         recipe_path(options.output), _recipe_options(result, options), _facts(result, options)
     )
@@ -176,11 +196,12 @@ def _write_others(
     """Write what is asked for beside the picture: sheet with content and styles, film, curves."""
     if options.triptych is not None:
         styles = [group[0] for group in result.pictures.styles]
-        sheet = draw_triptych(result.pictures.content, styles, to_uint8(result.image))
+        content = Picture(rgb=result.pictures.content, alpha=result.pictures.alpha)
+        sheet = draw_triptych(flatten_alpha(content), styles, flatten_alpha(_whole(result)))
         write_picture(options.triptych, Picture(rgb=sheet))
     if film is not None:
         if result.stopped:
-            film.add(to_uint8(result.image))  # as large as it would have become
+            film.add(flatten_alpha(_whole(result)))  # as large as it would have become
         film.write()
     if options.plot_losses is not None:
         _plot(log, options.plot_losses)

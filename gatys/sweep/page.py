@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from impasto.data.decode import Picture, read_picture
 from impasto.data.encode import write_picture
+from impasto.data.standardize import flatten_alpha
 from impasto.gatys.outputs.loss_log import draw_losses, read_losses
 from impasto.gatys.outputs.sheets import draw_contact_sheet
 from impasto.gatys.sweep.cells import CellResult
@@ -57,7 +58,7 @@ def _sheet(result: SweepResult, done: Sequence[SweepCell]) -> NDArray[np.uint8]:
     plan = result.plan
     places = [_place(plan, cell) for cell in result.cells]
     return draw_contact_sheet(
-        {_place(plan, cell): read_picture(_there(result, cell)).rgb for cell in done},
+        {_place(plan, cell): flatten_alpha(read_picture(_there(result, cell))) for cell in done},
         list(dict.fromkeys(row for row, _ in places)),
         list(dict.fromkeys(column for _, column in places)),
         row_title=", ".join(plan.rows),

@@ -85,11 +85,27 @@ def test_webp_keeps_alpha_and_the_colors_beneath(tmp_path: Path) -> None:
     assert np.abs(back.rgb.astype(int) - smooth())[24:].mean() < 2  # where alpha is 0
 
 
-def test_jpeg_drops_alpha_and_keeps_color(tmp_path: Path) -> None:
-    hidden = Picture(rgb=smooth(), alpha=np.zeros((48, 64), np.uint8))
-    write_picture(tmp_path / "a.jpg", hidden)
-    write_picture(tmp_path / "b.jpg", Picture(rgb=smooth()))
+def test_jpeg_is_laid_on_white(tmp_path: Path) -> None:
+    alpha = np.zeros((48, 64), np.uint8)
+    alpha[:, :16], alpha[:, 16:32] = 255, 51  # a fifth of the color, and four of white
+    write_picture(tmp_path / "a.jpg", Picture(rgb=smooth(), alpha=alpha), quality=100)
+    back = read_picture(tmp_path / "a.jpg")
+    assert back.alpha is None
+    share = alpha[..., None] / 255
+    expected = smooth() * share + 255 * (1 - share)
+    differences = np.abs(back.rgb - expected)
+    assert differences[:, [*range(14), *range(18, 30), *range(34, 64)]].max() <= 4
+    write_float_picture(tmp_path / "b.jpg", smooth() / 255, alpha=alpha, quality=100)
     assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
+
+
+def test_floats_keep_alpha(tmp_path: Path) -> None:
+    alpha = RNG.integers(0, 256, FLOATS.shape[:2], dtype=np.uint8)
+    for name in ("a.tif", "a.png"):
+        write_float_picture(tmp_path / name, FLOATS, alpha=alpha)
+        back = read_picture(tmp_path / name)
+        np.testing.assert_array_equal(back.alpha, alpha)
+        np.testing.assert_array_equal(back.rgb, np.rint(np.clip(FLOATS, 0, 1) * 255))
 
 
 @pytest.mark.parametrize(("quality", "sampling"), [(89, (2, 2)), (90, (1, 1)), (100, (1, 1))])

@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 from impasto.data import Picture
-from impasto.data.standardize import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
+from impasto.data.standardize import (
+    encode_plain_png,
+    fill_hidden,
+    fit_picture,
+    flatten_alpha,
+    through_jpeg,
+)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 7), (200, 150), (128, 170)])
@@ -58,3 +64,12 @@ def test_one_generation_of_jpeg_leaves_its_blocks_and_a_second_little_more() -> 
     twice = through_jpeg(once, 50)
     changes = [np.abs(a.astype(int) - b).mean() for a, b in ((rgb, once), (once, twice))]
     assert changes[1] < changes[0] / 4
+
+
+def test_hidden_colors_are_those_of_the_nearest_pixel() -> None:
+    rgb = np.array([[[10, 0, 0], [99, 99, 99], [99, 99, 99], [40, 0, 0], [50, 0, 0]]], np.uint8)
+    alpha = np.array([[255, 0, 0, 1, 255]], np.uint8)
+    filled = fill_hidden(Picture(rgb=rgb, alpha=alpha))
+    assert filled[0, :, 0].tolist() == [10, 10, 40, 40, 50]
+    for same in (None, np.full((1, 5), 7, np.uint8), np.zeros((1, 5), np.uint8)):
+        assert fill_hidden(Picture(rgb=rgb, alpha=same)) is rgb
