@@ -2,8 +2,11 @@
 FOLDERS := cyclegan data gatys options runs scripts survey
 PYTHON  ?= python3
 BIN     := .venv/bin
+# The versions of all packages; `make test CONSTRAINTS=/dev/null` takes the newest that are allowed.
+CONSTRAINTS ?= constraints.txt
+EXTRAS  := dev,docs,heif,metrics,survey,tensorboard,visdom
 
-.PHONY: demo test quick check docs visdom typing clean
+.PHONY: demo test quick newest check docs visdom typing clean
 
 demo: .venv/installed
 	$(BIN)/impasto demo --output demo
@@ -14,6 +17,14 @@ test: .venv/installed-dev
 # The tests that are not slow and need no browser, without coverage: under three minutes on two cores.
 quick: .venv/installed-dev
 	$(BIN)/pytest --numprocesses 2 -m 'not slow and not browser'
+
+# All tests with the newest of every package, in an environment of its own, made anew each time.
+newest:
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/pip install --quiet --upgrade pip 'setuptools<81' wheel
+	.venv-newest/bin/pip install --quiet --no-build-isolation 'setuptools<81' --editable '.[$(EXTRAS)]'
+	.venv-newest/bin/pip freeze
+	.venv-newest/bin/pytest --numprocesses 2
 
 check: .venv/installed-dev typing
 	$(BIN)/ruff format --check .
@@ -28,7 +39,8 @@ docs: .venv/installed-dev
 
 # Adds the live display of `impasto train --display visdom`.
 visdom: .venv/installed .venv/can-build-visdom
-	$(BIN)/pip install --quiet --no-build-isolation 'setuptools<81' --editable '.[visdom]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --no-build-isolation 'setuptools<81' \
+		--editable '.[visdom]'
 
 # Type checkers follow folders, not import hooks: give them impasto/ as links.
 typing:
@@ -39,8 +51,8 @@ typing:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: setup.cfg pyproject.toml | .venv/bin/python
-	$(BIN)/pip install --quiet --editable .
+.venv/installed: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
 # visdom publishes only its source, which builds with nothing newer, and only beside it.
@@ -48,10 +60,10 @@ typing:
 	$(BIN)/pip install --quiet 'setuptools<81' wheel
 	@touch $@
 
-.venv/installed-dev: setup.cfg pyproject.toml .venv/can-build-visdom | .venv/bin/python
-	$(BIN)/pip install --quiet --no-build-isolation 'setuptools<81' \
-		--editable '.[dev,docs,heif,metrics,survey,tensorboard,visdom]'
+.venv/installed-dev: setup.cfg pyproject.toml constraints.txt .venv/can-build-visdom | .venv/bin/python
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --no-build-isolation 'setuptools<81' \
+		--editable '.[$(EXTRAS)]'
 	@touch $@
 
 clean:
-	rm -rf .venv .typing build demo .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-newest .typing build demo .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -24,7 +24,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from impasto.gatys.features.graph import find_anatomy, part_of
@@ -271,7 +270,7 @@ def random_model(model: str, seed: int = 0, *, layers: Sequence[str] = ()) -> Mo
     handles = [
         module.register_forward_pre_hook(_measure)
         for module in network.body.modules()
-        if isinstance(module, _BatchNorm)
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
     ]
     try:
         network.factors = _factors(
