@@ -12,7 +12,7 @@ from impasto.data.atomic import remove_leftovers, write_text_atomic
 from impasto.options.config import read_config
 from impasto.options.errors import FolderError, ImpastoError, OptionError
 
-__all__ = ["RunDirectory"]
+__all__ = ["RunDirectory", "lock_folder", "take_lock"]
 
 
 class RunDirectory:
@@ -130,30 +130,48 @@ class RunDirectory:
         if not write:
             yield
             return
-        try:
-            file = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
-        with file:
-            held = _lock(file.fileno())
-            if held is False:
-                raise ImpastoError(
-                    f"{self.path}: another process is training this run; "
-                    "wait for it, or choose another --name"
-                )
+        busy = "another process is training this run; wait for it, or choose another --name"
+        with lock_folder(self.path, busy):
             # Only now: before, these could be files that the holder is writing.
             for folder in (self.path, *(found for found in self.path.rglob("*") if found.is_dir())):
-                remove_leftovers(folder, alone=held is True)
-            if hasattr(os, "register_at_fork"):
-                # A loading process outlives a killed training by seconds, and would hold its lock.
-                os.register_at_fork(after_in_child=file.close)
+                remove_leftovers(folder, alone=True)
             yield
 
 
-def _lock(handle: int) -> bool | None:
-    """Take an exclusive lock without waiting; None where the system or the disk has none."""
+@contextmanager
+def lock_folder(folder: Path, busy: str) -> Iterator[None]:
+    """Lock a folder for this process, by a hidden file in it; the lock ends with the process.
+
+    Args:
+        folder: folder to lock; it is made where it is missing.
+        busy: what to say where another process holds the lock.
+
+    Raises:
+        FolderError: the folder cannot be made or written.
+        ImpastoError: another process holds the lock.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise FolderError(folder, f"cannot be written ({error.strerror})") from error
+    with file:
+        if not take_lock(file.fileno()):
+            raise ImpastoError(f"{folder}: {busy}")
+        if hasattr(os, "register_at_fork"):
+            # A loading process outlives a killed training by seconds, and would hold its lock.
+            os.register_at_fork(after_in_child=file.close)
+        yield
+
+
+def take_lock(handle: int) -> bool:
+    """Take an exclusive lock of an open file without waiting; it ends when the file is closed.
+
+    Returns:
+        False if another process holds it; True also where the system or the disk has no locks.
+    """
     if os.name != "posix":
-        return None
+        return True
     import fcntl  # noqa: PLC0415 - only there on POSIX systems
 
     try:
@@ -161,5 +179,5 @@ def _lock(handle: int) -> bool | None:
     except BlockingIOError:
         return False
     except OSError:  # a network file system without locks
-        return None
+        return True
     return True

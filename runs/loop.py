@@ -417,6 +417,11 @@ class TrainingLoop(Generic[Batch]):
     def _last_good(self) -> str:
         if self._saved is None:
             return "No state was saved before; start again"
+        if not self._directory.has_state:
+            return (
+                f"The state that was saved at image {self._saved[0]} is gone: "
+                f"{self._directory.state_file} was removed meanwhile; start again"
+            )
         return (
             f"The last good state, at image {self._saved[0]}, is kept: "
             f"{self._directory.state_file}; continue from it with --resume "

@@ -33,6 +33,7 @@ from impasto.data.files import PREVIEWS_MARK
 from impasto.data.transforms import limit_long_side
 from impasto.options.errors import FolderError
 from impasto.options.evaluate import EvaluateOptions
+from impasto.runs.directory import lock_folder
 from impasto.runs.pages.gallery import Strip
 from impasto.runs.processes import pick_device
 
@@ -91,7 +92,8 @@ def run_evaluation(
     Raises:
         CheckpointError: a model cannot be loaded.
         FolderError: a folder is missing, holds too few pictures, or cannot be written.
-        ImpastoError: a package that KID and FID need is not installed.
+        ImpastoError: a package that KID and FID need is not installed, or another evaluation is
+            writing to the same folder.
         OptionError: an option cannot be used here.
         PictureError: a picture cannot be read; leaving it out would change the numbers.
     """
@@ -107,7 +109,8 @@ def run_evaluation(
         sets.append(reference.inputs)
     if extractor is not None:
         _check_counts(reference, made, options)
-    with _folder_of_pictures(options.output) as folder:
+    busy = "another evaluation is writing there; wait for it, or choose another --output"
+    with lock_folder(options.output, busy), _folder_of_pictures(options.output) as folder:
         shown = _Shown(folder)
         on_start(sum(map(len, sets)))
         evaluation = evaluate(

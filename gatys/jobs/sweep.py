@@ -8,6 +8,7 @@ from impasto.data.atomic import check_writable
 from impasto.gatys.sweep.plan import SweepCell, read_sweep, sweep_cells
 from impasto.options.errors import FolderError
 from impasto.options.stylize import SweepOptions
+from impasto.runs.directory import lock_folder
 
 if TYPE_CHECKING:
     from impasto.gatys.sweep.cells import CellResult
@@ -39,7 +40,7 @@ def sweep(
 
     Raises:
         OptionError: an option, also one in the plan, is unknown or invalid.
-        ImpastoError: the plan cannot be read.
+        ImpastoError: the plan cannot be read, or another sweep is writing to the same folder.
         FolderError: the output cannot be written, which is found before anything is computed.
         OSError: it can no longer be written, as the disk is full.
     """
@@ -62,17 +63,19 @@ def sweep(
     from impasto.gatys.sweep.page import write_sweep_page  # noqa: PLC0415
     from impasto.gatys.sweep.run import run_sweep, write_results  # noqa: PLC0415
 
-    on_start(len(cells))
-    result = run_sweep(
-        sweep_plan,
-        cells,
-        options.output,
-        jobs=options.jobs,
-        threads=options.threads,
-        overwrite=options.overwrite,
-        tell=on_cell,
-        stop=stop,
-    )
-    write_results(result)
-    write_sweep_page(result)
+    busy = "another sweep is computing cells there; wait for it, or choose another --output"
+    with lock_folder(options.output, busy):
+        on_start(len(cells))
+        result = run_sweep(
+            sweep_plan,
+            cells,
+            options.output,
+            jobs=options.jobs,
+            threads=options.threads,
+            overwrite=options.overwrite,
+            tell=on_cell,
+            stop=stop,
+        )
+        write_results(result)
+        write_sweep_page(result)
     return result

@@ -8,7 +8,7 @@ import torch
 
 from impasto.options import CheckpointError, FolderError, ImpastoError, OptionError
 from impasto.runs import RunDirectory, load_state, make_generator, pick_device, save_state
-from impasto.runs.directory import _lock
+from impasto.runs.directory import lock_folder, take_lock
 from impasto.runs.state import random_state, restore_random_state
 
 
@@ -64,9 +64,26 @@ def test_the_lock_ends_with_its_block(tmp_path: Path) -> None:
         pass
 
 
+def test_any_folder_can_be_locked(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "results"
+    with lock_folder(folder, "busy; wait"):
+        with (
+            pytest.raises(ImpastoError, match=r"results: busy; wait$"),
+            lock_folder(folder, "busy; wait"),
+        ):
+            pass
+        with lock_folder(tmp_path, "busy"):
+            pass
+    with lock_folder(folder, "busy; wait"):
+        assert [path.name for path in folder.iterdir()] == [".lock"]
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderError, match="cannot be written"), lock_folder(tmp_path / "file", ""):
+        pass
+
+
 def test_where_there_are_no_locks_there_is_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.runs.directory.os", SimpleNamespace(name="nt"))
-    assert _lock(-1) is None
+    assert take_lock(-1)
 
 
 def test_a_fresh_start_keeps_what_is_not_ours(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from impasto.gatys.outputs.loss_log import read_losses
 from impasto.gatys.sweep.cells import cell_key, read_cell, run_cell
 from impasto.gatys.sweep.plan import SweepCell, sweep_names
 from impasto.options.stylize import StylizeOptions
+from impasto.runs.directory import lock_folder
 from impasto.scripts.main import main
 
 SWEEPS = Path(__file__).parents[2] / "options" / "presets" / "sweeps"
@@ -225,6 +226,16 @@ def test_processes_give_the_same_table(sweep: str, pictures: list[str], tmp_path
     assert main([*arguments, "--output", str(one), "--jobs", "1"]) == 0
     assert main([*arguments, "--output", str(two), "--jobs", "2"]) == 0
     assert without_times(rows(one)) == without_times(rows(two))
+
+
+def test_two_sweeps_do_not_compute_the_same_cells_at_once(
+    sweep: str, pictures: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    with lock_folder(out, ""):
+        assert main(["sweep", sweep, *pictures, "--output", str(out), *TINY]) == 1
+    assert f"{out}: another sweep is computing cells there" in capsys.readouterr().err
+    assert not list(out.glob("cells/*"))
 
 
 @pytest.mark.slow

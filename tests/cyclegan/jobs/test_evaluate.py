@@ -15,7 +15,7 @@ from PIL import Image
 from impasto.cyclegan.evaluation.table import Row
 from impasto.cyclegan.jobs.evaluate import run_evaluation
 from impasto.gatys.features.distances import make_extractor
-from impasto.options.errors import PictureError
+from impasto.options.errors import ImpastoError, PictureError
 from impasto.options.evaluate import EvaluateOptions
 
 
@@ -86,6 +86,26 @@ def test_an_evaluation_that_ends_early_leaves_the_earlier_one_whole(evaluated: E
     with pytest.raises(PictureError):
         evaluated(second)
     assert evaluated.state() == before
+
+
+def test_of_two_at_once_the_second_is_refused_and_the_first_goes_on(
+    evaluated: Evaluate, shown: Callable[[], dict[str, int]]
+) -> None:
+    refused: list[str] = []
+    second = evaluated.fill("second", 50, count=3)
+
+    def start_another(row: Row) -> None:
+        if row.kind == "result":
+            with pytest.raises(ImpastoError) as caught:
+                evaluated(second)
+            refused.append(str(caught.value))
+
+    evaluated(evaluated.fill("first", 10, count=3), on_row=start_another)
+    busy = "another evaluation is writing there; wait for it, or choose another --output"
+    assert refused == [f"{evaluated.out}: {busy}"]
+    assert {"00.png: first", "00.png: input"} <= set(shown())
+    evaluated(second)
+    assert "00.png: second" in shown()
 
 
 @pytest.mark.parametrize(("room_kib", "error"), [(8, PictureError), (36, OSError)])

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import pytest
 
 from impasto.cyclegan import train
-from impasto.options import CheckpointError, OptionError, TrainOptions, make
+from impasto.options import CheckpointError, ImpastoError, OptionError, TrainOptions, make
 from impasto.options.fields import default_values
-from impasto.runs import RunDirectory, load_state, loop as loop_module, read_log
+from impasto.runs import Observer, Progress, RunDirectory, load_state, loop as loop_module, read_log
 from impasto.runs.state import save_state
 
 Options = Callable[..., TrainOptions]
@@ -115,3 +116,21 @@ def test_equal_trainings_write_equal_bytes(tiny_options: Options) -> None:
     for path in files:
         if path.name != "state.previous.pt":
             assert path.read_bytes() == (parts / path.name).read_bytes(), path.name
+
+
+class Remover(Observer):
+    """Removes the folder of the run once a state is saved, as somebody who tidies up does."""
+
+    def on_checkpoint(self, progress: Progress, path: Path) -> None:
+        shutil.rmtree(path.parent)
+
+
+def test_a_run_whose_folder_is_removed_does_not_claim_to_keep_its_state(
+    tiny_options: Options,
+) -> None:
+    with pytest.raises(ImpastoError) as caught:
+        train(tiny_options(display="console"), observers=[Remover()])
+    message = str(caught.value)
+    assert "cannot save (No such file or directory)" in message
+    assert "The state that was saved at image 4 is gone" in message
+    assert "is kept" not in message
