@@ -1,6 +1,7 @@
 """All options of `impasto survey`: one class for each of its actions.
 
-export makes a study, audit looks for leaks in it, serve runs it in browsers, import reads answers
+export makes a study, audit looks for leaks in it, serve runs it in browsers, links makes signed
+links to it, import reads answers
 of other platforms, report analyzes all answers, and power tells how many are needed.
 """
 
@@ -28,6 +29,7 @@ __all__ = [
     "SurveyAuditOptions",
     "SurveyExportOptions",
     "SurveyImportOptions",
+    "SurveyLinksOptions",
     "SurveyPowerOptions",
     "SurveyReportOptions",
     "SurveyServeOptions",
@@ -299,6 +301,12 @@ class SurveyServeOptions:
     https://app.prolific.com/submissions/complete?cc=C1ABCDEF"""
     require_participant: bool = False
     """refuse participants whose URL has no id (PROLIFIC_PID, workerId or participant)"""
+    signed_links: bool = False
+    """let in only those who come by a link that impasto survey links made for this database, so
+    that nobody can take up the session of another by guessing an id"""
+    participants: Path | None = None
+    """file with the ids of those who may take part, one per line or in the first column of a CSV
+    file; all others are refused"""
     behind_proxy: bool = False
     """trust X-Forwarded-For and X-Forwarded-Proto; only safe if every request comes through a
     proxy"""
@@ -366,6 +374,49 @@ def _is_web_url(text: str) -> bool:
         and bool(parts.hostname)
         and re.fullmatch(r"[!-~]{1,2000}", text) is not None
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurveyLinksOptions:
+    """Make a signed link for each participant of a served study."""
+
+    headings: ClassVar[Mapping[str, str]] = {"database": "files", "base_url": "links"}
+
+    database: Path
+    """SQLite file of impasto survey serve, whose secret signs the links; it is created if it does
+    not exist"""
+    output: Path = Path("links.csv")
+    """CSV file for the links, with the columns participant and url; it is private, since whoever
+    has a link can take part with it"""
+    participants: Path | None = None
+    """file with the ids of the participants, one per line or in the first column of a CSV file"""
+    count: int = 0
+    """number of participants with random ids, instead of PARTICIPANTS"""
+    base_url: str = ""
+    """address at which participants reach the server, for example https://example.org/study/"""
+    overwrite: bool = False
+    """replace OUTPUT if it exists"""
+
+    def __post_init__(self) -> None:
+        require_range("count", self.count, 0, 100_000)
+        require(
+            (self.participants is None) == (self.count > 0),
+            "count",
+            "expected either --participants or --count, one of them",
+        )
+        require(
+            _is_web_url(self.base_url),
+            "base_url",
+            "expected an address that begins with https:// or http://",
+        )
+        require(
+            self.output.suffix.lower() == ".csv", "output", f"{self.output} does not end in .csv"
+        )
+        require(
+            self.participants is None or self.participants.resolve() != self.output.resolve(),
+            "output",
+            f"{self.output} is also --participants; choose another name",
+        )
 
 
 AnswerFormat = Literal[

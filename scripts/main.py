@@ -125,6 +125,10 @@ COMMANDS: Mapping[str, Command] = {
                 text="run a study in browsers and store the answers in SQLite",
                 module="impasto.scripts.survey.serve",
             ),
+            "links": Command(
+                text="make a signed link to a served study for each participant",
+                module="impasto.scripts.survey.links",
+            ),
             "import": Command(
                 text="read the answers of forms and crowdsourcing platforms",
                 module="impasto.scripts.survey.import_",

@@ -90,8 +90,6 @@ def create_app(
     sessions: Sessions,
     pages: Pages,
     limits: RequestLimits,
-    *,
-    require_participant: bool = False,
 ) -> Flask:
     """Return the Flask application, without the owner's pages.
 
@@ -100,7 +98,6 @@ def create_app(
         sessions: sessions of the study.
         pages: page renderer of the study.
         limits: rate limits per address.
-        require_participant: True if every participant must have an identifier in the URL.
     """
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config.update(
@@ -109,13 +106,7 @@ def create_app(
         MAX_FORM_PARTS=40,
         PROPAGATE_EXCEPTIONS=False,
     )
-    views = _Views(
-        folder=folder,
-        sessions=sessions,
-        pages=pages,
-        limits=limits,
-        require_participant=require_participant,
-    )
+    views = _Views(folder=folder, sessions=sessions, pages=pages, limits=limits)
     rules: list[tuple[str, str, Callable[..., Response]]] = [
         ("/", "GET", views.show),
         ("/begin", "POST", views.begin),
@@ -142,7 +133,6 @@ class _Views:
     sessions: Sessions
     pages: Pages
     limits: RequestLimits
-    require_participant: bool
 
     def limit(self) -> Response | None:
         # A whole class behind one address loads all pictures at once.
@@ -160,7 +150,9 @@ class _Views:
             return html_reply(self.pages.current(session, token))
         known = self.sessions.find_participant(visitor.participant)
         if known and self.sessions.step(known).screen == "thanks":
-            return html_reply(self.pages.current(known, ""))
+            # Whoever knows an id learns no more than that it is through.
+            reveal = self.sessions.proves(visitor, known)
+            return html_reply(self.pages.current(known, "", reveal=reveal))
         # The cookie of another participant stays: to open a link must not end a session.
         token = token or secrets.token_urlsafe(32)
         return self._keep(html_reply(self.pages.consent(visitor, self.sessions.csrf(token))), token)
@@ -179,6 +171,10 @@ class _Views:
             return self._begin_again(visitor, "consent_needed")
         session = self.sessions.find(token)
         if session is None or visitor.participant not in ("", session.participant):
+            known = self.sessions.find_participant(visitor.participant)
+            is_over = known is not None and self.sessions.step(known).screen == "thanks"
+            if known is not None and is_over and not self.sessions.proves(visitor, known):
+                return _redirect(self.pages.way_back(known))
             session, token = self.sessions.begin(visitor)
         return self._keep(_redirect(self.pages.way_back(session)), token)
 
@@ -255,8 +251,8 @@ class _Views:
             visitor = read_visitor(given)
         except BadIdError:
             abort(self._message(400, "id_invalid"))
-        if self.require_participant and not visitor.participant:
-            abort(self._message(400, "id_missing"))
+        if refusal := self.sessions.refusal(visitor):
+            abort(self._message(400 if refusal == "id_missing" else 403, refusal))
         return visitor
 
     @property

@@ -12,9 +12,10 @@ from impasto.options.survey import SurveyServeOptions
 from impasto.runs.signals import end_on_signals
 from impasto.survey.key import Key, check_folder, check_key, read_key, read_study
 from impasto.survey.serve.database import Database
+from impasto.survey.serve.links import read_ids
 from impasto.survey.serve.pages import Pages
 from impasto.survey.serve.requests import RateLimit
-from impasto.survey.serve.sessions import NextExposure, Sessions
+from impasto.survey.serve.sessions import Admission, NextExposure, Sessions
 from impasto.survey.staircase import Staircase
 from impasto.survey.study import Study
 from impasto.survey.texts import Words, check_texts, complete_texts, read_texts
@@ -47,6 +48,7 @@ class Serving:
         results_url: URL of the owner's results page.
         database: open database for the answers.
         study: study that is served.
+        signed_links: True if participants need signed links.
         warnings: what the owner should know before anybody takes part, in words.
     """
 
@@ -54,6 +56,7 @@ class Serving:
     results_url: str
     database: Database
     study: Study
+    signed_links: bool = False
     warnings: Sequence[str] = ()
     _server: waitress.server.BaseWSGIServer
 
@@ -75,6 +78,8 @@ class Serving:
         ]
         if not self.url.removeprefix("http://").startswith(_LOOPBACK):
             lines.append("note: without HTTPS in front of it, everybody on the way can read along")
+        if self.signed_links:
+            lines.append("note: only the links that 'impasto survey links' makes let anybody in")
         lines += [f"note: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
@@ -123,7 +128,14 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
     study, key = _read(folder, options)
     with closing(_listen(options)) as listening, closing(Database(options.database, study)) as base:
         condition, warnings = _condition_of(base, options, study)
-        sessions = Sessions(base, study, _exposures(options, key), condition=condition)
+        admission = Admission(
+            require_participant=options.require_participant,
+            signed_links=options.signed_links,
+            allowed=frozenset(read_ids(options.participants)) if options.participants else None,
+        )
+        sessions = Sessions(
+            base, study, _exposures(options, key), condition=condition, admission=admission
+        )
         pages = Pages(
             sessions=sessions,
             words=Words(study),
@@ -135,9 +147,7 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
             requests=RateLimit(options.requests_per_second, 10 * options.requests_per_second),
             sessions=RateLimit(options.sessions_per_hour / 3600, options.sessions_per_hour),
         )
-        app = create_app(
-            folder, sessions, pages, limits, require_participant=options.require_participant
-        )
+        app = create_app(folder, sessions, pages, limits)
         add_owner_pages(app, key, sessions, pages, RateLimit(0.1, 5))
         channels: dict[int, object] = {}
         server = make_server(app, listening, channels, behind_proxy=options.behind_proxy)
@@ -148,6 +158,7 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
                 results_url=f"{url}results/{sessions.results_token()}",
                 database=base,
                 study=study,
+                signed_links=options.signed_links,
                 warnings=warnings,
                 _server=server,
             )

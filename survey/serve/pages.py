@@ -43,17 +43,25 @@ class Pages:
             fields["participant"] = visitor.participant
             fields |= {"session": visitor.session} if visitor.session else {}
             fields |= {"study": visitor.study} if visitor.study else {}
+            fields |= {"signature": visitor.signature} if visitor.signature else {}
         section = screens.consent(self.words, fields=fields, problem=problem)
         if visitor.is_preview:
             section.get(cls="notice preview")[0].delete_attribute("hidden")
             section.get(tags.button)[0]["disabled"] = "disabled"
         return self._page(section)
 
-    def current(self, session: Session, token: str) -> str:
-        """Return the page of a session's current step, with the pictures of later steps."""
+    def current(self, session: Session, token: str, *, reveal: bool = True) -> str:
+        """Return the page of a session's current step, with the pictures of later steps.
+
+        Args:
+            session: the session.
+            token: its token.
+            reveal: True to show the completion code and the way back to the platform at the end.
+        """
         steps = self.sessions.steps(session)[session.position :]
         tokens = sorted({token for step in steps for token in step.trial})
-        return self._page(self._section(session, token), [self._url(shown) for shown in tokens])
+        section = self._section(session, token, reveal=reveal)
+        return self._page(section, [self._url(shown) for shown in tokens])
 
     def message(self, text: str, *, base: str = "", link: str = "") -> str:
         """Return a page with an error message.
@@ -70,7 +78,8 @@ class Pages:
 
     def way_back(self, session: Session) -> str:
         """Return the relative URL of a session, with its identifier in case the cookie is lost."""
-        return f"./?{urlencode({'participant': session.participant})}" if session.named else "./"
+        query = self.sessions.query(session)
+        return f"./?{urlencode(query)}" if query else "./"
 
     def _page(
         self, section: tags.html_tag, pictures: list[str] | None = None, *, base: str = ""
@@ -81,7 +90,7 @@ class Pages:
         page.main.add(section)
         return str(page.render(indent=""))
 
-    def _section(self, session: Session, token: str) -> tags.html_tag:
+    def _section(self, session: Session, token: str, *, reveal: bool) -> tags.html_tag:
         study, words, step = self.sessions.study, self.words, self.sessions.step(session)
         fields: dict[str, str | int] = {
             "csrf": self.sessions.csrf(token),
@@ -111,18 +120,19 @@ class Pages:
             )
         if step.screen == "ready":
             return screens.ready(words, fields=fields)
-        return self._thanks(session, str(fields["csrf"]))
+        return self._thanks(session, str(fields["csrf"]), reveal=reveal)
 
-    def _thanks(self, session: Session, csrf: str) -> tags.html_tag:
+    def _thanks(self, session: Session, csrf: str, *, reveal: bool) -> tags.html_tag:
         words = self.words
+        code, redirect = (self.completion_code, self.redirect_url) if reveal else ("", "")
         parts = [tags.p(words("thanks_saved"))]
-        if not self.redirect_url:
+        if not redirect:
             parts.append(tags.p(words("thanks_close")))
-        if self.completion_code:
+        if code:
             parts.append(tags.p(words("thanks_code"), cls="code-label"))
-            parts.append(tags.p(self.completion_code, cls="code", translate="no"))
-        if self.redirect_url:
-            link = tags.a(words("thanks_return"), href=self.redirect_url, cls="main-button")
+            parts.append(tags.p(code, cls="code", translate="no"))
+        if redirect:
+            link = tags.a(words("thanks_return"), href=redirect, cls="main-button")
             parts.append(tags.p(link))
         if not session.named:
             form = screens.leave_form(words, {"csrf": csrf})

@@ -19,6 +19,7 @@ from impasto.survey.serve.database import Database, now_text
 from impasto.survey.study import Step, Study, make_steps
 
 __all__ = [
+    "Admission",
     "BadIdError",
     "MeasuredChoice",
     "NextExposure",
@@ -28,7 +29,9 @@ __all__ = [
     "Sessions",
     "Visitor",
     "anonymous",
+    "check_id",
     "read_visitor",
+    "sign_participant",
 ]
 
 
@@ -41,6 +44,7 @@ _PARTICIPANT = ("PROLIFIC_PID", "workerId", "participant")
 _SESSION = ("SESSION_ID", "assignmentId", "session")
 _STUDY = ("STUDY_ID", "hitId", "study")
 _ANONYMOUS = "anonymous-"
+_SIGNATURE = re.compile(r"[0-9a-f]{32}")
 
 
 class BadIdError(ImpastoError, ValueError):
@@ -55,11 +59,13 @@ class Visitor:
         participant: identifier of the participant on the platform; empty if there is none.
         session: the platform's identifier of this visit, or empty.
         study: the platform's identifier of the study, or empty.
+        signature: signature of the participant's identifier in a signed link, or empty.
     """
 
     participant: str = ""
     session: str = ""
     study: str = ""
+    signature: str = ""
 
     @property
     def is_preview(self) -> bool:
@@ -74,15 +80,59 @@ def read_visitor(given: Mapping[str, str]) -> Visitor:
         BadIdError: an identifier is too long, or has a character that no platform uses.
 
     >>> read_visitor({"PROLIFIC_PID": "5f1b", "SESSION_ID": "9"})
-    Visitor(participant='5f1b', session='9', study='')
+    Visitor(participant='5f1b', session='9', study='', signature='')
     """
     ids = [_first(given, names) for names in (_PARTICIPANT, _SESSION, _STUDY)]
     if not all(_ID.fullmatch(given_id) for given_id in ids if given_id):
         raise BadIdError("an id in the URL is not valid")
     participant, session, study = ids
+    if participant:
+        check_id(participant)
+    signature = given.get("signature", "")
+    if signature and not _SIGNATURE.fullmatch(signature):
+        raise BadIdError("the signature in the URL is not valid")
+    return Visitor(participant=participant, session=session, study=study, signature=signature)
+
+
+def check_id(participant: str) -> None:
+    """Refuse what cannot be the identifier of a participant.
+
+    Raises:
+        BadIdError: it is empty, too long, has a character that no platform uses, or is one that
+            this program gives to anonymous participants.
+    """
+    if not _ID.fullmatch(participant):
+        raise BadIdError(
+            "expected 1 to 128 letters, digits or _ . @ + -, of which the first is a letter, a "
+            "digit or _"
+        )
     if participant.startswith(_ANONYMOUS):
-        raise BadIdError("an id in the URL is one that this program gives itself")
-    return Visitor(participant=participant, session=session, study=study)
+        raise BadIdError("is one that this program gives itself")
+
+
+def sign_participant(secret: bytes, participant: str) -> str:
+    """Sign an identifier for a link that only its participant gets: 32 hexadecimal digits.
+
+    Args:
+        secret: secret of the database (HMAC-SHA256, RFC 2104, cut to 128 bits).
+        participant: identifier of the participant.
+    """
+    return hmac.new(secret, f"participant {participant}".encode(), "sha256").hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """Who may take part.
+
+    Attributes:
+        require_participant: True if the URL must have an identifier.
+        signed_links: True if it must have one that is signed.
+        allowed: identifiers of those who may take part; None: everybody.
+    """
+
+    require_participant: bool = False
+    signed_links: bool = False
+    allowed: frozenset[str] | None = None
 
 
 def anonymous() -> str:
@@ -119,6 +169,7 @@ class Session:
         number: index of the session, from 0.
         participant: identifier of the participant.
         named: True if the identifier is from a platform.
+        platform_session: the platform's identifier of the visit with which it began, or empty.
         order: index of the participant's order among those of the study.
         position: index of the current step, from 0.
     """
@@ -126,6 +177,7 @@ class Session:
     number: int
     participant: str
     named: bool
+    platform_session: str
     order: int
     position: int
 
@@ -140,6 +192,7 @@ class Sessions:
             staircase; None: the study's exposure.
         condition: number that the database gave the texts and options of this start of the server;
             it is stored with each session that begins.
+        admission: who may take part.
     """
 
     def __init__(
@@ -149,8 +202,10 @@ class Sessions:
         next_exposure: NextExposure | None = None,
         *,
         condition: int | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.database, self.study, self._condition = database, study, condition
+        self._admission = admission or Admission()
         self._next_exposure = next_exposure
         self._steps = lru_cache(maxsize=None)(lambda order: make_steps(study, order))
 
@@ -158,6 +213,39 @@ class Sessions:
     def has_staircase(self) -> bool:
         """True if exposures depend on earlier answers."""
         return self._next_exposure is not None
+
+    def refusal(self, visitor: Visitor) -> str:
+        """Return the name of the text that says why somebody may not take part, or nothing."""
+        admission = self._admission
+        if not visitor.participant:
+            closed = admission.signed_links or admission.allowed is not None
+            return "id_missing" if admission.require_participant or closed else ""
+        if (admission.signed_links or visitor.signature) and not self._is_signed(visitor):
+            return "id_invalid"
+        if admission.allowed is not None and visitor.participant not in admission.allowed:
+            return "id_invalid"
+        return ""
+
+    def proves(self, visitor: Visitor, session: Session) -> bool:
+        """Return True if the URL has more of a participant than an identifier others may know.
+
+        That is a valid signature, or the platform's identifier of the visit as in the URL with
+        which the session began.
+        """
+        same_visit = bool(visitor.session) and visitor.session == session.platform_session
+        return self._is_signed(visitor) or same_visit
+
+    def query(self, session: Session) -> dict[str, str]:
+        """Return what a URL needs to lead to a session without its cookie."""
+        if not session.named:
+            return {}
+        signature = sign_participant(self.database.secret, session.participant)
+        signed = {"signature": signature} if self._admission.signed_links else {}
+        return {"participant": session.participant, **signed}
+
+    def _is_signed(self, visitor: Visitor) -> bool:
+        expected = sign_participant(self.database.secret, visitor.participant)
+        return hmac.compare_digest(visitor.signature.encode(), expected.encode())
 
     def steps(self, session: Session) -> list[Step]:
         """Return all steps of a session."""
@@ -349,6 +437,7 @@ def _session(row: sqlite3.Row) -> Session:
         number=row["number"],
         participant=row["participant"],
         named=bool(row["named"]),
+        platform_session=row["platform_session"],
         order=row["order_index"],
         position=row["position"],
     )

@@ -11,7 +11,7 @@ from impasto.survey.serve.database import Database
 from impasto.survey.serve.owner import add_owner_pages, exposures_by_key
 from impasto.survey.serve.pages import Pages
 from impasto.survey.serve.requests import RateLimit
-from impasto.survey.serve.sessions import Sessions
+from impasto.survey.serve.sessions import Admission, Sessions
 from impasto.survey.staircase import Staircase
 from impasto.survey.texts import Words
 
@@ -31,14 +31,14 @@ def run_app(small_study: Make, tmp_path: Path) -> Iterator[Callable[..., Running
         staircase: Staircase | None = None,
         requests: RateLimit | None = None,
         begun: RateLimit | None = None,
-        require_participant: bool = False,
+        admission: Admission | None = None,
         page: dict[str, str] | None = None,
         **changes: Any,
     ) -> Running:
         small = small or small_study(**changes)
         opened.append(Database(tmp_path / f"{len(opened)}.sqlite", small.study))
         exposures = exposures_by_key(staircase, small.key) if staircase else None
-        sessions = Sessions(opened[-1], small.study, exposures)
+        sessions = Sessions(opened[-1], small.study, exposures, admission=admission)
         pages = Pages(
             sessions=sessions,
             words=Words(small.study),
@@ -47,13 +47,7 @@ def run_app(small_study: Make, tmp_path: Path) -> Iterator[Callable[..., Running
         )
         free = RateLimit(0, 0)
         limits = RequestLimits(requests=requests or free, sessions=begun or free)
-        app = create_app(
-            small.folder,
-            sessions,
-            pages,
-            limits,
-            require_participant=require_participant,
-        )
+        app = create_app(small.folder, sessions, pages, limits)
         add_owner_pages(app, small.key, sessions, pages, RateLimit(1, 3))
         return Running(app, small, sessions)
 

@@ -14,6 +14,7 @@ from impasto.survey.serve.pages import Pages
 
 if TYPE_CHECKING:
     pass
+from impasto.survey.serve.sessions import Admission
 from tests.survey.serve.visits import SCRIPTED, Form, Running, Visit, assert_calm
 
 
@@ -152,7 +153,7 @@ def test_consent_and_cookies_are_needed(run_app: Callable[..., Running]) -> None
 
 
 def test_who_comes_without_an_id_may_be_refused(run_app: Callable[..., Running]) -> None:
-    running = run_app(require_participant=True)
+    running = run_app(admission=Admission(require_participant=True))
     reply = running.client().get("/")
     assert reply.status_code == 400
     assert "no participant number" in reply.text
