@@ -80,7 +80,21 @@ class Network(Protocol):
         ...
 
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-        """Return the features, (N, C, H', W'), of pictures, RGB, (N, 3, H, W), in [0, 1]."""
+        """Compute the requested layers.
+
+        Values are not clipped, and their range is not checked: that would synchronize with the GPU.
+
+        Args:
+            image: picture, RGB, (N, 3, H, W), floating point, nominally in [0, 1].
+            layers: names from ``self.layers``.
+
+        Returns:
+            Layer to features, (N, C, H', W'), in the order requested.
+
+        Raises:
+            ValueError: the shape or type is wrong, or a name is unknown.
+            ImpastoError: the picture is too small for these layers; the message names the side.
+        """
         ...
 
 

@@ -44,14 +44,10 @@ class Pixels(nn.Module):
         return 1
 
     def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Return the requested layers.
+        """Compute the requested layers, of pictures of any size.
 
-        Args:
-            image: picture, RGB, (N, 3, H, W), floating point, nominally in [0, 1].
-            layers: names from ``self.layers``.
-
-        Raises:
-            ValueError: the shape or type is wrong, or a name is unknown.
+        Takes pictures, RGB, (N, 3, H, W), in [0, 1], and returns (N, C, H', W') by layer; the rest
+        of the contract is that of every :class:`~impasto.gatys.features.make.Network`.
         """
         check_images(image, name="image")
         for name in layers:

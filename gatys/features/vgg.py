@@ -281,18 +281,8 @@ class Vgg(nn.Module):
     def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Compute the requested layers, and nothing after the last of them.
 
-        Values are not clipped, and their range is not checked: that would synchronize with the GPU.
-
-        Args:
-            image: picture, RGB, (N, 3, H, W), floating point, nominally in [0, 1].
-            layers: names from ``self.layers``.
-
-        Returns:
-            Layer to features, (N, C, H', W'), in the order requested.
-
-        Raises:
-            ValueError: the shape or type is wrong, or a name is unknown.
-            ImpastoError: the picture is too small for a layer; names both.
+        Takes pictures, RGB, (N, 3, H, W), in [0, 1], and returns (N, C, H', W') by layer; the rest
+        of the contract is that of every :class:`~impasto.gatys.features.make.Network`.
         """
         check_images(image, name="image")
         last = self._last(layers)
