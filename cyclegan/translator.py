@@ -197,7 +197,7 @@ class Translator:
         with self._autocast():
             padded = generator(padded)
         translated = padded.float()[:, :, rows, columns]
-        if not torch.isfinite(translated).all():
+        if not translated.is_meta and not torch.isfinite(translated).all():
             hint = "" if self._precision is None else "; try --mixed_precision no"
             raise NotFiniteError(
                 f"the generator made values that are not finite numbers (NaN or infinite){hint}"

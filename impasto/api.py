@@ -118,8 +118,9 @@ def translate(
 ) -> "TranslateResult":
     """Translate pictures of any size with a trained model, like ``impasto translate``.
 
-    Every result has its picture's size. Files that are already in the output folder remain
-    unchanged, and a page ``index.html`` shows all results beside their pictures.
+    Every result has its picture's size. Results that are there already, of the same pictures,
+    weights and settings, remain unchanged, and a page ``index.html`` shows all results beside their
+    pictures.
 
     Args:
         photos: a picture, a folder, or several of both.

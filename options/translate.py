@@ -65,8 +65,8 @@ class TranslateOptions:
     the value that is stored with the model, which is 3 for the shipped models; 0 for models of
     other programs)"""
     overwrite: bool = False
-    """translate all pictures, also those whose translation is already in OUTPUT, which are skipped
-    otherwise"""
+    """translate all pictures, also those whose translation with the same model and settings is
+    already in OUTPUT, and replace files there that impasto translate did not make"""
     batch_size: int = 4
     """number of pictures of the same size that are translated together"""
     num_threads: int = 4

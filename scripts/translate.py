@@ -38,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
 
     from impasto.cyclegan.jobs.translate import translate  # noqa: PLC0415
+    from impasto.runs.signals import Stopped  # noqa: PLC0415
 
     with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
 
@@ -56,15 +57,17 @@ def main(argv: Sequence[str]) -> int:
                     count, "; ".join([str(loaded.architecture), *loaded.notes])
                 ),
                 on_done=count,
+                on_note=lambda words: bar.write(words, file=sys.stderr),
             )
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as asked:
             bar.close()
             again = "the same command" + " without --overwrite" * options.overwrite
             print(
-                f"stopped; finished pictures are in {options.output}, and {again} continues",
+                f"stopped after {bar.n} of {bar.total or 0} pictures; finished pictures are in "
+                f"{options.output}, and {again} continues",
                 file=sys.stderr,
             )
-            return 128 + signal.SIGINT
+            return 128 + (asked.number if isinstance(asked, Stopped) else signal.SIGINT)
     converted = result.converted
     for source, reason in converted.failures.items():
         print(f"failed: {source}: {reason}", file=sys.stderr)
@@ -82,8 +85,7 @@ def main(argv: Sequence[str]) -> int:
         )
     for words in result.differing:
         print(
-            f"note: some of the pictures already there may have been made with {words}; use "
-            "--overwrite true to translate them again",
+            f"note: {options.output} also holds results of other pictures, made with {words}",
             file=sys.stderr,
         )
     print(f"page: {result.page}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from impasto.cyclegan.jobs.results import FileNote, describe
+from impasto.cyclegan.memory import TranslationMemory
 from impasto.cyclegan.translator import NotFiniteError
-from impasto.data.decode import Picture, read_picture
+from impasto.data.decode import Picture, read_picture, read_size
 from impasto.data.encode import write_picture
 from impasto.data.tensors import to_pictures, to_tensor
 from impasto.data.transforms import limit_long_side
@@ -88,23 +91,40 @@ class Converted:
     pixels: int = 0
 
 
-def convert(
+class _Read(NamedTuple):
+    """A picture that was read, and its file as it was then."""
+
+    picture: Picture
+    note: FileNote
+
+
+def convert(  # noqa: PLR0913
     jobs: Sequence[Job],
     translate: Translate,
     *,
     how: Conversion,
+    memory: TranslationMemory | None = None,
+    result: Converted | None = None,
     on_done: Callable[[Job], None] = lambda _job: None,
+    on_written: Callable[[Job, FileNote], None] = lambda _job, _source: None,
+    on_note: Callable[[str], None] = lambda _words: None,
 ) -> Converted:
     """Translate every job's source into its target.
 
     A picture that cannot be read, translated or written is recorded, and the others continue.
     Results are written atomically, after their previews, so a target that exists is complete.
+    Pictures that are large for this machine come last, alone and from small to large; where even
+    that needs more memory than there is, they fail at once, before anything is translated.
 
     Args:
         jobs: jobs to do.
         translate: function from pictures (N, 3, H, W) in [-1, 1] to the same shape and range.
         how: settings of the conversion.
+        memory: estimate of what each size needs; None takes what comes.
+        result: record to add the jobs to, which the caller has also where this raises.
         on_done: called in this thread for each finished job, successful or not.
+        on_written: called in the thread that wrote a result, with its source as it was read.
+        on_note: called at once with what will not fit into memory, in words.
 
     Returns:
         The finished and the failed jobs.
@@ -113,94 +133,165 @@ def convert(
         ImpastoError: the disk is full; what is written stays, a repeated call goes on from there.
     """
     started = time.perf_counter()
-    result = Converted()
-    readers, writers = ThreadPoolExecutor(how.threads), ThreadPoolExecutor(how.threads)
-    pending: deque[tuple[Job, Future[int]]] = deque()
-
-    def collect(limit: int) -> None:
-        while len(pending) > limit:
-            job, future = pending.popleft()
-            _finish(job, future, result)
-            on_done(job)
-
-    painter = partial(paint, translate=translate, scale=how.stroke_scale)
+    result = Converted() if result is None else result
+    work = _Work(
+        how=how,
+        painter=partial(paint, translate=translate, scale=how.stroke_scale),
+        result=result,
+        on_done=on_done,
+        on_written=on_written,
+    )
     try:
-        pictures = _read_ahead(jobs, readers, how, result, on_done)
-        for batch in _batches(pictures, how.batch_size):
-            for job, before, after in _translate_batch(batch, painter, result, on_done):
-                pending.append((job, writers.submit(_write, job, before, after, how)))
-            collect(2 * how.threads)
-        collect(0)
+        usual, large = _sort(jobs, memory, work, on_note)
+        at_once = None if memory is None else memory.batch_pixels
+        work.convert(usual, _BATCH_PIXELS if at_once is None else min(_BATCH_PIXELS, at_once))
+        for job, size in large:
+            # Only now, for what is free changes; nothing else is being read, painted or written.
+            if memory is not None and (reason := memory.refusal(*size)):
+                work.fail(job, reason)
+            else:
+                work.convert([job], _BATCH_PIXELS)
+    except KeyboardInterrupt:
+        work.end_writing()  # what is painted
+        raise
     finally:
-        readers.shutdown(cancel_futures=True)
-        writers.shutdown(cancel_futures=True)
-    result.seconds = time.perf_counter() - started
+        work.close()
+        result.seconds = time.perf_counter() - started
     return result
 
 
-def _read_ahead(
+class _Work:
+    """The threads that read and write, what they are doing, and what came of it."""
+
+    def __init__(
+        self,
+        *,
+        how: Conversion,
+        painter: Paint,
+        result: Converted,
+        on_done: Callable[[Job], None],
+        on_written: Callable[[Job, FileNote], None],
+    ) -> None:
+        self.how, self.painter, self.result = how, painter, result
+        self.readers = ThreadPoolExecutor(how.threads)
+        self._writers = ThreadPoolExecutor(how.threads)
+        self._on_done, self._on_written = on_done, on_written
+        self._pending: deque[tuple[Job, Future[int]]] = deque()
+
+    def convert(self, jobs: Sequence[Job], batch_pixels: int) -> None:
+        """Read, translate and write pictures, up to the last one."""
+        for batch in _batches(self._read_ahead(jobs), self.how.batch_size, batch_pixels):
+            for job, read, after in self._translate(batch):
+                written = self._writers.submit(_write, job, read, after, self.how, self._on_written)
+                self._pending.append((job, written))
+            self._collect(2 * self.how.threads)
+        self._collect(0)
+
+    def fail(self, job: Job, reason: str) -> None:
+        """Record a job that failed."""
+        self.result.failures[job.source] = reason
+        self._on_done(job)
+
+    def end_writing(self) -> None:
+        """Write what is translated, and nothing else."""
+        self.readers.shutdown(cancel_futures=True)
+        self._writers.shutdown()
+        self._collect(0)
+
+    def close(self) -> None:
+        """End the threads, with what they are at."""
+        self.readers.shutdown(cancel_futures=True)
+        self._writers.shutdown(cancel_futures=True)
+
+    def _collect(self, limit: int) -> None:
+        """Record what was written, until no more than so many are left."""
+        while len(self._pending) > limit:
+            job, future = self._pending.popleft()
+            _finish(job, future, self.result)
+            self._on_done(job)
+
+    def _read_ahead(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, _Read]]:
+        """Yield the decoded pictures in order, with a few being read in advance."""
+        waiting = iter(jobs)
+        ahead: deque[tuple[Job, Future[_Read]]] = deque()
+
+        def submit(count: int) -> None:
+            for job in islice(waiting, count):
+                ahead.append((job, self.readers.submit(_read, job.source, self.how.long_side)))
+
+        submit(self.how.threads + self.how.batch_size)
+        while ahead:
+            job, future = ahead.popleft()
+            submit(1)
+            try:
+                yield job, future.result()
+            except PictureError as error:
+                self.fail(job, error.reason)
+
+    def _translate(self, batch: list[tuple[Job, _Read]]) -> Iterator[tuple[Job, _Read, Picture]]:
+        """Yield each job with its picture before and after; what fails together, one at a time."""
+        translated = _try_to_paint([read.picture.rgb for _, read in batch], self.painter)
+        if not isinstance(translated, str):
+            for (job, read), rgb in zip(batch, translated, strict=True):
+                yield job, read, Picture(rgb=rgb, alpha=read.picture.alpha)
+        elif len(batch) > 1:
+            for single in batch:
+                yield from self._translate([single])
+        else:
+            self.fail(batch[0][0], translated)
+
+
+def _sort(
     jobs: Sequence[Job],
-    readers: ThreadPoolExecutor,
-    how: Conversion,
-    result: Converted,
-    on_done: Callable[[Job], None],
-) -> Iterator[tuple[Job, Picture]]:
-    """Yield the decoded pictures in order, with a few being read in advance."""
-    waiting = iter(jobs)
-    ahead: deque[tuple[Job, Future[Picture]]] = deque()
+    memory: TranslationMemory | None,
+    work: _Work,
+    on_note: Callable[[str], None],
+) -> tuple[list[Job], list[tuple[Job, tuple[int, int]]]]:
+    """Return the usual jobs, and the large ones with their sizes, which come later, in order.
 
-    def submit(count: int) -> None:
-        for job in islice(waiting, count):
-            ahead.append((job, readers.submit(_read, job.source, how.long_side)))
+    What will never fit fails here.
+    """
+    if memory is None:
+        return list(jobs), []
+    usual: list[Job] = []
+    large: list[tuple[Job, tuple[int, int]]] = []
+    for job, size in zip(jobs, work.readers.map(_size, [job.source for job in jobs]), strict=True):
+        if size is None or not memory.is_large(*size):
+            usual.append(job)
+        elif reason := memory.refusal(*size):
+            on_note(f"{job.source} will not be translated: {reason}")
+            work.fail(job, reason)
+        else:
+            large.append((job, size))
+    return usual, sorted(large, key=lambda one: one[1][0] * one[1][1])
 
-    submit(how.threads + how.batch_size)
-    while ahead:
-        job, future = ahead.popleft()
-        submit(1)
-        try:
-            yield job, future.result()
-        except PictureError as error:
-            result.failures[job.source] = error.reason
-            on_done(job)
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Return height and width of a picture, from its header; None where reading it will fail."""
+    try:
+        width, height = read_size(path)
+    except PictureError:
+        return None
+    return height, width
 
 
 def _batches(
-    pictures: Iterator[tuple[Job, Picture]], batch_size: int
-) -> Iterator[list[tuple[Job, Picture]]]:
+    pictures: Iterator[tuple[Job, _Read]], batch_size: int, batch_pixels: int
+) -> Iterator[list[tuple[Job, _Read]]]:
     """Group pictures of equal size; when too many sizes wait, the one that waited longest goes.
 
     Large pictures fill a device by themselves: joined, they would only take more memory.
     """
-    groups: dict[tuple[int, int], list[tuple[Job, Picture]]] = {}
-    for job, picture in pictures:
-        size = (picture.height, picture.width)
-        groups.setdefault(size, []).append((job, picture))
-        fits = max(1, min(batch_size, _BATCH_PIXELS // (size[0] * size[1])))
+    groups: dict[tuple[int, int], list[tuple[Job, _Read]]] = {}
+    for job, read in pictures:
+        size = (read.picture.height, read.picture.width)
+        groups.setdefault(size, []).append((job, read))
+        fits = max(1, min(batch_size, batch_pixels // (size[0] * size[1])))
         if len(groups[size]) >= fits:
             yield groups.pop(size)
         elif sum(map(len, groups.values())) >= 2 * batch_size:
             yield groups.pop(next(iter(groups)))
     yield from groups.values()
-
-
-def _translate_batch(
-    batch: list[tuple[Job, Picture]],
-    painter: Paint,
-    result: Converted,
-    on_done: Callable[[Job], None],
-) -> Iterator[tuple[Job, Picture, Picture]]:
-    """Yield each job with its picture before and after; what fails together, one at a time."""
-    translated = _try_to_paint([picture.rgb for _, picture in batch], painter)
-    if not isinstance(translated, str):
-        for (job, picture), rgb in zip(batch, translated, strict=True):
-            yield job, picture, Picture(rgb=rgb, alpha=picture.alpha)
-    elif len(batch) > 1:
-        for single in batch:
-            yield from _translate_batch([single], painter, result, on_done)
-    else:
-        job, _ = batch[0]
-        result.failures[job.source] = translated
-        on_done(job)
 
 
 def _try_to_paint(
@@ -244,10 +335,11 @@ def _scaled(samples: NDArray[np.uint8], height: int, width: int) -> NDArray[np.u
     return np.asarray(Image.fromarray(samples).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _read(path: Path, long_side: int | None) -> Picture:
+def _read(path: Path, long_side: int | None) -> _Read:
+    note = describe(path)  # before, so that a change meanwhile is noticed by the next call
     picture = read_picture(path)
     try:
-        return picture if long_side is None else _limit(picture, long_side)
+        return _Read(picture if long_side is None else _limit(picture, long_side), note)
     except (MemoryError, ValueError) as error:
         raise PictureError(path, str(error) or "does not fit in memory") from error
 
@@ -261,15 +353,22 @@ def _limit(picture: Picture, long_side: int) -> Picture:
     return Picture(rgb=rgb, alpha=None if alpha is None else _scaled(alpha, *rgb.shape[:2]))
 
 
-def _write(job: Job, before: Picture, after: Picture, how: Conversion) -> int:
+def _write(
+    job: Job,
+    read: _Read,
+    after: Picture,
+    how: Conversion,
+    on_written: Callable[[Job, FileNote], None],
+) -> int:
     """Write previews and result; return the result's pixels."""
     if job.before is not None:
-        write_picture(job.before, _limit(before, how.preview_px), quality=85)
+        write_picture(job.before, _limit(read.picture, how.preview_px), quality=85)
     if job.after is not None and max(after.height, after.width) > how.preview_px:
         write_picture(job.after, _limit(after, how.preview_px), quality=85)
     elif job.after is not None:  # of an earlier, larger result
         job.after.unlink(missing_ok=True)
     write_picture(job.target, after, quality=how.quality)
+    on_written(job, read.note)
     return after.height * after.width
 
 

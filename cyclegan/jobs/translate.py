@@ -1,75 +1,33 @@
 """The whole translation job, from options to a folder of pictures with a page.
 
-The folder records the settings of its results, so that page and command remain correct when a later
-call adds results with different settings.
+The folder notes what each of its results was made of and with, so that page and command remain
+correct when a later call adds results of other pictures, or with other settings.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
+from impasto.cyclegan.jobs.results import FileNote, Made, ResultsFolder, made_from
+from impasto.cyclegan.memory import TranslationMemory
 from impasto.cyclegan.models import SHIPPED, find_generator
 from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import LoadedGenerator
-from impasto.data.atomic import check_writable, write_text_atomic
 from impasto.data.decode import read_size
-from impasto.data.files import PREVIEWS_MARK, fit_name, gather_pictures, output_names
+from impasto.data.files import fit_name, gather_pictures, output_names
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
 from impasto.runs.pages.gallery import BeforeAfter, write_gallery
 from impasto.runs.processes import pick_device
 
-__all__ = ["TranslateResult", "other_settings", "plan_jobs", "translate"]
-
+__all__ = ["TranslateResult", "plan_jobs", "translate"]
 
 Settings = Mapping[str, str]
-
-
-def other_settings(
-    note: Path, settings: Settings, *, adds: bool, afresh: bool
-) -> list[dict[str, str]]:
-    """Record the settings of this call, and return differing settings of earlier calls.
-
-    Args:
-        note: file that records the settings; a missing or damaged file counts as empty.
-        settings: settings of this call, by the names to show them under.
-        adds: whether this call makes results.
-        afresh: whether this call makes all results, so that earlier settings are discarded.
-
-    Returns:
-        The differing settings of each earlier call: only what differs.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    now = dict(settings)
-    earlier = [] if afresh else [made for made in _read(note) if made != now]
-    if adds:
-        write_text_atomic(note, json.dumps([*earlier, now], indent=1, ensure_ascii=False))
-    names = [{*made, *now} for made in earlier]
-    return [
-        {
-            name: made.get(name, "unknown")
-            for name in sorted(either)
-            if made.get(name) != now.get(name)
-        }
-        for made, either in zip(earlier, names, strict=True)
-    ]
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    try:
-        notes = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [note for note in notes if isinstance(note, dict)] if isinstance(notes, list) else []
-
-
-# Small copies of the pictures, for the page, lie in this folder of the output.
-_PREVIEWS = "page"
-_MADE_WITH = "made_with.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +37,13 @@ class TranslateResult:
     Attributes:
         page: path of the page with all pairs.
         converted: finished and failed jobs of this call.
-        skipped: number of results that existed already.
+        skipped: number of results that were there already, of the same pictures and settings.
         generator: generator, with notes on how its file was converted.
-        differing: in words, for each earlier call with other settings whose results may be among
-            those that were there already: what differed.
+        replaced: results of this call that were there already and were made anew, with the reason.
+        others: number of results in the folder that this call was not about.
+        differing: in words, for each group of those that were made with other settings: what
+            differs.
+        passed_over: pictures of the input that are results of an earlier translation of it.
         strokes_look_small: whether the pictures are so large that the generator's strokes look
             small; ``--stroke_scale`` would enlarge the strokes.
     """
@@ -91,7 +52,10 @@ class TranslateResult:
     converted: Converted
     skipped: int
     generator: LoadedGenerator
+    replaced: Mapping[Path, str] = field(default_factory=dict)
+    others: int = 0
     differing: Sequence[str] = ()
+    passed_over: Sequence[Path] = ()
     strokes_look_small: bool = False
 
 
@@ -101,74 +65,178 @@ def translate(
     *,
     on_start: Callable[[int, LoadedGenerator], None] = lambda _count, _generator: None,
     on_done: Callable[[Job], None] = lambda _job: None,
+    on_note: Callable[[str], None] = lambda _words: None,
 ) -> TranslateResult:
     """Translate folders and files into ``options.output``, and write its page.
+
+    Results that are there already, of the same pictures, weights and settings, stay as they are;
+    others that an earlier call made are made anew.
 
     Args:
         photos: folders and files of pictures; results of a folder keep their paths relative to it.
         options: all options of the translation.
         on_start: called with the number of pictures to translate, and the generator.
         on_done: called for each finished picture, successful or not.
+        on_note: called, before anything is translated, with sentences about results that are made
+            anew, and pictures that are passed over or will not fit into memory.
 
     Raises:
-        FolderError: an input is missing or empty, or the output cannot be written.
+        FolderError: an input is missing or empty, or the output cannot be written or holds a page
+            of something else.
         CheckpointError: the model cannot be loaded.
         OptionError: an option cannot be used here.
-        ImpastoError: the disk is full.
+        ImpastoError: the disk is full, or another process writes into the output.
     """
     device = pick_device(options.device)
     if options.mixed_precision == "fp16" and device.type == "cpu":
         raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
     generator = find_generator(options.model, direction=options.direction, epoch=options.epoch)
-    jobs = plan_jobs(photos, options)
-    try:
-        check_writable(options.output)
-    except OSError as error:
-        reason = f"cannot be written ({error.strerror or error}); choose another --output"
-        raise FolderError(options.output, reason) from error
-    _mark_previews(options.output / _PREVIEWS)
-    waiting = [job for job in jobs if options.overwrite or not job.target.exists()]
-    skipped = len(jobs) - len(waiting)
-    translator = Translator.of(
-        generator,
-        device=device,
-        mixed_precision=options.mixed_precision,
-        grid_bend_px=options.grid_bend_px,
-    )
-    others = other_settings(
-        options.output / _PREVIEWS / _MADE_WITH,
-        _settings(options, generator),
-        adds=bool(waiting),
-        afresh=not skipped,
-    )
-    differing = [", ".join(f"{key} {value}" for key, value in made.items()) for made in others]
-    on_start(len(waiting), generator)
-    converted = convert(
-        waiting,
-        translator,
-        how=Conversion(
-            batch_size=options.batch_size,
-            threads=options.num_threads,
+    sources, root, passed_over = _gather(photos, options.output)
+    names = output_names(sources, root=root, suffix=f".{options.format}")
+    folder = ResultsFolder(options.output, names)
+    jobs = plan_jobs(sources, root, folder, options)
+    with folder.opened():
+        settings, identity = _settings(options, generator), _identity(options, generator)
+        plan = _plan(jobs, folder, identity, overwrite=options.overwrite)
+        on_start(len(plan.waiting), generator)
+        _say(plan, passed_over, on_note)
+        translator = Translator.of(
+            generator,
+            device=device,
+            mixed_precision=options.mixed_precision,
+            grid_bend_px=options.grid_bend_px,
+        )
+        folder.begin([_name(job, folder) for job in plan.waiting])
+        converted = Converted(failures=dict(plan.failures))
+
+        def note(job: Job, source: FileNote) -> None:
+            folder.note(_name(job, folder), source, settings, identity)
+
+        def finish() -> TranslateResult:
+            return _finish(
+                plan, folder, options, generator, converted, settings, passed_over=passed_over
+            )
+
+        memory = TranslationMemory(
+            generator.network,
+            device=device,
+            bends=_bend_px(options, generator) > 0,
+            short=options.mixed_precision in {"bf16", "fp16"},
             long_side=options.long_side,
             stroke_scale=options.stroke_scale,
-            quality=options.quality,
-        ),
-        on_done=on_done,
-    )
-    page = options.output / "index.html"
+            threads=options.num_threads,
+        )
+        try:
+            convert(
+                plan.waiting,
+                translator,
+                how=Conversion(
+                    batch_size=options.batch_size,
+                    threads=options.num_threads,
+                    long_side=options.long_side,
+                    stroke_scale=options.stroke_scale,
+                    quality=options.quality,
+                ),
+                memory=memory,
+                result=converted,
+                on_done=on_done,
+                on_written=note,
+                on_note=on_note,
+            )
+        except KeyboardInterrupt:
+            finish()  # the page shows what is done
+            raise
+        return finish()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What is to be done, and what is not."""
+
+    jobs: Sequence[Job]
+    waiting: Sequence[Job]
+    replaced: Mapping[Path, str]
+    failures: Mapping[Path, str]
+
+    @property
+    def skipped(self) -> int:
+        return len(self.jobs) - len(self.waiting) - len(self.failures)
+
+
+def _plan(jobs: Sequence[Job], folder: ResultsFolder, identity: str, *, overwrite: bool) -> _Plan:
+    """Find out which results are there already and right."""
+    waiting: list[Job] = []
+    replaced: dict[Path, str] = {}
+    failures: dict[Path, str] = {}
+    for job in jobs:
+        if not os.path.lexists(job.target):
+            waiting.append(job)
+            continue
+        if not job.target.is_file():
+            kind = "a folder" if job.target.is_dir() else "no regular file"
+            failures[job.source] = (
+                f"its result cannot be written: {job.target} is {kind}; move that away, or choose "
+                "another --output"
+            )
+            continue
+        if overwrite:
+            waiting.append(job)
+            continue
+        try:
+            reason = folder.why_not(_name(job, folder), job.source, identity)
+        except PictureError as error:
+            failures[job.source] = str(error)
+        else:
+            if reason is not None:
+                replaced[job.target] = reason
+                waiting.append(job)
+    return _Plan(jobs=jobs, waiting=waiting, replaced=replaced, failures=failures)
+
+
+def _say(plan: _Plan, passed_over: Sequence[Path], say: Callable[[str], None]) -> None:
+    """Say before the work what of earlier calls is replaced, and what is not looked at."""
+    for reason, count in Counter(plan.replaced.values()).items():
+        target = next(target for target, why in plan.replaced.items() if why == reason)
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        say(f"made anew: {target}, which {reason}{more}")
+    if passed_over:
+        say(
+            f"passed over: {len(passed_over)} pictures that are results of an earlier translation "
+            f"of this input, such as {passed_over[0]}"
+        )
+
+
+def _finish(
+    plan: _Plan,
+    folder: ResultsFolder,
+    options: TranslateOptions,
+    generator: LoadedGenerator,
+    converted: Converted,
+    settings: Settings,
+    *,
+    passed_over: Sequence[Path],
+) -> TranslateResult:
+    """Write the page of all results in the folder, and sum up."""
+    whole = folder.whole()
+    own = {_name(job, folder) for job in plan.jobs}
+    others = {name: made for name, made in whole.items() if name not in own}
+    differing = _differing(others.values(), settings)
     write_gallery(
-        page,
-        _pairs(jobs, options.output),
+        folder.page,
+        _pairs(whole, folder),
         title="Translations" if differing else f"Translated by {options.model.name}",
-        summary=_summary(options, generator, converted, skipped, differing),
+        summary=_summary(options, generator, converted, plan, len(others), differing),
         failures={str(source): reason for source, reason in converted.failures.items()},
     )
     return TranslateResult(
-        page=page,
+        page=folder.page,
         converted=converted,
-        skipped=skipped,
+        skipped=plan.skipped,
         generator=generator,
+        replaced=plan.replaced,
+        others=len(others),
         differing=differing,
+        passed_over=passed_over,
         strokes_look_small=_strokes_look_small(options, converted),
     )
 
@@ -180,61 +248,79 @@ def _strokes_look_small(options: TranslateOptions, converted: Converted) -> bool
     return converted.pixels > model.fine_above_pixels * len(converted.done)
 
 
-def plan_jobs(photos: Sequence[Path], options: TranslateOptions) -> list[Job]:
+def _gather(photos: Sequence[Path], output: Path) -> tuple[list[Path], Path, list[Path]]:
+    """Return the pictures, their common folder, and those that are results made of the others."""
+    found, root = gather_pictures(photos, exclude=output)
+    there = root.resolve()
+    folders = {folder for path in found for folder in path.parents if folder.is_relative_to(root)}
+    results = {path for folder in sorted(folders - {root}) for path in made_from(folder, there)}
+    sources = [path for path in found if path not in results]
+    if not sources:
+        raise FolderError(root, "holds no picture but results of earlier translations of it")
+    return sources, root, [path for path in found if path in results]
+
+
+def plan_jobs(
+    sources: Sequence[Path], root: Path, folder: ResultsFolder, options: TranslateOptions
+) -> list[Job]:
     """Assign an output file to each input; no two inputs share an output.
 
+    Args:
+        sources: pictures below ``root``.
+        root: folder that names are relative to.
+        folder: folder of the results.
+        options: all options of the translation.
+
     Raises:
-        FolderError: an input is missing or empty.
         OptionError: an input would be overwritten.
     """
-    sources, root = gather_pictures(photos, exclude=options.output)
     names = output_names(sources, root=root, suffix=f".{options.format}")
-    previews = options.output / _PREVIEWS
     jobs = []
     for source, name in zip(sources, names, strict=True):
-        target = options.output / name
+        target = folder.output / name
         if target.resolve() == source.resolve():
             raise OptionError("output", f"{target} would overwrite the picture itself")
-        preview = name.with_name(fit_name(f"{name.name}.webp"))
-        jobs.append(
-            Job(
-                source=source,
-                target=target,
-                before=previews / "before" / preview,
-                after=previews / "after" / preview,
-            )
-        )
+        jobs.append(Job(source=source, target=target, **_previews(folder, str(name))))
     return jobs
 
 
-def _mark_previews(folder: Path) -> None:
-    """Keep the previews, half of which are untouched photographs, out of what reads the results."""
-    folder.mkdir(exist_ok=True)
-    (folder / PREVIEWS_MARK).touch()
+def _previews(folder: ResultsFolder, name: str) -> dict[str, Path]:
+    """Return the small copies of a picture and its result, by the fields of a job."""
+    own = PurePosixPath(name)
+    preview = own.with_name(fit_name(f"{own.name}.webp"))
+    return {side: folder.previews / side / preview for side in ("before", "after")}
 
 
-def _pairs(jobs: Sequence[Job], output: Path) -> list[BeforeAfter]:
+def _name(job: Job, folder: ResultsFolder) -> str:
+    return job.target.relative_to(folder.output).as_posix()
+
+
+def _pairs(whole: Mapping[str, Made], folder: ResultsFolder) -> list[BeforeAfter]:
     """Return the pairs of all results that exist, of this call and of earlier ones."""
     pairs = []
-    for job in jobs:
-        if not job.target.exists():
-            continue
-        before = job.before if job.before is not None and job.before.exists() else job.source
-        after = job.after if job.after is not None and job.after.exists() else job.target
+    for name, made in whole.items():
+        target, previews = folder.output / name, _previews(folder, name)
+        before = previews["before"] if previews["before"].exists() else Path(made.source.path)
+        after = previews["after"] if previews["after"].exists() else target
         try:
-            size = read_size(job.target)
+            size = read_size(target)
         except PictureError:
             continue
         pairs.append(
-            BeforeAfter(
-                title=job.target.relative_to(output).as_posix(),
-                before=before,
-                after=after,
-                after_full=job.target,
-                size=size,
-            )
+            BeforeAfter(title=name, before=before, after=after, after_full=target, size=size)
         )
     return pairs
+
+
+def _differing(made: Iterable[Made], now: Settings) -> list[str]:
+    """Say, for each group of results with other settings, what differs."""
+    groups = {tuple(sorted(one.settings.items())) for one in made}
+    words = []
+    for settings in map(dict, sorted(groups)):
+        names = [name for name in sorted({*settings, *now}) if settings.get(name) != now.get(name)]
+        if names:
+            words.append(", ".join(f"{name} {settings.get(name, 'unknown')}" for name in names))
+    return words
 
 
 def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:
@@ -243,9 +329,12 @@ def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:
     return generator.provenance.get("direction", options.direction or unknown)
 
 
+def _bend_px(options: TranslateOptions, generator: LoadedGenerator) -> float:
+    return generator.grid_bend_px if options.grid_bend_px is None else options.grid_bend_px
+
+
 def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str, str]:
     """Return what decides how a result looks, by the options' names."""
-    bend_px = generator.grid_bend_px if options.grid_bend_px is None else options.grid_bend_px
     return {
         "model": str(options.model),
         "direction": _direction(options, generator),
@@ -253,15 +342,35 @@ def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str
         "images trained": generator.provenance.get("images", "unknown"),
         "long_side": str(options.long_side),
         "stroke_scale": f"{options.stroke_scale:g}",
-        "grid_bend_px": f"{bend_px:g}",
+        "grid_bend_px": f"{_bend_px(options, generator):g}",
     }
+
+
+def _identity(options: TranslateOptions, generator: LoadedGenerator) -> str:
+    """Return a text that is equal where results are: weights and settings, whatever their names.
+
+    Precision and device are not in it: what they change is rounding.
+    """
+    weights = hashlib.sha256(str(generator.architecture).encode())
+    for name, tensor in generator.network.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.cpu().contiguous().numpy().tobytes())
+    facts = {
+        "weights": weights.hexdigest(),
+        "long_side": options.long_side,
+        "stroke_scale": options.stroke_scale,
+        "grid_bend_px": _bend_px(options, generator),
+        "quality": None if options.format == "png" else options.quality,
+    }
+    return json.dumps(facts, sort_keys=True)
 
 
 def _summary(
     options: TranslateOptions,
     generator: LoadedGenerator,
     converted: Converted,
-    skipped: int,
+    plan: _Plan,
+    others: int,
     differing: Sequence[str],
 ) -> Mapping[str, str]:
     done, seconds = len(converted.done), max(converted.seconds, 1e-9)
@@ -271,8 +380,10 @@ def _summary(
         "Network": str(generator.architecture),
         "Translated": f"{done} pictures in {seconds:.1f} s ({done / seconds:.2f} images/s)",
     }
-    if skipped:
-        rows["Already there"] = f"{skipped} pictures"
+    if plan.skipped:
+        rows["Already there"] = f"{plan.skipped} pictures"
+    if others:
+        rows["Of earlier calls"] = f"{others} pictures"
     if differing:
         rows["Of earlier calls, some with"] = "; ".join(differing)
     return rows

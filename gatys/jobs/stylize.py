@@ -28,13 +28,14 @@ from impasto.gatys.inputs import (
     style_size,
 )
 from impasto.gatys.masks import MaskedRegion, compose_untouched, resize_mask
-from impasto.gatys.memory import check_memory, gigabytes
+from impasto.gatys.memory import check_memory
 from impasto.gatys.optim.iterates import Watch, Watcher
 from impasto.gatys.optim.loop import Outcome, optimize
 from impasto.gatys.presets import Preset
 from impasto.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
 from impasto.options.errors import OptionError, PictureError
 from impasto.options.stylize import StylizeOptions
+from impasto.runs.memory import gigabytes
 from impasto.runs.processes import pick_device
 
 __all__ = ["Plan", "StylizeResult", "stylize"]

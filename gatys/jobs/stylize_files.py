@@ -17,7 +17,6 @@ from impasto.data.encode import to_uint8, write_float_picture
 from impasto.data.files import fit_name
 from impasto.data.standardize import flatten_alpha
 from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
-from impasto.gatys.memory import peak_memory_mib
 from impasto.gatys.optim.iterates import Iterate, Watcher
 from impasto.gatys.outputs.loss_log import LossLog, draw_losses
 from impasto.gatys.outputs.recipe import (
@@ -33,6 +32,7 @@ from impasto.gatys.outputs.recipe import (
 from impasto.gatys.outputs.sheets import draw_triptych
 from impasto.options.errors import PictureError
 from impasto.options.stylize import StylizeOptions
+from impasto.runs.memory import peak_memory_mib
 from impasto.runs.pages.figures import write_figure
 from impasto.runs.processes import keep_freed_memory
 

@@ -16,10 +16,19 @@ from dominate import tags
 from impasto.options.errors import OptionError
 from impasto.runs.pages.page import GENERATOR_TAG, page, relative_url, write_page
 
-__all__ = ["BeforeAfter", "Strip", "draw_strip", "write_gallery"]
+__all__ = [
+    "PAIRS_PER_PAGE",
+    "BeforeAfter",
+    "Strip",
+    "draw_strip",
+    "is_generated",
+    "write_gallery",
+]
 
 
 PAIRS_PER_PAGE = 100
+"""Number of pairs on each page of a gallery."""
+
 _NO_FAILURES: Mapping[str, str] = MappingProxyType({})
 
 # The cards of a gallery share one shape, the usual one of its pictures, kept within these bounds.
@@ -288,11 +297,16 @@ def _remove_stale_pages(first: Path, count: int) -> None:
     name = re.compile(rf"{re.escape(first.stem)}-([1-9][0-9]*){re.escape(first.suffix)}")
     for path in first.parent.iterdir():
         match = name.fullmatch(path.name)
-        if match and int(match[1]) > count and path.is_file() and _is_ours(path):
+        if match and int(match[1]) > count and path.is_file() and is_generated(path):
             path.unlink()
 
 
-def _is_ours(path: Path) -> bool:
+def is_generated(path: Path) -> bool:
+    """Return whether Impasto wrote a page.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as file:
         return GENERATOR_TAG.encode() in file.read(1024)
 

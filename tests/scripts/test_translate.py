@@ -1,18 +1,28 @@
 """`impasto translate` as a user calls it."""
 
+import itertools
+import os
+import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from impasto.cyclegan import GeneratorArchitecture
+from impasto.cyclegan import GeneratorArchitecture, memory
+from impasto.cyclegan.jobs.results import ResultsFolder
+from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import save_generator
 from impasto.data import read_picture
+from impasto.data.files import list_pictures
+from impasto.runs.pages.page import page as start_page, write_page
 from impasto.runs.state import save_pth
 from impasto.scripts.main import main
+from tests.browser import parse_page
 
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
 
@@ -42,6 +52,14 @@ def translate(*words: object) -> int:
         return main(["translate", *map(str, words)])
     except SystemExit as ended:
         return int(str(ended.code))
+
+
+def shown(out: Path) -> list[str]:
+    """The pictures on a page, all of which are there."""
+    images = parse_page(out / "index.html").find("img")
+    sources = [unquote(image.attributes["src"]) for image in images]
+    assert all((out / source).is_file() for source in sources)
+    return sources
 
 
 def test_a_tree_keeps_its_names_and_sizes(
@@ -163,7 +181,7 @@ def test_strokes_can_be_larger(
     assert fine.shape == broad.shape
     assert not np.array_equal(fine, broad)
     assert translate(photos, "--output", tmp_path / "broad") == 0
-    assert "made with stroke_scale 2; use --overwrite true" in capsys.readouterr().err
+    assert "broad/00.png, which was made with other settings" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(
@@ -177,11 +195,12 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
 
     monkeypatch.setattr("impasto.cyclegan.jobs.translate.convert", interrupt)
     assert translate(picture_folder("photos"), "--output", tmp_path / "out") == 130
-    said = f"stopped; finished pictures are in {tmp_path / 'out'}, and the same command continues"
+    said = f"finished pictures are in {tmp_path / 'out'}, and the same command continues"
     assert said in capsys.readouterr().err
+    assert (tmp_path / "out" / "index.html").is_file()
 
 
-def test_results_of_another_model_are_not_passed_off_as_this_one_s(
+def test_results_of_another_model_are_made_anew(
     model: Path,
     tmp_path: Path,
     picture_folder: Callable[..., Path],
@@ -189,23 +208,35 @@ def test_results_of_another_model_are_not_passed_off_as_this_one_s(
 ) -> None:
     photos, out = picture_folder("photos", count=2), tmp_path / "out"
     first, second = ((photos, "--model", model / f"G_{way}.safetensors") for way in "AB")
-    assert translate(*first, "--output", out, "--long_side", 20) == 0
-    assert "may have been" not in capsys.readouterr().err
-    for words in (second, second):  # nothing new the second time either
+    assert translate(*first, "--output", out) == 0
+    copied = tmp_path / "copied.safetensors"
+    copied.write_bytes(Path(second[2]).read_bytes())
+    # Other weights; the same weights under another name; a smaller size.
+    for words, done, says in (
+        (
+            second,
+            2,
+            f"made anew: {out / '00.png'}, which was made with other settings (and 1 more)",
+        ),
+        ((photos, "--model", copied), 0, ""),
+        ((*second, "--long_side", 20), 2, "which was made with other settings"),
+        ((*second, "--long_side", 20), 0, ""),
+    ):
+        capsys.readouterr()
         assert translate(*words, "--output", out) == 0
         printed = capsys.readouterr()
-        assert "0 translated in" in printed.out
-        said = f"direction AtoB, long_side 20, model {first[2]}; use --overwrite true"
-        assert said in printed.err
-        page = (out / "index.html").read_text(encoding="utf-8")
-        assert "long_side 20" in page
-        assert "Translated by" not in page
-    assert translate(*second, "--output", out, "--overwrite", "true") == 0
-    assert translate(*second, "--output", out) == 0
-    assert "may have been" not in capsys.readouterr().err
-    assert f"Translated by {second[2].name}" in (out / "index.html").read_text(encoding="utf-8")
-    (out / "page" / "made_with.json").write_text("damaged", encoding="utf-8")
-    assert translate(*second, "--output", out) == 0
+        assert f"{done} translated in" in printed.out
+        assert f"{2 - done} already there" in printed.out
+        assert says in printed.err
+    assert read_picture(out / "00.png").rgb.mean() < 10  # of G_B
+    # One more picture, with the other model: the page says of what the rest is.
+    more = picture_folder("more", count=3, size=(40, 30))
+    assert translate(more / "02.png", *first[1:], "--output", out) == 0
+    said = f"direction BtoA, long_side 20, model {second[2]}"
+    assert f"also holds results of other pictures, made with {said}" in capsys.readouterr().err
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert said in page
+    assert all(f"0{index}.png" in page for index in range(3))
 
 
 def test_a_failed_file_is_named_and_the_rest_goes_on(
@@ -254,6 +285,213 @@ def test_the_output_inside_the_input_is_not_an_input(
     assert translate(*words) == 0
     assert translate(*words) == 0
     assert capsys.readouterr().out.count("2 translated in") == 2
+
+
+def test_pictures_of_the_same_name_are_told_apart(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = picture_folder("one", count=1, size=(40, 30), seed=1)
+    two = picture_folder("two", count=1, size=(50, 30), seed=2)
+    moved, out = tmp_path / "moved", tmp_path / "out"
+
+    def size() -> tuple[int, int]:
+        rgb = read_picture(out / "00.png").rgb
+        return rgb.shape[0], rgb.shape[1]
+
+    assert translate(one, "--model", model, "--output", out) == 0
+    assert translate(two, "--model", model, "--output", out) == 0
+    said = f"made anew: {out / '00.png'}, which was made of another picture, {one / '00.png'}"
+    assert said in capsys.readouterr().err
+    assert size() == (50, 30)
+    # Another place is not another picture, another time is not another content.
+    two.rename(moved)
+    os.utime(moved / "00.png", ns=(1, 1))
+    assert translate(moved, "--model", model, "--output", out) == 0
+    assert "1 already there" in capsys.readouterr().out
+    Image.new("RGB", (30, 60)).save(moved / "00.png")
+    assert translate(moved, "--model", model, "--output", out) == 0
+    assert "which was made before its picture changed" in capsys.readouterr().err
+    assert size() == (60, 30)
+    # a.jpg goes, a.png comes: the name of the result is the same.
+    Image.new("RGB", (30, 70)).save(moved / "00.jpg")
+    (moved / "00.png").unlink()
+    assert translate(moved, "--model", model, "--output", out) == 0
+    assert size() == (70, 30)
+
+
+def test_what_translate_did_not_make_is_never_replaced_unasked(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = picture_folder("photos", count=5), tmp_path / "out"
+    (out / "00.png").mkdir(parents=True)
+    os.mkfifo(out / "01.png")
+    Image.new("RGB", (1, 1)).save(out / "02.png")
+    (out / "03.png").symlink_to(tmp_path / "nowhere")
+    words = (photos, "--model", model, "--output", out)
+    assert translate(*words) == 1
+    printed = capsys.readouterr()
+    assert "1 translated in" in printed.out
+    assert "0 already there, 4 failed" in printed.out
+    assert f"{out / '00.png'} is a folder; move that away" in printed.err
+    assert f"{out / '01.png'} is no regular file" in printed.err
+    assert f"{out / '02.png'}: is there already, and was not made by impasto" in printed.err
+    assert read_picture(out / "02.png").rgb.shape == (1, 1, 3)
+    # Nor is a result that someone has worked on since, when its settings change.
+    Image.new("RGB", (2, 2)).save(out / "04.png")
+    assert translate(*words) == 1
+    assert "1 already there" in capsys.readouterr().out
+    assert translate(*words, "--long_side", 20) == 1
+    assert f"{out / '04.png'}: was changed after it was made" in capsys.readouterr().err
+    assert read_picture(out / "04.png").rgb.shape == (2, 2, 3)
+    assert translate(*words, "--overwrite", "true") == 1
+    assert "2 translated in" in capsys.readouterr().out
+    assert read_picture(out / "02.png").rgb.shape == read_picture(out / "04.png").rgb.shape
+
+
+@pytest.mark.parametrize("content", ["<h1>My site</h1>", None])
+def test_a_page_of_something_else_is_not_overwritten(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
+) -> None:
+    photos, out = picture_folder("photos", count=1), tmp_path / "site"
+    out.mkdir()
+    page = out / "index.html"
+    if content is None:  # of another command of ours
+        write_page(page, start_page("An evaluation"))
+    else:
+        page.write_text(content, encoding="utf-8")
+    before = page.read_bytes()
+    assert translate(photos, "--model", model, "--output", out) == 1
+    assert "holds a page index.html that impasto translate did not make" in capsys.readouterr().err
+    assert page.read_bytes() == before
+    assert [path.name for path in out.iterdir()] == ["index.html"]
+
+
+def test_a_folder_of_photographs_may_be_called_page(
+    model: Path, tmp_path: Path, picture_folder: Callable[..., Path]
+) -> None:
+    photos, out = picture_folder("photos", count=1), tmp_path / "out"
+    assert translate(photos, "--model", model, "--output", out) == 0
+    picture_folder("photos/Page", count=1)
+    assert translate(photos, "--model", model, "--output", out) == 0
+    names = [path.relative_to(out).as_posix() for path in list_pictures(out)]
+    assert names == ["00.png", "Page/00.png"]
+    assert shown(out) == [
+        *("page-2/before/00.png.webp", "00.png"),
+        *("page-2/before/Page/00.png.webp", "Page/00.png"),
+    ]
+    (photos / "Page" / "00.png").unlink()
+    assert translate(photos, "--model", model, "--output", out) == 0
+    assert len(shown(out)) == 4  # what was made before is still there
+
+
+def test_results_of_the_same_pictures_are_no_pictures_to_translate(
+    model: Path, picture_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = picture_folder("photos", count=2)
+    picture_folder("photos/m1", count=3)  # own photographs, of which two keep their names
+    (photos / "m1" / "00.png").unlink()
+    (photos / "m1" / "01.png").unlink()
+    single = (photos / "00.png", photos / "01.png", "--model", model)
+    assert translate(*single, "--output", photos / "m1") == 0
+    capsys.readouterr()
+    assert translate(photos, "--model", model, "--output", photos / "m2") == 0
+    printed = capsys.readouterr()
+    assert "3 translated in" in printed.out
+    said = "passed over: 2 pictures that are results of an earlier translation of this input, such"
+    assert f"{said} as {photos / 'm1' / '00.png'}" in printed.err
+    # Results of other pictures are pictures like any other.
+    assert translate(photos / "m1", "--model", model, "--output", photos.parent / "again") == 0
+    assert "3 translated in" in capsys.readouterr().out
+
+
+def test_two_at_once_do_not_mix(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = picture_folder("photos", count=1), tmp_path / "out"
+    words = (photos, "--model", model, "--output", out)
+    with ResultsFolder(out, []).opened():
+        assert translate(*words) == 1
+    assert f"{out / 'page'}: another impasto translate writes into it" in capsys.readouterr().err
+    assert translate(*words) == 0
+
+
+def test_a_picture_that_does_not_fit_is_named_and_the_rest_goes_on(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = picture_folder("photos", count=3, size=(30, 20)), tmp_path / "out"
+    Image.new("RGB", (5000, 4000)).save(photos / "00.png")
+    monkeypatch.setattr(memory, "free_memory", lambda _device: 400 * 10**6)
+    words = (photos, "--model", model, "--output", out)
+    assert translate(*words) == 1
+    printed = capsys.readouterr()
+    assert "2 translated in" in printed.out
+    before, found = f"{photos / '00.png'} will not be translated: ", printed.err.splitlines()
+    (line,) = [line for line in found if line.startswith(before)]
+    said = re.fullmatch(
+        r"5000 x 4000 pixels need about (\d\.\d) GB of memory, and 0\.4 GB are free; "
+        r"try --long_side (\d+)",
+        line.removeprefix(before),
+    )
+    assert said is not None
+    assert float(said[1]) > 0.4
+    # What is advised fits, and is what is needed.
+    assert translate(*words, "--long_side", said[2]) == 0
+    assert read_picture(out / "00.png").rgb.shape[1] == int(said[2])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_end_it_with_what_is_done(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    status: int,
+) -> None:
+    photos, out = picture_folder("photos", count=6), tmp_path / "out"
+    calls = itertools.count()
+    whole = Translator.__call__
+
+    def call(translator: Translator, images: torch.Tensor) -> torch.Tensor:
+        if next(calls) == 2:
+            signal.raise_signal(number)
+        return whole(translator, images)
+
+    words = (photos, "--model", model, "--output", out, "--batch_size", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Translator, "__call__", call)
+        assert translate(*words) == status
+    err = capsys.readouterr().err
+    assert f"finished pictures are in {out}, and the same command continues" in err
+    assert sorted(path.name for path in out.glob("*.png")) == ["00.png", "01.png"]
+    assert shown(out)[1::2] == ["00.png", "01.png"]
+    assert not list(out.rglob(".impasto-*"))
+    # What a kill leaves, which cannot tidy up, is cleared by the next call.
+    for folder in (out, out / "page" / "before"):
+        (folder / ".impasto-abc.tmp").touch()
+    assert translate(*words) == 0
+    printed = capsys.readouterr().out
+    assert "4 translated in" in printed
+    assert "2 already there" in printed
+    assert not list(out.rglob(".impasto-*"))
 
 
 def test_a_read_only_output_is_refused_before_the_work(

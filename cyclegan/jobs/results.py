@@ -1,0 +1,322 @@
+"""What a folder of translations holds, and what each result was made of: pictures and settings.
+
+The notes lie beside the small copies for the page, one JSON object on each line, which is added as
+soon as a result is written. So a killed command loses none, and the next one knows what is done.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Any, Self
+
+from impasto.data.atomic import check_writable, remove_leftovers, write_text_atomic
+from impasto.data.files import PREVIEWS_MARK
+from impasto.options.errors import FolderError, PictureError
+from impasto.runs.directory import lock_folder
+from impasto.runs.pages.gallery import PAIRS_PER_PAGE, is_generated
+
+__all__ = ["FileNote", "Made", "ResultsFolder", "describe", "made_from"]
+
+_NOTES = "made_with.jsonl"
+_BEFORE_NOTES = "made_with.json"  # where earlier versions noted settings only
+_PAGE = "index.html"
+_PREVIEWS = "page"
+_MOST_PREVIEWS_FOLDERS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileNote:
+    """A file as it was.
+
+    Attributes:
+        path: absolute path.
+        bytes: size in bytes.
+        mtime_ns: time of its last change, in nanoseconds since 1970.
+        sha256: SHA-256 of its content, in hexadecimal digits.
+    """
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    sha256: str
+
+    def is_still(self, path: Path) -> bool:
+        """Whether a file has the content that was noted; without reading it where nothing moved."""
+        try:
+            status = path.stat()
+            if status.st_size != self.bytes:
+                return False
+            if status.st_mtime_ns == self.mtime_ns and str(path.absolute()) == self.path:
+                return True
+            return _sha256(path) == self.sha256
+        except OSError:
+            return False
+
+
+def describe(path: Path) -> FileNote:
+    """Describe a file as it is now.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise PictureError(path, "is a folder" if path.is_dir() else "is not a regular file")
+    try:
+        status = path.stat()
+        return FileNote(
+            path=str(path.absolute()),
+            bytes=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            sha256=_sha256(path),
+        )
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PictureError(path, f"cannot be opened: {reason}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What one result was made of, and with.
+
+    Attributes:
+        source: picture that was translated.
+        result: result as it was written.
+        settings: settings in words, by the names of the options.
+        identity: what decides how the result looks; equal ones make equal results.
+        begun: whether a call began to make it anew and may have been killed at any moment.
+    """
+
+    source: FileNote
+    result: FileNote
+    settings: Mapping[str, str]
+    identity: str
+    begun: bool = False
+
+
+class ResultsFolder:
+    """A folder of results and its notes; only one process at a time writes into it.
+
+    Args:
+        output: folder of the results, which is made.
+        names: results that this call is about, relative to ``output``.
+
+    Raises:
+        FolderError: it cannot be written, or a page lies there that translations did not make.
+        ImpastoError: another process writes into it.
+    """
+
+    def __init__(self, output: Path, names: Sequence[PurePosixPath]) -> None:
+        self.output = output
+        self.page = output / _PAGE
+        try:
+            check_writable(output)
+        except OSError as error:
+            reason = f"cannot be written ({error.strerror or error}); choose another --output"
+            raise FolderError(output, reason) from error
+        self._before, self.previews = self._find_previews(names)
+        self._refuse_other_pages(len(names))
+        self._notes = self.previews / _NOTES
+        self.made: dict[str, Made] = {}
+        self._begun: set[str] = set()
+        self._lock = Lock()
+
+    @contextmanager
+    def opened(self) -> Iterator[Self]:
+        """Hold the folder for this process, with what a killed one left removed.
+
+        Raises:
+            FolderError: the folder cannot be written.
+            ImpastoError: another process writes into it.
+        """
+        busy = (
+            "another impasto translate writes into it; wait for its end, or choose another --output"
+        )
+        with lock_folder(self._before, busy):
+            if self._before != self.previews:
+                self._before.rename(self.previews)
+            # Half of the previews are photographs: a mark keeps them out of what reads the results.
+            (self.previews / PREVIEWS_MARK).touch()
+            self._notes.touch()
+            self.made, self._begun = _read(self._notes)
+            folders = {self.output, self.previews, self.previews / "before"}
+            folders |= {(self.output / name).parent for name in (*self.made, *self._begun)}
+            for preview in (self.previews / "before", self.previews / "after"):
+                folders |= {(preview / name).parent for name in (*self.made, *self._begun)}
+            for folder in folders:
+                remove_leftovers(folder, alone=True)
+            yield self
+
+    def why_not(self, name: str, source: Path, identity: str) -> str | None:
+        """Return why a result has to be made although one is there; None if it is the right one.
+
+        Raises:
+            PictureError: what is there is not to be replaced; the reason says why.
+        """
+        target, made = self.output / name, self.made.get(name)
+        if name in self._begun or (made is not None and made.begun):
+            return "was not finished"
+        if made is None:
+            raise PictureError(
+                target,
+                "is there already, and was not made by impasto translate; choose another --output, "
+                "or replace it with --overwrite true",
+            )
+        same_source = made.source.is_still(source)
+        if same_source and made.identity == identity:
+            now = replace(
+                made.source, path=str(source.absolute()), mtime_ns=source.stat().st_mtime_ns
+            )
+            self.made[name] = replace(made, source=now)  # it may have moved, or been touched
+            return None
+        if not made.result.is_still(target):
+            raise PictureError(
+                target,
+                "was changed after it was made, and its picture or the settings are others now; "
+                "choose another --output, or replace it with --overwrite true",
+            )
+        before = made.source.path
+        changed = before == str(source.absolute())
+        other = "before its picture changed" if changed else f"of another picture, {before}"
+        return f"was made {'with other settings' if same_source else other}"
+
+    def begin(self, names: Sequence[str]) -> None:
+        """Note what is about to be made, so that a kill at any moment leaves nothing unknown.
+
+        Raises:
+            FolderError: the notes cannot be written.
+        """
+        kept = {name: made for name, made in self.made.items() if (self.output / name).is_file()}
+        for name in names:
+            if name in kept:
+                kept[name] = replace(kept[name], begun=True)
+        self.made = kept
+        self._begun = set(names) - set(kept)
+        lines = [_line(name, asdict(made)) for name, made in kept.items()]
+        lines += [_line(name, {"begun": True}) for name in sorted(self._begun)]
+        try:
+            write_text_atomic(self._notes, "".join(lines))
+        except OSError as error:
+            reason = f"cannot be written ({error.strerror or error})"
+            raise FolderError(self.output, reason) from error
+
+    def note(self, name: str, source: FileNote, settings: Mapping[str, str], identity: str) -> None:
+        """Note a result that was just written; safe to call from several threads at once.
+
+        Raises:
+            PictureError: the result cannot be read again, or the notes cannot be written.
+        """
+        result = describe(self.output / name)
+        made = Made(source=source, result=result, settings=settings, identity=identity)
+        with self._lock:
+            try:
+                with self._notes.open("a", encoding="utf-8") as file:
+                    file.write(_line(name, asdict(made)))
+            except OSError as error:
+                reason = f"cannot be written: {(error.strerror or str(error)).lower()}"
+                raise PictureError(self._notes, reason) from error
+            self.made[name] = made
+            self._begun.discard(name)
+
+    def whole(self) -> dict[str, Made]:
+        """Return the results that are there, of all calls, by their names, in order."""
+        return {
+            name: made
+            for name, made in sorted(self.made.items())
+            if not made.begun and (self.output / name).is_file()
+        }
+
+    def _find_previews(self, names: Sequence[PurePosixPath]) -> tuple[Path, Path]:
+        """Return where the folder of the small copies is, and where it is to be.
+
+        It gives way to results in a folder of its name.
+
+        Raises:
+            FolderError: there is no free name.
+        """
+        taken = {name.parts[0].casefold() for name in names if len(name.parts) > 1}
+        numbers = ["", *(f"-{number}" for number in range(2, _MOST_PREVIEWS_FOLDERS))]
+        folders = [self.output / f"{_PREVIEWS}{number}" for number in numbers]
+        ours = next((folder for folder in folders if _is_ours(folder)), None)
+        if ours is not None and ours.name.casefold() not in taken:
+            return ours, ours
+        for folder in folders:
+            if folder.name.casefold() not in taken and not os.path.lexists(folder):
+                return ours or folder, folder
+        raise FolderError(
+            self.output, f"has no name left for the folder {_PREVIEWS}; choose another --output"
+        )
+
+    def _refuse_other_pages(self, count: int) -> None:
+        """Refuse a page at the place of this one that translations did not make."""
+        known = len(_read(self._before / _NOTES)[0])
+        numbers = range(2, (count + known) // PAIRS_PER_PAGE + 2)
+        pages = [self.page, *(self.output / f"index-{number}.html" for number in numbers)]
+        ours = _is_ours(self._before)
+        for page in pages:
+            if os.path.lexists(page) and not (ours and page.is_file() and is_generated(page)):
+                raise FolderError(
+                    self.output,
+                    f"holds a page {page.name} that impasto translate did not make; choose another "
+                    "--output",
+                )
+
+
+def made_from(folder: Path, root: Path) -> set[Path]:
+    """Return the results in a folder that were made of pictures below ``root``.
+
+    Args:
+        folder: any folder.
+        root: resolved folder of pictures.
+    """
+    for previews in sorted(folder.glob(f"{_PREVIEWS}*")):
+        if _is_ours(previews):
+            made, _ = _read(previews / _NOTES)
+            return {
+                folder / name
+                for name, one in made.items()
+                if Path(one.source.path).is_relative_to(root)
+            }
+    return set()
+
+
+def _is_ours(folder: Path) -> bool:
+    noted = (folder / _NOTES).is_file() or (folder / _BEFORE_NOTES).is_file()
+    return noted and (folder / PREVIEWS_MARK).exists()
+
+
+def _line(name: str, facts: Mapping[str, Any]) -> str:
+    # As ASCII: a name need not be valid text.
+    return json.dumps({"name": name, **facts}) + "\n"
+
+
+def _read(notes: Path) -> tuple[dict[str, Made], set[str]]:
+    """Return what was made, and what was begun; lines that are damaged or cut count as nothing."""
+    try:
+        lines = notes.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}, set()
+    made: dict[str, Made] = {}
+    begun: set[str] = set()
+    for line in lines:
+        try:
+            facts = json.loads(line)
+            name = facts.pop("name")
+            if facts == {"begun": True}:
+                begun.add(name)
+                continue
+            source, result = (FileNote(**facts.pop(key)) for key in ("source", "result"))
+            made[name] = Made(source=source, result=result, **facts)
+            begun.discard(name)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            continue
+    return made, begun

@@ -1,0 +1,132 @@
+"""What translating takes, against counting by hand and against real runs."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from impasto.cyclegan import memory
+from impasto.cyclegan.memory import TranslationMemory
+from impasto.cyclegan.networks import Generator
+
+CPU = torch.device("cpu")
+GB = 10**9
+
+
+class Three(Generator):
+    """Convolutions to 10 channels, to 20, and back to 3."""
+
+    stride, smallest = 1, 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 10, 1), nn.Conv2d(10, 20, 1), nn.Conv2d(20, 3, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
+    """What is free, by kind of device, to be changed."""
+    there: dict[str, int | None] = {"cpu": GB}
+    monkeypatch.setattr(memory, "free_memory", lambda device: there[device.type])
+    return there
+
+
+def test_the_layer_that_needs_most_counts() -> None:
+    # At the second convolution there are the 3 channels that came in, 10 before it and 20 behind
+    # it, and the latter two once more in the order of the library.
+    counted = memory._activation_bytes(Three(), CPU)
+    assert counted == 4 * (3 + 10 + 20 + 10 + 20)
+
+
+@pytest.mark.usefixtures("free")
+def test_pixels_decide_not_the_shape() -> None:
+    estimate = TranslationMemory(Three(), device=CPU)
+    assert estimate.bytes(1000, 1000) == estimate.bytes(500, 2000)
+    expected = 10**6 * (1.1 * 4 * 63 + 16 + 32) + 2 * 4 * (30 + 10 + 200 + 20 + 60 + 3)
+    assert estimate.bytes(1000, 1000) == pytest.approx(expected)
+
+
+@pytest.mark.usefixtures("free")
+def test_scaling_down_needs_less_but_for_decoding() -> None:
+    whole = TranslationMemory(Three(), device=CPU).bytes(2000, 1000)
+    quarter = TranslationMemory(Three(), device=CPU, long_side=1000).bytes(2000, 1000)
+    assert quarter == pytest.approx((whole - 2 * 10**6 * 16) / 4 + 2 * 10**6 * 16, rel=1e-4)
+    strokes = TranslationMemory(Three(), device=CPU, stroke_scale=2).bytes(2000, 1000)
+    assert strokes == pytest.approx(whole - 0.75 * 2 * 10**6 * 1.1 * 4 * 63, rel=1e-4)
+    assert TranslationMemory(Three(), device=CPU, short=True).bytes(2000, 1000) < whole
+    assert TranslationMemory(Three(), device=CPU, bends=True).bytes(2000, 1000) > whole
+
+
+def test_what_does_not_fit_is_refused_with_the_side_that_does(
+    free: dict[str, int | None],
+) -> None:
+    estimate = TranslationMemory(Three(), device=CPU)
+    side = next(side for side in range(4000, 0, -10) if estimate.bytes(side, side) <= GB)
+    assert estimate.refusal(side, side) is None
+    refused = estimate.refusal(side + 10, side + 10)
+    assert refused is not None
+    assert refused.startswith(f"{side + 10} x {side + 10} pixels need about 1.0 GB of memory, and")
+    # Scaled down, it still has to be decoded, so the side is smaller than what fits as it is.
+    assert 0 < int(refused.rpartition(" ")[2]) <= side
+    free["cpu"] = 1000
+    assert "this machine has too little" in str(estimate.refusal(side, side))
+    free["cpu"] = None
+    assert estimate.refusal(10**5, 10**5) is None
+
+
+@pytest.mark.usefixtures("free")
+def test_large_is_what_takes_a_quarter() -> None:
+    estimate = TranslationMemory(Three(), device=CPU)
+    sides = [side for side in range(100, 2000, 10) if not estimate.is_large(side, side)]
+    assert estimate.bytes(sides[-1], sides[-1]) <= GB / 4
+    assert estimate.bytes(sides[-1] + 10, sides[-1] + 10) > GB / 4
+    assert estimate.batch_pixels == int(GB / 4 / (1.1 * 4 * 63))
+    # Where many threads decode at once, each has less.
+    shared = TranslationMemory(Three(), device=CPU, threads=16, long_side=10)
+    assert shared.is_large(2000, 1000)
+    assert not TranslationMemory(Three(), device=CPU, long_side=10).is_large(2000, 1000)
+
+
+def test_a_gpu_has_memory_of_its_own(free: dict[str, int | None]) -> None:
+    estimate = TranslationMemory(Three(), device=CPU)
+    estimate._device = torch.device("cuda")
+    free["cuda"] = 10**6
+    assert "1 MB are free" in str(estimate.refusal(1000, 1000))
+    free |= {"cuda": GB, "cpu": 10**6}
+    assert "48 MB of memory, and 1 MB are free" in str(estimate.refusal(1000, 1000))
+
+
+_REAL = """
+import sys
+import torch
+from impasto.cyclegan import GeneratorArchitecture
+from impasto.cyclegan.memory import TranslationMemory
+from impasto.cyclegan.translator import Translator
+from impasto.runs.memory import peak_memory_mib
+
+device = torch.device("cpu")
+kind, depth = sys.argv[1:]
+network = GeneratorArchitecture(kind=kind, depth=int(depth), channels=24).build()
+translator = Translator(network, device=device)
+translator(torch.zeros(1, 3, 256, 256))
+estimate = TranslationMemory(network, device=device).bytes(1280, 1280)
+before = peak_memory_mib(device)
+translator(torch.zeros(1, 3, 1280, 1280))
+print(estimate / 2**20, peak_memory_mib(device) - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "depth"), [("resnet", 2), ("unet", 7)])
+def test_real_runs_take_about_that(kind: str, depth: int) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _REAL, kind, str(depth)], capture_output=True, text=True, check=True
+    )
+    estimate, peak = map(float, ran.stdout.split())
+    # From a peak that is reached already by a smaller picture, so the real one is a little larger.
+    assert 0.9 < estimate / peak < 2

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from impasto.runs import memory
+from impasto.runs.memory import free_memory, gigabytes
+
+CPU = torch.device("cpu")
+
+
+def test_bytes_in_words() -> None:
+    assert gigabytes(1_440_000_000) == "1.4 GB"
+    assert gigabytes(52_300_000) == "52 MB"
+
+
+def test_this_machine_has_memory() -> None:
+    free = free_memory(CPU)
+    assert free is None or 2**20 < free < 2**50
+    assert free_memory(torch.device("mps")) is None
+
+
+def test_what_linux_calls_available(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  900 kB\nMemAvailable:  700 kB\n")
+    assert memory._available(meminfo) == 700 * 1024
+    meminfo.write_text("MemTotal:  900 kB\n")
+    assert memory._available(meminfo) == memory._free_pages()
+    assert memory._available(tmp_path / "absent") == memory._free_pages()
+
+
+def group(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def test_limits_of_control_groups_version_2(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("0::/outer/inner\n")
+    assert memory._left_by_groups(root, own) is None
+    stat = "anon 5\ninactive_file 40\n"
+    group(root / "outer" / "inner", memory__max="max\n", memory__current="600\n")
+    assert memory._left_by_groups(root, own) is None
+    group(root / "outer", memory__max="1000\n", memory__current="700\n", memory__stat=stat)
+    assert memory._left_by_groups(root, own) == 340
+    group(root / "outer" / "inner", memory__max="620\n")
+    assert memory._left_by_groups(root, own) == 20
+    group(root / "outer" / "inner", memory__max="500\n")
+    assert memory._left_by_groups(root, own) == 0
+
+
+def test_limits_of_control_groups_version_1(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("9:name=systemd:/\n4:cpu,memory:/elsewhere\n")
+    # In a container the path is the host's, and only the top is there.
+    files = {"memory__limit_in_bytes": "9000", "memory__usage_in_bytes": "8000"}
+    group(root / "memory", **files, memory__stat="inactive_file 7\ntotal_inactive_file 50\n")
+    assert memory._left_by_groups(root, own) == 1050
+    group(root / "memory", memory__limit_in_bytes=str(2**63 - 4096))
+    assert memory._left_by_groups(root, own) is None
+    assert memory._left_by_groups(root, tmp_path / "absent") is None
+
+
+def test_cuda_counts_what_torch_has_in_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (500, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 100)
+    assert free_memory(torch.device("cuda")) == 700
