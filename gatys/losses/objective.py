@@ -33,7 +33,11 @@ _RESERVED = frozenset({"scale", "step", "evaluations", "total", "seconds"})
 
 
 class LossTerm(Protocol):
-    """One term of an objective."""
+    """One term of an objective.
+
+    A term whose value depends on random numbers that are drawn anew in each evaluation also has an
+    attribute ``is_random``, which is True.
+    """
 
     @property
     def weight(self) -> float:
@@ -96,6 +100,8 @@ class Objective:
     Attributes:
         terms: terms by name, in the order in which they are summed.
         layers: layers of the network that each evaluation computes.
+        is_random: whether a term that counts is random, so that losses of two evaluations cannot be
+            compared.
 
     Args:
         network: feature network that has the layers of all terms.
@@ -118,6 +124,7 @@ class Objective:
         self._network = network
         self.terms: Mapping[str, LossTerm] = MappingProxyType(dict(terms))
         counting = [(name, term) for name, term in terms.items() if term.weight]
+        self.is_random = any(getattr(term, "is_random", False) for _, term in counting)
         self.layers = tuple(dict.fromkeys(layer for _, term in counting for layer in term.layers))
         # Losses of pixels alone come first: autograd adds up gradients in the reverse order of
         # evaluation, and with another one pictures would differ in their last bits.

@@ -19,7 +19,7 @@ patches at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -62,7 +62,11 @@ T = TypeVar("T")
 
 
 class Statistic(Protocol[T]):
-    """A statistic of features that characterizes a style. Features are (1, C, H, W)."""
+    """A statistic of features that characterizes a style. Features are (1, C, H, W).
+
+    A statistic whose distance depends on random numbers that are drawn anew each time also has an
+    attribute ``is_random``, which is True.
+    """
 
     def measure(self, features: Tensor, mask: Tensor | None = None) -> T:
         """Return the measurement of a style picture, weighted by ``mask``, (1, 1, H, W)."""
@@ -223,7 +227,10 @@ class ResampledSliced:
         generator: random generator of the directions, and of the positions that are kept.
         directions: number of directions; None: as many as channels.
         positions: maximum number of positions kept of a style picture.
+        is_random: True, as the distance depends on the directions.
     """
+
+    is_random: ClassVar[bool] = True
 
     generator: torch.Generator
     directions: int | None = None
@@ -319,6 +326,9 @@ class Patches:
         stock: number of filters in the whole stock.
         quantiles: maximum number of quantiles kept of a style picture per filter.
         seed: seed of the stock, and of the filters chosen from it in each evaluation.
+
+    Attributes:
+        is_random: whether the distance depends on which filters are chosen.
     """
 
     def __init__(
@@ -336,6 +346,7 @@ class Patches:
             raise ValueError(f"filters: expected 1 to {stock}, the stock, got {filters}")
         self._side, self._filters, self._stock = side, filters, stock
         self._quantiles, self._seed = quantiles, seed
+        self.is_random = filters < stock
         self._generator = torch.Generator().manual_seed(seed)
 
     def measure(self, features: Tensor, mask: Tensor | None = None) -> PatchDistributions:
@@ -363,12 +374,30 @@ class Patches:
     def distance(
         self, features: Tensor, target: PatchDistributions, mask: Tensor | None = None
     ) -> Tensor:
-        """Return the mean absolute distance between quantiles along some filters of the stock."""
+        """Return the mean absolute distance between quantiles along some filters of the stock.
+
+        Without gradients, as the loss of a result is measured, it is that along the whole stock.
+        """
+        if not torch.is_grad_enabled():
+            return self._whole_distance(features, target, mask)
         taken = torch.randperm(self._stock, generator=self._generator)[: self._filters]
         taken = taken.to(features.device, non_blocking=True)
         values = self._projected(features, target.filters[taken])
         weights = position_weights(features, mask)
         return transport_cost(values, target.quantiles[:, taken], weights, cost=torch.abs)
+
+    def _whole_distance(
+        self, features: Tensor, target: PatchDistributions, mask: Tensor | None
+    ) -> Tensor:
+        weights = position_weights(features, mask)
+        total = features.new_zeros((), dtype=torch.float32)
+        for first in range(0, self._stock, _AT_ONCE):
+            filters = target.filters[first : first + _AT_ONCE]
+            wanted = target.quantiles[:, first : first + _AT_ONCE]
+            values = self._projected(features, filters)
+            cost = transport_cost(values, wanted, weights, cost=torch.abs)
+            total = total + cost * (len(filters) / self._stock)
+        return total
 
     def energy(self, target: PatchDistributions) -> Tensor:
         """Return the mean absolute value of the quantiles."""

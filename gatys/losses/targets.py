@@ -176,6 +176,11 @@ class FeatureLoss:
         """The layers that the loss needs."""
         return tuple(dict.fromkeys(part.layer for part in self.parts))
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the loss depends on random numbers that are drawn anew in each evaluation."""
+        return any(getattr(part.statistic, "is_random", False) for part in self.parts)
+
     def __call__(self, image: Tensor, features: LayerFeatures) -> Tensor:
         """Return the weighted loss."""
         loss = image.new_zeros(())

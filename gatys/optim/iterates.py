@@ -21,7 +21,11 @@ Losses = Mapping[str, Tensor]
 """Weighted losses of a picture by name, each a scalar; their order is that of logs and tables."""
 
 LossFunction = Callable[[Tensor], Losses]
-"""What is minimized: from a picture, RGB, (1, 3, H, W), sRGB in [0, 1], to its losses."""
+"""What is minimized: from a picture, RGB, (1, 3, H, W), sRGB in [0, 1], to its losses.
+
+If it has an attribute ``is_random`` that is True, its losses depend on random numbers that are
+drawn anew in each evaluation, so that those of two pictures cannot be compared.
+"""
 
 
 def total_loss(losses: Losses) -> Tensor:

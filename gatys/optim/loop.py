@@ -3,6 +3,10 @@
 Everything is counted in evaluations of the losses. ``iterations`` is their exact number, regardless
 of the method; n evaluations give n - 1 steps.
 
+The result is the picture with the lowest loss. Where losses are drawn anew in each evaluation, that
+would be the luckiest draw, taken before the learning rate has fallen and its noise has gone; the
+result is then the last picture.
+
 :func:`optimize` is the loop. :class:`Evaluations` keeps its results: which picture is the best, and
 whether the losses are finite, is decided on the device, and the host reads these facts only every
 few evaluations, so that it does not synchronize with a GPU each time.
@@ -48,6 +52,7 @@ class Evaluations:
         names: names of the losses, ``total`` last; empty before the first evaluation.
         losses: losses of the last evaluation, in the order of ``names``, float32, without
             gradients.
+        is_random: whether losses are drawn anew in each evaluation.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Evaluations:
         loss_scale: float,
     ) -> None:
         self._image, self._objective = image, objective
+        self.is_random = bool(getattr(objective, "is_random", False))
         self._average = None if average is None else IterateAverage(average)
         self._check_every, self._explosion, self._loss_scale = check_every, explosion, loss_scale
         self.count = 0
@@ -130,9 +136,10 @@ class Evaluations:
     def conclude(self, ended: Ended) -> tuple[Tensor, Tensor]:
         """Return the result, (1, 3, H, W), and its losses in the order of ``names``.
 
-        The result is the average of iterates if there is one and it has not diverged, and otherwise
-        the picture with the lowest total loss. The average, or the last picture of a complete
-        optimization, is evaluated here for the first time, without a gradient.
+        The result is the average of iterates if there is one and it has not diverged; otherwise the
+        last picture if losses are random and it has not diverged; and otherwise the picture with
+        the lowest total loss. Averages, last pictures of complete optimizations and of random
+        losses are evaluated here, without a gradient.
 
         Raises:
             ImpastoError: no picture has finite losses.
@@ -144,14 +151,19 @@ class Evaluations:
             self._measure(average)
             self._diverged_losses = self.losses
             limit = self._explosion * self._best_losses[-1]
-            if self.losses.isfinite().all().item() and not (self.losses[-1] > limit).item():
+            if self._is_finite() and not (self.losses[-1] > limit).item():
                 return average, self.losses
-        elif ended == "complete":
+        elif ended == "complete" or (self.is_random and ended == "stopped"):
             self._measure(self._image)
             self._judge(None)
+            if self.is_random and self._is_finite():
+                return self._image.detach().clone(), self.losses
         if not self._best_losses.isfinite().all().item():
             self._refuse()
         return self._best_image, self._best_losses
+
+    def _is_finite(self) -> bool:
+        return bool(self.losses.isfinite().all().item())
 
     def _measure(self, image: Tensor) -> Tensor:
         """Count one evaluation, note its losses, and return the total with its graph."""
@@ -223,7 +235,8 @@ class Outcome:
 
     Attributes:
         image: resulting picture, RGB, (1, 3, H, W), float32, sRGB clipped to [0, 1]: the average of
-            iterates if requested, otherwise the iterate with the lowest total loss.
+            iterates if requested, otherwise the iterate with the lowest total loss, or, if losses
+            are random, the last one.
         losses: weighted losses of the picture by name, ``total`` last, before clipping.
         evaluations: exact number of evaluations of the losses.
         rollbacks: number of returns to the best picture.
@@ -261,7 +274,8 @@ def optimize(  # noqa: PLR0913 - two that are needed, and what a run may set
     Args:
         image: initial picture, RGB, (1, 3, H, W), sRGB in [0, 1], in any memory format; it is not
             changed.
-        objective: losses of the picture. Network parameters get no gradients, frozen or not.
+        objective: losses of the picture. Network parameters get no gradients, frozen or not. If it
+            has an attribute ``is_random`` that is True, the result is the last picture.
         method: optimizer, :class:`Adam` or :class:`Lbfgs`.
         iterations: exact number of evaluations of ``objective``.
         average: decay of the average of iterates (.99 is usual), which then is the result.
@@ -300,7 +314,7 @@ def optimize(  # noqa: PLR0913 - two that are needed, and what a run may set
                 ended = "diverged"
                 break
             evaluations.restore_best()
-            stepper = method.stepper(moving, shrink=rollbacks.shrink)
+            stepper = method.stepper(moving, shrink=rollbacks.shrink, done=evaluations.count)
             continue
         if count % watch.every == 0:
             report.tell(evaluations.shown, evaluations.losses)
@@ -313,8 +327,7 @@ def optimize(  # noqa: PLR0913 - two that are needed, and what a run may set
         rollbacks=rollbacks.count,
         seconds=final.seconds,
         ended=ended,
-        statement=rollbacks.given_up
-        or _statement(ended, evaluations.count, iterations, rollbacks.count),
+        statement=rollbacks.given_up or _statement(evaluations, ended, iterations, rollbacks.count),
         state=stepper.state,
     )
 
@@ -382,10 +395,11 @@ class _Report:
         return iterate
 
 
-def _statement(ended: Ended, count: int, iterations: int, rollbacks: int) -> str:
-    how = "complete" if ended == "complete" else "stopped as wished, with the best picture"
+def _statement(evaluations: Evaluations, ended: Ended, iterations: int, rollbacks: int) -> str:
+    which = "last" if evaluations.is_random else "best"
+    how = "complete" if ended == "complete" else f"stopped as wished, with the {which} picture"
     returns = f"; diverged and went back {rollbacks} times" if rollbacks else ""
-    return f"{how} after {count} of {iterations} evaluations{returns}"
+    return f"{how} after {evaluations.count} of {iterations} evaluations{returns}"
 
 
 def _check(image: Tensor, iterations: int) -> None:

@@ -92,10 +92,17 @@ class Adam:
         return self.lr * (1 + math.cos(math.pi * done)) / 2
 
     def stepper(
-        self, image: Tensor, *, shrink: float = 1.0, state: AdamState | None = None
+        self, image: Tensor, *, shrink: float = 1.0, state: AdamState | None = None, done: int = 0
     ) -> "AdamStepper":
-        """Return the stepper of ``image``, whose step length is multiplied by ``shrink``."""
-        return AdamStepper(image, self, shrink=shrink, state=state)
+        """Return the stepper of ``image``, whose step length is multiplied by ``shrink``.
+
+        Args:
+            image: picture to change in place, see :class:`AdamStepper`.
+            shrink: factor of the learning rate.
+            state: moments to continue with, of any picture size.
+            done: number of steps of the schedule of the learning rate that lie behind.
+        """
+        return AdamStepper(image, self, shrink=shrink, state=state, done=done)
 
 
 class AdamStepper:
@@ -106,13 +113,20 @@ class AdamStepper:
         settings: settings of the method.
         shrink: factor of the learning rate.
         state: moments to continue with, of any picture size.
+        done: number of steps of the schedule of the learning rate that lie behind.
     """
 
     def __init__(
-        self, image: Tensor, settings: Adam, *, shrink: float = 1.0, state: AdamState | None = None
+        self,
+        image: Tensor,
+        settings: Adam,
+        *,
+        shrink: float = 1.0,
+        state: AdamState | None = None,
+        done: int = 0,
     ) -> None:
         self._image, self._settings, self._shrink = image, settings, shrink
-        self._steps = 0
+        self._steps = done
         self._optimizer = torch.optim.Adam(
             [image], lr=settings.lr * shrink, betas=settings.betas, eps=settings.epsilon
         )
@@ -180,7 +194,7 @@ class Lbfgs:
             raise ValueError(f"history: expected at least 1, got {self.history}")
 
     def stepper(
-        self, image: Tensor, *, shrink: float = 1.0, state: AdamState | None = None
+        self, image: Tensor, *, shrink: float = 1.0, state: AdamState | None = None, done: int = 0
     ) -> "LbfgsStepper":
         """Return the stepper of ``image``, whose step length is multiplied by ``shrink``.
 
@@ -188,8 +202,9 @@ class Lbfgs:
             image: picture to change in place, see :class:`LbfgsStepper`.
             shrink: factor of the step length.
             state: state of Adam; ignored, as L-BFGS has no use for it.
+            done: ignored, as the step length has no schedule.
         """
-        del state
+        del state, done
         return LbfgsStepper(image, self, shrink=shrink)
 
 

@@ -24,8 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtr
-from scipy.stats import t as student
+from scipy.special import expit, logit, ndtr, stdtrit
 
 from impasto.survey.analysis.components import (
     Components,
@@ -116,7 +115,7 @@ class _ShareSpread:
             reach = 1 - ((1 - level) / 2) ** (1 / self.independent)
             return (0.0, reach) if self.wall == 0 else (1 - reach, 1.0)
         normal = np.quantile(self.deviations, level)
-        reach = self.error * float(student.ppf(ndtr(normal), self.freedom))
+        reach = self.error * float(stdtrit(self.freedom, ndtr(normal)))
         return float(expit(self.center - reach)), float(expit(self.center + reach))
 
 

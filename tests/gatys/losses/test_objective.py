@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from impasto.gatys.losses.functional import (
     total_variation,
 )
 from impasto.gatys.losses.objective import LossTerm, Objective, RangePenalty, TotalVariation
-from impasto.gatys.losses.statistics import Gaussian, Gram, Sliced
+from impasto.gatys.losses.statistics import Gaussian, Gram, Patches, Sliced, Statistic
 from impasto.gatys.losses.targets import (
     Content,
     Region,
@@ -366,3 +367,15 @@ def test_what_is_refused() -> None:
             Objective(net, {name: RangePenalty(weight=1.0)})
     with pytest.raises(ValueError, match=r"image: expected \(1, 3, H, W\), got \(3, 16, 24\)"):
         objective_of(net)(IMAGE[0])
+
+
+def test_an_objective_is_random_if_a_term_that_counts_is() -> None:
+    drawn = Patches(filters=2, stock=4, side=1)
+
+    def style_of(statistic: Statistic[Any], weight: float = 1.0) -> Style:
+        return Style(regions=whole(STYLE), layers={"a": 1.0}, statistic=statistic, weight=weight)
+
+    assert objective_of(Net(), style=style_of(drawn)).is_random
+    assert not objective_of(Net(), style=style_of(drawn, weight=0.0)).is_random
+    assert not objective_of(Net(), style=style_of(Gram())).is_random
+    assert not objective_of(Net(), content=Content(picture=CONTENT, layers=LAYERS)).is_random

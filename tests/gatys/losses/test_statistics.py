@@ -402,3 +402,27 @@ def test_mistakes() -> None:
     patches = whole()
     with pytest.raises(ValueError, match="weights: expected at least 0"):
         patches.mix([patches.measure(picture(4, 4))], [0])
+
+
+def test_without_gradients_patches_are_compared_along_the_whole_stock() -> None:
+    style, image = picture(9, 8), picture(9, 8, 1)
+    patches = Patches(side=3, filters=5, stock=130)
+    target = patches.measure(style)
+    wanted = np.sort(projected(style, target.filters).reshape(130, -1), axis=1)
+    found = np.sort(projected(image, target.filters).reshape(130, -1), axis=1)
+    with torch.no_grad():
+        distances = [patches.distance(image, target).item() for _ in range(2)]
+    assert distances == pytest.approx([np.abs(found - wanted).mean()] * 2, rel=1e-6)
+    # With gradients it is a mean over 5 of the 130, another one each time, and right on average.
+    some = [patches.distance(image, target).item() for _ in range(300)]
+    each = np.abs(found - wanted).mean(axis=1)
+    error = float(each.std()) / 5**0.5 / 300**0.5
+    assert np.std(some) == pytest.approx(each.std() / 5**0.5, rel=0.25)
+    assert np.mean(some) == pytest.approx(distances[0], abs=4 * error)
+
+
+def test_statistics_say_whether_they_are_random() -> None:
+    assert Patches(filters=4, stock=8).is_random
+    assert not Patches(filters=8, stock=8).is_random
+    assert resampled().is_random
+    assert not any(getattr(one, "is_random", False) for one in (Gram(), Gaussian(), Sliced()))

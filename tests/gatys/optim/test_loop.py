@@ -1,8 +1,10 @@
 """Methods on losses whose minima are known; counting, divergence, averages, watchers."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -483,3 +485,67 @@ def test_the_average_begins_anew_after_a_rollback() -> None:
     known = sum(w * x for w, x in zip(weights[:3], seen, strict=True))
     last = shown * weights.sum() - known
     assert np.abs(last - seen[-1]).max() < 0.01  # one step of Adam at a quarter of .02
+
+
+@dataclass
+class Lucky(Quadratic):
+    """A quadratic whose fifth evaluation happens to be far lower; the gradient does not tell."""
+
+    is_random: bool = True
+    luck: float = 1e6
+
+    def __call__(self, image: Tensor) -> Losses:
+        losses = super().__call__(image)
+        return only_content(losses["content"] - (self.luck if self.calls == 5 else 0.0))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_of_random_losses_the_last_picture_is_the_result_and_not_the_luckiest(
+    stopped: bool,
+) -> None:
+    plain = Quadratic(picture(seed=1))
+    optimize(picture(), plain, method=Adam(), iterations=20)
+    objective = Lucky(picture(seed=1))
+    watch = Watch(stop=lambda: stopped and objective.calls == 11)
+    outcome = optimize(picture(), objective, method=Adam(), iterations=20, watch=watch)
+    last = plain.seen[10 if stopped else 19]
+    assert torch.equal(outcome.image, last)
+    measured = total_loss(Quadratic(picture(seed=1))(last)).item()
+    assert outcome.losses["total"] == pytest.approx(measured)
+    # The picture of a run that was stopped is evaluated once more, for its own loss.
+    assert outcome.evaluations == objective.calls == (12 if stopped else 20)
+    assert ("with the last picture" in outcome.statement) == stopped
+    # The same luck where losses can be compared is the best picture.
+    sure = Lucky(picture(seed=1), is_random=False)
+    assert torch.equal(optimize(picture(), sure, method=Adam(), iterations=20).image, plain.seen[4])
+
+
+def test_a_last_picture_of_random_losses_that_is_not_finite_is_not_the_result() -> None:
+    objective = Lucky(
+        picture(seed=1), spoil=lambda call, loss: loss * (torch.inf if call == 20 else 1), luck=0
+    )
+    outcome = optimize(picture(), objective, method=Adam(), iterations=20)
+    assert torch.equal(outcome.image, objective.seen[18])
+    assert math.isfinite(outcome.losses["total"])
+
+
+def test_a_rate_that_falls_goes_on_falling_after_a_return_to_the_best_picture() -> None:
+    seen: list[float] = []
+
+    def slope(image: Tensor) -> Losses:
+        """Adam's step along a slope that stays the same is its rate."""
+        seen.append(float(image.detach().flatten()[0]))
+        return only_content(image.sum() * (torch.nan if len(seen) == 10 else 1.0))
+
+    method = Adam(lr=0.01, decay_over=40)
+    outcome = optimize(torch.full((1, 3, 2, 2), 0.9), slope, method=method, iterations=40)
+    assert outcome.rollbacks == 1
+    steps = [before - after for before, after in pairwise(seen)]
+    assert seen[10] == seen[8]
+    before, after = range(9), range(10, 39)
+    assert [steps[i] for i in before] == pytest.approx([method.rate(i) for i in before], abs=1e-6)
+    assert [steps[i] for i in after] == pytest.approx(
+        [0.25 * method.rate(i) for i in after], abs=1e-6
+    )
+    # The last step is next to nothing, as without a return: 0.01 (1 + cos(38 pi / 40)) / 2 / 4.
+    assert steps[38] == pytest.approx(0.01 * 0.25 * 0.00616, abs=1e-6)
