@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 from numpy.typing import NDArray
@@ -545,6 +546,12 @@ class TestRefusals:
             read(tmp_path, saved(Image.fromarray(RGB), "PNG"))
 
 
+def _heic(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, exif=b"Exif\0\0" + exif(6))
+    return file.getvalue()
+
+
 FADE = np.kron(RNG.integers(0, 256, (4, 5, 4), dtype=np.uint8), np.ones((6, 6, 1), np.uint8))
 COLOR = Image.fromarray(np.ascontiguousarray(FADE[..., :3]))
 FILES = {
@@ -569,6 +576,7 @@ FILES = {
     "tiff-float": tiff((WIDE[..., 0] / 65535).astype(np.float32)),
     "tiff-float-color": tiff((WIDE[..., :3] / 65535).astype(np.float32), photometric="rgb"),
     "avif": saved(Image.fromarray(FADE), "AVIF", exif=exif(6)),
+    "heic": _heic(Image.fromarray(FADE)),
     "ppm": saved(COLOR, "PPM"),
     "pgm-wide": b"P5 7 6 4095\n" + (WIDE[..., 0] >> 4).astype(">u2").tobytes(),
     "bigtiff": tiff(FADE[..., :3], bigtiff=True, photometric="rgb"),
