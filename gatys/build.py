@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from impasto.gatys.features.graph import find_anatomy
+from impasto.gatys.features.graph import KEPT_STRIDE, find_anatomy
+from impasto.gatys.features.lite import Lite, default_lite_layers
 from impasto.gatys.features.make import (
     Backbone,
     Network,
@@ -22,7 +23,7 @@ from impasto.gatys.features.make import (
     resolve_model_name,
     with_autocast,
 )
-from impasto.gatys.features.models import KEPT_STRIDE, ModelNetwork, default_layers
+from impasto.gatys.features.models import ModelNetwork, default_layers
 from impasto.gatys.features.smoothing import NO_SMOOTHING, Smoothing
 from impasto.gatys.features.vgg import Vgg
 from impasto.gatys.features.weight_files import is_trained_here
@@ -126,7 +127,7 @@ def _choose_preset(options: StylizeOptions) -> Preset:
     model = model_of(backbone)
     if name == "auto":
         name = {"auto": "", "pixels": "builtin", "random": "random"}.get(
-            backbone, "model" if model else "crowsonkb"
+            backbone, "model" if model or backbone == "lite" else "crowsonkb"
         )
     if not name:
         file = _find_vgg_weights(options)
@@ -134,11 +135,11 @@ def _choose_preset(options: StylizeOptions) -> Preset:
         name = "builtin" if file is None else published
     ours = {"builtin": BUILTIN, "random": RANDOM, "trained": TRAINED, "model": MODEL}
     preset = ours.get(name) or find_preset(name)
-    models = {backbone} if model else set()
+    models = {backbone} if model or backbone == "lite" else set()
     kinds: dict[str, tuple[str, set[str]]] = {
         "pixels": ("pixels", {"pixels"}),
         "random": ("layers of a random network", {"random"}),
-        "model": ("layers of a model of torchvision, such as resnet50", models),
+        "model": ("layers of lite or of a model of torchvision, such as resnet50", models),
     }
     general = ("layers of a network", {"vgg19", "vgg16", "random", *models})
     looks, fits = kinds.get(preset.network, general)
@@ -162,8 +163,11 @@ def _adapt_to_network(preset: Preset, options: StylizeOptions) -> Preset:
 
     Losses then are relative to their targets' energies, to which a program's weights mean nothing.
     """
+    if options.backbone == "lite":
+        return _adapt_to_model(preset, *default_lite_layers(), residual=False, options=options)
     if model := model_of(options.backbone):
-        return _adapt_to_model(preset, model, options)
+        residual = find_anatomy(model).residual
+        return _adapt_to_model(preset, *default_layers(model), residual=residual, options=options)
     smoothing = _smoothing(options, residual=False)
     if preset.network == "pixels" and smoothing != NO_SMOOTHING:
         raise OptionError(
@@ -196,10 +200,11 @@ def _adapt_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
     return preset if preset.smoothing == NO_SMOOTHING else _with_weights_of(RANDOM, preset)
 
 
-def _adapt_to_model(preset: Preset, model: str, options: StylizeOptions) -> Preset:
+def _adapt_to_model(
+    preset: Preset, content: str, style: Sequence[str], *, residual: bool, options: StylizeOptions
+) -> Preset:
     if options.pooling is not None:
         raise OptionError("pooling", f"changes VGG alone; leave it out with {options.backbone}")
-    content, style = default_layers(model)
     return _with_weights_of(
         MODEL,
         replace(
@@ -208,7 +213,7 @@ def _adapt_to_model(preset: Preset, model: str, options: StylizeOptions) -> Pres
             content_layers={content: 1.0},
             style_layers=dict.fromkeys(style, 1 / len(style)),
             layers_add_up=False,  # these layers are none of the source's
-            smoothing=_smoothing(options, residual=find_anatomy(model).residual),
+            smoothing=_smoothing(options, residual=residual),
         ),
     )
 
@@ -251,7 +256,7 @@ def build_backbone(options: StylizeOptions, settings: Preset) -> Backbone:
     Raises:
         CheckpointError: the weights are not found, damaged, or do not reach the layers needed.
     """
-    ours = settings.network in {"random", "pixels"} or model_of(options.backbone)
+    ours = settings.network in {"random", "pixels", "lite"} or model_of(options.backbone)
     return make_network(
         settings.network if ours else options.backbone,
         options.weights,
@@ -332,7 +337,7 @@ def build_objective(
 def build_memory_estimate(settings: Preset, network: Network) -> MemoryEstimate:
     """Return the estimate of the memory that a run needs."""
     history = settings.history if settings.optimizer == "lbfgs" else 0
-    if isinstance(network, ModelNetwork):
+    if isinstance(network, Lite | ModelNetwork):
         return _model_estimate(settings, network, history)
     if not isinstance(network, Vgg):
         # Projections, their order, and the sorted ones; blurred luminance.
@@ -348,7 +353,7 @@ def build_memory_estimate(settings: Preset, network: Network) -> MemoryEstimate:
     return MemoryEstimate(layers=kept, history=history, style_channels=channels)
 
 
-def _model_estimate(settings: Preset, network: ModelNetwork, history: int) -> MemoryEstimate:
+def _model_estimate(settings: Preset, network: Lite | ModelNetwork, history: int) -> MemoryEstimate:
     names = list({**settings.content_layers, **settings.style_layers})
     kept = [
         Layer(channels=channels, stride=KEPT_STRIDE) for channels in network.kept_channels(names)

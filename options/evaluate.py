@@ -53,9 +53,9 @@ class EvaluateOptions:
     """bend pictures by about this many pixels before the generators, and back after them
     (default: the value that is stored with each model; see impasto translate --help)"""
     backbone: str = "none"
-    """network whose features KID and FID compare: inception (with its file as WEIGHTS), vgg19,
-    resnet50 or another model of torchvision, a run of impasto backbone train, or random; none
-    leaves KID and FID out"""
+    """network whose features KID and FID compare: inception (with its file as WEIGHTS), lite
+    (EfficientNet-Lite0, which is installed with Impasto), vgg19, resnet50 or another model of
+    torchvision, a run of impasto backbone train, or random; none leaves KID and FID out"""
     weights: Path | None = None
     """file with the weights of the network"""
     layer: str = ""

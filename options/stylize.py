@@ -75,13 +75,13 @@ class StylizeOptions:
     preset: str = "auto"
     """named settings: builtin, random, trained, model, gatys2016, leongatys, tutorial,
     neural_style, crowsonkb, adam_5000 or adam_lr5. auto follows BACKBONE: trained for a run of
-    impasto backbone train, model for a model of torchvision, crowsonkb for VGG; without
+    impasto backbone train, model for lite or a model of torchvision, crowsonkb for VGG; without
     --backbone, it is crowsonkb if VGG19 weights are found and builtin otherwise"""
     backbone: str = "auto"
-    """feature network: vgg19, vgg16, random (a VGG with random weights), a run of impasto backbone
-    train, a model of torchvision such as resnet50 (if its weights are not found, they are random),
-    random:resnet50 (its weights are always random), or pixels (no network). auto is the network
-    that the preset is made for"""
+    """feature network: vgg19, vgg16, lite (EfficientNet-Lite0, which is installed with Impasto),
+    random (a VGG with random weights), a run of impasto backbone train, a model of torchvision such
+    as resnet50 (if its weights are not found, they are random), random:resnet50 (its weights are
+    always random), or pixels (no network). auto is the network that the preset is made for"""
     weights: Path | None = None
     """file with the weights of the feature network (default: the file in the cache of
     torchvision; see impasto weights list)"""

@@ -353,9 +353,10 @@ class LossOptions:
     """what the perceptual loss compares with an input: its translation, its reconstruction after a
     cycle, or both"""
     perceptual_backbone: str = "auto"
-    """feature network of the perceptual loss: vgg19, vgg16, a model of torchvision such as
-    resnet50, random (a VGG with random weights), or a run of impasto backbone train. auto is VGG
-    if its weights are found and random otherwise"""
+    """feature network of the perceptual loss: vgg19, vgg16, lite (EfficientNet-Lite0, which is
+    installed with Impasto), a model of torchvision such as resnet50, random (a VGG with random
+    weights), or a run of impasto backbone train. auto is VGG if its weights are found and random
+    otherwise"""
     perceptual_weights: Path | None = None
     """file with the weights of the feature network (default: the file in the cache of torchvision;
     see impasto weights list)"""

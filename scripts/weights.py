@@ -62,6 +62,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _list() -> int:
+    from impasto.gatys.features.lite import find_lite_weights  # noqa: PLC0415
+    from impasto.gatys.features.make import describe_lite  # noqa: PLC0415
     from impasto.gatys.features.weights import (  # noqa: PLC0415
         PUBLISHED,
         cached_files,
@@ -81,16 +83,25 @@ def _list() -> int:
     for depth in sorted(PUBLISHED, reverse=True):
         if find_weights(depth) is None:
             print(f"VGG{depth}: no weights")
+    try:
+        print(describe_lite())
+    except CheckpointError as error:
+        print(error)
+        status = 1 if find_lite_weights() else status
     if find_weights() is None:
         print(f"\n{missing_message()}")
     return status
 
 
 def _check(path: Path) -> int:
+    from impasto.gatys.features.lite import LITE_FILE  # noqa: PLC0415
+    from impasto.gatys.features.make import describe_lite  # noqa: PLC0415
     from impasto.gatys.features.weight_files import read_weights  # noqa: PLC0415
     from impasto.gatys.features.weights import load_model, model_of_file  # noqa: PLC0415
 
-    if model := model_of_file(path):
+    if path.name == LITE_FILE:
+        print(describe_lite(path))
+    elif model := model_of_file(path):
         print(f"{path}: {load_model(model, path)[1]}")
     else:
         _print(read_weights(path))
@@ -113,6 +124,8 @@ def _layers(name: str) -> int:
         print("\n".join(dict.fromkeys([*OWN_NETWORKS, *model_names()])))
         return 0
     model = model_of(name)
+    if name == "lite":
+        return _lite_layers()
     if model is None:
         depth = 16 if name == "vgg16" else 19
         print("\n".join(Pixels.layers if name == "pixels" else layer_names(depth)))
@@ -120,6 +133,21 @@ def _layers(name: str) -> int:
     path = find_model_weights(model)
     print(layer_table(model))
     print(f"\n{missing_model_message(model)}" if path is None else f"weights: {path}")
+    return 0
+
+
+def _lite_layers() -> int:
+    from impasto.gatys.features.lite import (  # noqa: PLC0415
+        find_lite_weights,
+        lite_layers,
+        missing_lite_message,
+    )
+
+    print(f"{'layer':18} channels  pixels per position")
+    for layer, (channels, stride) in lite_layers().items():
+        print(f"{layer:18} {channels:8}  {stride}")
+    path = find_lite_weights()
+    print(f"\n{missing_lite_message() if path is None else f'weights: {path}'}")
     return 0
 
 

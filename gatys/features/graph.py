@@ -5,13 +5,14 @@ Shapes are found by running the traced model on tensors without contents.
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
@@ -19,11 +20,13 @@ from impasto.options.errors import OptionError
 from impasto.options.fields import nearest
 
 __all__ = [
+    "KEPT_STRIDE",
     "LIST_COMMAND",
     "Anatomy",
     "FeatureMap",
     "check_model",
     "find_anatomy",
+    "kept_channels",
     "make_model",
     "model_names",
     "part_of",
@@ -35,6 +38,10 @@ __all__ = [
 LIST_COMMAND = "impasto weights layers"
 """Command that lists the models, or the layers of one, whose name goes after it."""
 
+KEPT_STRIDE = 4
+"""Pixels per position, along each side, in which :func:`kept_channels` counts."""
+
+_KEPT_SIDE = 256  # of the picture that is looked through for it
 # Two sides that are multiples of every stride, so that differences of sizes give strides.
 _SIDES = (256, 512)
 _OVERWRITING: dict[Any, Any] = {
@@ -223,6 +230,36 @@ def run_without_contents(network: fx.GraphModule, picture: Tensor) -> dict[str, 
     }
     outputs: dict[str, Any] = torch.func.functional_call(plain, nothing, (picture,))
     return outputs
+
+
+def kept_channels(compute: Callable[[Tensor], Any]) -> list[int]:
+    """Return the sizes of the tensors that autograd keeps for the backward pass of a computation.
+
+    Weights, and tensors much smaller than a feature map, are not included.
+
+    Args:
+        compute: takes a picture without contents (1, 3, H, W), on the ``meta`` device.
+
+    Returns:
+        Channels that a map of float32 at a stride of :data:`KEPT_STRIDE` pixels has to have to
+        take as many bytes, one number for each tensor.
+    """
+    kept: dict[StorageWeakRef, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        # Indices of max pooling are kept too; what else has no gradient are weights.
+        if tensor.requires_grad or not tensor.is_floating_point():
+            storage = tensor.untyped_storage()
+            reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+            kept[reference] = storage.nbytes()
+        return tensor
+
+    picture = torch.empty(1, 3, _KEPT_SIDE, _KEPT_SIDE, device="meta", requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = compute(picture)
+    del outputs  # until here, so that no storage gets the number of another
+    positions = (_KEPT_SIDE // KEPT_STRIDE) ** 2
+    return [-(-count // (4 * positions)) for count in kept.values()]
 
 
 def part_of(

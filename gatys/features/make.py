@@ -6,6 +6,7 @@ name                     network
 ``vgg19``, ``vgg16``     from a file of weights, one's own or torchvision's in its cache
 ``random``               a VGG19 of random filters
 ``pixels``               none: colors and luminance
+``lite``                 EfficientNet-Lite0 with the weights of an installed package
 ``resnet50``, ...        any model of torchvision; random weights where no file is found
 ``random:resnet50``      the same with random weights in any case
 ``auto``                 VGG as deep as the file that is given; else VGG19, else ``random``
@@ -22,6 +23,13 @@ import torch
 from torch import Tensor
 
 from impasto.gatys.features.graph import LIST_COMMAND, check_model, find_anatomy
+from impasto.gatys.features.lite import (
+    LITE_PACKAGE,
+    LITE_SHA256,
+    find_lite_weights,
+    load_lite,
+    parse_lite_layers,
+)
 from impasto.gatys.features.models import parse_model_layers
 from impasto.gatys.features.pixels import Pixels
 from impasto.gatys.features.random import RANDOM_RECIPE, random_model, random_vgg
@@ -43,6 +51,7 @@ __all__ = [
     "Backbone",
     "FeatureFunction",
     "Network",
+    "describe_lite",
     "make_network",
     "model_of",
     "parse_network_layers",
@@ -50,7 +59,7 @@ __all__ = [
     "with_autocast",
 ]
 
-OWN_NETWORKS = ("vgg19", "vgg16", "random", "pixels")
+OWN_NETWORKS = ("vgg19", "vgg16", "random", "pixels", "lite")
 """Networks that are not torchvision's; layers of the first three have names as ``relu4_2``."""
 
 _RANDOM = "random:"
@@ -167,6 +176,8 @@ def make_network(
     name, path = _find_file(resolve_model_name(name, weights), weights)
     if name == "pixels":
         return Backbone(network=Pixels(), name=name, weights=None)
+    if name == "lite":
+        return _make_lite(path, layers)
     if name == "random":
         filters = random_vgg(0, replace(RANDOM_RECIPE, pooling=pooling))
         _truncate(filters, layers)
@@ -236,6 +247,8 @@ def parse_network_layers(
     """
     if model := model_of(network):
         return parse_model_layers(names, tuple(find_anatomy(model).maps), model, option=option)
+    if network == "lite":
+        return parse_lite_layers(names, option=option)
     if network != "pixels":
         return parse_layers(names, 16 if network == "vgg16" else 19, option=option)
     for name in names:
@@ -276,10 +289,40 @@ def _find_file(name: str, weights: Path | None) -> tuple[str, Path | None]:
     """Return the name of the network, ``random`` for ``auto`` without a file, and its file."""
     if name in {"random", "pixels"} or name.startswith(_RANDOM):
         return name, None
+    if name == "lite":
+        return name, find_lite_weights(weights)
     if model := model_of(name):
         return name, find_model_weights(model, weights)
     path = find_weights(16 if name == "vgg16" else 19, weights)
     return ("random" if name == "auto" and path is None else name), path
+
+
+def describe_lite(file: Path | None = None) -> str:
+    """Return, in words, where the weights of EfficientNet-Lite0 are and that they are right.
+
+    Args:
+        file: their file, if it is not in the installed package.
+
+    Raises:
+        CheckpointError: the weights are missing, damaged or others.
+    """
+    weights = _make_lite(find_lite_weights(file), ["stem"]).weights
+    assert weights is not None  # noqa: S101 - or it would have been refused
+    return f"{weights.path}: {weights}"
+
+
+def _make_lite(path: Path | None, layers: Sequence[str]) -> Backbone:
+    network = load_lite(path, layers=layers)
+    assert path is not None  # noqa: S101 - or it would not have been loaded
+    weights = ModelWeights(
+        path=path,
+        model="EfficientNet-Lite0",
+        bytes=path.stat().st_size,
+        sha256=LITE_SHA256,
+        verified=f"as in {LITE_PACKAGE}",
+        entry="",
+    )
+    return Backbone(network=network, name="lite", weights=weights)
 
 
 def _make_model(name: str, model: str, path: Path | None, layers: Sequence[str]) -> Backbone:

@@ -18,16 +18,17 @@ torchvision, and since the weights were trained apart too, losses of the same la
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Self
 
 import torch
 from torch import Tensor, fx, nn
-from torch.multiprocessing.reductions import StorageWeakRef
 
 from impasto.data.tensors import check_images
 from impasto.gatys.features.graph import (
     LIST_COMMAND,
     find_anatomy,
+    kept_channels,
     make_model,
     part_of,
     run_without_contents,
@@ -39,7 +40,6 @@ from impasto.options.errors import OptionError
 from impasto.options.fields import nearest
 
 __all__ = [
-    "KEPT_STRIDE",
     "ModelNetwork",
     "default_layers",
     "find_layer",
@@ -51,11 +51,6 @@ __all__ = [
 
 # Largest side that a layer can need: Inception v3 needs 75.
 _LARGEST_NEED = 512
-
-KEPT_STRIDE = 4
-"""Pixels per position, along each side, in which :meth:`ModelNetwork.kept_channels` counts."""
-
-_KEPT_SIDE = 256  # of the picture that is looked through for it
 
 
 class ModelNetwork(nn.Module):
@@ -162,15 +157,13 @@ class ModelNetwork(nn.Module):
     def kept_channels(self, layers: Sequence[str]) -> list[int]:
         """Return the sizes of the tensors that autograd keeps to backpropagate from these layers.
 
-        Weights, and tensors much smaller than a feature map, are not included.
+        See :func:`~impasto.gatys.features.graph.kept_channels`.
 
-        Returns:
-            Channels that a map of float32 at a stride of :data:`KEPT_STRIDE` pixels has to have to
-            take as many bytes, one number for each tensor.
+        Raises:
+            ValueError: a name is unknown, or no name is given.
         """
         self._check_names(layers)
-        positions = (_KEPT_SIDE // KEPT_STRIDE) ** 2
-        return [-(-count // (4 * positions)) for count in _kept_bytes(self._extractor(layers))]
+        return kept_channels(partial(run_without_contents, self._extractor(layers)))
 
     def _finish_map(self, name: str, features: Tensor) -> Tensor:
         if self._anatomy.maps[name].channels_last:
@@ -213,28 +206,6 @@ def _has_positions(network: fx.GraphModule, side: int) -> bool:
     except RuntimeError:  # torch's, where a kernel or a pooling window does not fit
         return False
     return all(min(features.shape) > 0 for features in shapes.values())
-
-
-def _kept_bytes(network: fx.GraphModule) -> list[int]:
-    """Return the sizes of all that autograd keeps for the backward pass, in bytes.
-
-    Of a square picture of 256 pixels; weights, and what is much smaller than a map, not included.
-    """
-    kept: dict[StorageWeakRef, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        # Indices of max pooling are kept too; what else has no gradient are weights.
-        if tensor.requires_grad or not tensor.is_floating_point():
-            storage = tensor.untyped_storage()
-            reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
-            kept[reference] = storage.nbytes()
-        return tensor
-
-    picture = torch.empty(1, 3, _KEPT_SIDE, _KEPT_SIDE, device="meta", requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = run_without_contents(network, picture)
-    del outputs  # until here, so that no storage gets the number of another
-    return list(kept.values())
 
 
 _log = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from impasto.data.atomic import remove_leftovers, write_text_atomic
 from impasto.data.decode import read_size
+from impasto.gatys.features.lite import find_lite_weights
 from impasto.gatys.features.make import model_of
 from impasto.gatys.features.weights import find_model_weights, find_weights
 from impasto.gatys.masks import parse_mask_pair
@@ -304,10 +305,11 @@ def _weights(options: StylizeOptions) -> Path | None:
     name = options.backbone
     if options.weights is not None:
         return options.weights
-    if name in {"random", "pixels"} or name.startswith("random:"):
+    drawn = name in {"random", "pixels"} or name.startswith("random:")
+    if drawn or options.preset in {"builtin", "random"}:
         return None
-    if options.preset in {"builtin", "random"}:
-        return None
+    if name == "lite":
+        return find_lite_weights()
     try:
         model = model_of(name)
     except OptionError:

@@ -288,6 +288,23 @@ def test_demand_of_a_model() -> None:
     assert smoothed.bytes(256, 256) > estimate.bytes(256, 256) > 30e6
 
 
+def test_settings_that_suit_lite() -> None:
+    given = options(backbone="lite")
+    found = build_settings(given)
+    assert (found.name, found.network) == ("model", "lite")
+    assert found.content_layers == {"block4.expand": 1.0}
+    assert list(found.style_layers)[:2] == ["stem", "block1.expand"]
+    assert found.smoothing.kind == "none"
+    backbone = build_backbone(given, found)
+    assert backbone.relative
+    assert backbone.network.layers[-1] == "block7.expand"  # the deepest that is needed
+    estimate = build_memory_estimate(found, backbone.network)
+    assert list(estimate.style_channels) == [32, 96, 144, 144, 240, 240, 480]
+    assert estimate.bytes(512, 512) > estimate.bytes(256, 256) > 30e6
+    with pytest.raises(OptionError, match="leave one of them out"):
+        settings(backbone="lite", preset="builtin")
+
+
 # What options change
 
 

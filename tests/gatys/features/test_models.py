@@ -15,7 +15,7 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from impasto.gatys.features import weights
-from impasto.gatys.features.graph import find_anatomy, model_names
+from impasto.gatys.features.graph import KEPT_STRIDE, find_anatomy, model_names
 from impasto.gatys.features.make import (
     make_network,
     model_of,
@@ -23,7 +23,6 @@ from impasto.gatys.features.make import (
     resolve_model_name,
 )
 from impasto.gatys.features.models import (
-    KEPT_STRIDE,
     ModelNetwork,
     default_layers,
     find_layer,
@@ -293,7 +292,7 @@ def test_random_weights_are_the_same_each_time_and_leave_torch_s_alone() -> None
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("resnt50", "'resnt50' is none of auto, vgg19, vgg16, random, pixels .*mean resnet50"),
+        ("resnt50", "'resnt50' is none of auto, vgg19, vgg16, random, pixels, lite .*mean resnet50"),
         ("random:resnt50", "did you mean resnet50"),
         ("random:vgg19", "a VGG of random filters is --backbone random"),
         ("mine.safetensors", "mine.safetensors is a file; give it as --weights mine.safetensors"),
