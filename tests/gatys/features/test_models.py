@@ -292,7 +292,10 @@ def test_random_weights_are_the_same_each_time_and_leave_torch_s_alone() -> None
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("resnt50", "'resnt50' is none of auto, vgg19, vgg16, random, pixels, lite .*mean resnet50"),
+        (
+            "resnt50",
+            "'resnt50' is none of auto, vgg19, vgg16, random, pixels, lite .*mean resnet50",
+        ),
         ("random:resnt50", "did you mean resnet50"),
         ("random:vgg19", "a VGG of random filters is --backbone random"),
         ("mine.safetensors", "mine.safetensors is a file; give it as --weights mine.safetensors"),
