@@ -177,7 +177,7 @@ class CommandParser(ArgumentParser):
         Of the same option, the command line counts before ``--config``, a later file before an
         earlier one, and all before the defaults.
         """
-        words = [f"{_PRINT}=" if word == _PRINT else word for word in argv]
+        words = [f"{_PRINT}=" if word == _PRINT else word.translate(_HIDDEN) for word in argv]
         if not {"-h", "--help"} & set(words):
             self._refuse_unknown(words)
             self._read_configs(words)
@@ -195,7 +195,10 @@ class CommandParser(ArgumentParser):
 
     def _parsed(self, words: Sequence[str]) -> Namespace:
         given = {name: value for file in self._configs for name, value in file.values.items()}
-        return self.parse_args(list(words), namespace=Namespace(given))  # type: ignore[no-untyped-call]
+        parsed = self.parse_args(list(words), namespace=Namespace(given))  # type: ignore[no-untyped-call]
+        for name, value in parsed.as_dict().items():
+            parsed[name] = _unhidden(value)
+        return parsed
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
         """Answer, in one message, all options that there are not."""
@@ -230,7 +233,7 @@ class CommandParser(ArgumentParser):
         }
         self._configs = []
         try:
-            for name in _values_of("--config", words):
+            for name in _unhidden(list(_values_of("--config", words))):
                 file = read_typed_config(name, self._types | positionals, self._presets)
                 self._configs.append(file)
         except OptionError as error:
@@ -289,11 +292,11 @@ class CommandParser(ArgumentParser):
             name: list(value) if isinstance(value, tuple) else known[name]
             for name, value in values.items()
         }
-        self.set_defaults(self._stored)
+        self.set_defaults({name: _translated(self._stored[name], _HIDDEN) for name in self._stored})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002
         """Print the mistake, with the nearest valid name if it was a name, and exit with 2."""
-        sys.stderr.write(f"{self.prog}: error: {self._in_plain_words(message)}\n")
+        sys.stderr.write(f"{self.prog}: error: {_unhidden(self._in_plain_words(message))}\n")
         sys.stderr.write(f"Try '{self.prog} --help'.\n")
         raise SystemExit(2)
 
@@ -376,6 +379,25 @@ def _written(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_written(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+# A byte of a file name that is no text is a lone surrogate in Python, which the reader of values
+# does not take: while it reads, such a byte is a letter that nobody uses.
+_HIDDEN = {0xDC00 + byte: 0x10FE00 + byte for byte in range(0x80, 0x100)}
+_SHOWN = {letter: byte for byte, letter in _HIDDEN.items()}
+
+
+def _unhidden(value: Any) -> Any:
+    """Return a value with the bytes of file names as Python has them."""
+    return _translated(value, _SHOWN)
+
+
+def _translated(value: Any, letters: Mapping[int, int]) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_translated(one, letters) for one in value)
+    if isinstance(value, str | Path):
+        return type(value)(str(value).translate(letters))
+    return value
 
 
 def _at_home(value: Any) -> Any:

@@ -14,7 +14,8 @@ import sys
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -265,7 +266,7 @@ def _check_archive(path: Path, device: Device) -> None:
 
 
 def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with safe_open(path, framework="pt") as file:
+    with _utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         header = file.metadata() or {}
     described = header.get(METADATA_KEY, "{}")
@@ -278,6 +279,18 @@ def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(metadata, dict):
         raise ValueError(f"its metadata are {metadata!r}")  # noqa: TRY004
     return tensors, metadata
+
+
+@contextmanager
+def _utf8_path(path: Path) -> Iterator[Path]:
+    """Give a path that safetensors reads, which takes none that is not UTF-8, as Linux has them."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+    else:
+        yield path
 
 
 def _checksum(tensors: Mapping[str, Tensor], described: str) -> str:

@@ -236,6 +236,8 @@ def _run(called: str, module: str, argv: Sequence[str]) -> int:
     for reader in ("PIL", "tifffile"):
         logging.getLogger(reader).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"PIL\.|pillow_heif")
+    # Names of files in other scripts, of which a figure shows boxes.
+    warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
     try:
         # A training's end is far away.
         with end_on_signals(), _notes_of_folders(at_once=called.endswith("train")):

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from impasto.data.atomic import atomic_path
@@ -149,12 +150,26 @@ def figure_bytes(figure: Figure, suffix: str, *, dpi: int = 200) -> bytes:
         suffix: ``.png``, ``.svg`` or ``.pdf``, in any case.
         dpi: pixels per inch of a PNG.
     """
+    _escape_names(figure)
     kind = suffix.lower().lstrip(".")
     undated: Mapping[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     file = io.BytesIO()
     with figure_style():
         figure.savefig(file, format=kind, dpi=dpi, metadata=undated.get(kind, {}))
     return file.getvalue()
+
+
+def _escape_names(figure: Figure) -> None:
+    """Escape the bytes that are no text, which names of files may have, in all that is written."""
+    for artist in figure.findobj():
+        if (name := artist.get_gid()) is not None:
+            artist.set_gid(_escaped(name))
+        if isinstance(artist, Text) and artist.get_text() != _escaped(artist.get_text()):
+            artist.set_text(_escaped(artist.get_text()))
+
+
+def _escaped(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_figure(path: Path, figure: Figure, *, dpi: int = 200) -> None:

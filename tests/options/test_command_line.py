@@ -1,4 +1,6 @@
+import os
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -324,3 +326,17 @@ def test_the_home_folder_in_what_stands_alone_and_in_pairs(home: Path) -> None:
     assert export.generators == {"net": home / "fake", "other": Path("fake")}
     classes = make(BackboneOptions, {"classes": ["cat=~/cats", "dog"], "dataroot": "all"})
     assert classes.data.class_folders == {"cat": home / "cats", "dog": Path("all/dog")}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there are names any bytes")
+def test_names_whose_bytes_are_no_text_are_paths_like_others(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    made = parse("--dataroot", f"{odd}/\u6a21", "--display_env", odd)
+    assert made.data.dataroot == Path(odd, "\u6a21")
+    assert made.displays.display_env == odd
+    resumed = parser()
+    resumed.set_stored(flatten(made), "options.yaml")
+    assert resumed.make(TrainOptions, resumed.parse(["--lr", "0.5"])).data == made.data
+    file = tmp_path / f"{odd}.yaml"
+    file.write_text("lr: 0.25\n", encoding="utf-8")
+    assert parse("--config", str(file)).schedule.lr == 0.25

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -189,3 +190,15 @@ def test_a_hostile_pickle_is_called_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="it could run code"):
         load_pth(tmp_path / "net.pth")
     assert not (tmp_path / "danger").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there are names any bytes")
+@pytest.mark.parametrize("name", FILES)
+def test_files_lie_in_folders_whose_names_are_no_text(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    write, read = FILES[name]
+    write(tmp_path / name)
+    write(folder / name)
+    assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert repr(read(folder / name)) == repr(read(tmp_path / name))

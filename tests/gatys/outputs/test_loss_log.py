@@ -230,3 +230,10 @@ def test_hardly_anything_to_draw() -> None:
     assert figure_bytes(nothing, ".png", dpi=40)
     with pytest.raises(ImpastoError, match="no losses to draw"):
         draw_losses({"a": []})
+
+
+def test_names_whose_bytes_are_no_text_are_drawn() -> None:
+    rows = [row(0), row(10)]
+    odd = draw_losses({"caf\udce9": rows}, title="of caf\udce9")
+    shown = draw_losses({"caf\\udce9": rows}, title="of caf\\udce9")
+    assert figure_bytes(odd, ".svg") == figure_bytes(shown, ".svg")
