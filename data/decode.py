@@ -69,14 +69,6 @@ _FORMAT = (EOFError, SyntaxError, ValueError, Warning, struct.error, zlib.error)
 _DECODER_ERRORS = (OSError, Image.DecompressionBombError, *_LOGIC, *_FORMAT)
 
 
-# What decoders say of files that are cut short, and of their own insides where data are damaged.
-_CUT_SHORT = ("truncated", "eof", "end of file", "not enough", "incomplete", "no 'meta' box")
-_DAMAGED = (
-    *("decoder error", "decoder plugin", "data stream", "failed to decode", "invalid input"),
-    *("not identified", "codec can't"),
-)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
     """A decoded picture: 8-bit sRGB, upright.
@@ -191,11 +183,9 @@ def _explain(error: Exception) -> str:
     """Return what a decoder says, in words where it speaks of itself."""
     detail = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
     said = detail.lower()
-    if "unsupported" in said or "not implemented" in said:
-        return f"it needs something that cannot be read here ({detail})"
-    if any(word in said for word in _CUT_SHORT):
+    if any(word in said for word in ("truncated", "eof", "not enough", "incomplete")):
         return "it is cut short; was it copied or downloaded completely?"
-    if detail.isdigit() or any(word in said for word in _DAMAGED):
+    if detail.isdigit() or any(word in said for word in ("decoder error", "data stream")):
         return "its data are damaged"
     return detail
 

@@ -13,7 +13,7 @@ from impasto.options.fields import (
     require_seed,
     split_backbone,
 )
-from impasto.options.train import Device, Direction
+from impasto.options.train import Device, Direction, MixedPrecision
 
 __all__ = ["BestBy", "EvaluateOptions"]
 
@@ -75,6 +75,14 @@ class EvaluateOptions:
     """seed of the random patches, projections, subsets, and pictures of MORE_REAL"""
     device: Device = "auto"
     """where to compute; auto uses a GPU if there is one"""
+    threads: int | None = None
+    """number of threads that compute on the processor (default: one for each core that the process
+    may use, or the environment variable OMP_NUM_THREADS); 1 suits a machine that is busy
+    otherwise"""
+    mixed_precision: MixedPrecision = "no"
+    """numeric precision of the generators: no computes in 32 bits; fp16 and bf16 compute in 16
+    bits where that is safe; auto is bf16 where a quick measurement finds it faster, and no
+    elsewhere. Measures are always computed in 32 bits or more"""
 
     def __post_init__(self) -> None:
         backbone, weights = split_backbone(
@@ -97,6 +105,8 @@ class EvaluateOptions:
             f"{self.size_px} is not a power of two of at least 16, such as 256",
         )
         require_at_least("patches", self.patches, 256)
+        if self.threads is not None:
+            require_positive("threads", self.threads)
         if self.grid_bend_px is not None:
             require_grid_bend(self.grid_bend_px)
         if self.max_pictures is not None:

@@ -156,9 +156,14 @@ class StylizeOptions:
     """seed of the random number generators"""
     device: Device = "auto"
     """where to compute; auto uses a GPU if there is one"""
+    threads: int | None = None
+    """number of threads that compute on the processor (default: one for each core that the process
+    may use, or the environment variable OMP_NUM_THREADS); 1 suits a machine that is busy
+    otherwise. The last digits of the result depend on it"""
     mixed_precision: MixedPrecision = "no"
     """numeric precision of the feature network: no computes in 32 bits, fp16 and bf16 in 16
-    bits; statistics and losses are always computed in 32 bits"""
+    bits, auto in bf16 where a quick measurement finds that faster, and else in 32 bits;
+    statistics and losses are always computed in 32 bits"""
 
     def __post_init__(self) -> None:
         names = ("backbone", "weights")
@@ -183,7 +188,7 @@ class StylizeOptions:
         require_between("style_strength", self.style_strength, 0.0, float("inf"))
         require_between("style_scale", self.style_scale, 0.1, 10.0)
         require_seed(self.seed)
-        for name in ("lr", "history", "save_every"):
+        for name in ("lr", "history", "save_every", "threads"):
             value = getattr(self, name)
             if value is not None:
                 require_positive(name, value)

@@ -73,14 +73,20 @@ class TranslateOptions:
     """number of threads that read and write pictures"""
     device: Device = "auto"
     """where to compute; auto uses a GPU if there is one"""
+    threads: int | None = None
+    """number of threads that compute on the processor (default: one for each core that the process
+    may use, or the environment variable OMP_NUM_THREADS); 1 suits a machine that is busy
+    otherwise"""
     mixed_precision: MixedPrecision = "no"
     """numeric precision: no computes in 32 bits; fp16 and bf16 compute in 16 bits where that is
-    safe"""
+    safe; auto is bf16 where a quick measurement finds it faster, and no elsewhere"""
 
     def __post_init__(self) -> None:
         require_range("quality", self.quality, 1, 100)
         require_positive("batch_size", self.batch_size)
         require_positive("num_threads", self.num_threads)
+        if self.threads is not None:
+            require_positive("threads", self.threads)
         require(
             1 <= self.stroke_scale < math.inf,
             "stroke_scale",

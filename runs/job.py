@@ -9,6 +9,7 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +23,7 @@ from accelerate import Accelerator
 from impasto.options.errors import CheckpointError, FolderError, OptionError
 from impasto.options.fields import default_values, difference, flatten
 from impasto.options.train import BasicDisplayOptions, BasicRunOptions
+from impasto.runs.devices import computing, describe_precision
 from impasto.runs.directory import RunDirectory
 from impasto.runs.displays.console import Console
 from impasto.runs.displays.page import ReportPage
@@ -60,9 +62,7 @@ def describe_environment(accelerator: Accelerator) -> dict[str, str]:
         "device": f"{device.type}: {name}",
         "threads": str(torch.get_num_threads()),
         "processes": str(accelerator.num_processes),
-        "precision": "32 bits"
-        if accelerator.mixed_precision == "no"
-        else f"32 and 16 bits ({accelerator.mixed_precision})",
+        "precision": describe_precision(accelerator.mixed_precision),
     }
     if device.type == "cuda":
         facts["CUDA"] = str(torch.version.cuda)
@@ -114,7 +114,9 @@ def make_displays(
     displays: list[Observer] = [JsonLog(directory.log_file)]
     if "console" in names:
         page = directory.web / "index.html" if "page" in names else None
-        displays.append(Console(page=page))
+        told = ("device", "threads", "precision")
+        facts = ", ".join(f"{name} {environment[name]}" for name in told if name in environment)
+        displays.append(Console(page=page, facts=facts))
     if "page" in names:
         report = ReportPage(directory, options=options, environment=environment)
         displays.append(Background(report))
@@ -229,7 +231,6 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
     """
     run, flat = options.run, flatten(options)
     directory = RunDirectory(run.checkpoints_dir / run.name)
-    accelerator = make_accelerator(run.device, run.mixed_precision)
     _check_run(
         directory,
         flat,
@@ -239,34 +240,42 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
         may_grow=may_grow,
         allow_changes=allow_changes,
     )
-    torch.manual_seed(run.seed + accelerator.process_index)
-    parts = build(accelerator)
-    try:
-        writes = accelerator.is_main_process
-        if writes:
-            directory.create()
-        displays = _build_displays(options.displays, directory, flat, accelerator) if writes else []
-        loop = TrainingLoop(
-            parts.learner,
-            parts.loader,
-            intervals=_build_intervals(run, parts),
-            directory=directory,
-            accelerator=accelerator,
-            observer=CompositeObserver([*displays, *observers]),
-            export=partial(parts.export, directory),
-            doctor=parts.doctor,
-            sample_batch=parts.sample_batch,
-            converged=parts.converged,
-            facts={"options": _compared(flat, may_change=may_change, may_grow=may_grow)},
-        )
-        with directory.locked(write=writes):
-            if resume:
-                loop.resume()
+    with computing(threads=run.threads):
+        before = _facts_of_state(directory).get("precision") if resume else None
+        accelerator = make_accelerator(run.device, run.mixed_precision, before=before)
+        torch.manual_seed(run.seed + accelerator.process_index)
+        parts = build(accelerator)
+        try:
+            writes = accelerator.is_main_process
             if writes:
-                directory.write_options(flat, command=command)
-            signal = loop.run()
-    finally:
-        parts.loader.close()
+                directory.create()
+            displays = (
+                _build_displays(options.displays, directory, flat, accelerator) if writes else []
+            )
+            loop = TrainingLoop(
+                parts.learner,
+                parts.loader,
+                intervals=_build_intervals(run, parts),
+                directory=directory,
+                accelerator=accelerator,
+                observer=CompositeObserver([*displays, *observers]),
+                export=partial(parts.export, directory),
+                doctor=parts.doctor,
+                sample_batch=parts.sample_batch,
+                converged=parts.converged,
+                facts={
+                    "options": _compared(flat, may_change=may_change, may_grow=may_grow),
+                    "precision": accelerator.mixed_precision,
+                },
+            )
+            with directory.locked(write=writes):
+                if resume:
+                    loop.resume()
+                if writes:
+                    directory.write_options(flat, command=command)
+                signal = loop.run()
+        finally:
+            parts.loader.close()
     return TrainResult(
         directory=directory.path,
         progress=loop.progress,
@@ -345,12 +354,15 @@ def _compared(
 
 def _options_of_state(directory: RunDirectory) -> dict[str, Any]:
     """Return the options that the state was made with; none if it cannot be read, or is older."""
+    options = _facts_of_state(directory).get("options")
+    return dict(options) if isinstance(options, dict) else {}
+
+
+def _facts_of_state(directory: RunDirectory) -> Mapping[str, Any]:
+    """Return what the state says of the run; nothing if it cannot be read."""
     for path in (directory.state_file, directory.previous_state_file):
-        try:
-            options = peek_state(path).get("options")
-        except CheckpointError:
-            continue  # said when it is loaded
-        return dict(options) if isinstance(options, dict) else {}
+        with suppress(CheckpointError):  # said when it is loaded
+            return peek_state(path)
     return {}
 
 

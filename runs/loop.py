@@ -148,6 +148,17 @@ class TrainingLoop(Generic[Batch]):
         self._learner.load_process_state(own["learner"])
         if index < len(processes):  # others keep their own seed, or they would draw the same
             restore_random_state(own["random"])
+        threads, before = torch.get_num_threads(), own.get("threads")
+        on_cpu = self._accelerator.device.type == "cpu"
+        if before not in {None, threads} and on_cpu and self._accelerator.is_main_process:
+            _log.warning(
+                "the number of threads is %d now, and was %d when the state was saved: sums are "
+                "added up in another order, so it is not bit for bit the run that it would have "
+                "been; --threads %d makes it so",
+                threads,
+                before,
+                before,
+            )
         # States of earlier versions hold the first process's only.
         self._meter.load_state_dict(own.get("meter", state.get("meter")))
         position = {key: state["progress"][key] for key in ("epoch", "images", "steps")}
@@ -332,6 +343,7 @@ class TrainingLoop(Generic[Batch]):
         record["weights"] = dict(self._learner.loss_weights)
         outputs = {} if batch is None else self._learner.output_statistics(batch)
         record["outputs"] = dict(outputs)
+        record["threads"] = torch.get_num_threads()
         record["warnings"] = self._examine(record)
         self._observer.on_report(self.progress, record)
 
@@ -374,6 +386,7 @@ class TrainingLoop(Generic[Batch]):
             "learner": self._learner.process_state(),
             "random": random_state(),
             "meter": self._meter.state_dict(),
+            "threads": torch.get_num_threads(),
         }
         processes = gather_states(own, self._accelerator)
         if self._accelerator.is_main_process:

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import broadcast, gather_object
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils import broadcast, broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from impasto.options.errors import OptionError
+from impasto.runs.devices import choose_precision
 
 __all__ = [
     "PARENT_VARIABLE",
@@ -150,25 +151,31 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def make_accelerator(device: str, mixed_precision: str) -> Accelerator:
+def make_accelerator(
+    device: str, mixed_precision: str, *, before: str | None = None
+) -> Accelerator:
     """Make the accelerator: device, precision and processes of a training.
 
     Args:
         device: name of the device, ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        mixed_precision: precision: ``no`` (float32), ``fp16`` or ``bf16``.
+        mixed_precision: precision: ``no`` (float32), ``auto``, ``fp16`` or ``bf16``; see
+            :func:`~impasto.runs.devices.choose_precision`.
+        before: what ``auto`` has become where the run was begun.
 
     Raises:
         OptionError: the device is not there, or cannot compute in that precision.
     """
     chosen = pick_device(device)
-    if mixed_precision == "fp16" and chosen.type == "cpu":
-        raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
+    precision = choose_precision(mixed_precision, chosen, before=before)
     # Accelerate keeps its state for the whole process and refuses other settings later on, but
     # one program may train twice.
     alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
     AcceleratorState._reset_state(reset_partial_state=alone)  # noqa: SLF001
     GradientState._reset_state()  # noqa: SLF001
-    return Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed_precision)
+    if mixed_precision == "auto":  # measurements may differ, so the first process decides
+        PartialState(cpu=chosen.type == "cpu")
+        (precision,) = broadcast_object_list([precision])
+    return Accelerator(cpu=chosen.type == "cpu", mixed_precision=precision)
 
 
 # Holds the number of the process that started this one and without which it is to end.

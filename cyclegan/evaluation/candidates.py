@@ -420,6 +420,7 @@ class _Translations:
     inputs: PictureFiles
     generator: _Generator
     grid_bend_px: float | None
+    mixed_precision: str
     device: torch.device
 
     def __len__(self) -> int:
@@ -439,7 +440,12 @@ class _Translations:
             )
 
     def _translator(self, loaded: LoadedGenerator) -> Translator:
-        return Translator.of(loaded, device=self.device, grid_bend_px=self.grid_bend_px)
+        return Translator.of(
+            loaded,
+            device=self.device,
+            mixed_precision=self.mixed_precision,
+            grid_bend_px=self.grid_bend_px,
+        )
 
 
 def _of_model(
@@ -461,6 +467,7 @@ def _of_model(
             inputs=inputs,
             generator=generator,
             grid_bend_px=options.grid_bend_px,
+            mixed_precision=options.mixed_precision,
             device=device,
         ),
         what=f"{generator.path}: {'; '.join([str(loaded.architecture), *told])}",

@@ -33,6 +33,7 @@ from impasto.data.files import PREVIEWS_MARK
 from impasto.data.transforms import limit_long_side
 from impasto.options.errors import FolderError
 from impasto.options.evaluate import EvaluateOptions
+from impasto.runs.devices import choose_precision, computing
 from impasto.runs.directory import lock_folder
 from impasto.runs.pages.gallery import Strip
 from impasto.runs.processes import pick_device
@@ -99,6 +100,7 @@ def run_evaluation(
     """
     if device is None:
         device = pick_device(options.device)
+    options = replace(options, mixed_precision=choose_precision(options.mixed_precision, device))
     if extractor is None:
         extractor = build_extractor(options, device)
     _check_output(options, candidates)
@@ -110,7 +112,11 @@ def run_evaluation(
     if extractor is not None:
         _check_counts(reference, made, options)
     busy = "another evaluation is writing there; wait for it, or choose another --output"
-    with lock_folder(options.output, busy), _folder_of_pictures(options.output) as folder:
+    with (
+        computing(threads=options.threads),
+        lock_folder(options.output, busy),
+        _folder_of_pictures(options.output) as folder,
+    ):
         shown = _Shown(folder)
         on_start(sum(map(len, sets)))
         evaluation = evaluate(

@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
@@ -22,6 +22,7 @@ from impasto.data.decode import read_size
 from impasto.data.files import fit_name, gather_pictures, output_names
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
+from impasto.runs.devices import choose_precision, computing
 from impasto.runs.pages.gallery import BeforeAfter, write_gallery
 from impasto.runs.processes import pick_device
 
@@ -88,14 +89,14 @@ def translate(
         ImpastoError: the disk is full, or another process writes into the output.
     """
     device = pick_device(options.device)
-    if options.mixed_precision == "fp16" and device.type == "cpu":
-        raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
+    precision = choose_precision(options.mixed_precision, device)
+    options = replace(options, mixed_precision=precision)
     generator = find_generator(options.model, direction=options.direction, epoch=options.epoch)
     sources, root, passed_over = _gather(photos, options.output)
     names = output_names(sources, root=root, suffix=f".{options.format}")
     folder = ResultsFolder(options.output, names)
     jobs = plan_jobs(sources, root, folder, options)
-    with folder.opened():
+    with computing(threads=options.threads), folder.opened():
         settings, identity = _settings(options, generator), _identity(options, generator)
         plan = _plan(jobs, folder, identity, overwrite=options.overwrite)
         on_start(len(plan.waiting), generator)

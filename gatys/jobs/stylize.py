@@ -1,7 +1,7 @@
 """The whole stylization, from options to a picture: scale by scale, from coarse to fine."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,8 +33,9 @@ from impasto.gatys.optim.iterates import Watch, Watcher
 from impasto.gatys.optim.loop import Outcome, optimize
 from impasto.gatys.presets import Preset
 from impasto.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
-from impasto.options.errors import OptionError, PictureError
+from impasto.options.errors import PictureError
 from impasto.options.stylize import StylizeOptions
+from impasto.runs.devices import choose_precision, computing, describe_precision
 from impasto.runs.memory import gigabytes
 from impasto.runs.processes import pick_device
 
@@ -62,6 +63,8 @@ class Plan:
         scales: sizes of the run, from coarse to fine.
         memory_bytes: estimated memory of the run, in bytes.
         device: device that will compute.
+        threads: number of threads on the processor.
+        mixed_precision: precision of the feature network: ``no``, ``fp16`` or ``bf16``.
         files: all files that were read, weights included.
         finish: function that turns an iterate's image, (1, 3, H, W), into a finished picture, as
             for the result: RGB, (H, W, 3), float32, with the content's colors and untouched
@@ -75,6 +78,8 @@ class Plan:
     scales: Sequence[Scale]
     memory_bytes: int
     device: torch.device
+    threads: int
+    mixed_precision: str
     files: Sequence[Path]
     finish: Callable[[torch.Tensor], NDArray[np.float32]]
     alpha_at: Callable[[int, int], NDArray[np.uint8] | None]
@@ -87,9 +92,11 @@ class Plan:
     def __str__(self) -> str:
         last = self.scales[-1]
         network = "no network" if self.backbone == "pixels" else self.backbone
+        threads = f"{self.threads} threads" if self.threads > 1 else "1 thread"
         return (
-            f"preset {self.preset} with {network} on {self.device}: {last.width} x {last.height} "
-            f"pixels in {last.scales} scales, about {gigabytes(self.memory_bytes)} of memory"
+            f"preset {self.preset} with {network} on {self.device} ({threads}, "
+            f"{describe_precision(self.mixed_precision)}): {last.width} x {last.height} pixels in "
+            f"{last.scales} scales, about {gigabytes(self.memory_bytes)} of memory"
         )
 
 
@@ -110,6 +117,7 @@ class StylizeResult:
             If it was stopped at a coarse scale, the picture is enlarged to the final size.
         statements: one sentence about the outcome of each scale.
         device: device that computed the result.
+        mixed_precision: precision of the feature network: ``no``, ``fp16`` or ``bf16``.
         files: all files that were read, weights included.
     """
 
@@ -124,6 +132,7 @@ class StylizeResult:
     stopped: str
     statements: Sequence[str]
     device: torch.device
+    mixed_precision: str
     files: Sequence[Path]
 
 
@@ -149,11 +158,18 @@ def stylize(
         ImpastoError: a picture, a file of weights or an option cannot be used, there is not
             enough memory, or no finite picture was found.
     """
+    with computing(threads=options.threads):
+        return _stylize(options, begin, partial(Watch, tell=watcher, every=every, stop=stop))
+
+
+def _stylize(
+    options: StylizeOptions, begin: Callable[[Plan], None], watch: Callable[..., Watch]
+) -> StylizeResult:
     settings = build_settings(options)
     pictures = read_pictures(options)
     device = pick_device(options.device)
-    if options.mixed_precision == "fp16" and device.type == "cpu":
-        raise OptionError("mixed_precision", "fp16 needs a GPU; use bf16 or no on the CPU")
+    precision = choose_precision(options.mixed_precision, device)
+    options = replace(options, mixed_precision=precision)
     backbone = build_backbone(options, settings)
     scales = _plan_scales(options, settings, backbone, pictures)
     last = scales[-1]
@@ -167,6 +183,8 @@ def stylize(
         scales=scales,
         memory_bytes=needed,
         device=device,
+        threads=torch.get_num_threads(),
+        mixed_precision=precision,
         files=[*pictures.files, *([backbone.weights.path] if backbone.weights else [])],
         finish=partial(_finish_picture, options=options, pictures=pictures),
         alpha_at=partial(alpha_at, pictures),
@@ -190,16 +208,9 @@ def stylize(
             method=build_method(settings, scale.iterations),
             iterations=scale.iterations,
             average=settings.average_decay or None,
-            watch=Watch(
-                tell=watcher,
-                every=every,
-                stop=stop,
-                scale=scale.index,
-                scales=scale.scales,
-                before=scale.before,
-            ),
+            watch=watch(scale=scale.index, scales=scale.scales, before=scale.before),
             state=None if state is None else state.resized(scale.height, scale.width),
-            loss_scale=_LOSS_SCALES.get(options.mixed_precision, 1.0),
+            loss_scale=_LOSS_SCALES.get(precision, 1.0),
         )
         outcomes.append(outcome)
         image = outcome.image
@@ -218,6 +229,7 @@ def stylize(
         stopped=_describe_stop(plan, scales[len(outcomes) - 1], outcomes),
         statements=[outcome.statement for outcome in outcomes],
         device=device,
+        mixed_precision=precision,
         files=plan.files,
     )
 

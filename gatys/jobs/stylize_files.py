@@ -32,6 +32,7 @@ from impasto.gatys.outputs.recipe import (
 from impasto.gatys.outputs.sheets import draw_triptych
 from impasto.options.errors import PictureError
 from impasto.options.stylize import StylizeOptions
+from impasto.runs.devices import computing
 from impasto.runs.memory import peak_memory_mib
 from impasto.runs.pages.figures import write_figure
 from impasto.runs.processes import keep_freed_memory
@@ -82,6 +83,7 @@ def stylize_to_files(
     """
     keep_freed_memory()  # a tenth of the time at 512 pixels on the CPU
     with ExitStack() as stack:
+        stack.enter_context(computing(threads=options.threads))
         film = stack.enter_context(Film(options.video)) if options.video else None
         files = _GrowingFiles(options, film)
 
@@ -153,7 +155,7 @@ def _changes(recipes: Sequence[Path], plan: Plan) -> list[str]:
     for facts in (read_recipe(path).facts for path in recipes):
         if facts is None:
             continue
-        changes += changes_since(facts, device=str(plan.device), threads=torch.get_num_threads())
+        changes += changes_since(facts, device=str(plan.device), threads=plan.threads)
         known = {file.path for file in facts.inputs}
         read = dict.fromkeys(str(path.absolute()) for path in plan.files)
         changes += [f"{path} is read now, too" for path in read if path not in known]
@@ -220,6 +222,7 @@ def _recipe_options(result: StylizeResult, options: StylizeOptions) -> dict[str,
         **values,
         "masks": absolute_masks(options.masks, options.styles),
         "preset": result.settings.name,
+        "mixed_precision": result.mixed_precision,
         "backbone": result.backbone.name,
         "weights": None if weights is None else weights.path,
     }

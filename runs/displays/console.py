@@ -80,11 +80,14 @@ class Console(Observer):
     Args:
         stream: stream to write to; standard error unless given.
         page: report page to name at the start, if there is one.
+        facts: what to say at the start of the machine, such as the number of threads.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, page: Path | None = None) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, page: Path | None = None, facts: str = ""
+    ) -> None:
         self._stream = stream or sys.stderr
-        self._page = page
+        self._page, self._facts = page, facts
         self._bar: tqdm[Any] | None = None
         self._warnings: Sequence[str] = ()
         self._forecast = Forecast()
@@ -93,6 +96,8 @@ class Console(Observer):
         """Say where to look, and how several processes share the work; open the bar."""
         if self._page is not None:
             self._line(f"watch it: {self._page}")
+        if self._facts:
+            self._line(f"computing with {self._facts}")
         if progress.processes > 1:
             self._line(
                 f"{progress.processes} processes, {progress.global_batch} images "

@@ -103,9 +103,7 @@ class TestMedia:
     def test_damage_is_named(self, tmp_path: Path, kind: str) -> None:
         data = WRITERS[kind](Image.fromarray(LARGE))
         for length in (100, len(data) // 2, len(data) - 9):
-            says = refusal(tmp_path, data[:length])
-            assert says.startswith(f"is not a readable {kind} file: it")
-            assert says.endswith(("completely?", "its data are damaged"))
+            assert refusal(tmp_path, data[:length]).startswith(f"is not a readable {kind} file: ")
 
     def test_limit(self, tmp_path: Path, kind: str) -> None:
         data = WRITERS[kind](Image.fromarray(LARGE))

@@ -1,5 +1,7 @@
 """One skeleton for every training, here of a method that is nothing but one number."""
 
+import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from impasto.runs import (
     StepResult,
     TrainingParts,
     TrainResult,
+    devices,
     load_state,
     read_log,
     run_training_job,
@@ -195,3 +198,77 @@ def test_the_loader_is_closed_where_training_fails(
     with pytest.raises(RuntimeError, match="no network"):
         job()
     assert job.loaders[0].closed
+
+
+def test_threads_are_set_told_and_restored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Job(tmp_path)
+    job.options = replace(
+        job.options,
+        run=replace(job.options.run, threads=2),
+        displays=BasicDisplayOptions(display="console,page"),
+    )
+    before = torch.get_num_threads()
+    job(max_images=4)
+    assert torch.get_num_threads() == before == 1
+    assert [record["threads"] for record in read_log(job.run / "log.jsonl")] == [2, 2]
+    assert "threads 2, precision 32 bits" in capsys.readouterr().err
+    page = (job.run / "web" / "index.html").read_text(encoding="utf-8")
+    environment = page.split('id="environment"')[1]
+    assert re.search(r"threads</dt>\s*<dd[^>]*>2</dd>", environment)
+    job(max_images=6, resume=True)
+    assert not caplog.records  # as many as before
+    job.options = replace(job.options, run=replace(job.options.run, threads=1))
+    job(max_images=8, resume=True)
+    (record,) = caplog.records
+    assert "the number of threads is 1 now, and was 2 when" in record.getMessage()
+    assert "--threads 2 makes it so" in record.getMessage()
+
+
+def test_a_resumed_run_keeps_the_precision_that_auto_became(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(tmp_path)
+    job.options = replace(job.options, run=replace(job.options.run, mixed_precision="auto"))
+    made: list[str] = []
+
+    def start(**how: Any) -> None:
+        def build(accelerator: Accelerator) -> TrainingParts[int]:
+            made.append(accelerator.mixed_precision)
+            return TrainingParts(
+                learner=Halving(),
+                loader=Numbers(),
+                export=job.export,
+                doctor=Doctor(),
+                epochs=3,
+                max_images=2 * len(made),
+            )
+
+        run_training_job(job.options, build, command="halve", may_change=RUN_MAY_CHANGE, **how)
+
+    for takes in (0.5, 1.2, 0.5):
+        monkeypatch.setattr(devices, "bf16_slowdown", lambda _device, takes=takes: takes)
+        start(resume=bool(made))
+    assert made == ["bf16", "bf16", "bf16"]
+    monkeypatch.setattr(devices, "bf16_slowdown", lambda _device: 14.0)
+    start(resume=True)
+    assert made[-1] == "no"
+
+
+def test_trains_in_a_thread_and_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    build = Halving.step
+
+    def step(self: Halving, batches: Sequence[int]) -> StepResult:
+        torch.backends.cudnn.benchmark = True
+        return build(self, batches)
+
+    ended: list[TrainResult] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Halving, "step", step)
+        thread = threading.Thread(target=lambda: ended.append(job()))
+        thread.start()
+        thread.join()
+    assert [result.progress.images for result in ended] == [12]
+    assert not torch.backends.cudnn.benchmark

@@ -34,7 +34,7 @@ def test_writes_picture_losses_and_recipe_and_says_so(
 ) -> None:
     assert stylize("content.png", "a.png", *SMALL, "--output", "made/out.png") == 0
     printed = capsys.readouterr().out
-    assert "preset builtin with no network on cpu: 40 x 30 pixels in 5 scales, about" in printed
+    assert "preset builtin with no network on cpu (1 thread, 32 bits): 40 x 30 pixels" in printed
     assert "wrote made/out.png (40 x 30) after 11 evaluations in" in printed
     made = folder / "made"
     names = {path.name for path in made.iterdir()}
