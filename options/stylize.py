@@ -154,6 +154,9 @@ class StylizeOptions:
     """file for a figure of the losses: .png or .svg"""
     seed: int = 0
     """seed of the random number generators"""
+    overwrite: bool = False
+    """replace what is there already at OUTPUT, and at the further results, even if it was made
+    with other settings, of other pictures, or by another program"""
     device: Device = "auto"
     """where to compute; auto uses a GPU if there is one"""
     threads: int | None = None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -24,13 +24,14 @@ from impasto.gatys.outputs.recipe import (
     absolute_masks,
     changes_since,
     describe_file,
+    difference_from,
     installed_versions,
     read_recipe,
     recipe_path,
     write_recipe,
 )
 from impasto.gatys.outputs.sheets import draw_triptych
-from impasto.options.errors import PictureError
+from impasto.options.errors import OptionError, PictureError
 from impasto.options.stylize import StylizeOptions
 from impasto.runs.devices import computing
 from impasto.runs.memory import peak_memory_mib
@@ -43,6 +44,10 @@ _log = logging.getLogger(__name__)
 
 # Evaluations between rows of the losses, and frames of the film.
 _EVERY = 10
+
+
+# Options that name further results of a run.
+_FURTHER = ("triptych", "video", "plot_losses")
 
 
 def _ignore(*_: object) -> None:
@@ -92,6 +97,8 @@ def stylize_to_files(
             for path in (options.output, options.triptych, options.video, options.plot_losses):
                 if path is not None:
                     _check_place(path)
+            if not options.overwrite:
+                _refuse_other_results(options, plan)
             files.plan = plan
             if (
                 options.output.suffix.lower() in {".jpg", ".jpeg"}
@@ -184,6 +191,41 @@ def _whole(result: StylizeResult) -> Picture:
     return Picture(rgb=to_uint8(result.image), alpha=result.alpha)
 
 
+def _refuse_other_results(options: StylizeOptions, plan: Plan) -> None:
+    """Refuse to replace anything but what the same options made of the same files.
+
+    Raises:
+        PictureError: a result of this name is there, and is another one.
+    """
+    further = {name: getattr(options, name) for name in _FURTHER}
+    written = {"output": options.output, **further}
+    there = {name: path for name, path in written.items() if path is not None and path.exists()}
+    if not there:
+        return
+    recipe, difference = None, ""
+    if "output" in there:
+        with suppress(OptionError):
+            recipe = read_recipe(recipe_path(options.output))
+    if recipe is not None:
+        known = _plain_options(options) | {"preset": plan.preset, "backbone": plan.backbone}
+        for name in (*_FURTHER, "save_every", "device"):  # the picture does not depend on these
+            del known[name]
+        if options.weights is None:
+            del known["weights"]  # what was found, then and now, is among the files
+        difference = difference_from(recipe, known)
+        there = {
+            name: path
+            for name, path in there.items()
+            if difference or recipe.options.get(name) != str(path.absolute())
+        }
+    for path in there.values():
+        how = f"made with {difference}" if difference else "and not known to be of the same run"
+        raise PictureError(
+            path,
+            f"is there already, {how}; choose another name, or replace it with --overwrite true",
+        )
+
+
 def _write_picture(result: StylizeResult, options: StylizeOptions) -> None:
     """Write the picture and its recipe."""
     write_float_picture(options.output, result.image, alpha=result.alpha)
@@ -214,18 +256,21 @@ def _recipe_options(result: StylizeResult, options: StylizeOptions) -> dict[str,
 
     Weights that are found later would otherwise make another picture of the same recipe.
     """
-    values: dict[str, object] = {
-        field.name: getattr(options, field.name) for field in fields(options)
-    }
     weights = result.backbone.weights
     return {
-        **values,
-        "masks": absolute_masks(options.masks, options.styles),
+        **_plain_options(options),
         "preset": result.settings.name,
         "mixed_precision": result.mixed_precision,
         "backbone": result.backbone.name,
         "weights": None if weights is None else weights.path,
     }
+
+
+def _plain_options(options: StylizeOptions) -> dict[str, object]:
+    """Return the options by their names, but for whether to replace what is there."""
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    del values["overwrite"]
+    return {**values, "masks": absolute_masks(options.masks, options.styles)}
 
 
 def _facts(result: StylizeResult, options: StylizeOptions) -> Facts:

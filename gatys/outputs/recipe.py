@@ -28,6 +28,7 @@ __all__ = [
     "absolute_masks",
     "changes_since",
     "describe_file",
+    "difference_from",
     "installed_versions",
     "read_recipe",
     "recipe_path",
@@ -223,6 +224,38 @@ def changes_since(facts: Facts, *, device: str, threads: int) -> list[str]:
     if threads != facts.threads:
         changes.append(f"{threads} threads compute now, the recipe is of {facts.threads}")
     return changes
+
+
+def difference_from(recipe: Recipe, options: Mapping[str, Any]) -> str:
+    """Describe how a picture differs from the one that options make.
+
+    Args:
+        recipe: recipe of the picture.
+        options: options by their flat names; those that are not among them do not count.
+
+    Returns:
+        The first three settings that are others, or the input file that has changed or is missing,
+        in words; empty if the options make the same picture again.
+    """
+    flat = {name: _to_yaml(value) for name, value in options.items()}
+    others = [
+        f"{name} {_word(recipe.options.get(name))} (now {_word(value)})"
+        for name, value in flat.items()
+        if recipe.options.get(name) != value
+    ]
+    if others:
+        return ", ".join(others[:3]) + (f", and {len(others) - 3} more" if others[3:] else "")
+    if recipe.facts is None:
+        return "unknown files"
+    changed = (file.path for file in recipe.facts.inputs if _file_change(file))
+    return next((f"{path} as it was before" for path in changed), "")
+
+
+def _word(value: object) -> str:
+    """Write the value of an option as the command line takes it."""
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "unset" if value is None else str(value)
 
 
 def _file_change(then: FileFacts) -> str | None:

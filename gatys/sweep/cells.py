@@ -136,7 +136,8 @@ def cell_key(cell: SweepCell, threads: int) -> str:
     paths = [options.content, *options.styles, *_masks(options), options.init_image]
     paths.append(_weights(options))
     hashes = [_file_hash(path) for path in paths if path is not None]
-    told = {key: str(value) for key, value in asdict(options).items() if key != "output"}
+    where = {"output", "overwrite"}
+    told = {key: str(value) for key, value in asdict(options).items() if key not in where}
     text = json.dumps([told, hashes, threads, version("impasto")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -213,7 +214,8 @@ def _make(
         ImpastoError: the process failed.
     """
     write_recipe(files.recipe, _flat(cell.options, files.picture))
-    status = _run(cell_command(files.recipe), files.log, threads, stop)
+    command = [*cell_command(files.recipe), "--overwrite", "true"]  # of what an earlier run left
+    status = _run(command, files.log, threads, stop)
     if status is None:
         return None
     if status:
@@ -236,6 +238,7 @@ def _make(
 def _flat(options: StylizeOptions, picture: Path) -> dict[str, object]:
     flat = {field.name: getattr(options, field.name) for field in fields(options)}
     masks = absolute_masks(options.masks, options.styles)
+    del flat["overwrite"]
     return {**flat, "masks": masks, "output": picture}
 
 

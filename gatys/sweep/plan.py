@@ -18,8 +18,8 @@ from impasto.options.stylize import StylizeOptions, typed_stylize_options
 
 __all__ = ["SweepCell", "SweepPlan", "read_sweep", "sweep_cells", "sweep_names"]
 
-# A cell keeps its picture and losses, and nothing else.
-_USELESS = {"output", "video", "triptych", "plot_losses", "save_every"}
+# A cell keeps its picture and losses, and nothing else, and is made where it has to be.
+_USELESS = {"output", "video", "triptych", "plot_losses", "save_every", "overwrite"}
 _OPTIONS = {each.name for each in fields(StylizeOptions)} - _USELESS
 
 

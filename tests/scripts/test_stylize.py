@@ -132,8 +132,45 @@ def test_a_video_ends_with_the_picture_as_it_is_written(folder: Path) -> None:
 # Masks, colors, several styles, starts.
 
 
-def test_an_untouched_region_keeps_the_contents_pixels(folder: Path) -> None:
+def test_the_picture_of_an_earlier_run_is_not_replaced_unasked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("content.png", "a.png", *SMALL, "--output", "out.png")
+    assert stylize(*words) == 0
+    files = ("out.png", "out.png.yaml", "out.losses.csv")
+    before = {name: (folder / name).read_bytes() for name in files}
+
+    def refused(*more: str) -> str:
+        capsys.readouterr()
+        assert stylize(*words, *more) == 1
+        assert {name: (folder / name).read_bytes() for name in files} == before
+        return capsys.readouterr().err
+
+    said = refused("--size", "32", "--seed", "7")
+    assert "out.png: is there already, made with size 40 (now 32), seed 0 (now 7); choose" in said
+    # The same picture may be made again, from its recipe too, and have further results.
+    assert stylize(*words) == 0
+    assert stylize("--config", "out.png.yaml") == 0
+    assert stylize(*words, "--triptych", "three.png") == 0
+    assert (folder / "out.png").read_bytes() == before["out.png"]
+    before |= {name: (folder / name).read_bytes() for name in files}
+    (folder / "four.png").write_bytes(b"of someone else")
+    said = refused("--triptych", "four.png")
+    assert "four.png: is there already, and not known to be of the same run" in said
+    (folder / "a.png").rename(folder / "old.png")
+    (folder / "a.png").write_bytes((folder / "b.png").read_bytes())
+    assert f"made with {folder / 'a.png'} as it was before; choose another name" in refused()
+    (folder / "out.png.yaml").rename(folder / "elsewhere.yaml")
+    capsys.readouterr()
+    assert stylize(*words) == 1
+    assert "not known to be of the same run" in capsys.readouterr().err
+    assert stylize(*words, "--overwrite", "true") == 0
+    assert (folder / "out.png").read_bytes() != before["out.png"]
+    assert "overwrite" not in (folder / "out.png.yaml").read_text(encoding="utf-8")
+
+
+def test_an_untouched_region_keeps_the_contents_pixels(folder: Path) -> None:
+    words = ("content.png", "a.png", *SMALL, "--output", "out.png", "--overwrite", "true")
     assert stylize(*words, "--masks", "left.png=untouched") == 0
     changed = (pixels(folder / "out.png") != pixels(folder / "content.png")).any(axis=2)
     assert not changed[:, : WIDTH // 2].any()
@@ -181,10 +218,10 @@ def test_recolored_styles_bring_the_contents_colors(folder: Path, kind: str) -> 
 
 
 def test_style_weights_are_shares(folder: Path) -> None:
-    words = ("content.png", "red.png", "blue.png", *SMALL, "--output", "out.png")
+    words = ("content.png", "red.png", "blue.png", *SMALL, "--overwrite", "true")
 
     def redness(*weights: str) -> float:
-        assert stylize(*words, "--style_weights", *weights) == 0
+        assert stylize(*words, "--output", "out.png", "--style_weights", *weights) == 0
         shown = pixels(folder / "out.png").astype(int)
         return float((shown[..., 0] - shown[..., 2]).mean())
 

@@ -52,15 +52,16 @@ def test_stopped_at_a_coarse_scale_it_is_as_large_as_was_asked_for(
     facts = read_recipe(folder / "out.png.yaml").facts
     assert facts is not None
     assert facts.stopped == "stopped after 11 evaluations of 5000, at 10 x 8 pixels, and enlarged"
-    assert stylize("--config", "out.png.yaml", "--iterations", "2", "--output", "again.png") == 0
+    again = ("--output", "again.png", "--video", "again.gif")
+    assert stylize("--config", "out.png.yaml", "--iterations", "2", *again) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not as")]
     assert lines == [
         f"not as in the recipe: it goes on to its end now, the recipe is of a picture "
         f"{facts.stopped}"
     ]
-    again = read_recipe(folder / "again.png.yaml").facts
-    assert again is not None
-    assert again.stopped == ""
+    whole = read_recipe(folder / "again.png.yaml").facts
+    assert whole is not None
+    assert whole.stopped == ""
 
 
 def test_a_cell_whose_sweep_is_gone_ends_and_writes_nothing(
