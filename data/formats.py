@@ -6,6 +6,7 @@ say what it is, before it is tried: :class:`UnreadableError`.
 
 import ctypes
 import os
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +51,8 @@ HEADER_BYTES = 64
 # TIFF 6.0 tags; DNG 1.4 for the last.
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _SAMPLES, _PLANES, _SUB_IFDS, _EXTRAS, _SAMPLE_FORMAT, _DNG_VERSION = 277, 284, 330, 338, 339, 50706
+# The entry of an EXIF block in the list of items, with its number and more (ISO 14496-12, 8.11.6).
+_EXIF_ITEM = re.compile(rb"(infe.{8,10}?)Exif", re.DOTALL)
 _SIGNED, _FLOATS = 2, 3  # values of the sample format
 _GRAY, _RGB = 1, 2  # values of the photometric interpretation
 
@@ -100,7 +103,7 @@ def _recognize_media(start: bytes) -> PictureFormat:
     end = min(int.from_bytes(start[:4], "big"), len(start))
     brands = {start[8:12], *(start[at : at + 4] for at in range(16, end, 4))}
     if brands & {b"avif", b"avis"}:
-        return PictureFormat(name="AVIF", open=partial(_open, AvifImageFile))
+        return PictureFormat(name="AVIF", open=_open_avif)
     if b"crx " in brands:
         return PictureFormat(name="raw", open=_refuse_raw)
     heif = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")
@@ -111,6 +114,15 @@ def _recognize_media(start: bytes) -> PictureFormat:
 
 def _open(kind: type[ImageFile], file: IO[bytes], _pixels: bool) -> tuple[IO[bytes], ImageFile]:
     return file, kind(file)
+
+
+def _open_avif(file: IO[bytes], _pixels: bool) -> tuple[IO[bytes], ImageFile]:
+    """Open an AVIF without its EXIF block, whose damage Pillow would take for the picture's.
+
+    It does not say how the picture is turned: properties of the picture do (ISO 23008-12, 6.5.10).
+    """
+    plain = BytesIO(_EXIF_ITEM.sub(rb"\1skip", file.read()))
+    return plain, AvifImageFile(plain)
 
 
 def _refuse_raw(_file: IO[bytes], _pixels: bool) -> tuple[IO[bytes], ImageFile]:

@@ -100,6 +100,17 @@ class TestMedia:
                 data = avif(image, exif=exif(orientation))
             check(read(tmp_path, data), upright(LARGE, orientation), None, 4)
 
+    def test_damage_of_the_exif_block_is_ignored(self, tmp_path: Path, kind: str) -> None:
+        block = exif(1)  # Pillow writes another into AVIF, with the text of this one
+        named = {"exif": block if kind == "AVIF" else b"Exif\0\0" + block}
+        data = WRITERS[kind](Image.fromarray(LARGE), **named)
+        start = max(data.rfind(b"II*\0"), data.rfind(b"MM\0*"))
+        assert start > 0
+        for at in range(start, start + 26):  # its head, one entry and its end
+            damaged = bytearray(data)
+            damaged[at] ^= 0x80
+            check(read(tmp_path, bytes(damaged)), LARGE, None, 4)
+
     def test_damage_is_named(self, tmp_path: Path, kind: str) -> None:
         data = WRITERS[kind](Image.fromarray(LARGE))
         for length in (100, len(data) // 2, len(data) - 9):
