@@ -5,7 +5,8 @@ latest weights do.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -163,6 +164,17 @@ class WeightAverage:
         """Return a state_dict of ``network`` with the averages in place of its weights."""
         return {**network.state_dict(), **self._average}
 
+    @contextmanager
+    def applied_to(self, network: nn.Module) -> Iterator[None]:
+        """Put the averages in place of the network's weights for a while, then put those back."""
+        present = dict(_floats(network))
+        kept = {key: value.detach().clone() for key, value in present.items()}
+        try:
+            _copy(self._average, present)
+            yield
+        finally:
+            _copy(kept, present)
+
     @torch.no_grad()
     def restart(self, network: nn.Module) -> None:
         """Restart the average from the network's current weights."""
@@ -179,6 +191,12 @@ class WeightAverage:
         for key, value in self._average.items():
             value.copy_(state["average"][key])
         self.steps = int(state["steps"])
+
+
+@torch.no_grad()
+def _copy(values: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+    for key, value in into.items():
+        value.copy_(values[key])
 
 
 def _floats(network: nn.Module) -> Iterable[tuple[str, Tensor]]:

@@ -1,6 +1,7 @@
 """One training step of a CycleGAN (Zhu et al. 2017, section 3 and figure 3), and its state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -206,14 +207,29 @@ class Trainer:
         """The learning rate of the next step."""
         return float(self._optimizer_G.param_groups[0]["lr"])
 
+    @contextmanager
+    def _as_exported(self) -> Iterator[None]:
+        """Evaluate the generators as they are exported: averaged, if there are averages."""
+        self.networks.train(False)
+        try:
+            with ExitStack() as stack:
+                for name, average in self.averages.items():
+                    stack.enter_context(average.applied_to(self.networks[name]))
+                # After the weights were exchanged, as autocast keeps casts of them.
+                stack.enter_context(self._accelerator.autocast())
+                yield
+        finally:
+            self.networks.train(True)
+
     @torch.no_grad()
     def samples(self, batch: UnpairedBatch) -> dict[str, Tensor]:
-        """Return sample pictures under the reference's names, each (N, 3, H, W) in [-1, 1]."""
+        """Return sample pictures under the reference's names, each (N, 3, H, W) in [-1, 1].
+
+        With running averages, they are those of the averaged generators, which are exported.
+        """
         batch = batch.to(self._accelerator.device)
-        self.networks.train(False)
-        with self._accelerator.autocast():
+        with self._as_exported():
             made = self.translate(batch)
-        self.networks.train(True)
         rows = {
             "real_A": batch.A,
             "fake_B": made.fake_B,
@@ -233,14 +249,13 @@ class Trainer:
         Returns:
             ``contrast_B`` and ``correlation_B`` of fake_B with real_A, and ``contrast_A`` and
             ``correlation_A`` of fake_A with real_B; None where undefined, see
-            :func:`~impasto.cyclegan.doctor.contrast_and_correlation`.
+            :func:`~impasto.cyclegan.doctor.contrast_and_correlation`. With running averages, they
+            are those of the averaged generators, which are exported.
         """
         batch = batch.to(self._accelerator.device)
-        self.networks.train(False)
-        with self._accelerator.autocast():
+        with self._as_exported():
             fake_B = self.networks["G_A"](batch.A)
             fake_A = self.networks["G_B"](batch.B)
-        self.networks.train(True)
         pairs = ((fake_B, batch.A), (fake_A, batch.B))
         values = torch.cat([contrast_and_correlation(*pair) for pair in pairs])
         names = ("contrast_B", "correlation_B", "contrast_A", "correlation_A")

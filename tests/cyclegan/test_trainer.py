@@ -225,6 +225,47 @@ def test_averages_follow_the_generators(tiny_options: Options) -> None:
     assert torch.allclose(average, start * 2 / 11 + latest * 9 / 11, atol=1e-7)
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_samples_and_the_doctor_s_numbers_are_those_of_what_is_exported(
+    tiny_options: Options, norm: str
+) -> None:
+    trainer = make_trainer(tiny_options(ema_decay=0.9, norm=norm))
+    for seed in range(6):
+        trainer.step([make_batch(seed, count=2)])
+    batch = make_batch(9, count=2)
+    before = deepcopy(trainer.networks.state_dict())
+    averages = deepcopy([average.state_dict() for average in trainer.averages.values()])
+    samples, statistics = trainer.samples(batch), trainer.output_statistics(batch)
+    # Afterwards the weights are the very same again, and the averages, too.
+    for name, weights in trainer.networks.state_dict().items():
+        assert all(torch.equal(weights[key], before[name][key]) for key in weights)
+    for average, kept in zip(trainer.averages.values(), averages, strict=True):
+        now = average.state_dict()["average"]
+        assert all(torch.equal(now[key], kept["average"][key]) for key in now)
+    assert trainer.networks["G_A"].training
+    # Networks that hold the averages, as a file of weights does.
+    exported = deepcopy(trainer.networks)
+    for name, average in trainer.averages.items():
+        exported[name].load_state_dict(average.weights(trainer.networks[name]))
+    exported.train(False)
+    with torch.no_grad():
+        fake_B, fake_A = exported["G_A"](batch.A), exported["G_B"](batch.B)
+        rec_A, idt_A = exported["G_B"](fake_B), exported["G_A"](batch.B)
+        latest = deepcopy(trainer.networks["G_A"]).train(False)(batch.A)
+    for name, wanted in {
+        "fake_B": fake_B,
+        "fake_A": fake_A,
+        "rec_A": rec_A,
+        "idt_A": idt_A,
+    }.items():
+        torch.testing.assert_close(samples[name], wanted, atol=1e-5, rtol=1e-5)
+    assert (samples["fake_B"] - latest).abs().max() > 1e-3
+    # The numbers of a trainer whose own weights are the averages.
+    trainer.networks.load_state_dict(exported.state_dict())
+    trainer.averages = {}
+    assert trainer.output_statistics(batch) == pytest.approx(statistics, rel=1e-4)
+
+
 def test_weights_that_are_not_numbers_are_refused(tiny_options: Options) -> None:
     trainer = make_trainer(tiny_options())
     with torch.no_grad():
