@@ -408,7 +408,8 @@ class TrainingLoop(Generic[Batch]):
                 self._write_files(label, state)
             except OSError as error:
                 previous = self._directory.previous_state_file
-                if error.errno not in _FULL or not previous.is_file():
+                spare = previous.is_file() and self._directory.state_file.is_file()
+                if error.errno not in _FULL or not spare:
                     raise
                 _log.warning("%s: the disk is full; %s is removed", previous.parent, previous.name)
                 previous.unlink()

@@ -115,16 +115,19 @@ def load_last_state(path: Path, previous: Path) -> tuple[dict[str, Any], str | N
         if not previous.is_file():
             raise
         try:
-            return load_state(previous), str(error)
+            return load_state(previous), str(error) if path.is_file() else f"{path}: no such file"
         except CheckpointError as other:
-            raise CheckpointError(f"{error}. The state before it: {other}") from error
+            raise CheckpointError(
+                f"{error}. The state before it: {other}. Nothing else is there to continue from; "
+                "train anew under another --name (the networks of the run may still be whole)"
+            ) from error
 
 
 def _load_state(path: Path, device: Device) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; there is nothing to resume")
     try:
-        state = load_pth(path, device=device)
+        state = _load_archive(path, device, "a state that a training saved")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if not isinstance(state, dict) or state.get("version") != _VERSION:
@@ -215,6 +218,10 @@ def load_pth(path: Path, *, device: Device = "cpu") -> Any:
     Raises:
         CheckpointError: the file is damaged, unsafe or of another kind; the message omits the path.
     """
+    return _load_archive(path, device, "a state_dict saved with torch.save")
+
+
+def _load_archive(path: Path, device: Device, expected: str) -> Any:
     try:
         _check_archive(path, device)
         return torch.load(path, map_location=device, weights_only=True)
@@ -225,9 +232,9 @@ def load_pth(path: Path, *, device: Device = "cpu") -> Any:
         problem = (
             "holds more than tensors, so it is not loaded (it could run code)"
             if "GLOBAL" in str(error)
-            else "damaged or not a weights file (was the download complete?)"
+            else "damaged or not a weights file (was the copy or download complete?)"
         )
-        raise CheckpointError(f"{problem}; expected a state_dict saved with torch.save") from error
+        raise CheckpointError(f"{problem}; expected {expected}") from error
     except DAMAGED as error:
         raise _unreadable(error) from error
 

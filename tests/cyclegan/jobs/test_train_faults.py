@@ -41,6 +41,7 @@ def test_where_the_last_state_is_damaged_the_one_before_it_is_taken(
     (message,) = caplog.messages
     assert f"{directory.state_file}: " in message
     assert "Continuing from the state before it, at image 8" in message
+    assert ("state.pt: no such file. " in message) == (damage == "missing")
     assert directory.state_file.read_bytes() == good
     if damage != "missing":
         assert "the damaged one is kept as state.pt.damaged" in message
@@ -73,6 +74,25 @@ def test_a_full_disk_takes_the_place_of_the_state_before(
     train(tiny_options(max_images=12))
     assert caplog.messages == [f"{directory.path}: the disk is full; state.previous.pt is removed"]
     assert load_state(directory.state_file)["progress"]["images"] == 12
+
+
+def test_a_full_disk_never_takes_the_only_state(
+    tiny_options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk without hard links moves the last state, and fills up before the next is whole."""
+    directory = RunDirectory(train(tiny_options(max_images=4)).directory)
+
+    def fill(path: Path, _state: Any, *, previous: Path) -> None:
+        if path.is_file():
+            path.replace(previous)
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(loop_module, "save_state", fill)
+    with pytest.raises(ImpastoError, match="cannot save"):
+        train(tiny_options(), resume=True)
+    monkeypatch.undo()
+    assert load_state(directory.previous_state_file)["progress"]["images"] == 4
+    assert train(tiny_options(), resume=True).progress.images == 21
 
 
 @pytest.mark.parametrize(
