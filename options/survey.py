@@ -110,6 +110,9 @@ class SurveyExportOptions:
     platforms"""
     texts: Path | None = None
     """YAML file with the texts that participants read (default: English texts)"""
+    font: Path | None = None
+    """font file (.ttf, .otf or .ttc) for the attention checks (default: DejaVu Sans, or, if that
+    lacks a letter of the texts, a font of this system that has all of them)"""
     survey_id: str = ""
     """identifier of the study, which is stored with every answer (default: a random one)"""
     seed: int | None = None

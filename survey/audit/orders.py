@@ -19,7 +19,9 @@ __all__ = ["find_habits", "pairs_among", "partners_of"]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-_BATCH_NUMBERS = 2**24
+# Labelings that are measured together: so many, however many pictures there are, that the steps of
+# NumPy are few.
+_BATCH = 2048
 
 
 def find_habits(
@@ -49,9 +51,8 @@ def find_habits(
     pairs = pairs_among(names, partners_of(study) or {})
     seen = _measure(truth[None], orders, is_pair=pairs is not None)
     drawn: dict[str, list[Floats]] = {name: [] for name in seen}
-    size = max(1, _BATCH_NUMBERS // orders.size)
-    for start in range(0, permutations, size):
-        count = min(size, permutations - start)
+    for start in range(0, permutations, _BATCH):
+        count = min(_BATCH, permutations - start)
         labels = draw_labels(truth, pairs, count, rng)
         for name, values in _measure(labels, orders, is_pair=pairs is not None).items():
             drawn[name].append(values)
@@ -101,7 +102,8 @@ def _rows(study: Study, fake: Mapping[str, bool]) -> tuple[list[str], NDArray[np
 
 def _measure(labels: Flags, orders: NDArray[np.intp], *, is_pair: bool) -> dict[str, Floats]:
     """Measure the habits under each labeling, (B, N): each (B,)."""
-    signs = np.where(labels, np.int8(1), np.int8(-1))
+    # One row for each picture, so that the labelings, which are many, lie beside each other.
+    signs = np.where(labels.T, np.int8(1), np.int8(-1))
     count, length = orders.shape
     same = np.zeros(len(labels))
     longest = np.zeros(len(labels))
@@ -109,18 +111,19 @@ def _measure(labels: Flags, orders: NDArray[np.intp], *, is_pair: bool) -> dict[
     halves = np.zeros(len(labels))
     totals = np.zeros(len(labels))
     for order in orders:
-        kinds = signs[:, order]
+        kinds = signs[order]
+        again = kinds[1:] == kinds[:-1]
+        same += again.sum(0, dtype=np.int32)
         run = np.ones(len(labels), np.int16)
         most = np.ones(len(labels), np.int16)
-        for place in range(1, length):
-            again = kinds[:, place] == kinds[:, place - 1]
-            same += again
-            run = np.where(again, run + 1, 1).astype(np.int16)
+        for goes_on in again:
+            run *= goes_on
+            run += 1
             np.maximum(most, run, out=most)
         longest = np.maximum(longest, most)
         sum_of_longest += most
-        halves += np.square(kinds[:, : length // 2].sum(1, dtype=np.int32))
-        totals += np.square(kinds.sum(1, dtype=np.int32))
+        halves += np.square(kinds[: length // 2].sum(0, dtype=np.int32))
+        totals += np.square(kinds.sum(0, dtype=np.int32))
     habits = {
         "like neighbors": same / (count * (length - 1)),
         "longest runs": sum_of_longest / count,

@@ -41,6 +41,8 @@ _SHORTEST_TERM = 3
 _SHORTEST_STEM = 4
 _WORDS = re.compile(r"[0-9a-z]+")
 _NUMBERS = re.compile(r"[0-9]{2,}")
+# Parts of a text by which it is searched: words of ASCII, and single characters of other scripts.
+_PARTS = re.compile(r"[0-9a-z]+|[^\x00-\x7f]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,20 +117,60 @@ def find_terms(
         The hits, one per term; and the terms that were not searched for.
     """
     usual = "\n".join(_fold(one) for one in known)
-    plain = "\n".join({_fold(form) for form in _forms(text)})
+    plain = "\n".join(sorted({_fold(form) for form in _forms(text)}))
+    words = {term: _fold(term) for term in terms}
+    index = _Index(plain, words.values())
     hits, left_out = [], []
     for term, what in terms.items():
-        word = _fold(term)
-        # Finding it at all is fast; only then its borders are looked at.
-        if word not in plain:
+        word = words[term]
+        place = index.find(word)
+        if place is None:
             continue
-        pattern = re.compile(rf"(?<![0-9a-z]){re.escape(word)}(?![0-9a-z])")
-        if usual and pattern.search(usual):
+        if usual and re.search(rf"(?<![0-9a-z]){re.escape(word)}(?![0-9a-z])", usual):
             left_out.append(term)
-        elif found := pattern.search(plain):
-            start, end = max(0, found.start() - 30), found.end() + 30
+        else:
+            start, end = max(0, place - 30), place + len(word) + 30
             hits.append(Hit(what=what, term=term, around=" ".join(plain[start:end].split())))
     return hits, left_out
+
+
+class _Index:
+    """Where terms may be in a text: it is read once, however many terms there are.
+
+    Attributes:
+        looked_at: number of places of the text that were compared with a term.
+    """
+
+    def __init__(self, text: str, terms: Iterable[str]) -> None:
+        self._text, self.looked_at = text, 0
+        wanted = {found[0] for term in terms for found in _PARTS.finditer(term)}
+        self._places: dict[str, list[int]] = {part: [] for part in wanted}
+        for found in _PARTS.finditer(text):
+            if found[0] in wanted:
+                self._places[found[0]].append(found.start())
+
+    def find(self, term: str) -> int | None:
+        """Return where a term first stands as a word; None if it does nowhere.
+
+        Each word of ASCII letters and digits in a term is one in the text, too, since no such
+        character may stand beside the term; so it is looked for where its rarest part is.
+        """
+        parts = [(found[0], found.start()) for found in _PARTS.finditer(term)]
+        if parts:
+            rarest, offset = min(parts, key=lambda part: len(self._places[part[0]]))
+            places = [place - offset for place in self._places[rarest]]
+        else:  # signs alone
+            places = [found.start() for found in re.finditer(f"(?={re.escape(term)})", self._text)]
+        for place in places:
+            self.looked_at += 1
+            if place >= 0 and self._text.startswith(term, place) and self._has_borders(place, term):
+                return place
+        return None
+
+    def _has_borders(self, place: int, term: str) -> bool:
+        after = place + len(term)
+        around = (self._text[place - 1 : place] if place else "") + self._text[after : after + 1]
+        return not _WORDS.search(around)
 
 
 def observe_text(text: str, tokens: Sequence[str]) -> dict[str, list[Observable]]:

@@ -55,6 +55,7 @@ __all__ = [
     "attention_cards",
     "draw_check",
     "export_study",
+    "find_font",
     "pieces_of",
 ]
 
@@ -111,7 +112,6 @@ def export_study(
     _refuse_existing(options)
     texts = read_texts(options.texts, rules.texts)
     seed = secrets.randbits(63) if options.seed is None else options.seed
-    gathered = gather(options, folders, seed, on_picture=on_picture)
     survey_id = options.survey_id or f"study-{draw_tokens(1, make_rng(seed, 'survey id'))[0]}"
     study = Study(
         survey_id=survey_id,
@@ -129,7 +129,10 @@ def export_study(
         mask_ms=options.mask_ms if rules.is_timed else 0,
         texts=texts,
     )
-    pieces = [*pieces_of(gathered), *attention_cards(options, study, seed)]
+    # Before the pictures, which take long: a font may be missing.
+    cards = attention_cards(options, study, seed)
+    gathered = gather(options, folders, seed, on_picture=on_picture)
+    pieces = [*pieces_of(gathered), *cards]
     study, key = assemble(options, study, pieces, seed)
     contents = dict(zip(key.pictures, [piece.png for piece in pieces], strict=True))
     audit = _write(options, study, key, contents)
@@ -253,15 +256,19 @@ def attention_cards(options: SurveyExportOptions, study: Study, seed: int) -> li
     """Draw the attention checks: one card for each, or two for each in paired protocols."""
     words = Words(study)
     rng = make_rng(seed, "attention")
+    sentence = words("attention_card")
+    answers = {label: words(f"answer_{label}").upper() for label in ("real", "fake")}
+    font = find_font([sentence, *answers.values()], options.font) if options.attention else None
     pieces = []
     for number in range(options.attention):
         for label in study.rules.labels_in_check(number):
             card = draw_check(
-                words("attention_card"),
-                words(f"answer_{label}").upper(),
+                sentence,
+                answers[label],
                 width=options.width,
                 height=options.height,
                 rng=rng,
+                font=font,
             )
             ready = Prepared(png=encode_plain_png(card), source_sha256="", scale=1, jpeg=False)
             keyed = KeyedPicture(kind="attention", label=label, picture_sha256=ready.sha256)
@@ -390,7 +397,13 @@ def _as_text(path: Path) -> str:
 
 
 def draw_check(
-    sentence: str, answer: str, *, width: int, height: int, rng: np.random.Generator
+    sentence: str,
+    answer: str,
+    *,
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    font: Path | None = None,
 ) -> Rgb:
     """Draw a card with a sentence and the requested answer in large letters.
 
@@ -403,41 +416,87 @@ def draw_check(
         width: width in pixels.
         height: height in pixels.
         rng: random number generator that draws the pattern.
+        font: font file, see :func:`find_font`; None: DejaVu Sans.
 
     Returns:
         The card in RGB, (height, width, 3), uint8.
-
-    Raises:
-        ImpastoError: the font has no glyph for a character of the text.
     """
     coarse = rng.integers(20, 100, (4, 4, 3), dtype=np.uint8)
     card = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(card)
     for text, share, middle in ((sentence, 0.12, 0.32), (answer, 0.3, 0.62)):
-        font = _fitting(text, round(height * share), width * (1 - 2 * _MARGIN))
-        draw.text((width / 2, height * middle), text, _INK, font, anchor="mm")
+        fitting = _fitting(
+            font or _own_font(), text, round(height * share), width * (1 - 2 * _MARGIN)
+        )
+        draw.text((width / 2, height * middle), text, _INK, fitting, anchor="mm")
     return np.asarray(card)
 
 
-def _fitting(text: str, size: int, width: float) -> ImageFont.FreeTypeFont:
-    """Return the font at a size, or smaller, so that the text is no wider than ``width``."""
-    path = _font()
-    font = ImageFont.truetype(path, max(size, 8))
-    missing = bytes(font.getmask("\uffff"))
-    for letter in set(text) - {" "}:
-        if bytes(font.getmask(letter)) == missing:
-            raise ImpastoError(
-                f"the font of attention checks has no {letter!r} ({text!r}); change the text, or "
-                "take --attention 0"
+def find_font(texts: Sequence[str], given: Path | None = None) -> Path:
+    """Find a font that has all letters of some texts.
+
+    Args:
+        texts: texts that will be drawn.
+        given: font file to use, or None: DejaVu Sans if it has them, otherwise the first font of
+            this system, by the path of its file, that does.
+
+    Raises:
+        OptionError: the given file is no font, or lacks a letter.
+        ImpastoError: no font has them all.
+    """
+    letters = sorted(set("".join(texts)) - {" "})
+    if given is not None:
+        try:
+            missing = _missing(given, letters)
+        except OSError as error:
+            raise OptionError(
+                "font", f"{given} cannot be read as a font (.ttf, .otf or .ttc): {error}"
+            ) from error
+        if missing:
+            raise OptionError(
+                "font", f"{given} has no {missing[0]!r}, which is on the cards of attention checks"
             )
+        return given
+    missing = _missing(_own_font(), letters)
+    if not missing:
+        return _own_font()
+    for path in _system_fonts():
+        try:
+            if not _missing(path, letters):
+                return path
+        except OSError:
+            continue  # a format that Pillow does not read
+    raise ImpastoError(
+        f"no font for the cards of attention checks has {missing[0]!r}; give one that does with "
+        "--font, change the texts attention_card, answer_real and answer_fake, or take "
+        "--attention 0"
+    )
+
+
+def _missing(path: Path, letters: Sequence[str]) -> list[str]:
+    """Return the letters for which a font draws the sign for missing ones."""
+    font = ImageFont.truetype(path, 32)
+    sign = bytes(font.getmask("\uffff"))
+    return [letter for letter in letters if bytes(font.getmask(letter)) == sign]
+
+
+def _fitting(path: Path, text: str, size: int, width: float) -> ImageFont.FreeTypeFont:
+    """Return a font at a size, or smaller, so that the text is no wider than ``width``."""
+    font = ImageFont.truetype(path, max(size, 8))
     while font.size > 8 and font.getlength(text) > width:
         font = ImageFont.truetype(path, font.size - 1)
     return font
 
 
-def _font() -> Path:
+def _own_font() -> Path:
     """Return DejaVu Sans (Latin, Greek, Cyrillic and more), which comes with matplotlib."""
     spec = importlib.util.find_spec("matplotlib")
     assert spec is not None  # noqa: S101 - a dependency of Impasto
     assert spec.origin is not None  # noqa: S101
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+
+
+def _system_fonts() -> list[Path]:
+    from matplotlib.font_manager import findSystemFonts  # noqa: PLC0415 - takes a second
+
+    return sorted(map(Path, findSystemFonts()))

@@ -148,7 +148,8 @@ def pair_up(shown: Sequence[Shown], rng: np.random.Generator) -> list[tuple[Show
 def _singles(shown: Sequence[Shown], rng: np.random.Generator, max_run: int) -> list[Trial]:
     def fits(before: Sequence[Shown], one: Shown) -> bool:
         beside = before and before[-1].scene == one.scene
-        return not beside and not _too_long([other.fake for other in before], one.fake, max_run)
+        last = [other.fake for other in before[-max_run:]]
+        return not beside and not _too_long(last, one.fake, max_run)
 
     return [(one.token,) for one in _mix(shown, rng, fits)]
 
@@ -181,7 +182,10 @@ def _sides(
 ) -> list[Trial]:
     for _ in range(_ATTEMPTS):
         turned = rng.integers(2, size=len(paired)).astype(bool).tolist()
-        if all(not _too_long(turned[:place], one, max_run) for place, one in enumerate(turned)):
+        if all(
+            not _too_long(turned[max(0, place - max_run) : place], one, max_run)
+            for place, one in enumerate(turned)
+        ):
             break
     else:
         turned = [place % 2 == 1 for place in range(len(paired))]  # which any limit allows

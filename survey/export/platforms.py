@@ -58,8 +58,11 @@ def google_forms_script(study: Study, base_url: str) -> str:
 
 
 def jspsych_page(study: Study, base_url: str) -> str:
-    """Return a page with a jsPsych 7 timeline; without a URL, it looks in its parent folder."""
-    return _fill("jspsych.html", _content(study), base_url or "../")
+    """Return a page with a jsPsych 8 timeline; without a URL, it looks in its parent folder."""
+    page = _fill("jspsych.html", _content(study), base_url or "../")
+    words = Words(study)
+    language, direction = html.escape(words("language")), html.escape(words("direction"))
+    return page.replace('<html lang="en" dir="ltr">', f'<html lang="{language}" dir="{direction}">')
 
 
 def mturk_layout(study: Study) -> str:

@@ -25,7 +25,7 @@ from impasto.data.formats import PICTURE_SUFFIXES
 from impasto.data.standardize import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
 from impasto.options.errors import FolderError, ImpastoError, PictureError
 from impasto.options.survey import SurveyExportOptions
-from impasto.survey.key import make_rng
+from impasto.survey.key import file_sha256, make_rng
 from impasto.survey.protocols import find_protocol
 
 __all__ = [
@@ -303,6 +303,7 @@ def prepare(path: Path, preparation: Preparation) -> Prepared:
 
 
 _SAME_SCALE = 1.25
+_MOST_CLASHES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,6 +352,7 @@ def gather(
     )
     prepared: dict[Path, Prepared] = {}
     passed_over: dict[Path, str] = {}
+    hashes: dict[Path, str] = {}
     total = sum(need.total for need in needs.values())
     while True:
         chosen = choose(
@@ -361,6 +363,13 @@ def gather(
             repeat_scenes=options.repeat_sources,
         )
         before = len(passed_over)
+        # Files first, which is fast: nobody waits for pictures that cannot be used.
+        files = {
+            one.path: _file_hash(one.path, hashes) for group in chosen.values() for one in group
+        }
+        passed_over.update(_same_pictures(chosen, files, candidates, hashes))
+        if len(passed_over) > before:
+            continue
         for candidate in (candidate for group in chosen.values() for candidate in group):
             if candidate.path in prepared:
                 continue
@@ -370,7 +379,8 @@ def gather(
                 passed_over[candidate.path] = error.reason
             if on_picture is not None:
                 on_picture(total)
-        passed_over.update(_same_pictures(chosen, prepared))
+        shown = {path: ready.sha256 for path, ready in prepared.items()}
+        passed_over.update(_same_pictures(chosen, shown))
         if len(passed_over) == before:
             return Gathered(chosen=chosen, needs=needs, prepared=prepared, passed_over=passed_over)
 
@@ -386,31 +396,73 @@ def _needs(options: SurveyExportOptions, folders: Mapping[str, Path]) -> dict[st
     return needs
 
 
+def _file_hash(path: Path, hashes: dict[Path, str]) -> str:
+    """Return the SHA-256 of a file, or an empty string if it cannot be read; read it only once."""
+    if path not in hashes:
+        try:
+            hashes[path] = file_sha256(path)
+        except OSError:
+            hashes[path] = ""
+    return hashes[path]
+
+
 def _same_pictures(
-    chosen: Mapping[str, Sequence[Candidate]], prepared: Mapping[Path, Prepared]
+    chosen: Mapping[str, Sequence[Candidate]],
+    contents: Mapping[Path, str],
+    candidates: Mapping[str, Sequence[Candidate]] | None = None,
+    hashes: dict[Path, str] | None = None,
 ) -> dict[Path, str]:
-    """Find pictures that are identical in all pixels; nobody may see one twice.
+    """Find pictures of the same content; nobody may see one twice.
+
+    Args:
+        chosen: chosen pictures of each group.
+        contents: hash of each picture; those without one are passed by.
+        candidates: all pictures of each group, whose files are looked at, too, if a picture is
+            both real and fake, so that all such pictures are named at once.
+        hashes: hashes of files that were read already.
 
     Raises:
-        PictureError: a picture is among both the real and the fake ones.
+        PictureError: pictures are among both the real and the fake ones; names all.
     """
     seen: dict[str, Candidate] = {}
     again: dict[Path, str] = {}
     for candidate in (candidate for group in chosen.values() for candidate in group):
-        if candidate.path not in prepared:
+        content = contents.get(candidate.path)
+        if not content:
             continue
-        other = seen.setdefault(prepared[candidate.path].sha256, candidate)
-        if other is candidate:
-            continue
-        if REAL in (candidate.group, other.group) and candidate.group != other.group:
-            fake = candidate if other.group == REAL else other
-            raise PictureError(
-                candidate.path,
-                f"shows the same, to the last pixel, as {other.path}: it cannot be both real and "
-                f"fake ({fake.group})",
-            )
-        again[candidate.path] = f"shows the same as {other.path}"
+        other = seen.setdefault(content, candidate)
+        if other is not candidate:
+            again[candidate.path] = f"shows the same as {other.path}"
+    if clashes := _clashes(chosen, contents):
+        if candidates is not None and hashes is not None:
+            every = [one.path for group in candidates.values() for one in group]
+            clashes = _clashes(candidates, {path: _file_hash(path, hashes) for path in every})
+        real, fake = clashes[0]
+        more = "".join(
+            f"\n  {one.path} and {other.path}" for one, other in clashes[1:_MOST_CLASHES]
+        )
+        if len(clashes) > _MOST_CLASHES:
+            more += f"\n  and {len(clashes) - _MOST_CLASHES} more"
+        raise PictureError(
+            fake.path,
+            f"shows the same, to the last pixel, as {real.path}: it cannot be both real and "
+            f"fake ({fake.group})" + (f"; so do{more}" if more else ""),
+        )
     return again
+
+
+def _clashes(
+    groups: Mapping[str, Sequence[Candidate]], contents: Mapping[Path, str]
+) -> list[tuple[Candidate, Candidate]]:
+    """Return the pairs of a real and a fake picture of the same content."""
+    reals = {contents.get(one.path, ""): one for one in groups[REAL]}
+    return [
+        (reals[content], one)
+        for name, group in groups.items()
+        if name != REAL
+        for one in group
+        if (content := contents.get(one.path, "")) and content in reals
+    ]
 
 
 def gathering_notes(gathered: Gathered) -> list[str]:

@@ -415,10 +415,11 @@ def test_a_full_or_read_only_disk_is_one_message_and_stays_clean(
         export_study(options(root, output=small_disk / "study"))
 
 
-def test_letters_that_the_font_lacks_are_named(root: Path) -> None:
+def test_letters_that_the_font_lacks_are_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.survey.export.job._system_fonts", list)
     texts = root / "texts.yaml"
     texts.write_text("attention_card: 请回答\n", encoding="utf-8")
-    with pytest.raises(ImpastoError, match=r"font of attention checks has no '.'"):
+    with pytest.raises(ImpastoError, match=r"no font for the cards .* has '.'"):
         export_study(options(root, texts=texts))
     assert export_study(options(root, texts=texts, attention=0)).audit.passed
 

@@ -1,5 +1,6 @@
 """The files for platforms: run by a stand-in of Google, in a browser, and read back."""
 
+import base64
 import csv
 import io
 import json
@@ -277,3 +278,73 @@ def test_nobody_answers_in_the_preview_of_a_hit(tmp_path: Path, browser: "Browse
     browser.driver.get(f"{page.as_uri()}?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE")
     assert browser.becomes_true("document.body.textContent.includes('This is a preview')")
     assert browser.evaluate("document.querySelectorAll('button').length") == 0
+
+
+# Stands in for jsPsych: gives the timeline.
+_JSPSYCH = """
+const document = { createElement: () => ({ set textContent(text) { this.outerHTML = text; } }) };
+const window = { location: { search: "?participant=p&order=1" }, innerWidth: 1, innerHeight: 1 };
+const crypto = require("crypto").webcrypto;
+const jsPsychPreload = "preload", jsPsychHtmlButtonResponse = "button";
+const initJsPsych = () => ({
+  data: { addProperties() {} },
+  run: (timeline) => console.log(JSON.stringify(timeline)),
+});
+"""
+
+
+@pytest.mark.parametrize("protocol", ["single", "pair", "timed"])
+def test_jspsych_is_a_pinned_version_in_the_language_of_the_study(protocol: str) -> None:
+    texts = {**read_texts(None), "language": "ar", "direction": "rtl"}
+    page = jspsych_page(study(protocol, texts=texts), URL)
+    assert '<html lang="ar" dir="rtl">' in page
+    assert '<html lang="en" dir="ltr">' in jspsych_page(study(protocol), URL)
+    foreign = re.findall(r'<(?:script|link)[^>]*?"(https://[^"]+)"([^>]*)>', page)
+    assert len(foreign) == 4
+    for url, attributes in foreign:
+        # One version, whose bytes cannot change.
+        assert re.search(r"@\d+\.\d+\.\d+/", url), url
+        (digest,) = re.findall(r'integrity="sha384-([A-Za-z0-9+/]{64})"', attributes)
+        assert len(base64.b64decode(digest)) == 48
+        assert 'crossorigin="anonymous"' in attributes
+
+
+@pytest.mark.parametrize("protocol", ["single", "pair", "timed"])
+def test_jspsych_leaves_time_for_a_double_click_after_each_click(protocol: str) -> None:
+    node = shutil.which("node")
+    if not node:
+        pytest.skip("needs node")
+    (script,) = re.findall(
+        r"<script>\n(.*?)</script>", jspsych_page(study(protocol), URL), re.DOTALL
+    )
+    done = subprocess.run(
+        [node, "-e", _JSPSYCH + script], capture_output=True, text=True, check=True
+    )
+    preload, *parts = json.loads(done.stdout)
+    assert preload["type"] == "preload"
+    clicked = [part for part in parts[:-1] if part["choices"]]
+    made = study(protocol)
+    assert len(clicked) == 1 + 2 * len(made.practice) + len(made.orders[0])
+    assert {part["post_trial_gap"] for part in clicked} == {500}
+
+
+def test_a_double_click_answers_one_trial_of_a_hit(tmp_path: Path, browser: "Browser") -> None:
+    made = study(practice=[])
+    write_pictures(tmp_path)
+    (row, _) = csv.DictReader(io.StringIO(mturk_table(made, f"{tmp_path.as_uri()}/")))
+    page = tmp_path / "hit.html"
+    page.write_text(fill(mturk_layout(made), row), encoding="utf-8")
+    browser.open(page)
+    press(browser, "Begin")
+    where = "document.querySelector('#survey p').textContent"
+    for place in range(2):
+        assert browser.becomes_true(f"{where} === '{place + 1} of 4'")
+        button = "document.querySelector('#survey fieldset button')"
+        assert browser.becomes_true(f"{button}.matches(':enabled')")
+        # Each frame for a third of a second.
+        browser.evaluate(
+            f"(async () => {{ const end = performance.now() + 330; {button}.click();"
+            f" while (performance.now() < end) {{ {button}.click();"
+            " await new Promise(requestAnimationFrame); } })()"
+        )
+        assert browser.evaluate(where) == f"{place + 2} of 4"
