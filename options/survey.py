@@ -61,6 +61,9 @@ class SurveyExportOptions:
     fake: Sequence[str] = ()
     """fake pictures of one or more generators, each as NAME=FOLDER, where FOLDER holds the
     pictures that the generator made; the names appear only in the answer key"""
+    exclude: Path | None = None
+    """text file with pictures that must not be shown, one per line, by their paths or their file
+    names, for example those with a signature or a watermark"""
     key: Path | None = None
     """file for the answer key, which is private (default: OUTPUT.key.json)"""
     per_class: int = 10
@@ -318,6 +321,9 @@ class SurveyServeOptions:
     twenty pictures count as one request, and 0 sets no limit"""
     sessions_per_hour: int = 500
     """largest number of sessions per hour that one address starts; 0 sets no limit"""
+    hide_rates_until: int = 0
+    """number of completed sessions before which the page of the results shows no rates, so that
+    nobody stops a study because of them; 0 always shows them"""
     staircase: bool = False
     """with a timed study, shorten the exposure after each right answer and lengthen it after
     each wrong one (HYPE-time, Zhou et al. 2019)"""
@@ -351,6 +357,7 @@ class SurveyServeOptions:
             )
         require_at_least("requests_per_second", self.requests_per_second, 0.0)
         require_at_least("sessions_per_hour", self.sessions_per_hour, 0)
+        require_at_least("hide_rates_until", self.hide_rates_until, 0)
         require_positive("staircase_up_ms", self.staircase_up_ms)
         require_positive("staircase_down_ms", self.staircase_down_ms)
         require_positive("staircase_shortest_ms", self.staircase_shortest_ms)

@@ -8,7 +8,7 @@ nothing: decoded, converted to sRGB, resized, optionally compressed as JPEG, and
 import hashlib
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from impasto.data.decode import read_picture
 from impasto.data.files import list_pictures
 from impasto.data.formats import PICTURE_SUFFIXES
 from impasto.data.standardize import encode_plain_png, fit_picture, flatten_alpha, through_jpeg
-from impasto.options.errors import FolderError, ImpastoError, PictureError
+from impasto.options.errors import FolderError, ImpastoError, OptionError, PictureError
 from impasto.options.survey import SurveyExportOptions
 from impasto.survey.key import file_sha256, make_rng
 from impasto.survey.protocols import find_protocol
@@ -351,7 +351,7 @@ def gather(
         jpeg_quality=options.jpeg_quality,
     )
     prepared: dict[Path, Prepared] = {}
-    passed_over: dict[Path, str] = {}
+    passed_over = _excluded(options.exclude, candidates)
     hashes: dict[Path, str] = {}
     total = sum(need.total for need in needs.values())
     while True:
@@ -394,6 +394,36 @@ def _needs(options: SurveyExportOptions, folders: Mapping[str, Path]) -> dict[st
         share = len(range(place, practice, len(generators)))
         needs[name] = Needs(scored=options.per_class, practice=share)
     return needs
+
+
+def _excluded(
+    listed: Path | None, candidates: Mapping[str, Sequence[Candidate]]
+) -> dict[Path, str]:
+    """Return the pictures that the researcher excludes, with the reason.
+
+    Raises:
+        OptionError: the list cannot be read, or names what is no picture of the folders.
+    """
+    if listed is None:
+        return {}
+    try:
+        lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError("exclude", f"{listed} cannot be read: {error}") from error
+    named: dict[str, list[Path]] = defaultdict(list)
+    for one in (one for group in candidates.values() for one in group):
+        for name in {one.path.name, str(one.path), str(one.path.resolve())}:
+            named[name].append(one.path)
+    excluded: dict[Path, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        if line not in named:
+            raise OptionError(
+                "exclude", f"{listed}, line {number}: {line} is no picture of --real or --fake"
+            )
+        excluded |= dict.fromkeys(named[line], "excluded by --exclude")
+    return excluded
 
 
 def _file_hash(path: Path, hashes: dict[Path, str]) -> str:

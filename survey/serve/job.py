@@ -148,7 +148,14 @@ def serving(folder: Path, options: SurveyServeOptions) -> Iterator[Serving]:
             sessions=RateLimit(options.sessions_per_hour / 3600, options.sessions_per_hour),
         )
         app = create_app(folder, sessions, pages, limits)
-        add_owner_pages(app, key, sessions, pages, RateLimit(0.1, 5))
+        add_owner_pages(
+            app,
+            key,
+            sessions,
+            pages,
+            RateLimit(0.1, 5),
+            hide_rates_until=options.hide_rates_until,
+        )
         channels: dict[int, object] = {}
         server = make_server(app, listening, channels, behind_proxy=options.behind_proxy)
         url = _url(listening)

@@ -41,7 +41,13 @@ def exposures_by_key(staircase: Staircase, key: Key) -> NextExposure:
 
 
 def add_owner_pages(
-    app: Flask, key: Key, sessions: Sessions, pages: Pages, guesses: RateLimit
+    app: Flask,
+    key: Key,
+    sessions: Sessions,
+    pages: Pages,
+    guesses: RateLimit,
+    *,
+    hide_rates_until: int = 0,
 ) -> None:
     """Add the owner's pages to the application, at an address that only the owner knows.
 
@@ -51,6 +57,7 @@ def add_owner_pages(
         sessions: sessions of the study.
         pages: page renderer, for error pages.
         guesses: rate limit per visitor for requests with a wrong owner's address.
+        hide_rates_until: number of completed sessions before which no rates are shown.
     """
 
     def refusal(token: str) -> Response | None:
@@ -64,7 +71,10 @@ def add_owner_pages(
         """Show the results so far."""
         if (refused := refusal(token)) is not None:
             return refused
-        return html_reply(results_page(sessions, key, f"{token}/answers.csv"))
+        page = results_page(
+            sessions, key, f"{token}/answers.csv", hide_rates_until=hide_rates_until
+        )
+        return html_reply(page)
 
     def table(token: str) -> Response:
         """Send all answers so far as CSV."""
@@ -78,25 +88,30 @@ def add_owner_pages(
     app.add_url_rule("/results/<token>/answers.csv", "table", table, methods=["GET"])
 
 
-def results_page(sessions: Sessions, key: Key, table: str) -> str:
+def results_page(sessions: Sessions, key: Key, table: str, *, hide_rates_until: int = 0) -> str:
     """Return the results page, in English; it is for the owner only, since it uses the key.
 
     Args:
         sessions: sessions of the study.
         key: answer key of the study.
         table: relative URL of the CSV table of all answers.
+        hide_rates_until: number of completed sessions before which no rates are shown.
     """
     words = Words(sessions.study)
     page = screens.document(words, mode="results", base="../")
     page.title = f"Results so far: {sessions.study.survey_id}"
     page["lang"], page["dir"] = "en", "ltr"
     answers = sessions.database.answers()
+    (row,) = sessions.database.read("SELECT count(completed) AS completed FROM sessions")
+    is_hidden = row["completed"] < hide_rates_until
     page.main.add(
         tags.section(
             tags.h1("Results so far"),
             tags.p(f"Study {sessions.study.survey_id}; nothing is excluded yet.", cls="quiet"),
-            _facts(sessions, answers, key),
-            _rates(sessions, answers, key),
+            _facts(sessions, answers, key, hide_score=is_hidden),
+            tags.p(f"Rates are hidden until {hide_rates_until:,} sessions are completed.")
+            if is_hidden
+            else _rates(sessions, answers, key),
             tags.p(
                 "Intervals are Wilson's, 95 %, as if all answers were independent; those of the "
                 "same person are not. ",
@@ -115,7 +130,9 @@ def results_page(sessions: Sessions, key: Key, table: str) -> str:
     return str(page.render(indent=""))
 
 
-def _facts(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag:
+def _facts(
+    sessions: Sessions, answers: list[Answer], key: Key, *, hide_score: bool
+) -> tags.html_tag:
     rows = sessions.database.read(
         "SELECT count(*) AS begun, count(completed) AS completed, max(started) AS latest "
         "FROM sessions"
@@ -134,7 +151,7 @@ def _facts(sessions: Sessions, answers: list[Answer], key: Key) -> tags.html_tag
         "Median time of an answer": f"{times[len(times) // 2] / 1000:.1f} s" if times else "none",
         "Last arrival, UTC": (rows[0]["latest"] or "none")[:16].replace("T", " "),
     }
-    if sessions.has_staircase and asked:
+    if sessions.has_staircase and asked and not hide_score:
         blocks: dict[int, list[int]] = {}
         scored = (row for row in asked if key.pictures[row["token"]].kind == "scored")
         for row in scored:

@@ -21,6 +21,7 @@ from impasto.survey.audit.texts import _Index, find_terms
 from impasto.survey.export import job, select
 from impasto.survey.export.job import draw_check, export_study, find_font
 from impasto.survey.export.orders import Shown, make_orders
+from impasto.survey.key import read_key
 from impasto.survey.study import Study
 
 
@@ -197,6 +198,22 @@ def test_one_file_twice_in_a_folder_is_passed_over_without_being_prepared_twice(
     numbers = [path.stem[-1] for path in prepared if path.parent.name == "gan"]
     assert len(numbers) == len(set(numbers)) == 7
     assert all(reason.startswith("shows the same as") for reason in done.passed_over.values())
+
+
+def test_excluded_pictures_are_not_shown_and_unknown_ones_are_named(root: Path) -> None:
+    listed = root / "exclude.txt"
+    excluded = {"real1.png", "gan2.png", "gan3.png"}
+    listed.write_text(
+        f"# watermarks\nreal1.png\n\n{root / 'gan' / 'gan2.png'}\ngan3.png\n", "utf-8"
+    )
+    done = export_study(options(root, per_class=5, practice=0, exclude=listed))
+    used = {Path(one.source).name for one in read_key(done.key).pictures.values() if one.source}
+    assert len(used) == 10
+    assert not used & excluded
+    assert {path.name for path in done.passed_over} == excluded
+    listed.write_text("real1.png\nreal99.png\n", "utf-8")
+    with pytest.raises(OptionError, match=r"line 2: real99.png is no picture of --real or --fake"):
+        export_study(options(root, output=root / "again", exclude=listed))
 
 
 # Fonts

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.survey.answers import answers_csv
+from impasto.survey.serve.owner import results_page
 from impasto.survey.staircase import Staircase
 
 if TYPE_CHECKING:
@@ -43,6 +44,22 @@ def test_results_are_for_the_owner_alone(run_app: Callable[..., Running]) -> Non
     codes = [guesser.get(f"{running.results[:-1]}!").status_code for _ in range(6)]
     assert codes == [404, 404, 404, 429, 429, 429]
     assert running.client().get(running.results).status_code == 200
+
+
+def test_rates_can_be_hidden_until_enough_people_are_through(
+    run_app: Callable[..., Running],
+) -> None:
+    running = run_app(practice=0)
+    shown = []
+    for _ in range(3):
+        visit = Visit(running)
+        visit.agree()
+        visit.goes_through(lambda _: "real")
+        page = results_page(running.sessions, running.small.key, "x", hide_rates_until=3)
+        assert "Completed" in page
+        shown.append("secretgan" in page)
+        assert shown[-1] != ("hidden until 3 sessions" in page)
+    assert shown == [False, False, True]
 
 
 def test_results_of_a_staircase_name_its_score(run_app: Callable[..., Running]) -> None:
