@@ -2,6 +2,7 @@
 
 A run keeps generators of several epochs and of both directions; :func:`find_generator` picks one.
 :func:`shipped_models` and :func:`models_in` list the available models, for `impasto models`.
+torch is imported only once a file is loaded, so that a wrong name is told at once.
 """
 
 import re
@@ -10,16 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
-from impasto.cyclegan.architecture import detect_architecture
-from impasto.cyclegan.weights import LoadedGenerator, load_generator
 from impasto.options.errors import CheckpointError, FolderError, ImpastoError, OptionError
 from impasto.options.fields import nearest, require
 from impasto.runs.directory import RunDirectory
-from impasto.runs.state import DAMAGED
+
+if TYPE_CHECKING:
+    from impasto.cyclegan.weights import LoadedGenerator
 
 __all__ = [
     "GENERATOR_OF",
@@ -32,6 +31,7 @@ __all__ = [
     "kept_epochs",
     "models_in",
     "resolve_model",
+    "resolve_results",
     "shipped_models",
 ]
 
@@ -112,13 +112,40 @@ def resolve_model(model: Path) -> Path:
     )
 
 
+def resolve_results(path: Path) -> Path:
+    """Return the folder of results, run folder or file that a user means, to be measured.
+
+    Raises:
+        FolderError: there is none, or it could be two.
+    """
+    if str(path) in SHIPPED:
+        if path.exists():
+            raise FolderError(
+                path,
+                f"is a model that Impasto ships, and a folder here; for the folder, give "
+                f"{path.absolute()}, for the model, {SHIPPED[str(path)].path}",
+            )
+        return SHIPPED[str(path)].path
+    try:
+        return resolve_model(path)
+    except CheckpointError as error:
+        above = path.parent
+        near = [other.name for other in above.iterdir()] if above.is_dir() else []
+        hint = nearest(path.name, [*near, *SHIPPED])
+        raise FolderError(
+            path,
+            f"no such folder of results, run folder or weights file{hint}; impasto models lists "
+            "what models there are",
+        ) from error
+
+
 GENERATOR_OF = {"AtoB": "G_A", "BtoA": "G_B"}
 """The generator of each direction."""
 
 
 def find_generator(
     model: Path, *, direction: str | None = None, epoch: str = "latest"
-) -> LoadedGenerator:
+) -> "LoadedGenerator":
     """Load the generator that a user means.
 
     Args:
@@ -168,7 +195,9 @@ def find_generator(
     )
 
 
-def _load_for_pictures(path: Path) -> LoadedGenerator:
+def _load_for_pictures(path: Path) -> "LoadedGenerator":
+    from impasto.cyclegan.weights import load_generator  # noqa: PLC0415 - torch
+
     loaded = load_generator(path)
     channels = loaded.architecture.in_channels, loaded.architecture.out_channels
     if channels != (3, 3):
@@ -179,7 +208,7 @@ def _load_for_pictures(path: Path) -> LoadedGenerator:
     return loaded
 
 
-def _as_its_run_says(loaded: LoadedGenerator, directory: RunDirectory) -> LoadedGenerator:
+def _as_its_run_says(loaded: "LoadedGenerator", directory: RunDirectory) -> "LoadedGenerator":
     """Add how far to bend pictures for it, which a ``.pth`` cannot say."""
     if "grid_bend_px" in loaded.provenance or not directory.options_file.is_file():
         return loaded
@@ -263,6 +292,12 @@ def _is_something_else(path: Path) -> bool:
     """Whether it is no weights file, or a whole one of another network, such as a backbone."""
     if path.suffix == ".pth":
         return False  # its name says that it is a generator
+    from safetensors import SafetensorError  # noqa: PLC0415 - torch
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    from impasto.cyclegan.architecture import detect_architecture  # noqa: PLC0415
+    from impasto.runs.state import DAMAGED  # noqa: PLC0415
+
     try:
         detect_architecture(load_file(path))
     except CheckpointError:

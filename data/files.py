@@ -15,6 +15,7 @@ from impasto.options.errors import FolderError, ImpastoError
 
 __all__ = [
     "PREVIEWS_MARK",
+    "find_class_folders",
     "fit_name",
     "gather_pictures",
     "is_passed_over",
@@ -109,6 +110,28 @@ def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
             "%s: %s not looked at, as their names do not end like those of pictures", folder, others
         )
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def find_class_folders(root: Path) -> dict[str, Path]:
+    """Return the folders in a folder by their names, which are the classes, sorted.
+
+    Raises:
+        FolderError: there are fewer than two class folders.
+    """
+    if not root.is_dir():
+        raise FolderError(root, "no such folder; expected one with a folder of pictures per class")
+    found = {
+        path.name: path
+        for path in sorted(root.iterdir())
+        if path.is_dir() and not is_passed_over(path.name)
+    }
+    if len(found) < 2:
+        raise FolderError(
+            root,
+            f"holds {', '.join(found) or 'no folder'}; expected two or more folders, each with the "
+            "pictures of one class (name them with --classes where they lie elsewhere)",
+        )
+    return found
 
 
 def output_names(inputs: Sequence[Path], *, root: Path, suffix: str) -> list[PurePosixPath]:

@@ -6,7 +6,9 @@ It is the one job that takes from the CycleGAN, from stylization and from the su
 import hashlib
 import json
 import os
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,9 +22,10 @@ from impasto.cyclegan.jobs.tour import Chapter, TourResult, measure_table, run_t
 from impasto.cyclegan.jobs.translate import TranslateResult, translate
 from impasto.data import Picture, write_picture
 from impasto.data.atomic import write_text_atomic
+from impasto.data.decode import read_size
 from impasto.data.encode import write_float_picture
-from impasto.data.files import list_pictures
 from impasto.data.samples.domains import SampleDomains, make_sample_domains
+from impasto.data.samples.painting import LATE_MONET, paint
 from impasto.data.samples.photographs import sample_photographs
 from impasto.gatys.jobs.stylize import stylize
 from impasto.options.config import read_config
@@ -33,27 +36,37 @@ from impasto.options.survey import SurveyExportOptions
 from impasto.options.train import TrainOptions
 from impasto.options.translate import DemoOptions, TranslateOptions
 from impasto.runs.directory import RunDirectory
-from impasto.runs.pages.gallery import Strip
+from impasto.runs.pages.gallery import BeforeAfter, Strip
 from impasto.survey.export.job import export_study
 
-__all__ = ["DemoResult", "run_demo"]
+__all__ = ["DemoResult", "called_as", "run_demo", "spell_seconds"]
 
-_LIKE_MONETS = ("china", "flower", "coffee", "chelsea")  # shown large; all are on their own page
+# What a person would call the photographs, the best results first; those are shown large.
+_NAMES = {
+    "china": "temple",
+    "flower": "dahlia",
+    "coffee": "coffee",
+    "chelsea": "cat",
+    "astronaut": "astronaut",
+    "motorcycle": "motorcycle",
+    "rocket": "rocket",
+}
+_LARGE = 4
 _STROKE_SCALE = 2  # for photographs of 450 to 740 pixels
 _SHOWN = 6
 _SIZE_PX = 136  # a little more than the crop of the preset
-_CONTENT, _STYLE = "rocket", "flower"  # of the stylized picture
-_STYLIZED_PX = 192
+_CONTENT, _STYLE = "chelsea", "coffee"  # of the stylized picture; the style is painted first
+_STYLIZED_PX = 256
 # What the demo writes into its folder; nothing of it is replaced unless the note, or the digest in
 # the note, says that the demo wrote it.
 _STUDY = ("study.key.json", "study.zip", "study")
 _MADE = (
     *_STUDY,
     *("photographs", "monets", "domains", "checkpoints/demo", "pictures", "translated", "fakes"),
-    *("stylized.png", "index.html"),
+    *("style.png", "stylized.png", "index.html"),
 )
 _NOTE = "impasto_demo.json"
-_CREDIT = "Photographs: scikit-image; china and flower: scikit-learn, CC BY 2.0."
+_CREDIT = "Photographs: scikit-image; temple and dahlia: scikit-learn, CC BY 2.0."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +104,7 @@ def run_demo(
     def step(number: int, what: str) -> None:
         say(f"{number}/6 [{time.perf_counter() - started:3.0f} s] {what}")
 
+    say("about three minutes on two idle cores, longer where others work, too")
     page = options.output / "index.html"
     step(1, "photographs into Monets, by the model in the box")
     photographs = _write_photographs(options.output / "photographs")
@@ -108,7 +122,9 @@ def run_demo(
     )
     step(3, f"training on {domains.trainA} and {domains.trainB}")
     RunDirectory(options.output / "checkpoints" / "demo").start_afresh()
+    begun = time.perf_counter()
     tour = run_tour(domains, _train_options(options, domains.root))
+    trained_seconds = time.perf_counter() - begun
     if tour.training.signal is not None:
         return DemoResult(
             page=page, seconds=time.perf_counter() - started, signal=tour.training.signal
@@ -119,23 +135,52 @@ def run_demo(
     translated = _translate(
         photographs, tour.training.directory, options.output / "translated", direction="BtoA"
     )
-    step(5, f"{_CONTENT} in the style of a painting of {_STYLE}")
-    stylized = _stylize(photographs / f"{_CONTENT}.jpg", domains, options.output / "stylized.png")
+    step(5, f"the {_NAMES[_CONTENT]} in the style of a painting of the {_NAMES[_STYLE]}")
+    stylized = _stylize(photographs, options)
     step(6, "a survey of true paintings and translations")
     study = _survey(domains, tour, options)
     write_tour(
         page,
         [
             _monet_chapter(monets, options.output),
-            _training_chapter(tour, translated, options.output),
             stylized,
+            _training_chapter(tour, translated, options.output, trained_seconds),
             study,
+            _own_chapter(),
         ],
         title="Impasto's demo",
-        description=f"Made by this machine in {time.perf_counter() - started:.0f} seconds, without "
-        f"a network. {_CREDIT}",
+        description=f"Made by this machine in {spell_seconds(time.perf_counter() - started)}, "
+        f"without a network. {_CREDIT}",
     )
     return DemoResult(page=page, seconds=time.perf_counter() - started)
+
+
+def spell_seconds(seconds: float) -> str:
+    """Write a duration as a person would.
+
+    Example:
+        >>> spell_seconds(288.4)
+        '4 minutes 48 seconds'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    parts = [(minutes, "minute"), (rest, "second")]
+    said = [f"{count} {unit}{'s' * (count != 1)}" for count, unit in parts if count]
+    return " ".join(said) or "0 seconds"
+
+
+def _impasto(*words: str | Path) -> str:
+    """Return a command to be copied, which begins as this one was called."""
+    return shlex.join([*called_as(), *map(str, words)])
+
+
+def called_as() -> list[str]:
+    """Return the words that call `impasto` from here: by its name only where that is found."""
+    called = Path(sys.argv[0])
+    if shutil.which("impasto"):
+        return ["impasto"]
+    if called.name == "impasto" and called.is_file():
+        return [str(called)]
+    return [sys.executable, "-m", "impasto"]
 
 
 def _claim(output: Path) -> None:
@@ -206,7 +251,7 @@ def _train_options(options: DemoOptions, dataroot: Path) -> TrainOptions:
 def _write_photographs(folder: Path) -> Path:
     """Write the whole sample photographs, of which training saw small parts of some."""
     for name, rgb in sample_photographs().items():
-        _write(folder / f"{name}.jpg", rgb)
+        _write(folder / f"{_NAMES[name]}.jpg", rgb)
     return folder
 
 
@@ -241,29 +286,34 @@ def _translate(
 
 def _monet_chapter(monets: TranslateResult, output: Path) -> Chapter:
     made = {job.source.stem: job for job in monets.converted.done}
-    strips = [
-        Strip(
-            name=name,
-            pictures={
-                "photograph": made[name].source,
-                "by the model in the box": made[name].target,
-            },
+    pairs = [
+        BeforeAfter(
+            title=name.capitalize(),
+            before=made[name].source,
+            after=made[name].target,
+            size=read_size(made[name].target),
         )
-        for name in _LIKE_MONETS
-        if name in made
+        for name in [name for name in _NAMES.values() if name in made][:_LARGE]
     ]
     return Chapter(
         heading="Photographs into Monets",
         text="The model that ships with Impasto, on photographs that it has never seen, in their "
-        f"own sizes: impasto translate {output / 'photographs'} --stroke_scale {_STROKE_SCALE} "
-        "--output DIR.",
-        strips=strips,
-        links={"All of them, with sliders": monets.page},
+        "own sizes. Drag the handles.",
+        pairs=pairs,
+        links={f"All {len(made)} photographs": monets.page},
+        commands=[
+            _impasto(
+                *("translate", output / "photographs", "--stroke_scale", f"{_STROKE_SCALE}"),
+                *("--output", "monets"),
+            )
+        ],
     )
 
 
-def _training_chapter(result: TourResult, translated: TranslateResult, output: Path) -> Chapter:
-    strips = []
+def _training_chapter(
+    result: TourResult, translated: TranslateResult, output: Path, seconds: float
+) -> Chapter:
+    strips: list[Strip] = []
     step = max(1, len(result.photographs) // _SHOWN)
     for name in sorted(result.photographs)[::step][:_SHOWN]:
         stem = Path(name).stem
@@ -277,25 +327,35 @@ def _training_chapter(result: TourResult, translated: TranslateResult, output: P
                 ("true painting", result.truth),
             )
         }
-        strips.append(Strip(name=stem, pictures=files))
+        shown = _NAMES[stem.partition("_")[0]].capitalize()  # its place follows in the file name
+        number = sum(strip.name.startswith(shown) for strip in strips) + 1
+        strips.append(Strip(name=f"{shown} {number}", pictures=files))
     return Chapter(
-        heading="A training of two minutes",
-        text=f"{result.training.progress.images} pictures of each of two small domains, from "
+        heading=f"What a training of {spell_seconds(seconds)} learns",
+        text=f"{result.training.progress.images:,} pictures of each of two small domains, from "
         "random weights. The photographs below were held out, and their true paintings are known, "
-        "so that the distance to the truth can be measured.",
+        "so that the distance to the truth can be measured: mostly the painter's colors are "
+        "learned in so short a time, and not yet the strokes.",
         strips=strips,
         comparisons=result.comparisons,
         links={
-            "Whole photographs, before and after": translated.page,
             "How the training went": result.training.directory / "web" / "index.html",
+            "Whole photographs, before and after": translated.page,
         },
+        commands=[
+            _impasto(
+                *("train", "--config", "demo", "--dataroot", output / "domains", "--name", "mine")
+            )
+        ],
     )
 
 
-def _stylize(content: Path, domains: SampleDomains, output: Path) -> Chapter:
-    """Show a photograph in the style of one of the domain's paintings."""
-    paintings = list_pictures(domains.testA)
-    style = next((path for path in paintings if path.name.startswith(_STYLE)), paintings[0])
+def _stylize(photographs: Path, options: DemoOptions) -> Chapter:
+    """Show a photograph in the style of a painting of another."""
+    content, style = photographs / f"{_NAMES[_CONTENT]}.jpg", options.output / "style.png"
+    generator = np.random.default_rng(options.seed)
+    _write(style, paint(sample_photographs()[_STYLE], LATE_MONET, generator))
+    output = options.output / "stylized.png"
     made = stylize(
         StylizeOptions(
             content=content,
@@ -307,12 +367,40 @@ def _stylize(content: Path, domains: SampleDomains, output: Path) -> Chapter:
         )
     )
     write_float_picture(output, made.image)
-    pictures = {"photograph": content, "style": style, "stylized": output}
+    pictures = {"photograph": content, "the style, a painting": style, "stylized": output}
     return Chapter(
         heading="One picture in the style of another",
-        text="Optimized pixel by pixel, without weights and without training: impasto stylize "
-        f"{content} {style} --output PICTURE.",
-        strips=[Strip(name=content.stem, pictures=pictures)],
+        text="The pixels are optimized, without weights and without a training. The style is a "
+        f"painting of the {_NAMES[_STYLE]}, by the painter of the next chapter.",
+        strips=[Strip(name=_NAMES[_CONTENT].capitalize(), pictures=pictures)],
+        commands=[
+            _impasto("stylize", content, style, "--preset", "builtin", "--output", "stylized.png")
+        ],
+    )
+
+
+def _own_chapter() -> Chapter:
+    """Say how to go on."""
+    return Chapter(
+        heading="Now with your own pictures",
+        text="Put the names of your folders and files where there are capitals. A --stroke_scale "
+        "of 2 suits pictures with sides of about 1,000 pixels; larger ones take a larger one.",
+        commands=[
+            _impasto("translate", "PHOTOS", "--stroke_scale", "2", "--output", "monets"),
+            _impasto("stylize", "PHOTO.jpg", "PAINTING.jpg", "--output", "stylized.png"),
+            _impasto(
+                *("train", "--config", "monet_small", "--folder_A", "PAINTINGS"),
+                *("--folder_B", "PHOTOS", "--name", "mine"),
+            ),
+            _impasto(
+                *("translate", "PHOTOS", "--model", "checkpoints/mine", "--direction", "BtoA"),
+                *("--output", "mine"),
+            ),
+            _impasto(
+                *("survey", "export", "--real", "PAINTINGS", "--fake", "mine=mine"),
+                *("--output", "study"),
+            ),
+        ],
     )
 
 
@@ -350,4 +438,10 @@ def _survey(domains: SampleDomains, result: TourResult, options: DemoOptions) ->
         text="A survey of true paintings and of what the training made: nothing in the folder "
         "tells which is which. The key is in a file of its own.",
         links={"Take it": done.folder / "index.html"},
+        commands=[
+            _impasto(
+                *("survey", "serve", done.folder, "--key", done.key),
+                *("--database", "answers.sqlite"),
+            )
+        ],
     )

@@ -78,6 +78,17 @@ class RunDirectory:
             raise FolderError(self.path, f"cannot be written ({error.strerror})") from error
         return aside if there else None
 
+    def require_no_state(self) -> None:
+        """Refuse to begin a training where there is one.
+
+        Raises:
+            FolderError: the directory holds a training.
+        """
+        if self.has_state:
+            raise FolderError(
+                self.path, "holds a training already; add --resume, or choose another --name"
+            )
+
     def network_file(self, label: str, network: str) -> Path:
         """Return the reference's file name of a network, e.g. ``latest_net_G_A.pth``."""
         return self.path / f"{label}_net_{network}.pth"

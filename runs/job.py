@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from accelerate import Accelerator
 
-from impasto.options.errors import CheckpointError, FolderError, OptionError
+from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.fields import default_values, difference, flatten
 from impasto.options.train import BasicDisplayOptions, BasicRunOptions
 from impasto.runs.devices import computing, describe_precision
@@ -313,10 +313,7 @@ def _check_run(
         OptionError: an option must not change; the message shows the old and new value of each.
     """
     if not resume:
-        if directory.has_state:
-            raise FolderError(
-                directory.path, "holds a training already; add --resume, or choose another --name"
-            )
+        directory.require_no_state()
         return
     written = {**defaults, **directory.read_options()}
     saved = _options_of_state(directory)

@@ -124,6 +124,8 @@ class TrainingLoop(Generic[Batch]):
         )
         self._saved: tuple[int, int] | None = None  # images, epoch
         self._reported = False
+        self._batch: Batch | None = None  # the last one
+        self._shown = 0  # images at the last samples
 
     def resume(self) -> None:
         """Continue from the state in the run directory or, if it is damaged, the one before it.
@@ -217,12 +219,14 @@ class TrainingLoop(Generic[Batch]):
                 while not self.finished and not self._stops(interrupts):
                     self._run_epoch(interrupts)
                 self._checkpoint("latest")
+                if interrupts.received is not None:
+                    self._show_last_samples()
             except BaseException as problem:
                 alone = self.progress.processes == 1
                 if interrupts.received and alone and isinstance(problem, LostProcessError):
                     return interrupts.received  # all steps were saved before it was raised
                 explained = self._explain(problem)
-                error = str(explained) or "stopped before it could save"
+                error = self._told(explained)
                 if isinstance(explained, LostProcessError) and self.progress.processes > 1:
                     # The launcher sends SIGTERM to those who are left; they are ending already.
                     interrupts.ignore()
@@ -232,6 +236,13 @@ class TrainingLoop(Generic[Batch]):
             finally:
                 self._observer.on_end(self.progress, error)
         return interrupts.received
+
+    def _told(self, problem: BaseException) -> str | None:
+        """Return what observers are told; a training that was stopped after it saved is whole."""
+        if not isinstance(problem, KeyboardInterrupt):
+            return str(problem) or type(problem).__name__
+        saved = self._saved == (self.progress.images, self.progress.epoch)
+        return None if saved else "stopped before it could save"
 
     def _explain(self, problem: BaseException) -> BaseException:
         """Say what was lost and what was kept, where that can be said."""
@@ -271,6 +282,7 @@ class TrainingLoop(Generic[Batch]):
             )
             self._meter.add(result.losses, step=self.progress.steps, images=images)
             self._observer.on_step(self.progress)
+            self._batch = batches[-1]
             if self._intervals.evaluate and self._loader.position >= self._loader.epoch_images:
                 continue  # to the end of the epoch, which is told and saved as a whole
             self._act_at_intervals(before, batches[-1])
@@ -318,7 +330,13 @@ class TrainingLoop(Generic[Batch]):
         if _passed(before, now, intervals.checkpoint_images):
             self._checkpoint("latest")
 
+    def _show_last_samples(self) -> None:
+        """Show what a training that was stopped has come to, unless that is shown already."""
+        if self._batch is not None and self._shown != self.progress.images:
+            self._show_samples(self._batch)
+
     def _show_samples(self, batch: Batch) -> None:
+        self._shown = self.progress.images
         if not self._accelerator.is_main_process:
             return
         shown = self._sample_batch if self._sample_batch is not None else batch

@@ -57,7 +57,7 @@ def parse_training(
         argv: the words after the command.
 
     Raises:
-        FolderError: there is no run to resume.
+        FolderError: there is no run to resume, or one where a new one should go.
     """
     parser = make_parser()
     parsed = parser.parse(argv)
@@ -69,6 +69,8 @@ def parse_training(
         parser.set_stored(stored, str(directory.options_file))
         parsed = parser.parse(argv)
     made = parser.make(options, parsed, drop=_CONTROL)
+    if not parsed.resume:  # told before the seconds that torch takes
+        RunDirectory(Path(parsed.checkpoints_dir) / parsed.name).require_no_state()
     return TrainingRequest(
         options=made,
         resume=bool(parsed.resume),

@@ -26,6 +26,11 @@ _EPILOG = """examples:
 def main(argv: Sequence[str]) -> int:
     """Parse, train, report; return the exit status."""
     words = parse_training(_parser, BackboneOptions, argv)
+    data = words.options.data
+    if data.dataset == "folder" and not data.classes:
+        from impasto.data.files import find_class_folders  # noqa: PLC0415 - after parsing
+
+        find_class_folders(data.dataroot)  # a wrong folder, before the seconds that torch takes
 
     def start() -> "TrainResult":
         from impasto.gatys.classifier.train import train_backbone  # noqa: PLC0415 - torch

@@ -1,9 +1,11 @@
 """`impasto demo`: the whole tour on shipped material, offline, in minutes."""
 
+import shlex
 from collections.abc import Sequence
 from functools import partial
 
 from impasto.options.command_line import CommandParser
+from impasto.options.errors import FolderError
 from impasto.options.translate import DemoOptions
 
 __all__ = ["main"]
@@ -27,11 +29,17 @@ def main(argv: Sequence[str]) -> int:
     )
     options = parser.make(DemoOptions, parser.parse(argv))
 
-    from impasto.demo import run_demo  # noqa: PLC0415 - torch and the rest come after parsing
+    if options.output.exists() and not options.output.is_dir():
+        raise FolderError(options.output, "cannot be written (File exists)")
+
+    # torch and the rest come after parsing
+    from impasto.demo import called_as, run_demo, spell_seconds  # noqa: PLC0415
 
     result = run_demo(options, say=partial(print, flush=True))
     if result.signal is not None:
-        print("stopped")
+        print("stopped in step 3 of 6, the training; the same command begins again")
         return 128 + result.signal
-    print(f"done in {result.seconds:.0f} s; open {result.page.resolve()}")
+    print(f"done in {spell_seconds(result.seconds)}; open {result.page.resolve()}")
+    own = shlex.join([*called_as(), "translate", "PHOTOS", "--stroke_scale", "2"])
+    print(f"now with your own pictures: {own} --output monets")
     return 0

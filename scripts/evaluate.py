@@ -46,29 +46,37 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(EvaluateOptions, parsed, drop=["results"])
 
-    from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
+    _refuse_missing([Path(path) for path in parsed.results], options)
 
-    from impasto.cyclegan.jobs.evaluate import run_evaluation  # noqa: PLC0415
+    from impasto.cyclegan.jobs.evaluate import run_evaluation  # noqa: PLC0415 - torch
+    from impasto.runs.displays.bar import ProgressBar  # noqa: PLC0415
 
-    with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
-
-        def count(row: str) -> None:
-            bar.set_description(row, refresh=False)
-            bar.update()
+    with ProgressBar() as bar:
 
         def say(row: "Row") -> None:
-            bar.write(_printable(f"measured {row.name}: {row.pictures} pictures"))
-            sys.stdout.flush()  # a log file should show it now, too
+            bar.say(f"measured {row.name}: {row.pictures} pictures")
 
         result = run_evaluation(
             [Path(path) for path in parsed.results],
             options,
-            on_start=bar.reset,
-            on_sample=count,
+            on_start=bar.start,
+            on_sample=lambda row: bar.move(doing=row),
             on_row=say,
         )
     _report(result)
     return 0
+
+
+def _refuse_missing(results: Sequence[Path], options: EvaluateOptions) -> None:
+    """Refuse folders and models that are not there, before the seconds that torch takes."""
+    from impasto.cyclegan.models import resolve_results  # noqa: PLC0415
+    from impasto.data.files import list_pictures  # noqa: PLC0415
+
+    for folder in (options.real, options.inputs, options.more_real):
+        if folder is not None:
+            list_pictures(folder)
+    for path in results:
+        resolve_results(path)
 
 
 def _report(result: "EvaluateResult") -> None:
@@ -78,7 +86,9 @@ def _report(result: "EvaluateResult") -> None:
     print(_printable(text_table(result.evaluation.rows, width=width)))
     for sentence in result.sentences:
         print(_printable(sentence))
-    print(_printable(f"numbers: {result.results}\npage: {result.page}"))
+    print(
+        _printable(f"numbers: {result.results}\npage: {result.page}; open it to see the pictures")
+    )
 
 
 def _printable(text: str) -> str:

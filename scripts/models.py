@@ -29,16 +29,16 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(ModelsOptions, parsed, drop=["folders"])
 
-    from impasto.cyclegan.models import models_in, shipped_models  # noqa: PLC0415 - torch
+    from impasto.cyclegan.models import models_in, shipped_models  # noqa: PLC0415 - after parsing
 
-    groups = {"shipped": shipped_models()}
     folders = [Path(folder) for folder in parsed.folders]
     usual = ModelsOptions().checkpoints_dir
     # That there are no runs yet is no mistake; a mistyped folder is.
     if not folders and (options.checkpoints_dir.is_dir() or options.checkpoints_dir != usual):
         folders = [options.checkpoints_dir]
-    for folder in folders:
-        groups[str(folder)] = models_in(folder)
+    # Those in folders first, since a mistyped folder is told before torch is imported.
+    found = {str(folder): models_in(folder) for folder in folders}
+    groups = {"shipped": shipped_models(), **found}
     for heading, models in groups.items():
         print(f"{heading}:")
         for model in models:
@@ -47,4 +47,5 @@ def main(argv: Sequence[str]) -> int:
             print("  no generators")
     if not folders:
         print(f"{options.checkpoints_dir}: no such folder, so there are no runs to list")
+    print("next: impasto translate PHOTOS --model MODEL --output FOLDER")
     return 0 if all(model.usable for models in groups.values() for model in models) else 1

@@ -145,4 +145,4 @@ def _what_was_written(span: float, options: PlotOptions) -> str:
         half = span * math.log(0.5) / math.log(options.smoothing)
         smoothing = f"smoothed: a value counts half after {half:,.1f} iterations"
     table = f" and {options.table}" if options.table else ""
-    return f"wrote {options.output}{table} ({smoothing})"
+    return f"wrote {options.output}{table} ({smoothing}); open {options.output}"

@@ -1,6 +1,6 @@
 """`impasto stylize`: show one picture in the style of others."""
 
-import sys
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,27 +31,29 @@ the same picture again.
 def main(argv: Sequence[str]) -> int:
     """Parse, stylize, say what was done; return the exit status."""
     options, recipes = _parse(argv)
-
-    from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
+    _refuse_missing(options)
 
     from impasto.gatys.jobs.stylize_files import stylize_to_files  # noqa: PLC0415
+    from impasto.runs.displays.bar import ProgressBar  # noqa: PLC0415
     from impasto.runs.processes import parent_is_gone  # noqa: PLC0415
     from impasto.runs.signals import Interrupts  # noqa: PLC0415
 
-    with (
-        tqdm(unit="it", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar,
-        Interrupts() as interrupts,
-    ):
+    # Evaluations at fine scales take longer than those at coarse ones.
+    bars = ProgressBar("it", noun="evaluations", steady=False)
+    with bars as bar, Interrupts() as interrupts:
 
         def begin(plan: "Plan", changes: Sequence[str]) -> None:
-            bar.write(str(plan))
+            bar.say(str(plan))
             for change in changes:
-                bar.write(f"not as in the recipe: {change}")
-            bar.reset(plan.evaluations)
+                bar.say(f"not as in the recipe: {change}")
+            bar.start(plan.evaluations)
 
         def show(iterate: "Iterate") -> None:
-            bar.update(iterate.evaluations - bar.n)
-            bar.set_postfix_str(f"{iterate.width} x {iterate.height}")
+            bar.move(iterate.evaluations, doing=f"{iterate.width} x {iterate.height} pixels")
+
+        def report(result: "StylizeResult") -> None:
+            bar.close()
+            print(_report(result, options), flush=True)
 
         def stop() -> bool:
             if parent_is_gone():  # its next sweep may be writing to the same folder by now
@@ -61,14 +63,25 @@ def main(argv: Sequence[str]) -> int:
             return interrupts.received is not None
 
         stylize_to_files(
-            options,
-            recipes=recipes,
-            begin=begin,
-            watcher=show,
-            stop=stop,
-            on_written=lambda result: bar.write(_report(result, options)),
+            options, recipes=recipes, begin=begin, watcher=show, stop=stop, on_written=report
         )
+    recipe = shlex.quote(f"{options.output}.yaml")
+    print(f"next: impasto stylize --config {recipe} --output again.png, with other options")
     return 0 if interrupts.received is None else 128 + interrupts.received
+
+
+def _refuse_missing(options: StylizeOptions) -> None:
+    """Refuse pictures that are not there, before the seconds that torch takes."""
+    from impasto.data.decode import read_size  # noqa: PLC0415 - after parsing
+    from impasto.data.files import list_pictures  # noqa: PLC0415
+    from impasto.gatys.masks import parse_mask_pair  # noqa: PLC0415
+
+    masks = [parse_mask_pair(text, options.styles).path for text in options.masks]
+    for path in (options.content, *options.styles, *masks, options.init_image):
+        if path is not None and path.is_dir() and path in options.styles:
+            list_pictures(path)
+        elif path is not None:
+            read_size(path)
 
 
 def _parse(argv: Sequence[str]) -> tuple[StylizeOptions, list[Path]]:

@@ -1,6 +1,5 @@
 """`impasto sweep`: stylize with all combinations of some settings, and compare."""
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -54,29 +53,25 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(SweepOptions, parsed, drop=["sweep"])
 
-    from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
-
-    from impasto.gatys.jobs.sweep import sweep  # noqa: PLC0415
+    from impasto.gatys.jobs.sweep import sweep  # noqa: PLC0415 - torch, after parsing
+    from impasto.runs.displays.bar import ProgressBar  # noqa: PLC0415
     from impasto.runs.signals import Interrupts  # noqa: PLC0415
 
-    with (
-        Interrupts() as interrupts,
-        tqdm(unit="cell", disable=not sys.stderr.isatty()) as bar,
-    ):
+    with Interrupts() as interrupts, ProgressBar("cell", noun="cells") as bar:
 
         def tell(cell: "SweepCell", result: "CellResult", known: bool) -> None:
-            bar.update()
+            bar.move()
             named = ", ".join(f"{axis} {label}" for axis, label in cell.labels.items())
             if result.error:
-                bar.write(f"failed: {named}: {result.error}")
+                bar.say(f"failed: {named}: {result.error}")
             elif not known:
-                bar.write(f"{named}: {result.seconds:.0f} s, total {result.losses['total']:.4g}")
+                bar.say(f"{named}: {result.seconds:.0f} s, total {result.losses['total']:.4g}")
 
         try:
             result = sweep(
                 parsed.sweep,
                 options,
-                on_start=bar.reset,
+                on_start=bar.start,
                 on_cell=tell,
                 stop=lambda: interrupts.received is not None,
             )
@@ -87,7 +82,8 @@ def main(argv: Sequence[str]) -> int:
             parser.error(f"SWEEP: {error.reason}")
     done = len(result.results) - len(result.failed)
     print(f"{done} of {len(result.cells)} cells done, {len(result.failed)} failed", end="; ")
-    print(f"open {options.output / 'index.html'}")
+    again = "" if done == len(result.cells) else "; the same command does the rest"
+    print(f"open {options.output / 'index.html'}{again}")
     if interrupts.received is not None:
         return 128 + interrupts.received
     return 0 if done == len(result.cells) else 1

@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
-from impasto.options.train import TrainOptions
+from impasto.options.errors import FolderError
+from impasto.options.train import DataOptions, TrainOptions
 from impasto.scripts._training import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _EPILOG = """examples:
 def main(argv: Sequence[str]) -> int:
     """Parse, train, report; return the exit status."""
     words = parse_training(_parser, TrainOptions, argv)
+    _refuse_missing(words.options)
 
     def start() -> "TrainResult":
         from impasto.cyclegan.jobs.train import train  # noqa: PLC0415 - torch, after parsing
@@ -39,6 +41,21 @@ def main(argv: Sequence[str]) -> int:
 
     report = partial(_report, words.options)
     return run_training(start, command="train", changes=words.changes, report=report)
+
+
+def _refuse_missing(options: TrainOptions) -> None:
+    """Refuse folders that are not there, before the seconds that torch takes."""
+    from impasto.data.files import list_pictures  # noqa: PLC0415 - after parsing
+
+    data = options.data
+    if data == DataOptions() and not data.dataroot.exists():
+        raise FolderError(
+            data.dataroot,
+            "no such folder; give the two folders of pictures with --folder_A and --folder_B, or "
+            "the folder that holds trainA and trainB with --dataroot",
+        )
+    for folder in data.folders:
+        list_pictures(folder)
 
 
 def _report(options: TrainOptions, result: "TrainResult") -> None:

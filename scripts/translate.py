@@ -1,12 +1,15 @@
 """`impasto translate`: translate pictures of any size with a trained model."""
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
 from impasto.options.translate import TranslateOptions
+
+if TYPE_CHECKING:
+    from impasto.cyclegan.weights import LoadedGenerator
 
 __all__ = ["main"]
 
@@ -35,39 +38,36 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(TranslateOptions, parsed, drop=["photos"])
 
-    from tqdm import tqdm  # noqa: PLC0415 - torch and the rest come after parsing
+    photos = [Path(photo) for photo in parsed.photos]
+    _refuse_missing(photos, options)
 
-    from impasto.cyclegan.jobs.translate import translate  # noqa: PLC0415
-    from impasto.runs.signals import Stopped  # noqa: PLC0415
+    from impasto.cyclegan.jobs.translate import translate  # noqa: PLC0415 - torch, after parsing
+    from impasto.runs.displays.bar import ProgressBar  # noqa: PLC0415
 
-    with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+    with ProgressBar() as bar:
 
-        def start(count: int, generator: object) -> None:
-            bar.reset(total=count)
-            bar.write(f"{options.model}: {generator}", file=sys.stderr)
-
-        def count(_job: object) -> None:
-            bar.update()
+        def start(count: int, generator: "LoadedGenerator") -> None:
+            bar.start(count)
+            network = "; ".join([str(generator.architecture), *generator.notes])
+            bar.say(f"{options.model}: {network}", sys.stderr)
 
         try:
             result = translate(
-                [Path(photo) for photo in parsed.photos],
+                photos,
                 options,
-                on_start=lambda count, loaded: start(
-                    count, "; ".join([str(loaded.architecture), *loaded.notes])
-                ),
-                on_done=count,
-                on_note=lambda words: bar.write(words, file=sys.stderr),
+                on_start=start,
+                on_done=lambda _job: bar.move(),
+                on_note=lambda words: bar.say(words, sys.stderr),
             )
-        except KeyboardInterrupt as asked:
+        except KeyboardInterrupt:
             bar.close()
             again = "the same command" + " without --overwrite" * options.overwrite
             print(
-                f"stopped after {bar.n} of {bar.total or 0} pictures; finished pictures are in "
-                f"{options.output}, and {again} continues",
+                f"stopped after {bar}; finished pictures are in {options.output}, and {again} "
+                "continues",
                 file=sys.stderr,
             )
-            return 128 + (asked.number if isinstance(asked, Stopped) else signal.SIGINT)
+            raise
     converted = result.converted
     for source, reason in converted.failures.items():
         print(f"failed: {source}: {reason}", file=sys.stderr)
@@ -88,5 +88,14 @@ def main(argv: Sequence[str]) -> int:
             f"note: {options.output} also holds results of other pictures, made with {words}",
             file=sys.stderr,
         )
-    print(f"page: {result.page}")
+    print(f"page: {result.page}; open it to compare before and after")
     return 1 if converted.failures else 0
+
+
+def _refuse_missing(photos: Sequence[Path], options: TranslateOptions) -> None:
+    """Refuse pictures and models that are not there, before the seconds that torch takes."""
+    from impasto.cyclegan.models import resolve_model  # noqa: PLC0415
+    from impasto.data.files import gather_pictures  # noqa: PLC0415
+
+    resolve_model(options.model)
+    gather_pictures(photos, exclude=options.output)

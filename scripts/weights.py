@@ -1,5 +1,6 @@
 """`impasto weights`: find, check and pack the weights of feature networks; list layers."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,14 @@ def main(argv: Sequence[str]) -> int:
         return _layers(options.model)
     if options.file is None:
         return _list()
-    return _check(options.file) if options.action == "check" else _pack(options.file, options)
+    if not options.file.is_file():
+        what = (
+            "is a folder; expected a file of weights" if options.file.is_dir() else "no such file"
+        )
+        raise CheckpointError(f"{options.file}: {what}")
+    packed = _check(options.file) if options.action == "check" else _pack(options.file, options)
+    print(f"next: impasto stylize PHOTO STYLE --weights {shlex.quote(str(packed))} --output FILE")
+    return 0
 
 
 def _list() -> int:
@@ -90,10 +98,12 @@ def _list() -> int:
         status = 1 if find_lite_weights() else status
     if find_weights() is None:
         print(f"\n{missing_message()}")
+    else:
+        print("next: impasto stylize PHOTO STYLE --output FILE; it finds them by itself")
     return status
 
 
-def _check(path: Path) -> int:
+def _check(path: Path) -> Path:
     from impasto.gatys.features.lite import LITE_FILE  # noqa: PLC0415
     from impasto.gatys.features.make import describe_lite  # noqa: PLC0415
     from impasto.gatys.features.weight_files import read_weights  # noqa: PLC0415
@@ -105,7 +115,7 @@ def _check(path: Path) -> int:
         print(f"{path}: {load_model(model, path)[1]}")
     else:
         _print(read_weights(path))
-    return 0
+    return path
 
 
 def _layers(name: str) -> int:
@@ -133,6 +143,7 @@ def _layers(name: str) -> int:
     path = find_model_weights(model)
     print(layer_table(model))
     print(f"\n{missing_model_message(model)}" if path is None else f"weights: {path}")
+    print(f"next: impasto stylize PHOTO STYLE --backbone {name} --style_layers LAYER [LAYER ...]")
     return 0
 
 
@@ -151,11 +162,12 @@ def _lite_layers() -> int:
     return 0
 
 
-def _pack(path: Path, options: WeightsOptions) -> int:
+def _pack(path: Path, options: WeightsOptions) -> Path:
     from impasto.gatys.features.weights import pack  # noqa: PLC0415
 
-    _print(pack(path, options.output, last=options.last_layer))
-    return 0
+    packed = pack(path, options.output, last=options.last_layer)
+    _print(packed)
+    return packed.path
 
 
 def _print(file: "WeightsFile") -> None:

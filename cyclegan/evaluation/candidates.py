@@ -19,16 +19,15 @@ from impasto.cyclegan.models import (
     epochs_of,
     find_generator,
     kept_epochs,
-    resolve_model,
+    resolve_results,
 )
 from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_picture
 from impasto.data.files import list_pictures
 from impasto.data.tensors import to_pictures, to_tensor
-from impasto.options.errors import CheckpointError, FolderError, OptionError
+from impasto.options.errors import FolderError, OptionError
 from impasto.options.evaluate import EvaluateOptions
-from impasto.options.fields import nearest
 
 __all__ = [
     "PictureFiles",
@@ -297,7 +296,7 @@ def make_candidates(
             inputs.
         OptionError: a generator translates in the other direction.
     """
-    meant = [_meant(path) for path in named]
+    meant = [resolve_results(path) for path in named]
     candidates: list[Candidate] = []
     for path, where, name in zip(named, meant, distinct_names(meant), strict=True):
         if str(path) in SHIPPED:
@@ -314,33 +313,6 @@ def make_candidates(
 def is_run(folder: Path) -> bool:
     """Whether a folder holds the generators of a run of Impasto or the reference implementation."""
     return any(folder.glob("G_[AB].safetensors")) or any(folder.glob("*_net_G*.pth"))
-
-
-def _meant(path: Path) -> Path:
-    """Return the folder or file that a user means.
-
-    Raises:
-        FolderError: there is none, or it could be two.
-    """
-    if str(path) in SHIPPED:
-        if path.exists():
-            raise FolderError(
-                path,
-                f"is a model that Impasto ships, and a folder here; for the folder, give "
-                f"{path.absolute()}, for the model, {SHIPPED[str(path)].path}",
-            )
-        return SHIPPED[str(path)].path
-    try:
-        return resolve_model(path)
-    except CheckpointError as error:
-        above = path.parent
-        near = [other.name for other in above.iterdir()] if above.is_dir() else []
-        hint = nearest(path.name, [*near, *SHIPPED])
-        raise FolderError(
-            path,
-            f"no such folder of results, run folder or weights file{hint}; impasto models lists "
-            "what models there are",
-        ) from error
 
 
 def _of_shipped(name: str, options: EvaluateOptions, device: torch.device) -> Candidate:

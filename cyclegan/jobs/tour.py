@@ -26,7 +26,7 @@ from impasto.data.tensors import to_pictures, to_tensor
 from impasto.options.train import TrainOptions
 from impasto.runs.job import TrainResult
 from impasto.runs.observers import Observer
-from impasto.runs.pages.gallery import Strip, draw_strip
+from impasto.runs.pages.gallery import BeforeAfter, Strip, draw_pairs, draw_strip
 from impasto.runs.pages.page import page, relative_url, write_page
 from impasto.runs.seeds import make_generator
 
@@ -125,16 +125,20 @@ class Chapter:
     Attributes:
         heading: heading of the chapter.
         text: description in one or two sentences.
+        pairs: pictures before and after, each with a slider.
         strips: strips of pictures.
         comparisons: columns of a table of measures, by heading.
         links: files to open, by the text of the link.
+        commands: commands that do the same, to be copied.
     """
 
     heading: str
     text: str
+    pairs: Sequence[BeforeAfter] = ()
     strips: Sequence[Strip] = ()
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)
     links: Mapping[str, Path] = field(default_factory=dict)
+    commands: Sequence[str] = ()
 
 
 def write_tour(path: Path, chapters: Sequence[Chapter], *, title: str, description: str) -> None:
@@ -151,18 +155,29 @@ def write_tour(path: Path, chapters: Sequence[Chapter], *, title: str, descripti
     """
     document = page(title, description=description)
     for chapter in chapters:
-        section = document.main.add(tags.section(cls="chapter"))
-        section.add(tags.h2(chapter.heading))
-        section.add(tags.p(chapter.text))
-        if chapter.links:
-            links = section.add(tags.p(cls="chapter-links"))
-            for name, file in chapter.links.items():
-                links.add(tags.a(name, href=relative_url(file, path.parent)))
-        if chapter.comparisons:
-            section.add(tags.div(cls="measures-frame")).add(_table(chapter.comparisons))
-        for strip in chapter.strips:
-            section.add(draw_strip(strip, path.parent))
+        _add_chapter(document.main, chapter, path.parent)
     write_page(path, document)
+
+
+def _add_chapter(parent: tags.html_tag, chapter: Chapter, folder: Path) -> None:
+    section = parent.add(tags.section(cls="chapter"))
+    section.add(tags.h2(chapter.heading))
+    section.add(tags.p(chapter.text))
+    if chapter.pairs:
+        section.add(draw_pairs(chapter.pairs, folder))
+    if chapter.strips:
+        strips = section.add(tags.div(cls="strips"))
+        for strip in chapter.strips:
+            strips.add(draw_strip(strip, folder))
+    if chapter.comparisons:
+        section.add(tags.div(cls="measures-frame")).add(_table(chapter.comparisons))
+    if chapter.links:
+        links = section.add(tags.p(cls="chapter-links"))
+        for name, file in chapter.links.items():
+            links.add(tags.a(name, href=relative_url(file, folder)))
+    for command in chapter.commands:
+        # A long one is slid sideways, by keys, too; one click selects all of it.
+        section.add(tags.pre(tags.code(command), cls="command", tabindex="0"))
 
 
 def measure_table(comparisons: Mapping[str, Comparison]) -> str:
@@ -186,5 +201,5 @@ def _table(comparisons: Mapping[str, Comparison]) -> tags.html_tag:
         arrow = {"lower": "\u2193", "higher": "\u2191"}[better]
         line.add(tags.th(f"{label} {arrow}", scope="row", title=f"{better} is better"))
         for comparison in comparisons.values():
-            line.add(tags.td(f"{comparison.as_dict()[measure]:.3g}"))
+            line.add(tags.td(f"{comparison.as_dict()[measure]:#.3g}"))
     return table

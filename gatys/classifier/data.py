@@ -11,7 +11,7 @@ import torch
 from torchvision import datasets
 
 from impasto.data.decode import Rgb, read_picture
-from impasto.data.files import is_passed_over, list_pictures
+from impasto.data.files import list_pictures
 from impasto.options.errors import FolderError
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "Labelled",
     "PictureArrays",
     "PictureFiles",
-    "find_class_folders",
     "open_caltech101",
     "open_cifar100",
     "open_folders",
@@ -110,28 +109,6 @@ class ClassSets:
     classes: tuple[str, ...]
     train: Labelled
     held_out: Labelled
-
-
-def find_class_folders(root: Path) -> dict[str, Path]:
-    """Return the folders in a folder by their names, which are the classes, sorted.
-
-    Raises:
-        FolderError: there are fewer than two class folders.
-    """
-    if not root.is_dir():
-        raise FolderError(root, "no such folder; expected one with a folder of pictures per class")
-    found = {
-        path.name: path
-        for path in sorted(root.iterdir())
-        if path.is_dir() and not is_passed_over(path.name)
-    }
-    if len(found) < 2:
-        raise FolderError(
-            root,
-            f"holds {', '.join(found) or 'no folder'}; expected two or more folders, each with the "
-            "pictures of one class (name them with --classes where they lie elsewhere)",
-        )
-    return found
 
 
 def open_folders(

@@ -17,10 +17,10 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from impasto.data.datasets import UnpairedSampler
+from impasto.data.files import find_class_folders
 from impasto.data.fingerprints import fingerprint
 from impasto.gatys.classifier.data import (
     ClassSets,
-    find_class_folders,
     open_caltech101,
     open_cifar100,
     open_folders,

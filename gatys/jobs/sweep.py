@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from impasto.data.atomic import check_writable
 from impasto.gatys.sweep.plan import SweepCell, read_sweep, sweep_cells
-from impasto.options.errors import FolderError
+from impasto.options.errors import FolderError, PictureError
 from impasto.options.stylize import SweepOptions
 from impasto.runs.directory import lock_folder
 
@@ -41,6 +41,7 @@ def sweep(
     Raises:
         OptionError: an option, also one in the plan, is unknown or invalid.
         ImpastoError: the plan cannot be read, or another sweep is writing to the same folder.
+        PictureError: a content or style picture is not there.
         FolderError: the output cannot be written, which is found before anything is computed.
         OSError: it can no longer be written, as the disk is full.
     """
@@ -58,6 +59,10 @@ def sweep(
             reason = (error.strerror or str(error)).lower()
             message = f"cannot be written ({reason}); choose another --output"
             raise FolderError(folder, message) from error
+    named = (path for cell in cells for path in (cell.options.content, *cell.options.styles))
+    for path in dict.fromkeys(named):
+        if path is not None and not path.exists():
+            raise PictureError(path, "no such file or folder; a cell of the sweep needs it")
 
     # torch, once the plan is known to be right
     from impasto.gatys.sweep.page import write_sweep_page  # noqa: PLC0415

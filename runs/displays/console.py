@@ -4,8 +4,9 @@ The time left is told from the speed of the latest reports.
 """
 
 import sys
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -75,18 +76,30 @@ def spell_time(time: datetime) -> str:
 
 
 class Console(Observer):
-    """Writes to a terminal; in a file or a pipe there is no bar, only the lines.
+    """Writes to a terminal; in a file or a pipe there is no bar, only lines.
 
     Args:
         stream: stream to write to; standard error unless given.
         page: report page to name at the start, if there is one.
         facts: what to say at the start of the machine, such as the number of threads.
+        quiet_seconds: time without a report after which a file or a pipe gets a line that says how
+            far the training is, in seconds.
+        clock: function that tells the time, in seconds.
     """
 
     def __init__(
-        self, stream: TextIO | None = None, *, page: Path | None = None, facts: str = ""
+        self,
+        stream: TextIO | None = None,
+        *,
+        page: Path | None = None,
+        facts: str = "",
+        quiet_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream or sys.stderr
+        self._quiet_seconds, self._clock = quiet_seconds, clock
+        self._said = self._since = clock()
+        self._first = 0  # images at the start
         self._page, self._facts = page, facts
         self._bar: tqdm[Any] | None = None
         self._warnings: Sequence[str] = ()
@@ -94,6 +107,7 @@ class Console(Observer):
 
     def on_start(self, progress: Progress) -> None:
         """Say where to look, and how several processes share the work; open the bar."""
+        self._since, self._first = self._clock(), progress.images
         if self._page is not None:
             self._line(f"watch it: {self._page}")
         if self._facts:
@@ -114,9 +128,15 @@ class Console(Observer):
         )
 
     def on_step(self, progress: Progress) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            self._bar.update(progress.images - self._bar.n)
+        """Move the bar; without one, say now and then how far it is."""
+        if self._bar is None:
+            return
+        self._bar.update(progress.images - self._bar.n)
+        now = self._clock()
+        if self._bar.disable and now - self._said >= self._quiet_seconds:
+            speed = (progress.images - self._first) / (now - self._since)
+            total = progress.total_images
+            self._line(f"image {progress.images} of {total}, {speed:.3g} img/s")
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
         """Print one line: position, losses, learning rate, speed."""
@@ -151,4 +171,5 @@ class Console(Observer):
         return "?" if left is None else spell_duration(left)
 
     def _line(self, text: str) -> None:
+        self._said = self._clock()
         tqdm.write(text, file=self._stream)

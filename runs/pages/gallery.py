@@ -20,6 +20,7 @@ __all__ = [
     "PAIRS_PER_PAGE",
     "BeforeAfter",
     "Strip",
+    "draw_pairs",
     "draw_strip",
     "is_generated",
     "write_gallery",
@@ -176,6 +177,21 @@ def _add_pictures(
     folder = pages.first.parent
     section.add(tags.ul([_card(pair, folder, shape) for pair in shown], cls="cards", role="list"))
     _add_page_links(section, pages, "Pages")
+
+
+def draw_pairs(pairs: Sequence[BeforeAfter], folder: Path) -> tags.html_tag:
+    """Draw pairs, each with a slider, for a page that shows other things, too.
+
+    Args:
+        pairs: the pictures, in the order of the cards.
+        folder: folder that holds the page.
+
+    Raises:
+        PictureError: a picture lies on another drive than the page (Windows).
+    """
+    shape = _card_shape(pairs)
+    cards = [_card(pair, folder, shape) for pair in pairs]
+    return tags.ul(cards, cls="cards", role="list", style=f"--card: {shape:.4f}")
 
 
 def _card(pair: BeforeAfter, folder: Path, shape: float) -> tags.html_tag:

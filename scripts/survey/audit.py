@@ -64,4 +64,8 @@ def main(argv: Sequence[str]) -> int:
             f"note: with so few pictures, no p-value can be below {audit.smallest_p:.3g}, so what "
             "is random by design, such as names and positions, cannot be tested"
         )
+    if audit.passed:
+        print(f"next: put {folder} on a web host, or 'impasto survey serve' it; keep {key_path}")
+    else:
+        print("next: mend what is marked above, and export the study again, to another folder")
     return 0 if audit.passed else 1

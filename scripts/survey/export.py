@@ -1,5 +1,6 @@
 """`impasto survey export`: make a study from folders of pictures."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -31,17 +32,11 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse(argv)
     options = parser.make(SurveyExportOptions, parsed)
 
-    from tqdm import tqdm  # noqa: PLC0415 - NumPy and the rest come after parsing
+    from impasto.runs.displays.bar import ProgressBar  # noqa: PLC0415 - after parsing
+    from impasto.survey.export.job import export_study  # noqa: PLC0415 - NumPy and the rest
 
-    from impasto.survey.export.job import export_study  # noqa: PLC0415
-
-    with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
-
-        def count(total: int) -> None:
-            bar.total = total
-            bar.update()
-
-        done = export_study(options, on_picture=count)
+    with ProgressBar() as bar:
+        done = export_study(options, on_picture=bar.move_of)
     for path, reason in done.passed_over.items():
         print(f"skipped: {path}: {reason}", file=sys.stderr)
     for note in done.notes:
@@ -57,4 +52,6 @@ def main(argv: Sequence[str]) -> int:
     )
     print(f"public:  {done.folder} (open index.html), {done.archive}")
     print(f"private: {done.key}")
+    words = ["impasto", "survey", "serve", str(done.folder), "--key", str(done.key)]
+    print(f"next: {shlex.join(words)} --database answers.sqlite")
     return 0

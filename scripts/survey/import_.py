@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def main(argv: Sequence[str]) -> int:
         options.participants.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(options.participants, text.getvalue(), mode=0o600)
         print(f"wrote {options.participants}")
+    key_file = shlex.quote(str(options.key)) if options.key else "STUDY.key.json"
+    print(f"next: impasto survey report {shlex.quote(str(options.output))} --key {key_file}")
     return 0
 
 

@@ -52,6 +52,10 @@ def main(argv: Sequence[str]) -> int:
             [_assumed(design), _widths(design), _sizes(design, options.half_width), _grid(design)]
         )
     )
+    print(
+        "\nnext: impasto survey export --real FOLDER --fake NAME=FOLDER "
+        f"--per_class {design.pictures} --output study"
+    )
     return 0
 
 

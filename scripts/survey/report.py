@@ -42,7 +42,8 @@ def main(argv: Sequence[str]) -> int:
 
     findings = write_report([Path(path) for path in parsed.answers], options)
     print(_summary(findings))
-    print(f"wrote {options.output / 'index.html'}")
+    page = options.output / "index.html"
+    print(f"wrote {page}; open it for tables, figures and what they can and cannot say")
     return 0
 
 

@@ -1,5 +1,6 @@
 """`impasto survey serve`: run a study in browsers."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,4 +41,6 @@ def main(argv: Sequence[str]) -> int:
         Path(parsed.folder), options, on_start=lambda server: print(server, flush=True)
     )
     print(f"stopped: {answers:,} answers in {options.database}")
+    words = [str(options.database), "--key", str(options.key), "--study", str(parsed.folder)]
+    print(f"next: impasto survey report {shlex.join(words)} --output report")
     return 0

@@ -1,11 +1,16 @@
 """`impasto demo` in its shortest form; the numbers of the full one are in the README."""
 
+import html
+import re
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from impasto.data import list_pictures, read_size
+from impasto.demo import called_as, spell_seconds
 from impasto.options.translate import DemoOptions
 from impasto.runs import read_log
 from impasto.scripts.main import main
@@ -23,11 +28,11 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
     printed = capsys.readouterr().out
     assert "before training" in printed
     assert "color distance (CIEDE2000)" in printed
-    assert f"open {demo / 'index.html'}" in printed
     # The first thing that it says is where the Monets are.
     assert f"open {demo / 'monets' / 'index.html'}" in printed.split("2/6")[0]
     page = (demo / "index.html").read_text(encoding="utf-8")
-    assert "true painting" in page
+    check_page(page, printed.splitlines())
+    assert f"open {demo / 'index.html'}" in printed
     for link in (
         "monets/index.html",
         "translated/index.html",
@@ -67,6 +72,24 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
         assert "1/6" not in said.out
         assert contents(kept) == before
         shutil.rmtree(kept)
+
+
+def check_page(page: str, said: list[str]) -> None:
+    assert "true painting" in page
+    assert page.count('<input aria-label="Compare ') == 4
+    # The best first; what a reader does next is last.
+    headings = re.findall("<h2>(.*)</h2>", page)
+    assert headings[0] == "Photographs into Monets"
+    assert headings[-1] == "Now with your own pictures"
+    assert re.search("What a training of ([0-9]+ minutes? ?)?([0-9]+ seconds?)? learns", page)
+    assert said[-2].removeprefix("done in ").split(";")[0] in page
+    assert said[-1].startswith("now with your own pictures: ")
+    for command in re.findall("<code>(.*)</code>", page):
+        typed = shlex.split(html.unescape(command))
+        assert typed[: len(called_as())] == called_as()
+        with pytest.raises(SystemExit) as ended:
+            main([*typed[len(called_as()) :], "--print_config"])
+        assert ended.value.code == 0, command
 
 
 def contents(folder: Path) -> dict[Path, bytes | None]:
@@ -141,3 +164,27 @@ def test_bad_numbers_are_refused(
         main(["demo", "--output", str(tmp_path), *words])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [(0.2, "0 seconds"), (1, "1 second"), (60, "1 minute"), (287.6, "4 minutes 48 seconds")],
+)
+def test_durations_are_spelled(seconds: float, says: str) -> None:
+    assert spell_seconds(seconds) == says
+
+
+def test_commands_begin_as_they_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "bin" / "impasto"
+    script.parent.mkdir()
+    script.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(script), "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert called_as() == [str(script)]  # an environment that is not active, as of `make demo`
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert called_as() == ["impasto"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["/somewhere/impasto/__main__.py", "demo"])
+    assert called_as() == [sys.executable, "-m", "impasto"]

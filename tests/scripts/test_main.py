@@ -1,5 +1,7 @@
+import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from impasto.data.files import list_pictures
 from impasto.options import FolderError, OptionError
@@ -101,6 +104,63 @@ def test_no_help_imports_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0
+
+
+# Words that name what is not there, and what each command says about it.
+WRONG = {
+    "translate nope --output x": "nope: no such folder",
+    "translate here.png --model nope --output x": "nope: no such run folder or weights file",
+    "models nope": "nope: no such folder",
+    "train": "give the two folders of pictures with --folder_A and --folder_B",
+    "train --folder_A nope --folder_B nope": "nope: no such folder",
+    "train --name taken --dataroot nope": "checkpoints/taken: holds a training already",
+    "train --name none --resume": "checkpoints/none: holds no run",
+    "plot nope --output x.png": "nope: no such run",
+    "evaluate nope --real nope": "nope: no such folder",
+    "evaluate nope --real .": "nope: no such folder of results",
+    "stylize nope here.png --output x.png": "nope: cannot be opened: no such file",
+    "stylize here.png nope --output x.png": "nope: cannot be opened: no such file",
+    "stylize here.png here.png --masks nope=here.png --output x.png": "nope: cannot be opened",
+    "sweep style_weight --contents nope --styles here.png --output x": "nope: no such file",
+    "sweep nope --output x": "SWEEP: nope is neither a file nor a sweep",
+    "weights check nope": "nope: no such file",
+    "backbone train --dataroot nope": "nope: no such folder",
+    "survey export --real nope --fake a=nope --output study": "nope: no such folder",
+    "survey audit nope": "nope.key.json: no such file",
+    "survey serve nope --key nope --database x": "nope: is no study",
+    "survey import nope --output x.csv": "nope: no such file",
+    "survey report nope --key nope": "nope: no such file",
+    "survey power --pilot nope": "nope: no such file",
+}
+
+
+def test_what_is_not_there_is_told_before_torch_is_imported(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "here.png")
+    (tmp_path / "checkpoints" / "taken").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "taken" / "state.pt").touch()
+    code = (
+        "import contextlib, io, json, sys\n"
+        "class NoTorch:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'torch': raise RuntimeError('torch is imported')\n"
+        "sys.meta_path.insert(0, NoTorch)\n"
+        "from impasto.scripts.main import main\nsaid = {}\n"
+        f"for words in {list(WRONG)}:\n"
+        "    with contextlib.redirect_stderr(io.StringIO()) as errors:\n"
+        "        try: status = main(words.split())\n"
+        "        except SystemExit as ended: status = ended.code\n"
+        "        except RuntimeError as error: status = str(error)\n"
+        "    said[words] = [status, errors.getvalue()]\n"
+        "print(json.dumps(said))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, cwd=tmp_path
+    )
+    for words, (status, printed) in json.loads(done.stdout).items():
+        assert status in {1, 2}, words
+        assert WRONG[words] in printed, words
+        assert re.search("^impasto [a-z ]+: error: ", printed, re.MULTILINE), words
+        assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_a_figure_and_the_last_values(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out.splitlines() == [
         "run    iteration  G_A  G_B     D_A  D_B",
         "monet      1,000    1    5  0.0005    4",
-        "wrote deep/er/losses.png (not smoothed)",
+        "wrote deep/er/losses.png (not smoothed); open deep/er/losses.png",
     ]
 
 

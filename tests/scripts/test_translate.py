@@ -195,8 +195,9 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
 
     monkeypatch.setattr("impasto.cyclegan.jobs.translate.convert", interrupt)
     assert translate(picture_folder("photos"), "--output", tmp_path / "out") == 130
-    said = f"finished pictures are in {tmp_path / 'out'}, and the same command continues"
-    assert said in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "stopped after 0 of 5 pictures; finished pictures are in" in said
+    assert f"{tmp_path / 'out'}, and the same command continues\nimpasto translate: stopped" in said
     assert (tmp_path / "out" / "index.html").is_file()
 
 

@@ -309,6 +309,31 @@ def test_signals_save_and_the_rest_can_follow(
     assert_same(state_of(whole), state_of(parts))
 
 
+def test_a_stopped_training_shows_what_it_has_come_to(tiny_options: Options) -> None:
+    shown, options = Shown(), tiny_options(display_freq=1000, display="page")
+    train(options, observers=[Killer(3, signal.SIGTERM), shown])
+    assert len(shown.samples) == 1
+    assert shown.error is None
+    web = options.run.checkpoints_dir / options.run.name / "web"
+    assert [path for path in web.rglob("*fake_B*") if path.is_file()]
+    # What was shown at that very image is not made twice.
+    again, options = Shown(), tiny_options(name="again", display_freq=3, display="none")
+    train(options, observers=[Killer(3, signal.SIGTERM), again])
+    assert len(again.samples) == 1
+
+
+def test_a_second_signal_while_samples_are_shown_calls_nothing_lost(tiny_options: Options) -> None:
+    class Again(Shown):
+        def on_samples(self, progress: Progress, samples: Pictures) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    shown, options = Again(), tiny_options(display_freq=1000, display="none")
+    with pytest.raises(KeyboardInterrupt):
+        train(options, observers=[Killer(3, signal.SIGTERM), shown])
+    assert shown.error is None
+    assert state_of(options)["progress"]["images"] == 3
+
+
 def test_a_second_ctrl_c_stops_at_once(tiny_options: Options) -> None:
     twice = [Killer(2, signal.SIGINT), Killer(2, signal.SIGINT)]
     with pytest.raises(KeyboardInterrupt):

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
+from impasto.data.files import find_class_folders
 from impasto.gatys.classifier.data import (
     PictureFiles,
-    find_class_folders,
     open_caltech101,
     open_cifar100,
     open_folders,

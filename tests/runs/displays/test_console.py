@@ -1,10 +1,11 @@
 """The estimated end of a training, and durations as text."""
 
+import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from impasto.runs.displays.console import Forecast, spell_duration, spell_time
+from impasto.runs.displays.console import Console, Forecast, spell_duration, spell_time
 from impasto.runs.observers import Progress
 
 
@@ -48,3 +49,19 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_times() -> None:
     assert spell_time(datetime(2026, 8, 3, 9, 5, tzinfo=UTC)) == "Mon 3 Aug 2026, 09:05 UTC"
+
+
+def test_a_pipe_gets_a_line_where_reports_are_far_apart() -> None:
+    now, out = 0.0, io.StringIO()
+    console = Console(out, quiet_seconds=60, clock=lambda: now)
+    console.on_start(progress(100))  # of a run that was resumed
+    for image in range(101, 125):
+        now += 10
+        console.on_step(progress(image))
+    assert out.getvalue().splitlines() == [
+        "image 106 of 1000, 0.1 img/s",
+        "image 112 of 1000, 0.1 img/s",
+        "image 118 of 1000, 0.1 img/s",
+        "image 124 of 1000, 0.1 img/s",
+    ]
+    console.on_end(progress(124))

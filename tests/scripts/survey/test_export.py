@@ -48,6 +48,7 @@ def test_export_says_what_it_wrote(capsys: pytest.CaptureFixture[str]) -> None:
         "6 pictures to judge, 2 attention checks, 2 for practice; 5 orders; audit: passed",
         "public:  study (open index.html), study.zip",
         "private: study.key.json",
+        "next: impasto survey serve study --key study.key.json --database answers.sqlite",
     ]
 
 
@@ -116,8 +117,8 @@ def test_audit_prints_a_table_and_writes_its_findings(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["observable", "AUC", "p"]
     assert any(line.startswith("ok") and "file length" in line for line in lines)
-    assert lines[-2] == "passed: 0 leaks, 0 faults, 0 warnings in 8 pictures"
-    assert lines[-1].startswith("note: with so few pictures, no p-value can be below 0.3")
+    assert lines[-3] == "passed: 0 leaks, 0 faults, 0 warnings in 8 pictures"
+    assert lines[-2].startswith("note: with so few pictures, no p-value can be below 0.3")
     found = json.loads(Path("findings/audit.json").read_text(encoding="utf-8"))
     assert found["passed"] is True
     assert {"status", "name", "auc", "p", "detail"} == set(found["rows"][0])
@@ -214,6 +215,7 @@ def test_import_reports_and_writes(capsys: pytest.CaptureFixture[str]) -> None:
         f"note: partial sessions: 1 (ann: {judged - 1} of {judged})",
         f"wrote out/a.csv: {judged - 1} answers and 2 of practice, of 1 participants",
         "wrote out/p.csv",
+        "next: impasto survey report out/a.csv --key study.key.json",
     ]
     assert len(read_answers(Path("out/a.csv"))) == len(tokens) - 1
     assert Path("out/p.csv").read_text(encoding="utf-8").splitlines() == [
