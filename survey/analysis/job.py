@@ -47,14 +47,20 @@ _JITTER_MS = 60.0
 
 
 def analyze(
-    answers: Sequence[Answer], key: Key, key_path: Path, options: SurveyReportOptions
+    answers: Sequence[Answer],
+    key: Key,
+    key_path: Path,
+    options: SurveyReportOptions,
+    *,
+    answers_path: Path | None = None,
 ) -> Findings:
     """Compute all results of a study.
 
     Args:
         answers: answers from all files.
         key: answer key of the study.
-        key_path: path of the key file, for error messages.
+        key_path: path of the key file, for error messages about the key.
+        answers_path: path of the answers, for error messages about them; None: that of the key.
         options: exclusion criteria, equivalence margin, number of resamples, and seed.
 
     Raises:
@@ -75,7 +81,7 @@ def analyze(
     )
     kept = exclusions.kept
     if not any(session.judgements for session in kept):
-        raise SurveyError(key_path, _nobody(sessions, exclusions))
+        raise SurveyError(answers_path or key_path, _nobody(sessions, exclusions))
     before = tabulate(sessions, key)
     table = tabulate(kept, key)
     rngs = _generators_of_numbers(options.seed)
@@ -280,8 +286,9 @@ def _nobody(sessions: Sequence[JudgedSession], exclusions: Exclusions) -> str:
         f"{reason.name.lower()}: {reason.meets}" for reason in exclusions.reasons if reason.meets
     )
     return (
-        f"all {len(sessions)} participants are excluded ({toll}); see --failed_checks, "
-        "--keep_incomplete, --keep_straight_lines and --fast_share"
+        f"all {len(sessions)} participants are excluded ({toll}); to count them nevertheless, give "
+        "--failed_checks NUMBER, --keep_incomplete true, --keep_straight_lines true or "
+        "--fast_share SHARE"
     )
 
 

@@ -106,7 +106,7 @@ def _write_report(paths: Sequence[Path], options: SurveyReportOptions) -> Findin
     key = read_key(options.key)
     check_key(options.key, key)
     answers = read_all_answers(paths)
-    findings = analyze(answers, key, options.key, options)
+    findings = analyze(answers, key, options.key, options, answers_path=paths[0])
     # matplotlib and dominate, after all that can be refused.
     from impasto.runs.pages.figures import write_figure  # noqa: PLC0415
     from impasto.survey.report.figures import (  # noqa: PLC0415

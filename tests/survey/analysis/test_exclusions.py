@@ -1,19 +1,21 @@
 """Whose answers do not count, and what that changes."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from impasto.options.errors import SurveyError
 from impasto.survey.analysis.exclusions import first_sessions
+from impasto.survey.analysis.job import analyze
 from impasto.survey.analysis.judgements import JudgedSession, Judgement
 from impasto.survey.answers import Answer
 from impasto.survey.report.text import limits
 
 if TYPE_CHECKING:
     pass
-from tests.survey.analysis.studies import Made, answer_all, change, find, scored
+from tests.survey.analysis.studies import Made, answer_all, change, find, options, scored
 
 
 def test_who_does_not_attend_is_excluded_and_counted(single: Made) -> None:
@@ -91,3 +93,6 @@ def test_excluding_everybody_is_an_error_that_says_why(single: Made) -> None:
     answers = [replace(one, rt_ms=1.0) for one in answer_all(single, people=3)]
     with pytest.raises(SurveyError, match=r"all 3 participants are excluded \(too fast: 3\)"):
         find(single, answers)
+    source = Path("answers.csv")
+    with pytest.raises(SurveyError, match=r"^answers\.csv: .*--keep_straight_lines true"):
+        analyze(answers, single.key, single.key_path, options(single), answers_path=source)
