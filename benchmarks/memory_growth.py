@@ -116,6 +116,7 @@ class MemoryWatch(Observer):
         self.found: list[Measurement] = []
         self._every = every
         self._first: tracemalloc.Snapshot | None = None
+        self._last: tracemalloc.Snapshot | None = None
 
     def on_step(self, progress: Progress) -> None:
         """Measure, if it is time."""
@@ -126,11 +127,17 @@ class MemoryWatch(Observer):
         if tracemalloc.is_tracing() and self._first is None:
             self._first = tracemalloc.take_snapshot()
 
+    def on_end(self, progress: Progress, error: str | None = None) -> None:  # noqa: ARG002
+        """Note what is allocated, before the training is taken apart."""
+        if self._first is not None:
+            self._last = tracemalloc.take_snapshot()
+
     def grown(self, most: int) -> list[str]:
         """Return the lines of code whose allocations grew most since the first measurement."""
-        if self._first is None:
+        if self._first is None or self._last is None:
             return []
-        found = tracemalloc.take_snapshot().compare_to(self._first, "lineno")
+        found = self._last.compare_to(self._first, "lineno")
+        found.sort(key=lambda line: line.size_diff, reverse=True)
         return [str(line) for line in found[:most]]
 
 
