@@ -95,16 +95,24 @@ class TranslationMemory:
         compared = self._compare(self._needed(height, width, self._long_side), self._at_start)
         return any(needed > _LARGE * free for needed, free in compared)
 
-    def refusal(self, height: int, width: int) -> str | None:
+    def refusal(
+        self, height: int, width: int, *, advice: str = "try --long_side {side}"
+    ) -> str | None:
         """Return why a picture of a size does not fit into what is free now, and what would.
 
-        None where it fits, or where what is free cannot be found out.
+        Args:
+            height: height of the picture, in pixels.
+            width: width of the picture, in pixels.
+            advice: what to do, with ``{side}`` in the place of the long side that fits.
+
+        Returns:
+            The reason and the advice; None where it fits, or where what is free is not known.
         """
         free = self._free()
         for needed, there in self._compare(self._needed(height, width, self._long_side), free):
             if needed > there:
                 side = self._largest_side(height, width, free)
-                hint = f"try --long_side {side}" if side else "this machine has too little"
+                hint = advice.format(side=side) if side else "this machine has too little"
                 return (
                     f"{width} x {height} pixels need about {gigabytes(needed)} of memory, and "
                     f"{gigabytes(there)} are free; {hint}"

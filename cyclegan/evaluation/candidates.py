@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from impasto.cyclegan.evaluation.table import Candidate, Reference, Sample
+from impasto.cyclegan.memory import TranslationMemory
 from impasto.cyclegan.models import (
     GENERATOR_OF,
     SHIPPED,
@@ -26,7 +27,7 @@ from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_picture
 from impasto.data.files import list_pictures
 from impasto.data.tensors import to_pictures, to_tensor
-from impasto.options.errors import FolderError, OptionError
+from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.evaluate import EvaluateOptions
 
 __all__ = [
@@ -385,6 +386,9 @@ class _Generator:
         return find_generator(self.way_back, direction=direction, epoch=self.epoch)
 
 
+_SMALLER = "evaluate the results of impasto translate --long_side {side} instead of the model"
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Translations:
     """Pictures that are translated when they are needed; networks are in memory meanwhile."""
@@ -399,10 +403,17 @@ class _Translations:
         return len(self.inputs)
 
     def __iter__(self) -> Iterator[Sample]:
-        translator = self._translator(self.generator.load())
+        loaded = self.generator.load()
+        translator = self._translator(loaded)
+        memory = TranslationMemory(
+            loaded.network, device=self.device, bends=self.grid_bend_px != 0.0
+        )
         opposite = self.generator.load_way_back()
         back = None if opposite is None else self._translator(opposite)
         for sample in self.inputs:
+            height, width = sample.picture.shape[:2]
+            if reason := memory.refusal(height, width, advice=_SMALLER):
+                raise PictureError(self.inputs.folder / sample.name, reason)
             translated = _translate(sample.picture, translator)
             yield Sample(
                 picture=translated,

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from impasto.cyclegan import memory
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.weights import save_generator
 from impasto.data.files import list_pictures
@@ -160,6 +161,22 @@ def test_an_unreadable_picture_ends_it_with_its_name(
     printed = capsys.readouterr().err
     assert f"{folders['results'] / '03.png'}: " in printed
     assert "Traceback" not in printed
+
+
+def test_an_input_that_does_not_fit_is_named_with_what_to_do(
+    folders: dict[str, Path],
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.new("RGB", (700, 600)).save(folders["inputs"] / "02.png")
+    monkeypatch.setattr(memory, "free_memory", lambda _device: 10**7)
+    words = ("--real", folders["real"], "--inputs", folders["inputs"])
+    assert evaluate(run, *words, "--output", tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert f"{folders['inputs'] / '02.png'}: 700 x 600 pixels need about" in said
+    assert "10 MB are free; evaluate the results of impasto translate --long_side " in said
 
 
 def test_mistakes_are_refused_before_the_work_and_nothing_is_written(
