@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from impasto.cyclegan.weights import LoadedGenerator
 
 __all__ = ["main"]
+
+_MOST_NAMED = 50  # failed pictures in the terminal
 
 _EPILOG = """examples:
   impasto translate photos --output monets
@@ -69,8 +72,10 @@ def main(argv: Sequence[str]) -> int:
             )
             raise
     converted = result.converted
-    for source, reason in converted.failures.items():
+    for source, reason in islice(converted.failures.items(), _MOST_NAMED):
         print(f"failed: {source}: {reason}", file=sys.stderr)
+    if (more := len(converted.failures) - _MOST_NAMED) > 0:
+        print(f"failed: {more:,} more, which the page names, too", file=sys.stderr)
     done, seconds = len(converted.done), converted.seconds
     print(
         f"{done} translated in {seconds:.1f} s ({done / max(seconds, 1e-9):.2f} images/s, "

@@ -18,6 +18,7 @@ from impasto.data.atomic import (
     atomic_path,
     check_writable,
     is_abandoned,
+    make_temporary_folder,
     owner_mark,
     remove_leftovers,
     write_error,
@@ -352,3 +353,22 @@ def test_bytes_of_names_that_are_no_text_are_escaped_and_json_reads_them(tmp_pat
     written = (tmp_path / "a.json").read_bytes()
     assert written == b'["caf\\udce9.png"]'
     assert json.loads(written) == [name]
+
+
+def test_temporary_folders_of_killed_processes_go_with_all_that_is_in_them(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from impasto.data.atomic import make_temporary_folder\n"
+        "folder = make_temporary_folder(Path(sys.argv[1]), 'frames-')\n"
+        "(folder / 'frame').write_text('x')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    mine = make_temporary_folder(tmp_path, "frames-")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert len(names(tmp_path)) == 2
+    make_temporary_folder(tmp_path, "others-")
+    assert len(names(tmp_path)) == 3
+    second = make_temporary_folder(tmp_path, "frames-")
+    assert len(names(tmp_path)) == 3
+    assert mine.is_dir()
+    assert stat.S_IMODE(second.stat().st_mode) == 0o700

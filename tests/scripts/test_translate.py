@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
@@ -559,3 +560,57 @@ def test_bad_words_are_refused(
         printed = capsys.readouterr().err
         assert says in printed
         assert "Traceback" not in printed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the longest path is that of Linux")
+def test_a_path_that_is_too_long_fails_by_itself(
+    model: Path,
+    tmp_path: Path,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos = picture_folder("in", count=1)
+    deep = photos
+    while len(str(deep)) < 3900:
+        deep /= "d" * 150
+    deep.mkdir(parents=True)
+    (photos / "00.png").rename(deep / "00.png")
+    picture_folder("in", count=1)
+    out = tmp_path / ("o" * 200)
+    for already in (0, 1):
+        assert translate(photos, "--model", model, "--direction", "AtoB", "--output", out) == 1
+        printed = capsys.readouterr()
+        assert f"{already} already there, 1 failed" in printed.out
+        assert "file name too long" in printed.err
+        assert (out / "00.png").is_file()
+
+
+def test_names_and_previews_that_would_be_too_long_are_shortened(
+    model: Path, tmp_path: Path, picture_folder: Callable[..., Path]
+) -> None:
+    photos = picture_folder("in", count=1)
+    stem = "a" * 251
+    for name in (f"{stem}.PNG", "\u6a21" * 83 + ".png"):
+        (photos / name).write_bytes((photos / "00.png").read_bytes())
+    (photos / "00.png").rename(photos / f"{stem}.png")
+    out = tmp_path / "out"
+    assert translate(photos, "--model", model, "--direction", "AtoB", "--output", out) == 0
+    assert len(list(out.glob("*.png"))) == 3
+    assert len(shown(out)) == 6
+
+
+def test_of_very_many_failures_the_first_are_named_and_the_page_has_all(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "in"
+    photos.mkdir()
+    for number in range(60):
+        (photos / f"{number:02}.png").touch()
+    out = tmp_path / "out"
+    assert translate(photos, "--model", model, "--direction", "AtoB", "--output", out) == 1
+    printed = capsys.readouterr()
+    failed = [line for line in printed.err.splitlines() if line.startswith("failed: ")]
+    assert failed[0] == f"failed: {photos / '00.png'}: is empty"
+    assert failed[50:] == ["failed: 10 more, which the page names, too"]
+    assert "60 failed" in printed.out
+    assert (out / "index.html").read_text(encoding="utf-8").count("is empty") == 60
