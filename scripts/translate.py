@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     if result.strokes_look_small:
         print(
             "note: the strokes are a few pixels wide, which is small in pictures of this size; for "
-            "larger strokes, use --stroke_scale 2 --overwrite true",
+            "larger strokes, use --stroke_scale 2",
             file=sys.stderr,
         )
     for words in result.differing:
