@@ -18,7 +18,11 @@ from impasto.cyclegan.pools import ReplayPools
 from impasto.cyclegan.terms import DiscriminatorLoss, LossTerm, Translations
 from impasto.data.datasets import UnpairedBatch
 from impasto.runs.learner import StepResult
-from impasto.runs.processes import average_gradients
+from impasto.runs.processes import (
+    average_gradients,
+    average_statistics,
+    normalization_statistics,
+)
 
 __all__ = ["Trainer"]
 
@@ -29,7 +33,7 @@ _STATE_KEYS = frozenset(
     {
         *("networks", "optimizer_G", "optimizer_D", "learning_rate", "averages", "scaler"),
         *("fake_A_pool", "fake_B_pool", "real_pools", "generator", "augment"),
-        *("epoch_loss", "epoch_steps"),
+        *("epoch_loss", "epoch_steps", "statistics"),
     }
 )
 
@@ -186,7 +190,11 @@ class Trainer:
         self.learning_rate.start_epoch(epoch)
 
     def end_epoch(self) -> None:
-        """Pass the mean loss of the epoch to the schedule, if it uses the loss."""
+        """Pass the mean loss of the epoch to the schedule, if it uses the loss.
+
+        All processes get the mean of their statistics of batch normalization.
+        """
+        average_statistics(self.networks.values(), self._accelerator)
         if self._epoch_loss is not None:
             mean = self._accelerator.reduce(self._epoch_loss / self._epoch_steps, "mean")
             self.learning_rate.end_epoch(float(mean))
@@ -308,8 +316,17 @@ class Trainer:
             self._accelerator.scaler.load_state_dict(state["scaler"])
 
     def process_state(self) -> dict[str, Any]:
-        """Return what differs between processes: pools and generator states."""
+        """Return what differs between processes: pools, generator states, and statistics.
+
+        The latter, of batch normalization, are those of the process's own pictures.
+        """
+        several = self._accelerator.num_processes > 1
         return {
+            "statistics": {
+                name: {key: value.cpu() for key, value in normalization_statistics(network).items()}
+                for name, network in self.networks.items()
+                if several
+            },
             **self._replay.state_dict(),
             **self._discriminator_loss.state_dict(),
             **self._term_states(),
@@ -320,6 +337,10 @@ class Trainer:
     def load_process_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved process state."""
         device = self._accelerator.device
+        for name, statistics in state.get("statistics", {}).items():
+            known = normalization_statistics(self.networks[name])
+            for key, value in statistics.items():
+                known[key].copy_(value)
         self._replay.load_state_dict(state, device=device)
         self._discriminator_loss.load_state_dict(state)
         saved = {term.state_key: iter(state.get(term.state_key, ())) for term in self.terms}

@@ -16,6 +16,7 @@ from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.tensors import check_images, pad_to_multiple
 from impasto.options.errors import ImpastoError
 from impasto.options.fields import MOST_BENT_PX
+from impasto.runs.devices import where_complete
 
 __all__ = ["BentGrid", "NotFiniteError", "Translator"]
 
@@ -66,7 +67,8 @@ class BentGrid:
         generator = torch.Generator().manual_seed(_SEED)
         high, wide = (side + 2 * _BORDER_PX for side in (height, width))
         places = (high // _LENGTH_PX + 2, wide // _LENGTH_PX + 2)
-        coarse = torch.rand(1, 2, *places, generator=generator).to(device) * 2 - 1
+        coarse = torch.rand(1, 2, *places, generator=generator) * 2 - 1
+        coarse = coarse.to(where_complete(device))
         fine = F.interpolate(coarse, scale_factor=_LENGTH_PX, mode="bicubic", align_corners=False)
         # Even values in [-1, 1] have a standard deviation of 1 / sqrt(3).
         self._there = fine[:, :, :high, :wide] * (strength_px * 3**0.5 / _KEPT)
@@ -96,7 +98,11 @@ def _inverse(there: Tensor) -> Tensor:
 
 
 def _sample(images: Tensor, displacements: Tensor, *, every_px: int = 1) -> Tensor:
-    """Look at every so many places plus their displacements, (1, 2, h, w) in pixels: x, then y."""
+    """Look at every so many places plus their displacements, (1, 2, h, w) in pixels: x, then y.
+
+    Where the displacements are, which is not where the images are if that device cannot do this.
+    """
+    device, images = images.device, images.to(displacements.device)
     height, width = images.shape[2:]
     rows, columns = (
         torch.arange(side, device=images.device, dtype=images.dtype) * every_px + (every_px - 1) / 2
@@ -107,7 +113,7 @@ def _sample(images: Tensor, displacements: Tensor, *, every_px: int = 1) -> Tens
     places = torch.stack([x, y], dim=-1).expand(len(images), -1, -1, -1)
     return F.grid_sample(
         images, places, mode="bicubic", padding_mode="reflection", align_corners=True
-    )
+    ).to(device)
 
 
 _SMALLEST_BENT_PX = 64

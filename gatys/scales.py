@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.options.errors import OptionError
+from impasto.runs.devices import where_complete
 
 __all__ = ["Scale", "enlarge", "fit", "plan_scales", "scale_sizes"]
 
@@ -130,10 +131,9 @@ def enlarge(image: Tensor, height: int, width: int) -> Tensor:
     if image.shape[-2:] == (height, width):
         return image.detach().clamp(0, 1)
     # Bicubic weights overshoot; antialiasing matters only where a list of sizes goes down.
-    scaled = functional.interpolate(
-        image.detach(), size=(height, width), mode="bicubic", antialias=True
-    )
-    return torch.clamp(scaled, 0, 1)
+    whole = image.detach().to(where_complete(image.device))
+    scaled = functional.interpolate(whole, size=(height, width), mode="bicubic", antialias=True)
+    return torch.clamp(scaled, 0, 1).to(image.device)
 
 
 def _counts(iterations: int | Sequence[int], scales: int) -> list[int]:

@@ -54,7 +54,7 @@ class Meter:
             return {}
         # Those of a resumed run come from the disk.
         device = self._losses[-1].device
-        values = torch.stack([loss.to(device) for loss in self._losses]).double().cpu()
+        values = torch.stack([loss.to(device) for loss in self._losses]).cpu().double()
         bad = (~values.isfinite()).any(dim=1).nonzero().flatten().tolist()
         if bad:
             self._average(values.mean(dim=0))  # so that the other processes learn of it

@@ -23,12 +23,14 @@ from impasto.runs.devices import choose_precision
 __all__ = [
     "PARENT_VARIABLE",
     "average_gradients",
+    "average_statistics",
     "first_to_speak",
     "gather_states",
     "keep_freed_memory",
     "leave_processes",
     "make_accelerator",
     "mean_over_processes",
+    "normalization_statistics",
     "parent_is_gone",
     "pick_device",
     "share_weights",
@@ -56,6 +58,27 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerat
         gradients, mean.split([gradient.numel() for gradient in gradients]), strict=True
     ):
         gradient.copy_(part.view_as(gradient))
+
+
+def normalization_statistics(network: nn.Module) -> dict[str, Tensor]:
+    """Return the running means and variances of batch normalization by name, as they are."""
+    return {name: value for name, value in network.named_buffers() if "running" in name}
+
+
+@torch.no_grad()
+def average_statistics(networks: Iterable[nn.Module], accelerator: Accelerator) -> None:
+    """Give all processes the mean of their statistics of batch normalization, in place.
+
+    Each has those of its own pictures, and weights are written by one of them.
+
+    Args:
+        networks: networks, the same in every process.
+        accelerator: accelerator of the processes.
+    """
+    if accelerator.num_processes > 1:
+        for network in networks:
+            for statistic in normalization_statistics(network).values():
+                statistic.copy_(accelerator.reduce(statistic, reduction="mean"))
 
 
 def mean_over_processes(values: Tensor, *, accelerator: Accelerator) -> Tensor:

@@ -362,7 +362,8 @@ def _give_name(path: Path, name: Path) -> None:
 def random_state() -> dict[str, Any]:
     """Return the states of torch's own generators, which dropout draws from."""
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    return {"cpu": torch.get_rng_state(), "cuda": cuda, "mps": mps}
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
@@ -370,3 +371,5 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
+    if state.get("mps") is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])

@@ -17,7 +17,12 @@ from impasto.gatys.classifier.model import VggClassifier
 from impasto.options.errors import CheckpointError, ImpastoError, TrainingError
 from impasto.runs.learner import Evaluation, StepResult
 from impasto.runs.meter import AFTER_NOT_FINITE
-from impasto.runs.processes import average_gradients, mean_over_processes
+from impasto.runs.processes import (
+    average_gradients,
+    average_statistics,
+    mean_over_processes,
+    normalization_statistics,
+)
 
 __all__ = ["Best", "ClassifierLearner"]
 
@@ -119,7 +124,7 @@ class ClassifierLearner:
             ImpastoError: no held-out picture can be read.
             TrainingError: the loss is not finite.
         """
-        self._share_statistics()
+        average_statistics([self.network], self._accelerator)
         self.network.eval()
         scores, hardest = self._evaluate()
         self.network.train()
@@ -159,12 +164,6 @@ class ClassifierLearner:
         if self.network.classes > _TOP:
             scores["top5_val"] = among / count
         return scores, [image for _, image in hardest]
-
-    def _share_statistics(self) -> None:
-        """Give all processes the mean of their statistics of batch normalization."""
-        if self._accelerator.num_processes > 1:
-            for buffer in self._statistics().values():
-                buffer.copy_(self._accelerator.reduce(buffer, reduction="mean"))
 
     def samples(self, batch: ClassBatch) -> dict[str, Tensor]:
         """Return the pictures with the highest losses, and some of a batch after augmentation.
@@ -240,16 +239,13 @@ class ClassifierLearner:
         """Return what differs between processes: the statistics of batch normalization."""
         if self._accelerator.num_processes == 1:
             return {}
-        return {name: value.cpu() for name, value in self._statistics().items()}
+        return {name: value.cpu() for name, value in normalization_statistics(self.network).items()}
 
     def load_process_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved process state."""
-        statistics = self._statistics()
+        statistics = normalization_statistics(self.network)
         for name, value in state.items():
             statistics[name].copy_(value)
-
-    def _statistics(self) -> dict[str, Tensor]:
-        return {name: value for name, value in self.network.named_buffers() if "running" in name}
 
     @property
     def loss_weights(self) -> dict[str, float]:

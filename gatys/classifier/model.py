@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from impasto.gatys.features.vgg import IMAGENET_MEAN, IMAGENET_STD, layer_names
+from impasto.runs.devices import where_complete
 
 __all__ = ["Init", "VggClassifier", "init_weights"]
 
@@ -88,7 +89,9 @@ class VggClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, (N, classes), of pictures, RGB, (N, 3, H, W), in [0, 1]."""
         normalized = (images - self.get_buffer("_mean")) / self.get_buffer("_std")
-        logits: Tensor = self.classifier(self.avgpool(self.features(normalized)).flatten(1))
+        features = self.features(normalized)
+        pooled = self.avgpool(features.to(where_complete(features.device))).to(features.device)
+        logits: Tensor = self.classifier(pooled.flatten(1))
         return logits
 
     @torch.no_grad()

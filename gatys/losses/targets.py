@@ -26,6 +26,7 @@ from impasto.gatys.losses.functional import content_loss, position_weights
 from impasto.gatys.losses.statistics import Gram, Statistic, shares_of
 from impasto.gatys.losses.transport import match_histograms, mixed_quantiles, quantiles_of
 from impasto.options.errors import ImpastoError
+from impasto.runs.devices import where_complete
 
 __all__ = [
     "Content",
@@ -271,7 +272,8 @@ def layers_of(request: Content | Style) -> dict[str, float]:
 
 def mask_at(mask: Tensor, features: Tensor) -> Tensor:
     """Return a mask, (1, 1, H, W), at the size of features, (1, C, H', W'), by area averages."""
-    return functional.interpolate(full_precision(mask), size=features.shape[-2:], mode="area")
+    whole = full_precision(mask).to(where_complete(mask.device))
+    return functional.interpolate(whole, size=features.shape[-2:], mode="area").to(mask.device)
 
 
 def _content_losses(

@@ -21,6 +21,7 @@ from impasto.gatys.losses.functional import (
     position_weights,
     without_autocast,
 )
+from impasto.runs.devices import where_complete
 
 __all__ = [
     "Normal",
@@ -61,9 +62,10 @@ class Normal:
 
     @cached_property
     def root(self) -> Tensor:
-        """The symmetric square root of the covariance, in float64 where the device supports it.
+        """The symmetric square root of the covariance, in float64.
 
-        Computed once, as targets do not change.
+        Computed once, as targets do not change. It is on the processor if the device has no
+        float64.
         """
         with without_autocast(self.covariance):
             return symmetric_root(_double(self.covariance))
@@ -87,8 +89,9 @@ def wasserstein_loss(present: Moments, target: Normal, *, iterations: int | None
             product = target.root @ _double(covariance) @ target.root
             # None is smaller than epsilon squared, but for rounding.
             cross = trace_of_root(product, smallest=target.epsilon**2).to(covariance.dtype)
+            cross = cross.to(covariance.device)
         else:
-            root = target.root.to(covariance.dtype)
+            root = target.root.to(covariance.dtype).to(covariance.device)
             cross = trace_of_root(root @ covariance @ root, iterations=iterations)
     straight = (covariance + target.covariance).diagonal(dim1=1, dim2=2).sum(dim=1)
     means = (present.mean - target.moments.mean).square().sum(dim=1)
@@ -113,7 +116,8 @@ def trace_of_root(
         smallest: lower bound to which eigenvalues are clamped; used with ``iterations=None``.
     """
     if iterations is None:
-        trace: Tensor = _ExactTraceOfRoot.apply(matrix, smallest)
+        whole = matrix.to(where_complete(matrix.device))
+        trace: Tensor = _ExactTraceOfRoot.apply(whole, smallest).to(matrix.device)
     else:
         trace = _NewtonTraceOfRoot.apply(matrix, iterations)
     return trace
@@ -121,9 +125,9 @@ def trace_of_root(
 
 def symmetric_root(matrix: Tensor) -> Tensor:
     """Return the symmetric square root of positive semidefinite matrices, (N, C, C)."""
-    values, vectors = torch.linalg.eigh(matrix)
+    values, vectors = torch.linalg.eigh(matrix.to(where_complete(matrix.device)))
     root: Tensor = (vectors * values.clamp_min(0).sqrt().unsqueeze(1)) @ vectors.transpose(1, 2)
-    return root
+    return root.to(matrix.device)
 
 
 def unit_directions(count: int, channels: int, *, generator: torch.Generator) -> Tensor:
@@ -322,8 +326,8 @@ def _ridged(given: Moments, epsilon: float) -> Tensor:
 
 
 def _double(matrix: Tensor) -> Tensor:
-    """Return the matrix in float64, where its device has that."""
-    return matrix if matrix.device.type == "mps" else matrix.double()
+    """Return the matrix in float64, on the processor if its device has none."""
+    return matrix.to(where_complete(matrix.device)).double()
 
 
 def _projected(features: Tensor, directions: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_two_processes_give_the_gradients_of_their_union(
 def test_two_processes_train_into_one_run(
     tiny_options: Callable[..., TrainOptions], tmp_path: Path
 ) -> None:
-    options = tiny_options(n_epochs=1, n_epochs_decay=0)
+    options = tiny_options(n_epochs=1, n_epochs_decay=0, norm="batch")
     launch(2, "train", options, tmp_path)
     directory = options.run.checkpoints_dir / options.run.name
     state = load_state(directory / "state.pt")
@@ -72,8 +73,29 @@ def test_two_processes_train_into_one_run(
     assert len(state["processes"]) == 2
     pools = [process["learner"]["fake_A_pool"]["images"] for process in state["processes"]]
     assert not torch.equal(pools[0][0], pools[1][0])
+    # At the end of an epoch, all have the mean of their statistics of batch normalization.
+    one, other = statistics_of(state)
+    assert_equal(one, other)
+    assert_equal(one, {name: state["learner"]["networks"][name[0]][name[1]] for name in one})
     records = read_log(directory / "log.jsonl")
     assert [(record["images"], record["global_batch"]) for record in records] == [(4, 2), (6, 2)]
+
+
+def statistics_of(state: Mapping[str, Any]) -> list[dict[tuple[str, str], torch.Tensor]]:
+    """Give for each process its statistics, by the names of network and buffer."""
+    found = [process["learner"]["statistics"] for process in state["processes"]]
+    return [
+        {(name, key): value for name, own in each.items() for key, value in own.items()}
+        for each in found
+    ]
+
+
+def assert_equal(
+    one: Mapping[tuple[str, str], torch.Tensor], other: Mapping[tuple[str, str], torch.Tensor]
+) -> None:
+    assert one
+    assert one.keys() == other.keys()
+    assert not [name for name in one if not torch.equal(one[name], other[name])]
 
 
 def run_directory(options: TrainOptions) -> RunDirectory:
@@ -165,10 +187,11 @@ def test_a_killed_process_ends_the_job_with_one_message_and_one_can_go_on(
 def test_two_processes_log_the_same_whether_resumed_or_not(
     tiny_options: Callable[..., TrainOptions], tmp_path: Path
 ) -> None:
-    logs = []
-    for name, limits in (("whole", [12]), ("parts", [8, 12])):
+    logs, states = [], []
+    more = {"print_freq": 12, "display": "none", "norm": "batch"}
+    for name, limits in (("whole", [12]), ("parts", [10, 12])):
         for limit in limits:
-            options = tiny_options(name=name, max_images=limit, print_freq=12, display="none")
+            options = tiny_options(name=name, max_images=limit, **more)
             file = tmp_path / f"{name}{limit}.yaml"
             file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
             words = ("-m", "impasto.scripts.main", "train", "--config", str(file))
@@ -176,7 +199,13 @@ def test_two_processes_log_the_same_whether_resumed_or_not(
             subprocess.run(torchrun(2, *words, *resume), env=ENVIRONMENT, check=True, timeout=300)
         (record,) = read_log(run_directory(tiny_options(name=name)).log_file)
         logs.append(record["losses"])
+        states.append(load_state(run_directory(tiny_options(name=name)).state_file))
     assert logs[0] == logs[1]
+    whole, parts = map(statistics_of, states)
+    for own, resumed in zip(whole, parts, strict=True):
+        assert_equal(own, resumed)
+    key = next(iter(whole[0]))
+    assert not torch.equal(whole[0][key], whole[1][key])  # in the middle of an epoch, they differ
 
 
 @pytest.mark.slow
