@@ -212,11 +212,17 @@ def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture | Non
     indices = {
         int(match[1]) for key in weights if (match := re.match(r"model\.(\d+)\.conv_block\.", key))
     }
+    if not indices:
+        found = next((key for key in weights if re.match(r"model\.\d\d\.", key)), "none")
+        raise CheckpointError(
+            "not a ResNet generator of the reference: expected blocks such as "
+            f"model.10.conv_block.1.weight, found {found}; other CycleGANs name them otherwise"
+        )
     first, channels = weights["model.1.weight"], len(weights["model.1.weight"])
     smooth = weights.get(f"model.{10 + len(indices)}{_SMOOTH}.weight")
     up = weights.get(f"model.{10 + len(indices)}.weight", smooth)
     last = weights.get(f"model.{17 + len(indices)}.weight")
-    if not indices or up is None or last is None:
+    if up is None or last is None:
         raise CheckpointError(
             f"a ResNet generator with {len(indices)} blocks needs model.{10 + len(indices)}.weight "
             f"and model.{17 + len(indices)}.weight, which are missing"

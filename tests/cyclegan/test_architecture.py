@@ -12,6 +12,7 @@ from impasto.cyclegan.architecture import (
     register_generator,
     registered_generators,
 )
+from impasto.options.errors import CheckpointError
 from impasto.options.train import NetG, NetworkOptions
 
 SHIPPED = get_args(NetG)
@@ -52,3 +53,13 @@ def test_a_name_is_given_once_and_unknown_ones_are_refused() -> None:
         generator_entry("swin")
     with pytest.raises(ValueError, match=r"kind: expected resnet or unet.*, got 'swin'"):
         GeneratorArchitecture(kind="swin")
+
+
+def test_weights_of_another_cyclegan_are_named_by_what_differs() -> None:
+    # PyTorch-GAN calls the layers of a block `block`, those around them as the reference does.
+    ours = GeneratorArchitecture(kind="resnet", depth=6, channels=2).build().state_dict()
+    weights = {name.replace("conv_block", "block"): value for name, value in ours.items()}
+    with pytest.raises(CheckpointError) as error:
+        detect_architecture(weights)
+    assert "expected blocks such as model.10.conv_block.1.weight" in str(error.value)
+    assert "found model.10.block.1.weight" in str(error.value)

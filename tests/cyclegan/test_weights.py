@@ -347,7 +347,9 @@ def test_other_networks_are_refused(tmp_path: Path, weights: Weights) -> None:
 def test_incomplete_networks_are_refused(tmp_path: Path) -> None:
     weights = weights_of(SMALL)
     save_pth(tmp_path / "a.pth", {"model.1.weight": weights["model.1.weight"]})
-    assert "with 0 blocks needs model.10.weight and model.17.weight" in refused(tmp_path / "a.pth")
+    assert "expected blocks such as model.10.conv_block.1.weight, found none" in refused(
+        tmp_path / "a.pth"
+    )
     outer = {"model.model.0.weight": (2, 3, 4, 4), "model.model.3.weight": (4, 3, 4, 4)}
     save_pth(tmp_path / "a.pth", {key: torch.zeros(shape) for key, shape in outer.items()})
     assert "downs: expected 2 or more, got 1" in refused(tmp_path / "a.pth")
