@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ __all__ = ["LoadedGenerator", "load_generator", "save_generator"]
 
 # What nn.DataParallel, DistributedDataParallel and torch.compile put before the names.
 _PREFIXES = ("module.", "_orig_mod.")
+_SHOWN = 4  # parts of a checkpoint that are named in a message
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -119,9 +121,29 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not isinstance(loaded, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
     ):
-        hint = "; give the run's folder instead" if path.name == "state.pt" else ""
-        raise CheckpointError(f"expected a state_dict of tensors{hint}")
+        raise CheckpointError(f"expected a state_dict of tensors{_where_weights_are(path, loaded)}")
     return dict(loaded), metadata
+
+
+def _where_weights_are(path: Path, loaded: Any) -> str:
+    """Say in words what to do with a file that holds weights deeper inside, or nothing."""
+    if path.name == "state.pt":
+        return "; give the run's folder instead"
+    if not isinstance(loaded, dict):
+        return f", got {type(loaded).__name__}"
+    holders = [
+        key
+        for key, value in loaded.items()
+        if isinstance(value, dict) and any(isinstance(item, Tensor) for item in value.values())
+    ]
+    if not holders:
+        return ""
+    names = ", ".join(map(repr, holders[:_SHOWN])) + (", ..." if len(holders) > _SHOWN else "")
+    example = f"torch.load('{path.name}', weights_only=True)[{holders[0]!r}]"
+    return (
+        f"; it is a training's checkpoint, which holds some under {names}; write the one of the "
+        f"generator into a file of its own, such as torch.save({example}, 'generator.pth')"
+    )
 
 
 def _build(architecture: GeneratorArchitecture) -> Generator:

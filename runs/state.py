@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ __all__ = [
     "load_tensors",
     "peek_state",
     "random_state",
+    "refuse_other_files",
     "restore_random_state",
     "save_pth",
     "save_safetensors",
@@ -58,6 +59,15 @@ DAMAGED = (
 """What torch.load and zipfile raise on files that are damaged or something else."""
 
 Device = Literal["cpu", "meta"]
+
+_ONLY_TORCH = "expected weights that PyTorch saved, .pth, or .safetensors"
+# What other programs call their files, where the first bytes do not tell.
+_OTHER_PROGRAMS = {
+    ".onnx": "an ONNX file, which holds a whole program and not only weights",
+    ".t7": "a file of Lua Torch",
+    ".pb": "a TensorFlow graph",
+    ".tflite": "a TensorFlow Lite file",
+}
 
 
 def save_state(path: Path, state: Mapping[str, Any], *, previous: Path | None = None) -> None:
@@ -193,8 +203,7 @@ def load_tensors(path: Path, *, device: Device = "cpu") -> tuple[Any, dict[str, 
         CheckpointError: the file is missing, damaged, unsafe or of another kind; the message omits
             the path.
     """
-    if not path.is_file():
-        raise CheckpointError("no such file")
+    refuse_other_files(path)
     if path.suffix == ".safetensors":
         try:
             return _load_safetensors(path)
@@ -203,6 +212,48 @@ def load_tensors(path: Path, *, device: Device = "cpu") -> tuple[Any, dict[str, 
         except (*DAMAGED, SafetensorError) as error:
             raise _unreadable(error) from error
     return load_pth(path, device=device), {}
+
+
+def refuse_other_files(path: Path) -> None:
+    """Refuse files that are often mistaken for weights, and name what they are.
+
+    Raises:
+        CheckpointError: the file is one of these; the message omits the path.
+    """
+    if not path.is_file():
+        raise CheckpointError("a folder; give a file" if path.is_dir() else "no such file")
+    with path.open("rb") as file:
+        start = file.read(64)
+    head = start.lstrip().lower()
+    if not head:
+        raise CheckpointError("empty; download it again")
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            "a Git LFS pointer, not the weights; run 'git lfs pull' in the repository it is from"
+        )
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise CheckpointError(
+            "a web page, not weights: the server answered with a page instead of the file; "
+            "download it again"
+        )
+    if start.startswith(b"\x89HDF"):
+        raise CheckpointError(f"an HDF5 file, as Keras and TensorFlow write them; {_ONLY_TORCH}")
+    if (kind := _OTHER_PROGRAMS.get(path.suffix.lower())) is not None:
+        raise CheckpointError(f"{kind}; {_ONLY_TORCH}")
+    if start.startswith(b"PK\x03\x04"):
+        _refuse_packed(path)
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse a zip archive that holds files of weights instead of being one."""
+    names: list[str] = []
+    with suppress(*DAMAGED), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    inside = [name for name in names if name.endswith((".pth", ".pt", ".safetensors"))]
+    if inside and not any(name.endswith("data.pkl") for name in names):
+        raise CheckpointError(
+            f"a zip archive that holds {inside[0]}; unpack it, and give the file inside"
+        )
 
 
 def load_pth(path: Path, *, device: Device = "cpu") -> Any:

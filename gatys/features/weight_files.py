@@ -12,7 +12,7 @@ from torch import Tensor
 
 from impasto.gatys.features.vgg import DEPTHS, IMAGENET_MEAN, IMAGENET_STD, layer_names
 from impasto.options.errors import CheckpointError
-from impasto.runs.state import load_tensors
+from impasto.runs.state import load_tensors, refuse_other_files
 
 __all__ = [
     "TRAINED_HERE",
@@ -20,7 +20,6 @@ __all__ = [
     "is_trained_here",
     "read_tensors",
     "read_weights",
-    "refuse_other_files",
     "tensors_sha256",
     "verify_name",
 ]
@@ -149,29 +148,6 @@ def _read(path: Path) -> WeightsFile:
         trained_here=_is_own(tensors, provenance),
         weights=weights,
     )
-
-
-def refuse_other_files(path: Path) -> None:
-    """Refuse files that are often mistaken for weights, and name what they are.
-
-    Raises:
-        CheckpointError: the file is one of these; the message omits the path.
-    """
-    if not path.is_file():
-        raise CheckpointError("a folder; give a file" if path.is_dir() else "no such file")
-    with path.open("rb") as file:
-        head = file.read(64).lstrip().lower()
-    if not head:
-        raise CheckpointError("empty; download it again")
-    if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError(
-            "a Git LFS pointer, not the weights; run 'git lfs pull' in the repository it is from"
-        )
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise CheckpointError(
-            "a web page, not weights: the server answered with a page instead of the file; "
-            "download it again"
-        )
 
 
 def verify_name(path: Path, sha256: str) -> str:

@@ -25,13 +25,12 @@ from impasto.gatys.features.weight_files import (
     WeightsFile,
     read_tensors,
     read_weights,
-    refuse_other_files,
     tensors_sha256,
     verify_name,
 )
 from impasto.options.errors import CheckpointError
 from impasto.options.fields import nearest
-from impasto.runs.state import save_safetensors
+from impasto.runs.state import refuse_other_files, save_safetensors
 
 __all__ = [
     "PUBLISHED",

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -259,7 +260,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path, suffix: str, val
 
 def test_missing_file(tmp_path: Path) -> None:
     assert refused(tmp_path / "a.pth") == "no such file"
-    assert refused(tmp_path) == "no such file"
+    assert refused(tmp_path) == "a folder; give a file"
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -272,7 +273,8 @@ def test_truncated_anywhere(tmp_path: Path, suffix: str) -> None:
     whole = path.read_bytes()
     for length in (0, 1, 7, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        assert "damaged or not a weights file" in refused(path)
+        says = "damaged or not a weights file" if length else "empty; download it again"
+        assert says in refused(path)
 
 
 def test_truncated_old_file(tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ def test_truncated_old_file(tmp_path: Path) -> None:
 def test_a_page_instead_of_weights(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"style_monet{suffix}"
     path.write_text("<!DOCTYPE html><title>404 Not Found</title>")
-    assert "damaged or not a weights file" in refused(path)
+    assert refused(path).startswith("a web page, not weights")
 
 
 class Malice:
@@ -323,9 +325,49 @@ def test_a_whole_pickled_network_is_refused(tmp_path: Path) -> None:
 )
 def test_other_content_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "a.pth")
-    assert refused(tmp_path / "a.pth") == "expected a state_dict of tensors"
+    assert refused(tmp_path / "a.pth").startswith("expected a state_dict of tensors")
     torch.save(content, tmp_path / "state.pt")
     assert refused(tmp_path / "state.pt").endswith("; give the run's folder instead")
+
+
+def test_a_checkpoint_of_a_training_says_where_its_networks_are(tmp_path: Path) -> None:
+    whole = {"epoch": 3, "G": weights_of(SMALL), "D": {"a": torch.zeros(1)}, "lr": [1, 2]}
+    torch.save(whole, tmp_path / "a.pth")
+    message = refused(tmp_path / "a.pth")
+    assert "holds some under 'G', 'D';" in message
+    # What it tells to do, done.
+    told = message.partition("such as ")[2].replace("'a.pth'", repr(str(tmp_path / "a.pth")))
+    target = tmp_path / "generator.pth"
+    exec(told.replace("'generator.pth'", repr(str(target))), {"torch": torch})  # noqa: S102
+    assert load_generator(target).architecture == SMALL
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "says"),
+    [
+        ("a.h5", b"\x89HDF\r\n\x1a\n rest", "an HDF5 file, as Keras"),
+        ("a.pth", b"\x89HDF\r\n\x1a\n rest", "an HDF5 file, as Keras"),
+        ("a.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX file"),
+        ("a.t7", b"\x04\x00\x00\x00", "a file of Lua Torch"),
+        ("a.pth", b"<!DOCTYPE html><html>", "a web page"),
+        ("a.pth", b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+        ("a.pth", b"", "empty"),
+    ],
+)
+def test_files_of_other_programs_are_named(
+    tmp_path: Path, name: str, start: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(start)
+    assert refused(tmp_path / name).startswith(says)
+
+
+def test_a_zip_around_a_file_of_weights_is_named(tmp_path: Path) -> None:
+    save_pth(tmp_path / "inner.pth", weights_of(SMALL))
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.write(tmp_path / "inner.pth", "models/inner.pth")
+    (tmp_path / "outer.zip").rename(tmp_path / "outer.pth")
+    assert "holds models/inner.pth; unpack it" in refused(tmp_path / "outer.pth")
+    assert load_generator(tmp_path / "inner.pth").architecture == SMALL
 
 
 @pytest.mark.parametrize(
