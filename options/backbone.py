@@ -5,12 +5,13 @@ train`, from which it takes the run and the displays.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from impasto.options.fields import (
     expand_home,
+    option_class,
     require,
     require_at_least,
     require_between,
@@ -38,7 +39,7 @@ BACKBONE_MAY_CHANGE = RUN_MAY_CHANGE | {"download", "n_epochs", "patience"}
 """Options of `impasto backbone train` that a resumed run may change freely."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class BackboneRunOptions(BasicRunOptions):
     """Run: name, folder, device, reports and checkpoints."""
 
@@ -48,7 +49,7 @@ class BackboneRunOptions(BasicRunOptions):
     save_latest_freq: int = 20_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class ClassDataOptions:
     """Data: classes, held-out pictures, augmentation and loading."""
 
@@ -170,7 +171,7 @@ class ClassDataOptions:
         return {name: root / folder for name, folder in _pairs(words).items()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class ClassifierOptions:
     """Network: VGG16 or VGG19."""
 
@@ -199,7 +200,7 @@ class ClassifierOptions:
         require_between("dropout", self.dropout, 0.0, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class ClassScheduleOptions:
     """Schedule: number of epochs, learning rate and regularization."""
 
@@ -238,7 +239,7 @@ class ClassScheduleOptions:
         require_between("label_smoothing", self.label_smoothing, 0.0, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class BackboneOptions:
     """Options of the training of a classifier, one section each.
 
@@ -265,7 +266,7 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
 WeightsAction = Literal["list", "check", "pack", "layers"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class WeightsOptions:
     """Find, check and pack the weights of feature networks; list their layers."""
 

@@ -1,11 +1,11 @@
 """All options of `impasto evaluate`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from impasto.options.fields import (
+    option_class,
     require,
     require_at_least,
     require_grid_bend,
@@ -20,7 +20,7 @@ __all__ = ["BestBy", "EvaluateOptions"]
 BestBy = Literal["auto", "swd", "kid", "fid", "palette"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class EvaluateOptions:
     """Measure how near results are to a domain, and to the pictures that they were made of."""
 

@@ -9,13 +9,13 @@ the reference's ``--lr`` stays ``--lr``. Names are unique across the sections of
 import difflib
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 from impasto.options.errors import OptionError
 
@@ -33,6 +33,7 @@ __all__ = [
     "kind_of",
     "make",
     "nearest",
+    "option_class",
     "require",
     "require_at_least",
     "require_between",
@@ -101,12 +102,35 @@ ABSENT = "(absent)"
 """What :func:`difference` gives for an option that one side does not have."""
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def option_class(options: type[T]) -> type[T]:
+    """Make a class of options: a frozen dataclass whose values are checked when it is made.
+
+    Values are checked and converted as :func:`make` does, so that a path may be a text; then
+    ``__post_init__`` of the class, if it has one, checks what its values have to do with each
+    other.
+    """
+    further: Callable[[Any], None] | None = options.__dict__.get("__post_init__")
+
+    def check(self: Any) -> None:
+        inner = sections(type(self))
+        for name, hint in _hints(type(self)).items():
+            if name not in inner:
+                object.__setattr__(self, name, check_value(name, hint, getattr(self, name)))
+        if further is not None:
+            further(self)
+
+    if further is not None or not hasattr(options, "__post_init__"):
+        setattr(options, "__post_init__", check)  # noqa: B010 - no declared attribute of a type
+    return dataclass(frozen=True, kw_only=True)(options)
+
+
 def sections(options: type) -> dict[str, type]:
     """Return the sections (fields that are option classes themselves) of an options class."""
     found = {}
-    for field in fields(options):
-        if isinstance(field.type, type) and is_dataclass(field.type):
-            found[field.name] = field.type
+    for entry in fields(options):
+        if isinstance(entry.type, type) and is_dataclass(entry.type):
+            found[entry.name] = entry.type
     return found
 
 
@@ -120,7 +144,7 @@ def flatten(options: object) -> dict[str, Any]:
         raise TypeError(f"expected an options object, got {options!r}")
     inner = sections(type(options))
     flat: dict[str, Any] = {}
-    for name, value in ((field.name, getattr(options, field.name)) for field in fields(options)):
+    for name, value in ((entry.name, getattr(options, entry.name)) for entry in fields(options)):
         if name in inner:
             flat.update(flatten(value))
         else:
@@ -132,13 +156,13 @@ def default_values(options: type) -> dict[str, Any]:
     """Return the defaults of an options class in flat form, of options that have one."""
     inner = sections(options)
     flat: dict[str, Any] = {}
-    for field in fields(options):
-        if field.name in inner:
-            flat.update(default_values(inner[field.name]))
-        elif field.default is not MISSING:
-            flat[field.name] = _plain(field.default)
-        elif field.default_factory is not MISSING:
-            flat[field.name] = _plain(field.default_factory())
+    for entry in fields(options):
+        if entry.name in inner:
+            flat.update(default_values(inner[entry.name]))
+        elif entry.default is not MISSING:
+            flat[entry.name] = _plain(entry.default)
+        elif entry.default_factory is not MISSING:
+            flat[entry.name] = _plain(entry.default_factory())
     return flat
 
 
@@ -189,7 +213,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tupl
 
 def _names(options: type) -> set[str]:
     inner = sections(options)
-    names = {field.name for field in fields(options)} - set(inner)
+    names = {entry.name for entry in fields(options)} - set(inner)
     return names.union(*(_names(kind) for kind in inner.values()))
 
 
@@ -205,7 +229,7 @@ def _plain(value: Any) -> Any:
 
 
 def _hints(options: type) -> dict[str, Any]:
-    return {field.name: field.type for field in fields(options)}
+    return {entry.name: entry.type for entry in fields(options)}
 
 
 def types_of(options: type) -> dict[str, Any]:
@@ -220,11 +244,11 @@ def types_of(options: type) -> dict[str, Any]:
 def _require_all(options: type, values: Mapping[str, Any]) -> None:
     """Refuse, in one message, that options are left out which have no default."""
     missing = [
-        field.name
-        for field in fields(options)
-        if field.default is MISSING
-        and field.default_factory is MISSING
-        and field.name not in values
+        entry.name
+        for entry in fields(options)
+        if entry.default is MISSING
+        and entry.default_factory is MISSING
+        and entry.name not in values
     ]
     if missing:
         others = "".join(f", and so is --{name}" for name in missing[1:])

@@ -1,12 +1,12 @@
 """All options of `impasto plot`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from impasto.options.fields import (
     nearest,
+    option_class,
     require,
     require_between,
     require_positive,
@@ -19,7 +19,7 @@ FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 XAxis = Literal["iterations", "images", "epochs"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class PlotOptions:
     """Draw the losses of one or several runs, from their log.jsonl."""
 

@@ -7,7 +7,7 @@ line of `impasto stylize` gives them.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -20,6 +20,7 @@ from impasto.options.fields import (
     describe_type,
     expand_home,
     nearest,
+    option_class,
     require,
     require_at_least,
     require_between,
@@ -45,7 +46,7 @@ STYLIZE_PRESETS = (
 STYLIZE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class StylizeOptions:
     """Show one picture in the style of others, by optimization (Gatys et al. 2016)."""
 
@@ -283,7 +284,7 @@ _HINTS: dict[str, Any] = {field.name: field.type for field in fields(StylizeOpti
 _LISTS = {name: get_args(hint)[0] for name, hint in _HINTS.items() if get_origin(hint) is Sequence}
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class SweepOptions:
     """Stylize with all combinations of some settings; compare pictures, losses and times."""
 

@@ -8,7 +8,6 @@ of other platforms, report analyzes all answers, and power tells how many are ne
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from impasto.options.errors import OptionError
 from impasto.options.fields import (
     expand_home,
+    option_class,
     require,
     require_at_least,
     require_between,
@@ -42,7 +42,7 @@ _MOST_PIXELS = 2**24
 _NAME_LIMIT = 64
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class SurveyExportOptions:
     """Make a study of folders of pictures: a site, forms for four platforms, and a private key."""
 
@@ -230,7 +230,7 @@ class SurveyExportOptions:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class SurveyAuditOptions:
     """Look for what gives the answers of a study away."""
 
@@ -274,7 +274,7 @@ class SurveyAuditOptions:
 _LONGEST_EXPOSURE_MS = 60_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class SurveyServeOptions:
     """Run a study in browsers; every answer is on the disk before it is acknowledged."""
 
@@ -386,7 +386,7 @@ def _is_web_url(text: str) -> bool:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class SurveyLinksOptions:
     """Make a signed link for each participant of a served study."""
 
@@ -443,7 +443,7 @@ AnswerFormat = Literal[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class SurveyImportOptions:
     """Read the answers of forms and platforms into one table."""
 
@@ -485,7 +485,7 @@ class SurveyImportOptions:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class SurveyReportOptions:
     """Analyze the answers of a study: a page, tables, figures."""
 
@@ -556,7 +556,7 @@ class SurveyReportOptions:
 _MOST = 100_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class SurveyPowerOptions:
     """Say how exact a study will be, and how large one must be."""
 

@@ -6,13 +6,14 @@ backbone train` takes them, too.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, get_args
 
 from impasto.options.fields import (
     add_choice,
     nearest,
+    option_class,
     require,
     require_at_least,
     require_between,
@@ -58,7 +59,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 MixedPrecision = Literal["no", "auto", "fp16", "bf16"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class BasicRunOptions:
     """Run: name, folder, device, reports and checkpoints."""
 
@@ -108,7 +109,7 @@ class BasicRunOptions:
             require_positive(option, value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class RunOptions(BasicRunOptions):
     """Run: name, folder, device, reports and checkpoints."""
 
@@ -130,7 +131,7 @@ Direction = Literal["AtoB", "BtoA"]
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class DataOptions:
     """Data: folders, sizes, augmentation and loading."""
 
@@ -252,7 +253,7 @@ def add_generator_sizes(name: str, *, stride: int, smallest: int) -> None:
         add_choice(NetG, name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class NetworkOptions:
     """Networks: generators and discriminators."""
 
@@ -327,7 +328,7 @@ PerceptualTargets = Literal["translation", "reconstruction", "both"]
 GanMode = Literal["lsgan", "vanilla", "wgangp"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class LossOptions:
     """Losses: adversarial, cycle, identity, palette and perceptual."""
 
@@ -412,7 +413,7 @@ class LossOptions:
 LrPolicy = Literal["linear", "step", "plateau", "cosine"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class ScheduleOptions:
     """Schedule: number of epochs and learning rate."""
 
@@ -462,7 +463,7 @@ DISPLAYS = ("console", "page", "visdom", "tensorboard")
 Samples = Literal["fixed", "batch"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class BasicDisplayOptions:
     """Displays: where the progress is shown, besides log.jsonl."""
 
@@ -492,7 +493,7 @@ class BasicDisplayOptions:
         return tuple(dict.fromkeys(name for name in names if name not in {"", "none"}))
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class DisplayOptions(BasicDisplayOptions):
     """Displays: where the progress is shown, besides log.jsonl."""
 
@@ -526,7 +527,7 @@ MAY_CHANGE = RUN_MAY_CHANGE | {"display_samples", "n_epochs_decay"}
 """Options of `impasto train` that a resumed run may change freely."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class TrainOptions:
     """Options of a CycleGAN training, one section each.
 

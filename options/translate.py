@@ -6,11 +6,11 @@ are, and `impasto demo` shows what ships with Impasto and trains a small model b
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from impasto.options.fields import (
+    option_class,
     require,
     require_at_least,
     require_grid_bend,
@@ -25,7 +25,7 @@ __all__ = ["DemoOptions", "ModelsOptions", "PictureFormat", "TranslateOptions"]
 PictureFormat = Literal["png", "jpg", "webp"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class TranslateOptions:
     """Translate pictures with a trained generator; size out = size in."""
 
@@ -103,7 +103,7 @@ class TranslateOptions:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class ModelsOptions:
     """List the generators that ship with Impasto, and those in folders of runs."""
 
@@ -111,7 +111,7 @@ class ModelsOptions:
     """folder with runs, which is listed if no FOLDER is given"""
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_class
 class DemoOptions:
     """The tour: Monets, two domains, a training, translations, a stylized picture, a survey."""
 

@@ -1,16 +1,23 @@
 """Flat values become options and back, or an error names the option; files of weights by name."""
 
 import re
+from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
+import impasto.options
 from impasto.options import (
+    DataOptions,
     LossOptions,
+    NetworkOptions,
     OptionError,
+    ScheduleOptions,
     StylizeOptions,
     TrainOptions,
     TranslateOptions,
@@ -30,6 +37,42 @@ def test_texts_become_paths_and_one_value_a_tuple() -> None:
     assert options.styles == (Path("night.jpg"),)
     assert options.iterations == (3,)
     assert options.masks == ("a=b", "c=d")
+
+
+def test_every_option_class_takes_texts_for_paths_and_lists(tmp_path: Path) -> None:
+    """Made directly, without make(): what is a path in the end was a text."""
+    seen = 0
+    for module in iter_modules(impasto.options.__path__):
+        for kind in vars(import_module(f"impasto.options.{module.name}")).values():
+            if not (
+                isinstance(kind, type) and is_dataclass(kind) and kind.__name__.endswith("Options")
+            ):
+                continue
+            hints = {field.name: field.type for field in fields(kind)}
+            needed = {name: "a" for name, hint in hints.items() if hint is Path}
+            needed |= {"action": "check"} if "action" in hints else {}
+            paths = [name for name, hint in hints.items() if hint in (Path, Path | None)]
+            for name in paths:
+                text = str(tmp_path / f"{name}.png")
+                try:
+                    made = kind(**{**needed, name: text})
+                except OptionError:  # other options must go with it; its type was right
+                    continue
+                assert getattr(made, name) == Path(text), (kind, name)
+                seen += 1
+    assert seen > 30
+
+
+def test_options_made_directly_are_checked_as_those_of_make(tmp_path: Path) -> None:
+    data = DataOptions(dataroot=str(tmp_path))  # type: ignore[arg-type]
+    assert TrainOptions(data=data).data.dataroot == tmp_path
+    made = StylizeOptions(styles=["night.jpg"], content="~/a.jpg")  # type: ignore[list-item, arg-type]
+    assert made.styles == (Path("night.jpg"),)
+    assert made.content == Path.home() / "a.jpg"
+    with pytest.raises(OptionError, match=r"--lr: expected a number, got 'fast'"):
+        ScheduleOptions(lr="fast")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"--norm: expected one of .*did you mean instance"):
+        NetworkOptions(norm="instanc")  # type: ignore[arg-type]
 
 
 def test_a_whole_number_is_a_text_where_a_text_is_expected() -> None:

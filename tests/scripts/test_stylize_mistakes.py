@@ -78,7 +78,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unknown backbone": (
         (*FIRST, "--backbone", "resnt50"),
         2,
-        "--backbone: 'resnt50' is none of auto, vgg19, vgg16, random, pixels and no model of "
+        "--backbone: 'resnt50' is none of auto, vgg19, vgg16, random, pixels, lite and no model of "
         "torchvision; did you mean resnet50",
     ),
     "backbone of one size": ((*FIRST, "--backbone", "vit_b_16"), 2, "pictures of one size only"),

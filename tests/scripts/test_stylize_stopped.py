@@ -46,12 +46,12 @@ def test_stopped_at_a_coarse_scale_it_is_as_large_as_was_asked_for(
     with monkeypatch.context() as patch:
         patch.setattr(LossLog, "__call__", note_and_interrupt)
         assert stylize(*words, "--output", "out.png", "--video", "making.gif") == 130
-    assert "stopped; wrote out.png (40 x 30) after 11 evaluations in" in capsys.readouterr().out
+    assert "stopped; wrote out.png (40 x 30) after 12 evaluations in" in capsys.readouterr().out
     assert pixels(folder / "out.png").shape == (HEIGHT, WIDTH, 3)
     assert frames_of(folder / "making.gif")[-1].shape == (HEIGHT, WIDTH, 3)
     facts = read_recipe(folder / "out.png.yaml").facts
     assert facts is not None
-    assert facts.stopped == "stopped after 11 evaluations of 5000, at 10 x 8 pixels, and enlarged"
+    assert facts.stopped == "stopped after 12 evaluations of 5000, at 10 x 8 pixels, and enlarged"
     again = ("--output", "again.png", "--video", "again.gif")
     assert stylize("--config", "out.png.yaml", "--iterations", "2", *again) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not as")]
