@@ -27,6 +27,7 @@ __all__ = [
     "bf16_slowdown",
     "choose_precision",
     "computing",
+    "describe_computing",
     "describe_precision",
     "usable_cores",
     "where_complete",
@@ -86,6 +87,17 @@ def choose_precision(
             "processor" if device.type == "cpu" else "device",
         )
     return cast("Precision", mixed_precision)
+
+
+def describe_computing(device: torch.device, mixed_precision: str, threads: int) -> str:
+    """Say in words where and how is computed.
+
+    Example:
+        >>> describe_computing(torch.device("cpu"), "no", 2)
+        'cpu (2 threads, 32 bits)'
+    """
+    number = f"{threads} threads" if threads > 1 else "1 thread"
+    return f"{device} ({number}, {describe_precision(mixed_precision)})"
 
 
 def describe_precision(mixed_precision: str) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+import torch
+
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
 from impasto.cyclegan.jobs.results import FileNote, Made, ResultsFolder, made_from
 from impasto.cyclegan.memory import TranslationMemory
@@ -22,7 +24,7 @@ from impasto.data.decode import read_size
 from impasto.data.files import fit_name, gather_pictures, output_names
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
-from impasto.runs.devices import choose_precision, computing
+from impasto.runs.devices import choose_precision, computing, describe_computing
 from impasto.runs.pages.gallery import BeforeAfter, write_gallery
 from impasto.runs.processes import pick_device
 
@@ -78,8 +80,9 @@ def translate(
         options: all options of the translation.
         on_start: called with the number of pictures to translate, and the generator.
         on_done: called for each finished picture, successful or not.
-        on_note: called, before anything is translated, with sentences about results that are made
-            anew, and pictures that are passed over or will not fit into memory.
+        on_note: called, before anything is translated, with sentences about where and how is
+            computed, results that are made anew, and pictures that are passed over or will not fit
+            into memory.
 
     Raises:
         FolderError: an input is missing or empty, or the output cannot be written or holds a page
@@ -100,6 +103,8 @@ def translate(
         settings, identity = _settings(options, generator), _identity(options, generator)
         plan = _plan(jobs, folder, identity, overwrite=options.overwrite)
         on_start(len(plan.waiting), generator)
+        where = describe_computing(device, precision, torch.get_num_threads())
+        on_note(f"computing on {where}")
         _say(plan, passed_over, on_note)
         translator = Translator.of(
             generator,

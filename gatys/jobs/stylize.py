@@ -35,7 +35,7 @@ from impasto.gatys.presets import Preset
 from impasto.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
 from impasto.options.errors import PictureError
 from impasto.options.stylize import StylizeOptions
-from impasto.runs.devices import choose_precision, computing, describe_precision
+from impasto.runs.devices import choose_precision, computing, describe_computing
 from impasto.runs.memory import gigabytes
 from impasto.runs.processes import pick_device
 
@@ -92,11 +92,10 @@ class Plan:
     def __str__(self) -> str:
         last = self.scales[-1]
         network = "no network" if self.backbone == "pixels" else self.backbone
-        threads = f"{self.threads} threads" if self.threads > 1 else "1 thread"
+        where = describe_computing(self.device, self.mixed_precision, self.threads)
         return (
-            f"preset {self.preset} with {network} on {self.device} ({threads}, "
-            f"{describe_precision(self.mixed_precision)}): {last.width} x {last.height} pixels in "
-            f"{last.scales} scales, about {gigabytes(self.memory_bytes)} of memory"
+            f"preset {self.preset} with {network} on {where}: {last.width} x {last.height} pixels "
+            f"in {last.scales} scales, about {gigabytes(self.memory_bytes)} of memory"
         )
 
 
