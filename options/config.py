@@ -221,9 +221,26 @@ def _plain(name: str, node: yaml.Node, place: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as of version 1.2: 2e-4 is a number."""
+    """YAML with the numbers of its version 1.2: 2e-4 is one, 010 is ten and 1:30 a text."""
 
 
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in {_INT, _FLOAT}]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?\d+\Z"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+    _FLOAT,
+    re.compile(
+        r"(?:[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+    ),
+    list("-+0123456789."),
 )
+
+
+def _decimal(loader: yaml.SafeLoader, node: yaml.Node) -> int:
+    return int(str(loader.construct_scalar(node))) if isinstance(node, yaml.ScalarNode) else 0
+
+
+_Loader.add_constructor(_INT, _decimal)

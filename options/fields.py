@@ -314,13 +314,15 @@ def require(condition: bool, option: str, message: str) -> None:
 
 
 def require_positive(option: str, value: float) -> None:
-    """Refuse a ``value`` that is not above zero (not-a-number included)."""
+    """Refuse a ``value`` that is not above zero (not-a-number included) or infinite."""
     require(value > 0, option, f"{value} is not above 0")
+    require(not math.isinf(value), option, f"{value} is not a finite number")
 
 
 def require_at_least(option: str, value: float, minimum: float) -> None:
-    """Refuse a ``value`` below ``minimum`` (not-a-number included)."""
+    """Refuse a ``value`` below ``minimum`` (not-a-number included) or infinite."""
     require(value >= minimum, option, f"{value} is below {minimum}, the smallest possible value")
+    require(not math.isinf(value), option, f"{value} is not a finite number")
 
 
 def require_between(option: str, value: float, low: float, high: float) -> None:

@@ -1,10 +1,9 @@
 """The memory of this machine: how much a run may still take, and how much it has taken."""
 
-import os
-import resource
 import sys
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import torch
 
 __all__ = ["free_memory", "gigabytes", "peak_memory_mib"]
@@ -13,8 +12,8 @@ __all__ = ["free_memory", "gigabytes", "peak_memory_mib"]
 def free_memory(device: torch.device) -> int | None:
     """Return the free memory of a device, in bytes, or None if it cannot be determined.
 
-    On the CPU, the minimum of the memory that Linux reports as available and the rest of the
-    control groups' limits; on CUDA, the driver's free memory plus the unused part of torch's
+    On the CPU, the minimum of the memory that the system reports as available and the rest of
+    the control groups' limits; on CUDA, the driver's free memory plus the unused part of torch's
     reserved memory.
     """
     if device.type == "cuda":
@@ -22,8 +21,8 @@ def free_memory(device: torch.device) -> int | None:
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if device.type != "cpu":
         return None
-    known = [value for value in (_available(), _left_by_groups()) if value is not None]
-    return min(known, default=None)
+    available, left = int(psutil.virtual_memory().available), _left_by_groups()
+    return available if left is None else min(available, left)
 
 
 def gigabytes(count: int) -> str:
@@ -40,27 +39,13 @@ def peak_memory_mib(device: torch.device) -> float:
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     except (OSError, StopIteration):
+        if peak := getattr(psutil.Process().memory_info(), "peak_wset", 0):  # Windows
+            return float(peak / 2**20)
+        import resource  # noqa: PLC0415 - not on Windows
+
         # The system's own count includes the memory of the process that started this one.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (2**20 if sys.platform == "darwin" else 1024)
-
-
-def _available(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    try:
-        lines = meminfo.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return _free_pages()
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return _free_pages()
-
-
-def _free_pages() -> int | None:
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not on Windows and macOS
-        return None
 
 
 def _left_by_groups(

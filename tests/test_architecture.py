@@ -199,6 +199,17 @@ def test_starts_without_torch(statement: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_what_windows_lacks_is_imported_late() -> None:
+    absent = {"fcntl", "grp", "pty", "pwd", "resource", "termios"}
+    early = []
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            early += [f"{name}: {found}" for found in absent.intersection(names)]
+    assert early == []
+
+
 def test_feature_networks_are_a_floor_of_their_own() -> None:
     above = [
         f"{module} imports {name}"

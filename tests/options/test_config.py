@@ -106,3 +106,15 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None
 def test_a_program_gets_the_values_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("lr: 2e-4\nsize: [1, 2]\n", encoding="utf-8")
     assert read_config(tmp_path / "a.yaml") == {"lr": 2e-4, "size": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("010", 10), ("+7", 7), ("7", 7), ("1:30", None), ("0x10", None)]
+)
+def test_numbers_are_those_of_yaml_1_2(text: str, value: int | None, tmp_path: Path) -> None:
+    """YAML 1.2, 10.3.2: in version 1.1, 010 is eight, 1:30 is ninety."""
+    if value is not None:
+        assert read(TrainOptions, f"max_images: {text}", tmp_path) == {"max_images": value}
+        return
+    with pytest.raises(OptionError, match=f"expected a whole number, got {text}"):
+        read(TrainOptions, f"max_images: {text}", tmp_path)

@@ -187,3 +187,11 @@ def test_two_files_are_refused() -> None:
         LossOptions(
             lambda_perceptual=1.0, perceptual_backbone="own.pth", perceptual_weights=Path("b.pth")
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(ScheduleOptions, "lr"), (LossOptions, "lambda_A"), (StylizeOptions, "lr")]
+)
+def test_no_number_is_infinite(kind: type, name: str) -> None:
+    with pytest.raises(OptionError, match=f"--{name}: inf is not .*finite"):
+        kind(**{name: float("inf")})

@@ -1,10 +1,13 @@
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 
 from impasto.runs import memory
-from impasto.runs.memory import free_memory, gigabytes
+from impasto.runs.memory import free_memory, gigabytes, peak_memory_mib
 
 CPU = torch.device("cpu")
 
@@ -20,13 +23,24 @@ def test_this_machine_has_memory() -> None:
     assert free_memory(torch.device("mps")) is None
 
 
-def test_what_linux_calls_available(tmp_path: Path) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:  900 kB\nMemAvailable:  700 kB\n")
-    assert memory._available(meminfo) == 700 * 1024
-    meminfo.write_text("MemTotal:  900 kB\n")
-    assert memory._available(meminfo) == memory._free_pages()
-    assert memory._available(tmp_path / "absent") == memory._free_pages()
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="asks Linux itself")
+def test_what_linux_calls_available() -> None:
+    """Never more; less where the control groups of this process allow less."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    told = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    free = free_memory(CPU)
+    assert free is not None
+    assert free < told + 2**31  # what other programs took and gave back meanwhile
+
+
+def test_a_system_without_the_module_resource_is_asked_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As Windows, which has neither /proc nor resource."""
+    monkeypatch.setattr(Path, "read_text", Mock(side_effect=OSError))
+    process = Mock(memory_info=lambda: SimpleNamespace(peak_wset=300 * 2**20))
+    monkeypatch.setattr(psutil, "Process", lambda: process)
+    assert peak_memory_mib(CPU) == 300
 
 
 def group(folder: Path, **files: str) -> None:
