@@ -2,11 +2,13 @@
 
 A browser opens six connections and keeps them. So a place is never held by one that says nothing:
 where all places are taken, the connection that was silent for longest is closed, and its browser
-opens another when it needs one.
+opens another when it needs one. Nor does a thread ever wait for somebody who does not read: a reply
+lies in the connection's buffer, and the next request is taken up when it is sent.
 """
 
 import ipaddress
 import select
+import threading
 from collections.abc import Callable, Iterable, MutableMapping
 from contextlib import suppress
 from socket import socket
@@ -16,13 +18,17 @@ import waitress.server
 from waitress.channel import HTTPChannel
 from waitress.task import ThreadedTaskDispatcher
 
-__all__ = ["Connection", "find_surplus", "make_server", "network_of"]
+__all__ = ["Connection", "find_silent", "find_surplus", "make_server", "network_of"]
 
 _MOST = 2000
 # Three tenths for one address: a hundred people behind one proxy have all six connections of their
 # browsers, and more than a hundred share these.
 _SHARE_OF_ONE = 0.3
 _SILENT_SECONDS = 30
+# Requests of one connection that wait for their replies. Browsers and proxies send one at a time.
+_MOST_REQUESTS = 8
+# Bytes above which a thread would wait until a connection is read: never, since it holds one reply.
+_NO_LIMIT = 2**62
 # Of the files that a process may have open, those that are no connections.
 _OTHER_FILES = 64
 # select(), which is all that Windows has, takes 512.
@@ -56,24 +62,31 @@ class Connection(Protocol):
             :func:`network_of`.
         requests: requests that wait for their replies.
         total_outbufs_len: number of bytes that wait to be sent.
-        last_activity: time of the last byte in either direction, in seconds.
-        will_close: True if it is about to be closed.
+        last_activity: time of the last byte in either direction, or of a reply that became ready,
+            in seconds.
     """
 
     network: str
     requests: Any
     total_outbufs_len: int
     last_activity: float
-    will_close: bool
 
 
 C = TypeVar("C", bound=Connection)
 
 
+def _waits_for_us(one: Connection) -> bool:
+    """Return True if it is the server's turn; otherwise it is the other side's, to read or ask."""
+    return bool(one.requests) and not one.total_outbufs_len
+
+
 def find_surplus(
     connections: Iterable[C], network: str, *, most: int, most_of_one: int
-) -> tuple[bool, C | None]:
-    """Find room for another connection.
+) -> C | None:
+    """Find the connection to close for another one.
+
+    That is the one in which nothing has moved for longest, whether it has asked for something or
+    not: who asks and does not read keeps nobody out. Those that wait for the server come last.
 
     Args:
         connections: the open connections.
@@ -82,16 +95,25 @@ def find_surplus(
         most_of_one: largest number of one address.
 
     Returns:
-        Whether there is no room, and the connection to close for it; None if all are busy.
+        The connection to close; None if there is room.
     """
-    counted = [one for one in connections if not one.will_close]
+    counted = list(connections)
     own = [one for one in counted if one.network == network]
     if len(own) >= most_of_one:
         counted = own
     elif len(counted) < most:
-        return False, None
-    silent = (one for one in counted if not one.requests and not one.total_outbufs_len)
-    return True, min(silent, key=lambda one: one.last_activity, default=None)
+        return None
+    return min(counted, key=lambda one: (_waits_for_us(one), one.last_activity))
+
+
+def find_silent(connections: Iterable[C], since: float) -> list[C]:
+    """Find the connections in which nothing has moved since a time, and which do not wait for us.
+
+    Args:
+        connections: the open connections.
+        since: time, in seconds.
+    """
+    return [one for one in connections if one.last_activity < since and not _waits_for_us(one)]
 
 
 def make_server(
@@ -128,6 +150,7 @@ def make_server(
         asyncore_use_poll=True,
         channel_timeout=_SILENT_SECONDS,
         cleanup_interval=_SILENT_SECONDS // 3,
+        outbuf_high_watermark=_NO_LIMIT,
         max_request_body_size=64 * 1024,
         max_request_header_size=16 * 1024,
         clear_untrusted_proxy_headers=True,
@@ -138,18 +161,63 @@ def make_server(
         *values, **named, limits={"most": most, "most_of_one": most_of_one}
     )
     server.task_dispatcher = _Lanes(server.task_dispatcher)
+
+    def close_silent(now: float) -> None:
+        # waitress itself passes by those with requests, and only marks the others, which closes
+        # them when they read again.
+        channels = server.active_channels.values()
+        for channel in find_silent(channels, now - server.adj.channel_timeout):
+            channel.handle_close()
+
+    server.maintenance = close_silent
     return server
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    """Connection that closes a silent one where there are too many, and else itself."""
+    """Connection that closes a silent one where there are too many, and holds one reply at most."""
 
     def __init__(self, server: Any, *values: Any, limits: dict[str, int], **named: Any) -> None:
         self.network = network_of(values[1][0])
-        full, surplus = find_surplus(server.active_channels.values(), self.network, **limits)
+        self._is_held, self._holding = False, threading.Lock()
+        surplus = find_surplus(server.active_channels.values(), self.network, **limits)
+        if surplus is not None:
+            surplus.handle_close()
         super().__init__(server, *values, **named)
-        if full:
-            (surplus or self).will_close = True
+
+    def readable(self) -> bool:
+        return self.socket is not None and bool(super().readable())
+
+    def writable(self) -> bool:
+        return self.socket is not None and bool(super().writable())
+
+    def close(self) -> None:
+        # With its buffers, of which large ones are files.
+        self.handle_close()
+
+    def received(self, data: bytes) -> bool:
+        taken = bool(super().received(data))
+        if len(self.requests) > _MOST_REQUESTS:
+            self.handle_close()
+        return taken
+
+    def handle_write(self) -> None:
+        if self.socket is None:  # closed a moment ago
+            return
+        super().handle_write()
+        if self.connected and self.is_free():
+            self.server.task_dispatcher.start(self)
+
+    def hold(self) -> None:
+        """Hold back the next request until the reply before it is sent."""
+        with self._holding:
+            self._is_held = True
+
+    def is_free(self) -> bool:
+        """Return True, once, if a request was held back and there is nothing left to send."""
+        with self._holding:
+            freed = self._is_held and not self.total_outbufs_len
+            self._is_held = self._is_held and not freed
+            return freed
 
 
 class _Lanes:
@@ -160,6 +228,14 @@ class _Lanes:
         self._files.set_thread_count(_FILE_THREADS)
 
     def add_task(self, channel: Any) -> None:
+        """Take up the first request of a connection, now or when its last reply is sent."""
+        # In this order: what is sent in between is noticed here or in ``handle_write``.
+        channel.hold()
+        if channel.is_free():
+            self.start(channel)
+
+    def start(self, channel: Any) -> None:
+        """Give the first request of a connection to a thread."""
         # One that could not be read has no path.
         is_file = getattr(channel.requests[0], "path", "").startswith(_FILES)
         (self._files if is_file else self._pages).add_task(channel)
@@ -177,7 +253,8 @@ def _most_connections() -> int:
         import resource  # noqa: PLC0415 - Windows has none
     except ImportError:
         return _MOST
-    wanted = _MOST + _OTHER_FILES
+    # Twice, since a large reply that waits to be read is a file, too.
+    wanted = 2 * _MOST + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return _MOST
