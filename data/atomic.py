@@ -22,6 +22,7 @@ __all__ = [
     "atomic_path",
     "check_writable",
     "is_abandoned",
+    "is_disk_full",
     "make_temporary_folder",
     "owner_mark",
     "remove_leftovers",
@@ -31,13 +32,18 @@ __all__ = [
 
 _PREFIX = ".impasto-"
 _SUFFIX = ".tmp"
-_TEMPORARY = re.compile(rf"[^\s'\"]*{re.escape(_PREFIX)}[\w-]*{re.escape(_SUFFIX)}")
+_SHORT_PREFIX = ".~"  # where the usual names do not fit: digits follow, up to the result's length
+_SHORT = rf"{re.escape(_SHORT_PREFIX)}[0-9a-f]{{2,32}}(?!\w)"
+_TEMPORARY = re.compile(
+    rf"[^\s'\"]*(?:{re.escape(_PREFIX)}[\w-]*{re.escape(_SUFFIX)}|(?<![^\s'\"/\\]){_SHORT})"
+)
 _MARK = re.compile(r"(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,9})-(?P<process>[0-9a-f]{4})(?!\w)")
-_NEARLY_FULL_BYTES = 2**20
+_PROBE_BYTES = 2**20
 # Which process of another machine still writes cannot be asked; none writes a file for so long.
 _OLD_SECONDS = 86_400
+_FULL = {errno.ENOSPC, errno.EDQUOT}  # the latter where the quota of a user is used up
 # Where a flush fails in one of these ways, what was written is lost; in others, the disk has none.
-_LOST = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
+_LOST = {errno.EIO, *_FULL}
 _TOO_LONG = {errno.ENAMETOOLONG, errno.ENOENT}  # the latter on Windows, beyond 260 characters
 
 # Tells a process from an earlier one of the same number: in containers, each one may be the first.
@@ -91,7 +97,7 @@ def check_writable(folder: Path) -> None:
     file = _create(folder / "0.png", 0o600)
     try:
         file.write_bytes(b"0")
-        file = file.rename(file.with_name(f"{file.name[:-1]}~"))
+        file = file.rename(file.with_name(_another_name(file.name)))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from error
     finally:
@@ -99,19 +105,32 @@ def check_writable(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a write failed because the disk is full, or the quota of the user is used up."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
 def write_error(path: Path, error: Exception) -> OSError:
     """Turn what a library raised while writing ``path`` into the error that open() would raise.
 
-    torch and safetensors report a full disk as an error of their own, in varying words. Call it
-    before the half-written file is removed.
+    torch and safetensors report a full disk as an error of their own, in varying words. So the
+    system is asked, by writing a little more: it alone knows of quotas. Call it before the
+    half-written file is removed.
     """
+    if isinstance(error, OSError) and is_disk_full(error):
+        return OSError(error.errno, error.strerror, str(path))
     try:
-        full = shutil.disk_usage(path.parent).free < _NEARLY_FULL_BYTES
-    except OSError as gone:  # the folder was removed
-        return OSError(gone.errno, gone.strerror, str(path))
-    number = errno.ENOSPC if full else errno.EIO
+        probe = _create(path, 0o600)
+        try:
+            probe.write_bytes(secrets.token_bytes(_PROBE_BYTES))
+            _flush(probe)
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+    except OSError as reason:  # also where the folder was removed
+        return OSError(reason.errno, reason.strerror, str(path))
     said = _TEMPORARY.sub(lambda _: path.name, str(error) or "unknown error").splitlines()[0]
-    return OSError(number, os.strerror(number) if full else said, str(path))
+    return OSError(errno.EIO, said, str(path))
 
 
 def write_text_atomic(path: Path, text: str, *, mode: int = 0o666) -> None:
@@ -136,7 +155,11 @@ def remove_leftovers(folder: Path, *, alone: bool = False) -> None:
             processes that run stay, and files of other machines for a day.
     """
     with suppress(OSError):
-        for leftover in list(folder.glob(f"{_PREFIX}*{_SUFFIX}")):
+        left = list(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+        if not _fits(folder / _usual_name()):  # elsewhere, no file of a short name is ours
+            short = folder.glob(f"{_SHORT_PREFIX}*")
+            left += [path for path in short if re.fullmatch(_SHORT, path.name)]
+        for leftover in left:
             if not leftover.is_dir() and (alone or is_abandoned(leftover)):
                 with suppress(OSError):
                     leftover.unlink(missing_ok=True)
@@ -221,21 +244,42 @@ def _sweep_once(folder: Path) -> None:
 def _create(path: Path, mode: int) -> Path:
     """Create an empty file beside ``path``, with the permissions that open() would give it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    shortest = False
+    name, shortest = _usual_name(), False
     while True:
-        name = f"{_PREFIX}{owner_mark()}-{secrets.token_hex(4)}{_SUFFIX}"
-        if shortest:  # not longer than the result's, so that no writable path is refused
-            name = f".{secrets.token_hex(16)}"[: max(len(path.name), 4)]
         try:
             os.close(os.open(path.with_name(name), flags, mode))
         except FileExistsError:
-            continue
+            name = _another_name(name)
         except OSError as error:
             if error.errno in _TOO_LONG and not shortest and path.parent.is_dir():
-                shortest = True
+                # Not longer than the result's, so that no writable path is refused.
+                name, shortest = _short_name(len(path.name)), True
                 continue
             raise OSError(error.errno, error.strerror, str(path)) from error
-        return path.with_name(name)
+        else:
+            return path.with_name(name)
+
+
+def _usual_name() -> str:
+    return f"{_PREFIX}{owner_mark()}-{secrets.token_hex(4)}{_SUFFIX}"
+
+
+def _short_name(length: int) -> str:
+    return f"{_SHORT_PREFIX}{secrets.token_hex(16)}"[: max(length, 4)]
+
+
+def _another_name(name: str) -> str:
+    """Return another name of the same kind and length."""
+    return _short_name(len(name)) if name.startswith(_SHORT_PREFIX) else _usual_name()
+
+
+def _fits(path: Path) -> bool:
+    """Whether a path is not too long for the system; on Windows, which does not say, never."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return os.name == "posix" and error.errno not in _TOO_LONG - {errno.ENOENT}
+    return True
 
 
 def _is_about(error: OSError, temporary: Path) -> bool:

@@ -1,6 +1,5 @@
 """The training loop that every method shares: epochs, reports, checkpoints, stopping, resuming."""
 
-import errno
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from impasto.data.atomic import is_disk_full
 from impasto.data.tensors import to_pictures
 from impasto.options.errors import (
     CheckpointError,
@@ -41,8 +41,6 @@ __all__ = ["ReportIntervals", "TrainingLoop"]
 _log = logging.getLogger(__name__)
 
 Batch = TypeVar("Batch")
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -427,7 +425,7 @@ class TrainingLoop(Generic[Batch]):
             except OSError as error:
                 previous = self._directory.previous_state_file
                 spare = previous.is_file() and self._directory.state_file.is_file()
-                if error.errno not in _FULL or not spare:
+                if not is_disk_full(error) or not spare:
                     raise
                 _log.warning("%s: the disk is full; %s is removed", previous.parent, previous.name)
                 previous.unlink()

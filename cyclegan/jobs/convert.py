@@ -1,6 +1,5 @@
 """Converting many pictures: reading, translating and writing at the same time."""
 
-import errno
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from torch import Tensor
 from impasto.cyclegan.jobs.results import FileNote, describe
 from impasto.cyclegan.memory import TranslationMemory
 from impasto.cyclegan.translator import NotFiniteError
+from impasto.data.atomic import is_disk_full
 from impasto.data.decode import Picture, read_picture, read_size
 from impasto.data.encode import write_picture
 from impasto.data.tensors import to_pictures, to_tensor
@@ -376,11 +376,10 @@ def _finish(job: Job, future: Future[int], result: Converted) -> None:
     try:
         result.pixels += future.result()
     except PictureError as error:
-        cause = error.__cause__
-        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        if is_disk_full(error.__cause__):
             raise ImpastoError(
                 f"{job.target}: the disk is full after {len(result.done)} pictures; "
-                "free some space and repeat the command, it goes on from there"
+                f"free some space and repeat the command, it goes on from there ({error.reason})"
             ) from error
         result.failures[job.source] = error.reason
     else:

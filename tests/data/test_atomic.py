@@ -18,6 +18,7 @@ from impasto.data.atomic import (
     atomic_path,
     check_writable,
     is_abandoned,
+    is_disk_full,
     make_temporary_folder,
     owner_mark,
     remove_leftovers,
@@ -270,6 +271,46 @@ def test_an_error_after_the_folder_was_removed_says_that(tmp_path: Path) -> None
     assert error.filename == str(tmp_path / "gone" / "state.pt")
 
 
+def test_an_error_of_a_library_on_a_full_disk_is_that_of_the_disk(small_disk: Path) -> None:
+    with atomic_path(small_disk / "state.pt") as temporary:
+        with pytest.raises(OSError, match="No space"):
+            temporary.write_bytes(bytes(200_000))
+        error = write_error(small_disk / "state.pt", RuntimeError("file write failed"))
+        assert names(small_disk) == [temporary.name]
+    assert (error.errno, error.filename) == (errno.ENOSPC, str(small_disk / "state.pt"))
+
+
+def test_an_error_of_a_library_over_quota_is_that_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_handle: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    # As disks of networks say it; the disk itself has much space left.
+    monkeypatch.setattr(os, "fsync", refuse)
+    error = write_error(tmp_path / "state.pt", RuntimeError("file write failed"))
+    assert is_disk_full(error)
+    assert (error.errno, error.filename) == (errno.EDQUOT, str(tmp_path / "state.pt"))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "words"), True),
+        (OSError(errno.EDQUOT, "words"), True),
+        (OSError(errno.EIO, "words"), False),
+        (OSError("No space left on device"), False),
+        (RuntimeError("No space left on device"), False),
+        (None, False),
+    ],
+)
+def test_a_full_disk_is_told_by_the_number_of_the_error(
+    error: Exception | None, full: bool
+) -> None:
+    assert is_disk_full(error) == full
+
+
 def deep_folder(root: Path, length: int) -> Path:
     """Make a folder whose path has exactly so many bytes."""
     folder = root
@@ -292,6 +333,41 @@ def test_wherever_the_file_fits_the_temporary_one_does(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long") as caught:
         write_text_atomic(folder / "longer.txt", "x")
     assert caught.value.filename == str(folder / "longer.txt")
+
+
+KILLED_WHILE_WRITING = (
+    "with atomic.atomic_path(folder / 'a.txt') as temporary:\n"
+    "    temporary.write_text('half')\n"
+    "    os.kill(os.getpid(), signal.SIGKILL)\n"
+)
+KILLED_WHILE_CHECKING = (
+    "os.unlink = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "atomic.check_writable(folder)\n"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the longest path is that of Linux")
+@pytest.mark.parametrize("code", [KILLED_WHILE_WRITING, KILLED_WHILE_CHECKING])
+@pytest.mark.parametrize("deep", [False, True])
+def test_whatever_a_killed_process_left_is_found(tmp_path: Path, code: str, deep: bool) -> None:
+    folder = deep_folder(tmp_path, 4095 - len("/a.txt")) if deep else tmp_path
+    imports = "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.data import atomic\n"
+    code = f"{imports}folder = Path(sys.argv[1])\n{code}"
+    child = subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
+    assert child.returncode == -signal.SIGKILL
+    (left,) = names(folder)
+    error = write_error(folder / "a.txt", RuntimeError(f"{folder / left} cannot be opened"))
+    assert error.strerror == "a.txt cannot be opened"
+    for other in ("~", ".~ab~", ".~xy"):
+        (folder / other).touch()
+    remove_leftovers(folder, alone=True)
+    assert names(folder) == [".~ab~", ".~xy", "~"]
+
+
+def test_short_names_are_somebody_elses_where_the_usual_ones_fit(tmp_path: Path) -> None:
+    (tmp_path / ".~ab1").touch()
+    remove_leftovers(tmp_path, alone=True)
+    assert names(tmp_path) == [".~ab1"]
 
 
 def test_the_longest_name_is_written(tmp_path: Path) -> None:

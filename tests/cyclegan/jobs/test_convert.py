@@ -315,14 +315,17 @@ def test_too_large_even_when_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "20 x 20 pixels, more than 300" in result.failures[tmp_path / "b.png"]
 
 
-def test_full_disk_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_ends_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     for index in range(12):
         picture(tmp_path / f"{index:02d}.png")
     written: list[Path] = []
 
     def write(path: Path, content: Picture, *, quality: int) -> None:
         if len(written) == 3:
-            raise PictureError(path, "cannot be written") from OSError(errno.ENOSPC, "No space")
+            raise PictureError(path, "cannot be written") from OSError(number, "No space")
         written.append(path)
         write_picture(path, content, quality=quality)
 
