@@ -352,9 +352,10 @@ def _close(loader: "weakref.ref[Loader]") -> None:
 
 
 def start_worker(_worker: int) -> None:
-    """Leave Ctrl-C and SIGTERM, which often reach the whole group, to the main process.
+    """Leave Ctrl-C, SIGTERM and hangups, which often reach the whole group, to the main process.
 
     It saves, and then tells the workers to end; if it is killed, they notice and end too.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in signal.Signals:
+        if number.name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+            signal.signal(number, signal.SIG_IGN)

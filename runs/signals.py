@@ -8,12 +8,16 @@ import os
 import signal
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
 __all__ = ["Interrupts", "Stopped", "end_on_signals", "stopping_signals"]
+
+# What comes so soon after a hangup was sent by the same hand.
+_TOGETHER_SECONDS = 1.0
 
 
 class Stopped(KeyboardInterrupt):
@@ -43,11 +47,16 @@ def stopping_signals() -> list[signal.Signals]:
 def end_on_signals() -> Iterator[None]:
     """Raise :class:`Stopped` where SIGTERM or SIGHUP arrives, as Ctrl-C raises KeyboardInterrupt.
 
-    Does nothing outside of the main thread, where Python allows no handlers.
+    What a terminal that is closed sends besides does not disturb the end that this begins. Does
+    nothing outside of the main thread, where Python allows no handlers.
     """
+    asked: list[tuple[int, float]] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         _leave_lost_terminal(number)
+        if asked and _repeats(number, *asked[0]):
+            return
+        asked.append((number, time.monotonic()))
         raise Stopped(number)
 
     before = {}
@@ -63,7 +72,9 @@ def end_on_signals() -> Iterator[None]:
 class Interrupts:
     """While active, notes the first SIGINT, SIGTERM or SIGHUP; a second one acts at once.
 
-    Outside of the main thread, where Python allows no handlers, nothing is noted.
+    A second SIGHUP does not, whatever came first: nobody asks with it, and a terminal that is
+    closed sends several. Outside of the main thread, where Python allows no handlers, nothing is
+    noted.
 
     Attributes:
         received: signal that was received, or None.
@@ -71,6 +82,7 @@ class Interrupts:
 
     def __init__(self, *, announce: bool = True) -> None:
         self.received: signal.Signals | None = None
+        self._received_at = 0.0
         self._announce = announce
         self._announced = False
         self._previous: dict[signal.Signals, object] = {}
@@ -110,16 +122,39 @@ class Interrupts:
         if self._ignored and number == signal.SIGTERM:
             return
         _leave_lost_terminal(number)
-        if self.received is not None:
+        if self.received is None:
+            self._received_at = time.monotonic()
+            self.received = signal.Signals(number)
+            if self._announce:
+                self.announce()
+        elif not _repeats(number, self.received, self._received_at):
             raise Stopped(number)
-        self.received = signal.Signals(number)
-        if self._announce:
-            self.announce()
+
+
+def _repeats(number: int, first: int, first_at: float) -> bool:
+    """Whether a signal only says again what the first said, and is no second wish.
+
+    A shell hangs up its jobs, and the kernel does when the shell has ended. A session that systemd
+    ends gets SIGTERM and SIGHUP at once, of which Python handles the lower number first.
+
+    Args:
+        number: number of the signal.
+        first: number of the one that came first.
+        first_at: when that came, in seconds of the monotonic clock.
+    """
+    if _is_hangup(number):
+        return True
+    together = time.monotonic() - first_at < _TOGETHER_SECONDS
+    return number == signal.SIGTERM and _is_hangup(first) and together
+
+
+def _is_hangup(number: int) -> bool:
+    return signal.Signals(number).name == "SIGHUP"
 
 
 def _leave_lost_terminal(number: int) -> None:
     """After a hangup, write to nowhere what would have gone to the terminal, and would now fail."""
-    if signal.Signals(number).name != "SIGHUP":
+    if not _is_hangup(number):
         return
     for handle in (1, 2):
         try:

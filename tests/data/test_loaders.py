@@ -194,7 +194,7 @@ def test_workers_leave_signals_to_the_main_process(folders: tuple[Path, Path]) -
     batches = iter(of)
     found = list(islice(batches, 4))  # both workers are at work by then
     for worker in processes(of):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             os.kill(worker.pid or 0, number)
     found += batches
     assert len(found) == 7
@@ -262,13 +262,13 @@ def test_batches_of_workers_are_shared_before_they_are_sent(folders: tuple[Path,
     assert torch.equal(alone.A, shared.A)
 
 
-def test_a_worker_ignores_ctrl_c_and_sigterm() -> None:
+def test_a_worker_ignores_what_ends_the_training() -> None:
     # In this process, in which coverage can see it.
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     try:
         loaders.start_worker(0)
-        assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 2
+        assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 3
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+from impasto.runs import signals
 from impasto.runs.signals import Interrupts, Stopped, end_on_signals, stopping_signals
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -59,15 +60,44 @@ def test_the_first_is_a_wish(number: signal.Signals) -> None:
     assert f"{number.name}: saving; once more stops at once" in said
 
 
-@pytest.mark.parametrize("second", NUMBERS)
-def test_the_second_acts_at_once_and_decides_the_status(second: signal.Signals) -> None:
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", NUMBERS)
+def test_the_second_acts_at_once_and_decides_the_status(
+    first: signal.Signals, second: signal.Signals
+) -> None:
     process = start(LOOP, "for ever")
     assert process.stdout is not None
-    process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == "SIGINT\n"
+    process.send_signal(first)
+    assert process.stdout.readline() == f"{first.name}\n"
+    if first == signal.SIGHUP:
+        time.sleep(signals._TOGETHER_SECONDS)  # or more
     process.send_signal(second)
     printed, _ = process.communicate(timeout=30)
     assert (printed, process.returncode) == ("", 128 + second)
+
+
+@pytest.mark.parametrize("first", NUMBERS)
+def test_a_hangup_is_no_second_wish(first: signal.Signals) -> None:
+    # A terminal is closed: bash hangs up its jobs and ends, and then the kernel hangs up.
+    with Interrupts(announce=False) as interrupts:
+        for number in (first, signal.SIGHUP, signal.SIGHUP):
+            signal.raise_signal(number)
+            time.sleep(0.002)
+        assert interrupts.received == first
+        with pytest.raises(Stopped):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_hangup_and_sigterm_at_once_are_one_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So ends a session with systemd, which sends SIGTERM first.
+    monkeypatch.setattr(signals, "_TOGETHER_SECONDS", 600.0)
+    both = {signal.SIGTERM, signal.SIGHUP}
+    with Interrupts(announce=False) as interrupts:
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+        assert interrupts.received in both
 
 
 def test_nohup_is_obeyed() -> None:
@@ -94,7 +124,9 @@ def test_after_a_closed_terminal_the_loop_still_saves(tmp_path: os.PathLike[str]
         start_new_session=True,
     )
     os.close(terminal)
-    assert os.read(owner, 100).startswith(b"ready")
+    said = b""
+    while not said.endswith(b"\n"):  # the line's end may come later
+        said += os.read(owner, 100)
     os.close(owner)
     process.send_signal(signal.SIGHUP)
     assert process.wait(30) == 0
@@ -127,6 +159,31 @@ def test_elsewhere_they_end_what_runs_as_ctrl_c_does(number: signal.Signals) -> 
     assert stopped.value.number == number
     assert isinstance(stopped.value, KeyboardInterrupt)
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [(signal.SIGHUP,) * 3, (signal.SIGTERM, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM)],
+)
+def test_what_a_closed_terminal_sends_besides_does_not_disturb_the_end(
+    numbers: tuple[signal.Signals, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "_TOGETHER_SECONDS", 600.0)
+    removed = False
+
+    def run() -> None:
+        nonlocal removed
+        with end_on_signals():
+            try:
+                signal.raise_signal(numbers[0])
+            finally:
+                for number in numbers[1:]:
+                    signal.raise_signal(number)
+                removed = True
+
+    with pytest.raises(Stopped) as stopped:
+        run()
+    assert (stopped.value.number, removed) == (numbers[0], True)
 
 
 def in_a_thread(call: Callable[[], None]) -> None:
