@@ -372,8 +372,15 @@
     submit(event) {
       const form = event.target;
       const screen = form.closest("section");
-      // The first form begins the study by an ordinary request, with a page of its own after it.
-      if (!screen || !form.action.endsWith("/next")) return;
+      if (!screen) return;
+      // The first form begins the study by an ordinary request, with a page of its own after it; a
+      // second click begins no second session. Where that page does not come, it may be sent again.
+      if (!form.action.endsWith("/next")) {
+        if (form.dataset.sent) return event.preventDefault();
+        form.dataset.sent = "yes";
+        setTimeout(() => delete form.dataset.sent, 10000);
+        return;
+      }
       event.preventDefault();
       if (screen.dataset.screen === "trial") return;
       acted = event.timeStamp;

@@ -175,7 +175,7 @@ class _Views:
             is_over = known is not None and self.sessions.step(known).screen == "thanks"
             if known is not None and is_over and not self.sessions.proves(visitor, known):
                 return _redirect(self.pages.way_back(known))
-            session, token = self.sessions.begin(visitor)
+            session, token = self.sessions.begin(visitor, token)
         return self._keep(_redirect(self.pages.way_back(session)), token)
 
     def take(self) -> Response:

@@ -21,9 +21,9 @@ __all__ = ["Database", "now_text", "read_database"]
 
 _APPLICATION = 0x47565259  # "GVRY": says whose file it is
 _VERSION, _READABLE = 2, (1, 2)
-# How long an answer waits for a lock of another program; and, when one has just waited in vain, the
-# next: pages that ask again must not stand in line behind each other.
-_PATIENCE_SECONDS, _LITTLE_PATIENCE_SECONDS = 2.5, 0.1
+# How long an answer waits for a lock of another program, and what can be done without; and, when
+# one has just waited in vain, the next: pages that ask again must not stand in line.
+_PATIENCE_SECONDS, _SHORT_PATIENCE_SECONDS, _LITTLE_PATIENCE_SECONDS = 2.5, 0.5, 0.1
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 _SCHEMA = (
     """
@@ -129,10 +129,13 @@ class Database:
             raise
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, is_short: bool = False) -> Iterator[sqlite3.Connection]:
         """Lock the connection for one thread; when the block ends, all its changes are on disk.
 
         If the block raises an exception, none of its changes are stored.
+
+        Args:
+            is_short: True to wait for a lock for half a second at most.
 
         Raises:
             sqlite3.Error: the changes could not be written, for example because the disk is full,
@@ -140,7 +143,8 @@ class Database:
         """
         begun = time.monotonic()
         was_refused = begun - self._refused < _PATIENCE_SECONDS
-        patience = _LITTLE_PATIENCE_SECONDS if was_refused else _PATIENCE_SECONDS
+        most = _SHORT_PATIENCE_SECONDS if is_short else _PATIENCE_SECONDS
+        patience = _LITTLE_PATIENCE_SECONDS if was_refused else most
         if not self._lock.acquire(timeout=patience):
             raise sqlite3.OperationalError("database is locked: others wait for it, too")
         try:
@@ -149,7 +153,7 @@ class Database:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY and not is_short:
                     self._refused = time.monotonic()
                 raise
             try:

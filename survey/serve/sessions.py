@@ -3,8 +3,10 @@
 Participants are identified by the identifiers that recruiting platforms put into the URL.
 """
 
+import base64
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import sqlite3
@@ -45,6 +47,7 @@ _SESSION = ("SESSION_ID", "assignmentId", "session")
 _STUDY = ("STUDY_ID", "hitId", "study")
 _ANONYMOUS = "anonymous-"
 _SIGNATURE = re.compile(r"[0-9a-f]{32}")
+_LOG = logging.getLogger(__name__)
 
 
 class BadIdError(ImpastoError, ValueError):
@@ -255,15 +258,26 @@ class Sessions:
         """Return the current step."""
         return self.steps(session)[session.position]
 
-    def begin(self, visitor: Visitor) -> tuple[Session, str]:
+    def begin(self, visitor: Visitor, form_token: str = "") -> tuple[Session, str]:
         """Start a session, or resume that of the same participant.
+
+        Args:
+            visitor: who begins.
+            form_token: token of the visitor who was sent the form. The same form sent twice, by a
+                double click, begins one session, with one token, in whatever order the replies
+                come; but not once its first step is taken.
 
         Returns:
             The session and its new token; earlier tokens become invalid.
         """
-        token, now = secrets.token_urlsafe(32), now_text()
+        token, now = self._first_token(visitor, form_token), now_text()
         participant = visitor.participant or anonymous()
         with self.database.transaction() as connection:
+            begun = connection.execute(_FIND, (_digest(token),)).fetchone()
+            if begun is not None and not visitor.participant:
+                if not begun["position"]:
+                    return _session(begun), token
+                token = secrets.token_urlsafe(32)
             taken_up = connection.execute(
                 "UPDATE sessions SET token_sha256 = ? WHERE participant = ? AND named = 1",
                 (_digest(token), participant),
@@ -289,6 +303,13 @@ class Sessions:
             session = _get(connection, token)
         return session, token
 
+    def _first_token(self, visitor: Visitor, form_token: str) -> str:
+        if not form_token:
+            return secrets.token_urlsafe(32)
+        text = f"begin {form_token} {visitor.participant}"
+        digest = hmac.new(self.database.secret, text.encode(), "sha256").digest()
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
     def find(self, token: str) -> Session | None:
         """Return the session of a token; None if it is forged or was replaced by a later token."""
         rows = self.database.read(_FIND, (_digest(token),))
@@ -302,13 +323,20 @@ class Sessions:
         return _session(rows[0]) if rows else None
 
     def view(self, session: Session) -> None:
-        """Record that the current trial is being sent, possibly again."""
-        if self.step(session).screen == "trial":
-            with self.database.transaction() as connection:
+        """Record that the current trial is being sent, possibly again.
+
+        Where that cannot be written soon, it is not: a page is worth more than the count.
+        """
+        if self.step(session).screen != "trial":
+            return
+        try:
+            with self.database.transaction(is_short=True) as connection:
                 connection.execute(
                     "UPDATE sessions SET views = views + 1 WHERE number = ? AND position = ?",
                     (session.number, session.position),
                 )
+        except sqlite3.OperationalError as error:  # a lock of another program, a full disk
+            _LOG.warning("a page that was sent is not counted in 'views': %s", error)
 
     def take(
         self,

@@ -137,6 +137,58 @@ def test_orders_are_given_in_turn(run_app: Callable[..., Running]) -> None:
     assert firsts == [orders[number % 5][0][0] for number in range(7)]
 
 
+@pytest.mark.parametrize("query", ["", "?participant=p1"])
+def test_a_form_that_is_sent_twice_begins_one_session(
+    run_app: Callable[..., Running], query: str
+) -> None:
+    """As by a double click: with the cookie and the token of the same page."""
+    running = run_app()
+    first = Visit(running, query)
+    form, cookie = first.form.fields | {"agree": "yes"}, first.cookie()
+
+    def begin_again() -> str:
+        client = running.client()
+        client.set_cookie(cookie.key, cookie.value)
+        assert client.post("/begin", data=form).status_code == 303
+        assert Form(client.get("/").text).screen == "instructions"
+        (sent,) = (client._cookies or {}).values()
+        return sent.value
+
+    tokens = {begin_again() for _ in range(3)}
+    # One session, and one token, whichever reply is the last to arrive.
+    assert len(tokens) == 1
+    assert tokens != {cookie.value}
+    assert len(running.database.read("SELECT 1 FROM sessions")) == 1
+    first.agree()
+    first.send()
+    assert first.form.screen == "trial"
+    if not query:
+        # By the form with which it began nobody gets into a session that goes on.
+        assert begin_again() not in tokens
+        assert len(running.database.read("SELECT 1 FROM sessions")) == 2
+
+
+def test_a_page_comes_while_another_program_locks_the_database(
+    run_app: Callable[..., Running],
+) -> None:
+    running = run_app(practice=0)
+    visit = Visit(running)
+    visit.agree()
+    visit.send()
+    with closing(sqlite3.connect(running.database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            visit.open()
+            assert visit.replies[-1].status_code == 200
+            assert visit.form.screen == "trial"
+        other.execute("ROLLBACK")
+    visit.open()
+    visit.send(choice="real")
+    # Sent after the instructions, twice during the lock, which is not counted, and once after it.
+    (row,) = running.database.read("SELECT views FROM answers")
+    assert row["views"] == 2
+
+
 def test_consent_and_cookies_are_needed(run_app: Callable[..., Running]) -> None:
     running = run_app()
     visit = Visit(running)

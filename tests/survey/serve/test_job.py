@@ -116,6 +116,25 @@ def test_the_back_button_leads_to_where_the_participant_is(
     assert [one.response for one in server.answers()] == ["real", "fake"]
 
 
+def test_a_double_click_on_begin_sends_one_form(
+    small_study: Make, survey_server: Serve, person: "Person"
+) -> None:
+    server = survey_server(small_study())
+    visit(person, server)
+    assert person.comes_to("consent")
+    # The replies are not awaited: this is what a slow network makes of two clicks.
+    stopped = person.browser.evaluate("""(() => {
+        const stopped = [];
+        document.querySelector("input[type=checkbox]").checked = true;
+        document.addEventListener("submit", (event) => stopped.push(event.defaultPrevented));
+        const button = document.querySelector("section .main-button");
+        for (let click = 0; click < 3; click += 1) button.click();
+        return stopped;
+    })()""")
+    assert stopped == [False, True, True]
+    assert person.comes_to("instructions")
+
+
 def test_without_javascript(small_study: Make, survey_server: Serve, person: "Person") -> None:
     server = survey_server(small_study())
     person.browser.set_scripts(enabled=False)
