@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import os
 import signal
 import threading
 import weakref
@@ -25,7 +26,14 @@ from impasto.data.datasets import (
 from impasto.data.fingerprints import describe_changes
 from impasto.options.errors import FolderError, LostProcessError
 
-__all__ = ["LoadedBatch", "PictureLoader", "UnpairedLoader", "note_unreadable", "start_worker"]
+__all__ = [
+    "LoadedBatch",
+    "PictureLoader",
+    "UnpairedLoader",
+    "note_unreadable",
+    "start_worker",
+    "useful_processes",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +74,8 @@ class PictureLoader(Generic[Batch]):
         dataset: gives a batch of one for a :class:`Draw`.
         sampler: draws the indices of the pictures, in their order.
         collate: joins batches of one.
-        workers: loading processes; 0 loads in this process.
+        workers: loading processes, of which no more are started than there are usable cores; 0
+            loads in this process.
         pin_memory: load into page-locked memory, for a GPU.
         fingerprints: what identifies the files of each set of pictures, by its name for messages
             (:func:`~impasto.data.fingerprints.fingerprint`). A state holds them, and what has
@@ -91,7 +100,7 @@ class PictureLoader(Generic[Batch]):
         self._loader: DataLoader[Batch] = DataLoader(
             dataset,
             batch_sampler=sampler,
-            num_workers=workers,
+            num_workers=useful_processes(workers),
             collate_fn=_Sharing(collate) if workers else collate,
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
@@ -320,6 +329,12 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
         )
         self._domains, self._folders = domains, folders
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of pictures of A and of B."""
+        first, second = (len(domain.paths) for domain in self._domains)
+        return first, second
+
     def _check(self, batch: UnpairedBatch) -> None:
         for images, domain, folder in zip(
             (batch.A, batch.B), self._domains, self._folders, strict=True
@@ -329,6 +344,19 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
                 raise FolderError(
                     folder, f"none of its pictures can be read; the first reason: {reason}"
                 )
+
+
+def useful_processes(asked: int) -> int:
+    """Return how many processes load pictures: no more than there are cores for them.
+
+    Which process loads a picture changes nothing in it, so this alters no result.
+
+    Args:
+        asked: number of processes that an option asks for.
+    """
+    # Not os.process_cpu_count, which is newer than the oldest Python that this runs on.
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(asked, usable or 1)
 
 
 def note_unreadable(known: dict[Path, str], met: Sequence[tuple[Path, str]]) -> None:

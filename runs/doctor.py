@@ -218,7 +218,7 @@ def _loading_advice(num_threads: int, cache_images: bool, size_option: str) -> s
         "Load them in processes of their own: --num_threads 4"
         if num_threads == 0
         else f"Load them in more processes than {num_threads}: --num_threads {2 * num_threads}, "
-        "if there are as many free cores"
+        "if there are as many cores: no more than those are started"
     )
     cache = "" if cache_images else "; keep them in memory, if they fit: --cache_images true"
     return (

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import socket
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def make_displays(
+def make_displays(  # noqa: PLR0913
     names: Sequence[str],
     directory: RunDirectory,
     *,
@@ -96,6 +97,8 @@ def make_displays(
     server: str,
     port: int,
     env: str,
+    summary: Sequence[str] = (),
+    first_losses: Callable[[], Mapping[str, float]] | None = None,
 ) -> list[Observer]:
     """Make the log and the displays of a run; slow displays get their own thread.
 
@@ -107,16 +110,21 @@ def make_displays(
         server: address of the visdom server.
         port: port of the visdom server.
         env: visdom environment of the windows.
+        summary: lines for the start of the training, for the console.
+        first_losses: function that returns the means of the losses so far, for the console.
 
     Raises:
         OptionError: the package of a display is not installed; the message says how to install it.
     """
     displays: list[Observer] = [JsonLog(directory.log_file)]
+    page = directory.web / "index.html" if "page" in names else None
     if "console" in names:
-        page = directory.web / "index.html" if "page" in names else None
         told = ("device", "threads", "precision")
         facts = ", ".join(f"{name} {environment[name]}" for name in told if name in environment)
-        displays.append(Console(page=page, facts=facts))
+        displays.append(Console(page=page, facts=facts, summary=summary, first_losses=first_losses))
+    elif page is not None:
+        # The only display would be one that nobody is told of.
+        sys.stderr.write(f"watch it: {page}\n")
     if "page" in names:
         report = ReportPage(directory, options=options, environment=environment)
         displays.append(Background(report))
@@ -182,6 +190,7 @@ class TrainingParts(Generic[Batch]):
         sample_batch: pictures that samples are made from; the current batch unless given.
         evaluate: whether the learner evaluates itself at the end of each epoch.
         converged: function called after each epoch; if it returns True, the training ends.
+        summary: lines for the terminal at the start: how many pictures, which networks.
         held_out_unreadable: held-out pictures that were skipped, with the reasons.
     """
 
@@ -194,6 +203,7 @@ class TrainingParts(Generic[Batch]):
     sample_batch: Batch | None = None
     evaluate: bool = False
     converged: Callable[[], bool] = lambda: False
+    summary: Sequence[str] = ()
     held_out_unreadable: Mapping[Path, str] = field(default_factory=dict)
 
 
@@ -250,7 +260,16 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
             if writes:
                 directory.create()
             displays = (
-                _build_displays(options.displays, directory, flat, accelerator) if writes else []
+                _build_displays(
+                    options.displays,
+                    directory,
+                    flat,
+                    accelerator,
+                    summary=parts.summary,
+                    first_losses=lambda: loop.losses,
+                )
+                if writes
+                else []
             )
             loop = TrainingLoop(
                 parts.learner,
@@ -382,6 +401,9 @@ def _build_displays(
     directory: RunDirectory,
     options: Mapping[str, Any],
     accelerator: Accelerator,
+    *,
+    summary: Sequence[str],
+    first_losses: Callable[[], Mapping[str, float]] | None,
 ) -> list[Observer]:
     """Make the log and the displays that the options ask for."""
     return make_displays(
@@ -392,4 +414,7 @@ def _build_displays(
         server=displays.display_server,
         port=displays.display_port,
         env=displays.display_env or directory.path.name,
+        summary=summary,
+        # Several processes average what they report, with each other.
+        first_losses=first_losses if accelerator.num_processes == 1 else None,
     )

@@ -190,6 +190,13 @@ class TrainingLoop(Generic[Batch]):
         return state
 
     @property
+    def losses(self) -> Mapping[str, float]:
+        """The means of the losses since the last report, by name; none if one is not finite."""
+        with suppress(TrainingError):  # the next report says so
+            return self._meter.check()
+        return {}
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is left to train."""
         limit = self._intervals.max_images

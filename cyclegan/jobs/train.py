@@ -23,6 +23,7 @@ from impasto.cyclegan.optim import WeightAverage
 from impasto.cyclegan.terms import LossTerm, PerceptualLoss
 from impasto.cyclegan.weights import save_generator
 from impasto.data.datasets import UnpairedBatch
+from impasto.data.loaders import UnpairedLoader
 from impasto.options.train import MAY_CHANGE, TrainOptions
 from impasto.runs.directory import RunDirectory
 from impasto.runs.job import TrainingParts, TrainResult, run_training_job
@@ -156,6 +157,7 @@ def train(
             epochs=options.schedule.total_epochs,
             max_images=options.schedule.max_images,
             sample_batch=build_sample_batch(options) if accelerator.is_main_process else None,
+            summary=_summary(loader, trainer.networks),
         )
 
     return run_training_job(
@@ -168,6 +170,19 @@ def train(
         allow_changes=allow_changes,
         observers=observers,
     )
+
+
+def _summary(loader: UnpairedLoader, networks: Networks) -> list[str]:
+    """Say what is trained on what."""
+    first, second = loader.sizes
+    parts = [
+        f"{name} {sum(each.numel() for each in network.parameters()) / 1e6:.3g}"
+        for name, network in networks.items()
+    ]
+    return [
+        f"pictures: {first:,} of A, {second:,} of B",
+        f"millions of parameters: {', '.join(parts)}",
+    ]
 
 
 def _export(

@@ -14,7 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 from impasto.data.datasets import Draw, UnpairedSampler
 from impasto.data.decode import Rgb
 from impasto.data.fingerprints import count_moved
-from impasto.data.loaders import PictureLoader, note_unreadable, start_worker
+from impasto.data.loaders import (
+    PictureLoader,
+    note_unreadable,
+    start_worker,
+    useful_processes,
+)
 from impasto.data.transforms import center_crop, random_flip, random_light, random_part, resize
 from impasto.gatys.classifier.data import Labelled
 from impasto.options.errors import CheckpointError, FolderError, PictureError
@@ -269,7 +274,7 @@ class HeldOutPictures:
         self._loader: DataLoader[ClassBatch] = DataLoader(
             middles,
             batch_size=batch_size,
-            num_workers=workers,
+            num_workers=useful_processes(workers),
             collate_fn=collate_classes,
             worker_init_fn=start_worker if workers else None,
             generator=torch.Generator(),  # else it would draw from torch's own, as dropout does

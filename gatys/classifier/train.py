@@ -143,6 +143,12 @@ def train_backbone(
             max_images=options.schedule.max_images,
             evaluate=True,
             converged=learner.converged,
+            summary=[
+                f"pictures: {len(sets.train.labels):,} of {len(sets.classes)} classes, "
+                f"{len(sets.held_out.labels):,} held out",
+                "millions of parameters: "
+                f"{sum(each.numel() for each in learner.network.parameters()) / 1e6:.3g}",
+            ],
             held_out_unreadable=held_out.unreadable,
         )
 

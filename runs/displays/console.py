@@ -82,17 +82,27 @@ class Console(Observer):
         stream: stream to write to; standard error unless given.
         page: report page to name at the start, if there is one.
         facts: what to say at the start of the machine, such as the number of threads.
+        summary: further lines to say at the start, such as how many pictures there are.
+        first_losses: function that returns the means of the losses so far, by name; they are told
+            once where the first report takes long.
+        first_seconds: time without a report after which they are told, in seconds.
+        saved_seconds: shortest time between two lines that say where the state was saved, in
+            seconds; the last is always told.
         quiet_seconds: time without a report after which a file or a pipe gets a line that says how
             far the training is, in seconds.
         clock: function that tells the time, in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         stream: TextIO | None = None,
         *,
         page: Path | None = None,
         facts: str = "",
+        summary: Sequence[str] = (),
+        first_losses: Callable[[], Mapping[str, float]] | None = None,
+        first_seconds: float = 30.0,
+        saved_seconds: float = 60.0,
         quiet_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -100,7 +110,11 @@ class Console(Observer):
         self._quiet_seconds, self._clock = quiet_seconds, clock
         self._said = self._since = clock()
         self._first = 0  # images at the start
-        self._page, self._facts = page, facts
+        self._page, self._facts, self._summary = page, facts, summary
+        self._first_losses, self._first_seconds = first_losses, first_seconds
+        self._saved_seconds = saved_seconds
+        self._told_saved: float | None = None  # when a state was last said to be saved
+        self._untold = ""  # what the line would say that was left out
         self._bar: tqdm[Any] | None = None
         self._warnings: Sequence[str] = ()
         self._forecast = Forecast()
@@ -112,6 +126,9 @@ class Console(Observer):
             self._line(f"watch it: {self._page}")
         if self._facts:
             self._line(f"computing with {self._facts}")
+        for line in self._summary:
+            self._line(line)
+        self._line(_length(progress))
         if progress.processes > 1:
             self._line(
                 f"{progress.processes} processes, {progress.global_batch} images "
@@ -133,16 +150,22 @@ class Console(Observer):
             return
         self._bar.update(progress.images - self._bar.n)
         now = self._clock()
-        if self._bar.disable and now - self._said >= self._quiet_seconds:
+        if self._first_losses is not None and now - self._since >= self._first_seconds:
+            losses = _spell_losses(self._first_losses())
+            self._first_losses = None
+            speed = (progress.images - self._first) / (now - self._since)
+            self._line(f"first losses, image {progress.images}: {losses} | {speed:.3g} img/s")
+        elif self._bar.disable and now - self._said >= self._quiet_seconds:
             speed = (progress.images - self._first) / (now - self._since)
             total = progress.total_images
             self._line(f"image {progress.images} of {total}, {speed:.3g} img/s")
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
         """Print one line: position, losses, learning rate, speed."""
+        self._first_losses = None
         self._forecast.add(record)
         self._warn(record.get("warnings", ()))
-        losses = " ".join(f"{name} {value:.3f}" for name, value in reported_values(record).items())
+        losses = _spell_losses(reported_values(record))
         self._line(
             f"epoch {progress.epoch}/{progress.total_epochs}, image {progress.images}: {losses}"
             f" | lr {record['learning_rate']:.3g}, {record['images_per_second']:.3g} img/s,"
@@ -150,14 +173,22 @@ class Console(Observer):
         )
 
     def on_checkpoint(self, progress: Progress, path: Path) -> None:
-        """Say where the state was saved."""
-        self._line(f"saved {path} at image {progress.images}")
+        """Say where the state was saved, unless that was said just now."""
+        self._untold, now = f"saved {path} at image {progress.images}", self._clock()
+        if self._told_saved is None or now - self._told_saved >= self._saved_seconds:
+            self._tell_saved()
 
     def on_end(self, progress: Progress, error: str | None = None) -> None:  # noqa: ARG002
-        """Close the bar."""
+        """Say what was saved last; close the bar."""
+        if self._untold:
+            self._tell_saved()
         if self._bar is not None:
             self._bar.update(progress.images - self._bar.n)
             self._bar.close()
+
+    def _tell_saved(self) -> None:
+        self._line(self._untold)
+        self._told_saved, self._untold = self._clock(), ""
 
     def _warn(self, warnings: Sequence[str]) -> None:
         """Print each warning when it comes up, not as long as it lasts."""
@@ -173,3 +204,15 @@ class Console(Observer):
     def _line(self, text: str) -> None:
         self._said = self._clock()
         tqdm.write(text, file=self._stream)
+
+
+def _spell_losses(losses: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+
+
+def _length(progress: Progress) -> str:
+    """Say how long the training is, and where it starts unless that is the beginning."""
+    epochs = "1 epoch" if progress.total_epochs == 1 else f"{progress.total_epochs:,} epochs"
+    each = f" of {progress.epoch_images:,} images" if progress.epoch_images else ""
+    done = f"; {progress.images:,} are done" if progress.images else ""
+    return f"training: {epochs}{each}, to image {progress.total_images:,}{done}"

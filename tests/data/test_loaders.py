@@ -2,6 +2,7 @@ import gc
 import logging
 import os
 import signal
+import warnings
 import weakref
 from collections.abc import Callable
 from itertools import islice
@@ -97,6 +98,20 @@ def test_position_counts_what_was_given_out(folders: tuple[Path, Path]) -> None:
     of = loader(folders, workers=2)
     assert [of.position for _ in of] == [1, 2, 3, 4, 5, 6, 7]
     assert of.position == 0  # of the next epoch
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system tells no cores")
+def test_no_more_processes_than_cores_and_torch_says_nothing(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = take(loader(folders), 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        of = loader(folders, workers=3)
+        assert equal(take(of, 8), alone)
+    assert len(of.processes) == 1
+    of.close()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from impasto.options import TrainOptions, flatten
@@ -44,6 +45,21 @@ def test_trains_and_says_what_comes_next(
     assert "stopped at --max_images; to train for all epochs, add --resume" in printed.out
     assert "epoch 1/3, image 3: D_A " in printed.err
     assert " img/s, waited " in printed.err
+    assert "\npictures: 5 of A, 7 of B\n" in printed.err
+    assert "\ntraining: 3 epochs of 7 images, to image 6\n" in printed.err
+    weights = torch.load(run_directory(tmp_path) / "latest_net_D_A.pth", weights_only=True)
+    millions = sum(each.numel() for each in weights.values()) / 1e6
+    assert f" D_A {millions:.3g}" in printed.err
+
+
+def test_the_page_is_named_where_it_is_the_only_display(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--config", str(config), "--max_images", "2", "--display", "page"]
+    assert main(words) == 0
+    page = run_directory(tmp_path) / "web" / "index.html"
+    assert page.is_file()
+    assert capsys.readouterr().err.splitlines() == [f"watch it: {page}"]
 
 
 def test_resume_needs_nothing_but_the_name(

@@ -2,6 +2,7 @@
 
 import io
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -59,9 +60,60 @@ def test_a_pipe_gets_a_line_where_reports_are_far_apart() -> None:
         now += 10
         console.on_step(progress(image))
     assert out.getvalue().splitlines() == [
+        "training: 2 epochs, to image 1,000; 100 are done",
         "image 106 of 1000, 0.1 img/s",
         "image 112 of 1000, 0.1 img/s",
         "image 118 of 1000, 0.1 img/s",
         "image 124 of 1000, 0.1 img/s",
     ]
     console.on_end(progress(124))
+
+
+def test_the_start_says_what_is_trained_and_how_long() -> None:
+    out = io.StringIO()
+    console = Console(out, facts="threads 2", summary=["pictures: 4 of A, 9 of B"])
+    first = Progress(
+        epoch=1, images=0, steps=0, total_images=1800, total_epochs=200, epoch_images=9
+    )
+    console.on_start(first)
+    assert out.getvalue().splitlines() == [
+        "computing with threads 2",
+        "pictures: 4 of A, 9 of B",
+        "training: 200 epochs of 9 images, to image 1,800",
+    ]
+
+
+def test_the_first_losses_are_told_early_and_once() -> None:
+    now, out = 0.0, io.StringIO()
+    means = iter([{"D_A": 0.25, "G_A": 1.5}])
+    console = Console(out, first_losses=lambda: next(means), clock=lambda: now)
+    console.on_start(progress(0))
+    for image in range(1, 6):
+        now += 10
+        console.on_step(progress(image))
+    assert out.getvalue().splitlines()[1:] == [
+        "first losses, image 3: D_A 0.250 G_A 1.500 | 0.1 img/s"
+    ]
+
+
+def test_no_early_losses_after_a_report() -> None:
+    now, out = 0.0, io.StringIO()
+    console = Console(out, first_losses=lambda: {"D_A": 0.25}, clock=lambda: now)
+    console.on_start(progress(0))
+    record = {"losses": {"D_A": 0.5}, "learning_rate": 0.1, "data_wait": 0}
+    console.on_report(progress(1), {**record, "seconds": 1.0, "images_per_second": 1.0})
+    now = 50.0
+    console.on_step(progress(2))
+    assert "first losses" not in out.getvalue()
+
+
+def test_saves_are_told_once_a_minute_and_the_last_always() -> None:
+    now, out = 0.0, io.StringIO()
+    console = Console(out, clock=lambda: now)
+    console.on_start(progress(0))
+    for image in range(1, 10):
+        console.on_checkpoint(progress(image), Path("state.pt"))
+        now += 25
+    console.on_end(progress(9))
+    told = [line for line in out.getvalue().splitlines() if line.startswith("saved")]
+    assert told == [f"saved state.pt at image {image}" for image in (1, 4, 7, 9)]
