@@ -29,7 +29,13 @@ def encode_png(rgb: NDArray[np.uint8]) -> bytes:
     return encoded.getvalue()
 
 
-def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
+def write_picture(
+    path: Path,
+    picture: Picture,
+    *,
+    quality: int = 95,
+    on_whole: Callable[[Path], None] = lambda _file: None,
+) -> None:
     """Write a picture in the format that the suffix of ``path`` names.
 
     The folder of ``path`` is made where it is missing. The file holds the pixels and nothing else:
@@ -42,6 +48,8 @@ def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
         picture: the picture to write.
         quality: quality of JPEG and lossy WebP, 1 to 100. From 90 on, JPEG keeps color at full
             resolution.
+        on_whole: called with the temporary file that is about to take its place at ``path``; where
+            it raises, that does not happen.
 
     Raises:
         OptionError: ``quality`` is not within 1 to 100.
@@ -56,7 +64,7 @@ def write_picture(path: Path, picture: Picture, *, quality: int = 95) -> None:
         known = ", ".join(_FORMATS)
         raise PictureError(path, f"cannot be written: its suffix is none of {known}") from None
     _check_size(path, picture.width, picture.height, longest_side)
-    _write(path, lambda file: encode(file, picture, quality))
+    _write(path, lambda file: encode(file, picture, quality), on_whole)
 
 
 def write_float_picture(
@@ -105,7 +113,11 @@ def write_float_picture(
     _write(path, lambda file: _encode_deep_tiff(file, sixteen))
 
 
-def _write(path: Path, encode: Callable[[BytesIO], None]) -> None:
+def _write(
+    path: Path,
+    encode: Callable[[BytesIO], None],
+    on_whole: Callable[[Path], None] = lambda _file: None,
+) -> None:
     """Write what ``encode`` makes, whole or not at all; make the folder.
 
     Raises:
@@ -119,6 +131,9 @@ def _write(path: Path, encode: Callable[[BytesIO], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             temporary.write_bytes(encoded.getbuffer())
+            on_whole(temporary)
+    except PictureError:  # of ``on_whole``
+        raise
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "out of memory"
         raise PictureError(path, f"cannot be written: {reason.lower()}") from error

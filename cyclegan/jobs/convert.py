@@ -106,7 +106,8 @@ def convert(  # noqa: PLR0913
     memory: TranslationMemory | None = None,
     result: Converted | None = None,
     on_done: Callable[[Job], None] = lambda _job: None,
-    on_written: Callable[[Job, FileNote], None] = lambda _job, _source: None,
+    on_whole: Callable[[Job, FileNote, Path], None] = lambda _job, _source, _file: None,
+    on_written: Callable[[Job], None] = lambda _job: None,
     on_note: Callable[[str], None] = lambda _words: None,
 ) -> Converted:
     """Translate every job's source into its target.
@@ -123,7 +124,9 @@ def convert(  # noqa: PLR0913
         memory: estimate of what each size needs; None takes what comes.
         result: record to add the jobs to, which the caller has also where this raises.
         on_done: called in this thread for each finished job, successful or not.
-        on_written: called in the thread that wrote a result, with its source as it was read.
+        on_whole: called in the thread that writes a result, before that takes its place, with the
+            source as it was read, and the temporary file of the result.
+        on_written: called in the same thread when the result is in its place.
         on_note: called at once with what will not fit into memory, in words.
 
     Returns:
@@ -139,6 +142,7 @@ def convert(  # noqa: PLR0913
         painter=partial(paint, translate=translate, scale=how.stroke_scale),
         result=result,
         on_done=on_done,
+        on_whole=on_whole,
         on_written=on_written,
     )
     try:
@@ -170,19 +174,21 @@ class _Work:
         painter: Paint,
         result: Converted,
         on_done: Callable[[Job], None],
-        on_written: Callable[[Job, FileNote], None],
+        on_whole: Callable[[Job, FileNote, Path], None],
+        on_written: Callable[[Job], None],
     ) -> None:
         self.how, self.painter, self.result = how, painter, result
         self.readers = ThreadPoolExecutor(how.threads)
         self._writers = ThreadPoolExecutor(how.threads)
-        self._on_done, self._on_written = on_done, on_written
+        self._on_done = on_done
+        self._write = partial(_write, how=how, on_whole=on_whole, on_written=on_written)
         self._pending: deque[tuple[Job, Future[int]]] = deque()
 
     def convert(self, jobs: Sequence[Job], batch_pixels: int) -> None:
         """Read, translate and write pictures, up to the last one."""
         for batch in _batches(self._read_ahead(jobs), self.how.batch_size, batch_pixels):
             for job, read, after in self._translate(batch):
-                written = self._writers.submit(_write, job, read, after, self.how, self._on_written)
+                written = self._writers.submit(self._write, job, read, after)
                 self._pending.append((job, written))
             self._collect(2 * self.how.threads)
         self._collect(0)
@@ -357,8 +363,10 @@ def _write(
     job: Job,
     read: _Read,
     after: Picture,
+    *,
     how: Conversion,
-    on_written: Callable[[Job, FileNote], None],
+    on_whole: Callable[[Job, FileNote, Path], None],
+    on_written: Callable[[Job], None],
 ) -> int:
     """Write previews and result; return the result's pixels."""
     if job.before is not None:
@@ -367,8 +375,9 @@ def _write(
         write_picture(job.after, _limit(after, how.preview_px), quality=85)
     elif job.after is not None:  # of an earlier, larger result
         job.after.unlink(missing_ok=True)
-    write_picture(job.target, after, quality=how.quality)
-    on_written(job, read.note)
+    noted = partial(on_whole, job, read.note)
+    write_picture(job.target, after, quality=how.quality, on_whole=noted)
+    on_written(job)
     return after.height * after.width
 
 

@@ -1,7 +1,8 @@
 """What a folder of translations holds, and what each result was made of: pictures and settings.
 
-The notes lie beside the small copies for the page, one JSON object on each line, which is added as
-soon as a result is written. So a killed command loses none, and the next one knows what is done.
+The notes lie beside the small copies for the page, one JSON object on each line. A result is noted,
+with its content, before it takes its place, and again when it is there. So whatever ends a command,
+the next one knows for certain what is a result of what, and what is somebody else's.
 """
 
 import hashlib
@@ -93,7 +94,7 @@ class Made:
         result: result as it was written.
         settings: settings in words, by the names of the options.
         identity: what decides how the result looks; equal ones make equal results.
-        begun: whether a call began to make it anew and may have been killed at any moment.
+        begun: whether it may not have taken its place yet, when this was noted.
     """
 
     source: FileNote
@@ -116,7 +117,7 @@ class ResultsFolder:
     """
 
     def __init__(self, output: Path, names: Sequence[PurePosixPath]) -> None:
-        self.output = output
+        self.output, self._names = output, names
         self.page = output / _PAGE
         try:
             check_writable(output)
@@ -127,7 +128,7 @@ class ResultsFolder:
         self._refuse_other_pages(len(names))
         self._notes = self.previews / _NOTES
         self.made: dict[str, Made] = {}
-        self._begun: set[str] = set()
+        self._announced: dict[str, Made] = {}
         self._lock = Lock()
 
     @contextmanager
@@ -147,11 +148,11 @@ class ResultsFolder:
             # Half of the previews are photographs: a mark keeps them out of what reads the results.
             (self.previews / PREVIEWS_MARK).touch()
             self._notes.touch()
-            self.made, self._begun = _read(self._notes)
+            self.made = _read(self._notes, self.output)
             folders = {self.output, self.previews, self.previews / "before"}
-            folders |= {(self.output / name).parent for name in (*self.made, *self._begun)}
-            for preview in (self.previews / "before", self.previews / "after"):
-                folders |= {(preview / name).parent for name in (*self.made, *self._begun)}
+            names = (*self.made, *map(str, self._names))
+            for root in (self.output, self.previews / "before", self.previews / "after"):
+                folders |= {(root / name).parent for name in names}
             for folder in folders:
                 remove_leftovers(folder, alone=True)
             yield self
@@ -163,8 +164,6 @@ class ResultsFolder:
             PictureError: what is there is not to be replaced; the reason says why.
         """
         target, made = self.output / name, self.made.get(name)
-        if name in self._begun or (made is not None and made.begun):
-            return "was not finished"
         if made is None:
             raise PictureError(
                 target,
@@ -189,51 +188,82 @@ class ResultsFolder:
         other = "before its picture changed" if changed else f"of another picture, {before}"
         return f"was made {'with other settings' if same_source else other}"
 
-    def begin(self, names: Sequence[str]) -> None:
-        """Note what is about to be made, so that a kill at any moment leaves nothing unknown.
+    def tidy(self) -> None:
+        """Write the notes anew, without those of results that are gone.
 
         Raises:
             FolderError: the notes cannot be written.
         """
-        kept = {name: made for name, made in self.made.items() if (self.output / name).is_file()}
-        for name in names:
-            if name in kept:
-                kept[name] = replace(kept[name], begun=True)
-        self.made = kept
-        self._begun = set(names) - set(kept)
-        lines = [_line(name, asdict(made)) for name, made in kept.items()]
-        lines += [_line(name, {"begun": True}) for name in sorted(self._begun)]
+        self.made = {name: made for name, made in self.made.items() if self._has(name)}
+        lines = [_line(name, asdict(made)) for name, made in self.made.items()]
         try:
             write_text_atomic(self._notes, "".join(lines))
         except OSError as error:
             reason = f"cannot be written ({error.strerror or error})"
             raise FolderError(self.output, reason) from error
 
-    def note(self, name: str, source: FileNote, settings: Mapping[str, str], identity: str) -> None:
-        """Note a result that was just written; safe to call from several threads at once.
+    def refuse_changes(self, name: str) -> None:
+        """Refuse to replace what came to the place of a result, or was changed, since the start.
 
         Raises:
-            PictureError: the result cannot be read again, or the notes cannot be written.
+            PictureError: what is there is not what was made; the reason says what to do.
         """
-        result = describe(self.output / name)
-        made = Made(source=source, result=result, settings=settings, identity=identity)
-        with self._lock:
-            try:
-                with self._notes.open("a", encoding="utf-8") as file:
-                    file.write(_line(name, asdict(made)))
-            except OSError as error:
-                reason = f"cannot be written: {(error.strerror or str(error)).lower()}"
-                raise PictureError(self._notes, reason) from error
-            self.made[name] = made
-            self._begun.discard(name)
+        target, made = self.output / name, self.made.get(name)
+        if os.path.lexists(target) and (made is None or not made.result.is_still(target)):
+            raise PictureError(
+                target,
+                f"its result cannot be written: {target} was put there or changed meanwhile; "
+                "choose another --output, or replace it with --overwrite true",
+            )
+
+    def announce(
+        self, name: str, file: Path, source: FileNote, settings: Mapping[str, str], identity: str
+    ) -> None:
+        """Note a result that is about to take its place; safe to call from several threads at once.
+
+        Args:
+            name: its name in the folder.
+            file: temporary file that holds it.
+            source: picture that was translated.
+            settings: settings in words, by the names of the options.
+            identity: what decides how the result looks.
+
+        Raises:
+            PictureError: the file cannot be read again, or the notes cannot be written.
+        """
+        target = self.output / name
+        try:
+            result = replace(describe(file), path=str(target.absolute()))
+        except PictureError as error:
+            raise PictureError(target, error.reason) from error.__cause__
+        made = Made(source=source, result=result, settings=settings, identity=identity, begun=True)
+        self._note(name, made)
+        self._announced[name] = made
+
+    def confirm(self, name: str) -> None:
+        """Note that a result took its place; safe to call from several threads at once.
+
+        Raises:
+            PictureError: the notes cannot be written.
+        """
+        made = replace(self._announced.pop(name), begun=False)
+        self.made[name] = made
+        self._note(name, made)
+
+    def _note(self, name: str, made: Made) -> None:
+        try:
+            with self._lock, self._notes.open("a", encoding="utf-8") as file:
+                file.write(_line(name, asdict(made)))
+        except OSError as error:
+            reason = f"cannot be written: {(error.strerror or str(error)).lower()}"
+            raise PictureError(self._notes, reason) from error
 
     def whole(self) -> dict[str, Made]:
         """Return the results that are there, of all calls, by their names, in order."""
-        return {
-            name: made
-            for name, made in sorted(self.made.items())
-            if not made.begun and (self.output / name).is_file()
-        }
+        return {name: made for name, made in sorted(self.made.items()) if self._has(name)}
+
+    def _has(self, name: str) -> bool:
+        return (self.output / name).is_file()
 
     def _find_previews(self, names: Sequence[PurePosixPath]) -> tuple[Path, Path]:
         """Return where the folder of the small copies is, and where it is to be.
@@ -258,7 +288,7 @@ class ResultsFolder:
 
     def _refuse_other_pages(self, count: int) -> None:
         """Refuse a page at the place of this one that translations did not make."""
-        known = len(_read(self._before / _NOTES)[0])
+        known = len(_read(self._before / _NOTES, self.output))
         numbers = range(2, (count + known) // PAIRS_PER_PAGE + 2)
         pages = [self.page, *(self.output / f"index-{number}.html" for number in numbers)]
         ours = _is_ours(self._before)
@@ -280,10 +310,9 @@ def made_from(folder: Path, root: Path) -> set[Path]:
     """
     for previews in sorted(folder.glob(f"{_PREVIEWS}*")):
         if _is_ours(previews):
-            made, _ = _read(previews / _NOTES)
             return {
                 folder / name
-                for name, one in made.items()
+                for name, one in _read(previews / _NOTES, folder).items()
                 if Path(one.source.path).is_relative_to(root)
             }
     return set()
@@ -299,24 +328,36 @@ def _line(name: str, facts: Mapping[str, Any]) -> str:
     return json.dumps({"name": name, **facts}) + "\n"
 
 
-def _read(notes: Path) -> tuple[dict[str, Made], set[str]]:
-    """Return what was made, and what was begun; lines that are damaged or cut count as nothing."""
+def _read(notes: Path, output: Path) -> dict[str, Made]:
+    """Return what is noted of the results that are there.
+
+    A result that was announced, and not confirmed, was written if it has that content now;
+    otherwise what was there before still is, or what somebody has made of it since.
+    """
+    noted: dict[str, list[Made]] = {}
+    for name, made in _notes_in(notes):
+        earlier = noted.get(name, []) if made.begun else []
+        noted[name] = [*earlier, made]
+    known: dict[str, Made] = {}
+    for name, some in noted.items():
+        target = output / name
+        there = (one for one in reversed(some) if not one.begun or one.result.is_still(target))
+        if target.is_file() and (made_last := next(there, None)):
+            known[name] = replace(made_last, begun=False)
+    return known
+
+
+def _notes_in(file: Path) -> Iterator[tuple[str, Made]]:
+    """Yield each note with the name of its result; damaged or cut lines count as nothing."""
     try:
-        lines = notes.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return {}, set()
-    made: dict[str, Made] = {}
-    begun: set[str] = set()
+        return
     for line in lines:
         try:
             facts = json.loads(line)
             name = facts.pop("name")
-            if facts == {"begun": True}:
-                begun.add(name)
-                continue
             source, result = (FileNote(**facts.pop(key)) for key in ("source", "result"))
-            made[name] = Made(source=source, result=result, **facts)
-            begun.discard(name)
+            yield name, Made(source=source, result=result, **facts)
         except (AttributeError, KeyError, TypeError, ValueError):
             continue
-    return made, begun

@@ -112,11 +112,16 @@ def translate(
             mixed_precision=options.mixed_precision,
             grid_bend_px=options.grid_bend_px,
         )
-        folder.begin([_name(job, folder) for job in plan.waiting])
+        folder.tidy()
         converted = Converted(failures=dict(plan.failures))
 
-        def note(job: Job, source: FileNote) -> None:
-            folder.note(_name(job, folder), source, settings, identity)
+        def announce(job: Job, source: FileNote, file: Path) -> None:
+            if not options.overwrite:
+                folder.refuse_changes(_name(job, folder))
+            folder.announce(_name(job, folder), file, source, settings, identity)
+
+        def confirm(job: Job) -> None:
+            folder.confirm(_name(job, folder))
 
         def finish() -> TranslateResult:
             return _finish(
@@ -146,7 +151,8 @@ def translate(
                 memory=memory,
                 result=converted,
                 on_done=on_done,
-                on_written=note,
+                on_whole=announce,
+                on_written=confirm,
                 on_note=on_note,
             )
         except KeyboardInterrupt:

@@ -190,6 +190,27 @@ def test_full_disk_gives_the_reason_and_keeps_the_old_file(small_disk: Path) -> 
     assert [item.name for item in small_disk.iterdir()] == ["a.png"]
 
 
+def test_the_whole_file_is_shown_before_it_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("old")
+    shown: list[tuple[bytes, str]] = []
+    write_picture(
+        path, NOISE, on_whole=lambda file: shown.append((file.read_bytes(), path.read_text()))
+    )
+    assert shown == [(path.read_bytes(), "old")]
+    error = PictureError(tmp_path / "notes", "is not to be written")
+
+    def refuse(_file: Path) -> None:
+        raise error
+
+    before = path.read_bytes()
+    with pytest.raises(PictureError) as caught:
+        write_picture(path, Picture(rgb=smooth()), on_whole=refuse)
+    assert caught.value is error
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["a.png"]
+
+
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX users")
 def test_folder_that_may_not_be_written() -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -323,7 +323,7 @@ def test_full_disk_ends_the_job(
         picture(tmp_path / f"{index:02d}.png")
     written: list[Path] = []
 
-    def write(path: Path, content: Picture, *, quality: int) -> None:
+    def write(path: Path, content: Picture, *, quality: int, **_: object) -> None:
         if len(written) == 3:
             raise PictureError(path, "cannot be written") from OSError(number, "No space")
         written.append(path)
@@ -352,7 +352,7 @@ def test_really_full_disk(tmp_path: Path, small_disk: Path) -> None:
 def test_other_write_errors_end_one_picture_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path, _content: Picture, *, quality: int) -> None:
+    def refuse(path: Path, _content: Picture, *, quality: int, **_: object) -> None:
         assert quality == 42
         raise PictureError(path, "cannot be written: denied") from OSError(errno.EACCES, "denied")
 
