@@ -92,6 +92,10 @@ def _report(result: "EvaluateResult") -> None:
 
 
 def _printable(text: str) -> str:
-    """Replace what the terminal cannot show, such as arrows in Latin-1."""
+    """Replace what the terminal cannot show; arrows, which say what is better, by v and ^."""
     encoding = sys.stdout.encoding or "utf-8"
+    try:
+        "\u2193\u2191".encode(encoding)
+    except UnicodeEncodeError:
+        text = text.replace("\u2193", "v").replace("\u2191", "^")
     return text.encode(encoding, "replace").decode(encoding)

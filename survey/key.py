@@ -18,6 +18,7 @@ import numpy as np
 
 from impasto.data.atomic import write_text_atomic
 from impasto.options.errors import SurveyError
+from impasto.options.fields import nearest
 from impasto.survey.export.archive import public_files
 from impasto.survey.protocols import Question, SurveyProtocol, find_protocol, protocol_names
 from impasto.survey.study import Order, Study
@@ -208,6 +209,8 @@ def read_study(folder: Path) -> Study:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if not folder.exists():
+            raise SurveyError(folder, f"no such folder{_study_like(folder)}") from None
         raise SurveyError(
             folder, "is no study: has no study.json; expected what 'impasto survey export' wrote"
         ) from None
@@ -223,6 +226,13 @@ def read_study(folder: Path) -> Study:
     if study.protocol not in protocol_names():
         raise SurveyError(path, f"is of protocol {study.protocol!r}, which is not known here")
     return study
+
+
+def _study_like(folder: Path) -> str:
+    """Return a hint at the studies beside a folder whose names are like that of the folder."""
+    beside = folder.absolute().parent
+    studies = [path.parent.name for path in beside.glob("*/study.json")]
+    return nearest(folder.name, studies)
 
 
 def check_key(path: Path, key: Key) -> None:

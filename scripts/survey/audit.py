@@ -36,10 +36,10 @@ def main(argv: Sequence[str]) -> int:
 
     from impasto.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
     from impasto.survey.audit.job import audit_study  # noqa: PLC0415
-    from impasto.survey.key import (  # noqa: PLC0415
-        check_key,
-        read_key,
-    )
+    from impasto.survey.audit.report import counted  # noqa: PLC0415
+    from impasto.survey.key import check_key, read_key, read_study  # noqa: PLC0415
+
+    read_study(folder)  # before a key is looked for that no study has
 
     beside = folder.absolute()
     key_path = options.key or beside.with_name(f"{beside.name}.key.json")
@@ -56,9 +56,9 @@ def main(argv: Sequence[str]) -> int:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(audit.as_dict(), indent=1, ensure_ascii=False)
         write_text_atomic(options.output, text + "\n")
-    leaks, faults = len(audit.of("leak")), len(audit.of("fault"))
-    counts = f"{leaks} leaks, {faults} faults, {len(audit.of('warning'))} warnings"
-    print(f"\n{'passed' if audit.passed else 'FAILED'}: {counts} in {audit.pictures} pictures")
+    found = ("leak", "fault") if audit.passed else ("leak", "fault", "warning")
+    counts = ", ".join(counted(len(audit.of(status)), status) for status in found)
+    print(f"\n{audit.verdict}: {counts} in {audit.pictures} pictures")
     if audit.smallest_p > audit.alpha:
         print(
             f"note: with so few pictures, no p-value can be below {audit.smallest_p:.3g}, so what "

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     print(
         f"{len(study.orders[0]) - study.attention_checks} {kind} to judge, "
         f"{study.attention_checks} attention checks, {len(study.practice)} for practice; "
-        f"{len(study.orders)} orders; audit: passed"
+        f"{len(study.orders)} orders; audit: {done.audit.verdict}"
     )
     print(f"public:  {done.folder} (open index.html), {done.archive}")
     print(f"private: {done.key}")

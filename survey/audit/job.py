@@ -13,6 +13,7 @@ from impasto.options.errors import PictureError, SurveyError
 from impasto.survey.audit.orders import find_habits, pairs_among, partners_of
 from impasto.survey.audit.pictures import (
     ADVICE,
+    EQUALIZED,
     UNIFORM,
     measure_pixels,
     observe_archive,
@@ -220,14 +221,18 @@ def _pixels(folder: Path, study: Study, key: Key, judged: Sequence[str]) -> list
     fake = np.array([key.pictures[token].label == "fake" for token in tokens], bool)
     if not tokens or fake.all() or not fake.any():
         return []
+    # As columns, which are compared by size alone: categories know no more and less.
     columns: dict[str, list[Observable]] = {
-        name: [[row[name] for row in measured]] for name in measured[0]
+        name: [np.array([[row[name]] for row in measured])] for name in measured[0]
     }
+    known, equalize = dict(ADVICE), str(key.options.get("equalize", "none"))
+    if equalize != "none":
+        known["JPEG blocks"] = EQUALIZED.format(equalize=equalize)
     rows = []
     for finding in examine(columns, fake, make_rng(0, "pixels"), permutations=1999):
         differs = finding.p < _PIXEL_ALPHA
         side = "more" if finding.auc > 0.5 else "less"
-        advice = f": {ADVICE[finding.name]}" if finding.name in ADVICE else ""
+        advice = f": {known[finding.name]}" if finding.name in known else ""
         rows.append(
             Row(
                 status="warning" if differs else "ok",

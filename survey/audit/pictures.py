@@ -452,6 +452,12 @@ MEASURES: Mapping[str, Callable[[Rgb], float]] = {
 ADVICE: Mapping[str, str] = {
     "fine detail": "take originals of the same size, or a smaller --width and --height",
     "JPEG blocks": "--equalize jpeg:90 gives all pictures one JPEG history",
+    "border": "leave out pictures with frames, margins or signatures (--exclude)",
+    "clipped values": "networks seldom reach 0 and 255, and no option hides that; leave out "
+    "pictures with large black or white areas (--exclude), or report it",
     "compressibility": "follows from fine detail and noise",
 }
 """What can be done about some of them."""
+
+EQUALIZED = "they are equalized ({equalize}) already; a lower quality hides more of what is older"
+"""What can be done about JPEG blocks of pictures that were put through JPEG."""

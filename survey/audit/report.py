@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["Audit", "Row", "Status"]
+__all__ = ["Audit", "Row", "Status", "counted"]
 
 Status = Literal["leak", "fault", "warning", "ok"]
 
@@ -52,6 +52,14 @@ class Audit:
         """True if there is neither a leak nor a fault."""
         return not any(row.status in ("leak", "fault") for row in self.rows)
 
+    @property
+    def verdict(self) -> str:
+        """``FAILED``, ``passed``, or ``passed with 2 warnings``."""
+        if not self.passed:
+            return "FAILED"
+        warnings = len(self.of("warning"))
+        return "passed" + f" with {counted(warnings, 'warning')}" * bool(warnings)
+
     def of(self, *statuses: Status) -> list[Row]:
         """Return the rows with one of the given statuses."""
         return [row for row in self.rows if row.status in statuses]
@@ -71,6 +79,11 @@ class Audit:
             f"{line[3]:>{widths[3]}}  {line[4]}".rstrip()
             for line in lines
         )
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: ``1 leak``, ``2 leaks``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:

@@ -143,7 +143,7 @@ def export_study(
         study=study,
         audit=audit,
         passed_over=gathered.passed_over,
-        notes=gathering_notes(gathered),
+        notes=gathering_notes(gathered, equalized=options.equalize != "none"),
     )
 
 

@@ -495,8 +495,13 @@ def _clashes(
     ]
 
 
-def gathering_notes(gathered: Gathered) -> list[str]:
-    """Return remarks about the gathered pictures for the researcher."""
+def gathering_notes(gathered: Gathered, *, equalized: bool) -> list[str]:
+    """Return remarks about the gathered pictures for the researcher.
+
+    Args:
+        gathered: the pictures.
+        equalized: whether all of them were put through JPEG.
+    """
     chosen, prepared = gathered.chosen, gathered.prepared
     notes = []
     called = {name: "real pictures" if name == REAL else f"pictures of {name}" for name in chosen}
@@ -519,7 +524,7 @@ def gathering_notes(gathered: Gathered) -> list[str]:
         name: sum(prepared[one.path].jpeg for one in group) / len(group)
         for name, group in chosen.items()
     }
-    if max(jpegs.values()) - min(jpegs.values()) > 0.5:
+    if not equalized and max(jpegs.values()) - min(jpegs.values()) > 0.5:
         each = ", ".join(f"{100 * share:.0f} % of {called[name]}" for name, share in jpegs.items())
         notes.append(
             f"stored as JPEG: {each}; where people can see that, --equalize jpeg:90 gives all one "

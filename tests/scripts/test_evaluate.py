@@ -1,6 +1,7 @@
 """`impasto evaluate` as a user calls it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -228,13 +229,23 @@ def test_a_read_only_output_is_refused_before_the_work(
 
 
 def test_a_terminal_that_knows_no_arrows(folders: dict[str, Path], tmp_path: Path) -> None:
-    words = ["--real", folders["real"], "--output", tmp_path / "out", *QUICK]
+    words = [
+        "--real",
+        folders["real"],
+        "--inputs",
+        folders["inputs"],
+        "--output",
+        tmp_path / "out",
+        *QUICK,
+    ]
     command = ["evaluate", folders["results"], *words]
     done = subprocess.run(
         [sys.executable, "-m", "impasto.scripts.main", *map(str, command)],
-        env={"PYTHONIOENCODING": "latin-1", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert b"SWD ?" in done.stdout
+    assert b"SWD v" in done.stdout
+    assert b"SSIM ^" in done.stdout
+    assert b"?" not in done.stdout

@@ -4,13 +4,16 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from impasto.scripts.main import main
 from impasto.survey.answers import read_answers
@@ -117,11 +120,54 @@ def test_audit_prints_a_table_and_writes_its_findings(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["observable", "AUC", "p"]
     assert any(line.startswith("ok") and "file length" in line for line in lines)
-    assert lines[-3] == "passed: 0 leaks, 0 faults, 0 warnings in 8 pictures"
+    assert lines[-3] == "passed: 0 leaks, 0 faults in 8 pictures"
     assert lines[-2].startswith("note: with so few pictures, no p-value can be below 0.3")
     found = json.loads(Path("findings/audit.json").read_text(encoding="utf-8"))
     assert found["passed"] is True
     assert {"status", "name", "auc", "p", "detail"} == set(found["rows"][0])
+
+
+@pytest.fixture
+def clipped(folder: Path) -> Path:
+    """Photographs as JPEG that reach 0 and 255, and fakes as PNG that never do."""
+    rng = np.random.default_rng(5)
+    for name, low, high, suffix in (("photos", -40, 300, "jpg"), ("translated", 30, 220, "png")):
+        shutil.rmtree(folder / name)
+        (folder / name).mkdir()
+        for number in range(10):
+            field = rng.uniform(low, high, (4, 4, 3)).clip(0, 255).astype(np.uint8)
+            picture = Image.fromarray(field).resize((64, 64), Image.Resampling.NEAREST)
+            picture.save(folder / name / f"{name[0]}{number}.{suffix}")
+    return folder
+
+
+@pytest.mark.usefixtures("clipped")
+@pytest.mark.parametrize("equalize", ["none", "jpeg:90"])
+def test_warnings_are_counted_and_advise_nothing_that_is_done(
+    equalize: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make("--per_class", 8, "--equalize", equalize) == 0
+    printed = capsys.readouterr()
+    warned = printed.err.count("warning: ")
+    verdict = f"passed with {warned} warning{'s' * (warned != 1)}"
+    assert f"; audit: {verdict}\n" in printed.out
+    assert "pixels: clipped values: fakes have less" in printed.err
+    assert "leave out pictures with large black or white areas (--exclude)" in printed.err
+    assert ("--equalize jpeg:90" in printed.err) == (equalize == "none")
+    assert survey("audit", "study") == 0
+    assert f"\n{verdict}: 0 leaks, 0 faults in 18 pictures\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("action", ["audit", "serve"])
+def test_a_missing_folder_is_named_before_its_key(
+    action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make() == 0
+    capsys.readouterr()
+    more = ("--key", "study.key.json", "--database", "a.sqlite") if action == "serve" else ()
+    assert survey(action, "studdy", *more) != 0
+    assert "error: studdy: no such folder; did you mean study?" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("folder")
@@ -134,7 +180,9 @@ def test_audit_fails_with_1_on_a_leak(capsys: pytest.CaptureFixture[str]) -> Non
     out = capsys.readouterr().out
     assert out.splitlines()[1].startswith("LEAK")
     assert "name of a generator" in out
-    assert "FAILED: 1 leaks, 2 faults" in out  # it is another page than in the key and the archive
+    assert (
+        "FAILED: 1 leak, 2 faults, 0 warnings" in out
+    )  # it is another page than in the key and the archive
 
 
 def forge(key: Path, change: Callable[[dict[str, Any]], None]) -> None:
