@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
     from impasto.data.atomic import write_text_atomic  # noqa: PLC0415 - after parsing
     from impasto.survey.audit.job import audit_study  # noqa: PLC0415
-    from impasto.survey.audit.report import counted  # noqa: PLC0415
+    from impasto.survey.audit.report import Status, counted  # noqa: PLC0415
     from impasto.survey.key import check_key, read_key, read_study  # noqa: PLC0415
 
     read_study(folder)  # before a key is looked for that no study has
@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(audit.as_dict(), indent=1, ensure_ascii=False)
         write_text_atomic(options.output, text + "\n")
-    found = ("leak", "fault") if audit.passed else ("leak", "fault", "warning")
-    counts = ", ".join(counted(len(audit.of(status)), status) for status in found)
+    named: tuple[Status, ...] = ("leak", "fault") if audit.passed else ("leak", "fault", "warning")
+    counts = ", ".join(counted(len(audit.of(status)), status) for status in named)
     print(f"\n{audit.verdict}: {counts} in {audit.pictures} pictures")
     if audit.smallest_p > audit.alpha:
         print(
