@@ -106,6 +106,7 @@ def train(
         places = dict.fromkeys(stored, str(directory.options_file))
         given = {**stored, **given}
     made = make(TrainOptions, given, places=places)
+    made.data.require_one_place(() if dataroot is None else ("dataroot",))
     return run(made, resume=resume, allow_changes=allow_changes)
 
 

@@ -21,6 +21,7 @@ from impasto.options.fields import (
 from impasto.options.train import RUN_MAY_CHANGE, BasicDisplayOptions, BasicRunOptions
 
 __all__ = [
+    "BACKBONE_FIXED",
     "BACKBONE_MAY_CHANGE",
     "BackboneOptions",
     "BackboneRunOptions",
@@ -34,6 +35,9 @@ __all__ = [
 
 
 DatasetName = Literal["folder", "cifar100", "caltech101"]
+
+BACKBONE_FIXED = frozenset({"depth", "width", "batch_norm", "pooled"})
+"""Options of `impasto backbone train` that make another network."""
 
 BACKBONE_MAY_CHANGE = RUN_MAY_CHANGE | {"download", "n_epochs", "patience"}
 """Options of `impasto backbone train` that a resumed run may change freely."""

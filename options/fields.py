@@ -42,6 +42,7 @@ __all__ = [
     "require_range",
     "require_seed",
     "sections",
+    "spell_change",
     "split_backbone",
     "types_of",
 ]
@@ -209,6 +210,24 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tupl
     names = sorted({*old, *new})
     pairs = {name: (old.get(name, ABSENT), new.get(name, ABSENT)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def spell_change(name: str, old: Any, new: Any) -> str:
+    """Write that an option has another value, with the values as they are given to it.
+
+    Example:
+        >>> spell_change("max_images", 2, None)
+        'max_images: 2 -> null'
+    """
+    return f"{name}: {_spelled(old)} -> {_spelled(new)}"
+
+
+def _spelled(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return " ".join(map(_spelled, value)) or "[]"
+    return str(value) or "''"
 
 
 def _names(options: type) -> set[str]:

@@ -5,7 +5,7 @@ The help shows each section under its name, and each option with the text below 
 backbone train` takes them, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Literal, get_args
@@ -27,6 +27,7 @@ from impasto.options.fields import (
 __all__ = [
     "DIFFAUGMENT",
     "DISPLAYS",
+    "FIXED",
     "MAY_CHANGE",
     "RUN_MAY_CHANGE",
     "BasicDisplayOptions",
@@ -208,6 +209,22 @@ class DataOptions:
             (self.folder_A is None) == (self.folder_B is None),
             "folder_A" if self.folder_A is None else "folder_B",
             "missing; give both --folder_A and --folder_B, or neither and --dataroot",
+        )
+
+    def require_one_place(self, given: Collection[str]) -> None:
+        """Refuse a ``dataroot`` that would have no effect.
+
+        Args:
+            given: names of the options that are given here, and not by an earlier run or a file.
+
+        Raises:
+            OptionError: the folders of both domains are named already.
+        """
+        require(
+            "dataroot" not in given or self.folder_A is None,
+            "dataroot",
+            f"has no effect, since the pictures are taken from --folder_A {self.folder_A} and "
+            f"--folder_B {self.folder_B}; leave it out, or add --folder_A null --folder_B null",
         )
 
     @property
@@ -525,6 +542,21 @@ the run that is continued, or (the last) only where it ends."""
 
 MAY_CHANGE = RUN_MAY_CHANGE | {"display_samples", "n_epochs_decay"}
 """Options of `impasto train` that a resumed run may change freely."""
+
+FIXED = frozenset(
+    {
+        "netG",
+        "netD",
+        "ngf",
+        "ndf",
+        "n_layers_D",
+        "norm",
+        "upsample",
+        "color_skip",
+        "dropout",
+    }
+)
+"""Options of `impasto train` that make other networks, into which a saved state does not fit."""
 
 
 @option_class

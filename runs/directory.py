@@ -11,8 +11,11 @@ import yaml
 from impasto.data.atomic import remove_leftovers, write_text_atomic
 from impasto.options.config import read_config
 from impasto.options.errors import FolderError, ImpastoError, OptionError
+from impasto.options.fields import nearest
 
 __all__ = ["RunDirectory", "lock_folder", "take_lock"]
+
+_MOST_NAMES = 10
 
 
 class RunDirectory:
@@ -114,8 +117,15 @@ class RunDirectory:
         """Return the options that the run was started with.
 
         Raises:
-            FolderError: the options are missing or damaged.
+            FolderError: there is no such run, or its options are missing or damaged.
         """
+        if not self.path.exists():
+            runs = sorted(file.parent.name for file in self.path.parent.glob("*/options.yaml"))
+            among = f"; there are {', '.join(runs[:_MOST_NAMES])}" if runs else ", which holds none"
+            near = nearest(self.path.name, runs)
+            raise FolderError(
+                self.path, f"no such run in {self.path.parent}{near or among} (--name)"
+            )
         if not self.options_file.exists():
             raise FolderError(self.path, "holds no run (no options.yaml)")
         try:

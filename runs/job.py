@@ -22,7 +22,7 @@ import torch
 from accelerate import Accelerator
 
 from impasto.options.errors import CheckpointError, OptionError
-from impasto.options.fields import default_values, difference, flatten
+from impasto.options.fields import default_values, difference, flatten, spell_change
 from impasto.options.train import BasicDisplayOptions, BasicRunOptions
 from impasto.runs.devices import computing, describe_precision
 from impasto.runs.directory import RunDirectory
@@ -153,6 +153,7 @@ class TrainResult:
         unreadable: pictures that were skipped, with the reasons.
         is_main_process: whether this is the process that writes; of several processes only one
             does.
+        first_image: pictures that were trained on before: 0 of a new training.
     """
 
     directory: Path
@@ -160,6 +161,7 @@ class TrainResult:
     signal: Signals | None
     unreadable: Mapping[Path, str]
     is_main_process: bool = True
+    first_image: int = 0
 
 
 class RunningOptions(Protocol):
@@ -214,6 +216,7 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
     command: str,
     may_change: Collection[str],
     may_grow: Collection[str] = (),
+    fixed: Collection[str] = (),
     resume: bool = False,
     allow_changes: bool = False,
     observers: Sequence[Observer] = (),
@@ -227,6 +230,7 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
         command: the words after ``impasto`` that take the options.
         may_change: names of options that do not alter the training of a resumed run.
         may_grow: those of them that may not become smaller.
+        fixed: names of options that a resumed run cannot change at all.
         resume: continue the run of that name, exactly where its state was saved.
         allow_changes: resume even where options that alter the training differ.
         observers: further observers of the training, besides log.jsonl and ``--display``.
@@ -248,6 +252,7 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
         defaults=default_values(type(options)),
         may_change=may_change,
         may_grow=may_grow,
+        fixed=fixed,
         allow_changes=allow_changes,
     )
     with computing(threads=run.threads):
@@ -290,6 +295,7 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
             with directory.locked(write=writes):
                 if resume:
                     loop.resume()
+                first_image = loop.progress.images
                 if writes:
                     directory.write_options(flat, command=command)
                 signal = loop.run()
@@ -301,10 +307,11 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
         signal=signal,
         unreadable={**parts.loader.unreadable, **parts.held_out_unreadable},
         is_main_process=writes,
+        first_image=first_image,
     )
 
 
-def _check_run(
+def _check_run(  # noqa: PLR0913 - all that is compared
     directory: RunDirectory,
     options: Mapping[str, Any],
     *,
@@ -312,6 +319,7 @@ def _check_run(
     defaults: Mapping[str, Any],
     may_change: Collection[str],
     may_grow: Collection[str] = (),
+    fixed: Collection[str] = (),
     allow_changes: bool = False,
 ) -> None:
     """Refuse to overwrite a run, or to continue it with options that would make it another.
@@ -325,7 +333,8 @@ def _check_run(
         defaults: values assumed for options that are newer than the run.
         may_change: names of options that do not alter the training of a resumed run.
         may_grow: those of them that may not become smaller.
-        allow_changes: let all changes pass.
+        fixed: names of options that cannot change, since the state would not fit.
+        allow_changes: let all other changes pass.
 
     Raises:
         FolderError: a run exists, and is not to be continued.
@@ -343,11 +352,20 @@ def _check_run(
     for name in may_grow:
         if options[name] < stored.get(name, 0):
             refused[name] = changes[name]
-    lines = "".join(f"\n  {name}: {old} -> {new}" for name, (old, new) in refused.items())
+    lines = _lines(refused)
     edited = [name for name in refused if written.get(name) == options.get(name)]
     edited_lines = (
         f"{directory.options_file} was changed since the training was saved: {', '.join(edited)}"
     )
+    if never := {name: pair for name, pair in refused.items() if name in fixed}:
+        others = {name: pair for name, pair in refused.items() if name not in fixed}
+        raise OptionError(
+            next(iter(never)),
+            f"a run that is resumed keeps its networks, which these change:{_lines(never)}\n"
+            + (f"and these need --allow_changes:{_lines(others)}\n" if others else "")
+            + (f"{edited_lines}; put the old values back there, or\n" if edited else "")
+            + "leave them out, or start a new training under another --name, without --resume",
+        )
     if refused and not allow_changes:
         raise OptionError(
             next(iter(refused)),
@@ -357,6 +375,10 @@ def _check_run(
         )
     if edited:
         _log.warning("%s. Continuing with:%s", edited_lines, lines)
+
+
+def _lines(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    return "".join(f"\n  {spell_change(name, *pair)}" for name, pair in changes.items())
 
 
 def _compared(

@@ -1,18 +1,19 @@
 """What `impasto train` and `impasto backbone train` have in common: resuming, changes, the end."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import ImpastoError
-from impasto.options.fields import ABSENT, difference, expand_home, flatten
+from impasto.options.fields import ABSENT, difference, expand_home, flatten, spell_change
 from impasto.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from impasto.runs.job import TrainResult
+    from impasto.runs.observers import Observer, Progress
 
 __all__ = ["TrainingRequest", "add_resuming", "parse_training", "run_training"]
 
@@ -30,12 +31,14 @@ class TrainingRequest(Generic[T]):
         resume: whether a run is continued.
         allow_changes: whether the options may differ from those of the continued run.
         changes: names of the options that differ from the continued run, with old and new values.
+        given: names of the options on the command line.
     """
 
     options: T
     resume: bool
     allow_changes: bool
     changes: Mapping[str, tuple[object, object]]
+    given: Collection[str] = ()
 
 
 def add_resuming(parser: CommandParser) -> None:
@@ -76,35 +79,34 @@ def parse_training(
         resume=bool(parsed.resume),
         allow_changes=bool(parsed.allow_changes),
         changes=difference(stored, flatten(made)) if stored else {},
+        given={word.partition("=")[0].lstrip("-") for word in argv if word.startswith("--")},
     )
 
 
 def run_training(
-    train: "Callable[[], TrainResult]",
+    train: "Callable[[Sequence[Observer]], TrainResult]",
     *,
     command: str,
     changes: Mapping[str, tuple[object, object]],
     report: "Callable[[TrainResult], None]",
+    longer: str,
 ) -> int:
     """Train, and print how it ended; of several processes, only the main one prints.
 
     Args:
-        train: runs the training.
+        train: runs the training, with further observers.
         command: the words after ``impasto``, for the message on how to continue.
-        changes: names of changed options with old and new values, which are printed first.
+        changes: names of changed options with old and new values, which are printed at the start.
         report: prints the results of a training that came to its end.
+        longer: the option that lets a training that is complete go on.
 
     Returns:
         The exit status.
     """
-    for name, (old, new) in changes.items():
-        if old != ABSENT:  # else the run is older than the option
-            print(f"changed: {name}: {old} -> {new}", file=sys.stderr)
-
     from impasto.runs.processes import first_to_speak, leave_processes  # noqa: PLC0415 - torch
 
     try:
-        result = train()
+        result = train([_observe_start(changes)])
     except ImpastoError as error:
         if first_to_speak():
             raise
@@ -112,9 +114,22 @@ def run_training(
     leave_processes()
     if not result.is_main_process:
         return 0 if result.signal is None else 128 + result.signal
+    return _report_end(result, command=command, report=report, longer=longer)
+
+
+def _report_end(
+    result: "TrainResult", *, command: str, report: "Callable[[TrainResult], None]", longer: str
+) -> int:
+    """Print how a training ended; return the exit status."""
     if result.unreadable:
         print(f"{len(result.unreadable)} pictures could not be read and were skipped")
     if result.signal is None:
+        images = result.progress.images
+        if images and images == result.first_image:
+            print(
+                f"already complete: {result.directory} ({images} images), nothing was trained; to "
+                f"train on, {longer}"
+            )
         report(result)
         return 0
     folder = result.directory.parent
@@ -124,3 +139,18 @@ def run_training(
         f"Continue with: impasto {command} --resume --name {result.directory.name}{where}"
     )
     return 128 + result.signal
+
+
+def _observe_start(changes: Mapping[str, tuple[object, object]]) -> "Observer":
+    """Return an observer that tells what has changed, once it is sure that the training begins."""
+    from impasto.runs.observers import Observer  # noqa: PLC0415 - NumPy
+
+    class Changes(Observer):
+        """Tells what has changed, once it is sure that the training begins."""
+
+        def on_start(self, progress: "Progress") -> None:  # noqa: ARG002
+            for name, (old, new) in changes.items():
+                if old != ABSENT:  # else the run is older than the option
+                    print(f"changed: {spell_change(name, old, new)}", file=sys.stderr)
+
+    return Changes()

@@ -10,6 +10,7 @@ from impasto.scripts._training import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
     from impasto.runs.job import TrainResult
+    from impasto.runs.observers import Observer
 
 __all__ = ["main"]
 
@@ -32,13 +33,24 @@ def main(argv: Sequence[str]) -> int:
 
         find_class_folders(data.dataroot)  # a wrong folder, before the seconds that torch takes
 
-    def start() -> "TrainResult":
+    def start(observers: "Sequence[Observer]") -> "TrainResult":
         from impasto.gatys.classifier.train import train_backbone  # noqa: PLC0415 - torch
 
-        return train_backbone(words.options, resume=words.resume, allow_changes=words.allow_changes)
+        return train_backbone(
+            words.options,
+            resume=words.resume,
+            allow_changes=words.allow_changes,
+            observers=observers,
+        )
 
     report = partial(_report, words.options)
-    return run_training(start, command="backbone train", changes=words.changes, report=report)
+    return run_training(
+        start,
+        command="backbone train",
+        changes=words.changes,
+        report=report,
+        longer="raise --n_epochs, or --patience where it ended early",
+    )
 
 
 def _report(options: BackboneOptions, result: "TrainResult") -> None:
@@ -52,7 +64,9 @@ def _report(options: BackboneOptions, result: "TrainResult") -> None:
     if result.progress.total_epochs < schedule.n_epochs:
         count = "1 epoch" if schedule.patience == 1 else f"{schedule.patience} epochs"
         early = f"; the held-out loss did not fall for {count}"
-    print(f"trained: {result.directory} ({result.progress.images} images{early})")
+    images = result.progress.images
+    if images != result.first_image:
+        print(f"trained: {result.directory} ({images} images{early})")
     if "top1_val" in said:
         top5 = f", top-5 {float(said['top5_val']):.1%}" if "top5_val" in said else ""
         print(

@@ -12,6 +12,7 @@ from impasto.scripts._training import add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
     from impasto.runs.job import TrainResult
+    from impasto.runs.observers import Observer
 
 __all__ = ["main"]
 
@@ -27,9 +28,10 @@ _EPILOG = """examples:
 def main(argv: Sequence[str]) -> int:
     """Parse, train, report; return the exit status."""
     words = parse_training(_parser, TrainOptions, argv)
-    _refuse_missing(words.options)
+    words.options.data.require_one_place(words.given)
+    _refuse_missing(words.options, resume=words.resume)
 
-    def start() -> "TrainResult":
+    def start(observers: "Sequence[Observer]") -> "TrainResult":
         from impasto.cyclegan.jobs.train import train  # noqa: PLC0415 - torch, after parsing
 
         return train(
@@ -37,17 +39,28 @@ def main(argv: Sequence[str]) -> int:
             resume=words.resume,
             allow_changes=words.allow_changes,
             announce=print,
+            observers=observers,
         )
 
     report = partial(_report, words.options)
-    return run_training(start, command="train", changes=words.changes, report=report)
+    limited = words.options.schedule.max_images is not None
+    longer = f"raise {'--max_images or ' if limited else ''}--n_epochs_decay"
+    return run_training(start, command="train", changes=words.changes, report=report, longer=longer)
 
 
-def _refuse_missing(options: TrainOptions) -> None:
+def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:
     """Refuse folders that are not there, before the seconds that torch takes."""
     from impasto.data.files import list_pictures  # noqa: PLC0415 - after parsing
 
     data = options.data
+    gone = [folder for folder in data.folders if not folder.exists()] if resume else []
+    if gone:
+        new = "--dataroot NEW" if data.folder_A is None else "--folder_A NEW_A --folder_B NEW_B"
+        raise FolderError(
+            gone[0],
+            f"no such folder; if the pictures were moved, say where they are now: add {new} "
+            "--allow_changes",
+        )
     if data == DataOptions() and not data.dataroot.exists():
         raise FolderError(
             data.dataroot,
@@ -63,7 +76,8 @@ def _report(options: TrainOptions, result: "TrainResult") -> None:
     from impasto.cyclegan.models import SHIPPED  # noqa: PLC0415 - torch is there by now
 
     images, epochs = result.progress.images, result.progress.total_epochs
-    print(f"trained: {result.directory} ({images} images)")
+    if images != result.first_image:
+        print(f"trained: {result.directory} ({images} images)")
     most = options.schedule.max_images
     if most is not None and most <= images < epochs * result.progress.epoch_images:
         print("stopped at --max_images; to train for all epochs, add --resume --max_images null")

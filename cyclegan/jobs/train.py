@@ -24,7 +24,7 @@ from impasto.cyclegan.terms import LossTerm, PerceptualLoss
 from impasto.cyclegan.weights import save_generator
 from impasto.data.datasets import UnpairedBatch
 from impasto.data.loaders import UnpairedLoader
-from impasto.options.train import MAY_CHANGE, TrainOptions
+from impasto.options.train import FIXED, MAY_CHANGE, TrainOptions
 from impasto.runs.directory import RunDirectory
 from impasto.runs.job import TrainingParts, TrainResult, run_training_job
 from impasto.runs.observers import Observer, Progress
@@ -166,6 +166,7 @@ def train(
         command="train",
         may_change=MAY_CHANGE,
         may_grow=("n_epochs_decay",),
+        fixed=FIXED,
         resume=resume,
         allow_changes=allow_changes,
         observers=observers,

@@ -37,7 +37,12 @@ from impasto.gatys.classifier.loading import (
 )
 from impasto.gatys.classifier.model import VggClassifier, init_weights
 from impasto.gatys.features.weight_files import TRAINED_HERE, tensors_sha256
-from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
+from impasto.options.backbone import (
+    BACKBONE_FIXED,
+    BACKBONE_MAY_CHANGE,
+    BackboneOptions,
+    ClassDataOptions,
+)
 from impasto.runs.directory import RunDirectory
 from impasto.runs.doctor import DataWait, Doctor
 from impasto.runs.job import TrainingParts, TrainResult, run_training_job
@@ -157,6 +162,7 @@ def train_backbone(
         build,
         command="backbone train",
         may_change=BACKBONE_MAY_CHANGE,
+        fixed=BACKBONE_FIXED,
         resume=resume,
         allow_changes=allow_changes,
         observers=observers,

@@ -114,7 +114,7 @@ def test_a_preset_by_name(words: list[str], capsys: Capture) -> None:
     ("argv", "status", "says"),
     [
         (["--dataroot", "nowhere"], 1, "nowhere/trainA"),
-        (["--name", "other", "--resume"], 1, "holds no run"),
+        (["--name", "other", "--resume"], 1, "no such run in "),
         (["--classes", "monet=trainA"], 2, "expected two classes or more"),
         (["--classes", "monet=trainA", "photo=testB"], 1, "would be used twice"),
         (["--lr", "0"], 2, "--lr: 0.0 is not above 0"),

@@ -138,11 +138,83 @@ def test_resume_with_another_option_is_refused(
     assert main(["train", "--resume", *where, "--lr", "1e-5", "--allow_changes"]) == 0
 
 
+def test_changes_are_told_once_it_begins_as_they_are_given(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--checkpoints_dir", str(tmp_path / "checkpoints"), "--name", "tiny"]
+    assert main(["train", "--config", str(config), "--max_images", "4"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", *where, "--lr", "0.5", "--max_images", "null"]) == 2
+    refused = capsys.readouterr().err
+    assert refused.count("lr: 0.0002 -> 0.5") == 1
+    assert "changed: " not in refused
+    assert main(["train", "--resume", *where, "--max_images", "null"]) == 0
+    assert "changed: max_images: 4 -> null\n" in capsys.readouterr().err
+
+
+def test_a_complete_run_says_so_and_what_to_raise(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--checkpoints_dir", str(tmp_path / "checkpoints"), "--name", "tiny"]
+    assert main(["train", "--config", str(config)]) == 0
+    assert "already complete" not in capsys.readouterr().out
+    assert main(["train", "--resume", *where]) == 0
+    printed = capsys.readouterr().out
+    assert "already complete: " in printed
+    assert "(21 images), nothing was trained; to train on, raise --n_epochs_decay\n" in printed
+    assert "trained: " not in printed.replace("already", "")
+    assert main(["train", "--resume", *where, "--n_epochs_decay", "2"]) == 0
+    assert "trained: " in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_there_lists_those_that_are(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "checkpoints"
+    assert main(["train", "--resume", "--checkpoints_dir", str(folder)]) == 1
+    assert f"experiment_name: no such run in {folder}, which holds none" in capsys.readouterr().err
+    assert main(["train", "--config", str(config), "--max_images", "1"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "--checkpoints_dir", str(folder)]) == 1
+    assert f"no such run in {folder}; there are tiny (--name)" in capsys.readouterr().err
+    assert main(["train", "--resume", "--checkpoints_dir", str(folder), "--name", "tini"]) == 1
+    assert "did you mean tiny?" in capsys.readouterr().err
+
+
+def test_a_folder_that_was_moved_is_named_with_the_cure(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--checkpoints_dir", str(tmp_path / "checkpoints"), "--name", "tiny"]
+    assert main(["train", "--config", str(config), "--max_images", "1"]) == 0
+    (tmp_path / "data").rename(tmp_path / "moved")
+    resume = ["train", "--resume", *where, "--max_images", "2"]
+    assert main(resume) == 1
+    said = capsys.readouterr().err
+    assert "trainA: no such folder; if the pictures were moved" in said
+    assert "add --dataroot NEW --allow_changes" in said
+    assert main([*resume, "--dataroot", str(tmp_path / "moved"), "--allow_changes"]) == 0
+
+
+def test_a_dataroot_without_an_effect_is_refused(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    A, B = (str(tmp_path / "data" / name) for name in ("trainA", "trainB"))
+    where = ["--checkpoints_dir", str(tmp_path / "checkpoints"), "--name", "tiny"]
+    words = ["train", "--config", str(config), "--folder_A", A, "--folder_B", B]
+    assert main([*words, "--dataroot", str(tmp_path / "data")]) == 2
+    assert "--dataroot: has no effect, since the pictures" in capsys.readouterr().err
+    assert main([*words, "--max_images", "1"]) == 0
+    resume = ["train", "--resume", *where, "--dataroot", str(tmp_path / "data"), "--max_images"]
+    assert main([*resume, "2"]) == 2
+    nulls = ["--folder_A", "null", "--folder_B", "null", "--allow_changes"]
+    assert main([*resume, "2", *nulls]) == 0
+
+
 @pytest.mark.parametrize(
     ("argv", "status", "says"),
     [
         (["--dataroot", "nowhere"], 1, "trainA"),
-        (["--name", "other", "--resume"], 1, "holds no run"),
+        (["--name", "other", "--resume"], 1, "checkpoints/other: no such run in "),
         (["--lr", "0"], 2, "--lr: 0.0 is not above 0"),
         (["--device", "cuda"], 2, "cuda is not available here"),
         (["--mixed_precision", "fp16"], 2, "fp16 needs a GPU"),

@@ -348,8 +348,30 @@ def test_resuming_with_other_options_is_refused_with_a_diff(tiny_options: Option
     assert "ngf: 2 -> 3" in str(caught.value)
     assert "--allow_changes" in str(caught.value)
     train(tiny_options(lr=1e-5), resume=True, allow_changes=True)
-    with pytest.raises(CheckpointError, match="does not fit the network G_A"):
-        train(tiny_options(ngf=3), resume=True, allow_changes=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"netG": "resnet_9blocks"}, {"netD": "pixel"}, {"ngf": 3}, {"ndf": 3}),
+        *({"n_layers_D": 2}, {"norm": "batch"}, {"upsample": "resize"}, {"color_skip": True}),
+        {"dropout": True},
+    ],
+)
+def test_other_networks_are_refused_at_once_even_where_changes_are_allowed(
+    tiny_options: Options, changes: dict[str, Any]
+) -> None:
+    options = tiny_options(netD="n_layers", n_layers_D=1, max_images=1)
+    RunDirectory(options.run.checkpoints_dir / "tiny").create()
+    RunDirectory(options.run.checkpoints_dir / "tiny").write_options(flatten(options))
+    other = make(TrainOptions, {**flatten(options), "lr": 0.5, **changes})
+    with pytest.raises(OptionError) as caught:
+        train(other, resume=True, allow_changes=True)
+    (name,) = changes
+    assert caught.value.option == name
+    assert "keeps its networks" in str(caught.value)
+    assert "and these need --allow_changes:\n  lr: 0.0002 -> 0.5" in str(caught.value)
+    assert "add --allow_changes" not in str(caught.value)
 
 
 def test_options_newer_than_a_run_count_as_their_defaults(tiny_options: Options) -> None:

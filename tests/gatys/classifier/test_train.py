@@ -315,7 +315,7 @@ def test_other_options_may_change_and_all_where_allowed(options: Options) -> Non
     assert train_backbone(faster, resume=True, allow_changes=True).progress.epoch == 4
     rate = state_of(faster)["learner"]["optimizer"]["param_groups"][0]["lr"]
     assert rate in [pytest.approx(0.01 * 0.2**falls) for falls in range(4)]
-    with pytest.raises(CheckpointError, match="does not fit the network"):
+    with pytest.raises(OptionError, match="keeps its networks, which these change:\n  width: "):
         train_backbone(options(width=0.125), resume=True, allow_changes=True)
 
 
