@@ -17,8 +17,9 @@ from typing import Any, Literal
 from dominate import tags
 from dominate.util import raw
 
-from impasto.data.decode import Picture, read_size
-from impasto.data.encode import write_picture
+from impasto.data.atomic import atomic_path
+from impasto.data.decode import read_size
+from impasto.data.encode import encode_png
 from impasto.options.errors import PictureError
 from impasto.runs.curves import History, loss_kind
 from impasto.runs.directory import RunDirectory
@@ -205,7 +206,9 @@ class SamplePictures(Observer):
     """Writes ``epoch007_fake_B.png`` and so on; later samples of an epoch replace earlier ones.
 
     Args:
-        folder: folder for the pictures, for example ``web/images`` of a run directory.
+        folder: folder for the pictures, for example ``web/images`` of a run directory. It and the
+            one above it are made where they are missing, but not the run directory: one that was
+            removed would come again without its options, and could not be resumed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -220,8 +223,11 @@ class SamplePictures(Observer):
 
     def on_samples(self, progress: Progress, samples: Pictures) -> None:
         """Write the pictures."""
+        for folder in (self._folder.parent, self._folder):
+            folder.mkdir(exist_ok=True)
         for name, rgb in samples.items():
-            write_picture(sample_file(self._folder, progress.epoch, name), Picture(rgb=rgb))
+            with atomic_path(sample_file(self._folder, progress.epoch, name)) as temporary:
+                temporary.write_bytes(encode_png(rgb))
 
 
 def sample_file(folder: Path, epoch: int, name: str) -> Path:

@@ -22,7 +22,7 @@ class TensorBoardDisplay(Observer):
 
     Args:
         folder: folder for the files, for example ``tensorboard`` in a run directory; created when
-            training starts.
+            training starts. The one above it, which may have been removed, is not.
 
     Raises:
         OptionError: tensorboard is not installed.
@@ -72,6 +72,7 @@ class TensorBoardDisplay(Observer):
         """Give the writer, which starts a thread; one that has failed is replaced by a new one."""
         writer, self._writer = self._writer, None
         if writer is None:
+            self._folder.mkdir(exist_ok=True)
             writer = self._make_writer(str(self._folder), purge_step=self._purge_step)
         yield writer
         writer.flush()

@@ -145,11 +145,14 @@ class Remover(Observer):
         shutil.rmtree(path.parent)
 
 
+@pytest.mark.parametrize("display", ["console", "page"])
 def test_a_run_whose_folder_is_removed_does_not_claim_to_keep_its_state(
-    tiny_options: Options,
+    tiny_options: Options, display: str
 ) -> None:
+    options = tiny_options(display=display)
     with pytest.raises(ImpastoError) as caught:
-        train(tiny_options(display="console"), observers=[Remover()])
+        train(options, observers=[Remover()])
+    assert not (options.run.checkpoints_dir / options.run.name).exists()
     message = str(caught.value)
     assert "cannot save (No such file or directory)" in message
     assert "The state that was saved at image 4 is gone" in message

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,24 @@ def directory(tmp_path: Path) -> RunDirectory:
 @pytest.fixture
 def index(directory: RunDirectory) -> Path:
     return directory.web / "index.html"
+
+
+def test_a_run_directory_that_was_removed_is_not_made_again(directory: RunDirectory) -> None:
+    observer = make(directory)
+    observer.on_start(progress(0))
+    shutil.rmtree(directory.web)
+    observer.on_samples(progress(2), pictures(9))  # this is the observer's own
+    assert len(list((directory.web / "images").iterdir())) == 2
+    shutil.rmtree(directory.path)
+    tells: list[Callable[[], None]] = [
+        lambda: observer.on_samples(progress(4), pictures(9)),
+        lambda: observer.on_report(progress(4), record()),
+        lambda: observer.on_end(progress(4)),
+    ]
+    for tell in tells:
+        with pytest.raises(FileNotFoundError):
+            tell()
+    assert not directory.path.exists()
 
 
 @pytest.fixture

@@ -67,6 +67,14 @@ def test_a_training_that_reports_nothing_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "tensorboard").exists()
 
 
+def test_a_run_directory_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
+    display = TensorBoardDisplay(tmp_path / "run" / "tensorboard")
+    display.on_start(progress(0))
+    with pytest.raises(FileNotFoundError):
+        report(display, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_disk_that_cannot_be_written_is_one_warning(
     read_only_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
