@@ -311,8 +311,9 @@ class SurveyServeOptions:
     """let in only those who come by a link that impasto survey links made for this database, so
     that nobody can take up the session of another by guessing an id"""
     participants: Path | None = None
-    """file with the ids of those who may take part, one per line or in the first column of a CSV
-    file; all others are refused"""
+    """file with the ids of those who may take part, one per line or in a column of a CSV file:
+    the one headed participant, PROLIFIC_PID, workerId or id, or else the first; all others are
+    refused"""
     behind_proxy: bool = False
     """trust X-Forwarded-For and X-Forwarded-Proto; only safe if every request comes through a
     proxy"""
@@ -399,7 +400,8 @@ class SurveyLinksOptions:
     """CSV file for the links, with the columns participant and url; it is private, since whoever
     has a link can take part with it"""
     participants: Path | None = None
-    """file with the ids of the participants, one per line or in the first column of a CSV file"""
+    """file with the ids of the participants, one per line or in a column of a CSV file: the one
+    headed participant, PROLIFIC_PID, workerId or id, or else the first"""
     count: int = 0
     """number of participants with random ids, instead of PARTICIPANTS"""
     base_url: str = ""
@@ -415,9 +417,10 @@ class SurveyLinksOptions:
             "expected either --participants or --count, one of them",
         )
         require(
-            _is_web_url(self.base_url),
+            _is_web_url(self.base_url) and not re.search("[?#]", self.base_url),
             "base_url",
-            "expected an address that begins with https:// or http://",
+            "expected an address that begins with https:// or http://, without ? or #, since the "
+            f"link of each participant adds its own, got {self.base_url!r}",
         )
         require(
             self.output.suffix.lower() == ".csv", "output", f"{self.output} does not end in .csv"

@@ -1,6 +1,7 @@
 """`impasto survey links`: make a signed link for each participant."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
     folder = Path(parsed.folder)
     write_links(folder, options.database, options.output, ids, base_url=options.base_url)
     print(f"wrote {options.output}: {len(ids):,} links, which are private")
-    print(f"next: impasto survey serve {parsed.folder} --database {options.database} ", end="")
-    print("--signed_links true --key KEY")
+    words = ["impasto", "survey", "serve", parsed.folder, "--database", str(options.database)]
+    words += ["--signed_links", "true", *(["--participants", str(given)] if given else [])]
+    print(f"next: {shlex.join(words)} --key KEY")
     return 0

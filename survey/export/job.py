@@ -8,6 +8,7 @@ audited, and renamed to its destination only if it reveals no answer.
 import importlib.util
 import os
 import secrets
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
 from impasto.data.decode import Rgb
 from impasto.data.standardize import encode_plain_png
@@ -411,7 +412,7 @@ def draw_check(
     file is not shorter than others if the pictures are compressed, and no two files are the same.
 
     Args:
-        sentence: text above the answer, e.g. ``Please answer``.
+        sentence: text above the answer, e.g. ``Please answer``; lines and tabs become spaces.
         answer: requested answer, e.g. ``REAL``.
         width: width in pixels.
         height: height in pixels.
@@ -425,10 +426,11 @@ def draw_check(
     card = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(card)
     for text, share, middle in ((sentence, 0.12, 0.32), (answer, 0.3, 0.62)):
+        line = " ".join(text.split())
         fitting = _fitting(
-            font or _own_font(), text, round(height * share), width * (1 - 2 * _MARGIN)
+            font or _own_font(), line, round(height * share), width * (1 - 2 * _MARGIN)
         )
-        draw.text((width / 2, height * middle), text, _INK, fitting, anchor="mm")
+        draw.text((width / 2, height * middle), line, _INK, fitting, anchor="mm")
     return np.asarray(card)
 
 
@@ -442,9 +444,11 @@ def find_font(texts: Sequence[str], given: Path | None = None) -> Path:
 
     Raises:
         OptionError: the given file is no font, or lacks a letter.
-        ImpastoError: no font has them all.
+        ImpastoError: no font has them all, or they are written from right to left, which this
+            Pillow cannot draw.
     """
-    letters = sorted(set("".join(texts)) - {" "})
+    letters = sorted({letter for letter in "".join(texts) if not letter.isspace()})
+    _require_direction(letters)
     if given is not None:
         try:
             missing = _missing(given, letters)
@@ -471,6 +475,17 @@ def find_font(texts: Sequence[str], given: Path | None = None) -> Path:
         "--font, change the texts attention_card, answer_real and answer_fake, or take "
         "--attention 0"
     )
+
+
+def _require_direction(letters: Sequence[str]) -> None:
+    """Refuse letters that this Pillow would draw in the wrong direction, and not joined."""
+    leftward = [one for one in letters if unicodedata.bidirectional(one) in ("R", "AL")]
+    if leftward and not features.check("raqm"):
+        raise ImpastoError(
+            f"the cards of attention checks have {leftward[0]!r}, which is written from right to "
+            "left, and this Pillow, which has no Raqm, would draw it from left to right; install "
+            "FriBiDi and a Pillow with Raqm, such as that of PyPI, or take --attention 0"
+        )
 
 
 def _missing(path: Path, letters: Sequence[str]) -> list[str]:

@@ -367,7 +367,11 @@ def gather(
         files = {
             one.path: _file_hash(one.path, hashes) for group in chosen.values() for one in group
         }
-        passed_over.update(_same_pictures(chosen, files, candidates, hashes))
+        usable = {
+            name: [one for one in group if one.path not in passed_over]
+            for name, group in candidates.items()
+        }
+        passed_over.update(_same_pictures(chosen, files, usable, hashes))
         if len(passed_over) > before:
             continue
         for candidate in (candidate for group in chosen.values() for candidate in group):
@@ -418,12 +422,21 @@ def _excluded(
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
             continue
-        if line not in named:
+        found = named.get(line) or named.get(_resolved(line))
+        if not found:
             raise OptionError(
                 "exclude", f"{listed}, line {number}: {line} is no picture of --real or --fake"
             )
-        excluded |= dict.fromkeys(named[line], "excluded by --exclude")
+        excluded |= dict.fromkeys(found, "excluded by --exclude")
     return excluded
+
+
+def _resolved(line: str) -> str:
+    """Return the absolute path that a line means; an empty string if it cannot be one."""
+    try:
+        return str(Path(line).expanduser().resolve())
+    except (OSError, RuntimeError, ValueError):
+        return ""
 
 
 def _file_hash(path: Path, hashes: dict[Path, str]) -> str:
@@ -447,8 +460,8 @@ def _same_pictures(
     Args:
         chosen: chosen pictures of each group.
         contents: hash of each picture; those without one are passed by.
-        candidates: all pictures of each group, whose files are looked at, too, if a picture is
-            both real and fake, so that all such pictures are named at once.
+        candidates: all usable pictures of each group, whose files are looked at, too, if a picture
+            is both real and fake, so that all such pictures are named at once.
         hashes: hashes of files that were read already.
 
     Raises:

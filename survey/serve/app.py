@@ -185,6 +185,8 @@ class _Views:
         if session is None:
             abort(410)
         self._check_form(token)
+        if refusal := self.sessions.refusal_of(session):
+            abort(self._message(403, refusal))
         scripted = "X-Requested-With" in request.headers
         try:
             position = read_position(request.form)
@@ -300,7 +302,10 @@ class _Views:
     def _message(self, status: int, text: str) -> Response:
         token = self._token()
         session = self.sessions.find(token) if token else None
-        way = self.pages.way_back(session) if session else ("./" if status == 403 else "")
+        if session and not self.sessions.refusal_of(session):
+            way = self.pages.way_back(session)
+        else:  # who may not take part has no way on but another link
+            way = "./" if text == "error_forbidden" else ""
         return error_reply(self.pages, status, text, way)
 
 

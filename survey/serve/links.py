@@ -2,8 +2,9 @@
 
 import csv
 import io
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode
@@ -17,6 +18,9 @@ from impasto.survey.serve.sessions import BadIdError, check_id, sign_participant
 __all__ = ["random_ids", "read_ids", "write_links"]
 
 _HEADING = "participant"
+# Of the column of ids in a table, as we, Prolific, Mechanical Turk and people name it; without
+# spaces, hyphens, underscores and capitals.
+_HEADINGS = ("participant", "participantid", "prolificpid", "prolificid", "workerid", "id", "ids")
 
 
 def write_links(
@@ -55,9 +59,10 @@ def write_links(
 
 
 def read_ids(path: Path) -> list[str]:
-    """Read identifiers: one per line, or the first column of a CSV file, such as the one of links.
+    """Read identifiers: one per line, or a column of a CSV file, such as the one of links.
 
-    Empty lines, lines that begin with ``#`` and a heading ``participant`` are passed over.
+    That is the column with a known heading, such as ``participant``, ``PROLIFIC_PID``, ``workerId``
+    or ``id``, or else the first. Empty lines and lines that begin with ``#`` are passed over.
 
     Raises:
         SurveyError: the file cannot be read, is empty, or has an identifier twice or one that no
@@ -69,10 +74,7 @@ def read_ids(path: Path) -> list[str]:
         reason = error.strerror if isinstance(error, OSError) else "is no text in UTF-8"
         raise SurveyError(path, f"cannot be read: {reason or error}") from error
     found: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        cell = next(iter(next(csv.reader([line]), [])), "").strip()
-        if not cell or cell.startswith("#") or (not found and cell.casefold() == _HEADING):
-            continue
+    for number, cell in _find_cells(lines):
         try:
             check_id(cell)
         except BadIdError as error:
@@ -83,6 +85,23 @@ def read_ids(path: Path) -> list[str]:
     if not found:
         raise SurveyError(path, "has no id; expected one per line")
     return list(found)
+
+
+def _find_cells(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield the cells of the column of ids, with the numbers of their lines, from 1."""
+    column: int | None = None
+    for number, line in enumerate(lines, 1):
+        cells = [cell.strip() for cell in next(csv.reader([line]), [])]
+        if not any(cells) or cells[0].startswith("#"):
+            continue
+        if column is None:
+            headings = [re.sub(r"[\s_-]", "", cell).casefold() for cell in cells]
+            known = next((name for name in _HEADINGS if name in headings), None)
+            column = 0 if known is None else headings.index(known)
+            if known is not None:
+                continue
+        if cell := next(iter(cells[column:]), ""):
+            yield number, cell
 
 
 def random_ids(count: int) -> list[str]:

@@ -226,8 +226,19 @@ class Sessions:
         if (admission.signed_links or visitor.signature) and not self._is_signed(visitor):
             return "id_invalid"
         if admission.allowed is not None and visitor.participant not in admission.allowed:
-            return "id_invalid"
+            return "id_not_listed"
         return ""
+
+    def refusal_of(self, session: Session) -> str:
+        """Return why a session, begun before a start with other rules, may not go on, or nothing.
+
+        That it began with a signed link cannot be told; its token, which only its browser has,
+        stands for that.
+        """
+        if not session.named:
+            return self.refusal(Visitor())
+        allowed = self._admission.allowed
+        return "id_not_listed" if allowed is not None and session.participant not in allowed else ""
 
     def proves(self, visitor: Visitor, session: Session) -> bool:
         """Return True if the URL has more of a participant than an identifier others may know.

@@ -3,7 +3,7 @@
 import itertools
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from impasto.options.errors import ImpastoError, OptionError, PictureError
 from impasto.options.survey import SurveyExportOptions
 from impasto.survey.audit import orders as audit_orders
 from impasto.survey.audit.texts import _Index, find_terms
-from impasto.survey.export import job, select
+from impasto.survey.export import job, orders, select
 from impasto.survey.export.job import draw_check, export_study, find_font
 from impasto.survey.export.orders import Shown, make_orders
 from impasto.survey.key import read_key
@@ -83,6 +83,79 @@ def test_an_export_of_five_times_the_pictures_takes_five_times_the_calls(tmp_pat
     sys.stdout.write(f"calls by pictures of a class: {calls}\n")
     # What does not depend on the number of pictures is in both.
     assert calls[100] < 5 * calls[20]
+
+
+class Counted(list[Any]):
+    """A list that counts the items that are read."""
+
+    read = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        got = super().__getitem__(place)
+        type(self).read += len(got) if isinstance(place, slice) else 1
+        return got
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in super().__iter__():
+            type(self).read += 1
+            yield item
+
+
+def test_whether_a_picture_fits_is_told_by_the_last_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come before it: slices and loops are no calls, so items read are counted."""
+    most: dict[int, int] = {}
+    whole = orders._mix
+
+    def counting(items: Any, rng: Any, fits: Callable[[Any, Any], bool]) -> Any:
+        def counted(before: Any, one: Any) -> bool:
+            given = Counted(before)
+            Counted.read = 0
+            fit = fits(given, one)
+            most[len(items)] = max(most.get(len(items), 0), Counted.read)
+            return fit
+
+        return whole(items, rng, counted)
+
+    monkeypatch.setattr(orders, "_mix", counting)
+    for count in (20, 400):
+        shown = [Shown(token=f"t{n}", fake=n % 2 == 0, scene=f"s{n}") for n in range(count)]
+        rng = np.random.default_rng(0)
+        assert len(make_orders(shown, [], rng, count=2, pairs=False, max_run=8)[0]) == count
+    # The one before it, and a run.
+    assert most == {20: 1 + 8, 400: 1 + 8}
+
+
+def test_a_run_of_sides_is_told_by_the_last_ones() -> None:
+    before = Counted([True, False] * 5000)
+    Counted.read = 0
+    assert not orders._too_long(before, False, 8)
+    assert orders._too_long(Counted([True] * 8), True, 8)
+    assert not orders._too_long(Counted([True] * 7), True, 8)
+    assert Counted.read == 8 + 8 + 7
+    # And no more of them is handed over: of coins that fall in turns, the first row is taken.
+    pairs = [
+        tuple(Shown(token=f"{side}{n}", fake=side == "f", scene=f"{n}") for side in "rf")
+        for n in range(1000)
+    ]
+
+    class Coins:
+        def integers(self, *_: Any, **__: Any) -> "Coins":
+            return self
+
+        def astype(self, _: type) -> "Coins":
+            return self
+
+        def tolist(self) -> Counted:
+            return Counted([True, False] * 500)
+
+        def permutation(self, count: int) -> Any:
+            return np.arange(count)
+
+    Counted.read = 0
+    made = orders._sides(pairs, Coins(), 8)  # type: ignore[arg-type]
+    assert made[:2] == [("f0", "r0"), ("r1", "f1")]
+    # Each is looked at twice, here and in the result, and so is a run before each but the first.
+    assert Counted.read == 1000 + 1000 + sum(min(8, place) for place in range(1000))
 
 
 def test_a_text_is_looked_at_once_however_many_secrets_are_searched_for() -> None:
@@ -181,6 +254,21 @@ def test_duplicates_are_all_named_before_a_picture_is_prepared(
         assert str(root / "gan" / f"copy{number}.png") in str(caught.value)
 
 
+def test_pictures_that_are_excluded_are_named_as_no_duplicates(root: Path) -> None:
+    for number in (1, 4, 6):
+        shutil.copy(root / "real" / f"real{number}.png", root / "gan" / f"copy{number}.png")
+    for number in (5, 6, 7):  # so that all others are needed
+        (root / "gan" / f"gan{number}.png").unlink()
+    listed = root / "exclude.txt"
+    listed.write_text("real1.png\ncopy4.png\n", "utf-8")
+    with pytest.raises(PictureError) as caught:
+        export_study(options(root, per_class=6, exclude=listed))
+    assert "copy6.png" in str(caught.value)
+    assert "real6.png" in str(caught.value)
+    for name in ("real1.png", "copy1.png", "real4.png", "copy4.png"):
+        assert name not in str(caught.value)
+
+
 def test_one_file_twice_in_a_folder_is_passed_over_without_being_prepared_twice(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +302,19 @@ def test_excluded_pictures_are_not_shown_and_unknown_ones_are_named(root: Path) 
     listed.write_text("real1.png\nreal99.png\n", "utf-8")
     with pytest.raises(OptionError, match=r"line 2: real99.png is no picture of --real or --fake"):
         export_study(options(root, output=root / "again", exclude=listed))
+
+
+@pytest.mark.parametrize("line", ["gan/gan2.png", "./gan/../gan/gan2.png", "~/gan/gan2.png"])
+def test_a_path_from_here_or_home_is_excluded(
+    root: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("HOME", str(root))
+    monkeypatch.setenv("USERPROFILE", str(root))
+    listed = root / "exclude.txt"
+    listed.write_text(f"{line}\n", "utf-8")
+    done = export_study(options(root, per_class=5, practice=0, exclude=listed))
+    assert set(done.passed_over) == {root / "gan" / "gan2.png"}
 
 
 # Fonts
@@ -269,6 +370,30 @@ def test_a_given_font_is_taken_and_its_lacks_are_said(wide_font: Path, root: Pat
         find_font(["A"], wide_font)
     with pytest.raises(OptionError, match="cannot be read as a font"):
         find_font(["A"], texts)
+
+
+def test_a_text_of_several_lines_is_drawn_in_one(root: Path) -> None:
+    def card(sentence: str, answer: str) -> Any:
+        rng = np.random.default_rng(0)
+        return draw_check(sentence, answer, width=96, height=64, rng=rng)
+
+    assert find_font(["Please\nanswer\t", "RE\r\nAL"]) == job._own_font()
+    assert np.array_equal(card("Please\n\tanswer\n", "RE\r\nAL"), card("Please answer", "RE AL"))
+    texts = root / "texts.yaml"
+    texts.write_text('attention_card: |\n  Please\n  answer\nanswer_fake: "FA\\tKE"\n', "utf-8")
+    assert export_study(options(root, texts=texts)).audit.passed
+
+
+def test_letters_from_right_to_left_are_refused_where_pillow_would_turn_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("PIL.features.check", lambda name: name != "raqm")
+    assert find_font(["Please answer", "REAL 1"]) == job._own_font()
+    for text in ("\u05d0\u05de\u05ea", "\u0635\u0648\u0631\u0629"):
+        with pytest.raises(ImpastoError, match="written from right to left"):
+            find_font([text])
+    monkeypatch.setattr("PIL.features.check", lambda _: True)
+    assert find_font(["\u0635"]) == job._own_font()
 
 
 def test_a_missing_letter_is_said_before_a_picture_is_read(

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import hmac
+import shlex
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -48,12 +49,16 @@ def test_links_let_their_participants_in(
     small_study: Make, tmp_path: Path, run_app: RunApp, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = small_study()
-    ids, table = tmp_path / "ids.txt", tmp_path / "links.csv"
+    ids, table = tmp_path / "my ids.txt", tmp_path / "links.csv"
     ids.write_text("# my list\nanna\n\nb+c@example.org\n", encoding="utf-8")
     words = ["--database", str(tmp_path / "0.sqlite"), "--base_url", "https://example.org/study"]
     words += ["--participants", str(ids), "--output", str(table)]
     assert main(["survey", "links", str(small.folder), *words]) == 0
-    assert "2 links" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 links" in said
+    told = shlex.split(said.partition("next: ")[2])
+    assert told[:4] == ["impasto", "survey", "serve", str(small.folder)]
+    assert told[told.index("--participants") + 1] == str(ids)
     assert main(["survey", "links", str(small.folder), *words]) == 2
     assert "exists; --overwrite true replaces it" in capsys.readouterr().err
     assert table.stat().st_mode & 0o777 == 0o600
@@ -132,8 +137,39 @@ def test_only_those_on_the_list_come_in(run_app: RunApp) -> None:
     running = run_app(admission=Admission(allowed=frozenset({"anna", "bert"})))
     assert Visit(running, "?participant=anna").form.screen == "consent"
     assert Visit(running, "?PROLIFIC_PID=bert&SESSION_ID=1").form.screen == "consent"
-    assert running.client().get("/?participant=carl").status_code == 403
+    reply = running.client().get("/?participant=carl")
+    assert reply.status_code == 403
+    assert "is not on the list" in reply.text
+    assert "not valid" not in reply.text
     assert running.client().get("/").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "admission", "text"),
+    [
+        ("?participant=carl", Admission(allowed=frozenset({"anna"})), "is not on the list"),
+        ("", Admission(allowed=frozenset({"anna"})), "has no participant number"),
+        ("", SIGNED, "has no participant number"),
+        ("", Admission(require_participant=True), "has no participant number"),
+        ("?participant=anna", Admission(allowed=frozenset({"anna"})), ""),
+    ],
+)
+def test_a_session_from_before_a_list_takes_no_answer_of_others(
+    run_app: RunApp, query: str, admission: Admission, text: str
+) -> None:
+    running = run_app(practice=0)
+    visit = Visit(running, query)
+    visit.agree()
+    visit.send()
+    assert visit.form.screen == "trial"
+    running.sessions._admission = admission  # as by another start with the same database
+    reply = visit.send(choice="real")
+    if text:
+        assert reply.status_code == 403
+        assert text in reply.text
+        assert 'class="main-button"' not in reply.text
+        assert_calm(reply)
+    assert len(running.database.answers()) == (0 if text else 1)
 
 
 def test_a_signature_that_is_given_is_looked_at_also_where_none_is_asked_for(
@@ -181,8 +217,31 @@ def test_a_list_with_what_is_no_id_is_refused(tmp_path: Path, text: str, message
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("PROLIFIC_PID\nanna\nbert\n", ["anna", "bert"]),
+        ("id\nanna\n", ["anna"]),
+        ("# mine\n\nWorkerId,Name\nanna,Anna A\n", ["anna"]),
+        ("Submission id,Participant id,Status\ns1,anna,OK\ns2,bert,OK\n", ["anna", "bert"]),
+        ("participant,url\nanna,https://x.org/?participant=anna\n", ["anna"]),
+        ("anna\nid\n", ["anna", "id"]),
+        ("anna,1\nbert,2\n", ["anna", "bert"]),
+    ],
+)
+def test_the_column_of_ids_is_found_by_its_heading(
+    tmp_path: Path, text: str, ids: list[str]
+) -> None:
+    path = tmp_path / "ids.csv"
+    path.write_text(text, encoding="utf-8")
+    assert read_ids(path) == ids
+
+
 def test_ids_or_a_number_of_them_and_an_address_are_needed(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="either --participants or --count"):
         SurveyLinksOptions(database=tmp_path / "a", base_url="https://x.org")
     with pytest.raises(OptionError, match="begins with https://"):
         SurveyLinksOptions(database=tmp_path / "a", count=3)
+    for url in ("https://x.org/?a=b", "https://x.org/#a", "https://x.org/s?"):
+        with pytest.raises(OptionError, match=r"without \? or #"):
+            SurveyLinksOptions(database=tmp_path / "a", count=3, base_url=url)
