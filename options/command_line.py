@@ -11,7 +11,7 @@ import textwrap
 from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
@@ -178,6 +178,7 @@ class CommandParser(ArgumentParser):
         earlier one, and all before the defaults.
         """
         words = [f"{_PRINT}=" if word == _PRINT else word.translate(_HIDDEN) for word in argv]
+        words = self._with_truth(words)
         if not {"-h", "--help"} & set(words):
             self._refuse_unknown(words)
             self._read_configs(words)
@@ -192,6 +193,22 @@ class CommandParser(ArgumentParser):
             if parsed.get(name):
                 parsed[name] = _at_home(parsed[name])
         return parsed
+
+    def _with_truth(self, words: Sequence[str]) -> list[str]:
+        """Return the words with ``=true`` after each option that is true or false and stands bare.
+
+        What follows it is its value only where it can be one: it may as well be the path of a
+        picture. Where a command takes no such word, it is a value, and a mistake is named.
+        """
+        bare = {f"--{name}" for name, hint in self._types.items() if kind_of(hint)[0] is bool}
+        alone = all(action.option_strings for action in self._actions)
+        found = []
+        for index, (word, after) in enumerate(pairwise([*words, "--"])):
+            if word == "--":
+                return [*found, *words[index:]]
+            value = after.lower() in _TRUTH or (alone and not after.startswith("-"))
+            found.append(f"{word}=true" if word in bare and not value else word)
+        return found
 
     def _parsed(self, words: Sequence[str]) -> Namespace:
         given = {name: value for file in self._configs for name, value in file.values.items()}
@@ -342,6 +359,9 @@ class CommandParser(ArgumentParser):
         return {action.dest for action in self._actions if action.dest != "help"}
 
 
+# What is meant as the value of an option that is true or false, also where it is none.
+_TRUTH = {"true", "false", "yes", "no", "on", "off", "1", "0", "null"}
+
 # What argparse says, and what we do.
 _SAYINGS = {
     r"^argument (--\w+)": r"\1",
@@ -449,12 +469,16 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
         return textwrap.wrap(text, width, break_on_hyphens=False)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Wrap the lines that are too long, but for those that are indented: examples."""
-        lines = [
-            line if line.startswith(" ") else textwrap.fill(line, width)
-            for line in text.splitlines()
-        ]
+        """Wrap paragraphs anew; lines that are indented, such as examples, stay as they are."""
+        lines: list[str] = []
+        for prose, some in groupby(text.splitlines(), _is_prose):
+            block = list(some)
+            lines += textwrap.wrap(" ".join(block), width) if prose else block
         return super()._fill_text("\n".join(lines), width, indent)
+
+
+def _is_prose(line: str) -> bool:
+    return bool(line) and not line.startswith(" ")
 
 
 def _shown(default: Any) -> str:

@@ -1,6 +1,7 @@
 import os
 import re
 import sys
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -340,3 +341,59 @@ def test_names_whose_bytes_are_no_text_are_paths_like_others(tmp_path: Path) -> 
     file = tmp_path / f"{odd}.yaml"
     file.write_text("lr: 0.25\n", encoding="utf-8")
     assert parse("--config", str(file)).schedule.lr == 0.25
+
+
+def stylize_words(*argv: str) -> tuple[bool, list[str]]:
+    made = CommandParser("impasto stylize", StylizeOptions, description="", skip={"content"})
+    made.add_argument("pictures", nargs="*")
+    parsed = made.parse(argv)
+    return parsed.overwrite, list(parsed.pictures)
+
+
+@pytest.mark.parametrize(
+    ("argv", "overwrite", "pictures"),
+    [
+        (["--overwrite", "a.jpg", "b.jpg"], True, ["a.jpg", "b.jpg"]),
+        (["a.jpg", "b.jpg", "--overwrite"], True, ["a.jpg", "b.jpg"]),
+        (["a.jpg", "--overwrite", "--size", "64"], True, ["a.jpg"]),
+        (["--overwrite", "false", "a.jpg"], False, ["a.jpg"]),
+        (["--overwrite", "True", "a.jpg"], True, ["a.jpg"]),
+        (["--overwrite=false", "a.jpg"], False, ["a.jpg"]),
+        (["a.jpg", "--", "b.jpg"], False, ["a.jpg", "b.jpg"]),
+        (["--overwrite", "--", "b.jpg"], True, ["b.jpg"]),
+    ],
+)
+def test_what_is_true_or_false_may_stand_bare(
+    argv: list[str], overwrite: bool, pictures: list[str]
+) -> None:
+    assert stylize_words("--output", "out.png", *argv) == (overwrite, pictures)
+
+
+def test_a_bare_option_before_another_and_a_misspelled_value(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert parse("--cache_images", "--lr", "0.1").data.cache_images
+    assert not parse("--flip", "no", "--color_skip").data.flip
+    with pytest.raises(SystemExit, match="2"):
+        parse("--flip", "ture")
+    assert "--flip: expected true or false, got ture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", ["50", "72", "100"])
+def test_paragraphs_of_the_epilog_are_wrapped_as_a_whole(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    prose = "one two three four five six seven eight nine ten eleven twelve thirteen " * 4
+    made = CommandParser(
+        "impasto train",
+        TrainOptions,
+        description="",
+        epilog="examples:\n  impasto train\n\n" + "\n".join(textwrap.wrap(prose, 98)) + "\n\nEnd.",
+    )
+    with pytest.raises(SystemExit, match="0"):
+        made.parse(["--help"])
+    examples, told, end = capsys.readouterr().out[-500:].rstrip().rsplit("\n\n", 2)
+    assert examples.endswith("examples:\n  impasto train")
+    assert told.splitlines() == textwrap.wrap(prose, int(columns) - 2)
+    assert end == "End."

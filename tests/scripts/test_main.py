@@ -114,7 +114,7 @@ WRONG = {
     "train": "give the two folders of pictures with --folder_A and --folder_B",
     "train --folder_A nope --folder_B nope": "nope: no such folder",
     "train --name taken --dataroot nope": "checkpoints/taken: holds a training already",
-    "train --name none --resume": "checkpoints/none: holds no run",
+    "train --name none --resume": "checkpoints/none: no such run in checkpoints",
     "plot nope --output x.png": "nope: no such run",
     "evaluate nope --real nope": "nope: no such folder",
     "evaluate nope --real .": "nope: no such folder of results",

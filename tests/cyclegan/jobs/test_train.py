@@ -439,7 +439,7 @@ def test_an_existing_run_is_not_overwritten(tiny_options: Options) -> None:
 
 
 def test_there_must_be_something_to_resume(tiny_options: Options) -> None:
-    with pytest.raises(FolderError, match="holds no run"):
+    with pytest.raises(FolderError, match="tiny: no such run in "):
         train(tiny_options(), resume=True)
 
 
