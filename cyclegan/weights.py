@@ -35,7 +35,7 @@ class LoadedGenerator:
     network: Generator = field(repr=False)
     architecture: GeneratorArchitecture
     notes: tuple[str, ...] = ()
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def grid_bend_px(self) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto.options.errors import OptionError
-from impasto.options.fields import default_values, flatten, make
+from impasto.options.fields import default_values, flatten, make, nearest, types_of
 
 if TYPE_CHECKING:
     from impasto.cyclegan.jobs.evaluate import EvaluateResult
@@ -449,6 +449,12 @@ def _flat(
     presets: str | None = None,
 ) -> dict[str, Any]:
     """Return all given options by name: an object's, over them a file's, over them single ones."""
+    known = types_of(kind)
+    for name in changes:
+        if name not in known:
+            error = OptionError(name, f"unknown option{nearest(name, known)}")
+            error.args = (f"{name}: {error.reason}",)  # as keyword arguments are written
+            raise error
     flat: dict[str, Any] = {}
     if options is not None:
         if not isinstance(options, kind):

@@ -202,7 +202,7 @@ class CommandParser(ArgumentParser):
         """
         bare = {f"--{name}" for name, hint in self._types.items() if kind_of(hint)[0] is bool}
         alone = all(action.option_strings for action in self._actions)
-        found = []
+        found: list[str] = []
         for index, (word, after) in enumerate(pairwise([*words, "--"])):
             if word == "--":
                 return [*found, *words[index:]]

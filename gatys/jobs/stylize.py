@@ -1,7 +1,7 @@
 """The whole stylization, from options to a picture: scale by scale, from coarse to fine."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -120,11 +120,11 @@ class StylizeResult:
         files: all files that were read, weights included.
     """
 
-    image: NDArray[np.float32]
-    alpha: NDArray[np.uint8] | None
+    image: NDArray[np.float32] = field(repr=False)
+    alpha: NDArray[np.uint8] | None = field(repr=False)
     settings: Preset
     backbone: Backbone
-    pictures: Pictures
+    pictures: Pictures = field(repr=False)
     losses: dict[str, float]
     evaluations: int
     seconds: float

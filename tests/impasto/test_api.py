@@ -74,6 +74,14 @@ def test_a_photo_becomes_a_monet_as_by_the_command(photo: str) -> None:
     assert result.page == Path("out/index.html")
     assert result.page.is_file()
     assert [job.source for job in result.converted.done] == [Path(photo).absolute()]
+    assert "batch_size" in result.generator.provenance["options"]
+    assert "batch_size" not in repr(result), "the options of the training"
+
+
+def test_an_unknown_keyword_is_named_as_it_is_written(photo: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        impasto.translate(photo, output="out", stroke_scal=2)
+    assert str(caught.value) == "stroke_scal: unknown option; did you mean stroke_scale?"
 
 
 def test_folders_and_files_are_translated_together(photo: str, picture_folder: Fill) -> None:
@@ -95,6 +103,7 @@ def test_a_style_is_put_on_a_photo_and_nothing_is_written(photo: str, style: str
     result = impasto.stylize(photo, style, **TINY)
     assert read_picture(Path(photo)).rgb.shape == (40, 36, 3)
     assert result.image.shape == (32, 29, 3)
+    assert "array(" not in repr(result)
     assert result.image.dtype == np.float32
     assert 0 <= result.image.min() < result.image.max() <= 1
     assert sorted(Path().rglob("*")) == before
@@ -237,7 +246,7 @@ def test_a_study_is_served_until_it_is_stopped(study: SurveyExportOptions) -> No
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: impasto.translate("photos", outptu="out"), "--outptu: unknown option; did you"),
+        (lambda: impasto.translate("photos", outptu="out"), "outptu: unknown option; did you"),
         (lambda: impasto.translate("photos"), "--output: is missing"),
         (lambda: impasto.translate("photos", output="out", quality=101), "--quality: 101"),
         (lambda: impasto.translate("photos", output=3), "--output: expected a path, got 3"),
@@ -249,7 +258,7 @@ def test_a_study_is_served_until_it_is_stopped(study: SurveyExportOptions) -> No
         (lambda: impasto.train("data", n_epochs="many"), "--n_epochs: expected a whole number"),
         (lambda: impasto.export_study("a", output="study"), "--fake: is missing"),
         (lambda: impasto.report_study("answers.csv"), "--key: is missing"),
-        (lambda: impasto.serve_study("study", key="k", prot=1), "--prot: unknown option; did"),
+        (lambda: impasto.serve_study("study", key="k", prot=1), "prot: unknown option; did"),
         (
             lambda: impasto.translate("photos", options=StylizeOptions()),  # type: ignore[arg-type]
             "--options: expected TranslateOptions",

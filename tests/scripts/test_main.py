@@ -126,7 +126,7 @@ WRONG = {
     "weights check nope": "nope: no such file",
     "backbone train --dataroot nope": "nope: no such folder",
     "survey export --real nope --fake a=nope --output study": "nope: no such folder",
-    "survey audit nope": "nope.key.json: no such file",
+    "survey audit nope": "nope: no such folder",
     "survey serve nope --key nope --database x": "nope: is no study",
     "survey import nope --output x.csv": "nope: no such file",
     "survey report nope --key nope": "nope: no such file",
