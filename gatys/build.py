@@ -183,8 +183,9 @@ def _adapt_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
         file = _find_vgg_weights(options)
         if file is None and not named:
             _log.warning(
-                "no weights of VGG19 are found, so %s looks through random filters, with weights "
-                "of losses that suit them; 'impasto weights list' says how to get VGG's",
+                "no weights of VGG19 are found, so %s looks through random filters instead, with "
+                "other loss weights, as these need: results are not like those through VGG19; "
+                "'impasto weights list' says how to get its weights",
                 preset.name,
             )
     if file is None and not named:

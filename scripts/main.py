@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from impasto.options.errors import ImpastoError
 from impasto.options.fields import nearest
@@ -182,8 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _dispatch("impasto", _ROOT, list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except OSError:
-        # The reader, `head` say, has seen enough, or what is printed goes to a full disk; Python
-        # would complain again when it flushes.
+        # What is printed goes to a full disk; Python would complain again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
@@ -192,6 +192,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _accept_all_characters() -> None:
     """Let streams escape what they cannot encode, such as the names of files, or lead nowhere.
 
+    A reader, `head` say, that has seen enough does not end the work either.
+
     Terminals of Windows and pipes of the C locale know few characters, and none knows the bytes of
     a name that is not UTF-8. What was started without a terminal may have no streams at all.
     """
@@ -199,8 +201,36 @@ def _accept_all_characters() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif type(stream) is io.TextIOWrapper and not stream.isatty():
+            setattr(sys, name, _outliving_its_reader(stream))
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _outliving_its_reader(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Return a stream to the same file, for which a pipe that is closed is no error."""
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_LastingFile(stream.fileno(), "wb", closefd=False)),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering or stream.write_through,
+        write_through=stream.write_through,
+    )
+
+
+class _LastingFile(io.FileIO):
+    """A file that leads nowhere once nobody reads what is written to it."""
+
+    def write(self, data: Any, /) -> int:
+        """Write some bytes; return how many are done with."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())  # for other programs and libraries, too
+            os.close(nowhere)
+            return memoryview(data).nbytes
 
 
 def _dispatch(called: str, command: Command, argv: Sequence[str]) -> int:
@@ -245,8 +275,6 @@ def _run(called: str, module: str, argv: Sequence[str]) -> int:
     except ImpastoError as error:
         sys.stderr.write(f"{called}: error: {error}\n")
         return error.exit_status
-    except BrokenPipeError:
-        raise
     except OSError as error:  # a full or failing disk, wherever it showed
         where = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"{called}: error: {where}{error.strerror or error}\n")

@@ -1,10 +1,14 @@
 """`impasto stylize`: show one picture in the style of others."""
 
+import os
+import re
 import shlex
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from impasto.data.files import fit_name
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import ImpastoError
 from impasto.options.stylize import StylizeOptions
@@ -65,9 +69,21 @@ def main(argv: Sequence[str]) -> int:
         stylize_to_files(
             options, recipes=recipes, begin=begin, watcher=show, stop=stop, on_written=report
         )
-    recipe = shlex.quote(f"{options.output}.yaml")
-    print(f"next: impasto stylize --config {recipe} --output again.png, with other options")
+    recipe, other = f"{options.output}.yaml", _unused(options.output)
+    words = ["impasto", "stylize", "--config", recipe, "--output", str(other)]
+    print(f"next: {shlex.join(words)}, with other options")
     return 0 if interrupts.received is None else 128 + interrupts.received
+
+
+def _unused(output: Path) -> Path:
+    """Return a path beside a result that nothing has: after ``night.png``, ``night_2.png``."""
+    found = re.fullmatch(r"(.*?)_([1-9]\d{0,8})", output.stem, re.DOTALL)
+    stem, number = found.groups() if found else (output.stem, "1")
+    later = (
+        output.with_name(fit_name(f"{stem}_{place}{output.suffix}"))
+        for place in count(int(number) + 1)
+    )
+    return next(path for path in later if not os.path.lexists(path))
 
 
 def _refuse_missing(options: StylizeOptions) -> None:
@@ -121,6 +137,6 @@ def _report(result: "StylizeResult", options: StylizeOptions) -> str:
     diverged = [statement for statement in result.statements if "diverged" in statement]
     wrote = (
         f"{how} {options.output} ({width} x {height}) "
-        f"after {result.evaluations} evaluations in {result.seconds:.0f} s"
+        f"after {result.evaluations} evaluations in {result.seconds:.0f} s of optimizing"
     )
     return "\n".join([*diverged, wrote])

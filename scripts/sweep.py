@@ -65,7 +65,8 @@ def main(argv: Sequence[str]) -> int:
             if result.error:
                 bar.say(f"failed: {named}: {result.error}")
             elif not known:
-                bar.say(f"{named}: {result.seconds:.0f} s, total {result.losses['total']:.4g}")
+                took = f"{result.seconds:.1f} s of optimizing"
+                bar.say(f"{named}: {took}, total loss {result.losses['total']:.4g}")
 
         try:
             result = sweep(

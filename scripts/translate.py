@@ -78,7 +78,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"failed: {more:,} more, which the page names, too", file=sys.stderr)
     done, seconds = len(converted.done), converted.seconds
     print(
-        f"{done} translated in {seconds:.1f} s ({done / max(seconds, 1e-9):.2f} images/s, "
+        f"{done} translated in {seconds:.1f} s of translating "
+        f"({done / max(seconds, 1e-9):.2f} images/s, "
         f"{converted.pixels / 1e6 / max(seconds, 1e-9):.2f} megapixels/s), "
         f"{result.skipped} already there, {len(converted.failures)} failed"
     )

@@ -3,6 +3,7 @@
 Both move on their own while one large picture is worked on, so that one sees that it is alive.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tqdm import tqdm
 __all__ = ["ProgressBar"]
 
 _QUIET_SECONDS = 30.0
+_COLUMNS, _ROWS = 80, 24
 
 
 class ProgressBar:
@@ -26,8 +28,8 @@ class ProgressBar:
         steady: whether each takes about as long as the others, so that the time that is left can
             be told.
         stream: stream to write to; standard error unless given.
-        quiet_seconds: time between the lines in a file or a pipe, in seconds; the first one comes
-            after it, so that short commands print none.
+        quiet_seconds: time between the lines in a file or a pipe, in seconds, after the one that
+            says how much there is to do.
         clock: what tells the time, in seconds.
     """
 
@@ -48,7 +50,7 @@ class ProgressBar:
         self._done, self._total, self._doing = 0, 0, ""
         self._ended = Event()
         self._bar: tqdm[Any] = tqdm(
-            unit=unit, file=self._stream, disable=not self._stream.isatty(), dynamic_ncols=True
+            unit=unit, file=self._stream, disable=not self._stream.isatty(), **_width(self._stream)
         )
         self._thread = Thread(target=self._tick, name="progress", daemon=True)
 
@@ -75,6 +77,8 @@ class ProgressBar:
         self._done, self._total = 0, total
         self._started = self._said = self._clock()
         self._bar.reset(total)
+        if self._bar.disable and total:
+            self._print(f"to do: {total} {self._noun}", self._stream)
 
     def move(self, done: int | None = None, *, doing: str = "") -> None:
         """Count one more, or set how many are done.
@@ -135,3 +139,16 @@ class ProgressBar:
     @staticmethod
     def _print(text: str, stream: TextIO) -> None:
         print(text, file=stream, flush=True)
+
+
+def _width(stream: TextIO) -> dict[str, Any]:
+    """Return how tqdm learns how large a terminal is.
+
+    Of one without a size, such as `script` makes where it has none itself, tqdm would take 0
+    columns and rows, and show nothing.
+    """
+    try:
+        known = os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):
+        known = False
+    return {"dynamic_ncols": True} if known else {"ncols": _COLUMNS, "nrows": _ROWS}

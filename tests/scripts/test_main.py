@@ -206,6 +206,40 @@ def test_a_reader_that_stops_listening_is_no_error() -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("status", "buffered"), [(0, True), (1, True), (0, False)])
+def test_a_command_goes_on_where_nobody_reads_what_it_says(
+    status: int, buffered: bool, tmp_path: Path
+) -> None:
+    # `impasto translate photos --output monets 2>&1 | head -1`
+    code = f"""
+import importlib, sys
+from pathlib import Path
+from impasto.scripts.main import main
+class Command:
+    @staticmethod
+    def main(_argv):
+        for number in range(9):
+            print("an answer", number, flush=True)
+            print("a message", number, file=sys.stderr)
+        Path("made").touch()
+        return {status}
+importlib.import_module = lambda _name: Command
+sys.exit(main(["translate"]))
+"""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, *([] if buffered else ["-u"]), "-c", code],
+        stdout=write,
+        stderr=write,
+        cwd=tmp_path,
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == status
+    assert (tmp_path / "made").is_file()
+
+
 @pytest.mark.parametrize("words", LEAVES, ids=" ".join)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_every_command_ends_on_signals_by_their_status(

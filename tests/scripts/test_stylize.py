@@ -36,6 +36,8 @@ def test_writes_picture_losses_and_recipe_and_says_so(
     printed = capsys.readouterr().out
     assert "preset builtin with no network on cpu (1 thread, 32 bits): 40 x 30 pixels" in printed
     assert "wrote made/out.png (40 x 30) after 11 evaluations in" in printed
+    assert "s of optimizing\n" in printed
+    assert "\nnext: impasto stylize --config made/out.png.yaml --output made/out_2.png, " in printed
     made = folder / "made"
     names = {path.name for path in made.iterdir()}
     assert names == {"out.png", "out.png.yaml", "out.losses.csv"}

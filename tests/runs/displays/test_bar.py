@@ -1,6 +1,8 @@
 """A command shows that it is alive: a bar in a terminal, lines now and then elsewhere."""
 
 import io
+import os
+import select
 import sys
 import threading
 
@@ -29,13 +31,14 @@ def test_a_pipe_has_a_line_now_and_then_with_what_is_left() -> None:
         clock.seconds = second
         bar.move()
     assert out.getvalue().splitlines() == [
+        "to do: 70 pictures",
         "30 of 70 pictures, 30 s, about 40 s left",
         "60 of 70 pictures, 60 s, about 10 s left",
     ]
     # Nothing is done for a while, as with one large picture: the lines go on.
     clock.seconds = 122
     bar.tick()
-    assert out.getvalue().splitlines()[2] == "61 of 70 pictures, 122 s, about 18 s left"
+    assert out.getvalue().splitlines()[3] == "61 of 70 pictures, 122 s, about 18 s left"
 
 
 def test_no_time_is_told_where_the_next_ones_take_longer() -> None:
@@ -44,7 +47,8 @@ def test_no_time_is_told_where_the_next_ones_take_longer() -> None:
     bar.start(460)
     clock.seconds = 30
     bar.move(400, doing="128 x 85 pixels")
-    assert out.getvalue() == "400 of 460 evaluations, 128 x 85 pixels, 30 s\n"
+    lines = "to do: 460 evaluations\n400 of 460 evaluations, 128 x 85 pixels, 30 s\n"
+    assert out.getvalue() == lines
 
 
 def test_what_takes_long_before_the_first_is_done_is_seen_too() -> None:
@@ -55,7 +59,7 @@ def test_what_takes_long_before_the_first_is_done_is_seen_too() -> None:
     bar.start(1)
     clock.seconds = 62
     bar.tick()
-    assert out.getvalue() == "preparing, 31 s\n0 of 1 pictures, 31 s\n"
+    assert out.getvalue() == "preparing, 31 s\nto do: 1 pictures\n0 of 1 pictures, 31 s\n"
 
 
 def test_it_moves_by_itself() -> None:
@@ -72,13 +76,13 @@ def test_it_moves_by_itself() -> None:
         assert moved.wait(30)
 
 
-def test_short_commands_print_no_progress_into_a_pipe() -> None:
+def test_short_commands_say_what_is_to_do_and_no_more_into_a_pipe() -> None:
     out = io.StringIO()
     with ProgressBar(stream=out, clock=Clock()) as bar:
         bar.start(2)
         bar.move()
         bar.move(2, doing="the last one")
-    assert out.getvalue() == ""
+    assert out.getvalue() == "to do: 2 pictures\n"
 
 
 def test_in_a_terminal_lines_stand_alone_and_the_last_one_is_the_last(
@@ -104,6 +108,20 @@ def test_in_a_terminal_lines_stand_alone_and_the_last_one_is_the_last(
     assert "20/20" in screen.getvalue()
 
 
+def test_a_terminal_without_a_size_shows_the_bar_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # `script` makes one of 0 columns where it is itself in none.
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)  # where tqdm asks for the size
+        with ProgressBar() as bar:
+            bar.start(7)
+            seen = ""
+            while "0/7" not in seen and select.select([ours], [], [], 30)[0]:
+                seen += os.read(ours, 4096).decode()
+            assert "0/7" in seen
+    os.close(ours)
+
+
 def test_stopping_says_how_far_it_came() -> None:
     out = io.StringIO()
 
@@ -115,4 +133,4 @@ def test_stopping_says_how_far_it_came() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert out.getvalue() == "stopped after 1 of 9 cells\n"
+    assert out.getvalue() == "to do: 9 cells\nstopped after 1 of 9 cells\n"
