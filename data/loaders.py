@@ -7,7 +7,9 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -24,7 +26,7 @@ from impasto.data.datasets import (
     collate_unpaired,
 )
 from impasto.data.fingerprints import describe_changes
-from impasto.options.errors import FolderError, LostProcessError
+from impasto.options.errors import FolderError, ImpastoError, LostProcessError
 
 __all__ = [
     "LoadedBatch",
@@ -58,6 +60,8 @@ _PATIENCE_SECONDS = 600.0
 _STOPPED_PATIENCE_SECONDS = 60.0
 # Who asked for an end should have it before the system kills.
 _ASKED_PATIENCE_SECONDS = 3.0
+# A process that is killed closes its connections before the system says that it has ended.
+_ENDING_SECONDS = 5.0
 
 
 class PictureLoader(Generic[Batch]):
@@ -172,7 +176,9 @@ class PictureLoader(Generic[Batch]):
         if iterator is None:
             return
         workers = self.processes
-        iterator._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
+        # While it waits for one that was killed, torch's handler of SIGCHLD says so once more.
+        with suppress(RuntimeError):
+            iterator._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
         self._loader._iterator = None  # noqa: SLF001
         for worker in workers:
             # One that hangs, on a lost network drive say, was asked by SIGTERM, which they ignore.
@@ -201,16 +207,43 @@ class PictureLoader(Generic[Batch]):
 
         Raises:
             LostProcessError: it was in vain.
+            RuntimeError: torch's, where a process was killed, in its words.
         """
         if self._wait is None:
             return get()
-        with self._wait:
-            try:
-                return get()
-            except RuntimeError as error:
-                if self._wait.why:
-                    raise LostProcessError(self._wait.why) from error
-                raise
+        try:
+            with self._wait:
+                return self._connected(get)
+        except RuntimeError as error:
+            if self._wait.why:
+                raise LostProcessError(self._wait.why) from error
+            raise
+
+    def _connected(self, get: Callable[[], Result]) -> Result:
+        """Return what a call gives; if its connection breaks, say it as torch says that of others.
+
+        That is the first sign of a killed process whose batch was just being taken over.
+        """
+        try:
+            return get()
+        except ImpastoError:
+            raise
+        except (OSError, EOFError) as error:
+            if self._has_ended():
+                raise RuntimeError("DataLoader worker exited unexpectedly") from error
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise LostProcessError(
+                "a batch could not be taken over from the processes that load pictures "
+                f"({reason.splitlines()[0]}); with --num_threads 0 there are no such processes"
+            ) from error
+
+    def _has_ended(self) -> bool:
+        """Whether a process that loads has ended, or does so now."""
+        try:
+            sentinels = [process.sentinel for process in self.processes]
+            return bool(sentinels and connection.wait(sentinels, _ENDING_SECONDS))
+        except RuntimeError:  # torch's handler of SIGCHLD says so
+            return True
 
     def _check(self, batch: Batch) -> None:
         """Refuse a batch without pictures."""

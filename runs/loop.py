@@ -228,8 +228,9 @@ class TrainingLoop(Generic[Batch]):
                     self._show_last_samples()
             except BaseException as problem:
                 alone = self.progress.processes == 1
-                if interrupts.received and alone and isinstance(problem, LostProcessError):
-                    return interrupts.received  # all steps were saved before it was raised
+                lost = isinstance(problem, LostProcessError)
+                if interrupts.received and alone and lost and self._is_saved():
+                    return interrupts.received
                 explained = self._explain(problem)
                 error = self._told(explained)
                 if isinstance(explained, LostProcessError) and self.progress.processes > 1:
@@ -246,8 +247,11 @@ class TrainingLoop(Generic[Batch]):
         """Return what observers are told; a training that was stopped after it saved is whole."""
         if not isinstance(problem, KeyboardInterrupt):
             return str(problem) or type(problem).__name__
-        saved = self._saved == (self.progress.images, self.progress.epoch)
-        return None if saved else "stopped before it could save"
+        return None if self._is_saved() else "stopped before it could save"
+
+    def _is_saved(self) -> bool:
+        """Whether a state was written after the last step."""
+        return self._saved == (self.progress.images, self.progress.epoch)
 
     def _explain(self, problem: BaseException) -> BaseException:
         """Say what was lost and what was kept, where that can be said."""
@@ -299,12 +303,15 @@ class TrainingLoop(Generic[Batch]):
         """Yield the batches of each step, counting the seconds that they are waited for."""
         batches: list[Batch] = []
         source = iter(self._loader)
+        position: Mapping[str, Any] = {}
         while True:
+            if not batches:
+                position = self._loader.state_dict()
             started = time.perf_counter()
             try:
                 batch = next(source, None)
-            except RuntimeError:
-                self._save_what_is_done(pending=len(batches))
+            except Exception:
+                self._save_what_is_done(position)
                 raise
             self._meter.wait(time.perf_counter() - started)
             if batch is not None:
@@ -317,12 +324,18 @@ class TrainingLoop(Generic[Batch]):
             if batch is None:
                 return
 
-    def _save_what_is_done(self, *, pending: int) -> None:
-        """Save between two steps, where no next one can follow."""
-        # Batches that wait for the rest of their step are counted already as used.
-        if self._accelerator.num_processes == 1 and not pending and self.progress.images:
-            with suppress(ImpastoError):  # what ends the training is told, not this
-                self._checkpoint("latest")
+    def _save_what_is_done(self, position: Mapping[str, Any]) -> None:
+        """Save between two steps, where no next one can follow.
+
+        Args:
+            position: state of the loader after the last step. Batches that wait for the rest of
+                theirs count as used by now, and are to be loaded again.
+        """
+        if self._accelerator.num_processes == 1 and self.progress.images:
+            try:
+                self._checkpoint("latest", position)
+            except ImpastoError as error:  # what ends the training is raised, not this
+                _log.warning("%s", error)
 
     def _act_at_intervals(self, before: int, batch: Batch) -> None:
         """Report, show samples and save, each when its number of pictures has gone by."""
@@ -398,10 +411,14 @@ class TrainingLoop(Generic[Batch]):
                 total_epochs=self.progress.epoch - 1,
             )
 
-    def _checkpoint(self, label: str) -> None:
-        """Save the state and export the networks, after making sure that they are worth it."""
-        here = self.progress.images, self.progress.epoch
-        if label == "latest" and self._saved == here:
+    def _checkpoint(self, label: str, position: Mapping[str, Any] | None = None) -> None:
+        """Save the state and export the networks, after making sure that they are worth it.
+
+        Args:
+            label: name of the exported networks.
+            position: state of the loader, if not where it is now.
+        """
+        if label == "latest" and self._is_saved():
             return
         self._meter.check()
         self._learner.check_finite()
@@ -413,16 +430,18 @@ class TrainingLoop(Generic[Batch]):
         }
         processes = gather_states(own, self._accelerator)
         if self._accelerator.is_main_process:
-            self._write(label, processes)
-        self._saved = here
+            self._write(label, processes, position or self._loader.state_dict())
+        self._saved = self.progress.images, self.progress.epoch
         self._accelerator.wait_for_everyone()
 
-    def _write(self, label: str, processes: Sequence[Mapping[str, Any]]) -> None:
+    def _write(
+        self, label: str, processes: Sequence[Mapping[str, Any]], loader: Mapping[str, Any]
+    ) -> None:
         position = {key: getattr(self.progress, key) for key in ("epoch", "images", "steps")}
         state = {
             **self._facts,
             "learner": self._learner.state_dict(),
-            "loader": self._loader.state_dict(),
+            "loader": loader,
             "processes": processes,
             "progress": position,
         }

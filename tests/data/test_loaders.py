@@ -2,6 +2,7 @@ import gc
 import logging
 import os
 import signal
+import time
 import warnings
 import weakref
 from collections.abc import Callable
@@ -261,6 +262,79 @@ def test_a_wait_for_a_worker_that_hangs_ends(
     of.stop = lambda: False
     assert of.position == len(found) < 7
     assert equal(found + take(of, 10 - len(found)), take(loader(folders), 10))
+    of.close()
+
+
+def leave_the_dead_to(of: UnpairedLoader) -> None:
+    """Switch off torch's handler of SIGCHLD, which may or may not be the first to notice."""
+    iterator = of._loader._iterator
+    worker_utils.signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
+    iterator._worker_pids_set = False  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset by peer"), EOFError()])
+def test_a_connection_that_breaks_is_a_lost_process(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(loaders, "_ASKED_PATIENCE_SECONDS", 1.0)
+    of = loader(folders, workers=2)
+    take(of, 1)
+    leave_the_dead_to(of)
+
+    def break_off() -> None:
+        raise error
+
+    def kill() -> None:
+        processes(of)[0].kill()
+        raise error
+
+    def wait() -> None:
+        while all(worker.is_alive() for worker in processes(of)):
+            time.sleep(0.01)
+        raise error
+
+    monkeypatch.setattr(loaders, "_ENDING_SECONDS", 0.0)
+    with pytest.raises(LostProcessError, match="could not be taken over from the processes that"):
+        of._waited(break_off)
+    of.stop = lambda: True  # the watch of the wait kills them
+    with pytest.raises(LostProcessError, match="stopped while a process that loads pictures gave"):
+        of._waited(wait)
+    of.close()
+    of.stop = lambda: False
+    take(of, 1)
+    leave_the_dead_to(of)
+    monkeypatch.setattr(loaders, "_ENDING_SECONDS", 600.0)
+    with pytest.raises(RuntimeError, match="DataLoader worker exited"):  # as torch itself says it
+        of._waited(kill)
+    of.close()
+
+
+def test_an_error_of_ours_passes_a_wait(folders: tuple[Path, Path]) -> None:
+    of = loader(folders, workers=2)
+
+    def refuse() -> None:
+        raise FolderError(folders[0], "is gone")
+
+    with pytest.raises(FolderError, match="is gone"):
+        of._waited(refuse)
+
+
+def test_closing_is_not_disturbed_by_what_torch_says_of_the_dead(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = loader(folders, workers=2)
+    take(of, 1)
+    workers, iterator = processes(of), of._loader._iterator
+
+    def say() -> None:
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    monkeypatch.setattr(iterator, "_shutdown_workers", say)
+    of.close()
+    assert not any(worker.is_alive() for worker in workers)
+    assert of._loader._iterator is None
+    monkeypatch.undo()
+    assert len(take(of, 2)) == 2
     of.close()
 
 

@@ -3,6 +3,7 @@
 import errno
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,16 @@ from typing import Any
 import pytest
 
 from impasto.cyclegan import train
-from impasto.options import CheckpointError, ImpastoError, OptionError, TrainOptions, make
+from impasto.data.loaders import PictureLoader
+from impasto.options import (
+    CheckpointError,
+    FolderError,
+    ImpastoError,
+    LostProcessError,
+    OptionError,
+    TrainOptions,
+    make,
+)
 from impasto.options.fields import default_values
 from impasto.runs import Observer, Progress, RunDirectory, load_state, loop as loop_module, read_log
 from impasto.runs.state import save_state
@@ -74,6 +84,83 @@ def test_a_full_disk_takes_the_place_of_the_state_before(
     train(tiny_options(max_images=12))
     assert caplog.messages == [f"{directory.path}: the disk is full; state.previous.pt is removed"]
     assert load_state(directory.state_file)["progress"]["images"] == 12
+
+
+class Break:
+    """Lets the n-th wait for pictures fail; the first is that for the start of the epoch."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, number: int, error: Exception, *, asked: bool = False
+    ) -> None:
+        wait = PictureLoader._waited
+
+        def waited(loader: Any, get: Any) -> Any:
+            nonlocal number
+            number -= 1
+            if number == 0:
+                if asked:
+                    signal.raise_signal(signal.SIGTERM)
+                raise error
+            return wait(loader, get)
+
+        monkeypatch.setattr(PictureLoader, "_waited", waited)
+
+
+LOST = LostProcessError("a process that loads pictures gave none")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_where_loading_fails_all_whole_steps_are_saved(
+    tiny_options: Options, monkeypatch: pytest.MonkeyPatch, steps: int, asked: bool
+) -> None:
+    # Of seven pictures, the sixth does not come: two wait for it where a step takes three.
+    changes: dict[str, Any] = {"gradient_accumulation_steps": steps, "save_latest_freq": 1000}
+    whole = train(tiny_options(name="whole", **changes)).directory
+    options = tiny_options(**changes)
+    directory = RunDirectory(options.run.checkpoints_dir / "tiny")
+    done = 5 if steps == 1 else 3
+    Break(monkeypatch, 7, LOST, asked=asked)
+    if asked:
+        result = train(options)
+        assert (result.signal, result.progress.images) == (signal.SIGTERM, done)
+    else:
+        with pytest.raises(LostProcessError, match=f"The last good state, at image {done}, is"):
+            train(options)
+    assert load_state(directory.state_file)["progress"]["images"] == done
+    train(options, resume=True)
+    assert directory.state_file.read_bytes() == (whole / "state.pt").read_bytes()
+
+
+def test_where_pictures_are_gone_the_steps_are_saved(
+    tiny_options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = tiny_options(save_latest_freq=1000)
+    Break(monkeypatch, 7, FolderError(Path("data"), "none of its pictures can be read"))
+    with pytest.raises(FolderError, match="none of its pictures"):
+        train(options)
+    state = load_state(options.run.checkpoints_dir / "tiny" / "state.pt")
+    assert state["progress"]["images"] == 5
+
+
+@pytest.mark.parametrize("before", [0, 4])
+def test_nothing_is_called_saved_that_is_not(
+    tiny_options: Options,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    before: int,
+) -> None:
+    def fill(path: Path, _state: Any, *, previous: Path) -> None:  # noqa: ARG001
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    if before:
+        train(tiny_options(max_images=before))
+    monkeypatch.setattr(loop_module, "save_state", fill)
+    Break(monkeypatch, 3, LOST, asked=True)
+    kept = "The last good state, at image 4, is kept" if before else "No state was saved before"
+    with pytest.raises(LostProcessError, match=f"gave none. {kept}"):
+        train(tiny_options(save_latest_freq=1000), resume=bool(before))
+    assert "tiny: cannot save (No space left on device)" in caplog.text
 
 
 def test_a_full_disk_never_takes_the_only_state(
