@@ -200,7 +200,7 @@ class CommandParser(ArgumentParser):
         What follows it is its value only where it can be one: it may as well be the path of a
         picture. Where a command takes no such word, it is a value, and a mistake is named.
         """
-        bare = {f"--{name}" for name, hint in self._types.items() if kind_of(hint)[0] is bool}
+        bare = {f"--{name}" for name, hint in self._hints.items() if kind_of(hint)[0] is bool}
         alone = all(action.option_strings for action in self._actions)
         found: list[str] = []
         for index, (word, after) in enumerate(pairwise([*words, "--"])):

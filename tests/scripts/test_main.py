@@ -127,7 +127,7 @@ WRONG = {
     "backbone train --dataroot nope": "nope: no such folder",
     "survey export --real nope --fake a=nope --output study": "nope: no such folder",
     "survey audit nope": "nope: no such folder",
-    "survey serve nope --key nope --database x": "nope: is no study",
+    "survey serve nope --key nope --database x": "nope: no such folder",
     "survey import nope --output x.csv": "nope: no such file",
     "survey report nope --key nope": "nope: no such file",
     "survey power --pilot nope": "nope: no such file",
