@@ -21,6 +21,7 @@ from pathlib import Path
 __all__ = [
     "atomic_path",
     "check_writable",
+    "flush_file",
     "is_abandoned",
     "is_disk_full",
     "make_temporary_folder",
@@ -74,7 +75,7 @@ def atomic_path(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     temporary = _create(path, mode)
     try:
         yield temporary
-        _flush(temporary)
+        flush_file(temporary)
         temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):
@@ -123,7 +124,7 @@ def write_error(path: Path, error: Exception) -> OSError:
         probe = _create(path, 0o600)
         try:
             probe.write_bytes(secrets.token_bytes(_PROBE_BYTES))
-            _flush(probe)
+            flush_file(probe)
         finally:
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
@@ -290,7 +291,7 @@ def _is_about(error: OSError, temporary: Path) -> bool:
     )
 
 
-def _flush(path: Path) -> None:
+def flush_file(path: Path) -> None:
     """Flush a file to the disk, if the disk can do that.
 
     Raises:

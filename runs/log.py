@@ -41,14 +41,22 @@ class JsonLog(Observer):
         self._size = 0
         self._unwritten: list[str] = []
         self._failed = False
+        self._images: int | None = None  # where the lines are still to be cut off
 
     def on_start(self, progress: Progress) -> None:
         """Keep the lines up to where the training continues; what is damaged is put aside.
 
         A last line that a kill has cut short is removed, so that the next is not appended to it.
         """
+        self._images = progress.images
+        self._begin()
+
+    def _begin(self) -> None:
+        """Keep the lines up to the start, once; where that fails, the file stays as it is."""
+        if self._images is None:
+            return
         lines, damaged = _read_lines(self._path)
-        kept = [line for line, record in lines if record["images"] <= progress.images]
+        kept = [line for line, record in lines if record["images"] <= self._images]
         text = "".join(f"{line}\n" for line in kept)
         try:
             if damaged:
@@ -63,9 +71,9 @@ class JsonLog(Observer):
             if not self._path.is_file() or self._path.read_bytes() != text.encode("utf-8"):
                 write_text_atomic(self._path, text)
             self._size = self._path.stat().st_size
+            self._images = None
         except OSError as error:
             self._warn(error)
-            self._unwritten = [text] if text else []
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
         """Append a line."""
@@ -79,6 +87,9 @@ class JsonLog(Observer):
             self._write()
 
     def _write(self) -> None:
+        self._begin()
+        if self._images is not None:
+            return
         text = "".join(self._unwritten).encode("utf-8")
         try:
             self._path.touch()

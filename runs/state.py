@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from impasto.data.atomic import atomic_path, write_error
+from impasto.data.atomic import atomic_path, flush_file, write_error
 from impasto.options.errors import CheckpointError
 
 __all__ = [
@@ -85,6 +85,7 @@ def save_state(path: Path, state: Mapping[str, Any], *, previous: Path | None = 
     with atomic_path(path) as temporary:
         _write_archive({"version": _VERSION, **state}, temporary, path)
         if previous is not None and path.is_file():
+            flush_file(temporary)  # before anything moves: a disk may say only now that it is full
             _give_name(path, previous)
 
 

@@ -1,5 +1,6 @@
 """Tests."""
 
+import errno
 import io
 import json
 import subprocess
@@ -185,6 +186,29 @@ def test_the_log_forgets_what_will_be_seen_again(tmp_path: Path) -> None:
     assert [record["images"] for record in read_log(path)] == [10, 20, 30, 35]
     position = {"epoch": 2, "images": 35, "steps": 15, "global_batch": 1}
     assert read_log(path)[-1] == {**position, **RECORD}
+
+
+def test_a_log_that_cannot_be_rewritten_at_the_start_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.jsonl"
+    first = JsonLog(path)
+    first.on_start(progress(0))
+    for images in (10, 20, 30):
+        first.on_report(progress(images), {"losses": {}})
+    before = path.read_bytes()
+
+    def fill(path: Path, _text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("impasto.runs.log.write_text_atomic", fill)
+    log = JsonLog(path)
+    log.on_start(progress(20))
+    log.on_report(progress(25), {"losses": {}})
+    assert path.read_bytes() == before
+    monkeypatch.undo()
+    log.on_report(progress(35), {"losses": {}})
+    assert [record["images"] for record in read_log(path)] == [10, 20, 25, 35]
 
 
 def test_the_log_catches_up_after_a_full_disk(

@@ -181,6 +181,25 @@ def test_the_state_before_the_last_is_kept(
     assert str(problem).startswith(f"{last}: damaged")
 
 
+def test_a_disk_that_is_full_when_it_flushes_leaves_both_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_paths: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    def fill(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", refuse)
+    last, previous = tmp_path / "state.pt", tmp_path / "state.previous.pt"
+    for number in range(2):
+        save_state(last, {"number": number}, previous=previous)
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(OSError, match="No space left"):
+        save_state(last, {"number": 2}, previous=previous)
+    assert (load_state(last)["number"], load_state(previous)["number"]) == (1, 0)
+
+
 def test_a_hostile_pickle_is_called_so(tmp_path: Path) -> None:
     class Danger:
         def __reduce__(self) -> tuple[object, tuple[str]]:
