@@ -122,5 +122,5 @@ def test_the_python_of_a_page_runs(page: str, capsys: pytest.CaptureFixture[str]
     exec(compile(code, page, "exec"), {})  # noqa: S102 - our own pages
     if page == "docs/python.md":
         printed = capsys.readouterr().out
-        assert "--strokescale: unknown option; did you mean stroke_scale?" in printed
+        assert "strokescale: unknown option; did you mean stroke_scale?" in printed
         assert "study is public; study.key.json is not" in printed

@@ -321,7 +321,7 @@ def test_pictures_are_bent_as_the_run_says_or_as_it_is_told(
     assert results("5") == results("latest") != straight
     assert results("5", grid_bend_px=0) == straight
     assert results("5", grid_bend_px=3) == results("5")
-    with pytest.raises(OptionError, match=r"grid_bend_px: 4 is not between 0 and 3\.5"):
+    with pytest.raises(OptionError, match=r"grid_bend_px: 4\.0 is not between 0 and 3\.5"):
         options(grid_bend_px=4)
 
 
