@@ -48,7 +48,7 @@ __all__ = ["main"]
 Record = dict[str, Any]
 
 _PARTS = ("machine", "step", "step8", "translate", "train", "stylize", "evaluate", "losses")
-_CYCLEGAN = (sys.executable, "-m", "impasto")
+_IMPASTO = (sys.executable, "-m", "impasto")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -248,28 +248,36 @@ def _take_turns(jobs: dict[str, Job], rounds: int, batch_size: int) -> Record:
                         peaks[name] = worker.ask("memory")
                 except (RuntimeError, OSError, ValueError) as error:
                     failed[name] = str(error)
-    return _report_turns(seconds, peaks, failed, batch_size)
+    sizes = {name: job.size for name, job in jobs.items()}
+    return _report_turns(seconds, peaks, failed, batch_size, sizes)
 
 
 def _report_turns(
-    seconds: dict[str, list[float]], peaks: dict[str, int], failed: dict[str, str], batch_size: int
+    seconds: dict[str, list[float]],
+    peaks: dict[str, int],
+    failed: dict[str, str],
+    batch_size: int,
+    sizes: dict[str, int],
 ) -> Record:
+    """Print and return the table; pictures of another size are compared with nothing."""
     record: Record = {"batch_size": batch_size, "failed_sides": failed, "sides": {}}
     base = "CUT" if "CUT" in seconds else "impasto"
     print(f"{'':<34}{'ms/step':>9}{'quartiles':>16}{'images/s':>10}{'times ' + base:>15}{'MiB':>8}")
     for name, values in seconds.items():
         median = float(np.median(values))
         low, high = np.quantile(values, [0.25, 0.75])
-        ratio = float(np.median(seconds[base])) / median
+        same = sizes[name] == sizes[base]
+        ratio = float(np.median(seconds[base])) / median if same else None
         record["sides"][name] = {
             "seconds": values,
             "images_per_s": batch_size / median,
             "ratio": ratio,
             "peak_bytes": peaks.get(name),
         }
+        times = "" if ratio is None else f"{ratio:.2f}"
         print(
             f"{name:<34}{1000 * median:>9.1f}{1000 * low:>8.1f}{1000 * high:>8.1f}"
-            f"{batch_size / median:>10.1f}{ratio:>15.2f}{peaks.get(name, 0) / 2**20:>8.0f}"
+            f"{batch_size / median:>10.1f}{times:>15}{peaks.get(name, 0) / 2**20:>8.0f}"
         )
     for name, reason in failed.items():
         print(f"{name:<34} FAILED: {reason}")
@@ -281,9 +289,9 @@ def _report_turns(
 
 def _pictures(folder: Path, count: int, side: int) -> Path:
     """Cut pictures out of the sample photographs, once."""
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415 - only where it is needed
 
-    from impasto.data.samples.photographs import sample_photographs  # noqa: PLC0415
+    from impasto.data.samples.photographs import sample_photographs  # noqa: PLC0415 - only where it is needed
 
     target = folder / f"pictures_{side}"
     if target.exists():
@@ -329,7 +337,7 @@ def _measure_translate(arguments: Namespace, folder: Path) -> Record:
         models["resnet_9blocks"] = (_random_generator(folder), precisions)
     for name, (model, precisions) in models.items():
         for precision in precisions:
-            common = [*_CYCLEGAN, "translate", "--model", model, "--device", arguments.device]
+            common = [*_IMPASTO, "translate", "--model", model, "--device", arguments.device]
             common += ["--mixed_precision", precision, "--batch_size", "8", "--num_threads", "8"]
             common += ["--format", "jpg"]
             place = folder / f"out {name} {precision}"
@@ -374,7 +382,7 @@ def _measure_train(arguments: Namespace, folder: Path) -> Record:
     for batch_size in (1, 8):
         name = f"batch {batch_size}, {precision}"
         runs = folder / "runs"
-        command = [*_CYCLEGAN, "train", "--dataroot", str(data), "--name", name.replace(", ", "_")]
+        command = [*_IMPASTO, "train", "--dataroot", str(data), "--name", name.replace(", ", "_")]
         command += ["--checkpoints_dir", str(runs), "--device", arguments.device]
         command += ["--batch_size", str(batch_size), "--mixed_precision", precision]
         command += ["--num_threads", "0" if arguments.tiny else "8", "--n_epochs_decay", "0"]
@@ -434,7 +442,7 @@ def _measure_evaluate(arguments: Namespace, folder: Path) -> Record:
     """Time the whole command on pictures against themselves."""
     count, side = (6, 64) if arguments.tiny else (256, 512)
     photos = _pictures(folder, count, side)
-    command = [*_CYCLEGAN, "evaluate", str(photos), "--real", str(photos), "--inputs", str(photos)]
+    command = [*_IMPASTO, "evaluate", str(photos), "--real", str(photos), "--inputs", str(photos)]
     command += ["--output", str(folder / "evaluation"), "--device", arguments.device]
     command += ["--backbone", "random"]
     if arguments.tiny:
@@ -478,7 +486,7 @@ def _work(job: Record) -> int:
 
 def _network(job: Record) -> Record:
     """Time a generator alone, on a batch of 8 that is on the device."""
-    import impasto  # noqa: PLC0415
+    import impasto  # noqa: PLC0415 - only in this process
 
     generator = impasto.load_generator(job["model"]).network.to(job["device"]).eval()
     torch.backends.cudnn.benchmark = True
@@ -501,8 +509,8 @@ def _do_nothing() -> None:
 
 
 def _generator(job: Record) -> Record:
-    from impasto.cyclegan.build import build_networks  # noqa: PLC0415
-    from impasto.options.train import NetworkOptions  # noqa: PLC0415
+    from impasto.cyclegan.build import build_networks  # noqa: PLC0415 - only in this process
+    from impasto.options.train import NetworkOptions  # noqa: PLC0415 - only in this process
 
     networks = build_networks(NetworkOptions(), generator=torch.Generator().manual_seed(0))
     torch.save(networks["G_A"].state_dict(), job["path"])
@@ -510,7 +518,7 @@ def _generator(job: Record) -> Record:
 
 
 def _vgg(job: Record) -> Record:
-    from impasto.gatys.features.random import RandomRecipe, random_vgg  # noqa: PLC0415
+    from impasto.gatys.features.random import RandomRecipe, random_vgg  # noqa: PLC0415 - only in this process
 
     recipe = RandomRecipe(width=1.0, pooling="max", centered=True, replicate_padding=False)
     torch.save(random_vgg(0, recipe).state_dict(), job["path"])
@@ -518,7 +526,7 @@ def _vgg(job: Record) -> Record:
 
 
 def _stylize(job: Record) -> Record:
-    import impasto  # noqa: PLC0415
+    import impasto  # noqa: PLC0415 - only in this process
 
     began = time.perf_counter()
     impasto.stylize(
@@ -537,14 +545,14 @@ def _stylize(job: Record) -> Record:
 
 def _crowsonkb(job: Record) -> Record:
     """Call the program's library, with torchvision's VGG19 filled from our file."""
-    import torchvision  # noqa: PLC0415
-    from PIL import Image  # noqa: PLC0415
+    import torchvision  # noqa: PLC0415 - only in this process
+    from PIL import Image  # noqa: PLC0415 - only in this process
 
     sys.path.insert(0, job["checkout"])
     page = ModuleType("style_transfer.web_interface")  # needs a web server
     page.__dict__["WebInterface"] = None
     sys.modules[page.__name__] = page
-    from style_transfer import StyleTransfer  # type: ignore[import-not-found] # noqa: PLC0415
+    from style_transfer import StyleTransfer  # type: ignore[import-not-found] # noqa: PLC0415 - only in this process
 
     make = torchvision.models.vgg19
 
