@@ -94,6 +94,7 @@ def translate(
     device = pick_device(options.device)
     precision = choose_precision(options.mixed_precision, device)
     options = replace(options, mixed_precision=precision)
+    _refuse_direction(options)
     generator = find_generator(options.model, direction=options.direction, epoch=options.epoch)
     sources, root, passed_over = _gather(photos, options.output)
     names = output_names(sources, root=root, suffix=f".{options.format}")
@@ -333,6 +334,18 @@ def _differing(made: Iterable[Made], now: Settings) -> list[str]:
         if names:
             words.append(", ".join(f"{name} {settings.get(name, 'unknown')}" for name in names))
     return words
+
+
+def _refuse_direction(options: TranslateOptions) -> None:
+    """Refuse a direction for a shipped model, which has one: the file's is that of its training."""
+    shipped = SHIPPED.get(str(options.model))
+    if shipped is not None and options.direction is not None:
+        raise OptionError(
+            "direction",
+            f"chooses between the generators of a run, and {shipped.name} always makes "
+            f"{shipped.what}; leave it out, or use --model {shipped.opposite} for the other "
+            "direction",
+        )
 
 
 def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:

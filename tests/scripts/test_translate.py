@@ -614,3 +614,19 @@ def test_of_very_many_failures_the_first_are_named_and_the_page_has_all(
     assert failed[50:] == ["failed: 10 more, which the page names, too"]
     assert "60 failed" in printed.out
     assert (out / "index.html").read_text(encoding="utf-8").count("is empty") == 60
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_a_shipped_model_has_no_direction_to_choose(
+    tmp_path: Path,
+    direction: str,
+    picture_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who wants Monets into photographs must not get the reverse without a word."""
+    photos, out = picture_folder("photos"), tmp_path / "out"
+    assert translate(photos, "--model", "monet", "--direction", direction, "--output", out) == 2
+    says = capsys.readouterr().err
+    assert "monet always makes photographs into Monets" in says
+    assert "use --model photo for the other direction" in says
+    assert not out.exists()
