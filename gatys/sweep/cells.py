@@ -40,7 +40,7 @@ _STOPPED = {
 }
 _PATIENCE_SECONDS = 10.0
 # Where a signal is sent to all processes of a job, a cell may end before the sweep has heard of it.
-_GRACE_SECONDS = 1.0
+_GRACE_SECONDS = 3.0
 _ERROR = "impasto stylize: error: "
 
 

@@ -5,7 +5,7 @@ import io
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -17,6 +17,8 @@ from impasto.gatys.sweep.plan import SweepCell, SweepPlan
 __all__ = ["SweepResult", "run_sweep", "write_results"]
 
 _log = logging.getLogger(__name__)
+
+_AWAKE_SECONDS = 0.2
 
 Told = Callable[[SweepCell, CellResult, bool], None]
 
@@ -107,12 +109,16 @@ def run_sweep(  # noqa: PLR0913 - what is run, where, how, and who is told
     pool = ThreadPoolExecutor(jobs, initializer=_block_what_terminals_send)
     try:
         running = {pool.submit(make, cell): cell for cell in waiting}
-        for future in as_completed(running):
-            cell, result = running[future], future.result()
-            if result is not None:
-                _repeat_warnings(CellFiles(places[cell.number]), warnings)
-                results[cell.number] = result
-                tell(cell, result, False)
+        while running:
+            # Awake now and then: Python handles a signal in this thread alone, and the system may
+            # have given it to another one, which does not wake this.
+            done, _ = wait(running, timeout=_AWAKE_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                cell, result = running.pop(future), future.result()
+                if result is not None:
+                    _repeat_warnings(CellFiles(places[cell.number]), warnings)
+                    results[cell.number] = result
+                    tell(cell, result, False)
     finally:
         ended.set()
         pool.shutdown(cancel_futures=True)
