@@ -151,8 +151,15 @@ def build_trainer(
     )
 
 
-def build_perceptual(losses: LossOptions, device: torch.device) -> PerceptualLoss | None:
+def build_perceptual(
+    losses: LossOptions, device: torch.device, *, fingerprint: str = ""
+) -> PerceptualLoss | None:
     """Make the perceptual distance that the options describe, or None without a perceptual loss.
+
+    Args:
+        losses: options with its weight and its network.
+        device: device of the training.
+        fingerprint: fingerprint of the distance that a resumed run had, which ``auto`` then means.
 
     Raises:
         CheckpointError: weights of the network are damaged, or of another network.
@@ -169,6 +176,7 @@ def build_perceptual(losses: LossOptions, device: torch.device) -> PerceptualLos
         losses.perceptual_weights,
         layers=losses.perceptual_layers,
         device=device,
+        fingerprint=fingerprint,
     )
 
 

@@ -377,13 +377,13 @@ class LossOptions:
     """what the perceptual loss compares with an input: its translation, its reconstruction after a
     cycle, or both"""
     perceptual_backbone: str = "auto"
-    """feature network of the perceptual loss: vgg19, vgg16, lite (EfficientNet-Lite0, which is
-    installed with Impasto), a model of torchvision such as resnet50, random (a VGG with random
-    weights), or a run of impasto backbone train. auto is VGG if its weights are found and random
-    otherwise"""
+    """feature network of the perceptual loss: lite (EfficientNet-Lite0, which is installed with
+    Impasto), vgg19, vgg16, a model of torchvision such as resnet50, random (a VGG with random
+    weights), or a run of impasto backbone train. auto is lite, or VGG if PERCEPTUAL_WEIGHTS is a
+    file of its weights"""
     perceptual_weights: Path | None = None
-    """file with the weights of the feature network (default: the file in the cache of torchvision;
-    see impasto weights list)"""
+    """file with the weights of the feature network (default: where they are installed, or the
+    file in the cache of torchvision; see impasto weights list)"""
     perceptual_layers: Sequence[str] = ()
     """layers whose features the perceptual loss compares, equally weighted (default: those that
     suit the network)"""

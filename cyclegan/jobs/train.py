@@ -1,6 +1,7 @@
 """The whole training, from options to a run directory, and the network files in it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from typing import Protocol
@@ -24,12 +25,13 @@ from impasto.cyclegan.terms import LossTerm, PerceptualLoss
 from impasto.cyclegan.weights import save_generator
 from impasto.data.datasets import UnpairedBatch
 from impasto.data.loaders import UnpairedLoader
+from impasto.options.errors import CheckpointError
 from impasto.options.train import FIXED, MAY_CHANGE, TrainOptions
 from impasto.runs.directory import RunDirectory
 from impasto.runs.job import TrainingParts, TrainResult, run_training_job
 from impasto.runs.observers import Observer, Progress
 from impasto.runs.processes import keep_freed_memory
-from impasto.runs.state import save_pth
+from impasto.runs.state import peek_state, save_pth
 
 __all__ = ["TranslationLearner", "save_networks", "train"]
 
@@ -146,7 +148,8 @@ def train(
         loader = build_loader(options, accelerator)
         distance = perceptual
         if options.losses.lambda_perceptual > 0 and distance is None:
-            distance = build_perceptual(options.losses, accelerator.device)
+            before = _fingerprint_before(options) if resume else ""
+            distance = build_perceptual(options.losses, accelerator.device, fingerprint=before)
             announce(f"perceptual loss: {distance}")
         trainer = build_trainer(options, accelerator, perceptual=distance, extra_terms=extra_terms)
         return TrainingParts(
@@ -171,6 +174,15 @@ def train(
         allow_changes=allow_changes,
         observers=observers,
     )
+
+
+def _fingerprint_before(options: TrainOptions) -> str:
+    """Return the fingerprint of the perceptual distance that the resumed run had, or nothing."""
+    directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
+    for path in (directory.state_file, directory.previous_state_file):
+        with suppress(CheckpointError):  # said when it is loaded
+            return str(peek_state(path).get("learner", {}).get("perceptual", ""))
+    return ""
 
 
 def _summary(loader: UnpairedLoader, networks: Networks) -> list[str]:

@@ -5,6 +5,7 @@
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from impasto.gatys.features.graph import find_anatomy
+from impasto.gatys.features.lite import find_lite_weights, missing_lite_message
 from impasto.gatys.features.make import (
     Backbone,
     Network,
@@ -23,6 +25,7 @@ from impasto.gatys.features.make import (
 )
 from impasto.gatys.features.models import default_layers
 from impasto.gatys.features.smoothing import NO_SMOOTHING, Smoothing, full_precision, smooth
+from impasto.gatys.features.weights import find_weights
 from impasto.options.errors import OptionError
 
 __all__ = ["FeatureExtractor", "PerceptualDistance", "make_extractor", "make_perceptual_distance"]
@@ -32,6 +35,8 @@ __all__ = ["FeatureExtractor", "PerceptualDistance", "make_extractor", "make_per
 _VGG_LAYER = "relu3_3"
 # The layer of EfficientNet-Lite0 at 8 pixels per position in which objects remain and strokes go.
 _LITE_LAYER = "block4.expand"
+
+_log = logging.getLogger(__name__)
 
 # Relative to the mean square, so that features of zeros alone ask for nothing.
 _LEAST_ENERGY = 1e-8
@@ -130,22 +135,48 @@ def make_perceptual_distance(
     *,
     layers: Sequence[str] = (),
     device: torch.device,
+    fingerprint: str = "",
 ) -> PerceptualDistance:
     """Make the distance that `impasto train --lambda_perceptual` has.
 
     Args:
-        name: name of the network: ``auto``, ``vgg19``, ``resnet50``, ...; see
-            :mod:`impasto.gatys.features.make`.
+        name: name of the network: ``lite``, ``vgg19``, ``resnet50``, ...; see
+            :mod:`impasto.gatys.features.make`. ``auto`` is the VGG of the file that is given, and
+            EfficientNet-Lite0 without a file; where its package is not installed, which is
+            logged, VGG19 if its weights are found, and random weights otherwise.
         weights: file of the network's weights; None: the usual places are searched, and random
             weights are used if there are none.
         layers: layers to compare, equally weighted; unless given, ``relu3_3`` of a VGG, and of
             other models the content layer.
         device: device of the pictures that will be compared.
+        fingerprint: :meth:`PerceptualDistance.fingerprint` of the distance that a resumed training
+            had. ``auto`` is then the network that has it, since it was VGG19 or random weights
+            once. If none has it, ``auto`` is what it would be otherwise.
 
     Raises:
         CheckpointError: weights are damaged, or of another network.
         OptionError: the network or a layer is unknown; names the option of `impasto train`.
     """
+    if name != "auto" or weights is not None:
+        return _make_distance(name, weights, layers, device)
+    without_lite = "vgg19" if find_weights(19) else "random"
+    installed = find_lite_weights() is not None
+    chosen = "lite" if installed else without_lite
+    for one in dict.fromkeys([chosen, without_lite, "random"] if fingerprint else []):
+        try:
+            distance = _make_distance(one, None, layers, device)
+        except OptionError:  # its layers have other names
+            continue
+        if distance.fingerprint() == fingerprint:
+            return distance
+    if not installed:
+        _log.warning("%s; without it, the perceptual loss uses %s", missing_lite_message(), chosen)
+    return _make_distance(chosen, None, layers, device)
+
+
+def _make_distance(
+    name: str, weights: Path | None, layers: Sequence[str], device: torch.device
+) -> PerceptualDistance:
     if name == "pixels":
         raise OptionError(
             "perceptual_backbone", "pixels is no network; the cycle loss compares those"
@@ -158,6 +189,8 @@ def make_perceptual_distance(
         backbone = make_network(name, weights, layers=names)
     except OptionError as error:
         reason = str(error).removeprefix(f"--{error.option}: ")
+        if error.option == "layers" and name == "lite":
+            reason += "; those of VGG need --perceptual_backbone vgg19"
         raise OptionError(f"perceptual_{error.option}", reason) from error
     # A few high peaks of a residual network would be all that counts (Wang et al. 2021).
     peaked = model is not None and find_anatomy(model).residual

