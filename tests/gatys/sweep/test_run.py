@@ -36,6 +36,7 @@ def test_a_signal_that_another_thread_gets_is_heard_while_cells_run(
         while not stop() and time.monotonic() < end:
             time.sleep(0.02)
         heard.append(stop())
+        return None
 
     monkeypatch.setattr("impasto.gatys.sweep.run.run_cell", cell)
     plan = SweepPlan(name="one", title="one", axes={}, rows=[], columns=[])
