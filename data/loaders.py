@@ -29,6 +29,7 @@ from impasto.data.fingerprints import describe_changes
 from impasto.options.errors import FolderError, ImpastoError, LostProcessError
 
 __all__ = [
+    "GuardedLoader",
     "LoadedBatch",
     "PictureLoader",
     "UnpairedLoader",
@@ -50,7 +51,7 @@ class LoadedBatch(Protocol):
 
 
 Batch = TypeVar("Batch", bound=LoadedBatch)
-Loader = TypeVar("Loader", bound="PictureLoader[Any]")
+Loader = TypeVar("Loader", bound="GuardedLoader[Any]")
 Result = TypeVar("Result")
 
 # Without a batch for so long, loading is taken for hung: a disk that is only slow, or a machine on
@@ -64,122 +65,63 @@ _ASKED_PATIENCE_SECONDS = 3.0
 _ENDING_SECONDS = 5.0
 
 
-class PictureLoader(Generic[Batch]):
-    """Yields batches, and knows where it is.
+class GuardedLoader(Generic[Batch]):
+    """Loads batches, in processes of its own if asked; none of them is waited for in vain.
 
-    An unreadable file is named once, counted, and replaced by the next readable one. A loading
-    process that gives nothing any more, because it is stopped or its disk does not answer, is
-    ended, and so is the wait for it.
+    A loading process that gives nothing any more, because it is stopped or its disk does not
+    answer, is ended, and so is the wait for it.
 
     Attributes:
         stop: whether the end of the training was asked for, which a wait then does not hold up.
+        unreadable: files that were met and could not be read, with the reasons.
 
     Args:
-        dataset: gives a batch of one for a :class:`Draw`.
-        sampler: draws the indices of the pictures, in their order.
+        dataset: gives a batch of one, or of none.
         collate: joins batches of one.
         workers: loading processes, of which no more are started than there are usable cores; 0
             loads in this process.
-        pin_memory: load into page-locked memory, for a GPU.
-        fingerprints: what identifies the files of each set of pictures, by its name for messages
-            (:func:`~impasto.data.fingerprints.fingerprint`). A state holds them, and what has
-            changed since then is told. Of several processes, only the first needs them.
+        keep: keep the processes from one epoch to the next.
+        settings: further settings of torch's ``DataLoader``: which items make a batch.
     """
 
     def __init__(
         self,
         dataset: Dataset[Batch],
         *,
-        sampler: UnpairedSampler,
         collate: Callable[[Sequence[Batch]], Batch],
         workers: int = 0,
-        pin_memory: bool = False,
-        fingerprints: Mapping[str, Tensor] | None = None,
+        keep: bool = False,
+        **settings: Any,
     ) -> None:
-        self.sampler = sampler
-        self._fingerprints = dict(fingerprints or {})
         self.unreadable: dict[Path, str] = {}
         self.stop: Callable[[], bool] = lambda: False
         self._wait = _Wait(self) if workers else None
+        self._batches: Any = None  # of torch's loader, where processes give them
         self._loader: DataLoader[Batch] = DataLoader(
             dataset,
-            batch_sampler=sampler,
             num_workers=useful_processes(workers),
             collate_fn=_Sharing(collate) if workers else collate,
-            pin_memory=pin_memory,
-            persistent_workers=workers > 0,
+            persistent_workers=keep and workers > 0,
             worker_init_fn=start_worker if workers else None,
             # Every draw brings its own seed; without a generator here, the loader would draw from
             # torch's own one each epoch, and a resumed run would see other dropout.
             generator=torch.Generator(),
+            **settings,
         )
         if workers:
             # Python would end them with SIGTERM, which they ignore, and wait for ever.
             atexit.register(_close, weakref.ref(self))
 
-    @property
-    def global_batch(self) -> int:
-        """Pictures (of each domain) per batch, of all processes together."""
-        return self.sampler.global_batch
-
-    @property
-    def epoch_images(self) -> int:
-        """Pictures (of each domain) per epoch."""
-        return self.sampler.epoch_length
-
-    @property
-    def position(self) -> int:
-        """Pictures (of each domain) that this epoch has used."""
-        return self.sampler.position
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the rest of the epoch (nothing, if it was saved at its very end), then go on.
-
-        Raises:
-            FolderError: there is no readable picture left.
-            LostProcessError: a loading process cannot be started, or was waited for in vain; the
-                message says why.
-        """
-        try:
-            batches = self._waited(self._start)
-            while (batch := self._waited(lambda: next(batches, None))) is not None:
-                note_unreadable(self.unreadable, batch.unreadable)
-                self._check(batch)
-                self.sampler.advance()
-                yield batch
-        except (Exception, KeyboardInterrupt):
-            # Not on GeneratorExit: whoever stops in the middle of an epoch may go on later.
-            self.close()
-            raise
-        self.sampler.next_epoch()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the sampler's state, and the fingerprints of the files."""
-        return {**self.sampler.state_dict(), "files": self._fingerprints}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state; warn where the files are no longer those of that state."""
-        self.sampler.load_state_dict(state)
-        # States of earlier versions hold none.
-        changes = describe_changes(state.get("files", {}), self._fingerprints)
-        if changes:
-            _log.warning(
-                "the pictures changed since the state was saved: %s. The training goes on with "
-                "those that are there now, so it is not exactly the run that it would have been",
-                changes,
-            )
-
     def close(self) -> None:
         """End the worker processes; the loader can be used again, with new ones."""
-        # The loader has no public way; it does the same when it is garbage-collected.
-        iterator = self._loader._iterator  # noqa: SLF001
-        if iterator is None:
+        if self._batches is None:
             return
         workers = self.processes
-        # While it waits for one that was killed, torch's handler of SIGCHLD says so once more.
+        # The loader has no public way; it does the same when it is garbage-collected. While it
+        # waits for one that was killed, torch's handler of SIGCHLD says so once more.
         with suppress(RuntimeError):
-            iterator._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
-        self._loader._iterator = None  # noqa: SLF001
+            self._batches._shutdown_workers()  # noqa: SLF001
+        self._batches = self._loader._iterator = None  # noqa: SLF001
         for worker in workers:
             # One that hangs, on a lost network drive say, was asked by SIGTERM, which they ignore.
             if worker.is_alive():
@@ -189,18 +131,32 @@ class PictureLoader(Generic[Batch]):
     @property
     def processes(self) -> Sequence[BaseProcess]:
         """The processes that load now, if any."""
-        return getattr(self._loader._iterator, "_workers", ())  # noqa: SLF001
+        return getattr(self._batches, "_workers", ())
+
+    def _each(self) -> Iterator[Batch]:
+        """Yield the batches of an epoch; name the files that could not be read.
+
+        Raises:
+            LostProcessError: a loading process cannot be started, or was waited for in vain; the
+                message says why.
+        """
+        batches = self._waited(self._start)
+        while (batch := self._waited(lambda: next(batches, None))) is not None:
+            note_unreadable(self.unreadable, batch.unreadable)
+            yield batch
 
     def _start(self) -> Iterator[Batch]:
         """Start an epoch, and the processes that load, unless they are there already."""
         try:
-            return iter(self._loader)
+            batches = iter(self._loader)
         except OSError as error:  # their locks and queues lie in shared memory, too
             raise LostProcessError(
                 f"the processes that load pictures cannot be started ({error.strerror or error}); "
                 "is there enough shared memory (/dev/shm)? In a container, start that with "
                 "--ipc=host or a larger --shm-size, or use --num_threads 0, which needs none"
             ) from error
+        self._batches = batches if self._wait is not None else None
+        return batches
 
     def _waited(self, get: Callable[[], Result]) -> Result:
         """Return what a call gives that may wait for loading processes.
@@ -245,6 +201,95 @@ class PictureLoader(Generic[Batch]):
         except RuntimeError:  # torch's handler of SIGCHLD says so
             return True
 
+
+class PictureLoader(GuardedLoader[Batch]):
+    """Yields batches to train on, and knows where it is.
+
+    An unreadable file is named once, counted, and replaced by the next readable one.
+
+    Args:
+        dataset: gives a batch of one for a :class:`Draw`.
+        sampler: draws the indices of the pictures, in their order.
+        collate: joins batches of one.
+        workers: loading processes, of which no more are started than there are usable cores; 0
+            loads in this process.
+        pin_memory: load into page-locked memory, for a GPU.
+        fingerprints: what identifies the files of each set of pictures, by its name for messages
+            (:func:`~impasto.data.fingerprints.fingerprint`). A state holds them, and what has
+            changed since then is told. Of several processes, only the first needs them.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Batch],
+        *,
+        sampler: UnpairedSampler,
+        collate: Callable[[Sequence[Batch]], Batch],
+        workers: int = 0,
+        pin_memory: bool = False,
+        fingerprints: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__(
+            dataset,
+            collate=collate,
+            workers=workers,
+            keep=True,
+            batch_sampler=sampler,
+            pin_memory=pin_memory,
+        )
+        self.sampler = sampler
+        self._fingerprints = dict(fingerprints or {})
+
+    @property
+    def global_batch(self) -> int:
+        """Pictures (of each domain) per batch, of all processes together."""
+        return self.sampler.global_batch
+
+    @property
+    def epoch_images(self) -> int:
+        """Pictures (of each domain) per epoch."""
+        return self.sampler.epoch_length
+
+    @property
+    def position(self) -> int:
+        """Pictures (of each domain) that this epoch has used."""
+        return self.sampler.position
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the rest of the epoch (nothing, if it was saved at its very end), then go on.
+
+        Raises:
+            FolderError: there is no readable picture left.
+            LostProcessError: a loading process cannot be started, or was waited for in vain; the
+                message says why.
+        """
+        try:
+            for batch in self._each():
+                self._check(batch)
+                self.sampler.advance()
+                yield batch
+        except (Exception, KeyboardInterrupt):
+            # Not on GeneratorExit: whoever stops in the middle of an epoch may go on later.
+            self.close()
+            raise
+        self.sampler.next_epoch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sampler's state, and the fingerprints of the files."""
+        return {**self.sampler.state_dict(), "files": self._fingerprints}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state; warn where the files are no longer those of that state."""
+        self.sampler.load_state_dict(state)
+        # States of earlier versions hold none.
+        changes = describe_changes(state.get("files", {}), self._fingerprints)
+        if changes:
+            _log.warning(
+                "the pictures changed since the state was saved: %s. The training goes on with "
+                "those that are there now, so it is not exactly the run that it would have been",
+                changes,
+            )
+
     def _check(self, batch: Batch) -> None:
         """Refuse a batch without pictures."""
 
@@ -256,7 +301,7 @@ class _Wait:
     a training that is suspended as a whole, and goes on the next day, has not waited.
     """
 
-    def __init__(self, loader: PictureLoader[Any]) -> None:
+    def __init__(self, loader: GuardedLoader[Any]) -> None:
         self.why = ""
         self._loader = weakref.ref(loader)
         self._over = threading.Event()

@@ -282,6 +282,7 @@ class TrainingLoop(Generic[Batch]):
 
     def _run_epoch(self, interrupts: Interrupts) -> None:
         self._learner.start_epoch(self.progress.epoch)
+        at_end: Mapping[str, Any] | None = None
         for batches in self._steps():
             before = self.progress.images
             result = self._learner.step(batches)
@@ -293,11 +294,12 @@ class TrainingLoop(Generic[Batch]):
             self._observer.on_step(self.progress)
             self._batch = batches[-1]
             if self._intervals.evaluate and self._loader.position >= self._loader.epoch_images:
+                at_end = self._loader.state_dict()  # which goes on to the next epoch now
                 continue  # to the end of the epoch, which is told and saved as a whole
             self._act_at_intervals(before, batches[-1])
             if self.finished or self._stops(interrupts):
                 return
-        self._end_epoch()
+        self._end_epoch(at_end)
 
     def _steps(self) -> Iterator[Sequence[Batch]]:
         """Yield the batches of each step, counting the seconds that they are waited for."""
@@ -383,9 +385,21 @@ class TrainingLoop(Generic[Batch]):
         record["warnings"] = self._examine(record)
         self._observer.on_report(self.progress, record)
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, at_end: Mapping[str, Any] | None) -> None:
+        """Evaluate, tell, save.
+
+        Args:
+            at_end: state of the loader at the end of the epoch, if a step has led there.
+        """
         learning_rate = self._learner.present_learning_rate
-        evaluation = self._learner.end_epoch()
+        try:
+            evaluation = self._learner.end_epoch()
+        except Exception as error:
+            # Weights whose losses are not finite are better not kept.
+            worthless = isinstance(error, TrainingError) and not isinstance(error, LostProcessError)
+            if at_end is not None and not worthless:
+                self._save_what_is_done(at_end)
+            raise
         if evaluation is not None:
             self._reported = True
             self._report(learning_rate, scores=evaluation.scores)

@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from impasto.data.datasets import Draw, UnpairedSampler
 from impasto.data.decode import Rgb
 from impasto.data.fingerprints import count_moved
-from impasto.data.loaders import (
-    PictureLoader,
-    note_unreadable,
-    start_worker,
-    useful_processes,
-)
+from impasto.data.loaders import GuardedLoader, PictureLoader
 from impasto.data.transforms import center_crop, random_flip, random_light, random_part, resize
 from impasto.gatys.classifier.data import Labelled
 from impasto.options.errors import CheckpointError, FolderError, PictureError
@@ -249,8 +244,10 @@ class TrainingLoader(PictureLoader[ClassBatch]):
             _refuse_lost_class(self._pictures, self.unreadable)
 
 
-class HeldOutPictures:
+class HeldOutPictures(GuardedLoader[ClassBatch]):
     """Yields center crops in order, any number of times; unreadable pictures are skipped.
+
+    Loading processes end with each time.
 
     Args:
         pictures: held-out pictures.
@@ -269,23 +266,20 @@ class HeldOutPictures:
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        self.unreadable: dict[Path, str] = {}
         middles = _Middles(pictures, range(process, len(pictures), processes))
-        self._loader: DataLoader[ClassBatch] = DataLoader(
-            middles,
-            batch_size=batch_size,
-            num_workers=useful_processes(workers),
-            collate_fn=collate_classes,
-            worker_init_fn=start_worker if workers else None,
-            generator=torch.Generator(),  # else it would draw from torch's own, as dropout does
-        )
+        super().__init__(middles, collate=collate_classes, workers=workers, batch_size=batch_size)
 
     def __iter__(self) -> Iterator[ClassBatch]:
-        """Yield the batches, each with a picture at least."""
-        for batch in self._loader:
-            note_unreadable(self.unreadable, batch.unreadable)
-            if len(batch.labels):
-                yield batch
+        """Yield the batches, each with a picture at least.
+
+        Raises:
+            LostProcessError: a loading process cannot be started, or was waited for in vain; the
+                message says why.
+        """
+        try:
+            yield from (batch for batch in self._each() if len(batch.labels))
+        finally:
+            self.close()  # also one that hangs, which torch would leave behind
 
 
 def collate_classes(some: Sequence[ClassBatch]) -> ClassBatch:

@@ -138,6 +138,7 @@ def train_backbone(
         sets = open_class_sets(options.data, seed=options.run.seed)
         loader = _build_loader(options, sets, accelerator, allow_changes=allow_changes)
         held_out = _build_held_out(options.data, sets, accelerator)
+        held_out.stop = lambda: loader.stop()  # noqa: PLW0108 - the loop sets it later
         learner = _build_learner(options, sets, held_out, accelerator)
         return TrainingParts(
             learner=learner,

@@ -1,6 +1,8 @@
 """Batches: sizes, chance, passing over what cannot be read, order, and held-out pictures."""
 
 import logging
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import _utils as worker_utils
 
+from impasto.data import loaders
 from impasto.data.datasets import Draw, UnpairedSampler
 from impasto.gatys.classifier.data import PictureArrays, PictureFiles
 from impasto.gatys.classifier.loading import (
@@ -20,7 +24,7 @@ from impasto.gatys.classifier.loading import (
     TrainingLoader,
     collate_classes,
 )
-from impasto.options.errors import FolderError
+from impasto.options.errors import FolderError, LostProcessError
 
 HOW = Augmentation(size=32)
 Fill = Callable[..., Path]
@@ -231,3 +235,84 @@ def test_held_out_pictures_that_cannot_be_read_are_left_out(picture_folder: Fill
     # The first two are a batch of none.
     assert [batch.labels.tolist() for batch in held_out] == [[0, 1], [1]]
     assert set(held_out.unreadable) == {files.paths[place] for place in (0, 1, 5)}
+
+
+class Picture(PictureArrays):
+    """Plain pictures; whoever loads the fourth gets a signal first."""
+
+    number: signal.Signals | None = None
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        if index == 3 and self.number is not None:
+            os.kill(os.getpid(), self.number)
+        return super().read(index)
+
+
+def dangerous(number: signal.Signals) -> tuple[HeldOutPictures, Picture]:
+    plain = numbered(7)
+    pictures = Picture(file=plain.file, images=plain.images, labels=plain.labels)
+    pictures.number = number
+    data = ClassPictures(pictures, augmentation=HOW)
+    return HeldOutPictures(data, batch_size=2, workers=2), pictures
+
+
+@pytest.mark.parametrize(
+    ("asked", "patience", "says"),
+    [
+        (False, "_STOPPED_PATIENCE_SECONDS", "was stopped by a signal and gave none for 2 seconds"),
+        (False, "_PATIENCE_SECONDS", "gave none for 2 seconds; does the disk"),
+        (True, "_ASKED_PATIENCE_SECONDS", "stopped while a process that loads pictures gave none"),
+    ],
+)
+def test_held_out_pictures_do_not_wait_for_a_process_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, asked: bool, patience: str, says: str
+) -> None:
+    monkeypatch.setattr(worker_utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
+    monkeypatch.setattr(loaders, patience, 2.0)
+    held_out, pictures = dangerous(signal.SIGSTOP)
+    held_out.stop = lambda: asked
+    batches = iter(held_out)
+    assert levels(next(batches)) == [0, 1]
+    processes = list(held_out.processes)
+    assert len(processes) >= 1
+    with pytest.raises(LostProcessError, match=says):
+        list(batches)
+    assert not any(process.is_alive() for process in processes)
+    pictures.number, held_out.stop = None, lambda: False
+    assert [levels(batch) for batch in held_out] == [[0, 1], [2, 3], [4, 5], [6]]
+
+
+def test_held_out_pictures_tell_of_a_process_that_is_killed() -> None:
+    held_out, pictures = dangerous(signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="DataLoader worker"):  # as torch itself says it
+        list(held_out)
+    assert not held_out.processes
+    pictures.number = None
+    assert [levels(batch) for batch in held_out] == [[0, 1], [2, 3], [4, 5], [6]]
+
+
+def test_a_process_that_hangs_behind_the_last_picture_is_not_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
+    held_out = HeldOutPictures(
+        ClassPictures(numbered(7), augmentation=HOW), batch_size=7, workers=1
+    )
+    batches = iter(held_out)
+    next(batches)
+    (process,) = held_out.processes
+    os.kill(process.pid or 0, signal.SIGSTOP)
+    assert list(batches) == []
+    assert not process.is_alive()
+
+
+def test_who_stops_looking_at_held_out_pictures_leaves_no_process() -> None:
+    held_out = HeldOutPictures(
+        ClassPictures(numbered(7), augmentation=HOW), batch_size=2, workers=2
+    )
+    batches = iter(held_out)
+    next(batches)
+    processes = list(held_out.processes)
+    batches.close()  # type: ignore[attr-defined]
+    assert processes
+    assert not any(process.is_alive() for process in processes)

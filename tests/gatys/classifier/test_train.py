@@ -17,12 +17,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from impasto.gatys.classifier.loading import ClassBatch, ClassPictures
 from impasto.gatys.classifier.train import backbone_file, train_backbone
 from impasto.gatys.features.weight_files import is_trained_here, read_weights
 from impasto.options import (
     CheckpointError,
     FolderError,
     ImpastoError,
+    LostProcessError,
     OptionError,
     flatten,
     make,
@@ -279,6 +281,39 @@ def test_killed_and_resumed_equals_uninterrupted(options: Options) -> None:
     assert process.exitcode == -signal.SIGKILL
     # Saved in the middle of the second epoch, and killed two steps later.
     assert state_of(parts)["progress"] == {"epoch": 2, "images": 24, "steps": 6}
+    train_backbone(parts, resume=True)
+    assert_same_runs(whole, parts)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_where_a_process_that_loads_held_out_pictures_is_killed_all_steps_are_saved(
+    options: Options, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    changes: dict[str, Any] = {"num_threads": 1, "save_latest_freq": 1000, "display_freq": 1000}
+    whole, parts = (options(name=name, **changes) for name in ("whole", "parts"))
+    train_backbone(whole)
+    # The first held-out picture is loaded three times, once in each epoch; the second time, its
+    # process is killed, or hangs when the end is asked for.
+    epoch = multiprocessing.get_context("fork").Value("i", 0)
+    main, center = os.getpid(), ClassPictures.center
+
+    def load(pictures: ClassPictures, index: int) -> ClassBatch:
+        if index == 0:
+            epoch.value += 1
+            if epoch.value == 2:
+                if asked:
+                    os.kill(main, signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGSTOP if asked else signal.SIGKILL)
+        return center(pictures, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassPictures, "center", load)
+        if asked:
+            assert train_backbone(parts).signal == signal.SIGTERM
+        else:
+            with pytest.raises(LostProcessError, match=r"killed.*The last good state, at image 40"):
+                train_backbone(parts)
+    assert state_of(parts)["progress"] == {"epoch": 2, "images": 40, "steps": 10}
     train_backbone(parts, resume=True)
     assert_same_runs(whole, parts)
 
