@@ -18,7 +18,12 @@ from impasto.options.fields import (
     require_positive,
     require_range,
 )
-from impasto.options.train import RUN_MAY_CHANGE, BasicDisplayOptions, BasicRunOptions
+from impasto.options.train import (
+    RUN_MAY_CHANGE,
+    BasicDisplayOptions,
+    BasicRunOptions,
+    moved_away,
+)
 
 __all__ = [
     "BACKBONE_FIXED",
@@ -156,6 +161,33 @@ class ClassDataOptions:
             f"expected the classes of --classes ({', '.join(_pairs(self.classes)) or 'none'}), got "
             f"{', '.join(_pairs(self.val_classes))}",
         )
+
+    def require_unmoved(self, *, in_python: bool = False) -> None:
+        """Refuse, when a training is resumed, folders that are no longer there.
+
+        Args:
+            in_python: whether the message says what to pass to a function, not what to type.
+
+        Raises:
+            FolderError: the pictures were moved; the message says how to name their new place.
+        """
+        train, held_out = (_pairs(words).values() for words in (self.classes, self.val_classes))
+        places = [
+            (self.dataroot / folder, "classes" if Path(folder).is_absolute() else "dataroot")
+            for folder in train
+        ] or [(self.dataroot, "dataroot")]
+        root, name = self.dataroot, "dataroot"
+        if self.val_folder is not None:
+            root, name = self.val_folder, "val_folder"
+            places.append((root, name))
+        places += [
+            (root / folder, "val_classes" if Path(folder).is_absolute() else name)
+            for folder in held_out
+        ]
+        gone = [(folder, option) for folder, option in places if not folder.exists()]
+        if gone:
+            options = list(dict.fromkeys(option for _, option in gone))
+            raise moved_away(gone[0][0], options, in_python=in_python)
 
     @property
     def side(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Literal, get_args
 
+from impasto.options.errors import FolderError
 from impasto.options.fields import (
     add_choice,
     nearest,
@@ -53,6 +54,7 @@ __all__ = [
     "TrainOptions",
     "Upsample",
     "add_generator_sizes",
+    "moved_away",
 ]
 
 
@@ -227,6 +229,20 @@ class DataOptions:
             f"--folder_B {self.folder_B}; leave it out, or add --folder_A null --folder_B null",
         )
 
+    def require_unmoved(self, *, in_python: bool = False) -> None:
+        """Refuse, when a training is resumed, folders that are no longer there.
+
+        Args:
+            in_python: whether the message says what to pass to a function, not what to type.
+
+        Raises:
+            FolderError: the pictures were moved; the message says how to name their new place.
+        """
+        names = ("dataroot",) if self.folder_A is None else ("folder_A", "folder_B")
+        for folder in self.folders:
+            if not folder.exists():
+                raise moved_away(folder, names, in_python=in_python)
+
     @property
     def crops(self) -> bool:
         """Whether every picture becomes a square of ``crop_size`` pixels."""
@@ -238,6 +254,31 @@ class DataOptions:
         first = self.folder_A or self.dataroot / "trainA"
         second = self.folder_B or self.dataroot / "trainB"
         return (first, second) if self.direction == "AtoB" else (second, first)
+
+
+def moved_away(folder: Path, names: Sequence[str], *, in_python: bool) -> FolderError:
+    """Return what a resumed training says of pictures that are no longer there.
+
+    Args:
+        folder: folder that is missing.
+        names: options that name the new place.
+        in_python: whether the cure is for a function or for the command line.
+    """
+    shown = []
+    for name in names:
+        each = "classes" in name  # one word for each class
+        if in_python:
+            shown.append(f"{name}=" + ('["CLASS=NEW", ...]' if each else '"NEW"'))
+        else:
+            shown.append(f"--{name} {'CLASS=NEW ...' if each else 'NEW'}")
+    if in_python:
+        cure = f"pass {', '.join([*shown, 'allow_changes=True'])}"
+    else:
+        cure = f"add {' '.join([*shown, '--allow_changes'])}"
+    here = "" if folder.is_absolute() else f" in {Path.cwd()}"
+    return FolderError(
+        folder, f"no such folder{here}; if the pictures were moved, say where they are now: {cure}"
+    )
 
 
 NetG = Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"]

@@ -28,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
     """Parse, train, report; return the exit status."""
     words = parse_training(_parser, BackboneOptions, argv)
     data = words.options.data
+    if words.resume:
+        data.require_unmoved()
     if data.dataset == "folder" and not data.classes:
         from impasto.data.files import find_class_folders  # noqa: PLC0415 - after parsing
 

@@ -53,14 +53,8 @@ def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:
     from impasto.data.files import list_pictures  # noqa: PLC0415 - after parsing
 
     data = options.data
-    gone = [folder for folder in data.folders if not folder.exists()] if resume else []
-    if gone:
-        new = "--dataroot NEW" if data.folder_A is None else "--folder_A NEW_A --folder_B NEW_B"
-        raise FolderError(
-            gone[0],
-            f"no such folder; if the pictures were moved, say where they are now: add {new} "
-            "--allow_changes",
-        )
+    if resume:
+        data.require_unmoved()
     if data == DataOptions() and not data.dataroot.exists():
         raise FolderError(
             data.dataroot,

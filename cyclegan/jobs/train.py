@@ -142,6 +142,8 @@ def train(
     """
 
     def build(accelerator: Accelerator) -> TrainingParts[UnpairedBatch]:
+        if resume:
+            options.data.require_unmoved(in_python=True)
         if accelerator.device.type == "cpu" and options.data.crops:
             keep_freed_memory()  # blocks of ever other sizes would not fit those that were freed
         torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal

@@ -134,6 +134,8 @@ def train_backbone(
     """
 
     def build(accelerator: Accelerator) -> TrainingParts[ClassBatch]:
+        if resume:
+            options.data.require_unmoved(in_python=True)
         torch.backends.cudnn.benchmark = True  # all pictures have one size
         sets = open_class_sets(options.data, seed=options.run.seed)
         loader = _build_loader(options, sets, accelerator, allow_changes=allow_changes)

@@ -16,7 +16,7 @@ import torch
 import impasto
 from impasto.cyclegan.models import SHIPPED
 from impasto.data import read_picture
-from impasto.options import ImpastoError, OptionError, StylizeOptions, TranslateOptions
+from impasto.options import FolderError, ImpastoError, OptionError, StylizeOptions, TranslateOptions
 from impasto.options.survey import SurveyExportOptions
 from impasto.scripts.main import main
 from impasto.survey.analysis.simulation import Population, simulate
@@ -135,6 +135,11 @@ def test_training_is_continued_with_the_options_of_its_run(picture_folder: Fill)
     assert impasto.load_generator("mine", direction="BtoA").provenance["images"] == "4"
     with pytest.raises(OptionError, match="ngf"):
         impasto.train(name="mine", resume=True, ngf=3)
+    Path("data").rename("moved")
+    with pytest.raises(FolderError, match=r'now: pass dataroot="NEW", allow_changes=True'):
+        impasto.train(name="mine", resume=True, max_images=6)
+    last = impasto.train("moved", name="mine", resume=True, allow_changes=True, max_images=6)
+    assert last.progress.images == 6
 
 
 def test_a_preset_of_training_is_taken_by_its_name() -> None:

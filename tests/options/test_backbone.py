@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from impasto.options import OptionError, flatten, make
+from impasto.options import FolderError, OptionError, flatten, make
 from impasto.options.backbone import BACKBONE_MAY_CHANGE, BackboneOptions, ClassDataOptions
 from impasto.options.config import preset_names
 
@@ -113,3 +113,51 @@ def test_held_out_folders_are_looked_for_in_the_folder_for_them() -> None:
 def test_what_cannot_be_is_refused_by_name(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(OptionError, match=says):
         make(BackboneOptions, changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "says"),
+    [
+        ({"dataroot": "d"}, [], "--dataroot NEW"),
+        ({"dataroot": "d", "classes": TWO}, ["d/a"], "--dataroot NEW"),
+        ({"classes": ["a=/none/a", "b=/none/b"]}, [], "--classes CLASS=NEW ..."),
+        (
+            {"dataroot": "d", "classes": ["a", "b=/none/b"]},
+            [],
+            "--dataroot NEW --classes CLASS=NEW ...",
+        ),
+        ({"dataroot": "d", "val_folder": "v"}, ["d"], "--val_folder NEW"),
+        ({"dataroot": "d", "val_folder": "v"}, ["v"], "--dataroot NEW"),
+        (
+            {"dataroot": "d", "classes": TWO, "val_classes": ["a=/none/a", "b=/none/b"]},
+            ["d/a", "d/b"],
+            "--val_classes CLASS=NEW ...",
+        ),
+        (
+            {"dataroot": "d", "classes": TWO, "val_classes": ["a=c", "b=e"]},
+            ["d/a", "d/b", "d/c"],
+            "--dataroot NEW",
+        ),
+        ({"dataset": "cifar100", "dataroot": "d"}, [], "--dataroot NEW"),
+    ],
+)
+def test_what_says_where_moved_pictures_are_now(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    there: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in there:
+        Path(folder).mkdir(parents=True)
+    data = make(ClassDataOptions, options)
+    with pytest.raises(FolderError) as caught:
+        data.require_unmoved()
+    assert str(caught.value).endswith(f"where they are now: add {says} --allow_changes")
+
+
+def test_in_python_the_cure_is_for_python() -> None:
+    data = make(ClassDataOptions, {"classes": ["a=/none/a", "b=/none/b"], "dataroot": "/none"})
+    with pytest.raises(FolderError, match=r'pass classes=\["CLASS=NEW", ...\], allow_changes=True'):
+        data.require_unmoved(in_python=True)

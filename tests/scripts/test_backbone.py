@@ -84,6 +84,20 @@ def test_resume_needs_nothing_but_the_name(
     assert load_state(tmp_path / "runs" / "mine" / "state.pt")["progress"]["images"] == 16
 
 
+def test_a_folder_that_was_moved_is_named_with_the_cure(
+    words: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    assert main([*words, "--max_images", "4"]) == 0
+    (tmp_path / "data").rename(tmp_path / "moved")
+    resume = ["backbone", "train", "--resume", *where(tmp_path), "--max_images", "8"]
+    assert main(resume) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'data'}" in said
+    assert "no such folder; if the pictures were moved, say where they are now" in said
+    assert "add --dataroot NEW --allow_changes" in said
+    assert main([*resume, "--dataroot", str(tmp_path / "moved"), "--allow_changes"]) == 0
+
+
 def test_the_options_of_a_run_repeat_it(words: list[str], tmp_path: Path) -> None:
     assert main(words) == 0
     stored = tmp_path / "runs" / "mine" / "options.yaml"
