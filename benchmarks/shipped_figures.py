@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import paint
 from impasto.cyclegan.models import find_generator
-from impasto.cyclegan.translator import Translator
 from impasto.data import Picture, read_picture, write_picture
 from impasto.data.files import list_pictures
 from impasto.data.samples.photographs import sample_photographs

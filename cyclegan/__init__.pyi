@@ -9,6 +9,7 @@ from .build import build_loader, build_networks, build_terms, build_trainer
 from .evaluation.inception import Inception
 from .evaluation.sets import frechet_distance, kernel_distance
 from .evaluation.table import Candidate, Evaluation, Reference, Sample, evaluate
+from .inference.translator import Translator
 from .jobs.evaluate import EvaluateResult, run_evaluation
 from .jobs.train import TranslationLearner, save_networks, train
 from .jobs.translate import TranslateResult, translate
@@ -34,7 +35,6 @@ from .optim import LearningRate, WeightAverage, lr_multiplier
 from .pools import ImagePool
 from .terms import DirectionImages, DiscriminatorLoss, LossTerm, PerceptualLoss, Translations
 from .trainer import Trainer
-from .translator import Translator
 from .weights import LoadedGenerator, load_generator, save_generator
 
 __all__ = [

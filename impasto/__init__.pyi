@@ -9,7 +9,7 @@ from .api import (
     train,
     translate,
 )
-from .cyclegan.translator import Translator
+from .cyclegan.inference.translator import Translator
 from .version import __version__
 
 __all__ = [

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from impasto.cyclegan.evaluation.table import Candidate, Reference, Sample
-from impasto.cyclegan.memory import TranslationMemory
+from impasto.cyclegan.inference.memory import TranslationMemory
+from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.models import (
     GENERATOR_OF,
     SHIPPED,
@@ -22,7 +23,6 @@ from impasto.cyclegan.models import (
     kept_epochs,
     resolve_results,
 )
-from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_picture
 from impasto.data.files import list_pictures

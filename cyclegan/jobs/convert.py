@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from impasto.cyclegan.inference.memory import TranslationMemory
+from impasto.cyclegan.inference.translator import NotFiniteError
 from impasto.cyclegan.jobs.results import FileNote, describe
-from impasto.cyclegan.memory import TranslationMemory
-from impasto.cyclegan.translator import NotFiniteError
 from impasto.data.atomic import is_disk_full
 from impasto.data.decode import Picture, read_picture, read_size
 from impasto.data.encode import write_picture

@@ -14,10 +14,10 @@ from dominate import tags
 from numpy.typing import NDArray
 
 from impasto.cyclegan.build import build_networks
+from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.train import train
 from impasto.cyclegan.models import find_generator
 from impasto.cyclegan.networks import Generator
-from impasto.cyclegan.translator import Translator
 from impasto.data.decode import read_picture
 from impasto.data.files import list_pictures
 from impasto.data.metrics.paired import Comparison, compare

@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+from impasto.cyclegan.inference.memory import TranslationMemory
+from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
 from impasto.cyclegan.jobs.results import FileNote, Made, ResultsFolder, made_from
-from impasto.cyclegan.memory import TranslationMemory
 from impasto.cyclegan.models import SHIPPED, find_generator
-from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_size
 from impasto.data.files import fit_name, gather_pictures, output_names

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.build import generator_architecture
+from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.models import (
     SHIPPED,
     find_generator,
@@ -22,7 +23,6 @@ from impasto.cyclegan.models import (
     resolve_model,
     shipped_models,
 )
-from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import load_generator, save_generator
 from impasto.data import list_pictures, read_picture, ssim, to_pictures, to_tensor
 from impasto.data.metrics.spectrum import GridPeaks

@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_flatten, tree_map
 
 from impasto.cyclegan.build import build_trainer
+from impasto.cyclegan.inference.translator import BentGrid, Translator
 from impasto.cyclegan.networks import ResnetGenerator
-from impasto.cyclegan.translator import BentGrid, Translator
 from impasto.data.datasets import UnpairedBatch
 from impasto.gatys.classifier.model import VggClassifier, init_weights
 from impasto.gatys.losses.functional import moments

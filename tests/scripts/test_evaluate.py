@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto.cyclegan import memory
 from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.inference import memory
 from impasto.cyclegan.weights import save_generator
 from impasto.data.files import list_pictures
 from impasto.gatys.features.vgg import Vgg

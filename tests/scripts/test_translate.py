@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from impasto.cyclegan import GeneratorArchitecture, memory
+from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.results import ResultsFolder
-from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import save_generator
 from impasto.data import read_picture
 from impasto.data.files import list_pictures

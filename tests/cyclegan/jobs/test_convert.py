@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from impasto.cyclegan.inference.translator import NotFiniteError
 from impasto.cyclegan.jobs import convert as convert_module
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
-from impasto.cyclegan.translator import NotFiniteError
 from impasto.data import transforms
 from impasto.data.decode import Picture, read_picture
 from impasto.data.encode import write_picture

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from impasto.cyclegan import GeneratorArchitecture
+from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.results import Made, ResultsFolder
-from impasto.cyclegan.translator import Translator
 from impasto.cyclegan.weights import save_generator
 from impasto.data import read_picture
 from impasto.options.errors import PictureError

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impasto.cyclegan.inference.translator import BentGrid, NotFiniteError, Translator
 from impasto.cyclegan.networks import ResnetGenerator, UnetGenerator
-from impasto.cyclegan.translator import BentGrid, NotFiniteError, Translator
 from impasto.data import to_pictures
 from impasto.data.metrics.spectrum import GridPeaks
 

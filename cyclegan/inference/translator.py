@@ -130,8 +130,8 @@ class Translator:
         device: device that computes.
         mixed_precision: precision: ``no`` (float32), ``fp16`` or ``bf16``.
         grid_bend_px: strength of the warp in pixels, see
-            :class:`~impasto.cyclegan.translator.BentGrid`; 0: no warp. Pictures below 64 pixels are
-            never warped.
+            :class:`~impasto.cyclegan.inference.translator.BentGrid`; 0: no warp. Pictures below 64
+            pixels are never warped.
     """
 
     def __init__(

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from impasto.cyclegan import memory
-from impasto.cyclegan.memory import TranslationMemory
+from impasto.cyclegan.inference import memory
+from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.networks import Generator
 
 CPU = torch.device("cpu")
@@ -105,8 +105,8 @@ _REAL = """
 import sys
 import torch
 from impasto.cyclegan import GeneratorArchitecture
-from impasto.cyclegan.memory import TranslationMemory
-from impasto.cyclegan.translator import Translator
+from impasto.cyclegan.inference.memory import TranslationMemory
+from impasto.cyclegan.inference.translator import Translator
 from impasto.runs.memory import peak_memory_mib
 
 device = torch.device("cpu")

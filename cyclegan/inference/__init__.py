@@ -1,0 +1,1 @@
+"""Translating with a trained generator: `translator` (any size), `memory` (what that takes)."""
