@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto.cyclegan import GeneratorArchitecture, memory
+from impasto.cyclegan import GeneratorArchitecture
+from impasto.cyclegan.inference import memory
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.results import ResultsFolder
 from impasto.cyclegan.weights import save_generator
