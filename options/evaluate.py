@@ -17,7 +17,7 @@ from impasto.options.train import Device, Direction, MixedPrecision
 
 __all__ = ["BestBy", "EvaluateOptions"]
 
-BestBy = Literal["auto", "swd", "kid", "fid", "palette"]
+BestBy = Literal["auto", "swd", "strokes", "kid", "fid", "palette"]
 
 
 @option_class
@@ -69,8 +69,8 @@ class EvaluateOptions:
     """use only the first MAX_PICTURES pictures of REAL, of INPUTS and of each folder of results
     (default: all)"""
     best_by: BestBy = "auto"
-    """measure that decides which row is best: swd, kid, fid or palette; auto is kid if there is
-    a network and swd otherwise"""
+    """measure that decides which row is best: swd, strokes (the distance that sees brush strokes),
+    kid, fid or palette; auto is kid if there is a network and swd otherwise"""
     seed: int = 0
     """seed of the random patches, projections, subsets, and pictures of MORE_REAL"""
     device: Device = "auto"

@@ -6,7 +6,7 @@ features are computed by torchmetrics.
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from impasto.cyclegan.evaluation.strokes import StrokeFeatures, stroke_distances
 from impasto.data.decode import Rgb
 from impasto.data.metrics.paired import palette_distance
 from impasto.data.metrics.spectrum import GridPeaks
@@ -191,6 +192,7 @@ class PictureSet:
         patches: patch descriptors by level, see :func:`impasto.data.metrics.swd.patch_descriptors`.
         colors: evenly spaced pixels of all squares, RGB, (1, pixels, 3), uint8.
         features: features of the pictures, (count, D); None without an extractor.
+        strokes: statistics of each picture's crops; empty without stroke features.
         grids: periodic grid patterns of the pictures at their original sizes; see
             :class:`impasto.data.metrics.spectrum.GridPeaks`.
     """
@@ -200,11 +202,17 @@ class PictureSet:
     patches: Mapping[int, NDArray[np.float32]]
     colors: Rgb
     features: Tensor | None
+    strokes: Sequence[Mapping[str, Tensor]]
     grids: Mapping[int, float]
 
 
 def summarize(
-    pictures: Iterable[Rgb], settings: Settings, extractor: Extractor | None = None, *, count: int
+    pictures: Iterable[Rgb],
+    settings: Settings,
+    extractor: Extractor | None = None,
+    *,
+    count: int,
+    strokes: StrokeFeatures | None = None,
 ) -> PictureSet:
     """Summarize pictures, one after the other, for the comparison of sets.
 
@@ -213,6 +221,7 @@ def summarize(
         settings: settings of the comparison, the same for all sets.
         extractor: feature extractor; None: no features are computed.
         count: expected number of pictures.
+        strokes: features of the stroke distance; None: none are computed.
 
     Raises:
         ValueError: the number of pictures is not ``count``.
@@ -221,7 +230,7 @@ def summarize(
     patches = PatchSampler(count, np.random.default_rng(settings.seed), patches=settings.patches)
     # Odd, so that it does not meet the same columns of every square.
     step = -(-count * settings.size_px**2 // _PALETTE_PIXELS) | 1
-    colors, features, grids, enlarged = [], [], GridPeaks(), 0
+    colors, features, crops, grids, enlarged = [], [], [], GridPeaks(), 0
     for picture in pictures:
         square = _square(picture, settings.size_px)
         patches.add(square)
@@ -230,12 +239,15 @@ def summarize(
         enlarged += min(picture.shape[:2]) < settings.size_px
         if extractor is not None:
             features.append(extractor([square]))
+        if strokes is not None:
+            crops.append(strokes(square))
     return PictureSet(
         count=count,
         enlarged=enlarged,
         patches=patches.result(),
         colors=np.concatenate(colors)[None],
         features=torch.cat(features) if features else None,
+        strokes=crops,
         grids=grids.result(),
     )
 
@@ -246,7 +258,8 @@ def compare_sets(real: PictureSet, other: PictureSet, settings: Settings) -> dic
     Returns:
         ``swd`` (mean over the levels) and ``swd_256``, ... (times 1000); ``palette`` (L*a*b*);
         ``grid_2`` and ``grid_4`` (of ``other`` alone, in pictures from 64 px); with features
-        ``kid``, ``kid_spread`` (from four pictures) and ``fid``.
+        ``kid``, ``kid_spread`` (from four pictures) and ``fid``; with stroke features
+        ``strokes_1`` to ``strokes_7``, the stroke distance at each depth.
 
     Raises:
         ImpastoError: there are features, and torchmetrics is not installed.
@@ -263,6 +276,8 @@ def compare_sets(real: PictureSet, other: PictureSet, settings: Settings) -> dic
         values |= {"kid": kid, "fid": frechet_distance(real.features, other.features)}
         if not math.isnan(spread):
             values["kid_spread"] = spread
+    if real.strokes and other.strokes:
+        values |= stroke_distances(real.strokes, other.strokes)
     return values
 
 

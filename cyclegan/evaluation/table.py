@@ -6,7 +6,7 @@ pictures ("floor").
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from impasto.cyclegan.evaluation.sets import (
     compare_sets,
     summarize,
 )
+from impasto.cyclegan.evaluation.strokes import StrokeFeatures, times_floor
 from impasto.data.decode import Rgb
 from impasto.data.metrics.paired import edge_correlation, psnr, ssim
 
@@ -35,10 +36,10 @@ __all__ = [
     "same_size",
 ]
 
-SET_MEASURES = ("swd", "kid", "fid", "palette")
+SET_MEASURES = ("swd", "strokes", "kid", "fid", "palette")
 """Measures that say how far a set is from the real one; lower is nearer."""
 
-BIASED = ("swd", "fid", "palette")
+BIASED = ("swd", "strokes", "fid", "palette")
 """Those of them that are larger for fewer pictures."""
 
 _SAME_SIZE = 0.9  # from here on two sets' sizes, and so their biases, are taken for equal
@@ -119,8 +120,9 @@ class Row:
         unequal: number of pictures whose input has a different size.
         enlarged: number of pictures smaller than the squares in which sets are compared.
         values: measures by name: ``swd``, ``swd_256``, ..., ``palette``, ``grid_2``, ``grid_4``;
-            with an extractor also ``kid``, ``kid_spread``, ``fid``; for results also ``ssim``,
-            ``psnr``, ``edges`` (means over the paired pictures) and ``cycle_ssim``.
+            with an extractor also ``kid``, ``kid_spread``, ``fid``; with stroke features
+            ``strokes``, a multiple of the floor's, and ``strokes_1``, ...; for results also
+            ``ssim``, ``psnr``, ``edges`` (means over the paired pictures) and ``cycle_ssim``.
     """
 
     name: str
@@ -167,12 +169,13 @@ class Evaluation:
         return [row for row in self.rows if row.kind == "result"]
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913
     reference: Reference,
     candidates: Sequence[Candidate],
     *,
     settings: Settings | None = None,
     extractor: Extractor | None = None,
+    strokes: StrokeFeatures | None = None,
     best_by: str | None = None,
     on_sample: Callable[[str, Sample], None] = lambda _row, _sample: None,
     on_row: Callable[[Row], None] = lambda _row: None,
@@ -184,10 +187,12 @@ def evaluate(
         candidates: candidates to measure.
         settings: settings of the measures that compare sets; the defaults unless given.
         extractor: feature extractor for KID and FID; None leaves both out.
+        strokes: features of the stroke distance; None leaves it out.
         best_by: measure that determines the best candidate, one of :data:`SET_MEASURES`; ``kid``
             unless given, ``swd`` without extractor.
         on_sample: called with the row's name and each picture as it is read, real ones included.
-        on_row: called with each row as soon as it is ready.
+        on_row: called with each row as soon as it is ready, but for its stroke distance, which
+            needs the floor.
 
     Raises:
         ImpastoError: torchmetrics is needed and not installed.
@@ -201,7 +206,8 @@ def evaluate(
     rows: list[Row] = []
 
     def look(name: str, pictures: Pictures) -> "_Seen":
-        return _look(pictures, settings, extractor, lambda sample: on_sample(name, sample))
+        eyes = (extractor, strokes)
+        return _look(pictures, settings, eyes, lambda sample: on_sample(name, sample))
 
     real = look("real pictures", reference.real).summary
 
@@ -225,6 +231,7 @@ def evaluate(
     add("floor (other real pictures)", "floor", reference.others)
     for candidate in candidates:
         add(candidate.name, "result", candidate.pictures)
+    rows = _with_strokes(rows)
     measure = best_by or ("swd" if extractor is None else "kid")
     finite = [row for row in rows if row.kind == "result" and math.isfinite(row.values[measure])]
     best = min(finite, key=lambda row: row.values[measure]).name if finite else None
@@ -235,6 +242,21 @@ def evaluate(
         best_by=measure,
         best=best,
     )
+
+
+def _with_strokes(rows: Sequence[Row]) -> list[Row]:
+    """Add the stroke distance to all rows, as a multiple of the floor's, if it was measured."""
+    depths = [
+        {key: value for key, value in row.values.items() if key.startswith("strokes_")}
+        for row in rows
+    ]
+    floor = next(own for row, own in zip(rows, depths, strict=True) if row.kind == "floor")
+    if not floor:
+        return list(rows)
+    return [
+        replace(row, values={**row.values, "strokes": times_floor(own, floor)})
+        for row, own in zip(rows, depths, strict=True)
+    ]
 
 
 def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
@@ -272,7 +294,7 @@ class _Seen:
 def _look(
     pictures: Pictures,
     settings: Settings,
-    extractor: Extractor | None,
+    eyes: tuple[Extractor | None, StrokeFeatures | None],
     on_sample: Callable[[Sample], None],
 ) -> _Seen:
     """Measure one set, holding one picture at a time."""
@@ -290,7 +312,8 @@ def _look(
 
     if not len(pictures):
         raise ValueError("pictures: expected at least one in every set, got none")
-    summary = summarize(looked_at(), settings, extractor, count=len(pictures))
+    extractor, strokes = eyes
+    summary = summarize(looked_at(), settings, extractor, count=len(pictures), strokes=strokes)
     return _Seen(
         summary=summary,
         paired=len(measured.get("ssim", [])),

@@ -15,6 +15,7 @@ from impasto.cyclegan.evaluation.candidates import make_candidates, make_referen
 from impasto.cyclegan.evaluation.inception import Inception
 from impasto.cyclegan.evaluation.page import as_json, facts_of, sentences_of, write_evaluation
 from impasto.cyclegan.evaluation.sets import Extractor, Settings, torchmetrics_image
+from impasto.cyclegan.evaluation.strokes import make_stroke_features
 from impasto.cyclegan.evaluation.table import (
     SET_MEASURES,
     Candidate,
@@ -31,7 +32,8 @@ from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
 from impasto.data.files import PREVIEWS_MARK
 from impasto.data.transforms import limit_long_side
-from impasto.options.errors import FolderError
+from impasto.gatys.features.lite import missing_lite_message
+from impasto.options.errors import FolderError, OptionError
 from impasto.options.evaluate import EvaluateOptions
 from impasto.runs.devices import choose_precision, computing
 from impasto.runs.directory import lock_folder
@@ -103,6 +105,9 @@ def run_evaluation(
     options = replace(options, mixed_precision=choose_precision(options.mixed_precision, device))
     if extractor is None:
         extractor = build_extractor(options, device)
+    strokes = make_stroke_features(device)
+    if strokes is None and options.best_by == "strokes":
+        raise OptionError("best_by", f"strokes cannot be measured: {missing_lite_message()}")
     _check_output(options, candidates)
     reference = make_reference(options)
     made = make_candidates(candidates, options, device=device)
@@ -124,6 +129,7 @@ def run_evaluation(
             shown.watch_candidates(made),
             settings=Settings(size_px=options.size_px, patches=options.patches, seed=options.seed),
             extractor=extractor,
+            strokes=strokes,
             best_by=None if options.best_by == "auto" else options.best_by,
             on_sample=lambda row, _sample: on_sample(row),
             on_row=on_row,
