@@ -6,11 +6,14 @@ depend on the numbers of channels and positions.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
@@ -31,6 +34,7 @@ __all__ = [
     "quantiles_at",
     "quantiles_of",
     "sliced_wasserstein_loss",
+    "sorted_rows",
     "symmetric_root",
     "trace_of_root",
     "transport_cost",
@@ -180,7 +184,7 @@ def transport_cost(
         weights: weights of the positions, (N, 1, M), adding up to 1; equal unless given.
         cost: function that gives the cost of each difference between two values.
     """
-    values, order = values.sort(dim=2)
+    values, order = sorted_rows(values)
     if weights is None:
         if target.shape[2] != values.shape[2]:
             # Both hold quantiles at (i + 1/2) / count: just how this reads between its samples.
@@ -218,10 +222,29 @@ def quantiles_of(values: Tensor, count: int, weights: Tensor | None = None) -> T
         weights: weights of the positions, (N, 1, M); equal unless given.
     """
     if weights is None and count == values.shape[2]:
-        return values.sort(dim=2).values
+        return sorted_rows(values)[0]
     if weights is None:
         weights = values.new_full((1, 1, values.shape[2]), 1 / values.shape[2])
     return _weighted_quantiles(values, weights.expand_as(values), count)
+
+
+def sorted_rows(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values sorted along the last dimension, and the index where each was; differentiable.
+
+    Equal values stay in the order in which they were, as with ``torch.sort(stable=True)``. On the
+    processor, float32 is sorted by NumPy as integers of 64 bits, which hold the value and its
+    index: no two are equal, and NumPy sorts such integers by vector instructions. There is one
+    order of them, regardless of the processor and the number of threads.
+
+    Args:
+        values: values of any shape with at least one dimension, and less than 2**31 in a row. Those
+            that are not numbers come first or last.
+    """
+    if values.device.type != "cpu" or values.dtype != torch.float32 or not values.numel():
+        ordered, order = values.sort(dim=-1, stable=True)
+        return ordered, order
+    sorted_values, order = _SortedRows.apply(values)
+    return sorted_values, order
 
 
 def mixed_quantiles(parts: list[Tensor], weights: list[float]) -> Tensor:
@@ -275,6 +298,55 @@ def match_histograms(features: Tensor, quantiles: Tensor, mask: Tensor | None = 
             wanted = quantiles[:, channel : channel + 1].to(values.dtype)
             result[0, channel, inside] = quantiles_at(wanted, ranks).flatten().to(flat.dtype)
     return result.view_as(features)
+
+
+# Numbers that are sorted at once: their integers stay in a processor's cache.
+_SORTED_AT_ONCE = 2**16
+_SIGNLESS = np.int32(0x7FFFFFFF)
+
+
+class _SortedRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> tuple[Tensor, Tensor]:
+        rows = values.detach().contiguous().view(-1, values.shape[-1]).numpy()
+        ordered, order = np.empty_like(rows), np.empty(rows.shape, np.int64)
+        count = max(1, _SORTED_AT_ONCE // max(1, rows.shape[1]))
+        parts = [slice(first, first + count) for first in range(0, len(rows), count)]
+
+        def sort(part: slice) -> None:
+            _sort_rows(rows[part], ordered[part], order[part])
+
+        threads = min(torch.get_num_threads(), len(parts))
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(sort, parts))
+        else:
+            for part in parts:
+                sort(part)
+        places = torch.from_numpy(order).view(values.shape)
+        ctx.save_for_backward(places)
+        ctx.mark_non_differentiable(places)
+        return torch.from_numpy(ordered).view(values.shape), places
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
+        (places,) = ctx.saved_tensors
+        return torch.zeros_like(gradient).scatter(-1, places, gradient)
+
+
+def _sort_rows(
+    rows: NDArray[np.float32], ordered: NDArray[np.float32], order: NDArray[np.int64]
+) -> None:
+    """Sort each row into ``ordered``, and write into ``order`` where each value was."""
+    bits = (rows + np.float32(0)).view(np.int32)  # -0 becomes 0, which it is equal to
+    # As integers, positive numbers have their order, and negative ones the reverse of it.
+    order[...] = bits ^ ((bits >> 31) & _SIGNLESS)
+    order <<= 32
+    order |= np.arange(rows.shape[1])
+    order.sort(axis=1)
+    bits = (order >> 32).astype(np.int32)
+    ordered[...] = (bits ^ ((bits >> 31) & _SIGNLESS)).view(np.float32)
+    order &= 0xFFFFFFFF
 
 
 class _ExactTraceOfRoot(torch.autograd.Function):
@@ -342,7 +414,7 @@ def _weighted_quantiles(values: Tensor, weights: Tensor, count: int) -> Tensor:
 
     Each is one of the values: nothing is read between them, as one without weight might lie there.
     """
-    values, order = values.sort(dim=2)
+    values, order = sorted_rows(values)
     shares = weights.gather(2, order).cumsum(dim=2)
     shares = shares / shares[..., -1:].clamp_min(torch.finfo(shares.dtype).tiny)
     wanted = (torch.arange(count, device=values.device, dtype=values.dtype) + 0.5) / count

@@ -16,6 +16,7 @@ from impasto.gatys.losses.transport import (
     quantiles_at,
     quantiles_of,
     sliced_wasserstein_loss,
+    sorted_rows,
     symmetric_root,
     trace_of_root,
     transport_cost,
@@ -243,6 +244,43 @@ def test_gradient_of_the_sliced_distance(masked: bool) -> None:
     assert torch.autograd.gradcheck(
         lambda x: sliced_wasserstein_loss(x, wanted, lines, mask if masked else None), (features,)
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_sorted_as_by_numpy_with_equal_values_in_their_order(
+    threads: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    # Ten values a row are each found some hundred times; rows are sorted in several parts.
+    values = (2 * noise(2, 40, 3000)).round().to(dtype)
+    values[0, 0, :6] = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, 1e-45, -3e38])
+    found, order = sorted_rows(values)
+    expected = np.argsort(values.numpy(), axis=2, kind="stable")
+    assert np.array_equal(order.numpy(), expected)
+    assert np.array_equal(found.numpy(), np.take_along_axis(values.numpy(), expected, axis=2))
+    assert found.dtype == dtype
+
+
+def test_gradient_of_sorting_goes_back_where_each_value_was() -> None:
+    values = torch.tensor([[3.0, -1.0, 3.0, 0.5]], requires_grad=True)
+    total = (sorted_rows(values)[0] * torch.tensor([1.0, 10.0, 100.0, 1000.0])).sum()
+    (gradient,) = torch.autograd.grad(total, values)
+    assert gradient.tolist() == [[100, 1, 1000, 10]]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_not_a_number_stays_so_when_sorted(sign: int) -> None:
+    found, order = sorted_rows(torch.tensor([[1.0, sign * torch.nan, -2.0]]))
+    assert found.isnan().sum() == 1
+    assert found[~found.isnan()].tolist() == [-2, 1]
+    assert sorted(order[0].tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3), (1,)])
+def test_little_to_sort(shape: tuple[int, ...]) -> None:
+    found, order = sorted_rows(torch.ones(shape))
+    assert found.shape == order.shape == shape
 
 
 def test_mixtures_pool_values() -> None:
