@@ -307,7 +307,8 @@ class SweepOptions:
     threads: int = 1
     """number of threads of each job; the last digits of the results depend on it"""
     overwrite: bool = False
-    """compute cells again that are already done"""
+    """replace finished cells that were made with other settings or of other files; if there are
+    none, compute all cells again"""
 
     def __post_init__(self) -> None:
         require_positive("jobs", self.jobs)

@@ -10,6 +10,7 @@ from impasto.options.stylize import SweepOptions
 if TYPE_CHECKING:
     from impasto.gatys.sweep.cells import CellResult
     from impasto.gatys.sweep.plan import SweepCell
+    from impasto.gatys.sweep.run import SweepResult
 
 __all__ = ["main"]
 
@@ -60,13 +61,17 @@ def main(argv: Sequence[str]) -> int:
     with Interrupts() as interrupts, ProgressBar("cell", noun="cells") as bar:
 
         def tell(cell: "SweepCell", result: "CellResult", known: bool) -> None:
+            if known:
+                bar.skip()
+                return
             bar.move()
             named = ", ".join(f"{axis} {label}" for axis, label in cell.labels.items())
             if result.error:
                 bar.say(f"failed: {named}: {result.error}")
-            elif not known:
-                took = f"{result.seconds:.1f} s of optimizing"
-                bar.say(f"{named}: {took}, total loss {result.losses['total']:.4g}")
+            else:
+                took = f"{result.wall_seconds:.1f} s, {result.seconds:.1f} s of it optimizing"
+                left = f"; {bar.left}" if bar.left else ""
+                bar.say(f"{named}: {took}, total loss {result.losses['total']:.4g}{left}")
 
         try:
             result = sweep(
@@ -81,10 +86,21 @@ def main(argv: Sequence[str]) -> int:
                 raise
             bar.close()
             parser.error(f"SWEEP: {error.reason}")
-    done = len(result.results) - len(result.failed)
-    print(f"{done} of {len(result.cells)} cells done, {len(result.failed)} failed", end="; ")
-    again = "" if done == len(result.cells) else "; the same command does the rest"
-    print(f"open {options.output / 'index.html'}{again}")
+    _report(result, options, bar.seconds)
     if interrupts.received is not None:
         return 128 + interrupts.received
-    return 0 if done == len(result.cells) else 1
+    return 0 if len(result.done) == len(result.cells) else 1
+
+
+def _report(result: "SweepResult", options: SweepOptions, seconds: float) -> None:
+    """Say how it ended, and what to do next."""
+    from impasto.runs.displays.bar import spell_rest  # noqa: PLC0415
+
+    done = len(result.done)
+    failed = f"{len(result.failed)} failed, after {spell_rest(seconds)}"
+    print(f"{done} of {len(result.cells)} cells done, {failed}", end="; ")
+    # With it, all that is done would be done again, unless some of other settings are left.
+    without = options.overwrite and all(number in result.results for number in result.replaced)
+    rest = f"; the same command{' without --overwrite' * without} does the rest"
+    again = "" if done == len(result.cells) else rest
+    print(f"open {options.output / 'index.html'}{again}")

@@ -42,7 +42,8 @@ def sweep(
         OptionError: an option, also one in the plan, is unknown or invalid.
         ImpastoError: the plan cannot be read, or another sweep is writing to the same folder.
         PictureError: a content or style picture is not there.
-        FolderError: the output cannot be written, which is found before anything is computed.
+        FolderError: the output cannot be written, or holds finished cells of other settings, which
+            only ``overwrite`` replaces; both are found before anything is computed.
         OSError: it can no longer be written, as the disk is full.
     """
     sweep_plan = read_sweep(
@@ -70,7 +71,6 @@ def sweep(
 
     busy = "another sweep is computing cells there; wait for it, or choose another --output"
     with lock_folder(options.output, busy):
-        on_start(len(cells))
         result = run_sweep(
             sweep_plan,
             cells,
@@ -78,6 +78,7 @@ def sweep(
             jobs=options.jobs,
             threads=options.threads,
             overwrite=options.overwrite,
+            start=on_start,
             tell=on_cell,
             stop=stop,
         )

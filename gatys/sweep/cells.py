@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,14 +23,30 @@ from impasto.gatys.features.lite import find_lite_weights
 from impasto.gatys.features.make import model_of
 from impasto.gatys.features.weights import find_model_weights, find_weights
 from impasto.gatys.masks import parse_mask_pair
-from impasto.gatys.outputs.recipe import absolute_masks, read_recipe, recipe_path, write_recipe
+from impasto.gatys.outputs.recipe import (
+    Facts,
+    Recipe,
+    absolute_masks,
+    difference_from,
+    read_recipe,
+    recipe_path,
+    write_recipe,
+)
 from impasto.gatys.sweep.plan import SweepCell
 from impasto.options.errors import ImpastoError, OptionError
 from impasto.options.stylize import StylizeOptions
 from impasto.runs.processes import PARENT_VARIABLE
 from impasto.runs.signals import stopping_signals
 
-__all__ = ["CellFiles", "CellResult", "cell_command", "cell_key", "read_cell", "run_cell"]
+__all__ = [
+    "CellFiles",
+    "CellResult",
+    "cell_command",
+    "cell_key",
+    "difference_on_disk",
+    "read_cell",
+    "run_cell",
+]
 
 # Statuses of a process that was asked to end, before and after it has handlers of its own.
 _STOPPED = {
@@ -107,6 +123,7 @@ class CellResult:
         losses: final losses at the last scale, by name; empty if the cell failed.
         evaluations: number of evaluations of the losses.
         seconds: duration of the optimization, in seconds.
+        wall_seconds: duration of the whole cell, its start-up included, in seconds; 0 if not known.
         peak_memory_mib: peak memory of the cell's process in MiB, on the device if that is a GPU.
         size: width and height of the picture.
         error: why the cell failed; empty if it did not.
@@ -118,6 +135,7 @@ class CellResult:
     losses: Mapping[str, float]
     evaluations: int = 0
     seconds: float = 0.0
+    wall_seconds: float = 0.0
     peak_memory_mib: float = float("nan")
     size: tuple[int, int] = (0, 0)
     error: str = ""
@@ -136,8 +154,9 @@ def cell_key(cell: SweepCell, threads: int) -> str:
     paths = [options.content, *options.styles, *_masks(options), options.init_image]
     paths.append(_weights(options))
     hashes = [_file_hash(path) for path in paths if path is not None]
-    where = {"output", "overwrite"}
-    told = {key: str(value) for key, value in asdict(options).items() if key not in where}
+    settings = {field.name: getattr(options, field.name) for field in fields(options)}
+    del settings["output"], settings["overwrite"]
+    told = {name: str(_absolute(value)) for name, value in settings.items()}
     text = json.dumps([told, hashes, threads, version("impasto")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -155,16 +174,80 @@ def read_cell(folder: Path, key: str) -> CellResult | None:
         The result; None if there is none, it was made with other settings, or the picture or the
         table of losses is missing or no longer what was written.
     """
-    files = CellFiles(folder)
+    result = _read_finished(CellFiles(folder))
+    return result if result is not None and result.key == key else None
+
+
+def _read_finished(files: CellFiles) -> CellResult | None:
+    """Return the result of a finished cell, of whatever settings, whose files are whole."""
     try:
         raw = json.loads(files.result.read_text(encoding="utf-8"))
-        known = {field.name: raw[field.name] for field in fields(CellResult)}
+        # Those of earlier versions do not know how long the whole cell took.
+        known = {field.name: raw[field.name] for field in fields(CellResult) if field.name in raw}
         known["size"] = tuple(known["size"])
         result = CellResult(**known)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    whole = not result.error and result.key == key and result.hashes == files.hashes()
+    whole = not result.error and result.hashes == files.hashes()
     return result if whole else None
+
+
+def difference_on_disk(cell: SweepCell, folder: Path, threads: int) -> str:
+    """Describe how a finished cell on disk differs from the one that would replace it.
+
+    Args:
+        cell: cell that would be made.
+        folder: folder of its files.
+        threads: number of threads that it would be made with.
+
+    Returns:
+        The settings that were others, or what else has changed, in words; empty if there is no
+        finished cell, or it is the same.
+    """
+    files = CellFiles(folder)
+    result = _read_finished(files)
+    if result is None or result.key == cell_key(cell, threads):
+        return ""
+    try:
+        options = read_recipe(files.recipe).options
+        facts = read_recipe(recipe_path(files.picture)).facts
+        now = _recipe_options(cell.options)
+    except OptionError:  # a recipe that is damaged, or a mask, which the cell then fails with
+        return "unknown settings"
+    difference = difference_from(Recipe(options=options, facts=facts), now)
+    if difference or facts is None:
+        return difference or "unknown files"
+    return _other_circumstance(facts, _weights(cell.options), threads)
+
+
+def _other_circumstance(facts: Facts, weights: Path | None, threads: int) -> str:
+    """Say in words what else was other when a cell was made, with equal options and files."""
+    before, now = facts.versions.get("impasto"), version("impasto")
+    if facts.threads != threads:
+        return f"threads {facts.threads} (now {threads})"
+    if before != now:
+        return f"Impasto {before} (now {now})"
+    if weights is not None and str(weights.absolute()) not in {file.path for file in facts.inputs}:
+        return f"another feature network (now {weights})"
+    return "an earlier version of Impasto"
+
+
+def _absolute(value: object) -> object:
+    """Return a path, or several, as they are from every folder; other values are unchanged."""
+    if isinstance(value, Path):
+        return value.absolute()
+    return tuple(map(_absolute, value)) if isinstance(value, tuple) else value
+
+
+def _recipe_options(options: StylizeOptions) -> dict[str, object]:
+    """Return the options as the recipe of a cell has them, but for its output.
+
+    Raises:
+        OptionError: a mask is none.
+    """
+    flat = {field.name: getattr(options, field.name) for field in fields(options)}
+    del flat["output"], flat["overwrite"]
+    return {**flat, "masks": absolute_masks(options.masks, options.styles)}
 
 
 def run_cell(
@@ -194,13 +277,11 @@ def run_cell(
     try:
         result = _make(cell, files, key, threads, stop)
     except ImpastoError as error:
-        seconds = round(time.perf_counter() - started, 3)
-        result = CellResult(
-            key=key, labels=cell.labels, losses={}, seconds=seconds, error=str(error)
-        )
+        result = CellResult(key=key, labels=cell.labels, losses={}, error=str(error))
     if result is None or result.error:
         files.remove_made()
     if result is not None:
+        result = replace(result, wall_seconds=round(time.perf_counter() - started, 3))
         write_text_atomic(files.result, json.dumps(asdict(result), indent=1) + "\n")
     return result
 
@@ -213,7 +294,7 @@ def _make(
     Raises:
         ImpastoError: the process failed.
     """
-    write_recipe(files.recipe, _flat(cell.options, files.picture))
+    write_recipe(files.recipe, {**_recipe_options(cell.options), "output": files.picture})
     command = [*cell_command(files.recipe), "--overwrite", "true"]  # of what an earlier run left
     status = _run(command, files.log, threads, stop)
     if status is None:
@@ -233,13 +314,6 @@ def _make(
         size=read_size(files.picture),
         hashes=files.hashes(),
     )
-
-
-def _flat(options: StylizeOptions, picture: Path) -> dict[str, object]:
-    flat = {field.name: getattr(options, field.name) for field in fields(options)}
-    masks = absolute_masks(options.masks, options.styles)
-    del flat["overwrite"]
-    return {**flat, "masks": masks, "output": picture}
 
 
 def _run(command: list[str], log: Path, threads: int, stop: Callable[[], bool]) -> int | None:

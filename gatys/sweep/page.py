@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from dominate import tags
@@ -16,6 +17,7 @@ from impasto.gatys.outputs.sheets import draw_contact_sheet
 from impasto.gatys.sweep.cells import CellResult
 from impasto.gatys.sweep.plan import SweepCell, SweepPlan
 from impasto.gatys.sweep.run import SweepResult
+from impasto.runs.displays.bar import spell_rest
 from impasto.runs.pages.figures import write_figure
 from impasto.runs.pages.page import page, relative_url, write_page
 
@@ -85,6 +87,7 @@ def _page(result: SweepResult, done: Sequence[SweepCell]) -> Path:
     plan = result.plan
     document = page(plan.title, description=plan.source)
     main = document.main
+    main.add(tags.p(_summary(result)))
     if result.failed:
         section = main.add(tags.section())
         section.add(tags.h2("Failed"))
@@ -110,6 +113,26 @@ def _page(result: SweepResult, done: Sequence[SweepCell]) -> Path:
     return path
 
 
+def _summary(result: SweepResult) -> str:
+    """Say how many cells are done, how long one takes, and how long the rest will."""
+    done, count = len(result.done), len(result.cells)
+    failed = f", {len(result.failed)} failed" if result.failed else ""
+    said = f"{done} of {count} cells are done{failed}."
+    timed = [cell for cell in result.done if cell.wall_seconds]
+    if timed:
+        whole, optimizing = (
+            spell_rest(fmean(getattr(cell, name) for cell in timed))
+            for name in ("wall_seconds", "seconds")
+        )
+        said += f" A cell takes {whole} on average, {optimizing} of it optimizing."
+    if result.seconds_left:
+        said += (
+            f" The {count - done} that are left will take about {spell_rest(result.seconds_left)}; "
+            "the same command does them."
+        )
+    return said
+
+
 def _picture(name: str, text: str) -> tags.a:
     link = tags.a(href=name)
     link.add(tags.img(src=name, alt=text, style="max-width: 100%; height: auto"))
@@ -120,7 +143,8 @@ def _table(result: SweepResult) -> tags.table:
     axes = list(result.plan.axes)
     table = tags.table(cls="measures")
     head = table.add(tags.thead()).add(tags.tr())
-    for name in [*axes, *_NUMBERS, "seconds", "iterations", "peak MiB", "picture", "recipe"]:
+    times = ("whole cell, s", "optimizing, s")
+    for name in [*axes, *_NUMBERS, *times, "evaluations", "peak MiB", "picture", "recipe"]:
         head.add(tags.th(name, scope="col"))
     body = table.add(tags.tbody())
     for cell in result.cells:
@@ -143,11 +167,12 @@ def _table(result: SweepResult) -> tags.table:
 
 def _numbers(result: CellResult | None) -> list[str]:
     if result is None:
-        return ["not done", *[""] * (len(_NUMBERS) + 2)]
+        return ["not done", *[""] * (len(_NUMBERS) + 3)]
     if result.error:
-        return ["failed", *[""] * (len(_NUMBERS) + 2)]
+        return ["failed", *[""] * (len(_NUMBERS) + 3)]
     return [
         *(f"{result.losses[name]:.4g}" for name in _NUMBERS),
+        f"{result.wall_seconds:.1f}" if result.wall_seconds else "",
         f"{result.seconds:.1f}",
         str(result.evaluations),
         f"{result.peak_memory_mib:.0f}",

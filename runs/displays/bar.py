@@ -13,7 +13,7 @@ from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "spell_rest"]
 
 _QUIET_SECONDS = 30.0
 _COLUMNS, _ROWS = 80, 24
@@ -47,7 +47,7 @@ class ProgressBar:
         self._noun, self._steady = noun, steady
         self._quiet_seconds, self._clock = quiet_seconds, clock
         self._started = self._said = clock()
-        self._done, self._total, self._doing = 0, 0, ""
+        self._done, self._before, self._total, self._doing = 0, 0, 0, ""
         self._ended = Event()
         self._bar: tqdm[Any] = tqdm(
             unit=unit, file=self._stream, disable=not self._stream.isatty(), **_width(self._stream)
@@ -74,7 +74,7 @@ class ProgressBar:
 
     def start(self, total: int) -> None:
         """Begin to count: there are ``total`` things to do."""
-        self._done, self._total = 0, total
+        self._done, self._before, self._total = 0, 0, total
         self._started = self._said = self._clock()
         self._bar.reset(total)
         if self._bar.disable and total:
@@ -91,6 +91,15 @@ class ProgressBar:
         if doing:
             self._bar.set_postfix_str(doing, refresh=False)
         self._bar.update(self._done - self._bar.n)
+        self.tick()
+
+    def skip(self) -> None:
+        """Count one that was done before, which says nothing of the time that the others take."""
+        self._done, self._before = self._done + 1, self._before + 1
+        if not self._bar.disable:
+            self._bar.n += 1
+            self._bar.initial += 1
+            self._bar.last_print_n += 1
         self.tick()
 
     def move_of(self, total: int) -> None:
@@ -123,12 +132,32 @@ class ProgressBar:
         self._said = now
         self._print(self._line(now - self._started), self._stream)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was started."""
+        return self._clock() - self._started
+
+    @property
+    def left(self) -> str:
+        """How much is left to do, and about how long that takes, in words; empty if nothing is."""
+        count = self._total - self._done
+        about = "" if self.seconds_left is None else f", about {spell_rest(self.seconds_left)}"
+        return f"{count} of {self._total} {self._noun} left{about}" if count else ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """About how long the rest takes, in seconds; None if that is not known."""
+        made = self._done - self._before
+        if not made or not self._steady:
+            return None
+        return self.seconds * (self._total - self._done) / made
+
     def _line(self, seconds: float) -> str:
         if not self._total:
             return f"preparing, {seconds:.0f} s"
         doing = f", {self._doing}" if self._doing else ""
-        left = seconds * (self._total - self._done) / self._done if self._done else 0.0
-        about = f", about {left:.0f} s left" if left and self._steady else ""
+        left = self.seconds_left
+        about = f", about {left:.0f} s left" if left else ""
         return f"{self}{doing}, {seconds:.0f} s{about}"
 
     def _tick(self) -> None:
@@ -139,6 +168,19 @@ class ProgressBar:
     @staticmethod
     def _print(text: str, stream: TextIO) -> None:
         print(text, file=stream, flush=True)
+
+
+def spell_rest(seconds: float) -> str:
+    """Write a time that is only estimated.
+
+    Example:
+        >>> spell_rest(41.7), spell_rest(4000)
+        ('42 s', '1 h 7 min')
+    """
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _width(stream: TextIO) -> dict[str, Any]:

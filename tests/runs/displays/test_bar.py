@@ -134,3 +134,25 @@ def test_stopping_says_how_far_it_came() -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert out.getvalue() == "to do: 9 cells\nstopped after 1 of 9 cells\n"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_what_was_done_before_says_nothing_of_the_time_that_is_left(
+    stream: type[io.StringIO],
+) -> None:
+    clock = Clock()
+    bar = ProgressBar("cell", noun="cells", stream=stream(), clock=clock)
+    bar.start(10)
+    for _ in range(6):
+        bar.skip()
+    assert bar.left == "4 of 10 cells left"
+    clock.seconds = 50
+    bar.move()
+    assert bar.seconds == 50
+    assert bar.seconds_left == 150
+    assert bar.left == "3 of 10 cells left, about 2 min"
+    for _ in range(3):
+        bar.move()
+    assert bar.left == ""
+    assert str(bar) == "10 of 10 cells"
+    bar.close()
