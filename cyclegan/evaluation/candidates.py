@@ -264,7 +264,8 @@ def make_reference(options: EvaluateOptions) -> Reference:
             raise FolderError(
                 folder,
                 f"holds {len(twice)} of the pictures in {options.real}, such as "
-                f"{min(twice).name}; the floor needs other ones",
+                f"{min(twice).name}; give other ones, as they show how near real pictures are to "
+                "one another",
             )
         # As many as there are inputs, so that both references err by as much.
         chosen = shuffle(len(more))[: len(inputs or real)]

@@ -22,6 +22,7 @@ from impasto.cyclegan.evaluation.table import (
     Evaluation,
     Row,
     closed,
+    is_blind,
     same_size,
 )
 from impasto.gatys.features.lite import missing_lite_message
@@ -35,6 +36,7 @@ __all__ = [
     "as_json",
     "columns_of",
     "facts_of",
+    "legend_of",
     "sentences_of",
     "text_table",
     "write_evaluation",
@@ -254,11 +256,14 @@ def write_evaluation(
     if sentences[1:]:
         main.add(tags.ul((tags.li(sentence) for sentence in sentences[1:]), cls="remarks"))
     main.add(tags.div(cls="measures-frame", tabindex="0")).add(_table(rows, best, shares))
+    for sentence in legend_of(rows):
+        main.add(tags.p(sentence, cls="hint"))
     if any(shares.values()):
         main.add(
             tags.p(
-                "Percentages: how much of the way from the untouched inputs (0 %) to other real "
-                "pictures (100 %) a result has gone.",
+                "Percentages: how much of the way from the untouched inputs (0 %) to the floor "
+                "(100 %) a result has gone; there is none where a measure is blind, which is that "
+                "it cannot tell the two apart.",
                 cls="hint",
             )
         )
@@ -267,6 +272,16 @@ def write_evaluation(
     main.add(_definitions("What the measures are", _meanings(rows)))
     main.add(_definitions("How these numbers were made", facts))
     write_page(path, document)
+
+
+def legend_of(rows: Sequence[_Row]) -> list[str]:
+    """Explain, for page and terminal, the rows that results are compared with."""
+    texts = {
+        "nothing": "the inputs as they are, which is what a generator that changes nothing gets",
+        "floor": "as near as real pictures are to one another; no result can be expected to come "
+        "nearer",
+    }
+    return [f"{row.name}: {texts[row.kind]}." for row in rows if row.kind in texts]
 
 
 def _definitions(heading: str, texts: Mapping[str, str]) -> tags.html_tag:
@@ -351,7 +366,7 @@ def facts_of(
     others = options.more_real or f"{options.real}, its other half"
     facts = {
         "real pictures": f"{evaluation.real_pictures}, {options.real}",
-        "floor": f"{evaluation.floor.pictures}, {others}",
+        "floor (other real pictures)": f"{evaluation.floor.pictures}, {others}",
         "inputs": "not given" if nothing is None else f"{nothing.pictures}, {options.inputs}",
         "features": extractor or "none, hence no KID and FID",
         "strokes": _about_strokes(evaluation),
@@ -368,13 +383,13 @@ def sentences_of(evaluation: Evaluation, candidates: Sequence[Candidate]) -> lis
     measures = [name for name in SET_MEASURES if name in evaluation.floor.values]
     sentences = _about_best(evaluation, measures)
     nothing = evaluation.nothing
+    sentences += [
+        f"{_shown(name)} is blind here, so its numbers say nothing about results: it finds the "
+        "untouched inputs as near to the real pictures as other real pictures are."
+        for name in measures
+        if is_blind(evaluation, name)
+    ]
     if nothing is not None:
-        sentences += [
-            f"{_shown(name)} is blind here: the inputs are as near to the real pictures as other "
-            "real pictures are."
-            for name in measures
-            if not nothing.values[name] > evaluation.floor.values[name]
-        ]
         sentences += _about_grids(evaluation, nothing)
     sentences += [f"{note}." for candidate in candidates for note in candidate.notes]
     sentences += _about_pairs(evaluation)
@@ -421,12 +436,17 @@ def _row(evaluation: Evaluation, row: Row) -> dict[str, Any]:
 
 
 def _about_best(evaluation: Evaluation, measures: Sequence[str]) -> list[str]:
-    if evaluation.best is None:
+    results, by = evaluation.results, evaluation.best_by
+    if len(results) > 1 and is_blind(evaluation, by):
+        seeing = [name for name in measures if not is_blind(evaluation, name)]
+        other = f"; --best_by {' or '.join(seeing)} would choose" if seeing else ""
+        return [f"No result is called the best, as {_shown(by)} is blind here{other}."]
+    if evaluation.best is None and not is_blind(evaluation, by):
         return []
-    best = next(row for row in evaluation.results if row.name == evaluation.best)
+    best = next(row for row in results if evaluation.best in {None, row.name})
     sentences = []
-    if len(evaluation.results) > 1:
-        sentences.append(f"Best by {_shown(evaluation.best_by)}: {best.name}.")
+    if len(results) > 1:
+        sentences.append(f"Best by {_shown(by)}: {best.name}.")
     ways = [
         f"{share:.0%} in {_shown(name)}"
         for name in measures

@@ -33,6 +33,7 @@ __all__ = [
     "Sample",
     "closed",
     "evaluate",
+    "is_blind",
     "same_size",
 ]
 
@@ -144,7 +145,7 @@ class Evaluation:
         real_enlarged: number of real pictures smaller than the squares.
         best_by: measure that determines the best candidate.
         best: name of the candidate with the lowest value of that measure; None if no value is
-            finite.
+            finite, or if the measure is blind.
     """
 
     rows: Sequence[Row]
@@ -235,13 +236,14 @@ def evaluate(  # noqa: PLR0913
     measure = best_by or ("swd" if extractor is None else "kid")
     finite = [row for row in rows if row.kind == "result" and math.isfinite(row.values[measure])]
     best = min(finite, key=lambda row: row.values[measure]).name if finite else None
-    return Evaluation(
+    evaluation = Evaluation(
         rows=rows,
         real_pictures=real.count,
         real_enlarged=real.enlarged,
         best_by=measure,
         best=best,
     )
+    return replace(evaluation, best=None) if is_blind(evaluation, measure) else evaluation
 
 
 def _with_strokes(rows: Sequence[Row]) -> list[Row]:
@@ -262,9 +264,9 @@ def _with_strokes(rows: Sequence[Row]) -> list[Row]:
 def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
     """Return the share of the distance from the inputs to the floor that a row has covered.
 
-    1 is at the floor, 0 at the inputs, negative beyond them; None where the inputs are unknown or
-    not above the floor, so that the measure is blind to what tells the two domains apart, where
-    a value is not finite, and, of measures in :data:`BIASED`, where the three sets differ in size.
+    1 is at the floor, 0 at the inputs, negative beyond them; None where the inputs are unknown,
+    the measure is blind, or a value is not finite, and, of measures in :data:`BIASED`, where the
+    three sets differ in size.
     """
     if evaluation.nothing is None:
         return None
@@ -275,6 +277,19 @@ def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
         return None
     share = (nothing - row.values[measure]) / (nothing - floor)
     return share if math.isfinite(share) else None
+
+
+def is_blind(evaluation: Evaluation, measure: str) -> bool:
+    """Whether a measure does not see what tells the two domains apart.
+
+    Then the inputs are as near to the real pictures as other real pictures are, and its values of
+    results say nothing. Nobody knows where the inputs are unknown, or, of measures in
+    :data:`BIASED`, where their number is another one than the floor's.
+    """
+    nothing, floor = evaluation.nothing, evaluation.floor
+    if nothing is None or (measure in BIASED and not same_size([nothing, floor])):
+        return False
+    return not nothing.values[measure] > floor.values[measure]
 
 
 def same_size(rows: Sequence[Row]) -> bool:

@@ -82,14 +82,27 @@ def test_a_folder_and_a_run_are_compared_with_both_references(
     ]
     assert content["extractor"] == "random, relu1_1 (random weights)"
     assert (content["real_pictures"], content["seed"]) == (4, 0)
-    assert content["best"] in {"results", "run, epoch 5", "run, epoch latest"}
+    # Inputs and real pictures are noise of one kind.
+    assert content["best"] is None
     assert rows[3]["cycle_ssim"] == rows[4]["cycle_ssim"]
     assert {"swd", "swd_32", "swd_16", "kid", "fid", "palette", "grid_2"} <= set(rows[0])
-    assert f"Best by KID: {content['best']}." in printed
+    assert "No result is called the best, as KID is blind here" in printed
+    assert "KID is blind here, so its numbers say nothing about results: it finds" in printed
+    assert "do nothing: the inputs as they are" in printed
+    assert "floor (other real pictures): as near as real pictures are to one another" in printed
     assert "measured run, epoch 5: 5 pictures" in printed
     assert "Sets of 4 to 5 pictures are small" in printed
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "random, relu1_1 (random weights)" in page
+    assert "(best)" not in page
+    for path in folders["inputs"].iterdir():  # of another kind now
+        Image.new("RGB", (64, 64), (255, 0, 0)).save(path)
+    assert evaluate(folders["results"], run, *words, *more, "--output", out) == 0
+    best = read(out)["best"]
+    assert best in {"results", "run, epoch 5", "run, epoch latest"}
+    assert f"Best by KID: {best}." in capsys.readouterr().out
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert page.count(f"{best} (best)") == 1
     assert len(list((out / "pictures").rglob("*.png"))) == 5 * 4
 
 

@@ -21,6 +21,7 @@ from impasto.cyclegan.evaluation.table import (
     Sample,
     closed,
     evaluate,
+    is_blind,
 )
 from impasto.options.evaluate import EvaluateOptions
 
@@ -183,11 +184,44 @@ def test_blind_measures_and_shares_are_said_in_words() -> None:
     )
     assert sentences_of(evaluation, [Candidate(name="a", pictures=[], notes=["it rains"])]) == [
         "a has gone 80% in SWD of the way from the untouched inputs to other real pictures.",
-        "palette is blind here: the inputs are as near to the real pictures as other real "
-        "pictures are.",
+        "palette is blind here, so its numbers say nothing about results: it finds the untouched "
+        "inputs as near to the real pictures as other real pictures are.",
         "it rains.",
     ]
     assert closed(evaluation, evaluation.results[0], "palette") is None
+
+
+def test_a_blind_measure_calls_nothing_the_best(reference: Reference) -> None:
+    # The inputs are of the kind of the real pictures, and the "other real ones" are not.
+    turned = Reference(real=reference.real, others=reference.inputs or [], inputs=reference.others)
+    candidates = [Candidate(name=name, pictures=reference.others) for name in "ab"]
+    evaluation = evaluate(turned, candidates, settings=SMALL)
+    assert evaluation.best is None
+    sentences = sentences_of(evaluation, [])
+    assert sentences[0].startswith("No result is called the best, as SWD is blind here")
+    assert not any("Best by" in sentence for sentence in sentences)
+    rows = (
+        row("do nothing", "nothing", swd=50.0, palette=3.0),
+        row("floor", "floor", swd=50.0, palette=2.0),
+    )
+    result = row("a", "result", swd=1.0, palette=2.5)
+    two = made(*rows, result, row("b", "result"), best="a")
+    assert sentences_of(two, [])[0] == (
+        "No result is called the best, as SWD is blind here; --best_by palette would choose."
+    )
+    # Of a single result it is still said how far it has gone in what is not blind.
+    assert sentences_of(made(*rows, result), [])[0].startswith("a has gone 50% in palette of")
+
+
+def test_nobody_calls_a_measure_blind_that_the_floor_s_size_makes_large() -> None:
+    rows = (
+        row("do nothing", "nothing", swd=50.0, kid=0.0),
+        row("floor", "floor", pictures=10, swd=60.0, kid=0.0),
+    )
+    evaluation = made(*rows, row("a", "result"), row("b", "result", swd=0.5))
+    assert not is_blind(evaluation, "swd")
+    assert is_blind(evaluation, "kid")
+    assert sentences_of(evaluation, [])[0] == "Best by SWD: b."
 
 
 def test_sets_of_other_sizes_have_no_share_of_measures_that_fewer_pictures_make_larger() -> None:
