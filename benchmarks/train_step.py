@@ -2,6 +2,7 @@
 
     python benchmarks/train_step.py
     python benchmarks/train_step.py --reference PATH_TO_CHECKOUT --json step.json
+    python benchmarks/train_step.py --device cpu --threads 1 --direct --sizes 256 --steps 5
 
 One step is an update of two ResNet-9 generators and two 70 x 70 PatchGANs with 64 filters, least
 squares, identity loss 0.5, a pool of 50 and batch 1: the defaults of both sides. The checkout is
@@ -10,7 +11,8 @@ antialiasing is then turned off. Its own ``CycleGANModel.optimize_parameters`` m
 
 Each side runs in a process of its own, and the two take turns, step by step, so that a change in
 the machine's speed meets both. Before that, the reference loads Impasto's weights, and all eight
-losses of the first steps are compared.
+losses of the first steps are compared, computed directly as the reference does. With ``--direct``,
+a third side is Impasto with ``--convolution direct``, and the ratios are those to it.
 """
 
 import argparse
@@ -84,7 +86,7 @@ class Result:
 
     Attributes:
         size: side of the pictures in pixels.
-        side: ``impasto`` or ``reference``.
+        side: ``impasto``, ``direct`` (Impasto with ``--convolution direct``) or ``reference``.
         seconds: of each counted step.
         cpu_seconds: that all threads of the process computed in it.
         peak_bytes: the process's largest resident memory, or what torch allocated on the GPU.
@@ -170,7 +172,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     environment: dict[str, Any] = {}
     for size in arguments.sizes:
         measured, environment = measure(
-            replace(job, size=size), reference, steps=arguments.steps, warmup=arguments.warmup
+            replace(job, size=size),
+            reference,
+            direct=arguments.direct,
+            steps=arguments.steps,
+            warmup=arguments.warmup,
         )
         results += measured
     _print(results, environment, arguments)
@@ -189,6 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--reference", type=Path, help="path of the checkout to compare with")
+    parser.add_argument("--direct", action="store_true", help="also without sparing products")
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256], help="in pixels")
     parser.add_argument("--steps", type=int, default=15, help="counted steps of each side")
     parser.add_argument("--warmup", type=int, default=2, help="steps before that")
@@ -214,7 +221,13 @@ def largest_difference(job: Job, reference: str) -> float:
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         weights = str(Path(folder) / "weights.pth")
-        exact = replace(job, pool_size=0, mixed_precision="no", weights=weights)
+        exact = replace(
+            job,
+            pool_size=0,
+            mixed_precision="no",
+            weights=weights,
+            options={**job.options, "convolution": "direct"},
+        )
         workers = []
         for path in (None, reference):
             workers.append(Worker(replace(exact, reference=path)))
@@ -231,19 +244,23 @@ def largest_difference(job: Job, reference: str) -> float:
 
 
 def measure(
-    job: Job, reference: str | None, *, steps: int, warmup: int
+    job: Job, reference: str | None, *, direct: bool = False, steps: int, warmup: int
 ) -> tuple[list[Result], dict[str, Any]]:
-    """Time both sides in turn.
+    """Time all sides in turn.
 
     Returns:
-        Impasto's result, then the reference's if there is one; and the environment.
+        Impasto's result, then those of the other sides that there are; and the environment.
     """
-    sides = {"impasto": None, **({"reference": reference} if reference else {})}
+    sides = {"impasto": job}
+    if direct:
+        sides["direct"] = replace(job, options={**job.options, "convolution": "direct"})
+    if reference:
+        sides["reference"] = replace(job, reference=reference)
     results = [Result(size=job.size, side=side) for side in sides]
     with ExitStack() as stack:
         workers = []
-        for path in sides.values():
-            workers.append(Worker(replace(job, reference=path)))
+        for each in sides.values():
+            workers.append(Worker(each))
             stack.callback(workers[-1].close)
         for number in range(warmup + steps):
             for worker, result in zip(workers, results, strict=True):
@@ -276,7 +293,7 @@ def _print(results: Sequence[Result], environment: dict[str, Any], arguments: Na
             f"{_median(result.cpu_seconds):>12.3f}{_quartiles(result.cpu_seconds)}"
             f"{f'{result.peak_bytes / _MIB:.0f} MiB':>15}"
         )
-        if result.side == "reference":
+        if result.side != "impasto":
             ours = next(other for other in results if other.size == result.size)
             _print_ratio(ours, result)
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impasto.cyclegan.convolutions import Conv2d
+
 __all__ = [
     "ColorSkip",
     "NormLayer",
@@ -76,7 +78,7 @@ class ResnetBlock(nn.Module):
         normalize, bias = norm_layer(norm), has_bias(norm)
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            Conv2d(channels, channels, 3, bias=bias),
             normalize(channels),
             nn.ReLU(inplace=True),
         ]
@@ -84,7 +86,7 @@ class ResnetBlock(nn.Module):
             layers.append(nn.Dropout(0.5))
         layers += [
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            Conv2d(channels, channels, 3, bias=bias),
             normalize(channels),
         ]
         self.conv_block = nn.Sequential(*layers)

@@ -10,6 +10,7 @@ from torch.optim import Adam
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, generator_entry
 from impasto.cyclegan.augment import DifferentiableAugmentation
+from impasto.cyclegan.convolutions import economize
 from impasto.cyclegan.doctor import CycleganDoctor
 from impasto.cyclegan.networks import (
     Networks,
@@ -110,6 +111,9 @@ def build_trainer(
     seed, process = options.run.seed, accelerator.process_index
     networks = build_networks(options.networks, generator=make_generator(seed, "weights"))
     networks.to(accelerator.device)
+    if options.run.convolution == "auto":
+        for network in networks.values():
+            economize(network)
     share_weights(networks.values(), accelerator)
     schedule, losses = options.schedule, options.losses
     optimizer_G, optimizer_D = (

@@ -18,6 +18,7 @@ from impasto.cyclegan.blocks import (
     norm_layer,
     upsample_layer,
 )
+from impasto.cyclegan.convolutions import Conv2d
 from impasto.options.errors import CheckpointError, TrainingError
 from impasto.runs.meter import AFTER_NOT_FINITE
 
@@ -110,7 +111,7 @@ class ResnetGenerator(Generator):
                 upsample_layer(upsample, width, width // 2, bias=bias),
                 *finish(width // 2),
             ]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(channels, out_channels, 7), nn.Tanh()]
+        layers += [nn.ReflectionPad2d(3), Conv2d(channels, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         self.color_skip = ColorSkip(reduction=self.stride) if color_skip else None
 
