@@ -161,14 +161,15 @@ def evaluate(
     """Measure how close translations are to real pictures, like ``impasto evaluate``.
 
     Args:
-        results: folders of translations, run folders, files of generators, or names of models; one
-            or several.
+        results: folders of translations or stylized pictures, run folders, files of generators,
+            names of models, or, with ``styles``, pictures; one or several.
         options: all options at once; options given by name replace those in it.
         config: YAML file with options.
-        **changes: options of ``impasto evaluate``: ``real`` at least, and ``inputs`` for models.
+        **changes: options of ``impasto evaluate``: ``real`` or ``styles`` at least, and ``inputs``
+            for models.
 
     Returns:
-        All rows, sentences that say what they mean, the page and the JSON file.
+        All rows, sentences that say what they mean, the page, the JSON and the CSV file.
 
     Raises:
         OptionError: an option is missing, unknown or invalid.

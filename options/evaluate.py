@@ -17,7 +17,7 @@ from impasto.options.train import Device, Direction, MixedPrecision
 
 __all__ = ["BestBy", "EvaluateOptions"]
 
-BestBy = Literal["auto", "swd", "strokes", "kid", "fid", "palette"]
+BestBy = Literal["auto", "swd", "strokes", "kid", "fid", "palette", "style", "combined"]
 
 
 @option_class
@@ -31,18 +31,23 @@ class EvaluateOptions:
         "seed": "running",
     }
 
-    real: Path
-    """folder with real pictures of the target domain, for example testA"""
+    real: Path | None = None
+    """folder with real pictures of the target domain, for example testA; needed unless STYLES is
+    given"""
     inputs: Path | None = None
-    """folder with the pictures that are translated, for example testB; models need it, and so
-    do the measures that compare a result with its input"""
+    """folder with the pictures that are translated or stylized, for example testB, or one picture;
+    models need it, and so do the measures that compare a result with its input"""
+    styles: Sequence[Path] = ()
+    """style pictures that the results were stylized with; each is one style, and a folder of
+    pictures is one style, too. With several, a result is compared with the style that its recipe,
+    its name or its folder names, and else with all of them together"""
     more_real: Path | None = None
     """folder with further real pictures, for example trainA; their distance from REAL shows how
     near any result can be expected to come; without it, the two halves of REAL are compared
     with each other"""
     output: Path = Path("evaluation")
-    """folder for results.json, the page index.html and its pictures; it must not hold anything
-    else"""
+    """folder for results.json, results.csv, the page index.html and its pictures; it must not hold
+    anything else"""
     direction: Direction | None = None
     """direction of translation of runs: AtoB uses the generator G_A, BtoA the generator G_B; in
     folders that test.py of the reference implementation wrote, AtoB takes *_fake_B and BtoA
@@ -52,14 +57,18 @@ class EvaluateOptions:
     grid_bend_px: float | None = None
     """bend pictures by about this many pixels before the generators, and back after them
     (default: the value that is stored with each model; see impasto translate --help)"""
-    backbone: str = "none"
-    """network whose features KID and FID compare: inception (with its file as WEIGHTS), lite
+    backbone: str = "auto"
+    """network whose features are compared: inception (the one of published KIDs and FIDs), lite
     (EfficientNet-Lite0, which is installed with Impasto), vgg19, resnet50 or another model of
-    torchvision, a run of impasto backbone train, or random; none leaves KID and FID out"""
+    torchvision, a run of impasto backbone train, random, or none. auto is inception if its file is
+    in the cache of torchvision, and lite otherwise. Whatever is not computed with the published
+    network carries the name of its own, as in KID (lite) and FID (lite), and cannot be compared
+    with published figures"""
     weights: Path | None = None
     """file with the weights of the network"""
     layer: str = ""
-    """layer of the network whose features are compared (default: the deepest)"""
+    """layer of the network whose features KID, FID, precision and recall compare (default: the
+    deepest)"""
     size_px: int = 256
     """side to which pictures are resized for measures between sets of pictures, in pixels; a
     power of two"""
@@ -70,7 +79,8 @@ class EvaluateOptions:
     (default: all)"""
     best_by: BestBy = "auto"
     """measure that decides which row is best: swd, strokes (the distance that sees brush strokes),
-    kid, fid or palette; auto is kid if there is a network and swd otherwise"""
+    kid, fid, palette, style, or combined, which is the product of style and content distance; auto
+    is combined with STYLES, else kid if there is a network, and swd otherwise"""
     seed: int = 0
     """seed of the random patches, projections, subsets, and pictures of MORE_REAL"""
     device: Device = "auto"
@@ -111,12 +121,20 @@ class EvaluateOptions:
             require_grid_bend(self.grid_bend_px)
         if self.max_pictures is not None:
             require_positive("max_pictures", self.max_pictures)
+        object.__setattr__(self, "styles", tuple(self.styles))
         require(
-            self.backbone != "inception" or self.weights is not None,
-            "weights",
-            "missing; inception needs its file, weights-inception-2015-12-05-6726825d.pth of "
-            "torch-fidelity (Impasto downloads nothing)",
+            self.real is not None or bool(self.styles),
+            "real",
+            "missing; give a folder of real pictures, or --styles for stylized pictures",
         )
+        require(
+            self.real is not None or self.more_real is None,
+            "more_real",
+            "is compared with real pictures, and there are none; give --real",
+        )
+        if self.backbone == "auto" and self.weights is not None:
+            name = "inception" if "inception" in self.weights.name.lower() else "auto"
+            object.__setattr__(self, "backbone", name)
         require(
             self.backbone != "inception" or not self.layer,
             "layer",
@@ -125,11 +143,35 @@ class EvaluateOptions:
         require(
             self.backbone != "none" or (self.weights is None and not self.layer),
             "weights" if self.weights is not None else "layer",
-            "has no effect without a network; give --backbone",
+            "has no effect without a network; leave --backbone none out",
         )
         require(
-            self.backbone != "none" or self.best_by not in {"kid", "fid"},
-            "best_by",
-            f"{self.best_by} compares features of a network; give --backbone",
+            self.backbone != "none" or not self.styles,
+            "styles",
+            "are compared by features of a network; leave --backbone none out",
         )
+        self._require_best_by()
         require_seed(self.seed)
+
+    def _require_best_by(self) -> None:
+        """Refuse a measure that there will not be."""
+        if self.best_by in {"kid", "fid"}:
+            require(
+                self.backbone != "none",
+                "best_by",
+                f"{self.best_by} compares features of a network; leave --backbone none out",
+            )
+        if self.best_by in {"style", "combined"}:
+            require(bool(self.styles), "best_by", f"{self.best_by} needs style pictures: --styles")
+        if self.best_by == "combined":
+            require(
+                self.inputs is not None,
+                "best_by",
+                "combined is of style and content; give the contents as --inputs",
+            )
+        if self.best_by in {"swd", "strokes", "kid", "fid", "palette"}:
+            require(
+                self.real is not None,
+                "best_by",
+                f"{self.best_by} compares with real pictures; give --real",
+            )

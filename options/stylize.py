@@ -20,7 +20,6 @@ from impasto.options.fields import (
     describe_type,
     expand_home,
     nearest,
-    nearest_suffix,
     option_class,
     require,
     require_at_least,
@@ -212,7 +211,7 @@ class StylizeOptions:
         ):
             if path is not None:
                 suffix = path.suffix.lower()
-                hint = nearest_suffix(suffix, suffixes)
+                hint = nearest(suffix, suffixes) if suffix else ""
                 fits = suffix in suffixes
                 require(fits, name, f"{path} ends in none of {', '.join(suffixes)}{hint}")
 

@@ -19,9 +19,12 @@ _EPILOG = """examples:
   impasto evaluate monet --real testA --inputs testB --more_real trainA
   impasto evaluate checkpoints/mine --direction BtoA --epochs all --real testA --inputs testB
   impasto evaluate old_monets new_monets --real testA --inputs photos --backbone checkpoints/vgg
-  impasto evaluate monets --real testA --backbone inception \\
-      --weights pt_inception-2015-12-05-6726825d.pth
+  impasto evaluate stylized --inputs photos --styles starry_night.jpg
+  impasto evaluate night.png --inputs photo.jpg --styles starry_night.jpg the_scream.jpg
+  impasto evaluate monets --real testA --weights pt_inception-2015-12-05-6726825d.pth
 
+KID (lite) and FID (lite) are KID and FID as EfficientNet-Lite0 sees pictures, which is
+installed with Impasto: for comparisons within one table, not with published figures.
 docs/evaluating.md explains every number.
 """
 
@@ -31,8 +34,9 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto evaluate",
         EvaluateOptions,
-        description="Measure how near translated pictures are to a domain, and to their inputs. "
-        "Two references are measured, too: the inputs themselves, and other real pictures.",
+        description="Measure how near translated pictures are to a domain, or stylized ones to "
+        "their styles, and to their inputs. References are measured, too: the inputs themselves, "
+        "other real pictures, and parts of the styles.",
         epilog=_EPILOG,
         positionals="RESULTS [RESULTS ...]",
     )
@@ -40,8 +44,8 @@ def main(argv: Sequence[str]) -> int:
         "results",
         nargs="+",
         metavar="RESULTS",
-        help="folders of translated pictures, run folders, generator files, or models that ship "
-        "with Impasto: monet, photo",
+        help="folders of translated or stylized pictures, run folders, generator files, models "
+        "that ship with Impasto (monet, photo), or, with --styles, single pictures",
     )
     parsed = parser.parse(argv)
     options = parser.make(EvaluateOptions, parsed, drop=["results"])
@@ -72,22 +76,30 @@ def _refuse_missing(results: Sequence[Path], options: EvaluateOptions) -> None:
     from impasto.cyclegan.models import resolve_results  # noqa: PLC0415
     from impasto.data.files import list_pictures  # noqa: PLC0415
 
-    for folder in (options.real, options.inputs, options.more_real):
+    for folder in (options.real, options.more_real):
         if folder is not None:
             list_pictures(folder)
+    for path in (options.inputs, *options.styles):
+        if path is not None and not path.is_file():
+            list_pictures(path)
     for path in results:
-        resolve_results(path)
+        if not (options.styles and path.is_file()):
+            resolve_results(path)
 
 
 def _report(result: "EvaluateResult") -> None:
-    from impasto.cyclegan.evaluation.page import legend_of, text_table  # noqa: PLC0415
+    from impasto.cyclegan.evaluation.page import text_table  # noqa: PLC0415
 
     width = shutil.get_terminal_size(fallback=(100, 0)).columns
-    print(_printable(text_table(result.evaluation.rows, width=width)))
-    for sentence in (*legend_of(result.evaluation.rows), *result.sentences):
+    evaluation = result.evaluation
+    print(_printable(text_table(evaluation.rows, headings=evaluation.headings, width=width)))
+    for sentence in result.sentences:
         print(_printable(sentence))
     print(
-        _printable(f"numbers: {result.results}\npage: {result.page}; open it to see the pictures")
+        _printable(
+            f"numbers: {result.results}, {result.table}\n"
+            f"page: {result.page}; open it to see the pictures"
+        )
     )
 
 

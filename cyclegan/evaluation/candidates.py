@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from impasto.cyclegan.evaluation.table import Candidate, Reference, Sample
+from impasto.cyclegan.evaluation.stylized import Origin, StyleFiles, find_origins, list_styles
+from impasto.cyclegan.evaluation.table import Candidate, Reference, Sample, StyleSet
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.models import (
@@ -26,6 +27,7 @@ from impasto.cyclegan.models import (
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_picture
 from impasto.data.files import list_pictures
+from impasto.data.formats import PICTURE_SUFFIXES
 from impasto.data.tensors import to_pictures, to_tensor
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.evaluate import EvaluateOptions
@@ -35,6 +37,7 @@ __all__ = [
     "Results",
     "distinct_names",
     "find_results",
+    "is_picture",
     "is_run",
     "make_candidates",
     "make_reference",
@@ -55,11 +58,13 @@ class PictureFiles:
         folder: folder that names are relative to.
         files: picture files in the folder.
         inputs: name and file of each picture's input; None where the input is unknown.
+        origins: content and style of each picture, instead of ``inputs``, of stylized pictures.
     """
 
     folder: Path
     files: Sequence[Path]
     inputs: Sequence[tuple[str, Path]] | None = None
+    origins: Sequence[Origin] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -71,13 +76,24 @@ class PictureFiles:
             PictureError: one cannot be read; leaving it out would change the numbers.
         """
         for place, file in enumerate(self.files):
-            if self.inputs is None:
+            if self.origins is not None:
+                yield self._stylized(file, self.origins[place])
+            elif self.inputs is None:
                 name = file.relative_to(self.folder).as_posix()
                 yield Sample(picture=read_picture(file).rgb, name=name)
             else:
                 name, source = self.inputs[place]
                 before = read_picture(source).rgb
                 yield Sample(picture=read_picture(file).rgb, before=before, name=name)
+
+    def _stylized(self, file: Path, origin: Origin) -> Sample:
+        source = origin.source
+        return Sample(
+            picture=read_picture(file).rgb,
+            before=None if source is None else read_picture(source).rgb,
+            name=file.relative_to(self.folder).as_posix() if source is None else source.name,
+            style=origin.style,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,43 +255,56 @@ _LONG = {"options", "data", "licence", "what"}  # of a shipped model's provenanc
 
 
 def make_reference(options: EvaluateOptions) -> Reference:
-    """List the real pictures and the inputs.
+    """List the real pictures, the styles and the inputs.
 
     Raises:
         FolderError: a folder is missing, holds too few pictures, or ``more_real`` holds pictures of
             ``real``.
     """
-    real = _list(options.real, options)
-    inputs = None if options.inputs is None else _list(options.inputs, options)
+    inputs = None
+    if options.inputs is not None:
+        root, files = _inputs(options.inputs, options)
+        inputs = PictureFiles(folder=root, files=files)
+    styles = [
+        StyleSet(
+            name=style.name, pictures=PictureFiles(folder=_root(style.path), files=style.files)
+        )
+        for style in list_styles(options.styles, exclude=options.output)
+    ]
+    if options.real is None:
+        return Reference(inputs=inputs, styles=styles)
+    real, others = _real(options.real, options, None if inputs is None else len(inputs))
+    return Reference(real=real, others=others, inputs=inputs, styles=styles)
+
+
+def _real(
+    folder: Path, options: EvaluateOptions, inputs: int | None
+) -> tuple[PictureFiles, PictureFiles]:
+    """List the real pictures, and further ones, as many as there are inputs."""
+    real = _list(folder, options)
     shuffle = np.random.default_rng(options.seed).permutation
     if options.more_real is None:
         if len(real) < 4:
             raise FolderError(
-                options.real,
+                folder,
                 f"holds {len(real)} pictures, too few to compare one half with the other; give "
                 "more pictures, or further ones as --more_real",
             )
         halves = np.array_split(shuffle(len(real)), 2)
         real, others = ([real[place] for place in sorted(half)] for half in halves)
-        folder = options.real
-    else:
-        more, folder = list_pictures(options.more_real, exclude=options.output), options.more_real
-        if twice := {path.resolve() for path in real} & {path.resolve() for path in more}:
-            raise FolderError(
-                folder,
-                f"holds {len(twice)} of the pictures in {options.real}, such as "
-                f"{min(twice).name}; give other ones, as they show how near real pictures are to "
-                "one another",
-            )
-        # As many as there are inputs, so that both references err by as much.
-        chosen = shuffle(len(more))[: len(inputs or real)]
-        others = [more[place] for place in sorted(chosen)]
-    return Reference(
-        real=PictureFiles(folder=options.real, files=real),
-        others=PictureFiles(folder=folder, files=others),
-        inputs=None
-        if inputs is None or options.inputs is None
-        else PictureFiles(folder=options.inputs, files=inputs),
+        return PictureFiles(folder=folder, files=real), PictureFiles(folder=folder, files=others)
+    more = list_pictures(options.more_real, exclude=options.output)
+    if twice := {path.resolve() for path in real} & {path.resolve() for path in more}:
+        raise FolderError(
+            options.more_real,
+            f"holds {len(twice)} of the pictures in {folder}, such as "
+            f"{min(twice).name}; the floor needs other ones",
+        )
+    # As many as there are inputs, so that both references err by as much.
+    chosen = shuffle(len(more))[: inputs or len(real)]
+    return (
+        PictureFiles(folder=folder, files=real),
+        PictureFiles(folder=options.more_real, files=[more[place] for place in sorted(chosen)]),
     )
 
 
@@ -287,8 +316,8 @@ def make_candidates(
     All are checked, and each model is loaded once; no network stays in memory.
 
     Args:
-        named: candidates: folders of results, run folders, files of generators, or names of shipped
-            models.
+        named: candidates: folders of results, run folders, files of generators, names of shipped
+            models, or, with styles, pictures.
         options: all options of the evaluation.
         device: device that the generators compute on.
 
@@ -298,10 +327,16 @@ def make_candidates(
             inputs.
         OptionError: a generator translates in the other direction.
     """
-    meant = [resolve_results(path) for path in named]
+    meant = [path if is_picture(path) else resolve_results(path) for path in named]
     candidates: list[Candidate] = []
     for path, where, name in zip(named, meant, distinct_names(meant), strict=True):
-        if str(path) in SHIPPED:
+        if options.styles and (is_picture(where) or (where.is_dir() and not is_run(where))):
+            candidates.append(_of_stylized(where, name, options))
+        elif is_picture(where):
+            raise OptionError(
+                "styles", f"missing; {where} is one picture, and only stylized ones go alone"
+            )
+        elif str(path) in SHIPPED:
             candidates.append(_of_shipped(str(path), options, device))
         elif where.is_file():
             candidates.append(_of_file(where, name, options, device))
@@ -310,6 +345,11 @@ def make_candidates(
         else:
             candidates.append(_of_folder(where, name, options))
     return candidates
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a path is a picture file, by its ending."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
 def is_run(folder: Path) -> bool:
@@ -438,7 +478,8 @@ def _of_model(
     if options.inputs is None:
         raise OptionError("inputs", f"missing; {generator.path} is a model, and needs pictures")
     loaded = generator.load()
-    inputs = PictureFiles(folder=options.inputs, files=_list(options.inputs, options))
+    root, files = _inputs(options.inputs, options)
+    inputs = PictureFiles(folder=root, files=files)
     told = [f"epoch {generator.epoch}"] if generator.path.is_dir() else []
     told += [
         f"{key} {value}" for key, value in sorted(loaded.provenance.items()) if key not in _LONG
@@ -462,7 +503,7 @@ def _of_model(
 def _of_folder(folder: Path, name: str, options: EvaluateOptions) -> Candidate:
     inputs = None
     if options.inputs is not None:
-        inputs = (options.inputs, _list(options.inputs, options))
+        inputs = _inputs(options.inputs, options)
     found = find_results(
         folder,
         list_pictures(folder, exclude=options.output),
@@ -472,6 +513,51 @@ def _of_folder(folder: Path, name: str, options: EvaluateOptions) -> Candidate:
     )
     candidate = Candidate(name=name, pictures=found.pictures, what=str(folder), notes=found.notes)
     return _without_epochs(candidate, options)
+
+
+def _of_stylized(where: Path, name: str, options: EvaluateOptions) -> Candidate:
+    """Make a candidate of stylized pictures, whose names tell content and style."""
+    folder = _root(where)
+    files = [where] if where != folder else _list(where, options)
+    _, sources = (folder, []) if options.inputs is None else _inputs(options.inputs, options)
+    styles = list_styles(options.styles, exclude=options.output)
+    origins = find_origins(folder, files, sources=sources, styles=styles)
+    candidate = Candidate(
+        name=name,
+        pictures=PictureFiles(folder=folder, files=files, origins=origins),
+        what=str(where),
+        notes=_about_origins(where, origins, styles, inputs=options.inputs),
+    )
+    return _without_epochs(candidate, options)
+
+
+def _about_origins(
+    where: Path, origins: Sequence[Origin], styles: Sequence[StyleFiles], *, inputs: Path | None
+) -> list[str]:
+    notes = []
+    unknown = sum(origin.source is None for origin in origins)
+    if unknown and inputs is not None:
+        notes.append(
+            f"{unknown} of {len(origins)} pictures in {where} have no name of a picture in "
+            f"{inputs} in theirs, so they are not compared with inputs"
+        )
+    mixed = sum(not origin.style for origin in origins)
+    if mixed and len(styles) > 1:
+        notes.append(
+            f"{mixed} of {len(origins)} pictures in {where} name none of the styles, or several, "
+            "so they are compared with all styles together"
+        )
+    return notes
+
+
+def _root(path: Path) -> Path:
+    """Return the folder that names are relative to: of a picture, its own."""
+    return path.parent if path.is_file() else path
+
+
+def _inputs(path: Path, options: EvaluateOptions) -> tuple[Path, list[Path]]:
+    """Return folder and files of the inputs, which may be one picture."""
+    return (path.parent, [path]) if path.is_file() else (path, _list(path, options))
 
 
 def _list(folder: Path, options: EvaluateOptions) -> list[Path]:

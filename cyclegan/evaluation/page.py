@@ -1,16 +1,19 @@
-"""The report of an evaluation: page, table, sentences in plain words, and JSON.
+"""The report of an evaluation: page, table, sentences in plain words, JSON and CSV.
 
 The page shows all measures of all rows, then pictures side by side, and below them how the
 evaluation was made.
 """
 
+import csv
+import io
 import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from dominate import tags
@@ -22,7 +25,6 @@ from impasto.cyclegan.evaluation.table import (
     Evaluation,
     Row,
     closed,
-    is_blind,
     same_size,
 )
 from impasto.gatys.features.lite import missing_lite_message
@@ -33,10 +35,10 @@ from impasto.runs.pages.page import page, write_page
 
 __all__ = [
     "Column",
+    "as_csv",
     "as_json",
     "columns_of",
     "facts_of",
-    "legend_of",
     "sentences_of",
     "text_table",
     "write_evaluation",
@@ -114,11 +116,50 @@ _COLUMNS = (
         digits=None,
     ),
     Column(
+        key="precision",
+        heading="precision",
+        better="higher",
+        what="share of the pictures that are as near to a real picture as the third nearest of the "
+        "other real ones is, as a network sees them",
+        digits=2,
+    ),
+    Column(
+        key="recall",
+        heading="recall",
+        better="higher",
+        what="share of the real pictures that are as near to one of the pictures as the third "
+        "nearest of the others is: how much of the variety there is",
+        digits=2,
+    ),
+    Column(
         key="palette",
         heading="palette",
         better="lower",
         what="sliced Wasserstein distance of all colors, in L*a*b* units",
         digits=2,
+    ),
+    Column(
+        key="combined",
+        heading="combined",
+        better="lower",
+        what="(1 + style) x (1 + content), as ArtFID combines other distances",
+        digits=3,
+    ),
+    Column(
+        key="style",
+        heading="style",
+        better="lower",
+        what="Frechet distance of the features at all places of a picture from those of its style, "
+        "relative to the style's; mean over the pictures",
+        digits=3,
+    ),
+    Column(
+        key="content",
+        heading="content",
+        better="lower",
+        what="distance of normalized features from those of the input at the same place: 0 is the "
+        "same picture, about 1 another one; mean over the pictures",
+        digits=3,
     ),
     Column(
         key="ssim",
@@ -159,15 +200,23 @@ _COLUMNS = (
 )
 
 
-def columns_of(rows: Sequence[_Row]) -> list[Column]:
-    """Return the measures that at least one row has; the scales of SWD follow their mean."""
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def columns_of(rows: Sequence[_Row], headings: Mapping[str, str] = _NONE) -> list[Column]:
+    """Return the measures that at least one row has; the scales of SWD follow their mean.
+
+    Args:
+        rows: rows of references and results.
+        headings: headings of measures that say which network they are of, such as ``KID (lite)``.
+    """
     present = {key for row in rows for key in row.values}
     scales = sorted((int(key[4:]) for key in present if key.startswith("swd_")), reverse=True)
     columns: list[Column] = []
     for column in _COLUMNS:
         if column.key not in present:
             continue
-        columns.append(column)
+        columns.append(replace(column, heading=headings.get(column.key, column.heading)))
         if column.key == "swd":
             columns += [
                 Column(
@@ -182,14 +231,17 @@ def columns_of(rows: Sequence[_Row]) -> list[Column]:
     return columns
 
 
-def text_table(rows: Sequence[_Row], *, width: int = 100) -> str:
+def text_table(
+    rows: Sequence[_Row], *, headings: Mapping[str, str] = _NONE, width: int = 100
+) -> str:
     """Return all rows as text, for a terminal: measures from top to bottom.
 
     Args:
         rows: rows of references and results.
+        headings: headings of measures that say which network they are of.
         width: number of characters in a line; columns that do not fit go into further tables below.
     """
-    columns = columns_of(rows)
+    columns = columns_of(rows, headings)
     labels = ["", "pictures", "with inputs", *(f"{c.heading}{_ARROWS[c.better]}" for c in columns)]
     left = max(map(len, labels))
     blocks: list[list[list[str]]] = []
@@ -226,7 +278,7 @@ def _block(labels: Sequence[str], block: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def write_evaluation(
+def write_evaluation(  # noqa: PLR0913 - all that stands on the page
     path: Path,
     rows: Sequence[_Row],
     strips: Sequence[Strip],
@@ -235,6 +287,7 @@ def write_evaluation(
     shares: Mapping[str, Mapping[str, float]],
     sentences: Sequence[str],
     facts: Mapping[str, str],
+    headings: Mapping[str, str] = _NONE,
 ) -> None:
     """Write the page.
 
@@ -247,6 +300,7 @@ def write_evaluation(
             row has covered.
         sentences: interpretation of the numbers; the first sentence is placed under the heading.
         facts: facts about how the numbers were computed.
+        headings: headings of measures that say which network they are of.
 
     Raises:
         OSError: the folder cannot be written.
@@ -255,33 +309,27 @@ def write_evaluation(
     main = document.main
     if sentences[1:]:
         main.add(tags.ul((tags.li(sentence) for sentence in sentences[1:]), cls="remarks"))
-    main.add(tags.div(cls="measures-frame", tabindex="0")).add(_table(rows, best, shares))
-    for sentence in legend_of(rows):
-        main.add(tags.p(sentence, cls="hint"))
+    main.add(tags.div(cls="measures-frame", tabindex="0")).add(
+        _table(columns_of(rows, headings), rows, best, shares)
+    )
     if any(shares.values()):
         main.add(
             tags.p(
-                "Percentages: how much of the way from the untouched inputs (0 %) to the floor "
-                "(100 %) a result has gone; there is none where a measure is blind, which is that "
-                "it cannot tell the two apart.",
+                "Percentages: how much of the way from the untouched inputs (0 %) to "
+                f"{_goals(rows)} (100 %) a result has gone.",
                 cls="hint",
             )
         )
     for strip in strips:
         main.add(draw_strip(strip, path.parent, titled=True))
-    main.add(_definitions("What the measures are", _meanings(rows)))
+    main.add(_definitions("What the measures are", _meanings(columns_of(rows, headings))))
     main.add(_definitions("How these numbers were made", facts))
     write_page(path, document)
 
 
-def legend_of(rows: Sequence[_Row]) -> list[str]:
-    """Explain, for page and terminal, the rows that results are compared with."""
-    texts = {
-        "nothing": "the inputs as they are, which is what a generator that changes nothing gets",
-        "floor": "as near as real pictures are to one another; no result can be expected to come "
-        "nearer",
-    }
-    return [f"{row.name}: {texts[row.kind]}." for row in rows if row.kind in texts]
+def _goals(rows: Sequence[_Row]) -> str:
+    names = {"floor": "other real pictures", "style": "the styles themselves"}
+    return " or ".join(names[row.kind] for row in rows if row.kind in names)
 
 
 def _definitions(heading: str, texts: Mapping[str, str]) -> tags.html_tag:
@@ -289,26 +337,31 @@ def _definitions(heading: str, texts: Mapping[str, str]) -> tags.html_tag:
     return tags.section(tags.h2(heading), tags.dl(listed, cls="definitions"))
 
 
-def _meanings(rows: Sequence[_Row]) -> dict[str, str]:
+def _meanings(columns: Sequence[Column]) -> dict[str, str]:
     """Explain every measure; the scales of SWD together."""
-    scales = [column.heading for column in columns_of(rows) if column.key.startswith("swd_")]
-    texts = {c.heading: c.what for c in columns_of(rows) if not c.key.startswith("swd_")}
+    scales = [column.heading for column in columns if column.key.startswith("swd_")]
+    texts = {c.heading: c.what for c in columns if not c.key.startswith("swd_")}
     if scales:
         texts["SWD"] += f"; {', '.join(scales)} are its scales, by the side of the picture"
     return texts
 
 
 def _table(
-    rows: Sequence[_Row], best: str | None, shares: Mapping[str, Mapping[str, float]]
+    columns: Sequence[Column],
+    rows: Sequence[_Row],
+    best: str | None,
+    shares: Mapping[str, Mapping[str, float]],
 ) -> tags.html_tag:
-    columns = columns_of(rows)
     table = tags.table(cls="measures evaluation")
     head = table.add(tags.thead()).add(tags.tr())
     head.add(tags.th("\u2193 less, \u2191 more is better", scope="col"))
     for column in columns:
         cls = "scale" if column.key.startswith("swd_") else ""
-        text = f"{column.heading}{_ARROWS[column.better]}"
-        head.add(tags.th(text, scope="col", title=column.what, cls=cls))
+        measure, *network = column.heading.partition(" (")
+        cell = head.add(tags.th(f"{measure}{_ARROWS[column.better]}", scope="col", cls=cls))
+        cell.set_attribute("title", column.what)
+        if any(network):
+            cell.add(tags.small("".join(network).strip()))
     body = table.add(tags.tbody())
     for row in rows:
         is_best = row.kind == "result" and row.name == best
@@ -343,6 +396,7 @@ def _cell(row: _Row, column: Column, rows: Sequence[_Row]) -> str:
     return f"{value:.{digits}f}" + ("" if spread is None else f" \u00b1 {spread:.{digits}f}")
 
 
+_SET_MEASURES = tuple(name for name in SET_MEASURES if name != "style")
 _FEW = 100  # pictures; below, a draw of other ones would change every number visibly
 
 _GRID = 2.0  # times the inputs' spectral peak; docs/evaluating.md has how much that varies
@@ -351,7 +405,7 @@ _GRID = 2.0  # times the inputs' spectral peak; docs/evaluating.md has how much 
 def facts_of(
     evaluation: Evaluation,
     options: EvaluateOptions,
-    extractor: str | None,
+    networks: Sequence[str],
     candidates: Sequence[Candidate],
 ) -> dict[str, str]:
     """Return facts about how the numbers were computed, to be shown beside them.
@@ -359,38 +413,51 @@ def facts_of(
     Args:
         evaluation: results of the evaluation.
         options: all options of the evaluation.
-        extractor: name of the feature extractor; None if there is none.
+        networks: names of the feature extractor and the comparison; none if there are none.
         candidates: candidates that were measured.
     """
-    nothing = evaluation.nothing
-    others = options.more_real or f"{options.real}, its other half"
-    facts = {
-        "real pictures": f"{evaluation.real_pictures}, {options.real}",
-        "floor (other real pictures)": f"{evaluation.floor.pictures}, {others}",
+    nothing, floor, style = evaluation.nothing, evaluation.floor, evaluation.style_floor
+    facts = {}
+    if floor is not None:
+        others = options.more_real or f"{options.real}, its other half"
+        facts["real pictures"] = f"{evaluation.real_pictures}, {options.real}"
+        facts["floor"] = f"{floor.pictures}, {others}"
+    if style is not None:
+        facts["styles"] = f"{style.pictures}, {', '.join(map(str, options.styles))}"
+    facts |= {
         "inputs": "not given" if nothing is None else f"{nothing.pictures}, {options.inputs}",
-        "features": extractor or "none, hence no KID and FID",
-        "strokes": _about_strokes(evaluation),
+        "features": "; ".join(networks) or "none, hence no KID and FID",
         "compared as": f"middle squares, scaled to {options.size_px} px (bicubic, antialiased)",
-        "patches": f"{options.patches:,} of 7 x 7 px per scale, 512 directions",
+    }
+    if floor is not None:
+        facts["patches"] = f"{options.patches:,} of 7 x 7 px per scale, 512 directions"
+        facts["strokes"] = _about_strokes(floor)
+    facts |= {
         "seed": str(options.seed),
-        "versions": ", ".join(f"{name} {version(name)}" for name in _packages(extractor)),
+        "versions": ", ".join(f"{name} {version(name)}" for name in _packages(networks)),
     }
     return facts | {f"result {row.name}": row.what for row in candidates if row.what}
 
 
 def sentences_of(evaluation: Evaluation, candidates: Sequence[Candidate]) -> list[str]:
     """State the best candidate, its progress, measures without information, and caveats."""
-    measures = [name for name in SET_MEASURES if name in evaluation.floor.values]
-    sentences = _about_best(evaluation, measures)
-    nothing = evaluation.nothing
-    sentences += [
-        f"{_shown(name)} is blind here, so its numbers say nothing about results: it finds the "
-        "untouched inputs as near to the real pictures as other real pictures are."
-        for name in measures
-        if is_blind(evaluation, name)
-    ]
+    sentences = _about_best(evaluation)
+    nothing, floor, style = evaluation.nothing, evaluation.floor, evaluation.style_floor
     if nothing is not None:
+        if floor is not None:
+            sentences += [
+                f"{_shown(name, evaluation)} is blind here: the inputs are as near to the real "
+                "pictures as other real pictures are."
+                for name in _SET_MEASURES
+                if name in floor.values and not nothing.values[name] > floor.values[name]
+            ]
+        if style is not None and not nothing.values["style"] > style.values["style"]:
+            sentences.append(
+                f"{_shown('style', evaluation)} is blind here: the inputs are as near to the "
+                "styles as parts of the styles are to one another."
+            )
         sentences += _about_grids(evaluation, nothing)
+    sentences += _about_networks(evaluation)
     sentences += [f"{note}." for candidate in candidates for note in candidate.notes]
     sentences += _about_pairs(evaluation)
     return sentences + _about_counts(evaluation)
@@ -403,14 +470,19 @@ def as_json(
     facts: Mapping[str, str],
     sentences: Sequence[str],
     extractor: str | None,
+    comparison: str | None = None,
 ) -> str:
-    """Return all numbers as JSON; values that are not finite become null, as JSON has none."""
+    """Return all numbers as JSON; values that are not finite become null, as JSON has none.
+
+    Measures of a network's features go by their headings, such as ``KID (lite)``.
+    """
     content: dict[str, Any] = {
-        "best_by": evaluation.best_by,
+        "best_by": _key(evaluation.best_by, evaluation),
         "best": evaluation.best,
         "real_pictures": evaluation.real_pictures,
         "seed": options.seed,
         "extractor": extractor,
+        "comparison": comparison,
         "rows": [_row(evaluation, row) for row in evaluation.rows],
         "sentences": list(sentences),
         "facts": dict(facts),
@@ -422,7 +494,12 @@ def as_json(
 
 
 def _row(evaluation: Evaluation, row: Row) -> dict[str, Any]:
-    shares = {name: closed(evaluation, row, name) for name in SET_MEASURES if name in row.values}
+    shares = {
+        _key(name, evaluation): closed(evaluation, row, name)
+        for name in SET_MEASURES
+        if name in row.values
+    }
+    values = {_key(name, evaluation): value for name, value in row.values.items()}
     return {
         "name": row.name,
         "kind": row.kind,
@@ -430,34 +507,76 @@ def _row(evaluation: Evaluation, row: Row) -> dict[str, Any]:
         "paired": row.paired,
         "unequal": row.unequal,
         "enlarged": row.enlarged,
-        **{name: value if math.isfinite(value) else None for name, value in row.values.items()},
+        **{name: value if math.isfinite(value) else None for name, value in values.items()},
         "closed": shares,
     }
 
 
-def _about_best(evaluation: Evaluation, measures: Sequence[str]) -> list[str]:
-    results, by = evaluation.results, evaluation.best_by
-    if len(results) > 1 and is_blind(evaluation, by):
-        seeing = [name for name in measures if not is_blind(evaluation, name)]
-        other = f"; --best_by {' or '.join(seeing)} would choose" if seeing else ""
-        return [f"No result is called the best, as {_shown(by)} is blind here{other}."]
-    if evaluation.best is None and not is_blind(evaluation, by):
+def as_csv(evaluation: Evaluation, networks: Sequence[str]) -> str:
+    """Return all numbers as a table for other programs, a line for each row.
+
+    Args:
+        evaluation: results of the evaluation.
+        networks: names of the feature extractor and the comparison, for the last column.
+    """
+    names = dict.fromkeys(name for row in evaluation.rows for name in row.values)
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    own = ("name", "kind", "pictures", "paired")
+    table.writerow([*own, *(_key(name, evaluation) for name in names), "features"])
+    for row in evaluation.rows:
+        values = [repr(row.values[name]) if name in row.values else "" for name in names]
+        table.writerow([row.name, row.kind, row.pictures, row.paired, *values, "; ".join(networks)])
+    return file.getvalue().encode("utf-8", "replace").decode("utf-8")
+
+
+def _key(measure: str, evaluation: Evaluation) -> str:
+    """Name a measure in files: by its heading, where that says which network it is of."""
+    of, _, what = measure.partition("_")
+    heading = evaluation.headings.get(of, "")
+    if "(" not in heading:
+        return measure
+    return f"{heading} {what}" if what else heading
+
+
+def _about_best(evaluation: Evaluation) -> list[str]:
+    if evaluation.best is None:
         return []
-    best = next(row for row in results if evaluation.best in {None, row.name})
+    best = next(row for row in evaluation.results if row.name == evaluation.best)
     sentences = []
-    if len(results) > 1:
-        sentences.append(f"Best by {_shown(by)}: {best.name}.")
-    ways = [
-        f"{share:.0%} in {_shown(name)}"
-        for name in measures
-        if (share := closed(evaluation, best, name)) is not None
-    ]
-    if ways:
-        sentences.append(
-            f"{best.name} has gone {', '.join(ways)} of the way from the untouched inputs to other "
-            "real pictures."
-        )
+    if len(evaluation.results) > 1:
+        sentences.append(f"Best by {_shown(evaluation.best_by, evaluation)}: {best.name}.")
+    for measures, goal in (
+        (_SET_MEASURES, "other real pictures"),
+        (("style",), "the styles themselves"),
+    ):
+        ways = [
+            f"{share:.0%} in {_shown(name, evaluation)}"
+            for name in measures
+            if (share := closed(evaluation, best, name)) is not None
+        ]
+        if ways:
+            sentences.append(
+                f"{best.name} has gone {', '.join(ways)} of the way from the untouched inputs to "
+                f"{goal}."
+            )
     return sentences
+
+
+def _about_networks(evaluation: Evaluation) -> list[str]:
+    """Say that numbers of another network than the published one are no published numbers."""
+    present = {name for row in evaluation.rows for name in row.values}
+    other = [
+        heading
+        for name, heading in evaluation.headings.items()
+        if name in {"kid", "fid", "precision", "recall"} & present and "(" in heading
+    ]
+    if not other:
+        return []
+    return [
+        f"{', '.join(other[:-1])} and {other[-1]} are not what papers print under these names: "
+        "they were computed with another network. Compare them within this table only."
+    ]
 
 
 def _about_grids(evaluation: Evaluation, nothing: Row) -> list[str]:
@@ -490,16 +609,19 @@ def _about_counts(evaluation: Evaluation) -> list[str]:
                 f"{count} of {of} in {name} are smaller than the squares and were enlarged, which "
                 "a smaller --size_px avoids."
             )
-    known = {evaluation.real_pictures, *(row.pictures for row in evaluation.rows)}
+    if evaluation.floor is None:
+        return sentences
+    compared = [row for row in evaluation.rows if row.kind != "style"]
+    known = {evaluation.real_pictures, *(row.pictures for row in compared)}
     if min(known) < _FEW:
         sizes = " to ".join(map(str, sorted({min(known), max(known)})))
         sentences.append(
             f"Sets of {sizes} pictures are small: other pictures of the "
             "same kind would give other numbers. Trust large differences only."
         )
-    if not same_size(evaluation.rows):
-        biased = [_shown(name) for name in BIASED if name in evaluation.floor.values]
-        counts = sorted(row.pictures for row in evaluation.rows)
+    if not same_size(compared):
+        biased = [_shown(name, evaluation) for name in BIASED if name in evaluation.rows[0].values]
+        counts = sorted(row.pictures for row in compared)
         sentences.append(
             f"Rows have {counts[0]} to {counts[-1]} pictures, and fewer make {', '.join(biased)} "
             "larger: compare only rows of as many. A floor of as many as there are inputs needs "
@@ -508,17 +630,18 @@ def _about_counts(evaluation: Evaluation) -> list[str]:
     return sentences
 
 
-def _about_strokes(evaluation: Evaluation) -> str:
-    if "strokes" in evaluation.floor.values:
+def _about_strokes(floor: Row) -> str:
+    if "strokes" in floor.values:
         return (
             "EfficientNet-Lite0, expansions of blocks 1, 3, 5 and 7; 100 crops of 128 px a sample"
         )
     return f"not measured: {missing_lite_message()}"
 
 
-def _packages(extractor: str | None) -> list[str]:
-    return ["impasto", "torch", "numpy", *(["torchmetrics"] if extractor else [])]
+def _packages(networks: Sequence[str]) -> list[str]:
+    return ["impasto", "torch", "numpy", *(["torch-fidelity"] if networks else [])]
 
 
-def _shown(measure: str) -> str:
-    return measure if measure in {"palette", "strokes"} else measure.upper()
+def _shown(measure: str, evaluation: Evaluation) -> str:
+    usual = {"swd": "SWD", "kid": "KID", "fid": "FID"}.get(measure, measure)
+    return evaluation.headings.get(measure, usual)

@@ -1,21 +1,20 @@
 """Distances between two sets of pictures (patches, colors, features), and grid artifacts.
 
-A set is summarized once, picture by picture, and summaries are compared. KID and FID of two sets of
-features are computed by torchmetrics.
+A set is summarized once, picture by picture, and summaries are compared. KID, FID, precision and
+recall of two sets of features are computed by torch-fidelity.
 """
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from impasto.cyclegan.evaluation.strokes import StrokeFeatures, stroke_distances
 from impasto.data.decode import Rgb
@@ -26,31 +25,26 @@ from impasto.data.transforms import center_crop, resize
 from impasto.options.errors import ImpastoError
 
 __all__ = [
+    "FEWEST_FOR_PRECISION",
     "Extractor",
     "PictureSet",
     "Settings",
     "compare_sets",
+    "fidelity",
     "frechet_distance",
     "kernel_distance",
+    "precision_and_recall",
+    "square",
     "summarize",
-    "torchmetrics_image",
 ]
 
+FEWEST_FOR_PRECISION = 4
+"""Pictures that a set needs for precision and recall: one, and its three nearest neighbors."""
 
+_NEIGHBORS = FEWEST_FOR_PRECISION - 1  # Kynkaanniemi et al. 2019, section 3
 _SUBSETS = 100
 _SUBSET_SIZE = 1000  # Binkowski et al. 2018, section 4; smaller sets are compared as a whole
 _FEWEST_FOR_SPREAD = 4
-
-
-class _Given(nn.Module):
-    """Takes the place of the network where the features are there already."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
 
 
 def kernel_distance(real: Tensor, other: Tensor, *, seed: int = 0) -> tuple[float, float]:
@@ -70,7 +64,7 @@ def kernel_distance(real: Tensor, other: Tensor, *, seed: int = 0) -> tuple[floa
         pictures.
 
     Raises:
-        ImpastoError: torchmetrics is not installed.
+        ImpastoError: torch-fidelity is not installed.
         ValueError: a set has fewer than two pictures.
     """
     _check(real, other)
@@ -93,27 +87,63 @@ def frechet_distance(real: Tensor, other: Tensor) -> float:
         other: features of the other pictures, (M, D), floating point.
 
     Raises:
-        ImpastoError: torchmetrics is not installed.
+        ImpastoError: torch-fidelity is not installed.
         ValueError: a set has fewer than two pictures.
     """
     _check(real, other)
-    metric = torchmetrics_image("fid").FrechetInceptionDistance(feature=_Given(real.shape[1]))
-    return float(_compute(metric.set_dtype(torch.float64), real.double(), other.double()))
+    found = fidelity("metric_fid")
+    sides = [real.double(), other.double()]
+    together = torch.cat(sides)
+    if not together.isfinite().all():
+        return math.nan
+    if len(together) < real.shape[1]:
+        # All pictures lie in a space of as many dimensions as there are pictures, and a turn of
+        # the axes changes no distance: matrices of 60 instead of 2,048 rows.
+        axes = torch.linalg.qr(together.T).Q
+        sides = [side @ axes for side in sides]
+    statistics = [found.fid_features_to_statistics(side) for side in sides]
+    return float(found.fid_statistics_to_metric(*statistics, False)[found.KEY_METRIC_FID])
 
 
-def torchmetrics_image(name: str) -> ModuleType:
-    """Import a module of torchmetrics' image metrics, such as ``kid``.
+def precision_and_recall(real: Tensor, other: Tensor) -> tuple[float, float]:
+    """Compute improved precision and recall (Kynkaanniemi et al. 2019, eq. 1 and 2).
+
+    Args:
+        real: features of the real pictures, (N, D), floating point.
+        other: features of the other pictures, (M, D), floating point.
+
+    Returns:
+        The share of the other pictures that are at most as far from one of the real pictures as
+        that one's third nearest neighbor among the real ones, and the share of the real pictures of
+        which the same is true with the two sets exchanged. Not a number where a feature is none.
 
     Raises:
-        ImpastoError: torchmetrics is not installed; says how to install it.
+        ImpastoError: torch-fidelity is not installed.
+        ValueError: a set has fewer than four pictures.
+    """
+    _check(real, other, fewest=FEWEST_FOR_PRECISION)
+    found = fidelity("metric_prc")
+    if not (real.isfinite().all() and other.isfinite().all()):
+        return math.nan, math.nan
+    # In 64 bits, so that a picture is at distance 0 from itself.
+    values = found.prc_features_to_metric(
+        other.double(), real.double(), prc_neighborhood=_NEIGHBORS, verbose=False
+    )
+    return float(values[found.KEY_METRIC_PRECISION]), float(values[found.KEY_METRIC_RECALL])
+
+
+def fidelity(name: str) -> ModuleType:
+    """Import a module of torch-fidelity, such as ``metric_kid``.
+
+    Raises:
+        ImpastoError: torch-fidelity is not installed, or an earlier version; says what to install.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about other extras of torchmetrics
-            return import_module(f"torchmetrics.image.{name}")
+        return import_module(f"torch_fidelity.{name}")
     except ImportError as error:
         raise ImpastoError(
-            'KID and FID need torchmetrics: pip install "impasto[metrics]"'
+            "KID, FID, precision and recall are computed by torch-fidelity, which is not "
+            'installed; run: pip install "torch-fidelity>=0.4"'
         ) from error
 
 
@@ -121,35 +151,32 @@ def _kernel_distances(
     real: Tensor, other: Tensor, subset_size: int, seed: int
 ) -> tuple[float, float]:
     """Return mean and standard deviation over subsets."""
+    found = fidelity("metric_kid")
     # Where a subset is all there is, all subsets are one.
     subsets = 1 if subset_size == len(real) == len(other) else _SUBSETS
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it keeps the features, which are small
-        metric = torchmetrics_image("kid").KernelInceptionDistance(
-            feature=_Given(real.shape[1]), subsets=subsets, subset_size=subset_size
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        mean, spread = _compute(metric, real.double(), other.double())
-    return float(mean), float(spread)
+    values = found.kid_features_to_metric(
+        real.double(),
+        other.double(),
+        kid_subsets=subsets,
+        kid_subset_size=subset_size,
+        rng_seed=seed,
+        verbose=False,
+    )
+    return float(values[found.KEY_METRIC_KID_MEAN]), float(values[found.KEY_METRIC_KID_STD])
 
 
-def _compute(metric: Any, real: Tensor, other: Tensor) -> Any:
-    metric.update(real, real=True)
-    metric.update(other, real=False)
-    return metric.compute()
-
-
-def _check(real: Tensor, other: Tensor) -> None:
+def _check(real: Tensor, other: Tensor, *, fewest: int = 2) -> None:
     if real.ndim != 2 or other.ndim != 2 or real.shape[1] != other.shape[1]:
         raise ValueError(
             f"expected features (N, D) and (M, D), got {tuple(real.shape)}, {tuple(other.shape)}"
         )
-    if min(len(real), len(other)) < 2:
-        raise ValueError(f"expected two pictures or more, got {len(real)} and {len(other)}")
+    if min(len(real), len(other)) < fewest:
+        number = {2: "two", FEWEST_FOR_PRECISION: "four"}[fewest]
+        raise ValueError(f"expected {number} pictures or more, got {len(real)} and {len(other)}")
 
 
 _PALETTE_PIXELS = 2**20
+_BATCH = 8  # pictures that a network sees together
 
 
 class Extractor(Protocol):
@@ -157,12 +184,15 @@ class Extractor(Protocol):
 
     Attributes:
         name: name of the network, its weights and the layer.
+        short: one or two words for the headings of what is computed from the vectors, as in
+            ``KID (lite)``; empty only for what published figures are computed from.
     """
 
     name: str
+    short: str
 
     def __call__(self, pictures: list[Rgb], /) -> Tensor:
-        """Return (N, D), float32, on the CPU, of RGB pictures, (H, W, 3), uint8."""
+        """Return (N, D), float32, on the CPU, of RGB pictures, (H, W, 3), uint8, of one size."""
         ...
 
 
@@ -231,16 +261,20 @@ def summarize(
     # Odd, so that it does not meet the same columns of every square.
     step = -(-count * settings.size_px**2 // _PALETTE_PIXELS) | 1
     colors, features, crops, grids, enlarged = [], [], [], GridPeaks(), 0
+    batch: list[Rgb] = []
     for picture in pictures:
-        square = _square(picture, settings.size_px)
-        patches.add(square)
-        colors.append(square.reshape(-1, 3)[::step].copy())
+        batch.append(square(picture, settings.size_px))
+        patches.add(batch[-1])
+        colors.append(batch[-1].reshape(-1, 3)[::step].copy())
         grids.add(picture)
         enlarged += min(picture.shape[:2]) < settings.size_px
-        if extractor is not None:
-            features.append(extractor([square]))
         if strokes is not None:
-            crops.append(strokes(square))
+            crops.append(strokes(batch[-1]))
+        if extractor is None or len(batch) == _BATCH:
+            features += [extractor(batch)] if extractor is not None else []
+            batch = []
+    if batch and extractor is not None:
+        features.append(extractor(batch))
     return PictureSet(
         count=count,
         enlarged=enlarged,
@@ -257,13 +291,13 @@ def compare_sets(real: PictureSet, other: PictureSet, settings: Settings) -> dic
 
     Returns:
         ``swd`` (mean over the levels) and ``swd_256``, ... (times 1000); ``palette`` (L*a*b*);
-        ``grid_2`` and ``grid_4`` (of ``other`` alone, in pictures from 64 px); with features
-        ``kid``, ``kid_spread`` (from four pictures) and ``fid``; with stroke features
-        ``strokes_1`` to ``strokes_7``, the stroke distance at each depth.
+        ``grid_2`` and ``grid_4`` (of ``other`` alone, in pictures from 64 px); with stroke features
+        ``strokes_1`` to ``strokes_7``, the stroke distance at each depth; with features of two
+        pictures or more in both sets ``kid`` and ``fid``; of four or more ``kid_spread``,
+        ``precision`` and ``recall``, too.
 
     Raises:
-        ImpastoError: there are features, and torchmetrics is not installed.
-        ValueError: there are features, but of fewer than two pictures.
+        ImpastoError: there are features, and torch-fidelity is not installed.
     """
     generator = np.random.default_rng((settings.seed, 1))
     levels = patch_distance(real.patches, other.patches, generator)
@@ -271,16 +305,20 @@ def compare_sets(real: PictureSet, other: PictureSet, settings: Settings) -> dic
     values |= {f"swd_{px}": distance for px, distance in levels.items()}
     values["palette"] = palette_distance(real.colors, other.colors, generator)
     values |= {f"grid_{period}": peak for period, peak in other.grids.items()}
-    if real.features is not None and other.features is not None:
-        kid, spread = kernel_distance(real.features, other.features, seed=settings.seed)
-        values |= {"kid": kid, "fid": frechet_distance(real.features, other.features)}
-        if not math.isnan(spread):
-            values["kid_spread"] = spread
     if real.strokes and other.strokes:
         values |= stroke_distances(real.strokes, other.strokes)
+    if real.features is None or other.features is None or min(real.count, other.count) < 2:
+        return values
+    kid, spread = kernel_distance(real.features, other.features, seed=settings.seed)
+    values |= {"kid": kid, "fid": frechet_distance(real.features, other.features)}
+    if not math.isnan(spread):
+        values["kid_spread"] = spread
+    if min(real.count, other.count) >= FEWEST_FOR_PRECISION:
+        precision, recall = precision_and_recall(real.features, other.features)
+        values |= {"precision": precision, "recall": recall}
     return values
 
 
-def _square(picture: Rgb, side: int) -> Rgb:
-    """Scale the middle square to ``side`` pixels."""
+def square(picture: Rgb, side: int) -> Rgb:
+    """Scale the middle square of a picture, (H, W, 3), uint8, to ``side`` pixels."""
     return resize(center_crop(picture, min(picture.shape[:2])), side, side)

@@ -1,13 +1,13 @@
-"""All measures of results: how close they are to a domain, and to their inputs.
+"""All measures of results: how close they are to a domain, to styles, and to their inputs.
 
-Every number stands beside two references: the untouched inputs ("do nothing") and other real
-pictures ("floor").
+Every number stands beside references: the untouched inputs ("do nothing"), other real pictures
+("floor"), and other parts of the styles ("floor of the styles").
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from impasto.cyclegan.evaluation.sets import (
     PictureSet,
     Settings,
     compare_sets,
+    square,
     summarize,
 )
 from impasto.cyclegan.evaluation.strokes import StrokeFeatures, times_floor
@@ -26,27 +27,32 @@ __all__ = [
     "BIASED",
     "SET_MEASURES",
     "Candidate",
+    "Comparison",
     "Evaluation",
     "Pictures",
     "Reference",
     "Row",
     "Sample",
+    "StyleSet",
     "closed",
     "evaluate",
-    "is_blind",
     "same_size",
 ]
 
-SET_MEASURES = ("swd", "strokes", "kid", "fid", "palette")
-"""Measures that say how far a set is from the real one; lower is nearer."""
+SET_MEASURES = ("swd", "strokes", "kid", "fid", "palette", "style")
+"""Measures that say how far a set is from the real one, or from the styles; lower is nearer."""
 
 BIASED = ("swd", "strokes", "fid", "palette")
 """Those of them that are larger for fewer pictures."""
 
 _SAME_SIZE = 0.9  # from here on two sets' sizes, and so their biases, are taken for equal
 
-_Kind = Literal["nothing", "floor", "result"]
+_Kind = Literal["nothing", "floor", "style", "result"]
+_SET_FEATURES = ("kid", "fid", "precision", "recall")
+_PAIR_FEATURES = ("style", "content", "combined")
+_HEADINGS = {"kid": "KID", "fid": "FID"}
 _SMALLEST_PX = 11  # of SSIM
+_STYLES = "styles"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +65,14 @@ class Sample:
         back: the picture translated back by the generator of the other direction; None if there is
             none.
         name: name of the input's file or, where the input is unknown, of the picture's own file.
+        style: name of the style that the picture was made in; empty for all styles together.
     """
 
     picture: Rgb
     before: Rgb | None = None
     back: Rgb | None = None
     name: str = ""
+    style: str = ""
 
 
 class Pictures(Protocol):
@@ -97,14 +105,53 @@ class Reference:
     """The sets that results are compared with.
 
     Attributes:
-        real: real pictures that all sets are compared with.
+        real: real pictures that all sets are compared with; None: with none.
         others: further real pictures, which show how close real pictures are to one another.
         inputs: input pictures of the results; None if unknown.
+        styles: styles that the results were made in.
     """
 
-    real: Pictures
-    others: Pictures
+    real: Pictures | None = None
+    others: Pictures | None = None
     inputs: Pictures | None = None
+    styles: "Sequence[StyleSet]" = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleSet:
+    """A style: one picture, or several that are compared with as one.
+
+    Attributes:
+        name: name of the style, unique among styles.
+        pictures: pictures of the style.
+    """
+
+    name: str
+    pictures: Pictures
+
+
+class Comparison(Protocol):
+    """Compares pictures by content and style; `gatys.features.distances` has one.
+
+    Attributes:
+        name: name of the network, its weights and the layers.
+        short: one or two words for the headings of what it measures.
+    """
+
+    name: str
+    short: str
+
+    def content_distance(self, picture: Rgb, other: Rgb, /) -> float:
+        """Return how far the contents of two pictures are apart, which are of one size."""
+        ...
+
+    def statistics(self, pictures: Sequence[Rgb], /) -> Any:
+        """Return what the style of pictures is told by."""
+        ...
+
+    def style_distance(self, picture: Any, style: Any, /) -> float:
+        """Return how far two results of :meth:`statistics` are apart."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,17 +160,19 @@ class Row:
 
     Attributes:
         name: heading of the row.
-        kind: kind of set: ``nothing`` (the untouched inputs), ``floor`` (other real pictures) or
-            ``result``.
+        kind: kind of set: ``nothing`` (the untouched inputs), ``floor`` (other real pictures),
+            ``style`` (the styles' own parts) or ``result``.
         pictures: number of pictures.
         paired: number of pictures compared with their inputs, which must be known, of the same
             size, and at least 11 x 11 pixels.
         unequal: number of pictures whose input has a different size.
         enlarged: number of pictures smaller than the squares in which sets are compared.
         values: measures by name: ``swd``, ``swd_256``, ..., ``palette``, ``grid_2``, ``grid_4``;
-            with an extractor also ``kid``, ``kid_spread``, ``fid``; with stroke features
-            ``strokes``, a multiple of the floor's, and ``strokes_1``, ...; for results also
-            ``ssim``, ``psnr``, ``edges`` (means over the paired pictures) and ``cycle_ssim``.
+            with stroke features ``strokes``, a multiple of the floor's, and ``strokes_1``, ...;
+            with an extractor ``kid``, ``kid_spread``, ``fid``, ``precision`` and ``recall``; with
+            styles ``style``; for results also ``ssim``, ``psnr``, ``edges`` (means over the paired
+            pictures), ``cycle_ssim``, ``content`` (mean over all whose input is known) and
+            ``combined``.
     """
 
     name: str
@@ -140,12 +189,14 @@ class Evaluation:
     """Rows of all sets, the references first.
 
     Attributes:
-        rows: ``nothing`` (if the inputs are known), ``floor``, then the candidates in their order.
-        real_pictures: number of real pictures that all sets were compared with.
+        rows: ``nothing`` (if the inputs are known), ``floor`` (if there are real pictures),
+            ``style`` (if there are styles), then the candidates in their order.
+        real_pictures: number of real pictures that all sets were compared with; 0 for none.
         real_enlarged: number of real pictures smaller than the squares.
         best_by: measure that determines the best candidate.
         best: name of the candidate with the lowest value of that measure; None if no value is
-            finite, or if the measure is blind.
+            finite.
+        headings: headings of measures that are of a network's features, such as ``KID (lite)``.
     """
 
     rows: Sequence[Row]
@@ -153,6 +204,7 @@ class Evaluation:
     real_enlarged: int
     best_by: str
     best: str | None
+    headings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def nothing(self) -> Row | None:
@@ -160,9 +212,14 @@ class Evaluation:
         return next((row for row in self.rows if row.kind == "nothing"), None)
 
     @property
-    def floor(self) -> Row:
-        """Other real pictures."""
-        return next(row for row in self.rows if row.kind == "floor")
+    def floor(self) -> Row | None:
+        """Other real pictures, None if there are none."""
+        return next((row for row in self.rows if row.kind == "floor"), None)
+
+    @property
+    def style_floor(self) -> Row | None:
+        """The styles' own parts, None if there are no styles."""
+        return next((row for row in self.rows if row.kind == "style"), None)
 
     @property
     def results(self) -> Sequence[Row]:
@@ -170,80 +227,71 @@ class Evaluation:
         return [row for row in self.rows if row.kind == "result"]
 
 
-def evaluate(  # noqa: PLR0913
+def evaluate(  # noqa: PLR0913 - what is compared, how, and who is told
     reference: Reference,
     candidates: Sequence[Candidate],
     *,
     settings: Settings | None = None,
     extractor: Extractor | None = None,
     strokes: StrokeFeatures | None = None,
+    comparison: Comparison | None = None,
     best_by: str | None = None,
     on_sample: Callable[[str, Sample], None] = lambda _row, _sample: None,
     on_row: Callable[[Row], None] = lambda _row: None,
 ) -> Evaluation:
-    """Measure candidates and both references.
+    """Measure candidates and all references.
 
     Args:
-        reference: real pictures and inputs.
+        reference: real pictures, styles and inputs.
         candidates: candidates to measure.
         settings: settings of the measures that compare sets; the defaults unless given.
-        extractor: feature extractor for KID and FID; None leaves both out.
+        extractor: feature extractor for KID, FID, precision and recall; None leaves them out.
         strokes: features of the stroke distance; None leaves it out.
-        best_by: measure that determines the best candidate, one of :data:`SET_MEASURES`; ``kid``
-            unless given, ``swd`` without extractor.
+        comparison: comparison for content and style distances; None leaves them out.
+        best_by: measure that determines the best candidate, one of :data:`SET_MEASURES` or
+            ``combined``; unless given ``combined`` with styles (``style`` where inputs are not
+            known), else ``kid``, and ``swd`` without extractor.
         on_sample: called with the row's name and each picture as it is read, real ones included.
         on_row: called with each row as soon as it is ready, but for its stroke distance, which
             needs the floor.
 
     Raises:
-        ImpastoError: torchmetrics is needed and not installed.
-        ValueError: two candidates have one name, a set is empty, or one of fewer than two pictures
-            is to be compared by features.
+        ImpastoError: torch-fidelity is needed and not installed.
+        ValueError: two candidates have one name, a set is empty, there are neither real pictures
+            nor styles, or styles without comparison.
     """
     names = [candidate.name for candidate in candidates]
     if len(set(names)) < len(names):
         raise ValueError(f"candidates: expected names that differ, got {names}")
+    if reference.real is None and not reference.styles:
+        raise ValueError("reference: expected real pictures or styles, got neither")
+    if reference.styles and comparison is None:
+        raise ValueError("comparison: expected one, since there are styles")
     settings = settings or Settings()
+    pairs = None
+    if comparison is not None:
+        pairs = _Pairs(comparison, reference.styles, settings.size_px, on_sample)
+    measure_row = _Measurer(reference, settings, (extractor, strokes), pairs, on_sample)
     rows: list[Row] = []
-
-    def look(name: str, pictures: Pictures) -> "_Seen":
-        eyes = (extractor, strokes)
-        return _look(pictures, settings, eyes, lambda sample: on_sample(name, sample))
-
-    real = look("real pictures", reference.real).summary
-
-    def add(name: str, kind: _Kind, pictures: Pictures) -> None:
-        seen = look(name, pictures)
-        rows.append(
-            Row(
-                name=name,
-                kind=kind,
-                pictures=seen.summary.count,
-                paired=seen.paired,
-                unequal=seen.unequal,
-                enlarged=seen.summary.enlarged,
-                values={**compare_sets(real, seen.summary, settings), **seen.means},
-            )
-        )
+    for name, kind, pictures in _sets(reference, candidates):
+        rows.append(measure_row(name, kind, pictures))
         on_row(rows[-1])
-
-    if reference.inputs is not None:
-        add("do nothing", "nothing", reference.inputs)
-    add("floor (other real pictures)", "floor", reference.others)
-    for candidate in candidates:
-        add(candidate.name, "result", candidate.pictures)
     rows = _with_strokes(rows)
-    measure = best_by or ("swd" if extractor is None else "kid")
-    finite = [row for row in rows if row.kind == "result" and math.isfinite(row.values[measure])]
+    measure = best_by or _best_measure(rows, reference)
+    finite = [
+        row
+        for row in rows
+        if row.kind == "result" and math.isfinite(row.values.get(measure, math.nan))
+    ]
     best = min(finite, key=lambda row: row.values[measure]).name if finite else None
-    evaluation = Evaluation(
+    return Evaluation(
         rows=rows,
-        real_pictures=real.count,
-        real_enlarged=real.enlarged,
+        real_pictures=measure_row.real.count if measure_row.real else 0,
+        real_enlarged=measure_row.real.enlarged if measure_row.real else 0,
         best_by=measure,
         best=best,
+        headings={**_named(_SET_FEATURES, extractor), **_named(_PAIR_FEATURES, comparison)},
     )
-    return replace(evaluation, best=None) if is_blind(evaluation, measure) else evaluation
 
 
 def _with_strokes(rows: Sequence[Row]) -> list[Row]:
@@ -252,44 +300,114 @@ def _with_strokes(rows: Sequence[Row]) -> list[Row]:
         {key: value for key, value in row.values.items() if key.startswith("strokes_")}
         for row in rows
     ]
-    floor = next(own for row, own in zip(rows, depths, strict=True) if row.kind == "floor")
-    if not floor:
+    floors = [own for row, own in zip(rows, depths, strict=True) if row.kind == "floor"]
+    if not any(floors):
         return list(rows)
     return [
-        replace(row, values={**row.values, "strokes": times_floor(own, floor)})
+        replace(row, values={**row.values, "strokes": times_floor(own, floors[0])}) if own else row
         for row, own in zip(rows, depths, strict=True)
     ]
+
+
+def _sets(
+    reference: Reference, candidates: Sequence[Candidate]
+) -> Iterator[tuple[str, _Kind, Pictures]]:
+    """Give name, kind and pictures of every row."""
+    if reference.inputs is not None:
+        yield "do nothing", "nothing", reference.inputs
+    if reference.real is not None and reference.others is not None:
+        yield "floor (other real pictures)", "floor", reference.others
+    if reference.styles:
+        yield f"floor ({_STYLES} themselves)", "style", []
+    for candidate in candidates:
+        yield candidate.name, "result", candidate.pictures
+
+
+class _Measurer:
+    """Measures one row after the other.
+
+    Attributes:
+        real: summary of the real pictures; None if there are none.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        settings: Settings,
+        eyes: tuple[Extractor | None, StrokeFeatures | None],
+        pairs: "_Pairs | None",
+        on_sample: Callable[[str, Sample], None],
+    ) -> None:
+        self._settings, self._pairs, self._on_sample = settings, pairs, on_sample
+        self._eyes = (None, None) if reference.real is None else eyes
+        self.real: PictureSet | None = None
+        if reference.real is not None:
+            self.real = self._look("real pictures", reference.real).summary
+
+    def __call__(self, name: str, kind: _Kind, pictures: Pictures) -> Row:
+        if kind == "style" and self._pairs is not None:
+            return self._pairs.floor(name)
+        seen = self._look(name, pictures)
+        values = {f"grid_{period}": peak for period, peak in seen.summary.grids.items()}
+        if self.real is not None:
+            values = compare_sets(self.real, seen.summary, self._settings)
+        values |= seen.means
+        if kind == "nothing" and "style" in values:
+            values["content"] = 0.0
+        # As Wright and Ommer 2022 (ArtFID, equation 3) combine distances of other networks.
+        if {"style", "content"} <= set(values):
+            values["combined"] = (1 + values["style"]) * (1 + values["content"])
+        return Row(
+            name=name,
+            kind=kind,
+            pictures=seen.summary.count,
+            paired=seen.paired,
+            unequal=seen.unequal,
+            enlarged=seen.summary.enlarged,
+            values=values,
+        )
+
+    def _look(self, name: str, pictures: Pictures) -> "_Seen":
+        def told(sample: Sample) -> None:
+            self._on_sample(name, sample)
+
+        return _look(pictures, self._settings, self._eyes, self._pairs, told)
+
+
+def _best_measure(rows: Sequence[Row], reference: Reference) -> str:
+    """Choose the measure that decides, of those that there are."""
+    results = [row.values for row in rows if row.kind == "result"]
+    order = ("combined", "style") if reference.styles else ("kid", "swd")
+    return next((name for name in order if all(name in values for values in results)), order[-1])
+
+
+def _named(measures: Sequence[str], network: Extractor | Comparison | None) -> dict[str, str]:
+    """Return headings that name the network, unless it is that of published figures."""
+    if network is None:
+        return {}
+    ending = f" ({network.short})" if network.short else ""
+    return {name: f"{_HEADINGS.get(name, name)}{ending}" for name in measures}
 
 
 def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
     """Return the share of the distance from the inputs to the floor that a row has covered.
 
-    1 is at the floor, 0 at the inputs, negative beyond them; None where the inputs are unknown,
-    the measure is blind, or a value is not finite, and, of measures in :data:`BIASED`, where the
-    three sets differ in size.
+    The floor of ``style`` is that of the styles.
+
+    1 is at the floor, 0 at the inputs, negative beyond them; None where the inputs are unknown or
+    not above the floor, so that the measure is blind to what tells the two domains apart, where
+    a value is not finite, and, of measures in :data:`BIASED`, where the three sets differ in size.
     """
-    if evaluation.nothing is None:
+    untouched = evaluation.nothing
+    reached = evaluation.style_floor if measure == "style" else evaluation.floor
+    sides = [side for side in (untouched, reached, row) if side and measure in side.values]
+    if len(sides) < 3 or (measure in BIASED and not same_size(sides)):
         return None
-    if measure in BIASED and not same_size([evaluation.nothing, evaluation.floor, row]):
-        return None
-    nothing, floor = (side.values[measure] for side in (evaluation.nothing, evaluation.floor))
+    nothing, floor, found = (side.values[measure] for side in sides)
     if not nothing > floor:
         return None
-    share = (nothing - row.values[measure]) / (nothing - floor)
+    share = (nothing - found) / (nothing - floor)
     return share if math.isfinite(share) else None
-
-
-def is_blind(evaluation: Evaluation, measure: str) -> bool:
-    """Whether a measure does not see what tells the two domains apart.
-
-    Then the inputs are as near to the real pictures as other real pictures are, and its values of
-    results say nothing. Nobody knows where the inputs are unknown, or, of measures in
-    :data:`BIASED`, where their number is another one than the floor's.
-    """
-    nothing, floor = evaluation.nothing, evaluation.floor
-    if nothing is None or (measure in BIASED and not same_size([nothing, floor])):
-        return False
-    return not nothing.values[measure] > floor.values[measure]
 
 
 def same_size(rows: Sequence[Row]) -> bool:
@@ -306,13 +424,74 @@ class _Seen:
     means: Mapping[str, float]
 
 
+class _Pairs:
+    """Measures content and style distances, in squares of one size."""
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        styles: Sequence[StyleSet],
+        size_px: int,
+        on_sample: Callable[[str, Sample], None],
+    ) -> None:
+        self._comparison, self._size_px = comparison, size_px
+        # Squares of styles are few; those of results are not kept.
+        self._squares: dict[str, list[Rgb]] = {}
+        for style in styles:
+            squares = self._squares[style.name] = []
+            for sample in style.pictures:
+                squares.append(square(sample.picture, size_px))
+                on_sample(_STYLES, sample)
+        self._styles = {
+            name: comparison.statistics(squares) for name, squares in self._squares.items()
+        }
+        if styles:
+            every = [picture for squares in self._squares.values() for picture in squares]
+            self._styles[""] = comparison.statistics(every)
+
+    def measure(self, sample: Sample) -> dict[str, float]:
+        """Return ``content`` of a picture whose input is known, and ``style`` if there are some."""
+        picture = square(sample.picture, self._size_px)
+        values = {}
+        if sample.before is not None:
+            before = square(sample.before, self._size_px)
+            values["content"] = self._comparison.content_distance(picture, before)
+        if self._styles:
+            found = self._comparison.statistics([picture])
+            values["style"] = self._comparison.style_distance(found, self._styles[sample.style])
+        return values
+
+    def floor(self, name: str) -> Row:
+        """Return how far parts of each style are apart: its pictures, or halves of the only one."""
+        distances = []
+        for squares in self._squares.values():
+            parts = squares
+            if len(squares) == 1:
+                middle = self._size_px // 2
+                parts = [squares[0][:, :middle], squares[0][:, middle:]]
+            for place, part in enumerate(parts):
+                others = self._comparison.statistics([*parts[:place], *parts[place + 1 :]])
+                found = self._comparison.statistics([part])
+                distances.append(self._comparison.style_distance(found, others))
+        return Row(
+            name=name,
+            kind="style",
+            pictures=sum(map(len, self._squares.values())),
+            paired=0,
+            unequal=0,
+            enlarged=0,
+            values={"style": float(np.mean(distances))},
+        )
+
+
 def _look(
     pictures: Pictures,
     settings: Settings,
     eyes: tuple[Extractor | None, StrokeFeatures | None],
+    pairs: _Pairs | None,
     on_sample: Callable[[Sample], None],
 ) -> _Seen:
-    """Measure one set, holding one picture at a time."""
+    """Measure one set, holding a few pictures at a time."""
     measured: dict[str, list[float]] = {}
     unequal = 0
 
@@ -320,7 +499,10 @@ def _look(
         nonlocal unequal
         for sample in pictures:
             unequal += sample.before is not None and sample.before.shape != sample.picture.shape
-            for name, value in _compare_pair(sample).items():
+            values = _compare_pair(sample)
+            if pairs is not None:
+                values |= pairs.measure(sample)
+            for name, value in values.items():
                 measured.setdefault(name, []).append(value)
             yield sample.picture
             on_sample(sample)

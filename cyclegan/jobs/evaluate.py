@@ -1,6 +1,7 @@
 """The whole evaluation, from options to a page and a JSON file."""
 
 import itertools
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,13 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from impasto.cyclegan.evaluation.candidates import make_candidates, make_reference
-from impasto.cyclegan.evaluation.inception import Inception
-from impasto.cyclegan.evaluation.page import as_json, facts_of, sentences_of, write_evaluation
-from impasto.cyclegan.evaluation.sets import Extractor, Settings, torchmetrics_image
+from impasto.cyclegan.evaluation.inception import Inception, find_inception
+from impasto.cyclegan.evaluation.page import (
+    as_csv,
+    as_json,
+    facts_of,
+    sentences_of,
+    write_evaluation,
+)
+from impasto.cyclegan.evaluation.sets import Extractor, Settings, fidelity
 from impasto.cyclegan.evaluation.strokes import make_stroke_features
 from impasto.cyclegan.evaluation.table import (
     SET_MEASURES,
     Candidate,
+    Comparison,
     Evaluation,
     Pictures,
     Reference,
@@ -30,17 +38,20 @@ from impasto.cyclegan.evaluation.table import (
 from impasto.data.atomic import atomic_path
 from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
-from impasto.data.provenance import PREVIEWS_MARK
+from impasto.data.files import PREVIEWS_MARK
 from impasto.data.transforms import limit_long_side
-from impasto.gatys.features.lite import missing_lite_message
-from impasto.options.errors import FolderError, OptionError
+from impasto.gatys.features.lite import find_lite_weights, missing_lite_message
+from impasto.gatys.features.weights import weights_folder
+from impasto.options.errors import CheckpointError, FolderError, OptionError
 from impasto.options.evaluate import EvaluateOptions
 from impasto.runs.devices import choose_precision, computing
 from impasto.runs.directory import lock_folder
 from impasto.runs.pages.gallery import Strip
 from impasto.runs.processes import pick_device
 
-__all__ = ["EvaluateResult", "build_extractor", "run_evaluation"]
+__all__ = ["EvaluateResult", "Networks", "build_networks", "run_evaluation"]
+
+_log = logging.getLogger(__name__)
 
 _PAGE = "index.html"
 _PICTURES = "pictures"
@@ -62,12 +73,34 @@ class EvaluateResult:
         sentences: interpretation of the rows, in words.
         page: path of the page.
         results: path of the JSON file.
+        table: path of the CSV file.
     """
 
     evaluation: Evaluation
     sentences: Sequence[str]
     page: Path
     results: Path
+    table: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """The networks that see the pictures.
+
+    Attributes:
+        extractor: feature extractor for KID, FID, precision and recall; None leaves them out.
+        comparison: comparison for content and style distances; None leaves them out.
+        note: sentence about what is missing, and how to get it; empty if nothing is.
+    """
+
+    extractor: Extractor | None = None
+    comparison: Comparison | None = None
+    note: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the networks, with weights and layers."""
+        return [part.name for part in (self.extractor, self.comparison) if part is not None]
 
 
 def run_evaluation(
@@ -75,19 +108,19 @@ def run_evaluation(
     options: EvaluateOptions,
     *,
     device: torch.device | None = None,
-    extractor: Extractor | None = None,
+    networks: Networks | None = None,
     on_start: Callable[[int], None] = lambda _count: None,
     on_sample: Callable[[str], None] = lambda _row: None,
     on_row: Callable[[Row], None] = lambda _row: None,
 ) -> EvaluateResult:
-    """Measure candidates and write ``results.json`` and ``index.html`` into ``options.output``.
+    """Measure candidates; ``options.output`` gets ``results.json``, ``.csv`` and ``index.html``.
 
     Args:
         candidates: candidates: folders of results, run folders, files of generators, names of
-            models.
+            models, or, with styles, pictures.
         options: all options of the evaluation.
         device: device that networks compute on; the options' unless given.
-        extractor: feature extractor for KID and FID, instead of the network that the options name.
+        networks: networks that see the pictures, instead of those that the options name.
         on_start: called with the number of pictures in all sets together.
         on_sample: called for each picture with the name of its row.
         on_row: called with each row as soon as it is ready.
@@ -103,19 +136,24 @@ def run_evaluation(
     if device is None:
         device = pick_device(options.device)
     options = replace(options, mixed_precision=choose_precision(options.mixed_precision, device))
-    if extractor is None:
-        extractor = build_extractor(options, device)
-    strokes = make_stroke_features(device)
+    if networks is None:
+        networks = build_networks(options, device)
+    strokes = None if options.real is None else make_stroke_features(device)
     if strokes is None and options.best_by == "strokes":
         raise OptionError("best_by", f"strokes cannot be measured: {missing_lite_message()}")
     _check_output(options, candidates)
     reference = make_reference(options)
     made = make_candidates(candidates, options, device=device)
     sets = [reference.real, reference.others, *(candidate.pictures for candidate in made)]
-    if reference.inputs is not None:
-        sets.append(reference.inputs)
-    if extractor is not None:
-        _check_counts(reference, made, options)
+    sets += [style.pictures for style in reference.styles]
+    counted = [pictures for pictures in (*sets, reference.inputs) if pictures is not None]
+    if networks.extractor is not None and reference.real is not None:
+        alone = _holding_one(reference, made, options)
+        if alone and (options.backbone, options.weights) != ("auto", None):
+            raise FolderError(
+                Path(alone[0]),
+                "holds one picture; KID and FID compare two or more with two or more",
+            )
     busy = "another evaluation is writing there; wait for it, or choose another --output"
     with (
         computing(threads=options.threads),
@@ -123,37 +161,66 @@ def run_evaluation(
         _folder_of_pictures(options.output) as folder,
     ):
         shown = _Shown(folder)
-        on_start(sum(map(len, sets)))
+        on_start(sum(map(len, counted)))
         evaluation = evaluate(
             shown.watch_reference(reference),
             shown.watch_candidates(made),
             settings=Settings(size_px=options.size_px, patches=options.patches, seed=options.seed),
-            extractor=extractor,
+            extractor=networks.extractor,
             strokes=strokes,
+            comparison=networks.comparison,
             best_by=None if options.best_by == "auto" else options.best_by,
             on_sample=lambda row, _sample: on_sample(row),
             on_row=on_row,
         )
-        return _write(evaluation, options, made, extractor=extractor, strips=shown.strips())
+        return _write(evaluation, options, made, networks=networks, strips=shown.strips())
 
 
-def build_extractor(options: EvaluateOptions, device: torch.device) -> Extractor | None:
-    """Make the network that the options name, or None without one.
+def build_networks(options: EvaluateOptions, device: torch.device) -> Networks:
+    """Make the networks that the options name; ``auto`` takes what there is.
 
     Raises:
-        CheckpointError: its weights are not found, damaged, or of another network.
+        CheckpointError: weights are not found, damaged, or of another network.
         ImpastoError: a package that KID and FID need is not installed.
         OptionError: the network or the layer is unknown.
     """
     if options.backbone == "none":
-        return None
-    torchmetrics_image("kid")  # its absence should show now, not after minutes
-    if options.backbone == "inception":
-        assert options.weights is not None  # noqa: S101 - checked by the options
-        return Inception(options.weights, device=device)
-    from impasto.gatys.features.distances import make_extractor  # noqa: PLC0415 - only if asked
+        return Networks()
+    from impasto.gatys.features.distances import (  # noqa: PLC0415 - only if asked
+        make_comparison,
+        make_extractor,
+    )
 
-    return make_extractor(options.backbone, options.weights, layer=options.layer, device=device)
+    name, weights = options.backbone, options.weights
+    lite = find_lite_weights() is not None
+    if name == "auto" and weights is None:
+        weights = None if options.layer else find_inception()
+        name = "inception" if weights else "lite"
+        if not (weights or lite):
+            if options.styles:
+                raise CheckpointError(missing_lite_message())
+            note = f"KID, FID and content distances are left out: {missing_lite_message()}"
+            return Networks(note=note)
+    if options.real is not None:
+        fidelity("metric_prc")  # its absence should show now, not after minutes
+    if name != "inception":
+        return Networks(
+            extractor=make_extractor(name, weights, layer=options.layer, device=device),
+            comparison=make_comparison(name, weights, device=device),
+        )
+    weights = weights or find_inception()
+    if weights is None:
+        raise OptionError(
+            "weights",
+            "missing; inception needs its file, weights-inception-2015-12-05-6726825d.pth of "
+            f"torch-fidelity, here or in {weights_folder()} (Impasto downloads nothing)",
+        )
+    # Content and style are compared by maps, which Inception does not give.
+    return Networks(
+        extractor=Inception(weights, device=device),
+        comparison=make_comparison("lite", device=device) if lite else None,
+        note="" if lite else f"content distances are left out: {missing_lite_message()}",
+    )
 
 
 def _write(
@@ -161,17 +228,31 @@ def _write(
     options: EvaluateOptions,
     candidates: Sequence[Candidate],
     *,
-    extractor: Extractor | None,
+    networks: Networks,
     strips: Sequence[Strip],
 ) -> EvaluateResult:
-    """Write numbers and page, both or none."""
-    name = None if extractor is None else extractor.name
-    facts = facts_of(evaluation, options, name, candidates)
+    """Write numbers and page, all or none."""
+    facts = facts_of(evaluation, options, networks.names, candidates)
     sentences = sentences_of(evaluation, candidates)
+    if networks.note:
+        sentences.append(f"{networks.note}.")
     results, page = options.output / "results.json", options.output / _PAGE
-    with atomic_path(page) as new_page, atomic_path(results) as new_results:
-        text = as_json(evaluation, options, facts=facts, sentences=sentences, extractor=name)
+    table = options.output / "results.csv"
+    with (
+        atomic_path(page) as new_page,
+        atomic_path(table) as new_table,
+        atomic_path(results) as new_results,
+    ):
+        text = as_json(
+            evaluation,
+            options,
+            facts=facts,
+            sentences=sentences,
+            extractor=networks.extractor.name if networks.extractor else None,
+            comparison=networks.comparison.name if networks.comparison else None,
+        )
         new_results.write_text(text, encoding="utf-8")
+        new_table.write_text(as_csv(evaluation, networks.names), encoding="utf-8")
         write_evaluation(
             new_page,
             evaluation.rows,
@@ -180,16 +261,19 @@ def _write(
             shares=_shares(evaluation),
             sentences=sentences,
             facts=facts,
+            headings=evaluation.headings,
         )
-        # Between the two renames there is no page, rather than one of other numbers.
+        # Between the renames there is no page, rather than one of other numbers.
         page.unlink(missing_ok=True)
-    return EvaluateResult(evaluation=evaluation, sentences=sentences, page=page, results=results)
+    return EvaluateResult(
+        evaluation=evaluation, sentences=sentences, page=page, results=results, table=table
+    )
 
 
 def _check_output(options: EvaluateOptions, candidates: Sequence[Path]) -> None:
     """Refuse a folder where the page would mix with pictures, or write over another page."""
     output = options.output
-    taken = [options.real, options.inputs, options.more_real, *candidates]
+    taken = [options.real, options.inputs, options.more_real, *options.styles, *candidates]
     for folder in taken:
         if folder is not None and folder.is_dir() and folder.resolve() == output.resolve():
             raise FolderError(output, "holds what is measured; choose another --output")
@@ -237,18 +321,17 @@ def _forget_what_is_not_shown(output: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_counts(
+def _holding_one(
     reference: Reference, candidates: Sequence[Candidate], options: EvaluateOptions
-) -> None:
-    sets = {str(options.real): reference.real, str(options.more_real): reference.others}
-    if reference.inputs is not None:
-        sets[str(options.inputs)] = reference.inputs
-    sets |= {candidate.name: candidate.pictures for candidate in candidates}
-    for name, pictures in sets.items():
-        if len(pictures) < 2:
-            raise FolderError(
-                Path(name), "holds one picture; KID and FID compare two or more with two or more"
-            )
+) -> list[str]:
+    """Return the names of sets of one picture, which have neither KID nor FID."""
+    sets = {
+        str(options.real): reference.real,
+        str(options.more_real): reference.others,
+        str(options.inputs): reference.inputs,
+        **{candidate.name: candidate.pictures for candidate in candidates},
+    }
+    return [name for name, pictures in sets.items() if pictures is not None and len(pictures) < 2]
 
 
 def _shares(evaluation: Evaluation) -> dict[str, dict[str, float]]:
@@ -300,22 +383,31 @@ class _Watched:
 class _Shown:
     """Chooses and keeps what the page shows.
 
-    Results stand beside their inputs. Where a candidate has none of those on the page, it gets a
-    strip of its own, and so do the real pictures and the inputs, for the eye to compare sets.
+    Styles come first, then results beside their inputs. Where a candidate has none of those on the
+    page, it gets a strip of its own, and so do the real pictures and the inputs, for the eye to
+    compare sets.
     """
 
     def __init__(self, folder: Path) -> None:
         self._files = (folder / f"{number:03}.png" for number in itertools.count())
         self._by_input: dict[str, dict[str, Path]] = {}
         self._sets: list[_Watched] = []
+        self._styles: dict[str, Path] = {}
 
     def watch_reference(self, reference: Reference) -> Reference:
         """Return the same sets, watched."""
-        real = self._watch(_REAL, reference.real, judged=False)
-        if reference.inputs is None:
-            return replace(reference, real=real)
-        inputs = self._watch(_INPUTS, reference.inputs, judged=False)
-        return replace(reference, real=real, inputs=inputs)
+        real, inputs = (
+            None if pictures is None else self._watch(heading, pictures, judged=False)
+            for heading, pictures in ((_REAL, reference.real), (_INPUTS, reference.inputs))
+        )
+        styles = [
+            replace(
+                style,
+                pictures=_Watched(style.name, style.pictures, self._see_style, judged=False),
+            )
+            for style in reference.styles
+        ]
+        return replace(reference, real=real, inputs=inputs, styles=styles)
 
     def watch_candidates(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the same candidates, the first few watched."""
@@ -330,7 +422,8 @@ class _Shown:
 
     def strips(self) -> list[Strip]:
         """Return what is shown."""
-        strips = [Strip(name=name, pictures=files) for name, files in self._by_input.items()]
+        strips = [Strip(name="styles", pictures=self._styles)] if self._styles else []
+        strips += [Strip(name=name, pictures=files) for name, files in self._by_input.items()]
         alone = [pictures for pictures in self._sets if pictures.first]
         if any(pictures.judged for pictures in alone):
             for pictures in alone:
@@ -342,11 +435,16 @@ class _Shown:
         self._sets.append(_Watched(heading, pictures, self._see, judged=judged))
         return self._sets[-1]
 
+    def _see_style(self, pictures: _Watched, sample: Sample) -> None:
+        """Keep the first picture of each style."""
+        if pictures.heading not in self._styles and len(self._styles) < _SHOWN:
+            self._styles[pictures.heading] = self._write(sample.picture)
+
     def _see(self, pictures: _Watched, sample: Sample) -> None:
         """Keep a picture, if it may be shown."""
-        if sample.before is not None and self._add_to_input(
-            pictures.heading, sample, sample.before
-        ):
+        named = sample.style and len(self._styles) > 1
+        heading = f"{pictures.heading}: {sample.style}" if named else pictures.heading
+        if sample.before is not None and self._add_to_input(heading, sample, sample.before):
             pictures.beside_inputs = True
             pictures.first.clear()
         elif not pictures.beside_inputs and len(pictures.first) < _SHOWN:

@@ -2,15 +2,18 @@
 
 :class:`PerceptualDistance` compares two pictures layer by layer, as a loss of other networks.
 :class:`FeatureExtractor` makes one vector of each picture, for distances between sets of them.
+:class:`FeatureComparison` measures how much of a picture's content another has, and of its style.
 """
 
 import hashlib
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -25,16 +28,36 @@ from impasto.gatys.features.make import (
 )
 from impasto.gatys.features.models import default_layers
 from impasto.gatys.features.smoothing import NO_SMOOTHING, Smoothing, full_precision, smooth
+from impasto.gatys.features.weight_files import WeightsFile
 from impasto.gatys.features.weights import find_weights
 from impasto.options.errors import OptionError
 
-__all__ = ["FeatureExtractor", "PerceptualDistance", "make_extractor", "make_perceptual_distance"]
+__all__ = [
+    "FeatureComparison",
+    "FeatureExtractor",
+    "PerceptualDistance",
+    "Statistics",
+    "make_comparison",
+    "make_extractor",
+    "make_perceptual_distance",
+]
 
 
 # What Johnson, Alahi and Fei-Fei 2016 reconstruct in figure 3 and take for style transfer.
 _VGG_LAYER = "relu3_3"
 # The layer of EfficientNet-Lite0 at 8 pixels per position in which objects remain and strokes go.
 _LITE_LAYER = "block4.expand"
+
+# One layer for each size of maps, 4 to 32 pixels per position. The narrow outputs of blocks have
+# values of both signs, so that what has nothing in common is about at a right angle; maps after an
+# activation are all alike by half.
+_LITE_CONTENT = ("block2", "block4", "block10", "block14")
+# As narrow maps of 2 to 8 pixels per position: few channels, whose covariances are known well. The
+# wide maps, which `impasto stylize` brings near those of a style, are not among them.
+_LITE_STYLE = ("block0", "block2", "block4")
+# The layers of LPIPS (Zhang et al. 2018) in a VGG, and those of Gatys et al. 2016 for styles.
+_VGG_CONTENT = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
+_VGG_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 _log = logging.getLogger(__name__)
 
@@ -210,28 +233,141 @@ class FeatureExtractor:
         network: frozen feature network.
         layer: name of one of the network's layers.
         name: name of the network, layer and weights, to be written beside every number.
+        short: one or two words for the headings of tables, such as ``lite``.
         device: device that computes.
     """
 
-    def __init__(self, network: Network, layer: str, *, name: str, device: torch.device) -> None:
+    def __init__(
+        self, network: Network, layer: str, *, name: str, short: str, device: torch.device
+    ) -> None:
         self._network, self._layer, self._device = network, layer, device
-        self.name = name
+        self.name, self.short = name, short
         network.to(device)
 
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Return the features, (N, D) float32 on the CPU, of RGB pictures, (H, W, 3), uint8.
 
+        Pictures that are of one size are computed together.
+
         Raises:
             ImpastoError: a picture is too small for the layer.
         """
         vectors = []
-        for picture in pictures:
-            image = torch.from_numpy(np.array(picture)).permute(2, 0, 1).unsqueeze(0)
-            scaled = image.to(self._device, torch.float32) / 255
-            features = self._network(scaled, [self._layer])[self._layer]
+        for _, same in itertools.groupby(pictures, key=lambda picture: picture.shape):
+            features = self._network(_batch(same, self._device), [self._layer])[self._layer]
             vectors.append(features.float().mean(dim=(2, 3)).cpu())
         return torch.cat(vectors)
+
+
+Statistics = Mapping[str, tuple[Tensor, Tensor]]
+"""Mean (C,) and covariance (C, C) of the features at all positions, float64, by layer."""
+
+
+class FeatureComparison:
+    """Compares pictures place by place (content), or as if places did not matter (style).
+
+    Args:
+        network: frozen feature network.
+        content_layers: layers whose features tell the content.
+        style_layers: layers whose means and covariances tell the style.
+        name: name of the network, layers and weights, to be written beside every number.
+        short: one or two words for the headings of tables, such as ``lite``.
+        device: device that computes.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        content_layers: Sequence[str],
+        style_layers: Sequence[str],
+        name: str,
+        short: str,
+        device: torch.device,
+    ) -> None:
+        self._network, self._device = network, device
+        self._content, self._style = tuple(content_layers), tuple(style_layers)
+        self.name, self.short = name, short
+        network.to(device)
+
+    @torch.inference_mode()
+    def content_distance(self, picture: NDArray[np.uint8], other: NDArray[np.uint8], /) -> float:
+        """Return how far two pictures are apart, RGB, (H, W, 3), uint8, both of one size.
+
+        At each position the features are divided by their length; half the squared distance of the
+        two, which is 1 less their cosine, is averaged over positions, and then over layers: 0 for
+        the same picture, about 1 for features that have nothing in common. It is the distance of
+        Zhang et al. 2018 (LPIPS), equation 1, halved, with the mean of the layers, and all channels
+        weighted equally; what they learnt from people's judgments is not in it.
+
+        Raises:
+            ImpastoError: the pictures are too small for a layer.
+            ValueError: the sizes differ.
+        """
+        if picture.shape != other.shape:
+            raise ValueError(f"expected pictures of one size, got {picture.shape}, {other.shape}")
+        maps = self._network(_batch([picture, other], self._device), list(self._content))
+        units = [F.normalize(features.double(), dim=1) for features in maps.values()]
+        layers = [(one - two).square().sum(dim=0).mean() / 2 for one, two in units]
+        return float(torch.stack(layers).mean())
+
+    @torch.inference_mode()
+    def statistics(self, pictures: Sequence[NDArray[np.uint8]], /) -> Statistics:
+        """Return means and covariances of the features of all positions of pictures together.
+
+        Args:
+            pictures: RGB, (H, W, 3), uint8; each counts as much as any other, whatever its size.
+
+        Raises:
+            ImpastoError: a picture is too small for a layer.
+        """
+        each = [self._network(_batch([picture], self._device), self._style) for picture in pictures]
+        found = {}
+        for layer in self._style:
+            points = [maps[layer].double().flatten(2)[0] for maps in each]
+            mean = torch.stack([one.mean(dim=1) for one in points]).mean(dim=0)
+            gaps = [one - mean[:, None] for one in points]
+            covariance = torch.stack([gap @ gap.T / gap.shape[1] for gap in gaps]).mean(dim=0)
+            found[layer] = mean.cpu(), covariance.cpu()
+        return found
+
+    @staticmethod
+    def style_distance(picture: Statistics, style: Statistics, /) -> float:
+        """Return how far the style of pictures is from another, 0 if they do not differ.
+
+        For each layer it is the Frechet distance of two Gaussians with these means and covariances,
+        as Shaham, Dekel and Michaeli 2019 (single image FID) have it of one layer of Inception,
+        divided by the mean square of the style's features, so that layers count alike; then the
+        mean over layers.
+
+        Args:
+            picture: result of :meth:`statistics` for the pictures.
+            style: the same for the style.
+        """
+        distances = []
+        for layer, (mean, covariance) in style.items():
+            other_mean, other = picture[layer]
+            root = _square_root(covariance)
+            # The trace of a root of a product is the sum of the roots of its eigenvalues.
+            overlap = torch.linalg.eigvalsh(root @ other @ root).clamp_min(0).sqrt().sum()
+            spread = covariance.trace() + other.trace() - 2 * overlap
+            energy = mean.square().sum() + covariance.trace()
+            gap = (mean - other_mean).square().sum() + spread.clamp_min(0)
+            distances.append(gap / energy.clamp_min(_LEAST_ENERGY))
+        return float(torch.stack(distances).mean())
+
+
+def _square_root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root
+
+
+def _batch(pictures: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """Return pictures of one size as (N, 3, H, W), float32, in [0, 1]."""
+    stacked = torch.from_numpy(np.stack(list(pictures))).permute(0, 3, 1, 2)
+    return stacked.to(device, torch.float32) / 255
 
 
 def make_extractor(
@@ -254,8 +390,57 @@ def make_extractor(
     layers = parse_network_layers([layer], name, option="layer") if layer else ()
     backbone = make_network(name, weights, layers=layers)
     chosen = layers[0] if layers else backbone.network.layers[-1]
-    name = f"{backbone.name}, {chosen} ({_source(backbone)})"
-    return FeatureExtractor(backbone.network, chosen, name=name, device=device)
+    return FeatureExtractor(
+        backbone.network,
+        chosen,
+        name=f"{backbone.name}, {chosen} ({_source(backbone)})",
+        short=_short(backbone),
+        device=device,
+    )
+
+
+def make_comparison(
+    name: str, weights: Path | None = None, *, device: torch.device
+) -> FeatureComparison:
+    """Make what `impasto evaluate` measures content and style distances with.
+
+    Args:
+        name: name of a network, see :mod:`impasto.gatys.features.make`.
+        weights: file of the network's weights.
+        device: device that computes.
+
+    Raises:
+        CheckpointError: weights are not found, damaged, or of another network.
+        OptionError: the network is unknown.
+    """
+    if name == "pixels":
+        raise OptionError("backbone", "pixels is no network; the palette distance compares those")
+    model = model_of(name)
+    content: Sequence[str] = _VGG_CONTENT
+    style: Sequence[str] = _VGG_STYLE
+    needed: Sequence[str] = ()
+    if name == "lite":
+        content, style = _LITE_CONTENT, _LITE_STYLE
+        needed = (*content, *style)
+    elif model:
+        first, style = default_layers(model)
+        content = (first,)
+        needed = tuple(dict.fromkeys((first, *style)))
+    backbone = make_network(name, weights, layers=needed)
+    network = backbone.network
+    # A file of a VGG may end early.
+    content, style = (
+        [layer for layer in some if layer in network.layers] for some in (content, style)
+    )
+    return FeatureComparison(
+        network,
+        content_layers=content,
+        style_layers=style,
+        name=f"{backbone.name} ({_source(backbone)}): content {' '.join(content)}, style "
+        f"{' '.join(style)}",
+        short=_short(backbone),
+        device=device,
+    )
 
 
 def _source(backbone: Backbone) -> str:
@@ -265,3 +450,10 @@ def _source(backbone: Backbone) -> str:
         return "random weights"
     path = weights.path
     return f"{path.parent.name}/{path.name}, SHA-256 {weights.sha256[:8]}"
+
+
+def _short(backbone: Backbone) -> str:
+    """Name a network for headings: a user's own goes by its run."""
+    weights = backbone.weights
+    own = isinstance(weights, WeightsFile) and weights.trained_here
+    return weights.path.parent.name or backbone.name if own and weights else backbone.name

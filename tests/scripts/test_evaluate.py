@@ -82,27 +82,16 @@ def test_a_folder_and_a_run_are_compared_with_both_references(
     ]
     assert content["extractor"] == "random, relu1_1 (random weights)"
     assert (content["real_pictures"], content["seed"]) == (4, 0)
-    # Inputs and real pictures are noise of one kind.
-    assert content["best"] is None
+    assert content["best"] in {"results", "run, epoch 5", "run, epoch latest"}
     assert rows[3]["cycle_ssim"] == rows[4]["cycle_ssim"]
-    assert {"swd", "swd_32", "swd_16", "kid", "fid", "palette", "grid_2"} <= set(rows[0])
-    assert "No result is called the best, as KID is blind here" in printed
-    assert "KID is blind here, so its numbers say nothing about results: it finds" in printed
-    assert "do nothing: the inputs as they are" in printed
-    assert "floor (other real pictures): as near as real pictures are to one another" in printed
+    assert {"swd", "swd_32", "swd_16", "palette", "grid_2"} <= set(rows[0])
+    assert {"KID (random)", "FID (random)", "precision (random)"} <= set(rows[0])
+    assert f"Best by KID (random): {content['best']}." in printed
+    assert "KID (random) \u2193" in printed
     assert "measured run, epoch 5: 5 pictures" in printed
     assert "Sets of 4 to 5 pictures are small" in printed
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "random, relu1_1 (random weights)" in page
-    assert "(best)" not in page
-    for path in folders["inputs"].iterdir():  # of another kind now
-        Image.new("RGB", (64, 64), (255, 0, 0)).save(path)
-    assert evaluate(folders["results"], run, *words, *more, "--output", out) == 0
-    best = read(out)["best"]
-    assert best in {"results", "run, epoch 5", "run, epoch latest"}
-    assert f"Best by KID: {best}." in capsys.readouterr().out
-    page = (out / "index.html").read_text(encoding="utf-8")
-    assert page.count(f"{best} (best)") == 1
     assert len(list((out / "pictures").rglob("*.png"))) == 5 * 4
 
 
@@ -158,7 +147,10 @@ def test_a_single_result_is_enough_without_features(
     one.mkdir()
     Image.new("L", (20, 500), 90).save(one / "grey.png")
     words = ("--real", folders["real"], "--output", tmp_path / "out")
-    assert evaluate(one, *words) == 0
+    assert evaluate(one, *words) == 0  # one result has no KID
+    rows = read(tmp_path / "out")["rows"]
+    assert isinstance(rows, list)
+    assert ["KID (lite)" in row for row in rows] == [True, False]
     assert "1 of 1 in one are smaller than the squares" in capsys.readouterr().out
     weights = tmp_path / "small.pth"
     torch.save(Vgg(width=0.0625).state_dict(), weights)
@@ -193,6 +185,40 @@ def test_an_input_that_does_not_fit_is_named_with_what_to_do(
     assert "10 MB are free; evaluate the results of impasto translate --long_side " in said
 
 
+def test_a_photograph_in_the_style_of_a_painting(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    one, photo = folders["results"] / "00.png", folders["inputs"] / "03.png"
+    style = folders["more"] / "02.png"
+    assert evaluate(one, "--inputs", photo, "--styles", style, "--output", out) == 0
+    printed = capsys.readouterr().out
+    rows = read(out)["rows"]
+    assert isinstance(rows, list)
+    assert [(row["name"], row["pictures"]) for row in rows] == [
+        ("do nothing", 1),
+        ("floor (styles themselves)", 1),
+        ("00.png", 1),
+    ]
+    assert rows[2]["combined (lite)"] == pytest.approx(
+        (1 + rows[2]["style (lite)"]) * (1 + rows[2]["content (lite)"])
+    )
+    for name in ("style (lite) \u2193", "content (lite) \u2193", "combined (lite) \u2193"):
+        assert name in printed
+    assert "KID" not in printed
+    # A picture of the style itself is at no distance from it, and the content from itself.
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for path in (style, photo):
+        (folder / f"{path.parent.name}.png").write_bytes(path.read_bytes())
+    for name, measure in (("more.png", "style (lite)"), ("inputs.png", "content (lite)")):
+        words = ("--inputs", photo, "--styles", style, "--output", out)
+        assert evaluate(folder / name, *words) == 0
+        rows = read(out)["rows"]
+        assert isinstance(rows, list)
+        assert rows[2][measure] == pytest.approx(0, abs=1e-6)
+
+
 def test_mistakes_are_refused_before_the_work_and_nothing_is_written(
     folders: dict[str, Path], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,7 +232,13 @@ def test_mistakes_are_refused_before_the_work_and_nothing_is_written(
     file = tmp_path / "file"
     file.touch()
     for words, status, says in (
-        ((results, *out), 2, "missing: --real"),
+        ((results, *out), 2, "--real: missing; give a folder of real pictures, or --styles"),
+        ((results, "--styles", tmp_path / "nihgt.png", *out), 1, "no such folder"),
+        ((results, "--styles", inputs, "--backbone", "none", *out), 2, "--styles: are compared"),
+        ((results, "--styles", inputs, "--best_by", "kid", *out), 2, "--best_by: kid compares"),
+        ((results, "--real", real, "--best_by", "style", *out), 2, "--best_by: style needs"),
+        ((results, "--styles", inputs, "--more_real", real, *out), 2, "--more_real: is compared"),
+        ((results / "00.png", "--real", real, *out), 2, "--styles: missing; "),
         (("--real", real, *out), 2, "missing: RESULTS"),
         ((results, "--real", tmp_path / "reel", *out), 1, "reel: no such folder"),
         ((tmp_path / "resluts", "--real", real, *out), 1, "did you mean results"),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.evaluation.candidates import distinct_names, make_candidates, make_reference
-from impasto.cyclegan.evaluation.table import Candidate
+from impasto.cyclegan.evaluation.table import Candidate, Pictures
 from impasto.cyclegan.models import kept_epochs
 from impasto.cyclegan.weights import save_generator
 from impasto.options.errors import CheckpointError, FolderError, OptionError, PictureError
@@ -58,6 +58,11 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
+def names(pictures: Pictures | None) -> list[str]:
+    assert pictures is not None
+    return [sample.name for sample in pictures]
+
+
 def pairs(candidate: Candidate) -> list[tuple[str, int]]:
     """Name and red of the input of each result."""
     return [
@@ -70,12 +75,12 @@ def test_without_more_real_the_halves_are_compared(
     options: Callable[..., EvaluateOptions],
 ) -> None:
     reference = make_reference(options(seed=1))
-    halves = [{s.name for s in part} for part in (reference.real, reference.others)]
+    halves = [set(names(part)) for part in (reference.real, reference.others)]
     assert [len(half) for half in halves] == [3, 3]
     assert not halves[0] & halves[1]
     again = make_reference(options(seed=1))
-    assert {sample.name for sample in again.real} == halves[0]
-    others = [{s.name for s in make_reference(options(seed=n)).real} for n in range(2, 6)]
+    assert set(names(again.real)) == halves[0]
+    others = [set(names(make_reference(options(seed=n)).real)) for n in range(2, 6)]
     assert any(half != halves[0] for half in others)
 
 
@@ -85,11 +90,10 @@ def test_the_floor_has_as_many_pictures_as_the_inputs(
     more = save(tmp_path / "more", *(f"{place:02}.png" for place in range(20)))
     inputs = save(tmp_path / "inputs", "a.png", "b.png", "c.png")
     reference = make_reference(options(more_real=more, inputs=inputs))
-    assert (len(reference.real), len(reference.others)) == (6, 3)
-    assert reference.inputs is not None
-    assert [sample.name for sample in reference.inputs] == ["a.png", "b.png", "c.png"]
+    assert [len(names(part)) for part in (reference.real, reference.others)] == [6, 3]
+    assert names(reference.inputs) == ["a.png", "b.png", "c.png"]
     few = make_reference(options(more_real=more, inputs=inputs, max_pictures=2))
-    assert (len(few.real), len(few.others)) == (2, 2)
+    assert [len(names(part)) for part in (few.real, few.others)] == [2, 2]
 
 
 def test_references_that_would_deceive_are_refused(
@@ -343,3 +347,29 @@ def test_the_options_of_a_shipped_model_do_not_fill_the_page(
     (candidate,) = make_candidates([Path("monet")], options(inputs=inputs), device=CPU)
     assert "recipe options/presets/monet_small.yaml" in candidate.what
     assert len(candidate.what) < 500
+
+
+def test_stylized_pictures_know_their_contents_and_styles(
+    tmp_path: Path, options: Callable[..., EvaluateOptions]
+) -> None:
+    inputs = save(tmp_path / "in", "x.png", "a.png", "b.png")
+    styles = save(tmp_path / "styles", "night.png", "day/one.png", "day/two.png")
+    results = save(tmp_path / "r", "a_night.png", "b_day.png", "c.png")
+    asked = options(real=None, inputs=inputs, styles=[styles / "night.png", styles / "day"])
+    reference = make_reference(asked)
+    assert [(style.name, names(style.pictures)) for style in reference.styles] == [
+        ("night", ["night.png"]),
+        ("day", ["one.png", "two.png"]),
+    ]
+    assert (reference.real, reference.others) == (None, None)
+    (candidate,) = make_candidates([results], asked, device=CPU)
+    assert pairs(candidate) == [("a.png", 1), ("b.png", 2), ("c.png", -1)]
+    assert [sample.style for sample in candidate.pictures] == ["night", "day", ""]
+    assert [note.partition(" pictures ")[0] for note in candidate.notes] == ["1 of 3", "1 of 3"]
+    one = save(tmp_path / "one", "result.png") / "result.png"
+    single = options(real=None, inputs=inputs / "b.png", styles=[styles / "night.png"])
+    (candidate,) = make_candidates([one], single, device=CPU)
+    assert [(s.name, s.style) for s in candidate.pictures] == [("b.png", "night")]
+    assert (candidate.name, candidate.notes) == ("result.png", [])
+    with pytest.raises(OptionError, match=r"--styles: missing; .*is one picture"):
+        make_candidates([one], options(), device=CPU)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from impasto.cyclegan.evaluation.inception import Inception
+from impasto.cyclegan.evaluation.inception import Inception, find_inception
 from impasto.options.errors import CheckpointError
 
 extractors = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
@@ -62,10 +62,28 @@ def test_features_are_those_of_the_network_and_the_name_says_which_file(
         made = network("random", ["2048"], str(path))
     torch.save(made.state_dict(), path)
     extractor = Inception(path, device=CPU)
-    pictures = list(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8))
+    drawn = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    pictures = list(drawn)
     features = extractor(pictures)
     assert (features.shape, features.dtype) == ((2, 2048), torch.float32)
     assert not torch.allclose(features[0], features[1], atol=0)
-    assert torch.equal(extractor(pictures[:1]), features[:1])
+    torch.testing.assert_close(extractor(pictures[:1]), features[:1])
+    # torch-fidelity itself, which scales pictures as TensorFlow does, as published figures have it.
+    (expected,) = made(torch.from_numpy(drawn).permute(0, 3, 1, 2))
+    torch.testing.assert_close(features, expected)
     assert "random.pth, SHA-256 " in extractor.name
     assert "not the published file" in extractor.name
+    assert extractor.short == "other inception"
+
+
+def test_its_file_is_found_where_others_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert find_inception() is None
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    for name in ("pt_inception", "weights-inception"):
+        path = folder / f"{name}-2015-12-05-6726825d.pth"
+        path.touch()
+        assert find_inception() == path

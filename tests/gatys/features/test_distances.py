@@ -1,5 +1,6 @@
 """Vectors of pictures, out of a feature network."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
+from scipy import linalg
 from torch import Tensor
 
 from impasto.gatys.features import distances
 from impasto.gatys.features.distances import (
+    FeatureComparison,
     PerceptualDistance,
+    make_comparison,
     make_extractor,
     make_perceptual_distance,
 )
@@ -20,7 +25,9 @@ from impasto.gatys.features.make import make_network
 from impasto.gatys.features.random import RandomRecipe, random_vgg
 from impasto.gatys.features.smoothing import Smoothing
 from impasto.gatys.features.vgg import Vgg
+from impasto.gatys.features.weight_files import TRAINED_HERE
 from impasto.options.errors import CheckpointError, ImpastoError, OptionError
+from impasto.runs.state import METADATA_KEY
 
 CPU = torch.device("cpu")
 LAYERS = {"relu1_2": 0.25, "relu2_1": 0.75}
@@ -240,3 +247,110 @@ def test_a_picture_too_small_for_the_layer_is_refused(weights: Path) -> None:
     extractor = make_extractor("auto", weights, layer="relu5_1", device=CPU)
     with pytest.raises(ImpastoError, match="take a larger picture or earlier layers"):
         extractor(random_pictures(1, side=8))
+
+
+def levels(seed: int, count: int = 1, size: int = 32) -> list[NDArray[np.uint8]]:
+    drawn = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    return list(drawn)
+
+
+def maps_of(picture: NDArray[np.uint8], layers: Sequence[str]) -> list[NDArray[np.float64]]:
+    """Features at all positions, (positions, channels), of the network of the two tests below."""
+    network = random_vgg(0, RandomRecipe(width=1 / 16))
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    found = network(image, list(layers))
+    return [found[name][0].flatten(1).T.double().numpy() for name in layers]
+
+
+def comparison(layers: Sequence[str]) -> FeatureComparison:
+    return FeatureComparison(
+        random_vgg(0, RandomRecipe(width=1 / 16)),
+        content_layers=layers,
+        style_layers=layers,
+        name="random",
+        short="random",
+        device=CPU,
+    )
+
+
+def test_content_distance_is_one_less_the_cosine_at_each_place() -> None:
+    layers = ["relu1_2", "relu2_1"]
+    (one,), (other,) = levels(1), levels(2)
+    expected = []
+    for first, second in zip(maps_of(one, layers), maps_of(other, layers), strict=True):
+        places = []
+        for here, there in zip(first, second, strict=True):
+            sizes = np.linalg.norm(here), np.linalg.norm(there)
+            # Where one is nothing at all, the other is half a squared length of 1 away.
+            usual = 1 - here @ there / np.prod(sizes) if all(sizes) else any(sizes) / 2
+            places.append(usual)
+        expected.append(np.mean(places))
+    compare = comparison(layers)
+    assert compare.content_distance(one, other) == pytest.approx(np.mean(expected), rel=1e-5)
+    assert compare.content_distance(one, one) == 0
+    black = np.zeros_like(one)
+    assert compare.content_distance(black, black) == 0
+    with pytest.raises(ValueError, match="of one size"):
+        compare.content_distance(one, one[:16])
+
+
+def test_style_distance_is_the_frechet_distance_of_places_relative_to_the_style() -> None:
+    layers = ["relu1_2", "relu2_1"]
+    (one,), several = levels(1), [picture // 3 for picture in levels(2, count=2)]
+    expected = []
+    for place, first in enumerate(maps_of(one, layers)):
+        second = np.concatenate([maps_of(each, layers)[place] for each in several])
+        gap = first.mean(axis=0) - second.mean(axis=0)
+        covariances = [np.cov(side, rowvar=False, bias=True) for side in (first, second)]
+        root = np.trace(linalg.sqrtm(covariances[0] @ covariances[1]).real)
+        distance = gap @ gap + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * root
+        expected.append(distance / np.square(second).sum(axis=1).mean())
+    compare = comparison(layers)
+    style = compare.statistics(several)
+    found = compare.style_distance(compare.statistics([one]), style)
+    assert found == pytest.approx(np.mean(expected), rel=1e-3)
+    assert compare.style_distance(style, style) == pytest.approx(0, abs=1e-9)
+    # Places do not matter: a mirror image has nearly the style of the picture.
+    mirrored = compare.statistics([one[:, ::-1].copy()])
+    assert compare.style_distance(mirrored, compare.statistics([one])) < found / 5
+
+
+def test_batches_are_as_pictures_one_by_one_whatever_their_sizes() -> None:
+    extract = make_extractor("random", layer="relu1_2", device=CPU)
+    several = [*levels(1, count=3), *levels(2, size=24), *levels(3)]
+    alone = torch.cat([extract([picture]) for picture in several])
+    torch.testing.assert_close(extract(several), alone)
+    assert extract.short == "random"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "style"),
+    [
+        ("lite", "block2 block4 block10 block14", "block0 block2 block4"),
+        ("random", "relu1_2 relu2_2 relu3_3 relu4_3 relu5_3", "relu1_1 relu2_1 relu3_1 relu4_1"),
+        ("random:resnet18", "", ""),
+    ],
+)
+def test_comparisons_by_name(name: str, content: str, style: str) -> None:
+    compare = make_comparison(name, device=CPU)
+    assert compare.short == name
+    assert f": content {content}" in compare.name
+    assert f", style {style}" in compare.name
+    (one,), (other,) = levels(1, size=64), levels(2, size=64)
+    assert compare.content_distance(one, other) > compare.content_distance(one, one)
+    statistics = compare.statistics([one])
+    assert compare.style_distance(compare.statistics([other]), statistics) > 0
+
+
+def test_an_own_network_goes_by_its_run(tmp_path: Path) -> None:
+    (tmp_path / "painters").mkdir()
+    file = tmp_path / "painters" / "backbone.safetensors"
+    weights = Vgg(width=0.0625).state_dict()
+    kind = json.dumps({"kind": f"convolutions of VGG19, {TRAINED_HERE}"})
+    save_file(weights, file, {METADATA_KEY: kind})
+    assert make_comparison("auto", file, device=CPU).short == "painters"
+    assert make_extractor("auto", file, device=CPU).short == "painters"
+    save_file(weights, file)
+    assert make_comparison("auto", file, device=CPU).short == "vgg19"
+    with pytest.raises(OptionError, match="pixels is no network"):
+        make_comparison("pixels", device=CPU)
