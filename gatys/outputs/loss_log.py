@@ -7,18 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import StrMethodFormatter
+from numpy.typing import NDArray
 
 from impasto.data.atomic import write_text_atomic
 from impasto.gatys.optim.iterates import Iterate
 from impasto.options.errors import ImpastoError
-from impasto.runs.pages.figures import add_legend, figure_style, series_color
+from impasto.runs.pages.figures import (
+    add_legend,
+    count_along,
+    figure_style,
+    make_logarithmic,
+    point_marks,
+    say_values,
+    series_color,
+)
 
 __all__ = ["LossLog", "LossRow", "draw_losses", "read_losses"]
 
@@ -30,6 +38,7 @@ _TOLERANCE = 1e-4
 _Line = Literal["-"] | tuple[float, Sequence[float]]
 _LINES: dict[str, _Line] = {"content": "-", "style": (0, (1, 1.2))}
 _OTHER_LINES: Sequence[_Line] = ((0, (6, 2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
+_MARKERS = ("o", "o", "s", "D", "^")
 # What keeps a picture smooth and within range says little about its progress.
 _NOT_DRAWN = frozenset({"variation", "value_range", "total"})
 
@@ -222,15 +231,17 @@ def draw_losses(
         lines = _lines_of_losses(drawn)
         for index, (name, rows) in enumerate(drawn.items()):
             _draw_run(axes, name, rows, lines, series_color(index, len(drawn)))
+        marked = any(line.get_markevery() for line in axes.lines)
+        if any(_positive(row) for rows in drawn.values() for row in rows):
+            make_logarithmic(axes)
+        say_values(axes)
         if len(drawn) == 1:
             _mark_scales(axes, next(iter(drawn.values())))
-        if any(_positive(row) for rows in drawn.values() for row in rows):
-            axes.set_yscale("log")
         axes.set_xlim(left=0)
         axes.set_xlabel("Evaluations of the losses")
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        count_along(axes)
         axes.set_ylabel("Weighted loss")
-        add_legend(figure, _legend_entries(list(drawn), lines), title=title)
+        add_legend(figure, _legend_entries(list(drawn), lines, marked=marked), title=title)
         if any(_starts_as_content(rows) for rows in drawn.values()):
             note = "The picture starts as the content, so the content loss rises from 0."
             figure.supxlabel(note, fontsize=8, color="#555555")
@@ -254,17 +265,21 @@ def _draw_run(
             continue
         values = np.array([row.losses[term] for row in rows], np.float64)
         shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-        # A line needs two points; one alone is shown as a point.
-        marker = "o" if np.count_nonzero(~np.isnan(shown)) == 1 else ""
         axes.plot(
             x,
             shown,
             color=color,
             linestyle=line,
             linewidth=1.6,
-            marker=marker,
             gid=f"{name} {term}",
+            **_marks(shown, lines, term),
         )
+
+
+def _marks(values: NDArray[np.float64], lines: Mapping[str, _Line], term: str) -> dict[str, Any]:
+    """Return the mark of single points of a loss: as unlike the others' as its line is."""
+    marker = _MARKERS[list(lines).index(term) % len(_MARKERS)]
+    return point_marks(values, marker=marker, hollow=lines[term] != "-")
 
 
 def _mark_scales(axes: Axes, rows: Sequence[LossRow]) -> None:
@@ -273,18 +288,23 @@ def _mark_scales(axes: Axes, rows: Sequence[LossRow]) -> None:
             axes.axvline(before.evaluations, color="#bbbbbb", linewidth=0.8, zorder=0)
 
 
-def _legend_entries(names: Sequence[str], lines: Mapping[str, _Line]) -> list[tuple[Line2D, str]]:
+def _legend_entries(
+    names: Sequence[str], lines: Mapping[str, _Line], *, marked: bool
+) -> list[tuple[Line2D, str]]:
     """Return the samples of the legend: a color for each run, a kind of line for each loss."""
     alone = len(names) == 1
     color = series_color(0, 1) if alone else "#555555"
-    entries: list[tuple[str, _Line, str]] = []
+    entries: list[tuple[Line2D, str]] = []
     if not alone:
-        entries = [(series_color(at, len(names)), "-", name) for at, name in enumerate(names)]
-    entries += [(color, line, term) for term, line in lines.items()]
-    return [
-        (Line2D([], [], color=color, linestyle=line, linewidth=1.6), label)
-        for color, line, label in entries
-    ]
+        entries = [
+            (Line2D([], [], color=series_color(at, len(names)), linewidth=1.6), name)
+            for at, name in enumerate(names)
+        ]
+    for term, line in lines.items():
+        marks = {**_marks(np.zeros(1), lines, term), "markevery": None} if marked else {}
+        sample = Line2D([], [], color=color, linestyle=line, linewidth=1.6, **marks)
+        entries.append((sample, term))
+    return entries
 
 
 def _positive(row: LossRow) -> bool:

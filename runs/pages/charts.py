@@ -206,6 +206,7 @@ def _draw(drawing: tags.html_tag, curve: Line, mark: str, frame: _Frame, *, smoo
     """Add the curve as it is, which the script reads; bold, or thin under its moving mean."""
     long = smooth and len(curve.points) >= _SMOOTHED_FROM
     kind = "raw" if long else "curve"
+    kind += " point" if len(curve.points) == 1 else ""
     path = frame.path(curve.points)
     drawing.add(svg.path(d=path, cls=f"{kind} {mark}", data_name=curve.name))
     if long:

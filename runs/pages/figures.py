@@ -6,6 +6,7 @@ nothing and the same values give the same bytes.
 """
 
 import io
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,12 +16,14 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import NDArray
 
 from impasto.data.atomic import atomic_path
 from impasto.options.errors import OptionError
@@ -29,9 +32,13 @@ from impasto.runs.curves import Curve, loss_kind
 
 __all__ = [
     "add_legend",
+    "count_along",
     "draw_curves",
     "figure_bytes",
     "figure_style",
+    "make_logarithmic",
+    "point_marks",
+    "say_values",
     "series_color",
     "write_figure",
 ]
@@ -54,6 +61,8 @@ _TITLES = {
 _AXES = {"iterations": "Iteration", "images": "Images", "epochs": "Epoch"}
 _DOMAINS = ("A", "B")
 _DASHED = ("B", "val")
+# Of the values of single points, so many can be read in one panel.
+_MOST_SAID = 8
 _CHARACTER_INCHES = 0.083  # of the legend's font, on average
 _HANDLE_INCHES = 0.65
 _STYLE = {
@@ -123,20 +132,24 @@ def draw_curves(
             x, smooth = curve.x(x_axis), curve.smoothed(smoothing, span=span)
             if smoothing:
                 axes.plot(x, curve.values, **look.behind)
-            axes.plot(x, smooth, **look.front)
+            axes.plot(x, smooth, **look.front, **point_marks(smooth, hollow=look.dashed))
         for kind, axes in by_kind.items():
             axes.set_ylabel(_TITLES.get(kind, f"{kind} loss"), parse_math=False)
             if log_scale:
-                _make_logarithmic(axes, [c for c in curves if loss_kind(c.loss) == kind])
+                _refuse_below_zero([c for c in curves if loss_kind(c.loss) == kind])
+                make_logarithmic(axes)
+            say_values(axes)
         paired = any(_domain(curve) in _DOMAINS for curve in curves)
         of_each = " of each domain" if x_axis == "images" and paired else ""
         panels[-1].set_xlabel(_AXES[x_axis] + of_each)
         if x_axis != "epochs":
-            panels[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            count_along(panels[-1])
         panels[-1].set_xlim(left=0)
         figure.align_ylabels()
+        marked = any(line.get_markevery() for axes in panels for line in axes.lines)
         entries = [
-            (Line2D([], [], **look.front), label) for look, label in _legend_entries(curves, looks)
+            (Line2D([], [], **look.front, **_sample_marks(look, marked=marked)), label)
+            for look, label in _legend_entries(curves, looks)
         ]
         add_legend(figure, entries, title=title)
     return figure
@@ -278,7 +291,67 @@ def _domain(curve: Curve) -> str:
     return curve.loss[len(loss_kind(curve.loss)) + 1 :]
 
 
-def _make_logarithmic(axes: Axes, curves: Sequence[Curve]) -> None:
+def count_along(axes: Axes) -> None:
+    """Let an x axis count in whole numbers, with commas."""
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def point_marks(
+    values: NDArray[np.float64], *, marker: str = "o", hollow: bool = False
+) -> dict[str, Any]:
+    """Return settings of a line that mark the points which no line leads to or from.
+
+    Without them, a curve of one value would not be seen.
+
+    Args:
+        values: y values of the line; what is not finite is not drawn.
+        marker: matplotlib's name of the mark.
+        hollow: draw the mark as a ring, for a line that is not solid.
+    """
+    there = np.concatenate([[False], np.isfinite(values), [False]])
+    lone = np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:])
+    look = {"markerfacecolor": "white"} if hollow else {}
+    return {"marker": marker, "markersize": 5, "markevery": lone.tolist(), **look}
+
+
+def say_values(axes: Axes) -> None:
+    """Write the values beside the curves of a single point; say so where there is nothing.
+
+    Args:
+        axes: panel with all its curves.
+    """
+    single = []
+    for line in axes.lines:
+        x, y = (np.asarray(values, np.float64) for values in (line.get_xdata(), line.get_ydata()))
+        finite = np.isfinite(y)
+        if finite.sum() == 1:
+            single.append((float(x[finite][0]), float(y[finite][0]), line.get_color()))
+    if len(single) <= _MOST_SAID:
+        for across, value, color in single:
+            axes.annotate(
+                f"{value:.3g}",
+                (across, value),
+                xytext=(-7, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=8,
+                color=color,
+            )
+    if not any(np.isfinite(np.asarray(line.get_ydata(), np.float64)).any() for line in axes.lines):
+        axes.text(0.5, 0.5, "no values to draw", transform=axes.transAxes, ha="center")
+        axes.set(xticks=[], yticks=[])
+
+
+def _sample_marks(look: "_Look", *, marked: bool) -> dict[str, Any]:
+    """Return settings of a line in the legend: a mark where there are marks in the panels."""
+    if not marked:
+        return {}
+    return {**point_marks(np.zeros(1), hollow=look.dashed), "markevery": None}
+
+
+def _refuse_below_zero(curves: Sequence[Curve]) -> None:
     for curve in curves:
         lowest = curve.values.min()
         if lowest <= 0:
@@ -287,11 +360,22 @@ def _make_logarithmic(axes: Axes, curves: Sequence[Curve]) -> None:
                 f"{curve.loss} of {curve.run} goes down to {lowest:.3g}, and a logarithmic scale "
                 "has only values above 0",
             )
+
+
+def make_logarithmic(axes: Axes) -> None:
+    """Give a panel, whose values are above 0, a logarithmic y axis with two ticks or more."""
     axes.set_yscale("log")
-    # 0.02, 0.05, 0.1, ...: losses rarely span decades.
+    low, high = axes.get_ylim()
+    if high > 1000 * low:
+        return  # powers of ten suffice
+    # 0.02, 0.05, 0.1, ...
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    ticks = [f * 10.0**power for power in range(first, last + 1) for f in (1, 2, 5)]
+    if sum(low <= tick <= high for tick in ticks) < 2:
+        axes.set_ylim(max(t for t in ticks if t <= low), min(t for t in ticks if t >= high))
 
 
 def _legend_entries(

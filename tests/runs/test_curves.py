@@ -1,5 +1,6 @@
 """Logs read into curves, smoothed and drawn: compared with sums done by hand."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Affine2D
+from PIL import Image
 
 from impasto.options import FolderError, ImpastoError, OptionError
 from impasto.runs import (
@@ -343,3 +346,51 @@ def test_a_value_that_comes_later_is_averaged_where_it_is() -> None:
     first, last = history.points
     assert (first.values["G_A"], first.values["idt_A"], first.reports) == (2.0, 5.0, 2)
     assert (last.values["G_A"], "idt_A" in last.values) == (4.0, False)
+
+
+def inked(figure: Figure, color: str, panel: int = 0) -> int:
+    """Count the pixels of a color within a panel of the finished picture."""
+    pixels = np.asarray(Image.open(io.BytesIO(figure_bytes(figure, ".png", dpi=100))))
+    box = figure.axes[panel].get_window_extent().transformed(Affine2D().scale(100 / figure.dpi))
+    left, right = round(box.x0) + 3, round(box.x1)
+    top, bottom = round(len(pixels) - box.y1), round(len(pixels) - box.y0) - 3
+    wanted = np.array([round(255 * part) for part in to_rgb(color)])
+    inside = pixels[top:bottom, left:right, :3].astype(int)
+    return int((np.abs(inside - wanted).max(-1) < 30).sum())
+
+
+BLUE, ORANGE = "#0072b2", "#d55e00"
+
+
+def test_a_single_value_is_seen_with_its_number() -> None:
+    figure = draw_curves([curve([100], [0.4567]), curve([100], [1.25], loss="G_B")])
+    # A mark of 5 points is 7 pixels wide at 100 per inch, a ring is less; the number is beside it.
+    assert 20 <= inked(figure, BLUE) <= 150
+    assert 8 <= inked(figure, ORANGE) <= 150
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.457", "1.25"]
+    ticks = figure.axes[0].get_xticks()
+    assert all(tick == round(tick) for tick in ticks)
+
+
+def test_points_between_missing_values_are_marked_and_lines_are_not() -> None:
+    nan = float("nan")
+    (lone,) = draw_curves([curve([1, 2, 3, 4], [5.0, nan, 4.0, nan])]).axes[0].lines
+    assert lone.get_markevery() == [0, 2]
+    (line,) = draw_curves([curve([1, 2, 3, 4], [5.0, 4.0, nan, 3.0])]).axes[0].lines
+    assert line.get_markevery() == [3]
+    (line,) = draw_curves([curve([1, 2], [5.0, 4.0])]).axes[0].lines
+    assert line.get_markevery() == []
+
+
+def test_where_there_is_nothing_the_figure_says_so() -> None:
+    figure = draw_curves([curve([1, 2], [float("nan")] * 2)])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no values to draw"]
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, 1.2], [0.3, 0.31], [3e-5], [20.0, 900.0]])
+def test_a_logarithmic_axis_has_numbers(values: list[float]) -> None:
+    (axes,) = draw_curves([curve(range(1, len(values) + 1), values)], log_scale=True).axes
+    low, high = axes.get_ylim()
+    inside = [tick for tick in axes.get_yticks() if low * 0.999 <= tick <= high * 1.001]
+    assert len(inside) >= 2
+    assert low <= min(values) <= max(values) <= high

@@ -226,10 +226,24 @@ def test_hardly_anything_to_draw() -> None:
     assert len(lines_of(draw_losses({"a": [row(5)]}))) == 2
     zero = draw_losses({"a": [row(0, content=0.0, style=0.0)]})
     assert figure_bytes(zero, ".png", dpi=40)
+    assert [text.get_text() for text in zero.axes[0].texts] == ["no values to draw"]
     nothing = draw_losses({"a": [row(0), row(1, content=float("nan"))]})
     assert figure_bytes(nothing, ".png", dpi=40)
     with pytest.raises(ImpastoError, match="no losses to draw"):
         draw_losses({"a": []})
+
+
+def test_of_a_single_evaluation_the_losses_are_told_apart() -> None:
+    figure = draw_losses({"a": [row(1)], "b": [row(1, content=0.2)]})
+    lines, (axes,) = lines_of(figure), figure.axes
+    assert all(line.get_marker() == "o" and line.get_markevery() == [0] for line in lines.values())
+    faces = {name: line.get_markerfacecolor() for name, line in lines.items()}
+    assert faces["a style"] == faces["b style"] == "white"
+    assert faces["a content"] == lines["a content"].get_color() != faces["b content"]
+    assert [text.get_text() for text in axes.texts] == ["0.1", "2", "0.2", "2"]
+    samples = figure.legends[0].legend_handles
+    assert [one.get_markerfacecolor() for one in samples[2:]] == ["#555555", "white"]  # type: ignore[union-attr]
+    assert [tick for tick in axes.get_xticks() if 0 <= tick <= 1] == [0, 1]
 
 
 def test_names_whose_bytes_are_no_text_are_drawn() -> None:

@@ -81,6 +81,8 @@ def test_without_values(draw: Callable[..., "Page"], points: Points) -> None:
 def test_one_point_is_a_dot_and_what_is_not_finite_is_left_out(draw: Callable[..., "Page"]) -> None:
     parsed = draw({"G_A": [(50, float("nan")), (100, 3.0)]})
     assert coordinates(parsed, "G_A") == [(100, 3.0), (100, 3.0)]
+    (path,) = [one for one in parsed.find("path") if one.attributes.get("data-name") == "G_A"]
+    assert path.attributes["class"] == "curve point a"  # which the style sheet draws as a dot
 
 
 @pytest.mark.parametrize(
