@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from impasto.gatys.features.graph import KEPT_STRIDE, find_anatomy
-from impasto.gatys.features.lite import Lite, default_lite_layers
+from impasto.gatys.features.lite import (
+    Lite,
+    default_lite_layers,
+    find_lite_weights,
+    missing_lite_message,
+)
 from impasto.gatys.features.make import (
     Backbone,
     Network,
@@ -24,28 +30,49 @@ from impasto.gatys.features.make import (
     with_autocast,
 )
 from impasto.gatys.features.models import ModelNetwork, default_layers
+from impasto.gatys.features.pixels import Pixels
 from impasto.gatys.features.smoothing import NO_SMOOTHING, Smoothing
 from impasto.gatys.features.vgg import Vgg
 from impasto.gatys.features.weight_files import is_trained_here
 from impasto.gatys.features.weights import find_weights
 from impasto.gatys.inputs import Pictures, picture_image, regions_at
-from impasto.gatys.losses.objective import LossTerm, Objective, RangePenalty, TotalVariation
+from impasto.gatys.losses.functional import chroma_variation
+from impasto.gatys.losses.objective import (
+    ChromaVariation,
+    LossTerm,
+    Objective,
+    PixelLoss,
+    RangePenalty,
+    ShiftedObjective,
+    TotalVariation,
+    Window,
+)
 from impasto.gatys.losses.statistics import (
     Gaussian,
     Gram,
+    MeanCovariance,
     Patches,
     ResampledSliced,
     Sliced,
     Statistic,
 )
-from impasto.gatys.losses.targets import Content, Style, feature_losses
+from impasto.gatys.losses.targets import Content, Region, Style, feature_losses, with_targets_of
 from impasto.gatys.memory import Layer, MemoryEstimate, vgg_layers
 from impasto.gatys.optim.loop import Method
 from impasto.gatys.optim.methods import Adam, Lbfgs
-from impasto.gatys.presets import BUILTIN, MODEL, PATCH_SIDE, RANDOM, TRAINED, Preset, find_preset
-from impasto.gatys.scales import Scale
+from impasto.gatys.presets import (
+    MODEL,
+    OWN_PRESETS,
+    PATCH_SIDE,
+    RANDOM,
+    TRAINED,
+    Preset,
+    find_preset,
+)
+from impasto.gatys.scales import Scale, widen
 from impasto.options.errors import OptionError
 from impasto.options.stylize import StylizeOptions
+from impasto.runs.seeds import make_generator
 
 __all__ = [
     "build_backbone",
@@ -62,6 +89,10 @@ _log = logging.getLogger(__name__)
 _DIRECTIONS = 64
 # Filters that Adam's are taken from.
 _STOCK = 512
+# Filters of the patches beside a network, in each evaluation.
+_FEW_DIRECTIONS, _FEW_STOCK = 8, 64
+# Shifts of a picture at one scale; the targets of each are kept.
+_WINDOWS = 6
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -76,6 +107,8 @@ def build_settings(options: StylizeOptions) -> Preset:
         "content_weight": options.content_weight,
         "style_weight": options.style_weight,
         "variation": options.tv_weight,
+        "patch_weight": options.patch_weight,
+        "chroma_variation": options.chroma_weight,
         "statistic": options.statistic,
         "pooling": options.pooling,
         "replicate_padding": options.replicate_padding,
@@ -87,12 +120,15 @@ def build_settings(options: StylizeOptions) -> Preset:
     if options.optimizer not in {None, preset.optimizer} and options.lr is None:
         # A rate of L-BFGS is none of Adam's.
         changes["learning_rate"] = 0.02 if options.optimizer == "adam" else 1.0
+    if options.optimizer == "lbfgs":
+        changes["jitter"] = 0  # it would take a shift for curvature
     if options.iterations:
         changes["iterations"] = tuple(options.iterations)
     for kind in ("content", "style"):
         name = f"{kind}_layers"
         if layers := getattr(options, name):
-            network = "pixels" if preset.network == "pixels" else options.backbone
+            own = preset.network in {"pixels", "lite"}
+            network = preset.network if own else options.backbone
             names = parse_network_layers(layers, network, option=name)
             changes[name], share = _layer_weights(getattr(preset, name), names)
             if changes[f"{kind}_weight"] is None and preset.layers_add_up:
@@ -104,7 +140,24 @@ def build_settings(options: StylizeOptions) -> Preset:
             "replicate_padding",
             f"changes VGG with weights alone, not {settings.network}; leave it out",
         )
-    return replace(settings, style_weight=settings.style_weight * options.style_strength)
+    settings = replace(settings, style_weight=settings.style_weight * options.style_strength)
+    return settings if options.strength == 1 else _weakened(settings, options.strength)
+
+
+def _weakened(settings: Preset, strength: float) -> Preset:
+    """Return settings for less than the full strength of the styles, which the mix of them has.
+
+    What smooths a painting would blur a photograph, whose content counts the more.
+    """
+    if strength == 0:
+        # One evaluation at one size: the content itself, with its losses.
+        return replace(settings, sizes=settings.sizes[-1:], size_factor=0.0, iterations=(1,))
+    return replace(
+        settings,
+        content_weight=settings.content_weight / strength,
+        variation=settings.variation * strength,
+        chroma_variation=settings.chroma_variation * strength,
+    )
 
 
 def _layer_weights(
@@ -126,18 +179,17 @@ def _choose_preset(options: StylizeOptions) -> Preset:
     name, backbone = options.preset, options.backbone
     model = model_of(backbone)
     if name == "auto":
-        name = {"auto": "", "pixels": "builtin", "random": "random"}.get(
-            backbone, "model" if model or backbone == "lite" else "crowsonkb"
-        )
+        own = {"auto": "", "pixels": "builtin", "random": "random", "lite": "lite"}
+        name = own.get(backbone, "model" if model else "crowsonkb")
     if not name:
         file = _find_vgg_weights(options)
         published = "trained" if file and is_trained_here(file) else "crowsonkb"
-        name = "builtin" if file is None else published
-    ours = {"builtin": BUILTIN, "random": RANDOM, "trained": TRAINED, "model": MODEL}
-    preset = ours.get(name) or find_preset(name)
+        name = _without_vgg() if file is None else published
+    preset = OWN_PRESETS.get(name) or find_preset(name)
     models = {backbone} if model or backbone == "lite" else set()
     kinds: dict[str, tuple[str, set[str]]] = {
         "pixels": ("pixels", {"pixels"}),
+        "lite": ("layers of EfficientNet-Lite0", {"lite"}),
         "random": ("layers of a random network", {"random"}),
         "model": ("layers of lite or of a model of torchvision, such as resnet50", models),
     }
@@ -158,11 +210,23 @@ def _choose_preset(options: StylizeOptions) -> Preset:
     return preset
 
 
+def _without_vgg() -> str:
+    """Return the preset where no weights of VGG19 are found."""
+    if find_lite_weights() is not None:
+        return "lite"
+    _log.warning("%s; until then, the preset builtin does without", missing_lite_message())
+    return "builtin"
+
+
 def _adapt_to_network(preset: Preset, options: StylizeOptions) -> Preset:
     """Return a preset for the network that there is, where that is another than its source's.
 
     Losses then are relative to their targets' energies, to which a program's weights mean nothing.
     """
+    if preset.network == "lite":
+        if options.pooling is not None:
+            raise OptionError("pooling", f"changes VGG alone; leave it out with {preset.name}")
+        return replace(preset, smoothing=_smoothing(options, residual=False))
     if options.backbone == "lite":
         return _adapt_to_model(preset, *default_lite_layers(), residual=False, options=options)
     if model := model_of(options.backbone):
@@ -285,14 +349,22 @@ def build_statistic(settings: Preset, *, seed: int) -> Statistic[Any]:
         # L-BFGS would take a change of filters for curvature.
         stock = _STOCK if settings.optimizer == "adam" else _DIRECTIONS
         return Patches(side=PATCH_SIDE, filters=_DIRECTIONS, stock=stock, seed=seed)
-    if settings.statistic == "gaussian":
-        return Gaussian(iterations=settings.root_iterations)
     if settings.statistic == "sliced" and settings.optimizer == "adam":
         generator = torch.Generator().manual_seed(seed)
         return ResampledSliced(generator=generator, directions=_DIRECTIONS)
     if settings.statistic == "sliced":
         return Sliced(seed=seed, directions=_DIRECTIONS)
-    return Gram()
+    if settings.statistic == "gaussian":
+        return Gaussian(iterations=settings.root_iterations)
+    return MeanCovariance() if settings.statistic == "moments" else Gram()
+
+
+def _patches(settings: Preset, *, seed: int) -> Patches:
+    """Return the statistic of the pixels' patches beside a network's features."""
+    stock = _FEW_STOCK if settings.optimizer == "adam" else _FEW_DIRECTIONS
+    return Patches(
+        side=PATCH_SIDE, filters=_FEW_DIRECTIONS, stock=stock, quantiles=2**12, seed=seed
+    )
 
 
 def build_objective(
@@ -302,20 +374,37 @@ def build_objective(
     pictures: Pictures,
     scale: Scale,
     device: torch.device,
-) -> Objective:
-    """Return the losses at one scale. A new loss is one more term here."""
+) -> Objective | ShiftedObjective:
+    """Return the losses at one scale. A new loss is one more term here.
+
+    They are those of a picture with the preset's margin around it.
+    """
     size = scale.height, scale.width
-    regions = regions_at(pictures, *size, style_scale=options.style_scale, device=device)
+    shown = widen(picture_image(pictures.content, *size).to(device), settings.margin)
+    windows = _windows(shown, settings.jitter, seed=options.seed + scale.index)
+    regions = [
+        region
+        if region.mask is None
+        else replace(region, mask=windows[0].cut(widen(region.mask, settings.margin)))
+        for region in regions_at(
+            pictures,
+            *size,
+            style_scale=options.style_scale,
+            device=device,
+            strength=options.strength,
+        )
+    ]
     # Without a network there is nothing to save, and pixels would lose digits.
     dtype = None if settings.network == "pixels" else _AUTOCAST.get(options.mixed_precision)
     network = with_autocast(backbone.network, dtype)
     compared = feature_losses(
         network,
         content=Content(
-            picture=picture_image(pictures.content, *size).to(device),
+            picture=windows[0].cut(shown),
             layers=settings.content_layers,
             weight=settings.content_weight,
             smoothing=settings.smoothing,
+            centered=settings.content_centered,
             histograms=regions if settings.match_histograms else (),
         ),
         style=Style(
@@ -332,7 +421,50 @@ def build_objective(
         "variation": TotalVariation(weight=settings.variation, kind=settings.variation_kind),
         "value_range": RangePenalty(weight=0.0 if settings.clamp else 1.0),
     }
-    return Objective(network, terms)
+    if settings.patch_weight:
+        style = Style(regions=regions, layers={"pixels": 1.0}, weight=settings.patch_weight)
+        style = replace(style, statistic=_patches(settings, seed=options.seed + scale.index))
+        terms["patches"] = PixelLoss(
+            loss=feature_losses(Pixels().to(device), style=style, relative=True)["style"]
+        )
+    if settings.chroma_variation:
+        terms["chroma"] = ChromaVariation(
+            weight=settings.chroma_variation, reference=_chroma_of(regions)
+        )
+    if not settings.jitter:
+        return Objective(network, terms)
+    objectives = [
+        Objective(
+            network,
+            {**terms, "content": with_targets_of(compared["content"], network, window.cut(shown))},
+        )
+        for window in windows
+    ]
+    generator = make_generator(options.seed + scale.index, "choice of windows")
+    return ShiftedObjective(objectives, windows, generator=generator)
+
+
+def _chroma_of(regions: Sequence[Region]) -> float:
+    """Return the chroma variation of the styles, each by its share of the picture."""
+    total = shares = 0.0
+    for region in regions:
+        area = 1.0 if region.mask is None else float(region.mask.mean())
+        for style in region.styles:
+            total += area * style.weight * float(chroma_variation(style.picture))
+            shares += area * style.weight
+    return total / shares if shares else 0.0
+
+
+def _windows(canvas: Tensor, jitter: int, *, seed: int) -> Sequence[Window]:
+    """Return windows of a canvas, of which the first is in the middle; one without jitter."""
+    height, width = canvas.shape[-2:]
+    generator = make_generator(seed, "windows")
+    drawn = torch.randint(jitter + 1, (_WINDOWS - 1, 2), generator=generator).tolist()
+    places = [[jitter // 2, jitter // 2], *(drawn if jitter else ())]
+    return [
+        Window(top=top, left=left, height=height - jitter, width=width - jitter)
+        for top, left in places
+    ]
 
 
 def build_memory_estimate(settings: Preset, network: Network) -> MemoryEstimate:
@@ -365,5 +497,8 @@ def _model_estimate(settings: Preset, network: Lite | ModelNetwork, history: int
             Layer(channels=2 * network.channels[name], stride=network.strides[name])
             for name in names
         ]
+    if settings.patch_weight:
+        # Projections, their order, and the sorted ones.
+        kept.append(Layer(channels=3 * _FEW_DIRECTIONS, stride=1))
     style_channels = [network.channels[name] for name in settings.style_layers]
     return MemoryEstimate(layers=kept, history=history, style_channels=style_channels)

@@ -5,6 +5,7 @@ prepare them for the size of a scale: the regions with their styles, and the pic
 optimization starts from, which is the content, the content in other colors, or noise.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -40,6 +41,7 @@ __all__ = [
     "Pictures",
     "Start",
     "alpha_at",
+    "cut_frame",
     "initial_image",
     "noise_image",
     "picture_image",
@@ -54,6 +56,14 @@ __all__ = [
 
 
 Start = Literal["content", "palette", "noise", "statistics", "file"]
+
+_log = logging.getLogger(__name__)
+
+# Frames: their greatest depth as a share of the picture, how many lie in one another, mean
+# differences of 255 values that are one color and another one, and the share of the length along
+# which a frame must end abruptly. Found on 43 paintings and prints, of which 6 have a frame.
+_DEEPEST_FRAME, _MOST_FRAMES = 0.15, 3
+_SAME_COLOR, _OTHER_COLOR, _ABRUPT = 20.0, 26.0, 0.7
 
 # Pixels that stand for a palette.
 _PIXELS = 2**17
@@ -217,10 +227,15 @@ class Pictures:
     alpha: NDArray[np.uint8] | None = None
 
 
-def read_pictures(options: StylizeOptions) -> Pictures:
+def read_pictures(options: StylizeOptions, *, cut_frames: bool = False) -> Pictures:
     """Decode content, styles, masks and the initial picture.
 
     Pictures of a folder are kept no larger than needed, as there may be thousands.
+
+    Args:
+        options: all options of the stylization.
+        cut_frames: whether plain frames of styles are cut off, see :func:`cut_frame`; the log says
+            of which.
 
     Raises:
         OptionError: there is no content or no style, or masks do not fit together.
@@ -245,7 +260,7 @@ def read_pictures(options: StylizeOptions) -> Pictures:
     longest = round(options.size * options.style_scale)
     pictures = Pictures(
         content=content,
-        styles=[_read_group(group, longest) for group in groups],
+        styles=[_read_group(group, longest, cut_frames) for group in groups],
         shares=[weight / sum(weights) for weight in weights],
         regions=regions,
         start=start,
@@ -261,10 +276,74 @@ def read_pictures(options: StylizeOptions) -> Pictures:
     return replace(pictures, styles=matched)
 
 
-def _read_group(paths: Sequence[Path], longest: int) -> list[Rgb]:
+def cut_frame(picture: Rgb) -> Rgb:
+    """Return a picture without the plain frame around it: a mount, or the margin of a print.
+
+    A frame is a strip along one or more sides, at most 15 % of the picture deep, that has one color
+    and ends abruptly along most of its length; up to three may lie in one another. A sky or a dark
+    background ends nowhere so.
+
+    Args:
+        picture: RGB, (H, W, 3), uint8.
+
+    Returns:
+        A part of the picture; the picture itself where no frame is found.
+    """
+    lines = picture.astype(np.float32)
+    columns = lines.transpose(1, 0, 2)
+    top, bottom, left, right = (
+        _depth_of_frames(side) for side in (lines, lines[::-1], columns, columns[::-1])
+    )
+    if not top + bottom + left + right:
+        return picture
+    height, width = picture.shape[:2]
+    return np.ascontiguousarray(picture[top : height - bottom, left : width - right])
+
+
+def _depth_of_frames(lines: NDArray[np.float32]) -> int:
+    """Return how many lines, (N, M, 3), the outermost first, belong to frames."""
+    deepest, total = int(_DEEPEST_FRAME * len(lines)), 0
+    for _ in range(_MOST_FRAMES):
+        depth = _depth_of_frame(lines[total:], deepest - total)
+        total += depth
+        if not depth:
+            break
+    return total
+
+
+def _depth_of_frame(lines: NDArray[np.float32], deepest: int) -> int:
+    # The outermost lines may be a shadow or a blurred edge.
+    edge = max(1, round(0.005 * len(lines)))
+    beyond = max(2, round(0.012 * len(lines)))
+    if deepest <= edge:
+        return 0
+    color = np.median(lines[edge : 2 * edge + 1].reshape(-1, 3), axis=0)
+    distances = np.abs(lines[: deepest + beyond] - color).mean(axis=2)
+    differing = np.quantile(distances[edge:deepest], 0.85, axis=1) >= _SAME_COLOR
+    if not differing.any() or differing[0]:
+        return 0
+    depth = edge + int(differing.argmax())
+    ends = distances[depth : depth + beyond].max(axis=0) > _OTHER_COLOR
+    return depth + beyond if ends.mean() >= _ABRUPT else 0
+
+
+def _read_group(paths: Sequence[Path], longest: int, cut_frames: bool) -> list[Rgb]:
     if len(paths) == 1:
-        return [fill_hidden(_read_seen(paths[0]))]
-    return [limit_long_side(fill_hidden(_read_seen(path)), longest) for path in paths]
+        return [_read_style(paths[0], cut_frames)]
+    return [limit_long_side(_read_style(path, cut_frames), longest) for path in paths]
+
+
+def _read_style(path: Path, cut_frames: bool) -> Rgb:
+    rgb = fill_hidden(_read_seen(path))
+    part = cut_frame(rgb) if cut_frames else rgb
+    if part.shape != rgb.shape:
+        _log.info(
+            "%s has a plain frame, which is cut off: %d x %d pixels of %d x %d are the style "
+            "(--style_frames keep keeps it)",
+            path,
+            *(part.shape[1], part.shape[0], rgb.shape[1], rgb.shape[0]),
+        )
+    return part
 
 
 def _read_seen(path: Path) -> Picture:
@@ -323,7 +402,13 @@ class _ChainedStyles:
 
 
 def regions_at(
-    pictures: Pictures, height: int, width: int, *, style_scale: float, device: torch.device
+    pictures: Pictures,
+    height: int,
+    width: int,
+    *,
+    style_scale: float,
+    device: torch.device,
+    strength: float = 1.0,
 ) -> list[Region]:
     """Return the regions to stylize, for a picture of the given size.
 
@@ -333,60 +418,96 @@ def regions_at(
         width: width of the picture, in pixels.
         style_scale: size of the style pictures relative to the size of the picture.
         device: device for the results.
+        strength: share of the styles, 0 to 1; the rest is the content's own, in each region.
     """
     longest = style_side(height, width, style_scale)
     groups = [
-        _ResizedStyle(group, longest, share, device)
+        _ResizedStyle(group, longest, strength * share, device)
         for group, share in zip(pictures.styles, pictures.shares, strict=True)
     ]
+
+    def own(share: float, mask: Tensor | None) -> list[Iterable[StylePicture]]:
+        """Return the content as one more style, if it counts."""
+        if strength == 1:
+            return []
+        content = picture_image(pictures.content, height, width).to(device)
+        return [[StylePicture(picture=content, weight=(1 - strength) * share, mask=mask)]]
+
     if not pictures.regions:
         counting = [
             group for group, share in zip(groups, pictures.shares, strict=True) if share > 0
         ]
-        return [Region(styles=_ChainedStyles(counting))]
-    return [
-        Region(
-            styles=groups[region.style],
-            mask=torch.from_numpy(resize_mask(region.mask, height, width))[None, None].to(device),
-            name=region.name,
-        )
-        for region in pictures.regions
-        if region.style is not None
-    ]
+        return [Region(styles=_ChainedStyles([*counting, *own(1.0, None)]))]
+    regions = []
+    for region in pictures.regions:
+        if region.style is not None:
+            scaled = resize_mask(region.mask, height, width)
+            mask = torch.from_numpy(scaled)[None, None].to(device)
+            mixed = _ChainedStyles(
+                [groups[region.style], *own(pictures.shares[region.style], mask)]
+            )
+            regions.append(Region(styles=mixed, mask=mask, name=region.name))
+    return regions
 
 
-def start_at(pictures: Pictures, start: Start, height: int, width: int, *, seed: int) -> Tensor:
+def start_at(
+    pictures: Pictures,
+    start: Start,
+    height: int,
+    width: int,
+    *,
+    seed: int,
+    strength: float = 1.0,
+) -> Tensor:
     """Return the initial picture, (1, 3, height, width), in [0, 1], on the CPU.
 
     With masks, ``palette`` and ``statistics`` give each region the colors of its own style.
+
+    Args:
+        pictures: decoded pictures of the stylization.
+        start: kind of initial picture, see :func:`initial_image`.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        seed: seed of the run, for noise.
+        strength: share of the styles in the colors, 0 to 1; the rest is the content's own.
     """
     every = list(range(len(pictures.styles)))
     if not pictures.regions or start not in {"palette", "statistics"}:
-        return _start(pictures, start, every, height, width, seed)
+        return _start(pictures, start, every, height, width, seed, strength)
     image = picture_image(pictures.content, height, width)
     mixed = torch.zeros_like(image)
     for region in pictures.regions:
         part = image
         if region.style is not None:
-            part = _start(pictures, start, [region.style], height, width, seed)
+            part = _start(pictures, start, [region.style], height, width, seed, strength)
         mixed += part * torch.from_numpy(resize_mask(region.mask, height, width))
     return mixed.clamp_(0, 1)
 
 
 def _start(
-    pictures: Pictures, start: Start, styles: Sequence[int], height: int, width: int, seed: int
+    pictures: Pictures,
+    start: Start,
+    styles: Sequence[int],
+    height: int,
+    width: int,
+    seed: int,
+    strength: float,
 ) -> Tensor:
+    colored = [rgb for index in styles for rgb in pictures.styles[index]]
     weights = [
         pictures.shares[index] / len(pictures.styles[index])
         for index in styles
         for _ in pictures.styles[index]
     ]
+    if strength < 1:
+        colored.append(pictures.content)
+        weights = [*(strength * weight for weight in weights), (1 - strength) * sum(weights)]
     return initial_image(
         start,
         height=height,
         width=width,
         generator=make_generator(seed, "start"),
         picture=pictures.start if start == "file" else pictures.content,
-        styles=[rgb for index in styles for rgb in pictures.styles[index]],
+        styles=colored,
         weights=weights,
     )

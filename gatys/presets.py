@@ -1,7 +1,7 @@
 """Presets: settings of published programs and of Impasto, with weights in one convention.
 
-The programs' weights are converted; :data:`BUILTIN`, :data:`RANDOM`, :data:`TRAINED` and
-:data:`MODEL` are for feature networks without published weights. The convention is
+The programs' weights are converted; :data:`BUILTIN`, :data:`LITE`, :data:`LITE_FAST`,
+:data:`RANDOM`, :data:`TRAINED` and :data:`MODEL` are Impasto's own. The convention is
 :mod:`impasto.gatys.losses.objective`'s: content is the mean squared difference v_l of features,
 style is E_l of Gatys et al. 2016 (equation 4) with Gram matrices divided by the number of
 positions, layer weights add up to 1, and the network takes pictures in [0, 1], which it normalizes
@@ -26,6 +26,7 @@ was applied. After the conversion the whole objective equals the source's: the c
 for all presets.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -36,7 +37,10 @@ from impasto.gatys.losses.functional import VariationKind
 
 __all__ = [
     "BUILTIN",
+    "LITE",
+    "LITE_FAST",
     "MODEL",
+    "OWN_PRESETS",
     "PATCH_SIDE",
     "PRESETS",
     "RANDOM",
@@ -51,7 +55,7 @@ __all__ = [
 ]
 
 
-StatisticKind = Literal["gram", "gaussian", "sliced", "patches"]
+StatisticKind = Literal["gram", "gaussian", "moments", "sliced", "patches"]
 """What of a style is matched; see :mod:`impasto.gatys.losses.statistics`."""
 
 _IMAGENET_DEVIATION = (0.229 + 0.224 + 0.225) / 3
@@ -67,8 +71,8 @@ class Preset:
         notes: differences from the source, and settings that the source does not state.
         network: feature network and weights that the source uses: ``vgg19`` (torchvision's),
             ``vgg19_caffe``, or ``vgg19_unit`` (scaled so that activations have a mean of 1).
-            ``random`` is the network without a file, ``pixels`` means no network, and ``model`` any
-            of torchvision's models.
+            ``random`` is the network without a file, ``pixels`` means no network, ``lite`` is
+            EfficientNet-Lite0, and ``model`` any of torchvision's models.
         input_scale: scale of the source's network input relative to Impasto's; the weights below
             are already converted.
         content_layers: weights of the content layers, which add up to 1.
@@ -78,7 +82,12 @@ class Preset:
         content_weight: weight of the content loss.
         style_weight: weight of the style loss.
         variation: weight of the total variation.
+        patch_weight: weight of a second style loss, of the patches of the pixels themselves, as
+            ``builtin`` compares them; 0: none.
+        chroma_variation: weight of the total variation of colors, relative to that of the styles.
         variation_kind: kind of differences in the total variation.
+        content_centered: whether a relative content loss is divided by the variance of the target
+            features, see :class:`~impasto.gatys.losses.targets.Content`.
         statistic: statistic of the style that is matched.
         smoothing: smoothing of all features before they are compared.
         root_iterations: number of Newton-Schulz iterations for the matrix square root of
@@ -94,12 +103,21 @@ class Preset:
         betas: decay rates of Adam's two moments.
         history: number of steps that L-BFGS stores.
         sizes: longer sides of the picture in pixels, from coarse to fine.
+        size_factor: ratio of neighboring sizes, which then go down from the size that is asked for
+            to at least the first of ``sizes``; 0: ``sizes`` are brought to that size in proportion.
         iterations: number of iterations at each size; for L-BFGS, of evaluations.
         init: initial picture: ``content``, ``palette`` (the content in the style's colors) or
             ``noise``.
+        kept_detail: share of the initial picture's detail that the enlarged result of one size gets
+            back at the next.
         match_histograms: whether the content's targets take on the histograms of the style's.
         average_decay: decay of the moving average of iterates; 0: no average.
         clamp: whether values are clipped to [0, 1] after each step.
+        jitter: largest shift of the picture, in pixels, that is drawn anew in each evaluation, see
+            :class:`~impasto.gatys.losses.objective.ShiftedObjective`.
+        margin: width of what is optimized around the picture and cut off in the end, in pixels; at
+            least ``jitter``.
+        cut_frames: whether plain frames of styles are cut off.
     """
 
     name: str
@@ -113,7 +131,10 @@ class Preset:
     content_weight: float
     style_weight: float
     variation: float = 0.0
+    patch_weight: float = 0.0
+    chroma_variation: float = 0.0
     variation_kind: VariationKind = "squared"
+    content_centered: bool = False
     statistic: StatisticKind = "gram"
     smoothing: Smoothing = NO_SMOOTHING
     root_iterations: int | None = 12
@@ -126,11 +147,16 @@ class Preset:
     betas: tuple[float, float] = (0.9, 0.999)
     history: int = 100
     sizes: tuple[int, ...] = (512,)
+    size_factor: float = 0.0
     iterations: tuple[int, ...]
     init: Literal["content", "palette", "noise"] = "content"
+    kept_detail: float = 0.0
     match_histograms: bool = False
     average_decay: float = 0.0
     clamp: bool = False
+    jitter: int = 0
+    margin: int = 0
+    cut_frames: bool = False
 
 
 def caffe_scale(white: float = 255.0) -> float:
@@ -304,6 +330,7 @@ def _crowsonkb() -> Preset:
         betas=(0.9, 0.99),
         sizes=(128, 181, 256, 362, 512),
         iterations=(1000, 500, 500, 500, 500),
+        size_factor=math.sqrt(2),
         average_decay=0.99,
         clamp=True,
     )
@@ -443,3 +470,49 @@ MODEL = replace(
     pooling="max",
 )
 """The preset of torchvision's models."""
+
+_WIDE = ("stem", *(f"block{number}.expand" for number in (1, 2, 3, 4, 5, 7)))
+
+LITE = Preset(
+    name="lite",
+    source="found by measuring and by eye on the pairs of docs/stylizing.md",
+    notes="Losses are relative to their targets. The picture is optimized with a margin around it,"
+    " through a window that moves.",
+    network="lite",
+    content_layers={"block4.expand": 1.0},
+    style_layers=dict.fromkeys(_WIDE, 1 / len(_WIDE)),
+    content_weight=0.05,
+    content_centered=True,
+    style_weight=1.0,
+    variation=1.5,
+    patch_weight=0.4,
+    chroma_variation=0.03,
+    kept_detail=0.7,
+    statistic="moments",
+    optimizer="adam",
+    learning_rate=0.02,
+    betas=(0.9, 0.99),
+    schedule="cosine",
+    sizes=(96, 192, 384),
+    size_factor=2.0,
+    iterations=(80, 55, 30),
+    init="palette",
+    clamp=True,
+    jitter=4,
+    margin=8,
+    cut_frames=True,
+)
+"""The preset where no weights of VGG19 are found."""
+
+LITE_FAST = replace(
+    LITE,
+    name="lite_fast",
+    notes=f"{LITE.notes} Fewer iterations than lite.",
+    iterations=(25, 18, 10),
+)
+"""The preset :data:`LITE` in a third of its time."""
+
+OWN_PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {preset.name: preset for preset in (BUILTIN, LITE, LITE_FAST, RANDOM, TRAINED, MODEL)}
+)
+"""Impasto's own presets, by name."""

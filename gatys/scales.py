@@ -12,7 +12,7 @@ from torch.nn import functional
 from impasto.options.errors import OptionError
 from impasto.runs.devices import where_complete
 
-__all__ = ["Scale", "enlarge", "fit", "plan_scales", "scale_sizes"]
+__all__ = ["Scale", "add_detail", "enlarge", "fit", "plan_scales", "scale_sizes", "widen"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +134,35 @@ def enlarge(image: Tensor, height: int, width: int) -> Tensor:
     whole = image.detach().to(where_complete(image.device))
     scaled = functional.interpolate(whole, size=(height, width), mode="bicubic", antialias=True)
     return torch.clamp(scaled, 0, 1).to(image.device)
+
+
+def add_detail(image: Tensor, coarse: Tensor, fine: Tensor, share: float) -> Tensor:
+    """Return the result of one scale at the next, with detail that the coarse scale did not show.
+
+    Args:
+        image: result of a scale, (1, 3, H, W), sRGB in [0, 1].
+        coarse: a picture at that scale, (1, 3, H, W), likewise.
+        fine: the same picture at the next scale, (1, 3, H', W').
+        share: how much of what ``fine`` shows beyond ``coarse`` is added, 0 to 1.
+    """
+    size = fine.shape[-2:]
+    if not share:
+        return image
+    detail = fine - enlarge(coarse, *size)
+    return torch.clamp(enlarge(image, *size) + share * detail, 0, 1)
+
+
+def widen(image: Tensor, margin: int) -> Tensor:
+    """Return a picture or mask, (1, C, H, W), continued by its mirror image on all sides.
+
+    Args:
+        image: what is continued; where it is no larger than the margin, by its edge pixels.
+        margin: width of what is added on each side, in pixels.
+    """
+    if margin == 0:
+        return image
+    mode = "reflect" if margin < min(image.shape[-2:]) else "replicate"
+    return functional.pad(image, (margin,) * 4, mode=mode)
 
 
 def _counts(iterations: int | Sequence[int], scales: int) -> list[int]:

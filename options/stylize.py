@@ -40,8 +40,8 @@ __all__ = [
 
 
 STYLIZE_PRESETS = (
-    *("auto", "builtin", "random", "trained", "model", "gatys2016", "leongatys", "tutorial"),
-    *("neural_style", "crowsonkb", "adam_5000", "adam_lr5"),
+    *("auto", "lite", "lite_fast", "builtin", "random", "trained", "model", "gatys2016"),
+    *("leongatys", "tutorial", "neural_style", "crowsonkb", "adam_5000", "adam_lr5"),
 )
 STYLIZE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
@@ -71,13 +71,20 @@ class StylizeOptions:
     make up one style"""
     style_weights: Sequence[float] = ()
     """relative weights of the styles, in the order of the styles (default: all equal)"""
+    strength: float = 1.0
+    """how much of the styles the result takes on, from 0 (the content as it is) to 1 (as much as
+    the preset gives); between them, the content counts as one more style, by the rest of 1"""
     style_scale: float = 1.0
     """size of the style pictures relative to the result; larger values give larger strokes"""
+    style_frames: Literal["auto", "cut", "keep"] = "auto"
+    """plain frames around style pictures, as the margins of prints are: cut cuts them off, keep
+    takes them for a part of the style; auto cuts with the presets lite and lite_fast"""
     preset: str = "auto"
-    """named settings: builtin, random, trained, model, gatys2016, leongatys, tutorial,
-    neural_style, crowsonkb, adam_5000 or adam_lr5. auto follows BACKBONE: trained for a run of
-    impasto backbone train, model for lite or a model of torchvision, crowsonkb for VGG; without
-    --backbone, it is crowsonkb if VGG19 weights are found and builtin otherwise"""
+    """named settings: lite, lite_fast (a third of its time), builtin, random, trained, model,
+    gatys2016, leongatys, tutorial, neural_style, crowsonkb, adam_5000 or adam_lr5. auto follows
+    BACKBONE: trained for a run of impasto backbone train, lite for lite, model for a model of
+    torchvision, crowsonkb for VGG; without --backbone, it is crowsonkb if VGG19 weights are found,
+    otherwise lite, and builtin where the package of its weights is missing"""
     backbone: str = "auto"
     """feature network: vgg19, vgg16, lite (EfficientNet-Lite0, which is installed with Impasto),
     random (a VGG with random weights), a run of impasto backbone train, a model of torchvision such
@@ -101,15 +108,22 @@ class StylizeOptions:
     """factor for the weight of the style loss: 10 for more style, 0.1 for less"""
     tv_weight: float | None = None
     """weight of the total variation loss (default: set by the preset)"""
+    patch_weight: float | None = None
+    """weight of a second style loss, which compares patches of 5 x 5 pixels, beside a network
+    (default: set by the preset)"""
+    chroma_weight: float | None = None
+    """weight of the total variation of colors, relative to that of the styles, which is against
+    speckles of color (default: set by the preset)"""
     content_layers: Sequence[str] = ()
     """layers of the content loss, for example relu4_2 of VGG or layer3 of a ResNet (default:
     set by the preset)"""
     style_layers: Sequence[str] = ()
     """layers of the style loss, for example relu1_1 relu2_1; 'impasto weights layers MODEL'
     lists the layers of a model (default: set by the preset)"""
-    statistic: Literal["gram", "gaussian", "sliced", "patches"] | None = None
+    statistic: Literal["gram", "gaussian", "moments", "sliced", "patches"] | None = None
     """statistic of the style features that is matched: gram (Gram matrices), gaussian (means
-    and covariances), sliced (whole distributions, by sliced Wasserstein distance) or patches
+    and covariances, as normal distributions), moments (means and covariances, each relative to its
+    size), sliced (whole distributions, by sliced Wasserstein distance) or patches
     (distributions of patches) (default: set by the preset)"""
     smoothing: str = "auto"
     """transformation of the features before they are compared: none, softmax, softmax(T) with
@@ -190,6 +204,7 @@ class StylizeOptions:
             "--init file and --init_image need each other; give both or neither",
         )
         require_between("style_strength", self.style_strength, 0.0, float("inf"))
+        require(0 <= self.strength <= 1, "strength", f"{self.strength} is not from 0 to 1")
         require_between("style_scale", self.style_scale, 0.1, 10.0)
         require_seed(self.seed)
         for name in ("lr", "history", "save_every", "threads"):
@@ -228,7 +243,13 @@ class StylizeOptions:
             "mixes styles over the whole picture, and with --masks each region has one style; use "
             "one of the two options",
         )
-        for name in ("content_weight", "style_weight", "tv_weight"):
+        for name in (
+            "content_weight",
+            "style_weight",
+            "tv_weight",
+            "patch_weight",
+            "chroma_weight",
+        ):
             weight = getattr(self, name)
             if weight is not None:
                 require_between(name, weight, 0.0, float("inf"))

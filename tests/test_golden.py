@@ -123,9 +123,9 @@ def translated(folder: Path) -> dict[str, Any]:
     return picture_result(made)
 
 
-def stylized(folder: Path, preset: str) -> dict[str, Any]:
+def stylized(folder: Path, preset: str, size: int = 48) -> dict[str, Any]:
     content, style = paint(folder / "c.png", 50, 60, 12), paint(folder / "s.png", 48, 48, 13)
-    words = ("--preset", preset, "--size", "48", "--iterations", "6", "4", "--device", "cpu")
+    words = ("--preset", preset, "--size", str(size), "--iterations", "6", "4", "--device", "cpu")
     run("stylize", content, style, "--output", "styled.png", *words)
     return picture_result(folder / "styled.png")
 
@@ -189,6 +189,7 @@ RESULTS: dict[str, tuple[Result, float]] = {
     **{name: (partial(trained, words=words), WEIGHT_BOUND) for name, words in TRAININGS.items()},
     "translation by the shipped Monet": (translated, PIXEL_BOUND),
     "stylization, builtin": (partial(stylized, preset="builtin"), PIXEL_BOUND),
+    "stylization, lite": (partial(stylized, preset="lite", size=192), PIXEL_BOUND),
     "stylization, random VGG": (partial(stylized, preset="random"), PIXEL_BOUND),
     "study": (exported, 0.0),
     "table of a report": (reported, 1e-6),

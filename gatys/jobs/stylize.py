@@ -29,10 +29,10 @@ from impasto.gatys.inputs import (
 )
 from impasto.gatys.masks import MaskedRegion, compose_untouched, resize_mask
 from impasto.gatys.memory import check_memory
-from impasto.gatys.optim.iterates import Watch, Watcher
+from impasto.gatys.optim.iterates import Iterate, Watch, Watcher
 from impasto.gatys.optim.loop import Outcome, optimize
 from impasto.gatys.presets import Preset
-from impasto.gatys.scales import Scale, enlarge, plan_scales, scale_sizes
+from impasto.gatys.scales import Scale, add_detail, enlarge, plan_scales, scale_sizes, widen
 from impasto.options.errors import PictureError
 from impasto.options.stylize import StylizeOptions
 from impasto.runs.devices import choose_precision, computing, describe_computing
@@ -165,7 +165,8 @@ def _stylize(
     options: StylizeOptions, begin: Callable[[Plan], None], watch: Callable[..., Watch]
 ) -> StylizeResult:
     settings = build_settings(options)
-    pictures = read_pictures(options)
+    cuts = {"auto": settings.cut_frames, "cut": True, "keep": False}
+    pictures = read_pictures(options, cut_frames=cuts[options.style_frames])
     device = pick_device(options.device)
     precision = choose_precision(options.mixed_precision, device)
     options = replace(options, mixed_precision=precision)
@@ -175,7 +176,10 @@ def _stylize(
     network = backbone.network.to(device)
     _check_styles(options, settings, backbone, pictures, scales)
     estimate = build_memory_estimate(settings, network)
-    needed = check_memory(estimate, last.height, last.width, device=device)
+    margin = settings.margin
+    needed = check_memory(
+        estimate, last.height + 2 * margin, last.width + 2 * margin, device=device
+    )
     plan = Plan(
         backbone=backbone.name,
         preset=settings.name,
@@ -189,35 +193,35 @@ def _stylize(
         alpha_at=partial(alpha_at, pictures),
     )
     begin(plan)
-    image = start_at(
-        pictures,
-        options.init or settings.init,
-        scales[0].height,
-        scales[0].width,
-        seed=options.seed,
-    ).to(device)
+    initial = _starts(options, settings, pictures, device)
+    start = image = initial(scales[0])
     outcomes: list[Outcome] = []
     for scale in scales:
+        before, size = start, (scale.height, scale.width)
+        start = initial(scale) if settings.kept_detail else start
+        image = add_detail(image, before, start, settings.kept_detail) if outcomes else image
         # Moments of steps that had become tiny mislead the first, large ones at the next scale.
         carried = settings.schedule == "constant" and outcomes
         state = outcomes[-1].state if carried else None
         outcome = optimize(
-            enlarge(image, scale.height, scale.width),
+            widen(enlarge(image, *size), margin),
             build_objective(options, settings, backbone, pictures, scale, device),
             method=build_method(settings, scale.iterations),
             iterations=scale.iterations,
             average=settings.average_decay or None,
-            watch=watch(scale=scale.index, scales=scale.scales, before=scale.before),
+            watch=_without_margin(
+                watch(scale=scale.index, scales=scale.scales, before=scale.before), margin
+            ),
             state=None if state is None else state.resized(scale.height, scale.width),
             loss_scale=_LOSS_SCALES.get(precision, 1.0),
         )
         outcomes.append(outcome)
-        image = outcome.image
+        image = _cut_off(outcome.image, margin)
         if outcome.ended == "stopped":
             break
     final = outcomes[-1]
     return StylizeResult(
-        image=plan.finish(enlarge(final.image, last.height, last.width)),
+        image=plan.finish(enlarge(image, last.height, last.width)),
         alpha=plan.alpha_at(last.height, last.width),
         settings=settings,
         backbone=backbone,
@@ -231,6 +235,41 @@ def _stylize(
         mixed_precision=precision,
         files=plan.files,
     )
+
+
+def _starts(
+    options: StylizeOptions, settings: Preset, pictures: Pictures, device: torch.device
+) -> Callable[[Scale], torch.Tensor]:
+    """Return the function that gives the initial picture at a scale, (1, 3, H, W)."""
+
+    def start(scale: Scale) -> torch.Tensor:
+        return start_at(
+            pictures,
+            "content" if options.strength == 0 else options.init or settings.init,
+            scale.height,
+            scale.width,
+            seed=options.seed,
+            strength=options.strength,
+        ).to(device)
+
+    return start
+
+
+def _cut_off(image: torch.Tensor, margin: int) -> torch.Tensor:
+    """Return a picture, (1, 3, H, W), without the margin around it."""
+    return image[..., margin : image.shape[-2] - margin, margin : image.shape[-1] - margin]
+
+
+def _without_margin(watch: Watch, margin: int) -> Watch:
+    """Return a watch that is told the picture alone."""
+    if margin == 0:
+        return watch
+
+    def tell(iterate: Iterate) -> None:
+        image = _cut_off(iterate.image, margin)
+        watch.tell(replace(iterate, image=image, height=image.shape[-2], width=image.shape[-1]))
+
+    return replace(watch, tell=tell)
 
 
 def _describe_stop(plan: Plan, scale: Scale, outcomes: Sequence[Outcome]) -> str:
@@ -248,8 +287,8 @@ def _plan_scales(
     options: StylizeOptions, settings: Preset, backbone: Backbone, pictures: Pictures
 ) -> list[Scale]:
     """Return the scales: those of the preset, brought to the size that is asked for."""
-    if settings.name == "crowsonkb":
-        sizes = scale_sizes(options.size)
+    if settings.size_factor:
+        sizes = scale_sizes(options.size, smallest=min(settings.sizes), factor=settings.size_factor)
     else:
         largest = max(settings.sizes)
         scaled = (max(round(size * options.size / largest), 1) for size in settings.sizes)

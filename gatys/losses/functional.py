@@ -20,6 +20,7 @@ from impasto.gatys.features.smoothing import full_precision, precise_dtype
 __all__ = [
     "Moments",
     "VariationKind",
+    "chroma_variation",
     "content_loss",
     "gram_loss",
     "gram_matrix",
@@ -151,6 +152,15 @@ def total_variation(image: Tensor, *, kind: VariationKind = "squared") -> Tensor
     if kind == "absolute":
         return down.abs().mean() + right.abs().mean()
     return down.square().mean() + right.square().mean()
+
+
+def chroma_variation(image: Tensor) -> Tensor:
+    """Return the ``squared`` total variation of a picture minus the mean of its color channels.
+
+    Args:
+        image: picture, RGB, (N, 3, H, W), at least 2 x 2 pixels; gray pictures give 0.
+    """
+    return total_variation(image - image.mean(dim=1, keepdim=True))
 
 
 def range_penalty(image: Tensor, *, low: float = 0.0, high: float = 1.0) -> Tensor:

@@ -48,6 +48,7 @@ from impasto.gatys.losses.transport import (
 __all__ = [
     "Gaussian",
     "Gram",
+    "MeanCovariance",
     "PatchDistributions",
     "Patches",
     "Projections",
@@ -59,6 +60,9 @@ __all__ = [
 
 
 T = TypeVar("T")
+
+# What may be divided by.
+_LEAST_SQUARE = 1e-12
 
 
 class Statistic(Protocol[T]):
@@ -142,11 +146,7 @@ class Gaussian:
         Covariances must not be averaged: differences between the styles' means add to the
         covariance of the mix.
         """
-        shares = shares_of(weights)
-        mixed = Moments(
-            mean=_average([part.moments.mean for part in measured], shares),
-            second=_average([part.moments.second for part in measured], shares),
-        )
+        mixed = _average_moments([part.moments for part in measured], shares_of(weights))
         return Normal(moments=mixed, epsilon=self.epsilon)
 
     def distance(self, features: Tensor, target: Normal, mask: Tensor | None = None) -> Tensor:
@@ -156,6 +156,42 @@ class Gaussian:
     def energy(self, target: Normal) -> Tensor:
         """Return the distance from a point mass at 0 (except for the ridge): the mean square."""
         return target.moments.second.diagonal(dim1=1, dim2=2).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanCovariance:
+    """Mean and covariance, each compared relative to the target's own.
+
+    No matrix root is taken, as :class:`Gaussian` does, so that it costs as little as Gram matrices.
+    Departure: Gram matrices hold products of means in each of their entries; here means and
+        covariances count the same, whatever the network.
+
+    Attributes:
+        least: least size of a target's covariance, as a share of that of its squared means: a
+            uniform picture would divide by next to nothing.
+    """
+
+    least: float = 1e-2
+
+    def measure(self, features: Tensor, mask: Tensor | None = None) -> Moments:
+        """Return mean and raw second moment."""
+        return moments(features, mask)
+
+    def mix(self, measured: Sequence[Moments], weights: Sequence[float]) -> Moments:
+        """Return the average of means and of raw second moments, as :class:`Gaussian` does."""
+        return _average_moments(measured, shares_of(weights))
+
+    def distance(self, features: Tensor, target: Moments, mask: Tensor | None = None) -> Tensor:
+        """Return |m - m_t|^2 / |m_t|^2 + |C - C_t|^2 / |C_t|^2 in the norm of Frobenius."""
+        present = moments(features, mask)
+        means, covariances = target.mean.square().sum(), target.covariance.square().sum()
+        covariances = covariances.maximum((self.least * means).square()).clamp_min(_LEAST_SQUARE)
+        far = (present.mean - target.mean).square().sum() / means.clamp_min(_LEAST_SQUARE)
+        return far + (present.covariance - target.covariance).square().sum() / covariances
+
+    def energy(self, target: Moments) -> Tensor:
+        """Return 2, the distance from features that are all 0."""
+        return target.mean.new_tensor(2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +328,13 @@ def _average(parts: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
     for part, share in zip(parts, shares, strict=True):
         total = total + share * part
     return total
+
+
+def _average_moments(parts: Sequence[Moments], shares: Sequence[float]) -> Moments:
+    return Moments(
+        mean=_average([part.mean for part in parts], shares),
+        second=_average([part.second for part in parts], shares),
+    )
 
 
 # Filters that a picture is projected on at once when it is measured: bounds the memory.

@@ -6,7 +6,7 @@ evaluates.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ __all__ = [
     "feature_losses",
     "layers_of",
     "mask_at",
+    "with_targets_of",
 ]
 
 Features = Mapping[str, Tensor]
@@ -65,6 +66,8 @@ class Content:
         layers: weight of each layer by name, at least 0.
         weight: weight of the whole content term in the objective.
         smoothing: smoothing of the features: one for all layers, or a mapping by layer name.
+        centered: whether relative losses are divided by the variance of the target over its
+            positions, not by its mean square: a mean that all pictures share shows nothing.
         histograms: regions in which the content's target features take on the histograms of the
             style's features (:func:`~impasto.gatys.losses.transport.match_histograms`); elsewhere
             they keep the histograms of the content.
@@ -74,6 +77,7 @@ class Content:
     layers: Mapping[str, float]
     weight: float = 1.0
     smoothing: Smoothing | Mapping[str, Smoothing] = NO_SMOOTHING
+    centered: bool = False
     histograms: Sequence["Region"] = ()
 
 
@@ -245,6 +249,22 @@ def feature_losses(
     return losses
 
 
+@torch.no_grad()
+def with_targets_of(loss: FeatureLoss, network: FeatureFunction, picture: Tensor) -> FeatureLoss:
+    """Return a content loss with the features of another picture as targets, weights unchanged.
+
+    Args:
+        loss: loss of a content without ``histograms``, from :func:`feature_losses`.
+        network: feature network.
+        picture: the picture, RGB, (1, 3, H, W), in [0, 1].
+    """
+    features = network(picture, loss.layers) if loss.layers else {}
+    parts = [
+        replace(part, target=smooth(features[part.layer], part.smoothing)) for part in loss.parts
+    ]
+    return replace(loss, parts=parts)
+
+
 def _at_the_size_of_the_picture(
     content: Content | None, style: Style | None, look: Callable[[Tensor], Features]
 ) -> Features:
@@ -288,10 +308,11 @@ def _content_losses(
         content: content to show.
         look: function that returns the features of a style picture.
         shown: features of the content picture.
-        other: features of a style picture, for losses relative to the mean square of the target;
-            empty if there is no style picture.
+        other: features of a style picture, for losses relative to the energy of the target; empty
+            if there is no style picture.
     """
     layers = layers_of(content)
+    energy = _variance if content.centered else _mean_square
     smoothing = smoothing_of_layers(content.smoothing, list(layers))
     histograms = [
         (region.mask, _style_quantiles(region, layers, look)) for region in content.histograms
@@ -308,8 +329,8 @@ def _content_losses(
         if other is not None:
             rival = None
             if layer in other:
-                rival = _mean_square(smooth(other[layer], smoothing[layer]))
-            weight = weight / _energy(_mean_square(target), rival)
+                rival = energy(smooth(other[layer], smoothing[layer]))
+            weight = weight / _energy(energy(target), rival)
         losses.append(
             LayerLoss(layer=layer, weight=weight, smoothing=smoothing[layer], target=target)
         )
@@ -440,6 +461,11 @@ def _covers(mask: Tensor) -> bool:
 
 def _mean_square(features: Tensor) -> Tensor:
     return full_precision(features).square().mean()
+
+
+def _variance(features: Tensor) -> Tensor:
+    """Return the variance of each channel over positions, averaged over channels."""
+    return full_precision(features).var(dim=(2, 3), correction=0).mean()
 
 
 def _energy(energy: Tensor, rival: Tensor | None) -> Tensor:

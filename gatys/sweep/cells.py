@@ -379,14 +379,14 @@ def _masks(options: StylizeOptions) -> list[Path]:
 
 def _weights(options: StylizeOptions) -> Path | None:
     """Return the file that the feature network is made of; None if there is none."""
-    name = options.backbone
-    if options.weights is not None:
-        return options.weights
+    name, preset = options.backbone, options.preset
     drawn = name in {"random", "pixels"} or name.startswith("random:")
-    if drawn or options.preset in {"builtin", "random"}:
-        return None
-    if name == "lite":
+    if options.weights is not None or drawn or preset in {"builtin", "random"}:
+        return options.weights
+    if "lite" in {name, preset.removesuffix("_fast")}:
         return find_lite_weights()
+    if name == preset == "auto":
+        return find_weights(19) or find_lite_weights()
     try:
         model = model_of(name)
     except OptionError:

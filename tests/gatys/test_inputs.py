@@ -16,6 +16,7 @@ from impasto.gatys.inputs import (
     NOISE_DEVIATION,
     Pictures,
     Start,
+    cut_frame,
     initial_image,
     noise_image,
     picture_image,
@@ -431,3 +432,42 @@ def test_what_is_missing_is_named() -> None:
             statistics_image([colors_of(), colors_of()], 4, 4, generator=seeded(), weights=weights)
         with pytest.raises(ValueError, match="weights: expected 2, none negative"):
             recolor(colors_of(), [colors_of(), colors_of()], weights=weights)
+
+
+def _painting(height: int, width: int) -> Rgb:
+    return np.random.default_rng(3).integers(0, 140, (height, width, 3), dtype=np.uint8)
+
+
+def test_a_plain_frame_is_cut_off() -> None:
+    inner = _painting(100, 80)
+    framed = np.full((120, 100, 3), 240, np.uint8)
+    framed[8:108, 12:92] = inner
+    shown = cut_frame(framed)
+    # All of the frame, and at most two lines more of each side.
+    assert shown.mean() < 75
+    assert 100 >= shown.shape[0] >= 96
+    assert 80 >= shown.shape[1] >= 76
+    # A mount around a margin: one frame in another.
+    mounted = np.full((128, 108, 3), 90, np.uint8)
+    mounted[4:124, 4:104] = framed
+    assert cut_frame(mounted).shape[0] <= 100
+
+
+def test_what_is_no_frame_stays() -> None:
+    painting = _painting(100, 80)
+    assert cut_frame(painting) is painting
+    plain = np.full((60, 60, 3), 128, np.uint8)
+    assert cut_frame(plain) is plain
+    # A sky that ends in a jagged line, and one that fades.
+    sky = np.full((100, 80, 3), 220, np.uint8)
+    for column in range(80):
+        sky[4 + column % 40 :, column] = painting[4 + column % 40 :, column]
+    assert cut_frame(sky) is sky
+    fading = np.linspace(250, 0, 100)[:, None, None] * np.ones((1, 80, 3))
+    assert cut_frame(fading.astype(np.uint8)).shape == (100, 80, 3)
+    # A third of the picture is no frame, however plain.
+    deep = painting.copy()
+    deep[:33] = 250
+    assert cut_frame(deep) is deep
+    tiny = _painting(3, 3)
+    assert cut_frame(tiny) is tiny

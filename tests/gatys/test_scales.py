@@ -1,7 +1,15 @@
+import numpy as np
 import pytest
 import torch
 
-from impasto.gatys.scales import enlarge, fit, plan_scales, scale_sizes
+from impasto.gatys.scales import (
+    add_detail,
+    enlarge,
+    fit,
+    plan_scales,
+    scale_sizes,
+    widen,
+)
 from impasto.options.errors import OptionError
 
 
@@ -91,3 +99,22 @@ def test_enlarging() -> None:
     assert torch.equal(enlarge(image, 6, 8), image)
     plain = torch.full((1, 3, 6, 8), 0.25)
     torch.testing.assert_close(enlarge(plain, 9, 7), torch.full((1, 3, 9, 7), 0.25))
+
+
+def test_a_margin_is_a_mirror_image() -> None:
+    image = torch.arange(12.0).view(1, 1, 3, 4)
+    wide = widen(image, 2)
+    assert (wide[0, 0].numpy() == np.pad(image[0, 0].numpy(), 2, mode="reflect")).all()
+    narrow = widen(image, 3)  # more than there is
+    assert (narrow[0, 0].numpy() == np.pad(image[0, 0].numpy(), 3, mode="edge")).all()
+    assert widen(image, 0) is image
+
+
+def test_detail_that_a_coarse_scale_did_not_show() -> None:
+    fine = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    coarse = enlarge(fine, 8, 8)
+    # Nothing was changed at the coarse scale: all detail is back.
+    assert torch.allclose(add_detail(coarse, coarse, fine, 1.0), fine, atol=1e-6)
+    assert add_detail(coarse, coarse, fine, 0.0) is coarse
+    half = add_detail(coarse, coarse, fine, 0.5)
+    assert torch.allclose(half, (fine + enlarge(coarse, 16, 16)) / 2, atol=1e-6)

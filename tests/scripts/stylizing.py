@@ -12,6 +12,7 @@ Rgb = NDArray[np.uint8]
 HEIGHT, WIDTH = 30, 40
 SMALL = ("--size", "40", "--iterations", "3", "2")
 RANDOM = ("--preset", "random")
+BUILTIN = ("--preset", "builtin")
 FIRST = ("content.png", "a.png")
 RESNET = ("--backbone", "random:resnet18")
 

@@ -17,6 +17,7 @@ from impasto.gatys.outputs.loss_log import read_losses
 from impasto.gatys.outputs.recipe import describe_file, read_recipe
 from impasto.options.errors import PictureError
 from tests.scripts.stylizing import (
+    BUILTIN,
     HEIGHT,
     RESNET,
     SMALL,
@@ -32,7 +33,7 @@ from tests.scripts.stylizing import (
 def test_writes_picture_losses_and_recipe_and_says_so(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert stylize("content.png", "a.png", *SMALL, "--output", "made/out.png") == 0
+    assert stylize("content.png", "a.png", *SMALL, *BUILTIN, "--output", "made/out.png") == 0
     printed = capsys.readouterr().out
     assert "preset builtin with no network on cpu (1 thread, 32 bits): 40 x 30 pixels" in printed
     assert "wrote made/out.png (40 x 30) after 11 evaluations in" in printed
@@ -110,7 +111,7 @@ def test_losses_are_drawn(folder: Path) -> None:
 
 
 def test_every_iterate_can_be_a_frame_and_a_file(folder: Path) -> None:
-    words = ("content.png", "a.png", *SMALL, "--save_every", "1", "--output", "out.png")
+    words = ("content.png", "a.png", *SMALL, *BUILTIN, "--save_every", "1", "--output", "out.png")
     assert stylize(*words, "--video", "making.gif") == 0
     # 3 evaluations at the first scale, 2 at each other, one by one; the last of each is its result.
     assert len(frames_of(folder / "making.gif")) == 11
@@ -123,7 +124,16 @@ def test_every_iterate_can_be_a_frame_and_a_file(folder: Path) -> None:
 
 
 def test_a_video_ends_with_the_picture_as_it_is_written(folder: Path) -> None:
-    words = ("content.png", "a.png", *SMALL, "--output", "out.png", "--video", "making.apng")
+    words = (
+        "content.png",
+        "a.png",
+        *SMALL,
+        *BUILTIN,
+        "--output",
+        "out.png",
+        "--video",
+        "making.apng",
+    )
     finish = ("--keep_colors", "luminance", "--masks", "left.png=untouched", "--save_every", "1")
     assert stylize(*words, *finish) == 0
     assert (frames_of(folder / "making.apng")[-1] == pixels(folder / "out.png")).all()
@@ -237,13 +247,13 @@ def test_style_weights_are_shares(folder: Path) -> None:
 
 
 def test_a_folder_is_one_style(folder: Path) -> None:
-    assert stylize("content.png", "one", *SMALL, "--output", "out.png") == 0
+    assert stylize("content.png", "one", *SMALL, *BUILTIN, "--output", "out.png") == 0
     facts = read_recipe(folder / "out.png.yaml").facts
     assert facts is not None
     names = [Path(file.path).name for file in facts.inputs]
     assert names == ["content.png", "0.png", "1.png", "2.png"]
     # A folder of one picture, and a mix of that folder's pictures, are the same style.
-    assert stylize("content.png", *(f"one/{i}.png" for i in range(3)), *SMALL) == 0
+    assert stylize("content.png", *(f"one/{i}.png" for i in range(3)), *SMALL, *BUILTIN) == 0
     assert (folder / "stylized.png").read_bytes() == (folder / "out.png").read_bytes()
 
 
@@ -377,7 +387,7 @@ def test_sixteen_bits_for_the_network_give_about_the_same_losses(folder: Path) -
 
 
 def test_sixteen_bits_change_nothing_without_a_network(folder: Path) -> None:
-    words = ("content.png", "a.png", *SMALL, "--output")
+    words = ("content.png", "a.png", *SMALL, *BUILTIN, "--output")
     assert stylize(*words, "no.png") == 0
     assert stylize(*words, "bf16.png", "--mixed_precision", "bf16") == 0
     assert (folder / "no.png").read_bytes() == (folder / "bf16.png").read_bytes()

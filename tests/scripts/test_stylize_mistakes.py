@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.scripts.stylizing import (
+    BUILTIN,
     FIRST,
     HEIGHT,
     RANDOM,
@@ -66,9 +67,9 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unknown preset": (
         (*FIRST, "--preset", "gatys2015"),
         2,
-        "--preset: 'gatys2015' is none of auto, builtin, random, trained, model, gatys2016, "
-        "leongatys, tutorial, neural_style, crowsonkb, adam_5000, adam_lr5; did you mean "
-        "gatys2016?",
+        "--preset: 'gatys2015' is none of auto, lite, lite_fast, builtin, random, trained, model, "
+        "gatys2016, leongatys, tutorial, neural_style, crowsonkb, adam_5000, adam_lr5; did you "
+        "mean gatys2016?",
     ),
     "unknown layer": (
         (*FIRST, *RANDOM, "--style_layers", "relu9_1"),
@@ -105,7 +106,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "--smoothing: expected none, softmax, softmax(T) or scale(a), got 'blur' (or auto)",
     ),
-    "smoothing of pixels": ((*FIRST, "--smoothing", "softmax"), 2, "builtin looks at pixels"),
+    "smoothing of pixels": (
+        (*FIRST, *BUILTIN, "--smoothing", "softmax"),
+        2,
+        "builtin looks at pixels",
+    ),
     "unknown option": ((*FIRST, "--keep_colours", "linear"), 2, "did you mean --keep_colors"),
     "style too small": (
         ("content.png", "pixel.png", *RANDOM),

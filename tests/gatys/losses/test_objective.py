@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from impasto.gatys.features.make import FeatureFunction, with_autocast
-from impasto.gatys.features.smoothing import Smoothing, smooth
+from impasto.gatys.features.pixels import Pixels
+from impasto.gatys.features.smoothing import LayerFeatures, Smoothing, smooth
 from impasto.gatys.losses.functional import (
     content_loss,
     gram_loss,
@@ -15,7 +16,16 @@ from impasto.gatys.losses.functional import (
     range_penalty,
     total_variation,
 )
-from impasto.gatys.losses.objective import LossTerm, Objective, RangePenalty, TotalVariation
+from impasto.gatys.losses.objective import (
+    ChromaVariation,
+    LossTerm,
+    Objective,
+    PixelLoss,
+    RangePenalty,
+    ShiftedObjective,
+    TotalVariation,
+    Window,
+)
 from impasto.gatys.losses.statistics import Gaussian, Gram, Patches, Sliced, Statistic
 from impasto.gatys.losses.targets import (
     Content,
@@ -25,6 +35,7 @@ from impasto.gatys.losses.targets import (
     feature_losses,
     layers_of,
     mask_at,
+    with_targets_of,
 )
 from impasto.gatys.optim.iterates import total_loss
 from impasto.options.errors import ImpastoError
@@ -379,3 +390,73 @@ def test_an_objective_is_random_if_a_term_that_counts_is() -> None:
     assert not objective_of(Net(), style=style_of(drawn, weight=0.0)).is_random
     assert not objective_of(Net(), style=style_of(Gram())).is_random
     assert not objective_of(Net(), content=Content(picture=CONTENT, layers=LAYERS)).is_random
+
+
+def test_chroma_is_relative_to_that_of_the_styles() -> None:
+    gray = torch.rand(1, 1, 6, 6).expand(1, 3, 6, 6)
+    assert ChromaVariation(weight=2.0, reference=0.1)(
+        gray, LayerFeatures({})
+    ).item() == pytest.approx(0, abs=1e-9)
+    image = picture(6, 6, 1)
+    colors = image - image.mean(dim=1, keepdim=True)
+    wanted = 2.0 * total_variation(colors).item() / 0.1
+    assert ChromaVariation(weight=2.0, reference=0.1)(
+        image, LayerFeatures({})
+    ).item() == pytest.approx(wanted)
+    of_gray_styles = ChromaVariation(weight=1.0, reference=0.0)(image, LayerFeatures({}))
+    assert of_gray_styles.isfinite()
+
+
+def test_a_loss_of_pixels_beside_those_of_features() -> None:
+    region = Region(styles=[StylePicture(picture=picture(8, 8, 1))])
+    pixels = feature_losses(
+        Pixels(),
+        style=Style(regions=[region], layers={"pixels": 1.0}, weight=3.0),
+        relative=True,
+    )["style"]
+    term = PixelLoss(loss=pixels)
+    assert (term.weight, term.is_random, tuple(term.layers)) == (3.0, False, ())
+    image = picture(8, 8, 2)
+    alone = Objective(Pixels(), {"style": pixels})(image)["style"]
+    net = Net()
+    found = Objective(net, {"patches": term})(image)["patches"]
+    assert found.item() == pytest.approx(alone.item())
+    assert not net.calls
+
+
+def test_a_window_that_moves() -> None:
+    canvas = picture(8, 9, 3)
+    windows = [Window(top=top, left=left, height=6, width=7) for top, left in ((1, 1), (0, 2))]
+
+    def levels(image: Tensor) -> dict[str, Tensor]:
+        return {"mean": image.mean()}
+
+    shifted = ShiftedObjective(
+        [levels, levels],  # type: ignore[list-item]
+        windows,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert shifted.is_random
+    means = [canvas[..., 1:7, 1:8].mean().item(), canvas[..., 0:6, 2:9].mean().item()]
+    seen = {round(shifted(canvas)["mean"].item(), 12) for _ in range(20)}
+    assert seen == {round(mean, 12) for mean in means}
+    with torch.no_grad():
+        assert {shifted(canvas)["mean"].item() for _ in range(9)} == {means[0]}
+    for wrong in ([], windows):
+        with pytest.raises(ValueError, match="expected an objective for each window"):
+            ShiftedObjective([levels], wrong, generator=torch.Generator())  # type: ignore[list-item]
+
+
+def test_content_relative_to_its_variance_and_seen_through_windows() -> None:
+    net, shown, other = Net(), picture(12, 12, 4), picture(12, 12, 5)
+    content = Content(picture=shown, layers={"a": 1.0}, weight=2.0, centered=True)
+    loss = feature_losses(net, content=content, relative=True)["content"]
+    features, target = (net(x, ["a"])["a"] for x in (other, shown))
+    variance = target.flatten(2).var(dim=2, correction=0).mean()
+    wanted = 2.0 * (features - target).square().mean() / variance
+    assert Objective(net, {"content": loss})(other)["content"].item() == pytest.approx(
+        wanted.item()
+    )
+    moved = with_targets_of(loss, net, other)
+    assert Objective(net, {"content": moved})(other)["content"].item() == 0
+    assert moved.parts[0].weight == loss.parts[0].weight

@@ -13,6 +13,7 @@ from impasto.gatys.losses.functional import gram_loss, gram_matrix, moments, pos
 from impasto.gatys.losses.statistics import (
     Gaussian,
     Gram,
+    MeanCovariance,
     PatchDistributions,
     Patches,
     ResampledSliced,
@@ -426,3 +427,25 @@ def test_statistics_say_whether_they_are_random() -> None:
     assert not Patches(filters=8, stock=8).is_random
     assert resampled().is_random
     assert not any(getattr(one, "is_random", False) for one in (Gram(), Gaussian(), Sliced()))
+
+
+def test_mean_and_covariance_relative_to_the_target() -> None:
+    statistic = MeanCovariance()
+    generator = torch.Generator().manual_seed(5)
+    shown, style = (torch.rand(1, 4, 6, 7, generator=generator).double() for _ in range(2))
+    target = statistic.measure(style)
+    a, b = (x[0].flatten(1).numpy() for x in (shown, style))
+    means = np.square(a.mean(1) - b.mean(1)).sum() / np.square(b.mean(1)).sum()
+    covariances = [np.cov(x, ddof=0) for x in (a, b)]
+    spread = np.square(covariances[0] - covariances[1]).sum() / np.square(covariances[1]).sum()
+    assert statistic.distance(shown, target).item() == pytest.approx(means + spread)
+    assert statistic.distance(style, target).item() == pytest.approx(0, abs=1e-12)
+    nothing = statistic.distance(torch.zeros_like(style), target)
+    assert nothing.item() == pytest.approx(statistic.energy(target).item())
+    # A mix of two is the measurement of both, side by side.
+    both = statistic.measure(torch.cat([shown, style], dim=3))
+    mixed = statistic.mix([statistic.measure(shown), target], [1, 1])
+    assert torch.allclose(mixed.covariance, both.covariance)
+    # Of a uniform style nothing can be relative to its covariance.
+    plain = statistic.measure(torch.full_like(style, 0.5))
+    assert 0 < statistic.distance(shown, plain).item() < 1e6

@@ -1,0 +1,203 @@
+"""The preset ``lite`` with what controls a stylization, on tiny pictures."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from impasto.data.decode import read_picture
+from impasto.gatys.inputs import picture_image
+from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
+from impasto.gatys.optim.iterates import Iterate
+from impasto.options.stylize import StylizeOptions
+
+HEIGHT, WIDTH = 36, 48
+Floats = NDArray[np.float32]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name, low, high in (("content", 60, 200), ("red", 0, 90), ("blue", 0, 90)):
+        cells = rng.integers(low, high, (9, 12, 3), dtype=np.uint8)
+        if name != "content":
+            cells[..., 0 if name == "red" else 2] += 150
+        image = Image.fromarray(cells).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+        image.save(tmp_path / f"{name}.png")
+    left = np.zeros((HEIGHT, WIDTH), np.uint8)
+    left[:, : WIDTH // 2] = 255
+    Image.fromarray(left).save(tmp_path / "left.png")
+    return tmp_path
+
+
+def options(folder: Path, *styles: str, **changes: Any) -> StylizeOptions:
+    given: dict[str, Any] = {"preset": "lite", "size": WIDTH, "iterations": (8,), "device": "cpu"}
+    return StylizeOptions(
+        content=folder / "content.png",
+        styles=[folder / f"{name}.png" for name in styles or ("red",)],
+        **{**given, "threads": 1, **changes},
+    )
+
+
+def made(folder: Path, *styles: str, **changes: Any) -> Floats:
+    result = stylize(options(folder, *styles, **changes))
+    assert result.image.shape == (HEIGHT, WIDTH, 3)
+    assert result.backbone.name == "lite"
+    return result.image
+
+
+def content(folder: Path) -> Floats:
+    rgb = read_picture(folder / "content.png").rgb
+    return picture_image(rgb, HEIGHT, WIDTH)[0].permute(1, 2, 0).numpy()
+
+
+def distance(one: Floats, other: Floats) -> float:
+    return float(np.abs(one - other).mean())
+
+
+@pytest.mark.parametrize("preset", ["lite", "lite_fast"])
+def test_the_same_bits_again(folder: Path, preset: str) -> None:
+    first = made(folder, preset=preset)
+    assert (first == made(folder, preset=preset)).all()
+    assert (first != made(folder, preset=preset, seed=1)).any()
+    # It has become redder, as the style is.
+    assert np.argmax((first - content(folder)).mean(axis=(0, 1))) == 0
+
+
+@pytest.mark.parametrize("preset", ["lite", "builtin"])
+def test_strength_goes_from_the_photograph_to_the_style(folder: Path, preset: str) -> None:
+    steps = (0.0, 0.3, 0.7, 1.0)
+    results = {}
+    for strength in steps:
+        given = options(folder, preset=preset, strength=strength, iterations=(10,))
+        results[strength] = stylize(given).image
+    assert (results[0.0] == content(folder)).all()
+    away = [distance(results[strength], content(folder)) for strength in steps]
+    assert away == sorted(away)
+    red = [float(results[strength][..., 0].mean()) for strength in steps]
+    assert red == sorted(red)
+    assert red[1] - red[0] > 0.02
+    assert red[3] - red[2] > 0.02
+
+
+def test_strength_in_a_region_of_its_own(folder: Path) -> None:
+    mask = f"{folder / 'left.png'}={folder / 'red.png'}"
+    more = {"masks": [mask], "mask_rest": "untouched"}
+    shown = content(folder)
+    weak, whole = made(folder, strength=0.4, **more), made(folder, **more)
+    assert (weak[:, WIDTH // 2 :] == shown[:, WIDTH // 2 :]).all()
+    assert distance(weak, shown) < distance(whole, shown)
+    assert (made(folder, strength=0.0, **more) == shown).all()
+
+
+def test_several_styles_and_their_weights(folder: Path) -> None:
+    mixed = made(folder, "red", "blue")
+    mostly_red = made(folder, "red", "blue", style_weights=(3, 1))
+    only_red = made(folder, "red", "blue", style_weights=(1, 0))
+    assert (only_red == made(folder, "red")).all()
+    red = [image[..., 0].mean() - image[..., 2].mean() for image in (mixed, mostly_red, only_red)]
+    assert red == sorted(red)
+
+
+def test_a_folder_is_one_style(folder: Path) -> None:
+    both = folder / "both"
+    both.mkdir()
+    for name in ("red", "blue"):
+        shutil.copy(folder / f"{name}.png", both)
+    given = replace(options(folder), styles=[both])
+    assert stylize(given).image == pytest.approx(made(folder, "red", "blue"), abs=0.02)
+
+
+def test_styles_of_regions(folder: Path) -> None:
+    masks = [f"{folder / 'left.png'}={folder / 'red.png'}"]
+    image = made(folder, "red", "blue", masks=masks)
+    left, right = image[:, : WIDTH // 3], image[:, -WIDTH // 3 :]
+    assert left[..., 0].mean() - left[..., 2].mean() > 0.1
+    assert right[..., 2].mean() - right[..., 0].mean() > 0.1
+
+
+@pytest.mark.parametrize("way", ["luminance", "linear", "histogram"])
+def test_colors_of_the_content(folder: Path, way: str) -> None:
+    def cast(image: Floats) -> Floats:
+        mean = image.mean(axis=(0, 1))
+        return np.asarray(mean - mean.mean())
+
+    shown = cast(content(folder))
+    assert np.abs(cast(made(folder, keep_colors=way)) - shown).max() < 0.04
+    assert np.abs(cast(made(folder)) - shown).max() > 0.1
+
+
+def test_starts(folder: Path) -> None:
+    Image.open(folder / "blue.png").save(folder / "start.png")
+    more = {"init": "file", "init_image": folder / "start.png", "iterations": (1,)}
+    start = read_picture(folder / "blue.png").rgb / np.float32(255)
+    assert made(folder, **more) == pytest.approx(start, abs=1e-6)
+    noise = [made(folder, init="noise", seed=seed, iterations=(1,)) for seed in (0, 1)]
+    assert (noise[0] != noise[1]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "lbfgs"},
+        {"statistic": "gaussian"},
+        {"statistic": "sliced"},
+        {"style_layers": ["stem", "block2.expand"], "content_layers": ["block1"]},
+        {"patch_weight": 0.0, "chroma_weight": 0.0, "tv_weight": 0.0},
+        {"smoothing": "softmax"},
+        {"style_scale": 0.5},
+        {"style_strength": 10.0},
+        {"content_weight": 10.0},
+        {"mixed_precision": "bf16"},
+    ],
+    ids=str,
+)
+def test_other_settings_give_other_pictures(folder: Path, changes: dict[str, Any]) -> None:
+    other = made(folder, **changes)
+    assert np.isfinite(other).all()
+    assert distance(other, made(folder)) > 1e-4
+
+
+def test_what_is_watched_has_no_margin(folder: Path) -> None:
+    seen: list[Iterate] = []
+    plans: list[Plan] = []
+    given = options(folder, size=196, iterations=(3, 2))
+    result = stylize(given, begin=plans.append, watcher=seen.append, every=1)
+    sizes = {iterate.image.shape[-2:] for iterate in seen}
+    assert sizes == {(scale.height, scale.width) for scale in plans[0].scales}
+    assert sizes == {(74, 98), (147, 196)}
+    assert {(iterate.height, iterate.width) for iterate in seen} == sizes
+    assert set(result.losses) >= {"content", "style", "patches", "chroma", "variation", "total"}
+
+
+def test_stopped_early_it_is_whole(folder: Path) -> None:
+    count = 0
+
+    def stop() -> bool:
+        nonlocal count
+        count += 1
+        return count == 3
+
+    result: StylizeResult = stylize(options(folder, size=196, iterations=(5, 5)), stop=stop)
+    assert result.image.shape == (147, 196, 3)
+    assert result.stopped.startswith("stopped after 4 evaluations of 10")  # the last: its losses
+
+
+def test_a_plain_frame_of_a_style_is_no_style(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    inner = np.asarray(Image.open(folder / "red.png"))
+    framed = np.full((HEIGHT + 8, WIDTH + 8, 3), 250, np.uint8)
+    framed[4:-4, 4:-4] = inner
+    Image.fromarray(framed).save(folder / "framed.png")
+    cut = made(folder, "framed")
+    assert "framed.png has a plain frame, which is cut off" in caplog.text
+    kept = made(folder, "framed", style_frames="keep")
+    assert kept.mean() > cut.mean() + 0.02
+    assert cut.mean() == pytest.approx(made(folder).mean(), abs=0.02)
