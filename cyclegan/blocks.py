@@ -118,9 +118,13 @@ class ColorSkip(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the coarse colors to add."""
-        coarse = F.avg_pool2d(images, self._reduction)
-        mixed = torch.einsum("oi,nihw->nohw", self.weight, coarse)
-        return F.interpolate(mixed, scale_factor=self._reduction, mode="bilinear")
+        coarse = self.coarse(images)
+        return F.interpolate(coarse, scale_factor=self._reduction, mode="bilinear")
+
+    def coarse(self, images: Tensor) -> Tensor:
+        """Return the colors to add before they are enlarged: (N, 3, H, W) divided by reduction."""
+        averages = F.avg_pool2d(images, self._reduction)
+        return torch.einsum("oi,nihw->nohw", self.weight, averages)
 
 
 class ResizeConv2d(nn.Conv2d):

@@ -67,8 +67,9 @@ class TranslateOptions:
     overwrite: bool = False
     """translate all pictures, also those whose translation with the same model and settings is
     already in OUTPUT, and replace files there that impasto translate did not make"""
-    batch_size: int = 4
-    """number of pictures of the same size that are translated together"""
+    batch_size: int | None = None
+    """number of pictures of the same size that are translated together (default: 4 on a GPU, and 1
+    on a processor, where more take more time and memory)"""
     num_threads: int = 4
     """number of threads that read and write pictures"""
     device: Device = "auto"
@@ -83,7 +84,8 @@ class TranslateOptions:
 
     def __post_init__(self) -> None:
         require_range("quality", self.quality, 1, 100)
-        require_positive("batch_size", self.batch_size)
+        if self.batch_size is not None:
+            require_positive("batch_size", self.batch_size)
         require_positive("num_threads", self.num_threads)
         if self.threads is not None:
             require_positive("threads", self.threads)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from impasto.cyclegan.inference.strips import StripGenerator
 from impasto.cyclegan.networks import Generator
 from impasto.runs.memory import free_memory, gigabytes
 
@@ -25,6 +26,11 @@ _PICTURE_BYTES = 32
 _DECODE_BYTES = 16
 # Copies of the weights in the order that the processor's library likes, measured.
 _WEIGHT_COPIES = 2
+# The same of a generator that is computed in strips, of which some are four times as large.
+_STRIP_WEIGHT_COPIES = 5
+# What belongs to one strip, for each thread; and the picture before and behind the generator.
+_STRIP_BYTES = 24 * 2**20
+_IMAGE_BYTES = 48
 # What the allocator and the processor's library add.
 _MARGIN = 1.1
 # Activations of 16 bits, with some that stay at 32.
@@ -69,12 +75,20 @@ class TranslationMemory:
         self._bends, self._short = bends, short
         self._long_side, self._stroke_scale = long_side, stroke_scale
         self._threads = threads
-        share = _MARGIN * (_SHORT_VALUES if short else 1.0)
-        self._pixel_bytes = _activation_bytes(generator, device) * share
-        self._pixel_bytes += _BEND_BYTES if bends else 0
-        self._weight_bytes = _WEIGHT_COPIES * sum(
+        weight_bytes = sum(
             weights.numel() * weights.element_size() for weights in generator.parameters()
         )
+        strips = None if short or device.type != "cpu" else StripGenerator.of(generator)
+        if strips is None:
+            share = _MARGIN * (_SHORT_VALUES if short else 1.0)
+            self._pixel_bytes = _activation_bytes(generator, device) * share
+            self._fixed_bytes = _WEIGHT_COPIES * weight_bytes
+        else:
+            side = _MEASURED_SIDE
+            self._pixel_bytes = strips.map_bytes(side, side) / side**2 + _IMAGE_BYTES
+            self._fixed_bytes = _STRIP_WEIGHT_COPIES * weight_bytes
+            self._fixed_bytes += _STRIP_BYTES * torch.get_num_threads()
+        self._pixel_bytes += _BEND_BYTES if bends else 0
         self._at_start = self._free()
 
     @property
@@ -133,7 +147,7 @@ class TranslationMemory:
         """Return the bytes for the generator on the device, and for pictures on the machine."""
         scale = 1.0 if long_side is None else min(1.0, long_side / max(height, width))
         shown = height * width * scale**2
-        network = shown / self._stroke_scale**2 * self._pixel_bytes + self._weight_bytes
+        network = shown / self._stroke_scale**2 * self._pixel_bytes + self._fixed_bytes
         return round(network), round(height * width * _DECODE_BYTES + shown * _PICTURE_BYTES)
 
     def _largest_side(self, height: int, width: int, free: _Pair[int | None]) -> int:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.cyclegan.inference.strips import StripGenerator
 from impasto.cyclegan.networks import Generator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.tensors import check_images, pad_to_multiple
@@ -147,6 +148,9 @@ class Translator:
         self._precision = _PRECISIONS.get(mixed_precision)
         self._bend_px = grid_bend_px
         self._grid: tuple[tuple[int, int], BentGrid] | None = None
+        self._strips = None
+        if device.type == "cpu" and self._precision is None:
+            self._strips = StripGenerator.of(self._generator)
 
     @classmethod
     def of(
@@ -200,8 +204,11 @@ class Translator:
             generator.stride,
             smallest=generator.smallest,
         )
-        with self._autocast():
-            padded = generator(padded)
+        if self._strips is None:
+            with self._autocast():
+                padded = generator(padded)
+        else:
+            padded = self._strips(padded)
         translated = padded.float()[:, :, rows, columns]
         if not translated.is_meta and not torch.isfinite(translated).all():
             hint = "" if self._precision is None else "; try --mixed_precision no"

@@ -143,7 +143,7 @@ def translate(
                 plan.waiting,
                 translator,
                 how=Conversion(
-                    batch_size=options.batch_size,
+                    batch_size=options.batch_size or _usual_batch(device),
                     threads=options.num_threads,
                     long_side=options.long_side,
                     stroke_scale=options.stroke_scale,
@@ -352,6 +352,11 @@ def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:
     """Return the direction; a reference file alone does not say which it is."""
     unknown = "that of the file" if options.model.is_file() else "AtoB"
     return generator.provenance.get("direction", options.direction or unknown)
+
+
+def _usual_batch(device: torch.device) -> int:
+    """Return how many pictures a device translates together best; a processor, one by one."""
+    return 1 if device.type == "cpu" else 4
 
 
 def _bend_px(options: TranslateOptions, generator: LoadedGenerator) -> float:

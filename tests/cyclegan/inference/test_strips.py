@@ -1,0 +1,133 @@
+"""Computing in strips, against the network's own layers in 64 bits, and against counting."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from impasto.cyclegan.blocks import ResnetBlock
+from impasto.cyclegan.inference import strips
+from impasto.cyclegan.inference.strips import StripGenerator
+from impasto.cyclegan.models import find_generator
+from impasto.cyclegan.networks import ResnetGenerator, UnetGenerator
+
+
+def drawn(network: ResnetGenerator) -> ResnetGenerator:
+    """Draw all weights and statistics, so that none of them could be forgotten unseen."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                scale = value[0].numel() ** -0.5 if value.ndim == 4 else 0.4
+                value.normal_(0, scale, generator=generator)
+                if name.endswith("running_var"):
+                    value.abs_().add_(0.5)
+    return network.eval()
+
+
+def picture(height: int, width: int, count: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    return torch.rand(count, 3, height, width, generator=generator) * 2 - 1
+
+
+def in_64_bits(network: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        made = network.double()(images.double())
+    network.float()
+    assert isinstance(made, Tensor)
+    return made
+
+
+@pytest.fixture
+def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every strip have four rows, so that borders of strips are everywhere."""
+    monkeypatch.setattr(strips, "_STRIP_BYTES", 1)
+
+
+@pytest.mark.usefixtures("low_strips")
+@pytest.mark.parametrize("size", [(8, 8), (36, 20), (44, 64), (12, 100)])
+@pytest.mark.parametrize("upsample", ["deconv", "resize", "bilinear"])
+@pytest.mark.parametrize("norm", ["instance", "layer", "batch", "none"])
+def test_strips_equal_the_layers(norm: str, upsample: str, size: tuple[int, int]) -> None:
+    network = drawn(
+        ResnetGenerator(
+            channels=6, blocks=2, norm=norm, upsample=upsample, dropout=True, color_skip=True
+        )
+    )
+    images, computed = picture(*size, count=2), StripGenerator.of(network)
+    assert computed is not None
+    made, expected = computed(images), in_64_bits(network, images)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(made.double(), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("upsample", ["deconv", "resize", "bilinear"])
+def test_many_channels_differ_by_rounding(upsample: str) -> None:
+    """128 channels and more are multiplied a quarter as often, where that was measured."""
+    network = drawn(ResnetGenerator(channels=32, blocks=2, upsample=upsample))
+    images, computed = picture(52, 72), StripGenerator.of(network)
+    assert computed is not None
+    made, expected = computed(images).double(), in_64_bits(network, images)
+    assert (made - expected).abs().max() < 2e-4  # a 40th of one of 256 values
+    levels = [value.add(1).mul(127.5).round() for value in (made, expected)]
+    assert (levels[0] - levels[1]).abs().max() <= 1
+    assert (levels[0] != levels[1]).double().mean() < 0.005
+
+
+@pytest.mark.parametrize("model", ["monet", "photo"])
+def test_shipped_models_differ_by_one_value_at_most(model: str) -> None:
+    network = find_generator(Path(model)).network
+    images, computed = picture(60, 92), StripGenerator.of(network)
+    assert computed is not None
+    made, expected = computed(images).double(), in_64_bits(network, images)
+    assert (made - expected).abs().max() < 1e-4
+    levels = [value.add(1).mul(127.5).round() for value in (made, expected)]
+    assert (levels[0] - levels[1]).abs().max() <= 1
+    assert (levels[0] != levels[1]).double().mean() < 0.002
+
+
+def test_what_is_kept_is_counted() -> None:
+    # At the end: 8 channels at full size, made of 16 at half the size.
+    computed = StripGenerator.of(ResnetGenerator(channels=8, blocks=1).eval())
+    assert computed is not None
+    assert computed.map_bytes(64, 32) == 4 * (64 * 32 * 8 + 32 * 16 * 16)
+
+
+def test_a_smaller_picture_after_a_larger_one_is_as_alone() -> None:
+    network = drawn(ResnetGenerator(channels=5, blocks=1))
+    one, other = StripGenerator.of(network), StripGenerator.of(network)
+    assert one is not None
+    assert other is not None
+    one(picture(64, 80))
+    assert torch.equal(one(picture(24, 16)), other(picture(24, 16)))
+
+
+def test_means_far_from_zero_are_exact() -> None:
+    values = torch.randn(4000, 6, generator=torch.Generator().manual_seed(1)) * 0.1 + 50
+    moments = strips._Moments(6)
+    for part in (values[:1], values[1:1000], values[1000:]):
+        moments.add(part)
+    means, variances = moments.result(None)
+    expected = values.double().var(dim=0, unbiased=False)
+    torch.testing.assert_close(means, values.double().mean(dim=0), rtol=1e-6, atol=0)
+    torch.testing.assert_close(variances, expected, rtol=1e-4, atol=0)
+    _, together = moments.result(2)
+    left = values[:, :3].double().var(unbiased=False)
+    torch.testing.assert_close(together[:3], left.expand(3), rtol=1e-4, atol=0)
+
+
+class Own(ResnetGenerator):
+    """Computes something else than its layers say."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return -super().forward(images)
+
+
+def test_what_is_not_known_is_left_to_the_network() -> None:
+    other = ResnetGenerator(channels=2, blocks=1)
+    other.model[3] = nn.GELU()
+    wide = ResnetGenerator(channels=2, blocks=1)
+    wide.model[10] = nn.Sequential(ResnetBlock(8), nn.ReLU())
+    for network in (UnetGenerator(downs=3, channels=2), Own(channels=2, blocks=1), other, wide):
+        assert StripGenerator.of(network.eval()) is None
