@@ -1,1 +1,5 @@
-"""Translating with a trained generator: `translator` (any size), `memory` (what that takes)."""
+"""Translating with a trained generator.
+
+Read in this order: `translator` (pictures of any size), `strips` (how a processor computes a
+ResNet), `row_convolutions` (its convolutions) and `memory` (what a picture takes).
+"""

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.cyclegan.blocks import ColorSkip, ResizeConv2d, ResnetBlock
-from impasto.cyclegan.inference.convolutions import (
+from impasto.cyclegan.inference.row_convolutions import (
     convolution_of,
     enlarging,
     transposed,

@@ -2,7 +2,7 @@
 
 All take rows that are padded already and return the rows that a convolution without padding would,
 as the layers' own weights give them, up to rounding. Channels are the last dimension in memory, so
-that rows are one block.
+that rows are one block. Those of :mod:`impasto.cyclegan.convolutions`, which train, know gradients.
 """
 
 import platform
