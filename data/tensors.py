@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["check_images", "pad_to_multiple", "to_pictures", "to_tensor"]
+__all__ = ["check_images", "pad_to_multiple", "to_bytes", "to_pictures", "to_tensor"]
 
 
 def to_tensor(rgb: NDArray[np.uint8]) -> Tensor:
@@ -42,9 +42,13 @@ def to_pictures(images: Tensor) -> list[NDArray[np.uint8]]:
         ValueError: the shape is another.
     """
     check_images(images, name="images")
-    scaled = images.detach().float().add(1.0).mul(127.5).round().clamp_(0, 255)
-    array = scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return list(array)
+    return list(to_bytes(images).cpu().numpy())
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Do what :func:`to_pictures` does, on the device: (N, H, W, 3), uint8."""
+    scaled = images.detach().float().add(1.0).mul_(127.5).round_().clamp_(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def check_images(images: Tensor, *, name: str, multiple_of: int = 1) -> None:

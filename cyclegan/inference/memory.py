@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from impasto.cyclegan.inference.row_convolutions import copied_bytes
 from impasto.cyclegan.inference.strips import StripGenerator
 from impasto.cyclegan.networks import Generator
 from impasto.runs.memory import free_memory, gigabytes
@@ -26,8 +27,6 @@ _PICTURE_BYTES = 32
 _DECODE_BYTES = 16
 # Copies of the weights in the order that the processor's library likes, measured.
 _WEIGHT_COPIES = 2
-# The same of a generator that is computed in strips, of which some are four times as large.
-_STRIP_WEIGHT_COPIES = 5
 # What belongs to one strip, for each thread; and the picture before and behind the generator.
 _STRIP_BYTES = 24 * 2**20
 _IMAGE_BYTES = 48
@@ -86,7 +85,8 @@ class TranslationMemory:
         else:
             side = _MEASURED_SIDE
             self._pixel_bytes = strips.map_bytes(side, side) / side**2 + _IMAGE_BYTES
-            self._fixed_bytes = _STRIP_WEIGHT_COPIES * weight_bytes
+            # The second copy is that of the processor's library.
+            self._fixed_bytes = weight_bytes + sum(map(copied_bytes, generator.parameters()))
             self._fixed_bytes += _STRIP_BYTES * torch.get_num_threads()
         self._pixel_bytes += _BEND_BYTES if bends else 0
         self._at_start = self._free()

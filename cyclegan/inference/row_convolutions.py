@@ -16,6 +16,7 @@ from torch import Tensor, nn
 __all__ = [
     "RowConvolution",
     "convolution_of",
+    "copied_bytes",
     "enlarging",
     "plain",
     "transposed",
@@ -31,6 +32,7 @@ RowConvolution = Callable[[Tensor], Tensor]
 _MANY_CHANNELS = 128
 # oneDNN computes 16 filters at once, whether there are as many or not.
 _FEW_FILTERS = 4
+_TILE_AREA = 6 * 6
 
 
 def convolution_of(
@@ -47,16 +49,23 @@ def convolution_of(
         stride: number of rows and columns from one result to the next one.
     """
     weight, bias = weight.detach(), None if bias is None else bias.detach()
-    many = min(weight.shape[:2]) >= _MANY_CHANNELS and _is_measured()
-    if many and stride == 1 and tuple(weight.shape[2:]) == (3, 3):
+    if stride == 1 and _is_wide(weight):
         return winograd(weight, bias), 4
     if stride == 1 and len(weight) <= _FEW_FILTERS:
         return two_by_two(weight, bias), 2
     return plain(weight, bias, stride=stride), 1
 
 
-def _is_measured() -> bool:
-    return platform.machine().lower() in {"x86_64", "amd64"}
+def _is_wide(weight: Tensor) -> bool:
+    """Whether a convolution has channels enough for Winograd, where that was measured."""
+    measured = platform.machine().lower() in {"x86_64", "amd64"}
+    return measured and weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= _MANY_CHANNELS
+
+
+def copied_bytes(weight: Tensor) -> int:
+    """Return about how much a convolution keeps beside its weights, (K, C, kh, kw), in bytes."""
+    own = weight.numel() * weight.element_size()
+    return own * _TILE_AREA // (3 * 3) if weight.ndim == 4 and _is_wide(weight) else own
 
 
 def plain(weight: Tensor, bias: Tensor | None, *, stride: int = 1) -> RowConvolution:

@@ -4,17 +4,21 @@ A picture can be warped before the network and unwarped after it, so that patter
 repeats along its pixel grid do not line up in the result.
 """
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto.cyclegan.inference.strips import StripGenerator
 from impasto.cyclegan.networks import Generator
 from impasto.cyclegan.weights import LoadedGenerator
-from impasto.data.tensors import check_images, pad_to_multiple
+from impasto.data.tensors import check_images, pad_to_multiple, to_bytes
 from impasto.options.errors import ImpastoError
 from impasto.options.fields import MOST_BENT_PX
 from impasto.runs.devices import where_complete
@@ -196,8 +200,57 @@ class Translator:
             NotFiniteError: a value of the result is NaN or infinite.
         """
         check_images(images, name="images")
+        translated, finite = self._translate(images.to(self._device, torch.float32))
+        if not translated.is_meta:
+            self._check(finite)
+        return translated
+
+    @torch.inference_mode()
+    def begin(self, pictures: Sequence[NDArray[np.uint8]]) -> Callable[[], list[NDArray[np.uint8]]]:
+        """Begin to translate pictures of one size; a GPU goes on with it by itself.
+
+        Bytes go to the device and come from it, and are floating point only there.
+
+        Args:
+            pictures: RGB, (H, W, 3), uint8, any H and W.
+
+        Returns:
+            A function that waits for the results, RGB, (H, W, 3), uint8, and raises
+            :class:`NotFiniteError` where one is none.
+        """
+        is_gpu = self._device.type == "cuda"
+        taken = torch.from_numpy(np.stack(pictures))
+        taken = taken.pin_memory() if is_gpu else taken
+        images = taken.to(self._device, non_blocking=is_gpu).permute(0, 3, 1, 2)
+        images = images.to(torch.float32, memory_format=torch.contiguous_format)
+        translated, finite = self._translate(images.div_(127.5).sub_(1.0))
+        made = to_bytes(translated)
+        if not is_gpu:
+            return partial(self._end, finite, made)
+        results = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
+        results.copy_(made, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+        return partial(self._end, finite, results, copied)
+
+    def _end(
+        self, finite: Tensor, made: Tensor, copied: torch.cuda.Event | None = None
+    ) -> list[NDArray[np.uint8]]:
+        if copied is not None:
+            copied.synchronize()
+        self._check(finite)
+        return list(made.cpu().numpy())
+
+    def _check(self, finite: Tensor) -> None:
+        if not finite:
+            hint = "" if self._precision is None else "; try --mixed_precision no"
+            raise NotFiniteError(
+                f"the generator made values that are not finite numbers (NaN or infinite){hint}"
+            )
+
+    def _translate(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the translations, and whether all their values are finite numbers."""
         generator = self._generator
-        images = images.to(self._device, torch.float32)
         grid = self._bent_grid(images.shape[2], images.shape[3])
         padded, (rows, columns) = pad_to_multiple(
             images if grid is None else grid.bend(images),
@@ -210,12 +263,10 @@ class Translator:
         else:
             padded = self._strips(padded)
         translated = padded.float()[:, :, rows, columns]
-        if not translated.is_meta and not torch.isfinite(translated).all():
-            hint = "" if self._precision is None else "; try --mixed_precision no"
-            raise NotFiniteError(
-                f"the generator made values that are not finite numbers (NaN or infinite){hint}"
-            )
-        return translated if grid is None else grid.straighten(translated).clamp_(-1, 1)
+        finite = torch.isfinite(translated).all()
+        if grid is not None:
+            translated = grid.straighten(translated).clamp_(-1, 1)
+        return translated, finite
 
     def _bent_grid(self, height: int, width: int) -> BentGrid | None:
         """Return the grid for pictures of a size; the last one is kept for the next picture."""

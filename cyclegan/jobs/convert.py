@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.cyclegan.inference.memory import TranslationMemory
-from impasto.cyclegan.inference.translator import NotFiniteError
+from impasto.cyclegan.inference.translator import NotFiniteError, Translator
 from impasto.cyclegan.jobs.results import FileNote, describe
 from impasto.data.atomic import is_disk_full
 from impasto.data.decode import Picture, read_picture, read_size
@@ -31,7 +31,9 @@ __all__ = ["Conversion", "Converted", "Job", "convert", "paint"]
 _BATCH_PIXELS = 2**21
 
 Translate = Callable[[Tensor], Tensor]
-Paint = Callable[[Sequence[NDArray[np.uint8]]], list[NDArray[np.uint8]]]
+Result = TypeVar("Result")
+Painted = Callable[[], list[NDArray[np.uint8]]]
+Paint = Callable[[Sequence[NDArray[np.uint8]]], Painted]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class Conversion:
 
     Attributes:
         batch_size: number of pictures of equal size that are translated together.
+        ahead: number of batches that are begun before the result of an earlier one is waited for;
+            1 keeps a GPU busy while results are fetched.
         threads: number of reading threads, and also of writing threads.
         long_side: longest side to which larger pictures are first scaled down, in pixels; None: no
             limit.
@@ -67,6 +71,7 @@ class Conversion:
     """
 
     batch_size: int = 4
+    ahead: int = 0
     threads: int = 4
     long_side: int | None = None
     stroke_scale: float = 1.0
@@ -139,7 +144,7 @@ def convert(  # noqa: PLR0913
     result = Converted() if result is None else result
     work = _Work(
         how=how,
-        painter=partial(paint, translate=translate, scale=how.stroke_scale),
+        painter=partial(_begin, translate=translate, scale=how.stroke_scale),
         result=result,
         on_done=on_done,
         on_whole=on_whole,
@@ -186,11 +191,13 @@ class _Work:
 
     def convert(self, jobs: Sequence[Job], batch_pixels: int) -> None:
         """Read, translate and write pictures, up to the last one."""
+        begun: deque[tuple[list[tuple[Job, _Read]], Painted | str]] = deque()
         for batch in _batches(self._read_ahead(jobs), self.how.batch_size, batch_pixels):
-            for job, read, after in self._translate(batch):
-                written = self._writers.submit(self._write, job, read, after)
-                self._pending.append((job, written))
-            self._collect(2 * self.how.threads)
+            begun.append((batch, self._begin(batch)))
+            while len(begun) > self.how.ahead:
+                self._end(*begun.popleft())
+        while begun:
+            self._end(*begun.popleft())
         self._collect(0)
 
     def fail(self, job: Job, reason: str) -> None:
@@ -234,17 +241,27 @@ class _Work:
             except PictureError as error:
                 self.fail(job, error.reason)
 
-    def _translate(self, batch: list[tuple[Job, _Read]]) -> Iterator[tuple[Job, _Read, Picture]]:
-        """Yield each job with its picture before and after; what fails together, one at a time."""
-        translated = _try_to_paint([read.picture.rgb for _, read in batch], self.painter)
-        if not isinstance(translated, str):
-            for (job, read), rgb in zip(batch, translated, strict=True):
-                yield job, read, Picture(rgb=rgb, alpha=read.picture.alpha)
+    def _begin(self, batch: list[tuple[Job, _Read]]) -> Painted | str:
+        """Begin to translate pictures of one size, or return why that failed."""
+        return _try(partial(self.painter, [read.picture.rgb for _, read in batch]), batch)
+
+    def _end(self, batch: list[tuple[Job, _Read]], begun: Painted | str) -> None:
+        """Wait for results and let them be written; what fails together is done one at a time."""
+        if isinstance(begun, str) and self.how.ahead:
+            begun = self._begin(batch)  # now that no other batch takes memory
+        made = begun if isinstance(begun, str) else _try(begun, batch)
+        del begun
+        if not isinstance(made, str):
+            for (job, read), rgb in zip(batch, made, strict=True):
+                after = Picture(rgb=rgb, alpha=read.picture.alpha)
+                written = self._writers.submit(self._write, job, read, after)
+                self._pending.append((job, written))
         elif len(batch) > 1:
             for single in batch:
-                yield from self._translate([single])
+                self._end([single], self._begin([single]))
         else:
-            self.fail(batch[0][0], translated)
+            self.fail(batch[0][0], made)
+        self._collect(2 * self.how.threads)
 
 
 def _sort(
@@ -300,19 +317,32 @@ def _batches(
     yield from groups.values()
 
 
-def _try_to_paint(
-    pictures: Sequence[NDArray[np.uint8]], painter: Paint
-) -> list[NDArray[np.uint8]] | str:
-    """Paint pictures of one size, or return why that failed, with everything freed."""
+def _try(work: Callable[[], Result], batch: list[tuple[Job, _Read]]) -> Result | str:
+    """Do what translates a batch, or return why that failed, with everything freed."""
     try:
-        return painter(pictures)
+        return work()
     except NotFiniteError as error:
         return str(error)
     except (MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
-        height, width = pictures[0].shape[:2]
+        height, width = batch[0][1].picture.rgb.shape[:2]
         return f"not enough memory for {width} x {height} pixels; try --long_side"
+
+
+def _begin(
+    pictures: Sequence[NDArray[np.uint8]], translate: Translate, *, scale: float = 1.0
+) -> Painted:
+    """Begin to do what :func:`paint` does, which the function that is returned ends."""
+    if not isinstance(translate, Translator):
+        made = paint(pictures, translate, scale=scale)
+        return lambda: made
+    height, width = pictures[0].shape[:2]
+    small = max(1, round(height / scale)), max(1, round(width / scale))
+    if small == (height, width):
+        return translate.begin(pictures)
+    ended = translate.begin([_scaled(rgb, *small) for rgb in pictures])
+    return lambda: [_scaled(rgb, height, width) for rgb in ended()]
 
 
 def paint(

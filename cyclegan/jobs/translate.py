@@ -144,6 +144,7 @@ def translate(
                 translator,
                 how=Conversion(
                     batch_size=options.batch_size or _usual_batch(device),
+                    ahead=0 if device.type == "cpu" else 1,
                     threads=options.num_threads,
                     long_side=options.long_side,
                     stroke_scale=options.stroke_scale,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from impasto.cyclegan.inference.translator import BentGrid, NotFiniteError, Translator
 from impasto.cyclegan.networks import ResnetGenerator, UnetGenerator
-from impasto.data import to_pictures
+from impasto.data import to_pictures, to_tensor
 from impasto.data.metrics.spectrum import GridPeaks
 
 CPU = torch.device("cpu")
@@ -245,3 +245,19 @@ def test_what_is_not_finite_is_no_picture(bend_px: float) -> None:
         Translator(Broken(), device=CPU, grid_bend_px=bend_px)(images)
     with pytest.raises(NotFiniteError, match="try --mixed_precision no"):
         Translator(Broken(), device=CPU, mixed_precision="bf16", grid_bend_px=bend_px)(images)
+
+
+@pytest.mark.parametrize("bend_px", [0.0, 3.0])
+def test_bytes_in_and_out_are_the_same_as_floating_point(bend_px: float) -> None:
+    rng = np.random.default_rng(2)
+    rgb = [rng.integers(0, 256, (70, 66, 3), dtype=np.uint8) for _ in range(2)]
+    translate = Translator(resnet(), device=CPU, grid_bend_px=bend_px)
+    expected = to_pictures(translate(torch.stack([to_tensor(one) for one in rgb])))
+    for made, wanted in zip(translate.begin(rgb)(), expected, strict=True):
+        np.testing.assert_array_equal(made, wanted)
+
+
+def test_what_is_not_finite_is_told_at_the_end() -> None:
+    ended = Translator(Broken(), device=CPU).begin([np.zeros((16, 16, 3), dtype=np.uint8)])
+    with pytest.raises(NotFiniteError, match="not finite"):
+        ended()

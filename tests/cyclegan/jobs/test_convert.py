@@ -410,3 +410,37 @@ def test_ctrl_c_leaves_no_half_file(
     assert len(names) < 16
     for name in names:
         np.testing.assert_array_equal(pixels(tmp_path / "out" / name), 255 - originals[name])
+
+
+def test_a_batch_is_begun_before_the_result_of_another_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{index}" for index in range(5)]
+    originals = {name: picture(tmp_path / f"{name}.png") for name in names}
+    told: list[str] = []
+
+    def begin(
+        pictures: list[NDArray[np.uint8]], **_: object
+    ) -> Callable[[], list[NDArray[np.uint8]]]:
+        number = sum(words.startswith("begun") for words in told)
+        told.append(f"begun {number}")
+        if told == ["begun 0", "begun 1"]:
+            raise RuntimeError("CUDA out of memory.")
+
+        def end() -> list[NDArray[np.uint8]]:
+            told.append(f"ended {number}")
+            return [255 - rgb for rgb in pictures]
+
+        return end
+
+    monkeypatch.setattr(convert_module, "_begin", begin)
+    jobs = [job(tmp_path, name) for name in names]
+    result = convert(jobs, negative, how=Conversion(batch_size=2, ahead=1))
+    # What found no memory beside another batch is begun again when that has ended.
+    assert told == [
+        *("begun 0", "begun 1", "ended 0"),
+        *("begun 2", "begun 3", "ended 3", "ended 2"),
+    ]
+    assert result.done == jobs
+    for name, original in originals.items():
+        np.testing.assert_array_equal(pixels(tmp_path / "out" / f"{name}.png"), 255 - original)
