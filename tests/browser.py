@@ -107,7 +107,7 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def becomes_true(self, expression: str, *, seconds: float = 20.0) -> bool:
+    def becomes_true(self, expression: str, *, seconds: float = 60.0) -> bool:
         """Whether an expression holds soon: the page does some things a moment later."""
         leaving = pytest.importorskip("selenium.common").WebDriverException
         end = time.monotonic() + seconds

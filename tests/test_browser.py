@@ -46,7 +46,7 @@ def test_the_browser_ends_with_the_process_that_opened_it(
         opener.send_signal(number)
         assert opener.wait(timeout=60) != 0
     assert started
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while (left := processes_with(f"--user-data-dir={profile}")) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left

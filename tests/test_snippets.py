@@ -60,7 +60,7 @@ def snippets(page: str) -> str:
 
 def stop_when_it_answers(server: Any) -> None:
     def visit() -> None:
-        with urllib.request.urlopen(server.url, timeout=30):  # noqa: S310 - our own server
+        with urllib.request.urlopen(server.url, timeout=120):  # noqa: S310 - our own server
             os.kill(os.getpid(), signal.SIGTERM)
 
     Thread(target=visit, daemon=True).start()

@@ -1,40 +1,28 @@
-"""`import impasto` is quick and lists what there is."""
+"""`import impasto` loads nothing else, and lists what there is."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 
 import impasto
 
-FAST_S = 0.1
 CODE = """
-import json, sys, time
-start = time.perf_counter()
+import json, sys
+before = set(sys.modules)
 import impasto
-seconds = time.perf_counter() - start
-heavy = sorted({"torch", "numpy", "PIL", "jsonargparse"} & set(sys.modules))
-print(json.dumps([seconds, heavy]))
+print(json.dumps(sorted(set(sys.modules) - before)))
 impasto.translate
 print(json.dumps("torch" in sys.modules))
 """
 
 
-def test_importing_takes_no_time_and_no_torch(
-    record_property: Callable[[str, object], None],
-) -> None:
-    # The best of a few, since the machine may be busy.
-    runs = []
-    for _ in range(5):
-        done = subprocess.run(
-            [sys.executable, "-c", CODE], capture_output=True, text=True, check=True
-        )
-        (seconds, heavy), torch = map(json.loads, done.stdout.splitlines())
-        assert heavy == []
-        assert torch is False
-        runs.append(seconds)
-    record_property("import_impasto_s", round(min(runs), 4))
-    assert min(runs) < FAST_S, f"import impasto took {min(runs):.3f} s"
+def test_importing_loads_itself_and_little_of_python() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    loaded, torch = map(json.loads, done.stdout.splitlines())
+    assert torch is False
+    packages = {name.partition(".")[0] for name in loaded}
+    assert packages - sys.stdlib_module_names == {"impasto", "lazy_loader"}
+    assert len(loaded) < 60, loaded  # 4 beside a bare Python; NumPy alone loads 114
 
 
 def test_it_exports_these_names() -> None:

@@ -231,7 +231,7 @@ def test_a_study_is_served_until_it_is_stopped(study: SurveyExportOptions) -> No
     said, pages = [], []
 
     def visit(url: str) -> None:
-        with urllib.request.urlopen(url, timeout=30) as reply:  # noqa: S310 - our own server
+        with urllib.request.urlopen(url, timeout=120) as reply:  # noqa: S310 - our own server
             pages.append(reply.read())
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -61,7 +61,7 @@ class VisdomServer:
     def post(self, what: str, message: dict[str, Any]) -> bytes:
         url = f"http://127.0.0.1:{self.port}/{what}"
         request = Request(url, data=json.dumps(message).encode())
-        with urlopen(request, timeout=10) as answer:  # noqa: S310 - http
+        with urlopen(request, timeout=120) as answer:  # noqa: S310 - http
             return bytes(answer.read())
 
     def ask(self, what: str, message: dict[str, Any]) -> Any:

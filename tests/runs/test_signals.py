@@ -55,7 +55,7 @@ def start(code: str, *words: str, ignored: signal.Signals | None = None) -> subp
 def test_the_first_is_a_wish(number: signal.Signals) -> None:
     process = start(LOOP)
     process.send_signal(number)
-    printed, said = process.communicate(timeout=30)
+    printed, said = process.communicate(timeout=120)
     assert (printed, process.returncode) == (f"{number.name}\nsaved\n", 0)
     assert f"{number.name}: saving; once more stops at once" in said
 
@@ -72,7 +72,7 @@ def test_the_second_acts_at_once_and_decides_the_status(
     if first == signal.SIGHUP:
         time.sleep(signals._TOGETHER_SECONDS)  # or more
     process.send_signal(second)
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=120)
     assert (printed, process.returncode) == ("", 128 + second)
 
 
@@ -106,7 +106,7 @@ def test_nohup_is_obeyed() -> None:
     time.sleep(0.2)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=120)
     assert printed == "SIGTERM\nsaved\n"
 
 
@@ -129,7 +129,7 @@ def test_after_a_closed_terminal_the_loop_still_saves(tmp_path: os.PathLike[str]
         said += os.read(owner, 100)
     os.close(owner)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     with open(saved, encoding="utf-8") as file:  # noqa: PTH123
         assert file.read() == "saved"
 
@@ -141,7 +141,7 @@ def test_who_reads_the_announcement_may_be_gone() -> None:
     process.stderr.close()
     process.stderr = None
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=120)
     assert (printed, process.returncode) == ("SIGINT\nsaved\n", 0)
 
 

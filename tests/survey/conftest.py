@@ -149,7 +149,8 @@ class SurveyServer:
         """Send a signal and wait; return the exit status."""
         assert self._process is not None
         os.kill(self._process.pid, number)
-        status = self._process.wait(timeout=30)
+        # Less than the 30 s after which silent connections are closed anyway.
+        status = self._process.wait(timeout=25)
         self._process = None
         return status
 
@@ -293,7 +294,7 @@ def downloads(browser: "Browser", tmp_path: Path) -> Callable[[str], Path]:
     browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behavior)
 
     def wait(ending: str) -> Path:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while not (found := sorted(folder.glob(f"*{ending}"))):
             assert time.monotonic() < end, list(folder.iterdir())
             time.sleep(0.05)

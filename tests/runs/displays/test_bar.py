@@ -73,7 +73,7 @@ def test_it_moves_by_itself() -> None:
     with ProgressBar(stream=Pipe(), clock=clock, quiet_seconds=1) as bar:
         bar.start(1)
         clock.seconds = 5
-        assert moved.wait(30)
+        assert moved.wait(120)
 
 
 def test_short_commands_say_what_is_to_do_and_no_more_into_a_pipe() -> None:

@@ -83,7 +83,7 @@ def test_a_disk_that_cannot_be_written_is_one_warning(
     for images in (2, 4):
         display.on_report(progress(images), {"losses": {"G_A": 1.0}, **SPEED})
     display.on_end(progress(4))
-    display.finish(30)
+    display.finish(120)
     (warning,) = caplog.messages
     assert warning.startswith("TensorBoardDisplay failed, and is tried again: ")
 

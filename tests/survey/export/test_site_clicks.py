@@ -83,9 +83,8 @@ def test_a_second_click_at_once_is_an_answer_to_the_next_picture(
         for kind in ("mousePressed", "mouseReleased"):
             event = {"type": kind, "clickCount": number, **place}
             driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
-        person.browser.becomes_true(
-            f"!document.querySelector('.where').textContent.startsWith('{number}')", seconds=5
-        )
+        next_one = f"!document.querySelector('.where').textContent.startsWith('{number}')"
+        assert number == 4 or person.browser.becomes_true(next_one)
     assert person.comes_to("thanks")
 
 

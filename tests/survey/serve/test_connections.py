@@ -82,7 +82,8 @@ def test_addresses_of_one_line_count_as_one() -> None:
 
 def ask(port: int, source: str = "127.0.0.1", path: str = "/") -> HTTPConnection:
     """Open a connection, get a page, and keep the connection, as a browser does."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=20, source_address=(source, 0))
+    # Less than the 30 s after which the server closes what is silent, and so makes room.
+    connection = HTTPConnection("127.0.0.1", port, timeout=25, source_address=(source, 0))
     connection.request("GET", path)
     reply = connection.getresponse()
     assert reply.status == 200
@@ -102,7 +103,7 @@ def is_open(connection: HTTPConnection) -> bool:
 
 def eventually(holds: Callable[[], bool]) -> bool:
     """Whether it holds soon: the server closes connections a moment later."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 25
     while not holds() and time.monotonic() < end:
         time.sleep(0.02)
     return holds()
@@ -179,15 +180,16 @@ def test_pictures_do_not_wait_for_pages() -> None:
 
     def app(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
         if not environ["PATH_INFO"].startswith("/images/"):
-            gate.wait(60)
+            gate.wait(600)  # far longer than anybody waits for a picture
         start("200 OK", [("Content-Length", "4")])
         return [b"csrf"]
 
     with running(app) as port, ExitStack() as stack:
-        waiting = [HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(20)]
+        waiting = [HTTPConnection("127.0.0.1", port, timeout=25) for _ in range(20)]
         for connection in waiting:
             stack.callback(connection.close)
             connection.request("GET", "/next")
+        stack.callback(gate.set)
         for _ in range(8):
             stack.callback(ask(port, path="/images/a.png").close)
         gate.set()
@@ -242,7 +244,7 @@ def test_requests_that_come_at_once_are_answered_in_their_order() -> None:
         start("200 OK", [("Content-Length", str(len(body)))])
         return [body]
 
-    with running(app) as port, socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+    with running(app) as port, socket.create_connection(("127.0.0.1", port), timeout=25) as one:
         paths = [b"/images/1", b"/2", b"/images/3", b"/4", b"/images/5", b"/6"]
         one.sendall(b"".join(b"GET " + path + b" HTTP/1.1\r\n\r\n" for path in paths))
         with one.makefile("rb") as replies:

@@ -354,7 +354,7 @@ def test_a_lock_of_another_program_stops_answers_only(
             assert database.answers() == []
             for post in posts:
                 with pytest.raises(sqlite3.OperationalError, match="locked"):
-                    post.result(timeout=20)
+                    post.result(timeout=120)
         other.execute("ROLLBACK")
     assert sessions.take(token, 0, None).position == 1
 
