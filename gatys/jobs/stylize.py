@@ -29,6 +29,7 @@ from impasto.gatys.inputs import (
 )
 from impasto.gatys.masks import MaskedRegion, compose_untouched, resize_mask
 from impasto.gatys.memory import check_memory
+from impasto.gatys.optim.captured import choosing_algorithms
 from impasto.gatys.optim.iterates import Iterate, Watch, Watcher
 from impasto.gatys.optim.loop import Outcome, optimize
 from impasto.gatys.presets import Preset
@@ -203,18 +204,20 @@ def _stylize(
         # Moments of steps that had become tiny mislead the first, large ones at the next scale.
         carried = settings.schedule == "constant" and outcomes
         state = outcomes[-1].state if carried else None
-        outcome = optimize(
-            widen(enlarge(image, *size), margin),
-            build_objective(options, settings, backbone, pictures, scale, device),
-            method=build_method(settings, scale.iterations),
-            iterations=scale.iterations,
-            average=settings.average_decay or None,
-            watch=_without_margin(
-                watch(scale=scale.index, scales=scale.scales, before=scale.before), margin
-            ),
-            state=None if state is None else state.resized(scale.height, scale.width),
-            loss_scale=_LOSS_SCALES.get(precision, 1.0),
-        )
+        objective = build_objective(options, settings, backbone, pictures, scale, device)
+        with choosing_algorithms(device):
+            outcome = optimize(
+                widen(enlarge(image, *size), margin),
+                objective,
+                method=build_method(settings, scale.iterations),
+                iterations=scale.iterations,
+                average=settings.average_decay or None,
+                watch=_without_margin(
+                    watch(scale=scale.index, scales=scale.scales, before=scale.before), margin
+                ),
+                state=None if state is None else state.resized(scale.height, scale.width),
+                loss_scale=_LOSS_SCALES.get(precision, 1.0),
+            )
         outcomes.append(outcome)
         image = _cut_off(outcome.image, margin)
         if outcome.ended == "stopped":

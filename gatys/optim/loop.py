@@ -15,12 +15,14 @@ few evaluations, so that it does not synchronize with a GPU each time.
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 import torch
 from torch import Tensor
 
+from impasto.gatys.optim.captured import Graph, Repeated, graph_maker
 from impasto.gatys.optim.iterates import Iterate, IterateAverage, LossFunction, Watch, total_loss
 from impasto.gatys.optim.methods import Adam, AdamState, Lbfgs, Stepper
 from impasto.options.errors import ImpastoError
@@ -46,6 +48,7 @@ class Evaluations:
         check_every: number of evaluations between checks for divergence.
         explosion: multiple of the best total loss that counts as divergence.
         loss_scale: factor of the total loss in the backward pass.
+        make_graph: function that makes the graph that an evaluation is captured as; None: none is.
 
     Attributes:
         count: number of evaluations so far.
@@ -64,11 +67,13 @@ class Evaluations:
         check_every: int,
         explosion: float,
         loss_scale: float,
+        make_graph: Callable[[], Graph] | None = None,
     ) -> None:
         self._image, self._objective = image, objective
         self.is_random = bool(getattr(objective, "is_random", False))
         self._average = None if average is None else IterateAverage(average)
         self._check_every, self._explosion, self._loss_scale = check_every, explosion, loss_scale
+        self._differentiate = Repeated(self._losses_and_gradient, make_graph)
         self.count = 0
         self.names: tuple[str, ...] = ()
         # A total of infinity, until the first evaluation says how many losses there are.
@@ -96,13 +101,8 @@ class Evaluations:
         """
         if self._average is not None:
             self._average.update(self._image)
-        total = self._measure(self._image)
-        if not total.requires_grad:
-            raise ImpastoError(
-                "the losses do not depend on the picture: give a weight above 0 to at least one"
-            )
-        (gradient,) = torch.autograd.grad(total * self._loss_scale, self._image)
-        gradient = gradient / self._loss_scale
+        self.losses, gradient = self._differentiate()
+        self.count += 1
         self._judge(gradient)
         return gradient
 
@@ -165,15 +165,28 @@ class Evaluations:
     def _is_finite(self) -> bool:
         return bool(self.losses.isfinite().all().item())
 
-    def _measure(self, image: Tensor) -> Tensor:
-        """Count one evaluation, note its losses, and return the total with its graph."""
-        losses = self._objective(image)
+    def _measure(self, image: Tensor) -> None:
+        """Count one evaluation without a gradient, and note its losses."""
+        self.losses, _ = self._losses(image)
         self.count += 1
+
+    def _losses(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses in the order of ``names``, float32, and the total with its graph."""
+        losses = self._objective(image)
         total = total_loss(losses)
         self.names = (*losses, "total")
         values = [*losses.values(), total]
-        self.losses = torch.stack([value.detach().float().reshape(()) for value in values])
-        return total
+        return torch.stack([value.detach().float().reshape(()) for value in values]), total
+
+    def _losses_and_gradient(self) -> tuple[Tensor, Tensor]:
+        """Return the losses of the current picture and the gradient of their total."""
+        losses, total = self._losses(self._image)
+        if not total.requires_grad:
+            raise ImpastoError(
+                "the losses do not depend on the picture: give a weight above 0 to at least one"
+            )
+        (gradient,) = torch.autograd.grad(total * self._loss_scale, self._image)
+        return losses, gradient / self._loss_scale
 
     def _judge(self, gradient: Tensor | None) -> None:
         """Keep the picture if it is the best; note whether it has diverged. Never waits."""
@@ -300,6 +313,11 @@ def optimize(  # noqa: PLR0913 - two that are needed, and what a run may set
         check_every=policy.interval(image.device),
         explosion=method.explosion,
         loss_scale=loss_scale,
+        make_graph=graph_maker(
+            image.device,
+            evaluations=iterations,
+            is_random=bool(getattr(objective, "is_random", False)),
+        ),
     )
     report, rollbacks = _Report(evaluations, watch, iterations), _Rollbacks(policy)
     stepper: Stepper = method.stepper(moving, state=state)

@@ -19,7 +19,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Adam", "AdamState", "AdamStepper", "History", "Lbfgs", "LbfgsStepper", "Stepper"]
+__all__ = [
+    "Adam",
+    "AdamState",
+    "AdamStepper",
+    "History",
+    "Lbfgs",
+    "LbfgsStepper",
+    "StackedHistory",
+    "Stepper",
+]
 
 
 class Stepper(Protocol):
@@ -250,6 +259,74 @@ class History:
         return direction
 
 
+class StackedHistory:
+    """The same as :class:`History`, of whole matrices, for GPUs.
+
+    A GPU starts some ten kernels for each pair of a :class:`History`, and none of them has enough
+    to do. The compact form of the inverse Hessian (Byrd, Nocedal and Schnabel 1994, equation 3.1)
+    is the same in exact arithmetic, and needs two products with all pairs at once and some of
+    small matrices. On processors the two-loop recursion remains, for its rounding.
+
+    Args:
+        size: number of pairs to keep.
+        scale: initial inverse Hessian before there are pairs, as a multiple of the identity.
+    """
+
+    def __init__(self, size: int, scale: Tensor) -> None:
+        self._size, self._scale = size, scale
+        self._next = 0  # where the next pair goes, in place of the oldest one
+        self._pairs = torch.empty(0)  # steps, then changes of the gradient
+        self._products = self._squares = torch.empty(0)
+
+    def add(self, step: Tensor, change: Tensor) -> None:
+        """Store one step and the change of the gradient along it, both (n,).
+
+        A pair without positive curvature is stored as zeros.
+        """
+        if not self._pairs.numel():
+            self._pairs = step.new_zeros(2 * self._size, step.numel())
+            self._products = step.new_zeros(self._size, self._size, dtype=_double_on(step))
+            self._squares = torch.zeros_like(self._products)
+        curvature = step.dot(change)
+        squared = change.dot(change)
+        counts = curvature > _LEAST_CURVATURE * step.norm() * squared.sqrt()
+        self._scale = torch.where(counts, curvature / squared, self._scale)
+        size, place = self._size, self._next
+        self._pairs[place] = torch.where(counts, step, 0)
+        self._pairs[size + place] = torch.where(counts, change, 0)
+        both = (self._pairs @ self._pairs[size + place]).to(self._products.dtype)
+        self._products[:, place] = both[:size]
+        self._squares[:, place] = both[size:]
+        self._squares[place] = both[size:]
+        self._next = (place + 1) % size
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Return the negative product of the inverse Hessian and a gradient, (n,)."""
+        if not self._pairs.numel():
+            return gradient.neg() * self._scale
+        size, shift = self._size, -self._next
+        scale = self._scale.to(self._products.dtype)
+        along = (self._pairs @ gradient).to(self._products.dtype).view(2, size)
+        along_steps, along_changes = along.roll(shift, 1).unsqueeze(2)
+        products, squares = (
+            matrix.roll((shift, shift), (0, 1)) for matrix in (self._products, self._squares)
+        )
+        curvatures = products.diagonal()
+        # Pairs of zeros must not make the triangle singular; their products stay 0.
+        triangle = products.triu() + torch.diag((curvatures == 0).to(products.dtype))
+        solved = torch.linalg.solve_triangular(triangle, along_steps, upper=True)
+        middle = curvatures.unsqueeze(1) * solved + scale * (squares @ solved - along_changes)
+        of_steps = torch.linalg.solve_triangular(triangle.t(), middle, upper=False)
+        shares = torch.cat([of_steps, -scale * solved]).view(2, size).roll(-shift, 1)
+        far = self._pairs.t() @ shares.flatten().to(gradient.dtype)
+        return (gradient * self._scale + far).neg()
+
+
+def _double_on(tensor: Tensor) -> torch.dtype:
+    """Return float64, or the tensor's type where its device has none."""
+    return tensor.dtype if tensor.device.type == "mps" else torch.float64
+
+
 class LbfgsStepper:
     """Steps of L-BFGS on one picture.
 
@@ -263,7 +340,7 @@ class LbfgsStepper:
         self._pixels, self._settings = image.detach().view(-1), settings
         self._lr = settings.lr * shrink
         self._longest = settings.longest_step * shrink * math.sqrt(self._pixels.numel())
-        self._history: History | None = None
+        self._history: History | StackedHistory | None = None
         self._unit = self._step = self._gradient = torch.empty(0)
 
     @property
@@ -275,7 +352,8 @@ class LbfgsStepper:
         if self._history is None:
             self._gradient, self._unit = _in_units(gradient)
             first_step = torch.full_like(self._unit, self._settings.first_step)
-            self._history = History(self._settings.history, first_step)
+            kind = StackedHistory if self._pixels.is_cuda else History
+            self._history = kind(self._settings.history, first_step)
         else:
             before, self._gradient = self._gradient, gradient.reshape(-1) / self._unit
             self._history.add(self._step, self._gradient - before)

@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from impasto.gatys.optim.methods import Adam, AdamState, History, Lbfgs
+from impasto.gatys.optim import methods
+from impasto.gatys.optim.methods import Adam, AdamState, History, Lbfgs, StackedHistory
+
+HISTORIES = [History, StackedHistory]
 
 
 def values_of(settings: Adam, gradients: list[float], *, shrink: float = 1.0) -> list[float]:
@@ -79,14 +82,18 @@ def test_the_rate_begins_anew_with_each_stepper_and_moments_do_not() -> None:
     torch.testing.assert_close(image.detach(), torch.full((1, 3, 2, 2), moved))
 
 
-def test_direction_by_the_dense_formula() -> None:
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("kind", HISTORIES)
+def test_direction_by_the_dense_formula(
+    kind: type[History] | type[StackedHistory], count: int
+) -> None:
     generator = np.random.default_rng(0)
     n = 7
     root = generator.normal(size=(n, n))
     hessian = root @ root.T + np.eye(n)
-    history = History(3, torch.tensor(0.5, dtype=torch.float64))
+    history = kind(3, torch.tensor(0.5, dtype=torch.float64))
     pairs = []
-    for _ in range(5):
+    for _ in range(count):
         step = generator.normal(size=n)
         pairs.append((step, hessian @ step))
         history.add(*(torch.from_numpy(part) for part in pairs[-1]))
@@ -101,16 +108,60 @@ def test_direction_by_the_dense_formula() -> None:
     np.testing.assert_allclose(found, -inverse @ gradient, rtol=1e-10)
 
 
-def test_pairs_without_curvature_have_no_weight() -> None:
-    history = History(5, torch.tensor(2.0))
+@pytest.mark.parametrize("kind", HISTORIES)
+def test_pairs_without_curvature_have_no_weight(
+    kind: type[History] | type[StackedHistory],
+) -> None:
+    history = kind(5, torch.tensor(2.0))
     gradient, step = torch.tensor([1.0, -3.0]), torch.tensor([1.0, 0.0])
     for change in (-step, 0 * step, torch.tensor([0.0, 1.0])):
         history.add(step, change)
-    assert torch.equal(history.direction(gradient), -2 * gradient)
+        assert torch.equal(history.direction(gradient), -2 * gradient)
 
 
+def test_pairs_without_curvature_change_nothing_among_others() -> None:
+    histories = [StackedHistory(4, torch.tensor(2.0)) for _ in range(2)]
+    for index in range(3):
+        step = torch.eye(3)[index] + 0.2
+        for history in histories:
+            history.add(step, step * torch.tensor([1.0, 2.0, 3.0]))
+        histories[0].add(step, -step if index else torch.full((3,), torch.nan))
+    gradient = torch.tensor([1.0, -3.0, 0.5])
+    # Of the first history, the first of three pairs was forgotten: four are kept, of either sort.
+    expected = StackedHistory(2, torch.tensor(2.0))
+    for index in (1, 2):
+        step = torch.eye(3)[index] + 0.2
+        expected.add(step, step * torch.tensor([1.0, 2.0, 3.0]))
+    found = histories[0].direction(gradient)
+    torch.testing.assert_close(found, expected.direction(gradient), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(found, histories[1].direction(gradient))
+
+
+@pytest.mark.parametrize("kind", HISTORIES)
+def test_directions_of_32_bits_are_nearly_those_of_64(
+    kind: type[History] | type[StackedHistory],
+) -> None:
+    # Successive steps of a descent, which resemble one another; curvatures from 1 to 1000.
+    curvature = torch.logspace(0, 3, 3000, dtype=torch.float64)
+    short = kind(20, torch.tensor(1e-3))
+    exact = History(20, torch.tensor(1e-3, dtype=torch.float64))
+    x = noise = torch.randn(3000, generator=torch.Generator().manual_seed(1)).double()
+    for _ in range(30):
+        gradient = curvature * x
+        expected, found = exact.direction(gradient), short.direction(gradient.float())
+        assert (found.double() - expected).norm() < 2e-3 * expected.norm()
+        step = 0.9 * expected + 1e-3 * noise
+        exact.add(step, curvature * step)
+        short.add(step.float(), (curvature * step).float())
+        x = x + step
+
+
+@pytest.mark.parametrize("kind", HISTORIES)
 @pytest.mark.parametrize("size", [3, 20])
-def test_iterates_are_those_of_torch(size: int) -> None:
+def test_iterates_are_those_of_torch(
+    size: int, kind: type[History] | type[StackedHistory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(methods, "History", kind)
     curvature = torch.linspace(1, 50, 48, dtype=torch.float64).view(1, 3, 4, 4)
     start = torch.linspace(0, 1, 48, dtype=torch.float64).view(1, 3, 4, 4)
 
