@@ -183,8 +183,10 @@ def palette_distance(
         raise ValueError(f"directions: expected at least 1, got {directions}")
     axes = generator.normal(size=(3, directions))
     axes /= np.linalg.norm(axes, axis=0)
-    one, other = (rgb2lab(picture).reshape(-1, 3) @ axes for picture in (first, second))
-    return float(np.mean([_transport(*pair) for pair in zip(one.T, other.T, strict=True)]))
+    one, other = (rgb2lab(picture).reshape(-1, 3) for picture in (first, second))
+    transport = _Transport(len(one), len(other))
+    # One direction at a time: all of two large sets would take a gigabyte.
+    return float(np.mean([transport(one @ axis, other @ axis) for axis in axes.T]))
 
 
 def _steepness(rgb: _Picture) -> _Floats:
@@ -193,15 +195,33 @@ def _steepness(rgb: _Picture) -> _Floats:
     return np.asarray(steepness, dtype=np.float64)
 
 
-def _transport(one: _Floats, other: _Floats) -> float:
-    """Compute the Wasserstein-1 distance of two samples: the area between their quantiles."""
-    one, other = np.sort(one), np.sort(other)
-    # Both quantile functions are steps: between two neighboring steps nothing changes.
-    steps = np.union1d(np.arange(1, len(one)) / len(one), np.arange(1, len(other)) / len(other))
-    edges = np.concatenate([[0.0], steps, [1.0]])
-    middle = (edges[1:] + edges[:-1]) / 2
-    gaps = one[(middle * len(one)).astype(int)] - other[(middle * len(other)).astype(int)]
-    return float(np.sum(np.abs(gaps) * np.diff(edges)))
+class _Transport:
+    """The Wasserstein-1 distance of samples of two sizes: the area between their quantiles.
+
+    Args:
+        count: number of values of the one.
+        others: number of values of the other.
+    """
+
+    def __init__(self, count: int, others: int) -> None:
+        self._places: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]] | None = None
+        self._widths: _Floats = np.ones(1)
+        if count == others:
+            return
+        # Both quantile functions are steps: between two neighboring steps nothing changes.
+        steps = np.union1d(np.arange(1, count) / count, np.arange(1, others) / others)
+        edges = np.concatenate([[0.0], steps, [1.0]])
+        middle = (edges[1:] + edges[:-1]) / 2
+        self._places = (middle * count).astype(np.intp), (middle * others).astype(np.intp)
+        self._widths = np.diff(edges)
+
+    def __call__(self, one: _Floats, other: _Floats) -> float:
+        """Return the distance of two samples of those sizes, in any order."""
+        one, other = np.sort(one), np.sort(other)
+        if self._places is None:  # each step meets its like
+            return float(np.mean(np.abs(one - other)))
+        gaps = one[self._places[0]] - other[self._places[1]]
+        return float(np.sum(np.abs(gaps) * self._widths))
 
 
 def _luminance(rgb: _Picture) -> _Floats:

@@ -119,7 +119,8 @@ def patch_distance(
     for px in first:
         axes = generator.normal(size=(first[px].shape[1], directions)).astype(np.float32)
         axes /= np.linalg.norm(axes, axis=0)
-        one, other = (np.sort(side[px] @ axes, axis=0) for side in (first, second))
+        # A row for each direction: NumPy sorts what lies together twice as fast as columns.
+        one, other = (np.sort(axes.T @ side[px].T, axis=1) for side in (first, second))
         distances[px] = 1000 * float(np.abs(one - other).mean())
     return distances
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.stats
 from skimage.color import rgb2lab
 
 from impasto.data.metrics.paired import (
@@ -189,6 +190,20 @@ def test_palette_distance_against_sorted_samples_and_masses() -> None:
     )
     part = palette_distance(third, quarter, np.random.default_rng(2), directions=7)
     assert part == pytest.approx(white / 12)
+
+
+@pytest.mark.parametrize("other", [(8, 9), (5, 7), (16, 9)])
+def test_palette_distance_by_scipy(other: tuple[int, int]) -> None:
+    rng = np.random.default_rng(7)
+    first, second = (rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((8, 9), other))
+    axes = np.random.default_rng(4).normal(size=(3, 6))
+    axes /= np.linalg.norm(axes, axis=0)
+    one, two = (rgb2lab(picture).reshape(-1, 3) @ axes for picture in (first, second))
+    expected = np.mean(
+        [scipy.stats.wasserstein_distance(*pair) for pair in zip(one.T, two.T, strict=True)]
+    )
+    found = palette_distance(first, second, np.random.default_rng(4), directions=6)
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_palette_distance_is_repeatable_and_checked() -> None:
