@@ -79,8 +79,9 @@ class EvaluateOptions:
     (default: all)"""
     best_by: BestBy = "auto"
     """measure that decides which row is best: swd, strokes (the distance that sees brush strokes),
-    kid, fid, palette, style, or combined, which is the product of style and content distance; auto
-    is combined with STYLES, else kid if there is a network, and swd otherwise"""
+    kid, fid, palette, style, or combined, the product of style and content distance; auto is
+    combined with STYLES, else kid if BACKBONE names a network or is found to be inception, and swd
+    otherwise"""
     seed: int = 0
     """seed of the random patches, projections, subsets, and pictures of MORE_REAL"""
     device: Device = "auto"

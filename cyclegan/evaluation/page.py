@@ -142,8 +142,8 @@ _COLUMNS = (
         key="combined",
         heading="combined",
         better="lower",
-        what="(1 + style) x (1 + content), as ArtFID combines other distances",
-        digits=3,
+        what="(1 + style / floor of the styles) x (1 + content), as ArtFID combines others",
+        digits=2,
     ),
     Column(
         key="style",
@@ -201,6 +201,8 @@ _COLUMNS = (
 
 
 _NONE: Mapping[str, str] = MappingProxyType({})
+# Measures of pictures and their inputs; with styles, content stands beside style.
+_ALONE = frozenset({"content", "ssim", "psnr", "edges", "cycle_ssim", "grid_2", "grid_4"})
 
 
 def columns_of(rows: Sequence[_Row], headings: Mapping[str, str] = _NONE) -> list[Column]:
@@ -309,9 +311,10 @@ def write_evaluation(  # noqa: PLR0913 - all that stands on the page
     main = document.main
     if sentences[1:]:
         main.add(tags.ul((tags.li(sentence) for sentence in sentences[1:]), cls="remarks"))
-    main.add(tags.div(cls="measures-frame", tabindex="0")).add(
-        _table(columns_of(rows, headings), rows, best, shares)
-    )
+    for columns in _halves(columns_of(rows, headings)):
+        shown = [row for row in rows if any(column.key in row.values for column in columns)]
+        frame = main.add(tags.div(cls="measures-frame", tabindex="0"))
+        frame.add(_table(columns, shown, best, shares))
     if any(shares.values()):
         main.add(
             tags.p(
@@ -325,6 +328,18 @@ def write_evaluation(  # noqa: PLR0913 - all that stands on the page
     main.add(_definitions("What the measures are", _meanings(columns_of(rows, headings))))
     main.add(_definitions("How these numbers were made", facts))
     write_page(path, document)
+
+
+def _halves(columns: Sequence[Column]) -> list[list[Column]]:
+    """Part measures of sets from those of pictures by themselves, for tables that fit a page."""
+    of_styles = any(column.key == "style" for column in columns)
+    alone = [
+        column
+        for column in columns
+        if column.key in _ALONE and not (of_styles and column.key == "content")
+    ]
+    sets = [column for column in columns if column not in alone]
+    return [half for half in (sets, alone) if half]
 
 
 def _goals(rows: Sequence[_Row]) -> str:

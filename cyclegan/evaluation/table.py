@@ -346,7 +346,7 @@ class _Measurer:
 
     def __call__(self, name: str, kind: _Kind, pictures: Pictures) -> Row:
         if kind == "style" and self._pairs is not None:
-            return self._pairs.floor(name)
+            return self._pairs.floor_row(name)
         seen = self._look(name, pictures)
         values = {f"grid_{period}": peak for period, peak in seen.summary.grids.items()}
         if self.real is not None:
@@ -354,9 +354,16 @@ class _Measurer:
         values |= seen.means
         if kind == "nothing" and "style" in values:
             values["content"] = 0.0
-        # As Wright and Ommer 2022 (ArtFID, equation 3) combine distances of other networks.
-        if {"style", "content"} <= set(values):
-            values["combined"] = (1 + values["style"]) * (1 + values["content"])
+        if (
+            self._pairs is not None
+            and self._pairs.floor > 0
+            and {"style", "content"} <= set(values)
+        ):
+            # As Wright and Ommer 2022 (ArtFID, equation 3) combine distances of other networks.
+            # Departure: style is in multiples of its floor, as their FID is in tens; else the
+            # content would decide alone.
+            style = values["style"] / self._pairs.floor
+            values["combined"] = (1 + style) * (1 + values["content"])
         return Row(
             name=name,
             kind=kind,
@@ -425,7 +432,12 @@ class _Seen:
 
 
 class _Pairs:
-    """Measures content and style distances, in squares of one size."""
+    """Measures content and style distances, in squares of one size.
+
+    Attributes:
+        floor: how far parts of each style are apart on average: its pictures, or the halves of the
+            only one; 0 without styles.
+    """
 
     def __init__(
         self,
@@ -448,6 +460,7 @@ class _Pairs:
         if styles:
             every = [picture for squares in self._squares.values() for picture in squares]
             self._styles[""] = comparison.statistics(every)
+        self.floor = self._floor()
 
     def measure(self, sample: Sample) -> dict[str, float]:
         """Return ``content`` of a picture whose input is known, and ``style`` if there are some."""
@@ -461,8 +474,19 @@ class _Pairs:
             values["style"] = self._comparison.style_distance(found, self._styles[sample.style])
         return values
 
-    def floor(self, name: str) -> Row:
-        """Return how far parts of each style are apart: its pictures, or halves of the only one."""
+    def floor_row(self, name: str) -> Row:
+        """Return a row of how far parts of the styles are apart."""
+        return Row(
+            name=name,
+            kind="style",
+            pictures=sum(map(len, self._squares.values())),
+            paired=0,
+            unequal=0,
+            enlarged=0,
+            values={"style": self.floor},
+        )
+
+    def _floor(self) -> float:
         distances = []
         for squares in self._squares.values():
             parts = squares
@@ -473,15 +497,7 @@ class _Pairs:
                 others = self._comparison.statistics([*parts[:place], *parts[place + 1 :]])
                 found = self._comparison.statistics([part])
                 distances.append(self._comparison.style_distance(found, others))
-        return Row(
-            name=name,
-            kind="style",
-            pictures=sum(map(len, self._squares.values())),
-            paired=0,
-            unequal=0,
-            enlarged=0,
-            values={"style": float(np.mean(distances))},
-        )
+        return float(np.mean(distances)) if distances else 0.0
 
 
 def _look(

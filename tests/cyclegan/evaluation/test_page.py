@@ -23,8 +23,15 @@ class Row:
 
 
 SETS = {"swd": 61.24, "swd_256": 40.0, "swd_16": 106.0, "palette": 3.456, "grid_2": 1.7}
-FEATURES = {"kid": 0.0123456, "kid_spread": 0.00123, "fid": 88.123}
-PAIRS = {"ssim": 0.52, "psnr": math.inf, "edges": 0.5, "cycle_ssim": 0.6}
+FEATURES = {
+    "kid": 0.0123456,
+    "kid_spread": 0.00123,
+    "fid": 88.123,
+    "precision": 0.5,
+    "recall": 0.25,
+    "strokes": 1.5,
+}
+PAIRS = {"content": 0.3, "ssim": 0.52, "psnr": math.inf, "edges": 0.5, "cycle_ssim": 0.6}
 ROWS = [
     Row("do nothing", "nothing", values={**SETS, **FEATURES}),
     Row("floor (other real pictures)", "floor", values={**SETS, **FEATURES}),
@@ -57,13 +64,19 @@ def page(tmp_path: Path) -> Path:
         shares={"epoch 5": {"swd": 0.694}},
         sentences=["Best by KID: epoch 10.", "Beware & behold."],
         facts={"real pictures": "24, testA", "seed": "0"},
+        headings={name: f"{name} (lite)" for name in (*FEATURES, "content")},
     )
     return path
 
 
 def test_columns_are_those_that_some_row_has_with_the_scales_after_their_mean() -> None:
     headings = [column.heading for column in columns_of(ROWS[:1])]
-    assert headings == ["SWD", "256 px", "16 px", "KID", "FID", "palette", "grid 2"]
+    assert headings == [
+        *("SWD", "256 px", "16 px", "strokes (x floor)", "KID", "FID", "precision", "recall"),
+        *("palette", "grid 2"),
+    ]
+    named = columns_of(ROWS[:1], {"kid": "KID (lite)"})
+    assert "KID (lite)" in [column.heading for column in named]
     assert "cycle" in [column.heading for column in columns_of(ROWS)]
 
 
@@ -93,14 +106,15 @@ def test_the_page_holds_every_number_its_facts_and_its_pictures(
     page: Path, parse_page: Callable[[Path], Any]
 ) -> None:
     parsed = parse_page(page)
-    rows = parsed.find("tr")[1:]
-    assert [row.attributes["class"] for row in rows] == [
-        *("nothing", "floor", "result", "result best", "result")
-    ]
+    tables = parsed.find("table")
+    assert len(tables) == 2  # of sets, and of pictures by themselves
+    rows = [row for row in parsed.find("tr") if row.attributes]
+    kinds = ["nothing", "floor", "result", "result best", "result"]
+    assert [row.attributes["class"] for row in rows] == kinds * 2
     assert "epoch 10 (best)" in rows[3].text
     cells = ["".join(cell.text.split()) for cell in parsed.find("td")]
     assert {"61.269%", "0.01235\u00b10.00123", "88.12", "inf", "0.600"} <= set(cells)
-    assert len(cells) == 5 * len(parsed.find("th", scope="col")[1:])
+    assert len(cells) == 5 * (len(parsed.find("th", scope="col")) - len(tables))
     assert not parsed.find("script", src="alert(1)")
     assert "<script>alert(1)</script>" in rows[4].text
     texts = [element.text for element in parsed.find("dd")]
@@ -117,7 +131,7 @@ def test_an_evaluation_without_results_pictures_or_words_is_a_page_too(
     path = tmp_path / "index.html"
     write_evaluation(path, ROWS[1:2], [], best=None, shares={}, sentences=[], facts={})
     parsed = parse_page(path)
-    assert len(parsed.find("tr")) == 2
+    assert [len(parsed.find(name)) for name in ("table", "tr")] == [2, 4]
     assert not parsed.find("p", class_="hint")
 
 
@@ -128,6 +142,8 @@ def test_wide_tables_slide_under_their_names_and_the_page_does_not(
         browser.set_view(width, 800, dark=dark, touch=width < 400)
         browser.open(page)
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        text = "[...document.querySelectorAll('thead th')].map(cell => cell.innerText).join()"
+        assert "(lite)" in browser.evaluate(text)
         assert browser.becomes_true("[...document.images].every(i => i.naturalWidth > 0)")
         frame = "document.querySelector('.measures-frame')"
         browser.evaluate(f"{frame}.scrollLeft = 10000")

@@ -324,12 +324,12 @@ def test_stylized_pictures_have_style_and_content_distances_and_their_product() 
     # One of them is reduced, which blurs the edge in it.
     assert result.values["style"] == pytest.approx(expected, rel=0.02)
     assert result.values["content"] == pytest.approx(10 / 255 / 3)
-    product = (1 + result.values["style"]) * (1 + 10 / 255 / 3)
+    product = (1 + result.values["style"] / 0.375) * (1 + 10 / 255 / 3)
     assert result.values["combined"] == pytest.approx(product)
     assert (result.paired, result.unequal) == (2, 1)
     assert nothing.values["content"] == 0
     assert nothing.values["style"] == 1
-    assert nothing.values["combined"] == 2
+    assert nothing.values["combined"] == pytest.approx(1 + 1 / 0.375)
     # Halves of the only picture of a style are flat; the two of the other are of 10 and 20.
     assert floor.values["style"] == pytest.approx((0 + 0 + 10 / 20 + 10 / 10) / 4)
     assert (evaluation.best, evaluation.best_by) == ("a", "combined")

@@ -303,6 +303,19 @@ def test_without_the_package_all_is_as_before_and_it_says_what_to_install(
         run_evaluation([evaluated.root / "r"], replace(options, real=None, styles=[style]))
 
 
+def test_what_nobody_asked_for_does_not_decide_which_is_best(evaluated: Evaluate) -> None:
+    options = EvaluateOptions(
+        real=evaluated.root / "real", output=evaluated.out, size_px=16, patches=256
+    )
+    results = [evaluated.fill("r", 10, count=3)]
+    chosen = {}
+    for name in ("auto", "lite"):
+        evaluation = run_evaluation(results, replace(options, backbone=name)).evaluation
+        assert "kid" in evaluation.results[0].values
+        chosen[name] = evaluation.best_by
+    assert chosen == {"auto": "swd", "lite": "kid"}
+
+
 def test_without_torch_fidelity_it_is_refused_before_the_work(
     evaluated: Evaluate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
