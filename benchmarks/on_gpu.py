@@ -100,7 +100,9 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--rounds", type=int, default=6, help="of the sides that take turns")
-    parser.add_argument("--compile", action="store_true", help="also try torch.compile (a minute)")
+    parser.add_argument(
+        "--compile", action="store_true", help="also measure --compile full, which takes minutes"
+    )
     parser.add_argument("--tiny", action="store_true", help="sizes for a try without a GPU")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything here")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -193,6 +195,7 @@ def _measure_steps(arguments: Namespace, *, batch_size: int) -> Record:
     """Let all sides take turns; each turn is some steps and one wait for the device."""
     size = 32 if arguments.tiny else 256
     small = {"netG": "resnet_6blocks", "ngf": 8, "ndf": 8} if arguments.tiny else {}
+    small["compile"] = "off"
     job = Job(
         size=size,
         device=arguments.device,
@@ -201,30 +204,36 @@ def _measure_steps(arguments: Namespace, *, batch_size: int) -> Record:
         options=small,
     )
     bf16 = replace(job, mixed_precision="bf16")
-    without_pool = replace(bf16, pool_size=0)
     jobs = {"impasto": job, "impasto bf16": bf16}
     if arguments.cut is not None:
         theirs = replace(job, reference=str(arguments.cut.resolve()), options={})
         jobs |= {"CUT": theirs, "CUT bf16 (autocast)": replace(theirs, mixed_precision="bf16")}
     if arguments.device == "cuda":
         jobs |= {
-            "trial: bf16, one graph": replace(without_pool, way="graph"),
-            "trial: bf16, channels last, graph": replace(without_pool, way="channels_last+graph"),
+            "impasto, graph": _compiled(job, "graph"),
+            "impasto bf16, graph": _compiled(bf16, "graph"),
         }
-    if arguments.device == "cuda" and batch_size == 1:
+    if arguments.compile:
         jobs |= {
-            "trial: float32, one graph": replace(job, pool_size=0, way="graph"),
-            "trial: bf16, channels last": replace(without_pool, way="channels_last"),
+            "impasto, full": _compiled(job, "full"),
+            "impasto bf16, full": _compiled(bf16, "full"),
         }
-        if arguments.compile:
-            jobs["trial: bf16, compile, graph"] = replace(without_pool, way="compile+graph")
     if batch_size == 1:
         recipe = {"norm": "layer", "netG": "resnet_6blocks", "ngf": 32, "ndf": 32}
         recipe |= {"upsample": "bilinear", "color_skip": True, "lambda_palette": 2.0}
         recipe |= {"batch_size_D": 4, "diffaugment": ["translation"], "ema_decay": 0.999}
-        jobs["small recipe, 96 px"] = replace(job, size=96, options={**recipe, **small})
-        jobs["small recipe, 96 px, bf16"] = replace(bf16, size=96, options={**recipe, **small})
+        small_job = replace(job, size=96, options={**recipe, **small})
+        small_bf16 = replace(small_job, mixed_precision="bf16")
+        jobs |= {"small recipe, 96 px": small_job, "small recipe, 96 px, bf16": small_bf16}
+        if arguments.device == "cuda":
+            jobs["small recipe, 96 px, graph"] = _compiled(small_job, "graph")
     return _take_turns(jobs, arguments.rounds, batch_size)
+
+
+def _compiled(job: Job, mode: str) -> Job:
+    """Return a job with a compiled step, which is made often enough before to be captured."""
+    warmup = 0 if job.device == "cpu" else 75 // job.batch_size + 10
+    return replace(job, options={**job.options, "compile": mode}, warmup_steps=warmup)
 
 
 def _take_turns(jobs: dict[str, Job], rounds: int, batch_size: int) -> Record:

@@ -64,7 +64,8 @@ class Job:
         batch_size: pictures of each domain in a step.
         steps_per_answer: steps that are made before the device is waited for.
         options: further options of ``impasto train``, by name; the reference has none of them.
-        way: how Impasto makes its step: ``eager``, or with a trial of ``captured.py``.
+        warmup_steps: steps that are made before the first question; a step is captured as a graph
+            only once the pools are full.
     """
 
     size: int
@@ -77,7 +78,7 @@ class Job:
     batch_size: int = 1
     steps_per_answer: int = 1
     options: dict[str, Any] = field(default_factory=dict)
-    way: str = "eager"
+    warmup_steps: int = 0
 
 
 @dataclass(kw_only=True)
@@ -330,6 +331,8 @@ def _serve(job: Job) -> int:
         torch.manual_seed(0)
         step = _impasto(job) if job.reference is None else _reference(job)
         pictures = torch.Generator().manual_seed(1)
+        if job.warmup_steps:
+            _step(step, replace(job, steps_per_answer=job.warmup_steps), pictures)
         print(json.dumps(_environment(job)), file=answers, flush=True)
         for question in sys.stdin:
             answer = _step(step, job, pictures) if question.strip() == "step" else _peak(job.device)
@@ -359,7 +362,6 @@ def _impasto(job: Job) -> Step:
     from impasto.data.datasets import UnpairedBatch  # noqa: PLC0415
     from impasto.options.fields import make  # noqa: PLC0415
     from impasto.options.train import TrainOptions  # noqa: PLC0415
-    from impasto.runs.learner import StepResult  # noqa: PLC0415
     from impasto.runs.processes import (  # noqa: PLC0415
         keep_freed_memory,
         make_accelerator,
@@ -381,15 +383,9 @@ def _impasto(job: Job) -> Step:
     torch.backends.cudnn.benchmark = True  # as `impasto train` does
     if job.weights is not None:
         torch.save(trainer.networks.state_dict(), job.weights)
-    make_step: Callable[[Sequence[UnpairedBatch]], StepResult] = trainer.step
-    if job.way != "eager":
-        sys.path.append(str(Path(__file__).resolve().parents[1]))
-        from benchmarks.captured import other_way  # noqa: PLC0415 - only for trials on a GPU
-
-        make_step = other_way(trainer, job.way, batch_size=job.batch_size, size=job.size)
 
     def step(A: Tensor, B: Tensor) -> Callable[[], dict[str, float]]:
-        losses = make_step([UnpairedBatch(A=A, B=B)]).losses
+        losses = trainer.step([UnpairedBatch(A=A, B=B)]).losses
         return lambda: {name: float(losses[name]) for name in _LOSSES}
 
     return step

@@ -1,11 +1,13 @@
 """Differentiable augmentation of the discriminators' input (Zhao et al. 2020)."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from impasto.options.train import DIFFAUGMENT
+from impasto.runs.capture import on_device
 
 __all__ = ["DifferentiableAugmentation"]
 
@@ -53,9 +55,9 @@ class DifferentiableAugmentation:
         if "color" in self._policy:
             images = self._recolor(images)
         if "translation" in self._policy:
-            images = torch.stack([self._move(image) for image in images])
+            images = self._move(images)
         if "cutout" in self._policy:
-            images = images * torch.stack([self._hole(image) for image in images])
+            images = images * self._holes(images)
         return images
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -76,32 +78,59 @@ class DifferentiableAugmentation:
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
         return torch.lerp(mean, images, contrast)
 
-    def _move(self, image: Tensor) -> Tensor:
-        """Shift one picture, (3, H, W), by whole pixels."""
-        for side in (1, 2):
-            most = int(image.shape[side] * _TRANSLATION + 0.5)
-            shift = self._integer(-most, most)
-            image = image.roll(shift, dims=side)
-            entered = torch.arange(image.shape[side], device=image.device)
-            kept = entered >= shift if shift >= 0 else entered < image.shape[side] + shift
-            image = image * (kept[:, None] if side == 1 else kept)
-        return image
+    def _move(self, images: Tensor) -> Tensor:
+        """Shift each picture by whole pixels."""
+        count, channels, height, width = images.shape
+        shifts = on_device(partial(self._draw_shifts, count, (height, width)), images.device)
+        rows, columns = (
+            torch.arange(side, device=images.device) - shift[:, None]
+            for side, shift in zip((height, width), shifts, strict=True)
+        )
+        # What leaves on one side enters on the other, and is made gray there.
+        sources = (rows % height)[:, :, None] * width + (columns % width)[:, None, :]
+        index = sources.flatten(1)[:, None].expand(-1, channels, -1)
+        moved = images.flatten(2).gather(2, index).view(images.shape)
+        kept_rows, kept_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+        shifted: Tensor = moved * kept_rows[:, None, :, None] * kept_columns[:, None, None, :]
+        return shifted
 
-    def _hole(self, image: Tensor) -> Tensor:
-        """Return what one picture, (3, H, W), is multiplied with: 0 in a rectangle, else 1."""
-        kept = torch.ones_like(image[:1])
-        sides = []
-        for size in image.shape[1:]:
-            length = int(size * _CUTOUT + 0.5)
-            # Its middle may lie anywhere, so that it is often cut off at the border.
-            middle = self._integer(0, size - length % 2)
-            sides.append(slice(max(0, middle - length // 2), middle - length // 2 + length))
-        kept[:, sides[0], sides[1]] = 0
-        return kept
+    def _holes(self, images: Tensor) -> Tensor:
+        """Return what the pictures are multiplied with, (N, 1, H, W): 0 in rectangles, else 1."""
+        sides = images.shape[2:]
+        bounds = on_device(partial(self._draw_holes, len(images), sides), images.device)
+        rows, columns = (
+            (places >= first[:, None]) & (places < end[:, None])
+            for places, (first, end) in (
+                (torch.arange(side, device=images.device), each)
+                for side, each in zip(sides, bounds, strict=True)
+            )
+        )
+        holes: Tensor = rows[:, None, :, None] & columns[:, None, None, :]
+        return ~holes
 
     def _uniform(self, low: float, high: float, *, like: Tensor) -> Tensor:
-        draws = torch.rand(len(like), 1, 1, 1, generator=self._generator)
-        return (low + (high - low) * draws).to(like.device, like.dtype)
+        draws = on_device(partial(self._draw_uniform, len(like)), like.device)
+        return (low + (high - low) * draws).to(like.dtype)
+
+    def _draw_uniform(self, count: int) -> Tensor:
+        return torch.rand(count, 1, 1, 1, generator=self._generator)
+
+    def _draw_shifts(self, count: int, sides: Sequence[int]) -> Tensor:
+        """Draw shifts in pixels: (2, count) int64, down and to the right."""
+        most = [int(side * _TRANSLATION + 0.5) for side in sides]
+        shifts = [[self._integer(-each, each) for each in most] for _ in range(count)]
+        return torch.tensor(shifts).T.contiguous()
+
+    def _draw_holes(self, count: int, sides: Sequence[int]) -> Tensor:
+        """Draw rectangles: (2, 2, count) int64, the first row, the end, and those of columns."""
+        holes = []
+        for _ in range(count):
+            for side in sides:
+                length = int(side * _CUTOUT + 0.5)
+                # Its middle may lie anywhere, so that it is often cut off at the border.
+                first = self._integer(0, side - length % 2) - length // 2
+                holes.append([max(0, first), first + length])
+        return torch.tensor(holes).view(count, 2, 2).permute(1, 2, 0).contiguous()
 
     def _integer(self, low: int, high: int) -> int:
         """Draw from low to high, both included."""

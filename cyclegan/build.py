@@ -6,7 +6,6 @@ from functools import partial
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.optim import Adam
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, generator_entry
 from impasto.cyclegan.augment import DifferentiableAugmentation
@@ -18,7 +17,7 @@ from impasto.cyclegan.networks import (
     PixelDiscriminator,
     init_weights,
 )
-from impasto.cyclegan.optim import LearningRate, WeightAverage
+from impasto.cyclegan.optim import LearningRate, WeightAverage, make_adam
 from impasto.cyclegan.pools import ImagePool, ReplayPools
 from impasto.cyclegan.terms import (
     AdversarialTerm,
@@ -38,8 +37,9 @@ from impasto.data.fingerprints import fingerprint
 from impasto.data.loaders import UnpairedLoader
 from impasto.data.transforms import Preprocessing
 from impasto.options.train import LossOptions, NetworkOptions, TrainOptions
+from impasto.runs.capture import Compiling, choose_compiling
 from impasto.runs.processes import share_weights
-from impasto.runs.seeds import make_generator
+from impasto.runs.state import make_generator
 
 __all__ = [
     "build_doctor",
@@ -91,6 +91,7 @@ def build_trainer(
     *,
     perceptual: PerceptualLoss | None = None,
     extra_terms: Sequence[LossTerm] = (),
+    compiling: Compiling | None = None,
 ) -> Trainer:
     """Make the networks, their optimizers and schedule, and the trainer.
 
@@ -100,6 +101,7 @@ def build_trainer(
         perceptual: distance for the perceptual loss, instead of the one with the network that the
             options name.
         extra_terms: further terms of the generators' objective, after those of the options.
+        compiling: what is compiled, instead of what the options ask for.
 
     Raises:
         CheckpointError: weights of the perceptual loss's network are damaged, or of another
@@ -116,11 +118,30 @@ def build_trainer(
             economize(network)
     share_weights(networks.values(), accelerator)
     schedule, losses = options.schedule, options.losses
+    augment = _augment(losses.diffaugment, make_generator(seed, "augmentation", process=process))
+    terms = [
+        *build_terms(
+            losses, networks, augment=augment, perceptual=perceptual, seed=seed, process=process
+        ),
+        *extra_terms,
+    ]
+    if compiling is None:
+        compiling = choose_compiling(
+            options.run.compile,
+            accelerator,
+            sizes_differ=not options.data.crops,
+            hindrances=[
+                f"the loss {term.name} does not say that it can be (LossTerm.capturable)"
+                for term in terms
+                if not term.capturable
+            ],
+        )
     optimizer_G, optimizer_D = (
-        Adam(
+        make_adam(
             networks.only(*names).parameters(),
             lr=schedule.lr,
             betas=(schedule.beta1, schedule.beta2),
+            in_graph=compiling.make_graph is not None,
         )
         for names in (("G_A", "G_B"), ("D_A", "D_B"))
     )
@@ -132,13 +153,9 @@ def build_trainer(
         n_epochs_decay=schedule.n_epochs_decay,
         lr_decay_iters=schedule.lr_decay_iters,
     )
-    augment = _augment(losses.diffaugment, make_generator(seed, "augmentation", process=process))
-    terms = build_terms(
-        losses, networks, augment=augment, perceptual=perceptual, seed=seed, process=process
-    )
     return Trainer(
         networks,
-        terms=[*terms, *extra_terms],
+        terms=terms,
         discriminator_loss=DiscriminatorLoss(
             losses.gan_mode,
             penalty_weight=losses.lambda_gp,
@@ -152,6 +169,7 @@ def build_trainer(
         accelerator=accelerator,
         averages=_averages(networks, options.run.ema_decay),
         identity=losses.lambda_identity > 0,
+        compiling=compiling,
     )
 
 

@@ -1,10 +1,13 @@
 """The losses of a CycleGAN, as functions of tensors (Zhu et al. 2017, section 3)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from impasto.runs.capture import on_device
 
 __all__ = [
     "AdversarialLoss",
@@ -121,7 +124,8 @@ def gradient_penalty(
     Returns:
         A scalar, at least 0; multiply by ``lambda_gp``.
     """
-    mix = torch.rand(len(real), 1, 1, 1, generator=generator).to(real.device, real.dtype)
+    draw = partial(torch.rand, len(real), 1, 1, 1, generator=generator)
+    mix = on_device(draw, real.device).to(real.dtype)
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
     scores = critic(between)
     (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)

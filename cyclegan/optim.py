@@ -11,10 +11,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-__all__ = ["LearningRate", "WeightAverage", "lr_multiplier"]
+from impasto.runs.capture import on_device
+
+__all__ = [
+    "LearningRate",
+    "WeightAverage",
+    "load_optimizer",
+    "lr_multiplier",
+    "make_adam",
+    "optimizer_state",
+]
 
 
 _POLICIES = ("linear", "step", "cosine", "plateau")
@@ -70,6 +79,9 @@ class LearningRate:
         n_epochs_decay: number of epochs in which the rate falls.
         lr_decay_iters: number of epochs between two drops of ``step``.
 
+    Attributes:
+        present: the learning rate of the next step.
+
     Raises:
         ValueError: the policy is unknown.
     """
@@ -84,7 +96,7 @@ class LearningRate:
         n_epochs_decay: int,
         lr_decay_iters: int = 50,
     ) -> None:
-        self.lr = lr
+        self.lr = self.present = lr
         self._optimizers = optimizers
         self._policy = policy
         self._lengths = {
@@ -100,16 +112,28 @@ class LearningRate:
 
     def start_epoch(self, epoch: int) -> None:
         """Set the learning rate of ``epoch``, counted from 1."""
-        if self._plateaus:
-            return
-        rate = self.lr * lr_multiplier(self._policy, epoch, **self._lengths)
-        for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
-            group["lr"] = rate
+        if not self._plateaus:
+            self._set(self.lr * lr_multiplier(self._policy, epoch, **self._lengths))
 
     def end_epoch(self, loss: float) -> None:
         """Pass the mean generator loss of the finished epoch to ``plateau``."""
+        lowered = self.present
         for plateau in self._plateaus:
+            groups = plateau.optimizer.param_groups
+            kept = [group["lr"] for group in groups]
+            for group in groups:
+                group["lr"] = self.present  # a tensor would be replaced, or read from the device
             plateau.step(loss)
+            lowered = float(groups[0]["lr"])
+            for group, rate in zip(groups, kept, strict=True):
+                group["lr"] = rate
+        if self._plateaus:
+            self._set(lowered)
+
+    def _set(self, rate: float) -> None:
+        self.present = rate
+        for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
+            _set_rate(group, rate)
 
     @property
     def needs_loss(self) -> bool:
@@ -118,7 +142,8 @@ class LearningRate:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state: the initial rate and the progress of ``plateau``."""
-        return {"lr": self.lr, "plateaus": [plateau.state_dict() for plateau in self._plateaus]}
+        plateaus = [plateau.state_dict() for plateau in self._plateaus]
+        return {"lr": self.lr, "present": self.present, "plateaus": plateaus}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state, and from the rates that the optimizers were saved with.
@@ -128,9 +153,77 @@ class LearningRate:
         """
         for plateau, saved in zip(self._plateaus, state["plateaus"], strict=False):
             plateau.load_state_dict(saved)
-        for plateau in self._plateaus:
-            for group in plateau.optimizer.param_groups:
-                group["lr"] *= self.lr / state["lr"]
+        rate = state.get("present")  # states of earlier versions hold none
+        if rate is None:
+            rate = float(self._optimizers[0].param_groups[0]["lr"])
+        self._set(rate * (self.lr / state["lr"]) if self._plateaus else rate)
+
+
+def make_adam(
+    parameters: Iterable[nn.Parameter],
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    in_graph: bool = False,
+) -> Adam:
+    """Make Adam (Kingma and Ba 2015), with its other settings as torch has them.
+
+    Args:
+        parameters: parameters to optimize, on their device.
+        lr: initial learning rate.
+        betas: decay rates of the two moments.
+        in_graph: keep the rate and the count of steps on the device and update all weights at once,
+            as a step needs that is captured as a graph.
+    """
+    if not in_graph:
+        return Adam(parameters, lr=lr, betas=betas)
+    some = list(parameters)
+    device = some[0].device
+    rate = torch.tensor(lr, dtype=torch.float32, device=device)
+    return Adam(some, lr=rate, betas=betas, fused=True, capturable=device.type == "cuda")
+
+
+def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the state of an optimizer in the form that those of every device continue from."""
+    state = optimizer.state_dict()
+    groups = [
+        {**group, "lr": float(group["lr"]), "fused": None, "capturable": False}
+        for group in state["param_groups"]
+    ]
+    values = {
+        place: {
+            key: value.cpu() if key == "step" and isinstance(value, Tensor) else value
+            for key, value in kept.items()
+        }
+        for place, kept in state["state"].items()
+    }
+    return {"state": values, "param_groups": groups}
+
+
+def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Continue from a saved state, and how the optimizer computes stays as it is.
+
+    Its decay rates stay, too: they are those of the options, which a resumed run may change.
+    """
+    kept = [
+        {key: group[key] for key in ("betas", "foreach", "fused", "capturable") if key in group}
+        for group in optimizer.param_groups
+    ]
+    rates = [group["lr"] for group in optimizer.param_groups]
+    groups = [{**saved, **own} for saved, own in zip(state["param_groups"], kept, strict=True)]
+    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(rate, Tensor):
+            rate.fill_(float(group["lr"]))
+            group["lr"] = rate
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set a learning rate, in place where a captured step looks for it."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 class WeightAverage:
@@ -154,11 +247,16 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Move the average towards the network's current weights."""
-        self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         present = dict(_floats(network))
         averages = [self._average[key] for key in present]
-        torch._foreach_lerp_(averages, list(present.values()), 1 - decay)
+        device = next(iter(present.values())).device
+        share = on_device(self._next_share, device)
+        torch._foreach_lerp_(averages, list(present.values()), [share] * len(averages))
+
+    def _next_share(self) -> Tensor:
+        """Count a step, and return the share that its weights have."""
+        self.steps += 1
+        return torch.tensor(1 - min(self.decay, (1 + self.steps) / (10 + self.steps)))
 
     def weights(self, network: nn.Module) -> dict[str, Tensor]:
         """Return a state_dict of ``network`` with the averages in place of its weights."""

@@ -6,12 +6,14 @@ section 2.3).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from impasto.data.datasets import UnpairedBatch
+from impasto.runs.capture import on_device
 
 __all__ = ["DiscriminatorBatch", "ImagePool", "ReplayPools"]
 
@@ -34,10 +36,19 @@ class ImagePool:
             raise ValueError(f"size: expected 0 or more, got {size}")
         self.size = size
         self._generator = generator
-        self._images: list[Tensor] = []
+        self._stored = 0
+        # Pictures of one size: the stored ones, room for more, and for those of the present batch.
+        self._rows: Tensor | None = None
+        # Pictures of several sizes, which no tensor holds together.
+        self._mixed: list[Tensor] | None = None
 
     def __len__(self) -> int:
-        return len(self._images)
+        return self._stored if self._mixed is None else len(self._mixed)
+
+    @property
+    def settled(self) -> bool:
+        """Whether each further batch is exchanged by the same work on the device."""
+        return self._mixed is None and self._stored == self.size
 
     def query(self, images: Tensor) -> Tensor:
         """Return a batch of the same shape, partly of earlier pictures.
@@ -49,9 +60,20 @@ class ImagePool:
             (N, 3, H, W) pictures. A stored picture of another size is never swapped in, since
             it would not fit the batch.
         """
+        images = images.detach()
         if self.size == 0:
-            return images.detach()
-        return torch.stack([self._swap(image) for image in images.detach()])
+            return images
+        if self._rows is not None and self._rows.shape[1:] != images.shape[1:]:
+            self._mixed = list(self._rows[: self._stored].clone().unbind())
+            self._rows = None
+        if self._mixed is not None:
+            return torch.stack([self._swap(image, self._mixed) for image in images])
+        rows = self._with_room(images)
+        moves = on_device(partial(self._choose, len(images)), images.device)
+        rows[self.size : self.size + len(images)] = images
+        answer = rows.index_select(0, moves[0])
+        rows.index_copy_(0, moves[1], images)
+        return answer
 
     def sample(self, count: int) -> Tensor:
         """Draw stored pictures with replacement, (count, 3, H, W); all must have the same size.
@@ -59,31 +81,77 @@ class ImagePool:
         Raises:
             ValueError: no picture is stored.
         """
-        if not self._images:
+        if not len(self):
             raise ValueError("the pool is empty")
-        places = torch.randint(len(self._images), (count,), generator=self._generator)
-        return torch.stack([self._images[place] for place in places.tolist()])
+        if self._rows is None:
+            return torch.stack([(self._mixed or [])[place] for place in self._draw(count).tolist()])
+        return self._rows.index_select(0, on_device(partial(self._draw, count), self._rows.device))
 
-    def _swap(self, image: Tensor) -> Tensor:
-        if len(self._images) < self.size:
-            self._images.append(image.clone())
-            return image
+    def _draw(self, count: int) -> Tensor:
+        return torch.randint(len(self), (count,), generator=self._generator)
+
+    def _with_room(self, images: Tensor) -> Tensor:
+        """Return the rows, with one behind the stored ones for each picture of a batch."""
+        rows, count = self._rows, self.size + len(images)
+        if rows is None or len(rows) < count:
+            self._rows = images.new_empty(count, *images.shape[1:])
+            if rows is not None:
+                self._rows[: self._stored] = rows[: self._stored]
+        return self._rows  # type: ignore[return-value]  # made above
+
+    def _choose(self, count: int) -> Tensor:
+        """Choose for each new picture which row is returned, and which row it goes to.
+
+        Returns:
+            (2, count) int64. The new pictures lie behind the stored ones; one that is not kept, or
+            is swapped for a later one of the same batch, goes there, and all rows differ.
+        """
+        spare = range(self.size, self.size + count)
+        answers, newest = list(spare), dict[int, int]()
+        for picture in range(count):
+            if self._stored < self.size:
+                newest[self._stored] = picture
+                self._stored += 1
+                continue
+            swaps, place = self._toss()
+            if swaps:
+                answers[picture] = spare[newest[place]] if place in newest else place
+                newest[place] = picture
+        places = list(spare)
+        for place, picture in newest.items():
+            places[picture] = place
+        return torch.tensor([answers, places])
+
+    def _toss(self) -> tuple[bool, int]:
+        """Return whether a full pool swaps a picture, and for which."""
         swaps = torch.rand((), generator=self._generator).item() > 0.5
-        place = int(torch.randint(self.size, (), generator=self._generator))
-        if not swaps or self._images[place].shape != image.shape:
+        return swaps, int(torch.randint(self.size, (), generator=self._generator))
+
+    def _swap(self, image: Tensor, stored: list[Tensor]) -> Tensor:
+        if len(stored) < self.size:
+            stored.append(image.clone())
             return image
-        old = self._images[place]
-        self._images[place] = image.clone()
+        swaps, place = self._toss()
+        if not swaps or stored[place].shape != image.shape:
+            return image
+        old = stored[place]
+        stored[place] = image.clone()
         return old
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stored pictures, on the CPU, and the generator's state."""
-        images = [image.cpu() for image in self._images]
+        stored = self._mixed if self._rows is None else self._rows[: self._stored]
+        # Copies: the rows are written to by the next steps.
+        images = [image.to("cpu", copy=True) for image in (() if stored is None else stored)]
         return {"images": images, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any], *, device: torch.device | None = None) -> None:
         """Continue from a saved state; pictures beyond ``size`` are forgotten."""
-        self._images = [image.to(device) for image in state["images"][: self.size]]
+        images = [image.to(device) for image in state["images"][: self.size]]
+        alike = len({image.shape for image in images}) <= 1
+        self._stored = len(images)
+        self._rows = torch.stack(images) if images and alike else None
+        self._mixed = None if alike else images
         self._generator.set_state(state["generator"].cpu())
 
 
@@ -121,6 +189,12 @@ class ReplayPools:
             raise ValueError(f"count: {count} needs pools of real pictures and translations")
         self._fake_A, self._fake_B = fakes
         self._reals, self._count = reals, count
+
+    @property
+    def settled(self) -> bool:
+        """Whether each further batch is exchanged by the same work on the device."""
+        reals = self._reals if self._count > 0 and self._reals is not None else ()
+        return all(pool.settled for pool in (self._fake_A, self._fake_B, *reals))
 
     def choose(self, batch: UnpairedBatch, fake_A: Tensor, fake_B: Tensor) -> DiscriminatorBatch:
         """Return the training images of the discriminators for this step.

@@ -7,7 +7,6 @@ new loss is one class here and one line in `build`. The loss of a discriminator 
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +27,7 @@ from impasto.cyclegan.losses import (
 from impasto.data.datasets import UnpairedBatch
 from impasto.options.errors import CheckpointError
 from impasto.options.train import Direction, PerceptualTargets
+from impasto.runs.capture import on_device
 
 __all__ = [
     "AdversarialTerm",
@@ -117,7 +117,12 @@ class LossTerm(ABC):
     Attributes:
         state_key: key of the states of all terms of a kind in a checkpoint; the name, unless a
             subclass sets it.
+        capturable: whether a step with the term may be captured as a graph. A subclass says so if
+            it computes on the device alone, and changes what it remembers in place there or in a
+            function that it gives to :func:`~impasto.runs.capture.on_device`.
     """
+
+    capturable = False
 
     def __init__(self, name: str, *, weight: float = 1.0) -> None:
         self.name, self.weight = name, weight
@@ -131,6 +136,11 @@ class LossTerm(ABC):
             batch: real images.
             made: outputs of the generators for them.
         """
+
+    @property
+    def settled(self) -> bool:
+        """Whether each further call does the same work on the device."""
+        return True
 
     def state_dict(self) -> Mapping[str, Any]:
         """Return the state of this process, on the CPU; empty unless a subclass has state."""
@@ -181,6 +191,8 @@ class AdversarialTerm(_DirectionTerm):
         weight: factor of the term in the objective.
     """
 
+    capturable = True
+
     def __init__(
         self,
         name: str,
@@ -209,6 +221,8 @@ class CycleTerm(_DirectionTerm):
         weight: factor of the term in the objective, lambda; Zhu et al. 2017, section 4: 10.
     """
 
+    capturable = True
+
     def _value(self, images: DirectionImages) -> Tensor:
         return cycle_loss(images.reconstruction, images.real)
 
@@ -224,6 +238,8 @@ class IdentityTerm(_DirectionTerm):
         weight: factor of the term in the objective; Zhu et al. 2017, section 5.2: half the weight
             of the cycle loss.
     """
+
+    capturable = True
 
     def _value(self, images: DirectionImages) -> Tensor:
         if images.identity is None:
@@ -272,6 +288,7 @@ class PerceptualTerm(_DirectionTerm):
         super().__init__(name, direction, weight=weight)
         self.state_key = "perceptual"
         self._compare, self._targets = compare, targets
+        self.capturable = getattr(compare, "capturable", False)
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the distance."""
@@ -310,12 +327,19 @@ class PaletteTerm(_DirectionTerm):
         weight: factor of the term in the objective.
     """
 
+    capturable = True
+
     def __init__(
         self, name: str, direction: Direction, *, palette: "PaletteLoss", weight: float = 1.0
     ) -> None:
         super().__init__(name, direction, weight=weight)
         self.state_key = "palette"
         self._palette = palette
+
+    @property
+    def settled(self) -> bool:
+        """Whether the distance stores as many pictures as it ever will."""
+        return self._palette.settled
 
     def state_dict(self) -> Mapping[str, Any]:
         """Return the state of the distance."""
@@ -337,6 +361,9 @@ class DiscriminatorLoss:
         penalty_weight: weight of the gradient penalty of ``wgangp``; Gulrajani et al. 2017: 10.
         generator: random generator of the penalty, on the CPU.
         augment: augmentation of all inputs of the discriminators, or None.
+
+    Attributes:
+        penalized: whether the penalty is part of it, whose gradients are gradients of gradients.
     """
 
     def __init__(
@@ -347,7 +374,7 @@ class DiscriminatorLoss:
         generator: torch.Generator,
         augment: DifferentiableAugmentation | None = None,
     ) -> None:
-        self._adversarial, self._penalized = adversarial_loss(gan_mode), gan_mode == "wgangp"
+        self._adversarial, self.penalized = adversarial_loss(gan_mode), gan_mode == "wgangp"
         self._penalty_weight, self._generator = penalty_weight, generator
         self._augment = augment
 
@@ -363,7 +390,7 @@ class DiscriminatorLoss:
             real, fake = self._augment(real), self._augment(fake)
         real_scores, fake_scores = apply_together(discriminator, real, fake)
         loss = discriminator_loss(self._adversarial, real_scores, fake_scores)
-        if self._penalized:
+        if self.penalized:
             # In 16 bits the gradients of the penalty, which no scaler sees, would vanish.
             with torch.autocast(real.device.type, enabled=False):
                 penalty = gradient_penalty(discriminator, real, fake, generator=self._generator)
@@ -403,8 +430,7 @@ class PaletteLoss:
 
     def __init__(self, *, generator: torch.Generator) -> None:
         self._generator = generator
-        self._made: deque[Tensor] = deque(maxlen=_PICTURES - 1)
-        self._real: deque[Tensor] = deque(maxlen=_PICTURES - 1)
+        self._made, self._real = _LastColors(), _LastColors()
 
     def __call__(self, made: Tensor, real: Tensor) -> Tensor:
         """Return the distance of the colors, and store the pictures.
@@ -418,42 +444,88 @@ class PaletteLoss:
             Mean absolute distance along the directions, a scalar, at least 0.
         """
         new, true = _colors(made), _colors(real.detach())
-        directions = F.normalize(torch.randn(_DIRECTIONS, 3, generator=self._generator), dim=1)
-        directions = directions.to(made.device)
+        directions = on_device(self._draw_directions, made.device)
         all_made, all_real = (
-            _project(torch.cat([*first, *earlier]), directions)
+            _project(earlier.after(first.flatten(0, 1)), directions)
             for first, earlier in ((new, self._made), (true, self._real))
         )
         ranks = all_made.detach().argsort(dim=0).argsort(dim=0)
-        count = sum(map(len, new))
+        count = new.shape[0] * new.shape[1]
         # Sets of other sizes: the same share of the way from the smallest to the largest.
         places = ranks[:count] * len(all_real) // len(all_made)
         target = all_real.sort(dim=0).values.gather(0, places)
-        self._made.extend(colors.detach() for colors in new)
-        self._real.extend(true)
+        self._made.add(new.detach())
+        self._real.add(true)
         return (all_made[:count] - target).abs().mean()
+
+    @property
+    def settled(self) -> bool:
+        """Whether each further call does the same work, since all pictures are replaced by turns.
+
+        That is so for batches of one size.
+        """
+        return self._made.full and self._real.full
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stored colors, on the CPU, and the state of the random generator."""
         return {
-            "made": [colors.cpu() for colors in self._made],
-            "real": [colors.cpu() for colors in self._real],
+            "made": self._made.pictures(),
+            "real": self._real.pictures(),
             "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
         """Continue from a saved state."""
+        self._made, self._real = _LastColors(), _LastColors()
         for mine, saved in ((self._made, state["made"]), (self._real, state["real"])):
-            mine.clear()
-            mine.extend(colors.to(device) for colors in saved)
+            for colors in saved:
+                mine.add(colors.to(device)[None])
         self._generator.set_state(state["generator"].cpu())
 
+    def _draw_directions(self) -> Tensor:
+        return F.normalize(torch.randn(_DIRECTIONS, 3, generator=self._generator), dim=1)
 
-def _colors(images: Tensor) -> list[Tensor]:
-    """Return the mean colors of squares of 8 pixels, (squares, 3), float32, by picture."""
+
+class _LastColors:
+    """The colors of the last 63 pictures, the oldest first, in one tensor."""
+
+    def __init__(self) -> None:
+        self._colors: Tensor | None = None  # (all squares, 3)
+        self._counts: list[int] = []  # squares of each picture
+
+    @property
+    def full(self) -> bool:
+        return len(self._counts) == _PICTURES - 1
+
+    def after(self, first: Tensor) -> Tensor:
+        """Return these colors behind others, (squares, 3)."""
+        return first if self._colors is None else torch.cat([first, self._colors])
+
+    def add(self, new: Tensor) -> None:
+        """Add pictures, (N, squares, 3), and forget the oldest ones."""
+        counts = [*self._counts, *[new.shape[1]] * len(new)]
+        left = counts[-(_PICTURES - 1) :]
+        colors = new.flatten(0, 1)
+        colors = colors if self._colors is None else torch.cat([self._colors, colors])
+        colors = colors[len(colors) - sum(left) :]
+        self._counts = left
+        if self._colors is not None and colors.shape == self._colors.shape:
+            self._colors.copy_(colors)  # in place, where a captured step looks for them
+        else:
+            self._colors = colors.clone()
+
+    def pictures(self) -> list[Tensor]:
+        """Return copies on the CPU, (squares, 3) of each picture."""
+        if self._colors is None:
+            return []
+        return [colors.clone() for colors in torch.split(self._colors.cpu(), self._counts)]
+
+
+def _colors(images: Tensor) -> Tensor:
+    """Return the mean colors of squares of 8 pixels, (N, squares, 3), float32."""
     side = min(_SQUARE_PX, *images.shape[2:])
     coarse = F.avg_pool2d(images.float(), side)
-    return list(coarse.flatten(2).transpose(1, 2))
+    return coarse.flatten(2).transpose(1, 2)
 
 
 def _project(colors: Tensor, directions: Tensor) -> Tensor:

@@ -6,17 +6,23 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from impasto.cyclegan.blocks import apply_together
 from impasto.cyclegan.doctor import contrast_and_correlation, read_back
 from impasto.cyclegan.models import GENERATOR_OF
 from impasto.cyclegan.networks import Networks
-from impasto.cyclegan.optim import LearningRate, WeightAverage
+from impasto.cyclegan.optim import (
+    LearningRate,
+    WeightAverage,
+    load_optimizer,
+    optimizer_state,
+)
 from impasto.cyclegan.pools import ReplayPools
 from impasto.cyclegan.terms import DiscriminatorLoss, LossTerm, Translations
 from impasto.data.datasets import UnpairedBatch
+from impasto.runs.capture import CompiledStep, Compiling, uncompiled
 from impasto.runs.learner import StepResult
 from impasto.runs.processes import (
     average_gradients,
@@ -41,7 +47,9 @@ _STATE_KEYS = frozenset(
 class Trainer:
     """Updates the networks: generators first, then discriminators, then the averages.
 
-    Nothing here reads a number back from the device (except that fp16 checks its gradients).
+    Nothing in a step reads a number back from the device (except that fp16 checks its gradients),
+    and nothing that it changes on the device is replaced by another tensor once pools are full, so
+    that it can be captured as a graph.
 
     Args:
         networks: all networks, on the accelerator's device, named as in the reference
@@ -57,6 +65,7 @@ class Trainer:
         accelerator: device, precision and processes.
         averages: running averages of generators, by name.
         identity: whether to also translate each domain into itself, for the terms that need it.
+        compiling: what is compiled; nothing unless given.
 
     Raises:
         ValueError: two terms have the same name, or a term has the name of a discriminator or of
@@ -76,6 +85,7 @@ class Trainer:
         accelerator: Accelerator,
         averages: Mapping[str, WeightAverage] | None = None,
         identity: bool = True,
+        compiling: Compiling | None = None,
     ) -> None:
         names = [*_DISCRIMINATORS, *(term.name for term in terms)]
         if len(set(names)) < len(names):
@@ -90,8 +100,15 @@ class Trainer:
         self._optimizer_G = accelerator.prepare_optimizer(optimizer_G)
         self._optimizer_D = accelerator.prepare_optimizer(optimizer_D)
         self._accelerator, self._identity = accelerator, identity
-        self._epoch_loss: Tensor | None = None
+        self._epoch_loss = torch.zeros((), device=accelerator.device)
         self._epoch_steps = 0
+        self._fast_step = CompiledStep(
+            self._make_step,
+            learner=self,
+            compiling=compiling,
+            networks=self._compilable(),
+            settled=self._settled,
+        )
 
     def step(self, batches: Sequence[UnpairedBatch]) -> StepResult:
         """Make one update of all networks from one or more batches, whose gradients are added up.
@@ -103,12 +120,29 @@ class Trainer:
             The weighted losses, averaged over the batches: those of domain A before those of B, as
             the reference prints them.
         """
-        batches = [batch.to(self._accelerator.device) for batch in batches]
+        if self.learning_rate.needs_loss:
+            self._epoch_steps += 1
+        on_device = (batch.to(self._accelerator.device) for batch in batches)
+        losses = self._fast_step([images for batch in on_device for images in (batch.A, batch.B)])
+        return StepResult(losses={name: losses[name] for name in sorted(losses, key=_ends_with_b)})
+
+    def _make_step(self, images: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Make a step from the pictures of A and B of each batch by turns."""
+        pairs = zip(images[::2], images[1::2], strict=True)
+        batches = [UnpairedBatch(A=A, B=B) for A, B in pairs]
         fakes, generator_losses = self._update_generators(batches)
         discriminator_losses = self._update_discriminators(batches, fakes)
         self._average_weights()
-        losses = discriminator_losses | generator_losses
-        return StepResult(losses={name: losses[name] for name in sorted(losses, key=_ends_with_b)})
+        return discriminator_losses | generator_losses
+
+    def _settled(self) -> bool:
+        """Whether the next steps do all the same work on the device."""
+        return self._replay.settled and all(term.settled for term in self.terms)
+
+    def _compilable(self) -> list[nn.Module]:
+        """Return the networks that torch.compile takes: it has no derivatives of derivatives."""
+        names = (*_GENERATORS, *(() if self._discriminator_loss.penalized else _DISCRIMINATORS))
+        return [self.networks[name] for name in names]
 
     def translate(self, batch: UnpairedBatch) -> Translations:
         """Translate a batch both ways, and back; and each domain into itself."""
@@ -181,9 +215,7 @@ class Trainer:
     def _remember_epoch_loss(self, losses: Mapping[str, Tensor]) -> None:
         if not self.learning_rate.needs_loss:
             return
-        total = torch.stack(list(losses.values())).sum()
-        self._epoch_loss = total if self._epoch_loss is None else self._epoch_loss + total
-        self._epoch_steps += 1
+        self._epoch_loss += torch.stack(list(losses.values())).sum()
 
     def start_epoch(self, epoch: int) -> None:
         """Set the learning rate of ``epoch``, counted from 1."""
@@ -195,10 +227,16 @@ class Trainer:
         All processes get the mean of their statistics of batch normalization.
         """
         average_statistics(self.networks.values(), self._accelerator)
-        if self._epoch_loss is not None:
+        if self._epoch_steps:
             mean = self._accelerator.reduce(self._epoch_loss / self._epoch_steps, "mean")
             self.learning_rate.end_epoch(float(mean))
-        self._epoch_loss, self._epoch_steps = None, 0
+        self._epoch_loss.zero_()
+        self._epoch_steps = 0
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the next step waits for networks to be compiled."""
+        return self._fast_step.compiles
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -213,7 +251,7 @@ class Trainer:
     @property
     def present_learning_rate(self) -> float:
         """The learning rate of the next step."""
-        return float(self._optimizer_G.param_groups[0]["lr"])
+        return self.learning_rate.present
 
     @contextmanager
     def _as_exported(self) -> Iterator[None]:
@@ -223,6 +261,7 @@ class Trainer:
             with ExitStack() as stack:
                 for name, average in self.averages.items():
                     stack.enter_context(average.applied_to(self.networks[name]))
+                stack.enter_context(uncompiled(list(self.networks.values())))
                 # After the weights were exchanged, as autocast keeps casts of them.
                 stack.enter_context(self._accelerator.autocast())
                 yield
@@ -283,8 +322,8 @@ class Trainer:
         scaler = self._accelerator.scaler
         return {
             "networks": self.networks.state_dict(),
-            "optimizer_G": self._optimizer_G.state_dict(),
-            "optimizer_D": self._optimizer_D.state_dict(),
+            "optimizer_G": optimizer_state(self._optimizer_G),
+            "optimizer_D": optimizer_state(self._optimizer_D),
             "learning_rate": self.learning_rate.state_dict(),
             "averages": averages,
             "scaler": scaler.state_dict() if scaler is not None else {},
@@ -302,14 +341,9 @@ class Trainer:
             if saved := state.get(term.state_key):  # else the term is new to the run
                 term.check_fingerprint(saved)
         self.networks.load_state_dict(state["networks"])
-        for optimizer, saved in (
-            (self._optimizer_G, state["optimizer_G"]),
-            (self._optimizer_D, state["optimizer_D"]),
-        ):
-            betas = optimizer.param_groups[0]["betas"]
-            optimizer.load_state_dict(saved)
-            for group in optimizer.param_groups:
-                group["betas"] = betas  # those of the options, which a resumed run may change
+        load_optimizer(self._optimizer_G, state["optimizer_G"])
+        load_optimizer(self._optimizer_D, state["optimizer_D"])
+        self._fast_step.reset()
         self.learning_rate.load_state_dict(state["learning_rate"])
         self._load_averages(state["averages"])
         if self._accelerator.scaler is not None and state["scaler"]:
@@ -330,7 +364,7 @@ class Trainer:
             **self._replay.state_dict(),
             **self._discriminator_loss.state_dict(),
             **self._term_states(),
-            "epoch_loss": None if self._epoch_loss is None else self._epoch_loss.cpu(),
+            "epoch_loss": self._epoch_loss.to("cpu", copy=True) if self._epoch_steps else None,
             "epoch_steps": self._epoch_steps,
         }
 
@@ -348,8 +382,9 @@ class Trainer:
             if (own := next(saved[term.state_key], None)) is not None:
                 term.load_state_dict(own, device=device)
         loss = state["epoch_loss"]
-        self._epoch_loss = None if loss is None else loss.to(device)
+        self._epoch_loss.copy_(torch.zeros(()) if loss is None else loss)
         self._epoch_steps = state["epoch_steps"]
+        self._fast_step.reset()
 
     def _load_averages(self, saved: Sequence[dict[str, Any]]) -> None:
         """Continue the averages; where the run had none, they start from its weights."""

@@ -72,7 +72,7 @@ from impasto.gatys.presets import (
 from impasto.gatys.scales import Scale, widen
 from impasto.options.errors import OptionError
 from impasto.options.stylize import StylizeOptions
-from impasto.runs.seeds import make_generator
+from impasto.runs.state import make_generator
 
 __all__ = [
     "build_backbone",

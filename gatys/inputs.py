@@ -34,7 +34,7 @@ from impasto.gatys.masks import (
 from impasto.gatys.scales import fit
 from impasto.options.errors import OptionError, PictureError
 from impasto.options.stylize import StylizeOptions
-from impasto.runs.seeds import make_generator
+from impasto.runs.state import make_generator
 
 __all__ = [
     "NOISE_DEVIATION",

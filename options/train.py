@@ -33,6 +33,7 @@ __all__ = [
     "RUN_MAY_CHANGE",
     "BasicDisplayOptions",
     "BasicRunOptions",
+    "Compile",
     "Convolution",
     "DataOptions",
     "Device",
@@ -62,6 +63,7 @@ __all__ = [
 Device = Literal["auto", "cpu", "cuda", "mps"]
 MixedPrecision = Literal["no", "auto", "fp16", "bf16"]
 Convolution = Literal["auto", "direct"]
+Compile = Literal["auto", "off", "graph", "full"]
 
 
 @option_class
@@ -118,6 +120,11 @@ class BasicRunOptions:
 class RunOptions(BasicRunOptions):
     """Run: name, folder, device, reports and checkpoints."""
 
+    compile: Compile = "auto"
+    """how training steps are made faster: graph captures a step as a CUDA graph, which needs a GPU
+    of NVIDIA or AMD; full also compiles the networks with torch.compile, which takes a minute or
+    two at the start; auto is full on such a GPU and off elsewhere. Whatever cannot be compiled or
+    captured is said and done without. The last digits of the results depend on it"""
     ema_decay: float = 0.0
     """decay per step of an exponential moving average of the generators' weights, for example
     0.999; 0 keeps no average"""
@@ -588,7 +595,7 @@ RUN_MAY_CHANGE = frozenset(
 """Options of every training that a resumed run may change freely: none of them alters a weight of
 the run that is continued, or (the last) only where it ends."""
 
-MAY_CHANGE = RUN_MAY_CHANGE | {"display_samples", "n_epochs_decay"}
+MAY_CHANGE = RUN_MAY_CHANGE | {"compile", "display_samples", "n_epochs_decay"}
 """Options of `impasto train` that a resumed run may change freely."""
 
 FIXED = frozenset(

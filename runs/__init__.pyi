@@ -13,8 +13,7 @@ from .observers import Background, CompositeObserver, Observer, Pictures, Progre
 from .pages.figures import draw_curves, figure_bytes
 from .pages.gallery import BeforeAfter, write_gallery
 from .processes import make_accelerator, pick_device
-from .seeds import make_generator
-from .state import load_state, save_state
+from .state import load_state, make_generator, save_state
 
 __all__ = [
     "Background",

@@ -3,6 +3,8 @@
 All are written atomically, and read without running code that a file may hold: ``.pth`` with
 torch's ``weights_only``, ``.safetensors`` by their library. Both carry checksums, which are
 compared when they are read; equal tensors give files of equal bytes.
+
+Part of a state are random generators: :func:`make_generator` makes one for each purpose.
 """
 
 import hashlib
@@ -35,6 +37,7 @@ __all__ = [
     "load_pth",
     "load_state",
     "load_tensors",
+    "make_generator",
     "peek_state",
     "random_state",
     "refuse_other_files",
@@ -425,3 +428,16 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"])
     if state.get("mps") is not None and torch.backends.mps.is_available():
         torch.mps.set_rng_state(state["mps"])
+
+
+def make_generator(seed: int, purpose: str, *, process: int = 0) -> torch.Generator:
+    """Return a generator on the CPU whose numbers are independent of every other purpose's.
+
+    Args:
+        seed: seed of the run.
+        purpose: purpose of the numbers, for example ``"pool A"``.
+        process: index of the process, where each process needs its own numbers.
+    """
+    text = f"{seed}/{purpose}/{process}".encode()
+    number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+    return torch.Generator().manual_seed(number >> 1)

@@ -28,7 +28,7 @@ from impasto.runs.job import TrainResult
 from impasto.runs.observers import Observer
 from impasto.runs.pages.gallery import BeforeAfter, Strip, draw_pairs, draw_strip
 from impasto.runs.pages.page import page, relative_url, write_page
-from impasto.runs.seeds import make_generator
+from impasto.runs.state import make_generator
 
 __all__ = ["Chapter", "TourResult", "measure_table", "run_tour", "write_tour"]
 

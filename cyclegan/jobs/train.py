@@ -22,6 +22,7 @@ from impasto.cyclegan.build import (
 from impasto.cyclegan.networks import Networks
 from impasto.cyclegan.optim import WeightAverage
 from impasto.cyclegan.terms import LossTerm, PerceptualLoss
+from impasto.cyclegan.trainer import Trainer
 from impasto.cyclegan.weights import save_generator
 from impasto.data.datasets import UnpairedBatch
 from impasto.data.loaders import UnpairedLoader
@@ -162,7 +163,7 @@ def train(
             epochs=options.schedule.total_epochs,
             max_images=options.schedule.max_images,
             sample_batch=build_sample_batch(options) if accelerator.is_main_process else None,
-            summary=_summary(loader, trainer.networks),
+            summary=_summary(loader, trainer),
         )
 
     return run_training_job(
@@ -187,16 +188,20 @@ def _fingerprint_before(options: TrainOptions) -> str:
     return ""
 
 
-def _summary(loader: UnpairedLoader, networks: Networks) -> list[str]:
-    """Say what is trained on what."""
+def _summary(loader: UnpairedLoader, trainer: Trainer) -> list[str]:
+    """Say what is trained on what, and what the first step waits for."""
     first, second = loader.sizes
     parts = [
         f"{name} {sum(each.numel() for each in network.parameters()) / 1e6:.3g}"
-        for name, network in networks.items()
+        for name, network in trainer.networks.items()
     ]
+    compiling = (
+        "the networks are compiled first, for a minute or two; --compile graph starts sooner"
+    )
     return [
         f"pictures: {first:,} of A, {second:,} of B",
         f"millions of parameters: {', '.join(parts)}",
+        *([compiling] if trainer.compiles else []),
     ]
 
 

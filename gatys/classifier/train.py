@@ -48,8 +48,7 @@ from impasto.runs.doctor import DataWait, Doctor
 from impasto.runs.job import TrainingParts, TrainResult, run_training_job
 from impasto.runs.observers import Observer, Progress
 from impasto.runs.processes import share_weights
-from impasto.runs.seeds import make_generator
-from impasto.runs.state import save_pth, save_safetensors
+from impasto.runs.state import make_generator, save_pth, save_safetensors
 
 __all__ = ["backbone_file", "open_class_sets", "save_classifier", "train_backbone"]
 

@@ -82,6 +82,8 @@ class PerceptualDistance:
         ValueError: no layer is given.
     """
 
+    capturable = True  # as part of a training step: it computes on the device and remembers nothing
+
     def __init__(
         self,
         network: Network,

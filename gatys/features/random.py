@@ -29,7 +29,7 @@ from torch.utils.hooks import RemovableHandle
 from impasto.gatys.features.graph import find_anatomy, part_of
 from impasto.gatys.features.models import ModelNetwork
 from impasto.gatys.features.vgg import IMAGENET_MEAN, IMAGENET_STD, Pooling, Vgg
-from impasto.runs.seeds import make_generator
+from impasto.runs.state import make_generator
 
 __all__ = [
     "RANDOM_RECIPE",
