@@ -80,7 +80,7 @@ class StylizeOptions:
     """plain frames around style pictures, as the margins of prints are: cut cuts them off, keep
     takes them for a part of the style; auto cuts with the presets lite and lite_fast"""
     preset: str = "auto"
-    """named settings: lite, lite_fast (a third of its time), builtin, random, trained, model,
+    """named settings: lite, lite_fast (about half its time), builtin, random, trained, model,
     gatys2016, leongatys, tutorial, neural_style, crowsonkb, adam_5000 or adam_lr5. auto follows
     BACKBONE: trained for a run of impasto backbone train, lite for lite, model for a model of
     torchvision, crowsonkb for VGG; without --backbone, it is crowsonkb if VGG19 weights are found,
