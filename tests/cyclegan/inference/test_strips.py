@@ -43,6 +43,7 @@ def in_64_bits(network: nn.Module, images: Tensor) -> Tensor:
 def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every strip have four rows, so that borders of strips are everywhere."""
     monkeypatch.setattr(strips, "_STRIP_BYTES", 1)
+    monkeypatch.setattr(strips, "_LEAST_ROWS", 4)
 
 
 @pytest.mark.usefixtures("low_strips")
