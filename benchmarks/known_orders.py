@@ -86,6 +86,7 @@ def main() -> int:
     _print_table(evaluation)
     print()
     _print_chains(evaluation)
+    sys.stdout.flush()
     apart = _evaluate(photos[:count], photos[count:], {}, None)
     print(f"\n{count} photographs and {count} other ones\n")
     _print_table(apart)
