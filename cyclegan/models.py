@@ -30,6 +30,7 @@ __all__ = [
     "hidden_by_shipped",
     "kept_epochs",
     "models_in",
+    "refuse_choices",
     "resolve_model",
     "resolve_results",
     "shipped_models",
@@ -112,6 +113,41 @@ def resolve_model(model: Path) -> Path:
     )
 
 
+def refuse_choices(model: Path, *, direction: str | None = None, epoch: str = "latest") -> None:
+    """Refuse to choose a direction or an epoch of a model that is one generator, not a run.
+
+    A file may be given with the direction that its metadata say, which only loading it tells.
+
+    Args:
+        model: a name or path, as :func:`resolve_model` takes it.
+        direction: direction that the user asked for; None if none.
+        epoch: epoch that the user asked for, or ``latest``.
+
+    Raises:
+        CheckpointError: there is no such model.
+        OptionError: a shipped model has no choice of directions, and only runs have epochs.
+    """
+    found = resolve_model(model)
+    if found.is_dir():
+        return
+    shipped = SHIPPED.get(str(model))
+    own = hidden_by_shipped(model)
+    for_run = "" if own is None else f"; for the run in {own}, use --model {own.absolute()}"
+    if shipped is not None and direction is not None:
+        raise OptionError(
+            "direction",
+            f"is for runs, and {model} is a model that ships with Impasto and translates "
+            f"{shipped.what}; leave --direction out, or for {SHIPPED[shipped.opposite].what} use "
+            f"--model {shipped.opposite}{for_run}",
+        )
+    if epoch != "latest":
+        raise OptionError(
+            "epoch",
+            f"is for runs, and {model} is a single generator, which has no epochs; leave --epoch "
+            f"out{for_run}",
+        )
+
+
 def resolve_results(path: Path) -> Path:
     """Return the folder of results, run folder or file that a user means, to be measured.
 
@@ -152,28 +188,32 @@ def find_generator(
         model: run directory, generator file, or name; see
             :func:`~impasto.cyclegan.models.resolve_model`.
         direction: direction, ``AtoB`` or ``BtoA``; None: ``AtoB`` for a run, and the direction in
-            the metadata for a file.
+            the metadata for a file. A shipped model has one direction, and takes None only.
         epoch: ``latest``, or the number of a kept epoch of a run directory.
 
     Raises:
         CheckpointError: there is no such generator, or it cannot be loaded.
         OptionError: the direction is unknown, or the file's metadata says that it translates in the
-            other one.
+            other one; or a direction or epoch is chosen of a model that has no choice.
     """
     require(
         direction is None or direction in GENERATOR_OF,
         "direction",
         f"expected AtoB or BtoA, got {direction!r}",
     )
+    refuse_choices(model, direction=direction, epoch=epoch)
     own, model = hidden_by_shipped(model), resolve_model(model)
     if not model.is_dir():
         loaded = _load_for_pictures(model)
         if own is not None:
             note = f"{own} is another model than the {own.name} that ships with Impasto, taken here"
             loaded = replace(loaded, notes=(*loaded.notes, note))
-        says = loaded.provenance.get("direction", direction)
-        if direction not in {None, says}:
+        says = loaded.provenance.get("direction", "")
+        if direction is not None and says not in {"", direction}:
             raise OptionError("direction", f"{direction}, but {model} translates {says}")
+        if direction is not None and not says:
+            note = f"{model} does not say its direction, so --direction chooses nothing"
+            loaded = replace(loaded, notes=(*loaded.notes, note))
         return loaded
     name, directory = GENERATOR_OF[direction or "AtoB"], RunDirectory(model)
     latest = [model / f"{name}.safetensors"] if epoch == "latest" else []

@@ -24,6 +24,7 @@ __all__ = [
     "flush_file",
     "is_abandoned",
     "is_disk_full",
+    "make_folder",
     "make_temporary_folder",
     "owner_mark",
     "remove_leftovers",
@@ -92,7 +93,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: it cannot be made or written, or the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _sweep_once(folder)
     # The shortest name that a result may have, so that no longer path than that is asked for.
     file = _create(folder / "0.png", 0o600)
@@ -109,6 +110,19 @@ def check_writable(folder: Path) -> None:
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether a write failed because the disk is full, or the quota of the user is used up."""
     return isinstance(error, OSError) and error.errno in _FULL
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there.
+
+    Raises:
+        OSError: it cannot be made; where it or a folder above it is a file, the error says so.
+    """
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        what = "it is" if there == folder else f"{there} is"
+        raise NotADirectoryError(errno.ENOTDIR, f"{what} a file, not a folder", str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_error(path: Path, error: Exception) -> OSError:

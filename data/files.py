@@ -11,24 +11,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from impasto.data.formats import PICTURE_SUFFIXES
-from impasto.options.errors import FolderError, ImpastoError
+from impasto.data.provenance import PREVIEWS_MARK, made_below
+from impasto.options.errors import FolderError, ImpastoError, PictureError
 
 __all__ = [
-    "PREVIEWS_MARK",
     "find_class_folders",
     "fit_name",
     "gather_pictures",
     "is_passed_over",
     "list_pictures",
+    "near_name",
     "output_names",
+    "refuse_missing",
 ]
 
 
 _LOGGER = logging.getLogger(__name__)
-
-PREVIEWS_MARK = ".previews"
-"""A folder with a file of this name holds small copies for a page, and nothing to work on."""
-
 
 _SYSTEM_FOLDERS = {
     *("$recycle.bin", "$extend", "system volume information"),  # Windows
@@ -70,20 +68,24 @@ def fit_name(name: str) -> str:
     return kept.decode("utf-8", "ignore") + ending
 
 
-def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
+def list_pictures(
+    folder: Path, *, exclude: Path | None = None, results: bool = False
+) -> list[Path]:
     """List the picture files in ``folder`` and its sub-folders.
 
     How many other files there are, and of which endings, is logged as information, which commands
     print. Hidden files and folders (a leading dot) and those of systems (``$RECYCLE.BIN``,
     ``lost+found``, ``@eaDir``) are skipped, and so are folders of previews, as in the results of
-    ``impasto translate``: among them are the photographs themselves. Links are followed; a folder
-    that can be reached in several ways is listed once, by its own place where that lies in
-    ``folder``.
+    ``impasto translate``: among them are the photographs themselves. Results in a sub-folder that
+    ``impasto translate`` made of pictures in ``folder`` are skipped and counted in the same way.
+    Links are followed; a folder that can be reached in several ways is listed once, by its own
+    place where that lies in ``folder``.
 
     Args:
         folder: the folder to search.
         exclude: a folder whose whole content is left out, for example an output folder that lies
             inside ``folder``. It need not exist.
+        results: list the results of pictures in ``folder``, too.
 
     Returns:
         Paths that begin with ``folder``, sorted by their POSIX form relative to it, which is the
@@ -91,16 +93,20 @@ def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
 
     Raises:
         FolderError: ``folder`` or a sub-folder does not exist or cannot be listed, ``folder`` is a
-            file, lies inside ``exclude``, or holds no picture.
+            file, lies inside ``exclude``, or holds no picture, or results only.
     """
     if not folder.is_dir():
         raise FolderError(folder, _why_not_a_folder(folder))
     left_out = exclude.resolve() if exclude is not None else None
     if left_out is not None and folder.resolve().is_relative_to(left_out):
+        same = folder.resolve() == left_out
+        where = "is the output folder, too" if same else f"lies in the output folder {exclude}"
         raise FolderError(
-            folder, f"lies in {exclude}, which is left out; choose an output folder elsewhere"
+            folder,
+            f"{where}, whose pictures are results and not looked at; choose an output folder "
+            "elsewhere",
         )
-    files = _walk(folder, left_out)
+    files, previews = _walk(folder, left_out)
     pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
     others = _describe(path for path in files if path.suffix.lower() not in PICTURE_SUFFIXES)
     if not pictures:
@@ -109,7 +115,26 @@ def list_pictures(folder: Path, *, exclude: Path | None = None) -> list[Path]:
         _LOGGER.info(
             "%s: %s not looked at, as their names do not end like those of pictures", folder, others
         )
+    if not results:
+        pictures = _without_results(folder, pictures, previews)
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _without_results(folder: Path, pictures: list[Path], previews: Sequence[Path]) -> list[Path]:
+    """Leave out, and log, what was made of the pictures in a folder and lies in a sub-folder."""
+    made = made_below(folder, [place for place in previews if place.parent != folder])
+    kept = [path for path in pictures if path not in made]
+    if not kept:
+        raise FolderError(folder, "holds no picture but results of earlier translations of it")
+    if passed_over := sorted(set(pictures) - set(kept)):
+        _LOGGER.info(
+            "%s: %d %s passed over, made by impasto translate of others there, such as %s",
+            folder,
+            len(passed_over),
+            "picture" if len(passed_over) == 1 else "pictures",
+            passed_over[0],
+        )
+    return kept
 
 
 def find_class_folders(root: Path) -> dict[str, Path]:
@@ -171,10 +196,13 @@ def output_names(inputs: Sequence[Path], *, root: Path, suffix: str) -> list[Pur
     return names
 
 
-def _walk(folder: Path, left_out: Path | None) -> list[Path]:
-    """All visible files below ``folder``; real folders before links, and each only once."""
+def _walk(folder: Path, left_out: Path | None) -> tuple[list[Path], list[Path]]:
+    """Return all visible files below ``folder``, and folders of previews, whose are left out.
+
+    Real folders come before links, and each only once.
+    """
     files: list[Path] = []
-    ours: set[Path] = set()  # pages, which are of no interest
+    previews: list[Path] = []
     seen: set[tuple[int, int]] = set()
     if left_out is not None and left_out.is_dir():
         status = left_out.stat()
@@ -196,14 +224,15 @@ def _walk(folder: Path, left_out: Path | None) -> list[Path]:
         except OSError as error:
             raise FolderError(current, f"cannot be listed: {error.strerror}") from error
         if any(entry.name == PREVIEWS_MARK for entry in found):
-            ours.add(current.parent / "index.html")
+            previews.append(current)
             continue
         visible = [entry for entry in found if not is_passed_over(entry.name)]
         files.extend(current / entry.name for entry in visible if _is(entry, folder=False))
         folders = [entry for entry in visible if _is(entry, folder=True)]
         waiting.extendleft(current / entry.name for entry in folders if not entry.is_symlink())
         waiting.extend(current / entry.name for entry in folders if entry.is_symlink())
-    return [path for path in files if path not in ours]
+    pages = {place.parent / "index.html" for place in previews}  # which are of no interest
+    return [path for path in files if path not in pages], previews
 
 
 def _describe(files: Iterable[Path]) -> str:
@@ -230,20 +259,57 @@ def _lies_in(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder)
 
 
+def near_name(missing: Path, *, folders_only: bool = False) -> str:
+    """Return ``"; did you mean X?"`` for what is there and is called nearly as what is missing.
+
+    Where nothing is so called, return ``"; FOLDER has no 'NAME' and nothing of a like name"``.
+    FOLDER is the deepest folder on the way that exists.
+
+    Args:
+        missing: path that does not exist.
+        folders_only: whether only folders can be meant.
+    """
+    missing = missing.absolute()
+    if missing.is_symlink():
+        return "; it is a link to what is not there"
+    while not missing.parent.exists():
+        missing, folders_only = missing.parent, True
+    try:
+        beside = missing.parent.iterdir()
+        names = sorted(path.name for path in beside if path.is_dir() or not folders_only)
+    except OSError:
+        names = []
+    if close := difflib.get_close_matches(missing.name, names, n=1):
+        return f"; did you mean {missing.parent / close[0]}?"
+    return f"; {missing.parent} has no {missing.name!r} and nothing of a like name"
+
+
+def refuse_missing(path: Path, *, reason: str = "") -> None:
+    """Refuse what is not there, with what is called nearly so.
+
+    Args:
+        path: file or folder that a user named.
+        reason: what it is needed for, in words.
+
+    Raises:
+        PictureError: there is no such file or folder.
+    """
+    if _is_missing(path):
+        why = f"; {reason}" if reason else ""
+        raise PictureError(path, f"no such file or folder{near_name(path)}{why}")
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # whoever opens it says why it cannot be reached
+        return False
+
+
 def _why_not_a_folder(folder: Path) -> str:
     if folder.exists():
         return "is a file, not a folder; give the folder that holds it"
-    missing = folder.absolute()
-    while not missing.parent.exists():
-        missing = missing.parent
-    try:
-        siblings = sorted(path.name for path in missing.parent.iterdir() if path.is_dir())
-    except OSError:
-        siblings = []
-    close = difflib.get_close_matches(missing.name, siblings, n=1)
-    if close:
-        return f"no such folder; did you mean {missing.parent / close[0]}?"
-    return f"no such folder; {missing.parent} has no {missing.name!r} and nothing of a like name"
+    return f"no such folder{near_name(folder, folders_only=True)}"
 
 
 def _why_empty(folder: Path, others: str) -> str:
@@ -294,12 +360,15 @@ def _number_the_same(
         met.add(folded)
 
 
-def gather_pictures(paths: Sequence[Path], *, exclude: Path) -> tuple[list[Path], Path]:
+def gather_pictures(
+    paths: Sequence[Path], *, exclude: Path, results: bool = False
+) -> tuple[list[Path], Path]:
     """Find all pictures that are meant, and the folder that their names are relative to.
 
     Args:
         paths: folders (searched with all that is below them) and single files.
         exclude: a folder to leave out: the output, which may lie inside of an input.
+        results: list the results of pictures in a folder, too; see :func:`list_pictures`.
 
     Returns:
         The files, each once, in the order of the arguments; and their common folder.
@@ -310,14 +379,18 @@ def gather_pictures(paths: Sequence[Path], *, exclude: Path) -> tuple[list[Path]
     """
     if not paths:
         raise ImpastoError("no pictures were named; expected files or folders with pictures")
+    for path in paths:
+        if _is_missing(path):
+            raise FolderError(path, f"no such file or folder{near_name(path)}")
     if len(paths) == 1 and paths[0].is_dir():
-        return list_pictures(paths[0], exclude=exclude), paths[0]
+        return list_pictures(paths[0], exclude=exclude, results=results), paths[0]
     found: dict[Path, None] = {}
     folders = []
     for path in paths:
         folder = path.parent if path.is_file() else path
-        # A missing folder is refused by list_pictures, with the nearest name.
-        files = [path] if path.is_file() else list_pictures(path, exclude=exclude)
+        files = [path]
+        if not path.is_file():
+            files = list_pictures(path, exclude=exclude, results=results)
         # Only the folder is resolved: a picture may itself be a link to somewhere else.
         folders.append(folder.resolve())
         found.update(dict.fromkeys(folders[-1] / file.relative_to(folder) for file in files))

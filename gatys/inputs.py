@@ -19,7 +19,7 @@ from torch import Tensor
 
 from impasto.data.decode import Picture, Rgb, read_picture
 from impasto.data.encode import to_uint8
-from impasto.data.files import list_pictures
+from impasto.data.files import list_pictures, refuse_missing
 from impasto.data.standardize import fill_hidden
 from impasto.data.transforms import limit_long_side, resize
 from impasto.gatys.colors import match_colors
@@ -244,6 +244,8 @@ def read_pictures(options: StylizeOptions, *, cut_frames: bool = False) -> Pictu
     """
     if options.content is None or not options.styles:
         raise OptionError("content", "expected a content picture and at least one style")
+    for path in (options.content, *options.styles):
+        refuse_missing(path)
     groups = [list_pictures(path) if path.is_dir() else [path] for path in options.styles]
     shown = _read_seen(options.content)
     content = fill_hidden(shown)

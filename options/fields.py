@@ -33,6 +33,7 @@ __all__ = [
     "kind_of",
     "make",
     "nearest",
+    "nearest_suffix",
     "option_class",
     "require",
     "require_at_least",
@@ -55,6 +56,20 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if not found:
         return ""
     return f"; did you mean {' or '.join(by_lower[match] for match in found)}?"
+
+
+_OTHER_FORMATS = {
+    *(".apng", ".avi", ".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".mov", ".mp4", ".pdf"),
+    *(".png", ".ppm", ".svg", ".tif", ".tiff", ".webm", ".webp"),
+}
+
+
+def nearest_suffix(suffix: str, valid: Iterable[str]) -> str:
+    """Return what :func:`nearest` does, but for an ending that is no misspelling of another.
+
+    ``.gif`` means another format than ``.tif``, and ``.pngg`` means ``.png``.
+    """
+    return "" if suffix in _OTHER_FORMATS or not suffix else nearest(suffix, valid)
 
 
 _KINDS: dict[Any, tuple[str, Any]] = {
@@ -340,14 +355,16 @@ def require_positive(option: str, value: float) -> None:
 
 def require_at_least(option: str, value: float, minimum: float) -> None:
     """Refuse a ``value`` below ``minimum`` (not-a-number included) or infinite."""
-    require(value >= minimum, option, f"{value} is below {minimum}, the smallest possible value")
+    require(value >= minimum, option, f"must be at least {minimum:g}, got {value}")
     require(not math.isinf(value), option, f"{value} is not a finite number")
 
 
 def require_between(option: str, value: float, low: float, high: float) -> None:
     """Refuse a ``value`` outside of [``low``, ``high``) (not-a-number included)."""
-    expected = f"finite and at least {low}" if math.isinf(high) else f"from {low} to below {high}"
-    require(low <= value < high, option, f"{value} is not {expected}")
+    if math.isinf(high):
+        require_at_least(option, value, low)
+    else:
+        require(low <= value < high, option, f"{value} is not from {low} to below {high}")
 
 
 def require_range(option: str, value: float, low: float, high: float) -> None:

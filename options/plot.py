@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from impasto.options.fields import (
-    nearest,
+    nearest_suffix,
     option_class,
     require,
     require_between,
@@ -65,7 +65,7 @@ class PlotOptions:
             suffix in FIGURE_SUFFIXES,
             "output",
             f"{self.output} ends in none of {', '.join(FIGURE_SUFFIXES)}"
-            f"{nearest(suffix, FIGURE_SUFFIXES) if suffix else ''}",
+            f"{nearest_suffix(suffix, FIGURE_SUFFIXES)}",
         )
         require(
             self.table is None or self.table.suffix.lower() == ".csv",

@@ -20,6 +20,7 @@ from impasto.options.fields import (
     describe_type,
     expand_home,
     nearest,
+    nearest_suffix,
     option_class,
     require,
     require_at_least,
@@ -226,7 +227,7 @@ class StylizeOptions:
         ):
             if path is not None:
                 suffix = path.suffix.lower()
-                hint = nearest(suffix, suffixes) if suffix else ""
+                hint = nearest_suffix(suffix, suffixes)
                 fits = suffix in suffixes
                 require(fits, name, f"{path} ends in none of {', '.join(suffixes)}{hint}")
 

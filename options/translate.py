@@ -4,7 +4,6 @@
 are, and `impasto demo` shows what ships with Impasto and trains a small model besides.
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -51,7 +50,7 @@ class TranslateOptions:
     format: PictureFormat = "png"
     """file format of the translated pictures; jpg cannot store transparency"""
     quality: int = 95
-    """quality of jpg and webp files, from 1 to 100"""
+    """quality of jpg and webp files, from 1 to 100; png, which loses nothing, has none"""
     long_side: int | None = None
     """longer side that larger pictures are reduced to before they are translated, in pixels
     (default: no limit)"""
@@ -90,10 +89,11 @@ class TranslateOptions:
         if self.threads is not None:
             require_positive("threads", self.threads)
         require(
-            1 <= self.stroke_scale < math.inf,
-            "stroke_scale",
-            f"{self.stroke_scale} is not finite and at least 1",
+            self.format != "png" or self.quality == 95,
+            "quality",
+            f"{self.quality} is for --format jpg or webp; png loses nothing",
         )
+        require_at_least("stroke_scale", self.stroke_scale, 1)
         if self.grid_bend_px is not None:
             require_grid_bend(self.grid_bend_px)
         if self.long_side is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from impasto.data.atomic import remove_leftovers, write_text_atomic
+from impasto.data.atomic import make_folder, remove_leftovers, write_text_atomic
 from impasto.options.config import read_config
 from impasto.options.errors import FolderError, ImpastoError, OptionError
 from impasto.options.fields import nearest
@@ -172,7 +172,7 @@ def lock_folder(folder: Path, busy: str) -> Iterator[None]:
         ImpastoError: another process holds the lock.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         file = (folder / ".lock").open("w")
     except OSError as error:
         raise FolderError(folder, f"cannot be written ({error.strerror})") from error

@@ -30,7 +30,10 @@ def main(argv: Sequence[str]) -> int:
     options = parser.make(DemoOptions, parser.parse(argv))
 
     if options.output.exists() and not options.output.is_dir():
-        raise FolderError(options.output, "cannot be written (File exists)")
+        raise FolderError(
+            options.output,
+            "cannot be written (it is a file, not a folder); choose another --output",
+        )
 
     # torch and the rest come after parsing
     from impasto.demo import called_as, run_demo, spell_seconds  # noqa: PLC0415

@@ -89,7 +89,7 @@ def _unused(output: Path) -> Path:
 def _refuse_missing(options: StylizeOptions) -> None:
     """Refuse pictures that are not there, before the seconds that torch takes."""
     from impasto.data.decode import read_size  # noqa: PLC0415 - after parsing
-    from impasto.data.files import list_pictures  # noqa: PLC0415
+    from impasto.data.files import list_pictures, refuse_missing  # noqa: PLC0415
     from impasto.gatys.masks import parse_mask_pair  # noqa: PLC0415
 
     masks = [parse_mask_pair(text, options.styles).path for text in options.masks]
@@ -97,6 +97,7 @@ def _refuse_missing(options: StylizeOptions) -> None:
         if path is not None and path.is_dir() and path in options.styles:
             list_pictures(path)
         elif path is not None:
+            refuse_missing(path)
             read_size(path)
 
 

@@ -77,10 +77,12 @@ def main(argv: Sequence[str]) -> int:
     if (more := len(converted.failures) - _MOST_NAMED) > 0:
         print(f"failed: {more:,} more, which the page names, too", file=sys.stderr)
     done, seconds = len(converted.done), converted.seconds
+    speed = (
+        f" in {seconds:.1f} s of translating ({done / max(seconds, 1e-9):.2f} images/s, "
+        f"{converted.pixels / 1e6 / max(seconds, 1e-9):.2f} megapixels/s)"
+    )
     print(
-        f"{done} translated in {seconds:.1f} s of translating "
-        f"({done / max(seconds, 1e-9):.2f} images/s, "
-        f"{converted.pixels / 1e6 / max(seconds, 1e-9):.2f} megapixels/s), "
+        f"{done} translated{speed if done else ''}, "
         f"{result.skipped} already there, {len(converted.failures)} failed"
     )
     if result.strokes_look_small:
@@ -91,17 +93,19 @@ def main(argv: Sequence[str]) -> int:
         )
     for words in result.differing:
         print(
-            f"note: {options.output} also holds results of other pictures, made with {words}",
+            f"note: {options.output} also holds other results, made with {words}",
             file=sys.stderr,
         )
-    print(f"page: {result.page}; open it to compare before and after")
+    shows = done + result.skipped + result.others > 0
+    what = "open it to compare before and after" if shows else "it names what failed, and why"
+    print(f"page: {result.page}; {what}")
     return 1 if converted.failures else 0
 
 
 def _refuse_missing(photos: Sequence[Path], options: TranslateOptions) -> None:
     """Refuse pictures and models that are not there, before the seconds that torch takes."""
-    from impasto.cyclegan.models import resolve_model  # noqa: PLC0415
+    from impasto.cyclegan.models import refuse_choices  # noqa: PLC0415
     from impasto.data.files import gather_pictures  # noqa: PLC0415
 
-    resolve_model(options.model)
+    refuse_choices(options.model, direction=options.direction, epoch=options.epoch)
     gather_pictures(photos, exclude=options.output)

@@ -38,7 +38,7 @@ from impasto.cyclegan.evaluation.table import (
 from impasto.data.atomic import atomic_path
 from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
-from impasto.data.files import PREVIEWS_MARK
+from impasto.data.provenance import PREVIEWS_MARK
 from impasto.data.transforms import limit_long_side
 from impasto.gatys.features.lite import find_lite_weights, missing_lite_message
 from impasto.gatys.features.weights import weights_folder

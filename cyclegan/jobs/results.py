@@ -5,103 +5,36 @@ with its content, before it takes its place, and again when it is there. So what
 the next one knows for certain what is a result of what, and what is somebody else's.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, Self
 
 from impasto.data.atomic import check_writable, remove_leftovers, write_text_atomic
-from impasto.data.files import PREVIEWS_MARK
+from impasto.data.provenance import (
+    NOTES,
+    PREVIEWS_MARK,
+    FileNote,
+    Made,
+    describe,
+    holds_notes,
+    read_notes,
+)
 from impasto.options.errors import FolderError, PictureError
 from impasto.runs.directory import lock_folder
 from impasto.runs.pages.gallery import PAIRS_PER_PAGE, is_generated
 
-__all__ = ["FileNote", "Made", "ResultsFolder", "describe", "made_from"]
+__all__ = ["PREVIEWS", "ResultsFolder"]
 
-_NOTES = "made_with.jsonl"
-_BEFORE_NOTES = "made_with.json"  # where earlier versions noted settings only
+PREVIEWS = "page"
+"""Beginning of the name of the folder of small copies, which lies in a folder of results."""
+
 _PAGE = "index.html"
-_PREVIEWS = "page"
 _MOST_PREVIEWS_FOLDERS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileNote:
-    """A file as it was.
-
-    Attributes:
-        path: absolute path.
-        bytes: size in bytes.
-        mtime_ns: time of its last change, in nanoseconds since 1970.
-        sha256: SHA-256 of its content, in hexadecimal digits.
-    """
-
-    path: str
-    bytes: int
-    mtime_ns: int
-    sha256: str
-
-    def is_still(self, path: Path) -> bool:
-        """Whether a file has the content that was noted; without reading it where nothing moved."""
-        try:
-            status = path.stat()
-            if status.st_size != self.bytes:
-                return False
-            if status.st_mtime_ns == self.mtime_ns and str(path.absolute()) == self.path:
-                return True
-            return _sha256(path) == self.sha256
-        except OSError:
-            return False
-
-
-def describe(path: Path) -> FileNote:
-    """Describe a file as it is now.
-
-    Raises:
-        PictureError: it cannot be read.
-    """
-    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-        raise PictureError(path, "is a folder" if path.is_dir() else "is not a regular file")
-    try:
-        status = path.stat()
-        return FileNote(
-            path=str(path.absolute()),
-            bytes=status.st_size,
-            mtime_ns=status.st_mtime_ns,
-            sha256=_sha256(path),
-        )
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise PictureError(path, f"cannot be opened: {reason}") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What one result was made of, and with.
-
-    Attributes:
-        source: picture that was translated.
-        result: result as it was written.
-        settings: settings in words, by the names of the options.
-        identity: what decides how the result looks; equal ones make equal results.
-        begun: whether it may not have taken its place yet, when this was noted.
-    """
-
-    source: FileNote
-    result: FileNote
-    settings: Mapping[str, str]
-    identity: str
-    begun: bool = False
 
 
 class ResultsFolder:
@@ -126,7 +59,7 @@ class ResultsFolder:
             raise FolderError(output, reason) from error
         self._before, self.previews = self._find_previews(names)
         self._refuse_other_pages(len(names))
-        self._notes = self.previews / _NOTES
+        self._notes = self.previews / NOTES
         self.made: dict[str, Made] = {}
         self._announced: dict[str, Made] = {}
         self._lock = Lock()
@@ -148,7 +81,7 @@ class ResultsFolder:
             # Half of the previews are photographs: a mark keeps them out of what reads the results.
             (self.previews / PREVIEWS_MARK).touch()
             self._notes.touch()
-            self.made = _read(self._notes, self.output)
+            self.made = read_notes(self._notes, self.output)
             folders = {self.output, self.previews, self.previews / "before"}
             names = (*self.made, *map(str, self._names))
             for root in (self.output, self.previews / "before", self.previews / "after"):
@@ -275,23 +208,23 @@ class ResultsFolder:
         """
         taken = {name.parts[0].casefold() for name in names if len(name.parts) > 1}
         numbers = ["", *(f"-{number}" for number in range(2, _MOST_PREVIEWS_FOLDERS))]
-        folders = [self.output / f"{_PREVIEWS}{number}" for number in numbers]
-        ours = next((folder for folder in folders if _is_ours(folder)), None)
+        folders = [self.output / f"{PREVIEWS}{number}" for number in numbers]
+        ours = next((folder for folder in folders if holds_notes(folder)), None)
         if ours is not None and ours.name.casefold() not in taken:
             return ours, ours
         for folder in folders:
             if folder.name.casefold() not in taken and not os.path.lexists(folder):
                 return ours or folder, folder
         raise FolderError(
-            self.output, f"has no name left for the folder {_PREVIEWS}; choose another --output"
+            self.output, f"has no name left for the folder {PREVIEWS}; choose another --output"
         )
 
     def _refuse_other_pages(self, count: int) -> None:
         """Refuse a page at the place of this one that translations did not make."""
-        known = len(_read(self._before / _NOTES, self.output))
+        known = len(read_notes(self._before / NOTES, self.output))
         numbers = range(2, (count + known) // PAIRS_PER_PAGE + 2)
         pages = [self.page, *(self.output / f"index-{number}.html" for number in numbers)]
-        ours = _is_ours(self._before)
+        ours = holds_notes(self._before)
         for page in pages:
             if os.path.lexists(page) and not (ours and page.is_file() and is_generated(page)):
                 raise FolderError(
@@ -301,63 +234,6 @@ class ResultsFolder:
                 )
 
 
-def made_from(folder: Path, root: Path) -> set[Path]:
-    """Return the results in a folder that were made of pictures below ``root``.
-
-    Args:
-        folder: any folder.
-        root: resolved folder of pictures.
-    """
-    for previews in sorted(folder.glob(f"{_PREVIEWS}*")):
-        if _is_ours(previews):
-            return {
-                folder / name
-                for name, one in _read(previews / _NOTES, folder).items()
-                if Path(one.source.path).is_relative_to(root)
-            }
-    return set()
-
-
-def _is_ours(folder: Path) -> bool:
-    noted = (folder / _NOTES).is_file() or (folder / _BEFORE_NOTES).is_file()
-    return noted and (folder / PREVIEWS_MARK).exists()
-
-
 def _line(name: str, facts: Mapping[str, Any]) -> str:
     # As ASCII: a name need not be valid text.
     return json.dumps({"name": name, **facts}) + "\n"
-
-
-def _read(notes: Path, output: Path) -> dict[str, Made]:
-    """Return what is noted of the results that are there.
-
-    A result that was announced, and not confirmed, was written if it has that content now;
-    otherwise what was there before still is, or what somebody has made of it since.
-    """
-    noted: dict[str, list[Made]] = {}
-    for name, made in _notes_in(notes):
-        earlier = noted.get(name, []) if made.begun else []
-        noted[name] = [*earlier, made]
-    known: dict[str, Made] = {}
-    for name, some in noted.items():
-        target = output / name
-        there = (one for one in reversed(some) if not one.begun or one.result.is_still(target))
-        if target.is_file() and (made_last := next(there, None)):
-            known[name] = replace(made_last, begun=False)
-    return known
-
-
-def _notes_in(file: Path) -> Iterator[tuple[str, Made]]:
-    """Yield each note with the name of its result; damaged or cut lines count as nothing."""
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            facts = json.loads(line)
-            name = facts.pop("name")
-            source, result = (FileNote(**facts.pop(key)) for key in ("source", "result"))
-            yield name, Made(source=source, result=result, **facts)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            continue

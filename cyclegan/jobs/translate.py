@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -17,11 +17,12 @@ import torch
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
-from impasto.cyclegan.jobs.results import FileNote, Made, ResultsFolder, made_from
+from impasto.cyclegan.jobs.results import PREVIEWS, ResultsFolder
 from impasto.cyclegan.models import SHIPPED, find_generator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_size
 from impasto.data.files import fit_name, gather_pictures, output_names
+from impasto.data.provenance import FileNote, Made, made_below
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
 from impasto.runs.devices import choose_precision, computing, describe_computing
@@ -31,6 +32,12 @@ from impasto.runs.processes import pick_device
 __all__ = ["TranslateResult", "plan_jobs", "translate"]
 
 Settings = Mapping[str, str]
+
+# Options beside model and direction that decide how a result looks.
+_LOOKS = (
+    *("epoch", "long_side", "stroke_scale", "grid_bend_px"),
+    *("format", "quality", "mixed_precision"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +101,6 @@ def translate(
     device = pick_device(options.device)
     precision = choose_precision(options.mixed_precision, device)
     options = replace(options, mixed_precision=precision)
-    _refuse_direction(options)
     generator = find_generator(options.model, direction=options.direction, epoch=options.epoch)
     sources, root, passed_over = _gather(photos, options.output)
     names = output_names(sources, root=root, suffix=f".{options.format}")
@@ -214,9 +220,11 @@ def _say(plan: _Plan, passed_over: Sequence[Path], say: Callable[[str], None]) -
         more = f" (and {count - 1} more)" if count > 1 else ""
         say(f"made anew: {target}, which {reason}{more}")
     if passed_over:
+        count = len(passed_over)
+        what = "picture that is a result" if count == 1 else "pictures that are results"
         say(
-            f"passed over: {len(passed_over)} pictures that are results of an earlier translation "
-            f"of this input, such as {passed_over[0]}"
+            f"passed over: {count} {what} of an earlier translation of this input, such as "
+            f"{passed_over[0]}"
         )
 
 
@@ -264,10 +272,12 @@ def _strokes_look_small(options: TranslateOptions, converted: Converted) -> bool
 
 def _gather(photos: Sequence[Path], output: Path) -> tuple[list[Path], Path, list[Path]]:
     """Return the pictures, their common folder, and those that are results made of the others."""
-    found, root = gather_pictures(photos, exclude=output)
-    there = root.resolve()
+    found, root = gather_pictures(photos, exclude=output, results=True)
     folders = {folder for path in found for folder in path.parents if folder.is_relative_to(root)}
-    results = {path for folder in sorted(folders - {root}) for path in made_from(folder, there)}
+    previews = (
+        place for folder in sorted(folders - {root}) for place in folder.glob(f"{PREVIEWS}*")
+    )
+    results = made_below(root, previews)
     sources = [path for path in found if path not in results]
     if not sources:
         raise FolderError(root, "holds no picture but results of earlier translations of it")
@@ -337,20 +347,13 @@ def _differing(made: Iterable[Made], now: Settings) -> list[str]:
     return words
 
 
-def _refuse_direction(options: TranslateOptions) -> None:
-    """Refuse a direction for a shipped model, which has one: the file's is that of its training."""
-    shipped = SHIPPED.get(str(options.model))
-    if shipped is not None and options.direction is not None:
-        raise OptionError(
-            "direction",
-            f"chooses between the generators of a run, and {shipped.name} always makes "
-            f"{shipped.what}; leave it out, or use --model {shipped.opposite} for the other "
-            "direction",
-        )
-
-
 def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:
-    """Return the direction; a reference file alone does not say which it is."""
+    """Return the direction; a reference file alone does not say which it is.
+
+    Of a shipped model it is in words: nobody who uses it knows which domain was A in its training.
+    """
+    if (shipped := SHIPPED.get(str(options.model))) is not None:
+        return shipped.what
     unknown = "that of the file" if options.model.is_file() else "AtoB"
     return generator.provenance.get("direction", options.direction or unknown)
 
@@ -375,6 +378,20 @@ def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str
         "stroke_scale": f"{options.stroke_scale:g}",
         "grid_bend_px": f"{_bend_px(options, generator):g}",
     }
+
+
+def _chosen(options: TranslateOptions, generator: LoadedGenerator) -> dict[str, str]:
+    """Return, for the page, what was chosen that decides how results look, as it is typed."""
+    usual = {entry.name: entry.default for entry in fields(TranslateOptions)}
+    usual["grid_bend_px"] = generator.grid_bend_px
+    values = {name: getattr(options, name) for name in _LOOKS}
+    values["grid_bend_px"] = _bend_px(options, generator)
+    chosen = [
+        f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}"
+        for name, value in values.items()
+        if value != usual[name]
+    ]
+    return {"Settings": ", ".join(chosen)} if chosen else {}
 
 
 def _identity(options: TranslateOptions, generator: LoadedGenerator) -> str:
@@ -409,8 +426,11 @@ def _summary(
         "Model": str(options.model),
         "Direction": _direction(options, generator),
         "Network": str(generator.architecture),
-        "Translated": f"{done} pictures in {seconds:.1f} s ({done / seconds:.2f} images/s)",
+        **_chosen(options, generator),
     }
+    if done:
+        speed = f"{seconds:.1f} s ({done / seconds:.2f} images/s)"
+        rows["Translated"] = f"{done} {'picture' if done == 1 else 'pictures'} in {speed}"
     if plan.skipped:
         rows["Already there"] = f"{plan.skipped} pictures"
     if others:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.data.atomic import check_writable
+from impasto.data.files import refuse_missing
 from impasto.gatys.sweep.plan import SweepCell, read_sweep, sweep_cells
-from impasto.options.errors import FolderError, PictureError
+from impasto.options.errors import FolderError
 from impasto.options.stylize import SweepOptions
 from impasto.runs.directory import lock_folder
 
@@ -57,13 +58,12 @@ def sweep(
         try:
             check_writable(folder)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            message = f"cannot be written ({reason}); choose another --output"
+            message = f"cannot be written ({error.strerror or error}); choose another --output"
             raise FolderError(folder, message) from error
     named = (path for cell in cells for path in (cell.options.content, *cell.options.styles))
     for path in dict.fromkeys(named):
-        if path is not None and not path.exists():
-            raise PictureError(path, "no such file or folder; a cell of the sweep needs it")
+        if path is not None:
+            refuse_missing(path, reason="a cell of the sweep needs it")
 
     # torch, once the plan is known to be right
     from impasto.gatys.sweep.page import write_sweep_page  # noqa: PLC0415

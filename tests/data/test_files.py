@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from impasto.data.files import (
-    PREVIEWS_MARK,
     fit_name,
     gather_pictures,
     is_passed_over,
@@ -21,6 +20,7 @@ from impasto.data.files import (
     output_names,
 )
 from impasto.data.formats import PICTURE_SUFFIXES
+from impasto.data.provenance import PREVIEWS_MARK
 from impasto.options.errors import FolderError
 
 
@@ -368,7 +368,7 @@ def test_the_output_is_left_out(tmp_path: Path) -> None:
 def test_missing_and_empty(tmp_path: Path) -> None:
     make(tmp_path, "photos/a.png", "empty/notes.txt")
     for paths in ([tmp_path / "photo"], [tmp_path / "photos", tmp_path / "photo"]):
-        with pytest.raises(FolderError, match=r"no such folder; did you mean .*photos\?"):
+        with pytest.raises(FolderError, match=r"no such file or folder; did you mean .*photos\?"):
             gather_pictures(paths, exclude=tmp_path / "out")
     with pytest.raises(FolderError, match="holds no picture"):
         gather_pictures([tmp_path / "empty"], exclude=tmp_path / "out")

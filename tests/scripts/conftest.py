@@ -1,11 +1,15 @@
-"""What the tests of the commands share: a working directory to stylize in."""
+"""What the tests of the commands share: a working directory to stylize in, a run to translate."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from impasto.cyclegan import GeneratorArchitecture
+from impasto.cyclegan.weights import save_generator
+from impasto.runs.state import save_pth
 from tests.scripts.stylizing import HEIGHT, WIDTH
 
 
@@ -38,3 +42,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Image.fromarray(255 - left).save(here / "right.png")
     monkeypatch.chdir(here)
     return here
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A run directory with two generators, of which G_B makes everything darker."""
+    run = tmp_path / "run"
+    run.mkdir()
+    architecture = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
+    torch.manual_seed(0)
+    for name, direction in (("G_A", "AtoB"), ("G_B", "BtoA")):
+        network = architecture.build()
+        if name == "G_B":
+            torch.nn.init.constant_(network.get_parameter("model.18.bias"), -9.0)
+        save_generator(
+            run / f"{name}.safetensors",
+            network.state_dict(),
+            architecture,
+            {"direction": direction, "weights": "last"},
+        )
+        save_pth(run / f"7_net_{name}.pth", network.state_dict())
+    return run

@@ -131,7 +131,7 @@ def test_a_place_that_cannot_be_a_folder_is_refused(
     file = tmp_path / "file"
     file.touch()
     assert main(["demo", "--output", str(file)]) == 1
-    assert f"{file}: cannot be written (File exists)" in capsys.readouterr().err
+    assert f"{file}: cannot be written (it is a file, not a folder)" in capsys.readouterr().err
 
 
 def test_help_names_all_steps_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,7 +153,7 @@ def assert_in_order(text: str, *words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--train_pictures", "0"], "--train_pictures: 0 is below"),
+        (["--train_pictures", "0"], "--train_pictures: must be at least 1, got 0"),
         (["--test_pictures", "1"], "--test_pictures: expected at least 2, got 1: the survey"),
     ],
 )

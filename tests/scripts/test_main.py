@@ -108,7 +108,7 @@ def test_no_help_imports_torch() -> None:
 
 # Words that name what is not there, and what each command says about it.
 WRONG = {
-    "translate nope --output x": "nope: no such folder",
+    "translate nope --output x": "nope: no such file or folder",
     "translate here.png --model nope --output x": "nope: no such run folder or weights file",
     "models nope": "nope: no such folder",
     "train": "give the two folders of pictures with --folder_A and --folder_B",
@@ -118,8 +118,8 @@ WRONG = {
     "plot nope --output x.png": "nope: no such run",
     "evaluate nope --real nope": "nope: no such folder",
     "evaluate nope --real .": "nope: no such folder of results",
-    "stylize nope here.png --output x.png": "nope: cannot be opened: no such file",
-    "stylize here.png nope --output x.png": "nope: cannot be opened: no such file",
+    "stylize nope here.png --output x.png": "nope: no such file or folder",
+    "stylize here.png nope --output x.png": "nope: no such file or folder",
     "stylize here.png here.png --masks nope=here.png --output x.png": "nope: cannot be opened",
     "sweep style_weight --contents nope --styles here.png --output x": "nope: no such file",
     "sweep nope --output x": "SWEEP: nope is neither a file nor a sweep",

@@ -22,9 +22,9 @@ DEEP = ("--content_layers", "layer4", "--style_layers", "layer1")
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no style": (("content.png",), 2, "missing: STYLE, a picture or a folder"),
     "nothing": ((), 2, "missing: CONTENT, STYLE"),
-    "no content": (("none.png", "a.png"), 1, "none.png: cannot be opened: no such file"),
+    "no content": (("none.png", "a.png"), 1, "none.png: no such file or folder"),
     "content is no picture": (("text.png", "a.png"), 1, "text.png: "),
-    "no such style": (("content.png", "none.png"), 1, "none.png: cannot be opened: no such file"),
+    "no such style": (("content.png", "none.png"), 1, "none.png: no such file or folder"),
     "style is no picture": (("content.png", "text.png"), 1, "text.png: "),
     "empty folder": (("content.png", "empty"), 1, "empty: holds no picture"),
     "mask size": ((*FIRST, "--masks", "a.png"), 1, "expected the same size or the same aspect"),
@@ -54,7 +54,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "negative weight": (
         (*FIRST, "--style_weight", "-1"),
         2,
-        "--style_weight: -1.0 is not finite and at least 0",
+        "--style_weight: must be at least 0, got -1.0",
     ),
     "weight is no number": (
         (*FIRST, "--tv_weight", "much"),
@@ -62,7 +62,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         "--tv_weight: expected a number, got much",
     ),
     "no evaluation": ((*FIRST, "--iterations", "5", "0"), 2, "--iterations: 0 is not above 0"),
-    "too small": ((*FIRST, "--size", "8"), 2, "--size: 8 is below 32"),
+    "too small": ((*FIRST, "--size", "8"), 2, "--size: must be at least 32, got 8"),
     "too large": ((*FIRST, "--size", "400000"), 1, "are available: use a size of at most"),
     "unknown preset": (
         (*FIRST, "--preset", "gatys2015"),

@@ -4,64 +4,21 @@ import itertools
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from impasto.cyclegan import GeneratorArchitecture
-from impasto.cyclegan.inference import memory
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.results import ResultsFolder
-from impasto.cyclegan.weights import save_generator
 from impasto.data import read_picture
 from impasto.data.files import list_pictures
 from impasto.runs.pages.page import page as start_page, write_page
-from impasto.runs.state import save_pth
-from impasto.scripts.main import main
 from tests.browser import parse_page
-
-ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A run directory with two generators, of which G_B makes everything darker."""
-    run = tmp_path / "run"
-    run.mkdir()
-    torch.manual_seed(0)
-    for name, direction in (("G_A", "AtoB"), ("G_B", "BtoA")):
-        network = ARCHITECTURE.build()
-        if name == "G_B":
-            torch.nn.init.constant_(network.get_parameter("model.18.bias"), -9.0)
-        save_generator(
-            run / f"{name}.safetensors",
-            network.state_dict(),
-            ARCHITECTURE,
-            {"direction": direction, "weights": "last"},
-        )
-        save_pth(run / f"7_net_{name}.pth", network.state_dict())
-    return run
-
-
-def translate(*words: object) -> int:
-    try:
-        return main(["translate", *map(str, words)])
-    except SystemExit as ended:
-        return int(str(ended.code))
-
-
-def shown(out: Path) -> list[str]:
-    """The pictures on a page, all of which are there."""
-    images = parse_page(out / "index.html").find("img")
-    sources = [unquote(image.attributes["src"]) for image in images]
-    assert all((out / source).is_file() for source in sources)
-    return sources
+from tests.translating import shown, translate
 
 
 def test_a_tree_keeps_its_names_and_sizes(
@@ -228,7 +185,7 @@ def test_results_of_another_model_are_made_anew(
         capsys.readouterr()
         assert translate(*words, "--output", out) == 0
         printed = capsys.readouterr()
-        assert f"{done} translated in" in printed.out
+        assert re.match(f"{done} translated{' in' if done else ','}", printed.out)
         assert f"{2 - done} already there" in printed.out
         assert says in printed.err
     assert read_picture(out / "00.png").rgb.mean() < 10  # of G_B
@@ -236,25 +193,10 @@ def test_results_of_another_model_are_made_anew(
     more = picture_folder("more", count=3, size=(40, 30))
     assert translate(more / "02.png", *first[1:], "--output", out) == 0
     said = f"direction BtoA, long_side 20, model {second[2]}"
-    assert f"also holds results of other pictures, made with {said}" in capsys.readouterr().err
+    assert f"also holds other results, made with {said}" in capsys.readouterr().err
     page = (out / "index.html").read_text(encoding="utf-8")
     assert said in page
     assert all(f"0{index}.png" in page for index in range(3))
-
-
-def test_a_failed_file_is_named_and_the_rest_goes_on(
-    model: Path,
-    tmp_path: Path,
-    picture_folder: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    photos, out = picture_folder("photos", count=2), tmp_path / "out"
-    (photos / "broken.jpg").write_bytes(b"no picture")
-    assert translate(photos, "--model", model, "--output", out) == 1
-    printed = capsys.readouterr()
-    assert f"failed: {photos / 'broken.jpg'}: " in printed.err
-    assert "2 translated in" in printed.out
-    assert "broken.jpg" in (out / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("png", ".png"), ("jpg", ".jpg"), ("webp", ".webp")])
@@ -262,7 +204,7 @@ def test_formats_and_long_side(
     model: Path, tmp_path: Path, picture_folder: Callable[..., Path], form: str, suffix: str
 ) -> None:
     photos, out = picture_folder("photos", count=1, size=(40, 60)), tmp_path / "out"
-    chosen = ("--format", form, "--long_side", 30, "--quality", 80)
+    chosen = ["--format", form, "--long_side", 30, *(() if form == "png" else ("--quality", 80))]
     assert translate(photos / "00.png", "--model", model, "--output", out, *chosen) == 0
     with Image.open(out / f"00{suffix}") as result:
         assert result.size == (30, 20)
@@ -431,34 +373,6 @@ def test_two_at_once_do_not_mix(
     assert translate(*words) == 0
 
 
-def test_a_picture_that_does_not_fit_is_named_and_the_rest_goes_on(
-    model: Path,
-    tmp_path: Path,
-    picture_folder: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    photos, out = picture_folder("photos", count=3, size=(30, 20)), tmp_path / "out"
-    Image.new("RGB", (5000, 4000)).save(photos / "00.png")
-    monkeypatch.setattr(memory, "free_memory", lambda _device: 400 * 10**6)
-    words = (photos, "--model", model, "--output", out)
-    assert translate(*words) == 1
-    printed = capsys.readouterr()
-    assert "2 translated in" in printed.out
-    before, found = f"{photos / '00.png'} will not be translated: ", printed.err.splitlines()
-    (line,) = [line for line in found if line.startswith(before)]
-    said = re.fullmatch(
-        r"5000 x 4000 pixels need about (\d\.\d) GB of memory, and 0\.4 GB are free; "
-        r"try --long_side (\d+)",
-        line.removeprefix(before),
-    )
-    assert said is not None
-    assert float(said[1]) > 0.4
-    # What is advised fits, and is what is needed.
-    assert translate(*words, "--long_side", said[2]) == 0
-    assert read_picture(out / "00.png").rgb.shape[1] == int(said[2])
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_end_it_with_what_is_done(
     model: Path,
@@ -497,95 +411,6 @@ def test_signals_end_it_with_what_is_done(
     assert not list(out.rglob(".impasto-*"))
 
 
-def test_a_read_only_output_is_refused_before_the_work(
-    model: Path,
-    read_only_disk: Path,
-    picture_folder: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    photos = picture_folder("photos", count=1)
-    for output in (read_only_disk, read_only_disk / "new"):
-        assert translate(photos, "--model", model, "--output", output) == 1
-        printed = capsys.readouterr().err
-        assert f"{output}: cannot be written (Read-only file system)" in printed
-        assert "Traceback" not in printed
-
-
-def test_a_full_disk_says_how_to_go_on(
-    model: Path,
-    mount_disk: Callable[[str], Path],
-    picture_folder: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    disk = mount_disk("100k")
-    photos = picture_folder("photos", count=8, size=(120, 120))
-    assert translate(photos, "--model", model, "--output", disk / "out") == 1
-    printed = capsys.readouterr().err
-    assert "the disk is full after" in printed
-    assert "repeat the command" in printed
-    assert not list(disk.rglob(".impasto-*"))
-
-
-def test_bad_words_are_refused(
-    model: Path,
-    tmp_path: Path,
-    picture_folder: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    photos, out = picture_folder("photos"), tmp_path / "out"
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    file = tmp_path / "file.txt"
-    file.write_text("a file where a folder should be", encoding="utf-8")
-    other = tmp_path / "other.pth"
-    save_pth(other, {"fc.weight": torch.zeros(2, 2)})
-    for words, status, says in (
-        ((photos, "--model", model), 2, "output"),
-        ((photos, "--model", tmp_path / "none", "--output", out), 1, "no such run folder"),
-        ((photos, "--model", empty, "--output", out), 1, "holds no generator G_A"),
-        ((photos, "--model", model, "--output", out, "--epoch", "8"), 1, "7_net_G_A.pth"),
-        ((photos, "--model", other, "--output", out), 1, "not the weights of a CycleGAN generator"),
-        ((empty, "--model", model, "--output", out), 1, "empty"),
-        ((tmp_path / "photo", "--model", model, "--output", out), 1, "photo"),
-        ((photos, "--model", model, "--output", photos), 1, "choose an output folder elsewhere"),
-        ((photos / "00.png", "--model", model, "--output", photos), 2, "would overwrite"),
-        ((photos, "--model", model, "--output", file), 1, "cannot be written"),
-        (
-            (photos, "--model", model / "G_B.safetensors", "--output", out, "--direction", "AtoB"),
-            2,
-            "translates BtoA",
-        ),
-        ((photos, "--model", model, "--output", out, "--format", "gif"), 2, "expected one of png"),
-    ):
-        assert translate(*words) == status, says
-        printed = capsys.readouterr().err
-        assert says in printed
-        assert "Traceback" not in printed
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the longest path is that of Linux")
-def test_a_path_that_is_too_long_fails_by_itself(
-    model: Path,
-    tmp_path: Path,
-    picture_folder: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    photos = picture_folder("in", count=1)
-    deep = photos
-    while len(str(deep)) < 3900:
-        deep /= "d" * 150
-    deep.mkdir(parents=True)
-    (photos / "00.png").rename(deep / "00.png")
-    picture_folder("in", count=1)
-    out = tmp_path / ("o" * 200)
-    for already in (0, 1):
-        assert translate(photos, "--model", model, "--direction", "AtoB", "--output", out) == 1
-        printed = capsys.readouterr()
-        assert f"{already} already there, 1 failed" in printed.out
-        assert "file name too long" in printed.err
-        assert (out / "00.png").is_file()
-
-
 def test_names_and_previews_that_would_be_too_long_are_shortened(
     model: Path, tmp_path: Path, picture_folder: Callable[..., Path]
 ) -> None:
@@ -600,34 +425,46 @@ def test_names_and_previews_that_would_be_too_long_are_shortened(
     assert len(shown(out)) == 6
 
 
-def test_of_very_many_failures_the_first_are_named_and_the_page_has_all(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_page_says_what_was_chosen_and_of_shipped_models_what_they_do(
+    model: Path, picture_folder: Callable[..., Path]
 ) -> None:
-    photos = tmp_path / "in"
-    photos.mkdir()
-    for number in range(60):
-        (photos / f"{number:02}.png").touch()
-    out = tmp_path / "out"
-    assert translate(photos, "--model", model, "--direction", "AtoB", "--output", out) == 1
-    printed = capsys.readouterr()
-    failed = [line for line in printed.err.splitlines() if line.startswith("failed: ")]
-    assert failed[0] == f"failed: {photos / '00.png'}: is empty"
-    assert failed[50:] == ["failed: 10 more, which the page names, too"]
-    assert "60 failed" in printed.out
-    assert (out / "index.html").read_text(encoding="utf-8").count("is empty") == 60
+    photos = picture_folder("photos", count=1, size=(24, 16))
+    out = photos.parent / "out"
+
+    def facts(*words: object) -> dict[str, str]:
+        assert translate(photos, "--output", out, *words) == 0
+        page = parse_page(out / "index.html")
+        names, values = (page.find(tag) for tag in ("dt", "dd"))
+        return {name.text: value.text for name, value in zip(names, values, strict=True)}
+
+    shipped = facts("--model", "monet")
+    assert shipped["Direction"] == "photographs into Monets"
+    assert "Settings" not in shipped
+    assert facts("--grid_bend_px", 3, "--threads", 1).get("Settings") is None  # as it is anyway
+    several = ("--stroke_scale", 2, "--long_side", 20, "--grid_bend_px", 0)
+    said = "--long_side 20, --stroke_scale 2, --grid_bend_px 0"
+    assert facts(*several)["Settings"] == said
+    own = facts("--model", model, "--epoch", 7, "--format", "jpg", "--quality", 80)
+    assert own["Settings"] == "--epoch 7, --format jpg, --quality 80"
+    assert own["Direction"] == "AtoB"
 
 
-@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_a_shipped_model_has_no_direction_to_choose(
-    tmp_path: Path,
-    direction: str,
-    picture_folder: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
+def test_the_last_lines_say_no_more_than_is_so(
+    model: Path, picture_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who wants Monets into photographs must not get the reverse without a word."""
-    photos, out = picture_folder("photos"), tmp_path / "out"
-    assert translate(photos, "--model", "monet", "--direction", direction, "--output", out) == 2
-    says = capsys.readouterr().err
-    assert "monet always makes photographs into Monets" in says
-    assert "use --model photo for the other direction" in says
-    assert not out.exists()
+    photos = picture_folder("photos", count=1)
+    out = photos.parent / "out"
+    words = (photos, "--model", model, "--output", out)
+    assert translate(*words, "--stroke_scale", 2) == 0
+    assert "page: " in (printed := capsys.readouterr().out)
+    assert "open it to compare before and after" in printed
+    assert translate(*words, "--stroke_scale", 2) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "0 translated, 1 already there, 0 failed"
+    # The result in another format is another result of the same picture.
+    assert translate(*words, "--format", "jpg") == 0
+    assert f"{out} also holds other results, made with stroke_scale 2" in capsys.readouterr().err
+    (photos / "00.png").write_bytes(b"no picture")
+    assert translate(photos, "--model", model, "--output", out / "new") == 1
+    failed, page = capsys.readouterr().out.splitlines()
+    assert failed == "0 translated, 0 already there, 1 failed"
+    assert page == f"page: {out / 'new' / 'index.html'}; it names what failed, and why"

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 import torch
@@ -15,12 +14,12 @@ from PIL import Image
 
 from impasto.cyclegan import GeneratorArchitecture
 from impasto.cyclegan.inference.translator import Translator
-from impasto.cyclegan.jobs.results import Made, ResultsFolder
+from impasto.cyclegan.jobs.results import ResultsFolder
 from impasto.cyclegan.weights import save_generator
 from impasto.data import read_picture
+from impasto.data.provenance import Made
 from impasto.options.errors import PictureError
-from impasto.scripts.main import main
-from tests.browser import parse_page
+from tests.translating import shown, translate
 
 
 @pytest.fixture
@@ -32,21 +31,6 @@ def model(tmp_path: Path) -> Path:
     facts = {"direction": "AtoB", "weights": "last"}
     save_generator(path, architecture.build().state_dict(), architecture, facts)
     return path
-
-
-def translate(*words: object) -> int:
-    try:
-        return main(["translate", *map(str, words)])
-    except SystemExit as ended:
-        return int(str(ended.code))
-
-
-def shown(out: Path) -> list[str]:
-    """The pictures on a page, all of which are there."""
-    images = parse_page(out / "index.html").find("img")
-    sources = [unquote(image.attributes["src"]) for image in images]
-    assert all((out / source).is_file() for source in sources)
-    return sources
 
 
 def own_picture(path: Path) -> bytes:
@@ -183,7 +167,9 @@ def test_what_a_killed_command_has_written_is_known_for_certain(
     capsys.readouterr()
     assert translate(photos, *words) == 0
     there = int(moment == "after")
-    assert f"{1 - there} translated in" in (printed := capsys.readouterr().out)
+    assert f"{1 - there} translated{',' if there else ' in'}" in (
+        printed := capsys.readouterr().out
+    )
     assert f"{there} already there" in printed or not there
     assert not list(out.rglob(".impasto-*"))
     # Making a result anew.
