@@ -105,7 +105,7 @@ class ClassDataOptions:
         require(
             self.size is None or self.size >= 32,
             "size",
-            f"{self.size} is below 32, by which five pooling layers divide the sides",
+            f"must be at least 32, got {self.size}: five pooling layers divide the sides by 32",
         )
         require_between("val_share", self.val_share, 0.0, 1.0)
         require(

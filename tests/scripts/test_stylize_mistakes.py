@@ -28,7 +28,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "style is no picture": (("content.png", "text.png"), 1, "text.png: "),
     "empty folder": (("content.png", "empty"), 1, "empty: holds no picture"),
     "mask size": ((*FIRST, "--masks", "a.png"), 1, "expected the same size or the same aspect"),
-    "no such mask": ((*FIRST, "--masks", "none.png"), 1, "none.png: cannot be opened"),
+    "no such mask": ((*FIRST, "--masks", "none.png"), 1, "none.png: no such file or folder"),
     "mask style": (
         (*FIRST, "b.png", "--masks", "left.png=c.png"),
         2,

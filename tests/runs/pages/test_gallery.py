@@ -299,6 +299,38 @@ def test_browser_lays_both_pictures_in_one_box(hard_gallery: Path, browser: "Bro
     assert boxes == [[0, 0, 0, 0, True, True]] * len(boxes)
 
 
+LABELS = """
+    [...document.querySelectorAll('.stage')].flatMap((stage) => {
+        const boxOf = (element) => element.getBoundingClientRect();
+        const holds = (a, b) => a.left <= b.left + .5 && a.right >= b.right - .5
+                                && a.top <= b.top + .5 && a.bottom >= b.bottom - .5;
+        const meet = (a, b) => a.left < b.right && a.right > b.left
+                               && a.top < b.bottom && a.bottom > b.top;
+        const [before, after] = [...stage.querySelectorAll('.tag')].map(boxOf);
+        const images = [...stage.querySelectorAll('img')].map(boxOf);
+        return [before, after].map((tag, place) =>
+            holds(boxOf(stage), tag) && !meet(before, after) && tag.height < 30
+            && images.every((image) => holds(image, tag) || !meet(image, tag)));
+    })
+"""
+
+
+@pytest.mark.parametrize("width", [320, 360, 700, 1280])
+@pytest.mark.parametrize("scripts", [True, False])
+def test_browser_no_label_lies_across_the_edge_of_a_picture(
+    tmp_path: Path, browser: "Browser", *, scripts: bool, width: int
+) -> None:
+    """Or leaves its card, or covers the other: pictures of all shapes in cards of one shape."""
+    sizes = [(3, 5000), (50, 200), (60, 150), (80, 120), (100, 99), (130, 100), (150, 100)]
+    sizes += [(160, 100), (170, 100), (300, 100), (5000, 3)]
+    pairs = [make_pair(tmp_path, f"{number}.png", size) for number, size in enumerate(sizes)]
+    browser.set_scripts(enabled=scripts)
+    browser.set_view(width, 900, touch=width < 500)
+    browser.open(write(tmp_path, pairs))
+    browser.evaluate(LOAD)
+    assert browser.evaluate(LABELS) == [True] * 2 * len(sizes)
+
+
 def test_browser_keyboard_moves_the_divide(hard_gallery: Path, browser: "Browser") -> None:
     browser.open(hard_gallery)
     slider = browser.driver.find_element("css selector", ".frame input")
