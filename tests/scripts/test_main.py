@@ -120,7 +120,7 @@ WRONG = {
     "evaluate nope --real .": "nope: no such folder of results",
     "stylize nope here.png --output x.png": "nope: no such file or folder",
     "stylize here.png nope --output x.png": "nope: no such file or folder",
-    "stylize here.png here.png --masks nope=here.png --output x.png": "nope: no such file or folder",
+    "stylize here.png here.png --masks nope=here.png --output x.png": "nope: no such file",
     "sweep style_weight --contents nope --styles here.png --output x": "nope: no such file",
     "sweep nope --output x": "SWEEP: nope is neither a file nor a sweep",
     "weights check nope": "nope: no such file",
