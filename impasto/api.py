@@ -101,7 +101,7 @@ def train(
     if resume:
         where = {**known, **given}
         directory = RunDirectory(Path(where["checkpoints_dir"]) / where["name"])
-        read = directory.read_options()
+        read = directory.seen_from_here(directory.read_options())
         stored = {name: read[name] for name in read if name in known and name not in given}
         places = dict.fromkeys(stored, str(directory.options_file))
         given = {**stored, **given}

@@ -289,9 +289,13 @@ def moved_away(folder: Path, names: Sequence[str], *, in_python: bool) -> Folder
         cure = f"pass {', '.join([*shown, 'allow_changes=True'])}"
     else:
         cure = f"add {' '.join([*shown, '--allow_changes'])}"
-    here = "" if folder.is_absolute() else f" in {Path.cwd()}"
+    moved = f"if the pictures were moved, say where they are now: {cure}"
+    if folder.is_absolute():
+        return FolderError(folder, f"no such folder; {moved}")
     return FolderError(
-        folder, f"no such folder{here}; if the pictures were moved, say where they are now: {cure}"
+        folder,
+        f"no such folder in {Path.cwd()}; go on in the folder that the training was started in or, "
+        f"{moved}",
     )
 
 

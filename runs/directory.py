@@ -17,6 +17,12 @@ __all__ = ["RunDirectory", "lock_folder", "take_lock"]
 
 _MOST_NAMES = 10
 
+# Options that name files or folders to read; those that name no such thing stay as they are.
+_PATHS = (
+    *("dataroot", "folder_A", "folder_B", "val_folder"),
+    *("perceptual_backbone", "perceptual_weights"),
+)
+
 
 class RunDirectory:
     """``checkpoints/<name>/``: options, log, state, networks and page of one training.
@@ -135,6 +141,62 @@ class RunDirectory:
             reason = reason.replace(str(self.options_file), self.options_file.name)
             raise FolderError(self.path, reason) from error
 
+    def started_in(self, stored: Mapping[str, Any]) -> Path | None:
+        """Return the folder that relative paths of a run are relative to; None if unknown.
+
+        The run's own place tells it, also when the whole was moved: where ``checkpoints_dir`` is
+        ``checkpoints``, ``/a/b/checkpoints/monet`` was started in ``/a/b``.
+
+        Args:
+            stored: options that the run was started with.
+        """
+        place = Path(str(stored.get("checkpoints_dir", "")), str(stored.get("name", ""))).parts
+        typed = self.path.absolute()
+        for here in (typed.parts, Path(os.path.normpath(typed)).parts):
+            # An absolute place has as many parts as this one, and tells nothing.
+            if 0 < len(place) < len(here) and here[-len(place) :] == place:
+                return _tidy(Path(*here[: -len(place)]))
+        return None
+
+    def seen_from_here(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a run's options with relative paths that hold in the current folder.
+
+        Those that lead to something from here only stay as they are.
+
+        Args:
+            stored: options that the run was started with.
+        """
+        base, seen = self.started_in(stored), dict(stored)
+        if base is None or _same(base, Path.cwd()):
+            return seen
+        for name in _PATHS:
+            path = _path(name, stored)
+            if path is not None and ((base / path).exists() or not path.exists()):
+                seen[name] = str(base / path)
+        return seen
+
+    def as_started(self, stored: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options with paths as they would be in the folder that the run was started in.
+
+        So a run that is resumed from elsewhere is still the same, and can be moved as a whole.
+
+        Args:
+            stored: options that the run was started with.
+            options: options of the same training now, with paths as seen from the current folder.
+        """
+        base, made = self.started_in(stored), dict(options)
+        if base is None:
+            return made
+        for name in ("checkpoints_dir", *_PATHS):
+            now, before = _path(name, options), _path(name, stored)
+            if now is None or now == before:
+                continue
+            if before is not None and _same(now, base / before):
+                made[name] = stored[name]
+            elif not _same(base, Path.cwd()):
+                made[name] = str(now.absolute())
+        return made
+
     @contextmanager
     def locked(self, *, write: bool = True) -> Iterator[None]:
         """Lock the run for this process, so that no second training overwrites the first.
@@ -157,6 +219,25 @@ class RunDirectory:
             for folder in (self.path, *(found for found in self.path.rglob("*") if found.is_dir())):
                 remove_leftovers(folder, alone=True)
             yield
+
+
+def _path(option: str, options: Mapping[str, Any]) -> Path | None:
+    """Return the path that an option names; None where it names none, as a backbone may not."""
+    value = options.get(option)
+    if not value or not isinstance(value, str | os.PathLike):
+        return None
+    path = Path(value)
+    return None if option == "perceptual_backbone" and len(path.parts) < 2 else path
+
+
+def _tidy(folder: Path) -> Path:
+    """Return a folder without ``..``, unless a link makes that another folder."""
+    tidy = Path(os.path.normpath(folder))
+    return tidy if tidy.exists() and folder.exists() and tidy.samefile(folder) else folder
+
+
+def _same(first: Path, second: Path) -> bool:
+    return os.path.abspath(first) == os.path.abspath(second)  # noqa: PTH100 - as it is typed
 
 
 @contextmanager

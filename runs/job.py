@@ -245,6 +245,8 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
     """
     run, flat = options.run, flatten(options)
     directory = RunDirectory(run.checkpoints_dir / run.name)
+    if resume:
+        flat = directory.as_started(directory.read_options(), flat)
     _check_run(
         directory,
         flat,

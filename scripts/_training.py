@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import ImpastoError
@@ -32,6 +32,7 @@ class TrainingRequest(Generic[T]):
         allow_changes: whether the options may differ from those of the continued run.
         changes: names of the options that differ from the continued run, with old and new values.
         given: names of the options on the command line.
+        note: what else a user must know of the continued run, in words; mostly nothing.
     """
 
     options: T
@@ -39,6 +40,7 @@ class TrainingRequest(Generic[T]):
     allow_changes: bool
     changes: Mapping[str, tuple[object, object]]
     given: Collection[str] = ()
+    note: str = ""
 
 
 def add_resuming(parser: CommandParser) -> None:
@@ -64,22 +66,30 @@ def parse_training(
     """
     parser = make_parser()
     parsed = parser.parse(argv)
-    stored = None
+    note = ""
+    stored: Mapping[str, Any] = {}
+    directory = RunDirectory(expand_home(parsed.checkpoints_dir) / parsed.name)
     if parsed.resume:
-        directory = RunDirectory(expand_home(parsed.checkpoints_dir) / parsed.name)
         stored = directory.read_options()
+        seen = directory.seen_from_here(stored)
         parser = make_parser()
-        parser.set_stored(stored, str(directory.options_file))
+        parser.set_stored(seen, str(directory.options_file))
         parsed = parser.parse(argv)
+        if seen != stored:
+            note = (
+                f"relative paths of this run are those in {directory.started_in(stored)}, where it "
+                "was started"
+            )
     made = parser.make(options, parsed, drop=_CONTROL)
     if not parsed.resume:  # told before the seconds that torch takes
-        RunDirectory(Path(parsed.checkpoints_dir) / parsed.name).require_no_state()
+        directory.require_no_state()
     return TrainingRequest(
         options=made,
         resume=bool(parsed.resume),
         allow_changes=bool(parsed.allow_changes),
-        changes=difference(stored, flatten(made)) if stored else {},
+        changes=difference(stored, directory.as_started(stored, flatten(made))) if stored else {},
         given={word.partition("=")[0].lstrip("-") for word in argv if word.startswith("--")},
+        note=note,
     )
 
 
@@ -90,6 +100,7 @@ def run_training(
     changes: Mapping[str, tuple[object, object]],
     report: "Callable[[TrainResult], None]",
     longer: str,
+    note: str = "",
 ) -> int:
     """Train, and print how it ended; of several processes, only the main one prints.
 
@@ -99,6 +110,7 @@ def run_training(
         changes: names of changed options with old and new values, which are printed at the start.
         report: prints the results of a training that came to its end.
         longer: the option that lets a training that is complete go on.
+        note: a sentence that is printed at the start, too.
 
     Returns:
         The exit status.
@@ -106,7 +118,7 @@ def run_training(
     from impasto.runs.processes import first_to_speak, leave_processes  # noqa: PLC0415 - torch
 
     try:
-        result = train([_observe_start(changes)])
+        result = train([_observe_start(changes, note)])
     except ImpastoError as error:
         if first_to_speak():
             raise
@@ -141,7 +153,7 @@ def _report_end(
     return 128 + result.signal
 
 
-def _observe_start(changes: Mapping[str, tuple[object, object]]) -> "Observer":
+def _observe_start(changes: Mapping[str, tuple[object, object]], note: str) -> "Observer":
     """Return an observer that tells what has changed, once it is sure that the training begins."""
     from impasto.runs.observers import Observer  # noqa: PLC0415 - NumPy
 
@@ -149,6 +161,8 @@ def _observe_start(changes: Mapping[str, tuple[object, object]]) -> "Observer":
         """Tells what has changed, once it is sure that the training begins."""
 
         def on_start(self, progress: "Progress") -> None:  # noqa: ARG002
+            if note:
+                print(f"note: {note}", file=sys.stderr)
             for name, (old, new) in changes.items():
                 if old != ABSENT:  # else the run is older than the option
                     print(f"changed: {spell_change(name, old, new)}", file=sys.stderr)

@@ -51,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
         command="backbone train",
         changes=words.changes,
         report=report,
+        note=words.note,
         longer="raise --n_epochs, or --patience where it ended early",
     )
 

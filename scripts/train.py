@@ -45,7 +45,9 @@ def main(argv: Sequence[str]) -> int:
     report = partial(_report, words.options)
     limited = words.options.schedule.max_images is not None
     longer = f"raise {'--max_images or ' if limited else ''}--n_epochs_decay"
-    return run_training(start, command="train", changes=words.changes, report=report, longer=longer)
+    return run_training(
+        start, command="train", changes=words.changes, report=report, longer=longer, note=words.note
+    )
 
 
 def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:

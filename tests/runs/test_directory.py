@@ -27,6 +27,53 @@ def test_holding_the_run_clears_what_a_killed_writer_left(tmp_path: Path) -> Non
         assert leftovers[0].exists()
 
 
+def test_relative_paths_of_a_run_are_those_where_it_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    project = tmp_path / "project"
+    (project / "data" / "val").mkdir(parents=True)
+    (project / "backbones" / "mine").mkdir(parents=True)
+    (project / "lite").mkdir()  # and the name of a network
+    stored = {
+        "checkpoints_dir": "runs",
+        "name": "a",
+        "dataroot": "data",
+        "folder_A": None,
+        "folder_B": 5,  # someone's edit, which is told when options are made
+        "val_folder": "data/gone",
+        "perceptual_backbone": "backbones/mine",
+    }
+    directory = RunDirectory(Path("project/runs/a"))
+    assert directory.started_in(stored) == project
+    seen = directory.seen_from_here(stored)
+    found = {
+        "dataroot": str(project / "data"),
+        "val_folder": str(project / "data" / "gone"),  # so that this is what is said to be gone
+        "perceptual_backbone": str(project / "backbones" / "mine"),
+    }
+    assert seen == {**stored, **found}
+    assert directory.as_started(stored, {**seen, "checkpoints_dir": "project/runs"}) == stored
+    (tmp_path / "data" / "gone").mkdir(parents=True)
+    assert directory.seen_from_here(stored)["val_folder"] == "data/gone"
+    named = directory.seen_from_here({**stored, "perceptual_backbone": "lite"})
+    assert named["perceptual_backbone"] == "lite"
+    chosen = directory.as_started(stored, {**seen, "val_folder": "other"})
+    assert chosen["val_folder"] == str(tmp_path / "other")
+    # Where it was started, all is as it was; a place that is absolute does not tell where that was.
+    monkeypatch.chdir(project)
+    assert RunDirectory(Path("runs/a")).seen_from_here(stored) == stored
+    for place in (str(project / "runs"), "../project/runs"):
+        unknown = {**stored, "checkpoints_dir": place}
+        assert RunDirectory(project / "runs" / "a").started_in(unknown) is None
+    assert (
+        RunDirectory(Path("../project/runs/a")).started_in(
+            {**stored, "checkpoints_dir": "../project/runs"}
+        )
+        == project
+    )
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     file = tmp_path / "checkpoints"
     file.write_text("in the way")

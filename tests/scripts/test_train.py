@@ -195,6 +195,86 @@ def test_a_folder_that_was_moved_is_named_with_the_cure(
     assert main([*resume, "--dataroot", str(tmp_path / "moved"), "--allow_changes"]) == 0
 
 
+@pytest.mark.slow
+def test_a_run_goes_on_from_another_folder_and_where_it_was_moved_to(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As if nobody had gone anywhere: with the same weights, and no other options."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    (tmp_path / "data").rename(project / "data")
+    first = ["train", "--config", str(config), "--checkpoints_dir", "runs", "--dataroot", "data"]
+    monkeypatch.chdir(project)
+    assert main([*first, "--name", "whole", "--max_images", "6"]) == 0
+    assert main([*first, "--max_images", "2"]) == 0
+    options = (project / "runs" / "tiny" / "options.yaml").read_text(encoding="utf-8")
+    monkeypatch.chdir(elsewhere)
+    resume = ["train", "--resume", "--checkpoints_dir", "../project/runs", "--name", "tiny"]
+    capsys.readouterr()
+    assert main([*resume, "--max_images", "4"]) == 0
+    said = capsys.readouterr().err
+    assert f"note: relative paths of this run are those in {project}, where it was" in said
+    assert "changed: max_images: 2 -> 4" in said
+    assert said.count("changed: ") == 1
+    now = (project / "runs" / "tiny" / "options.yaml").read_text(encoding="utf-8")
+    assert now == options.replace("max_images: 2", "max_images: 4")
+    # The same place in other words is no other place.
+    same = ["--max_images", "5", "--dataroot", str(project / "data")]
+    assert main([*resume, *same]) == 0
+    project.rename(tmp_path / "moved")
+    resume[3] = str(tmp_path / "moved" / "runs")
+    assert main([*resume, "--max_images", "6"]) == 0
+    tiny, whole = (
+        torch.load(tmp_path / "moved" / "runs" / name / "latest_net_G_A.pth", weights_only=True)
+        for name in ("tiny", "whole")
+    )
+    assert all(torch.equal(tiny[name], whole[name]) for name in whole)
+
+
+def test_a_relative_folder_that_is_gone_is_named_with_the_cure(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    (tmp_path / "data").rename(project / "data")
+    where = ["--checkpoints_dir", "runs", "--name", "tiny"]
+    first = ["train", "--config", str(config), *where, "--dataroot", "data"]
+    monkeypatch.chdir(project)
+    assert main([*first, "--max_images", "6"]) == 0
+    (project / "data").rename(elsewhere / "pictures")
+    monkeypatch.chdir(elsewhere)
+    resume = ["train", "--resume", "--checkpoints_dir", "../project/runs", "--name", "tiny"]
+    capsys.readouterr()
+    assert main([*resume, "--max_images", "7"]) == 1
+    said = capsys.readouterr().err
+    assert f"{project}/data/trainA: no such folder; if the pictures were moved, say" in said
+    assert "add --dataroot NEW --allow_changes" in said
+    moved = ["--max_images", "7", "--dataroot", "pictures", "--allow_changes"]
+    assert main([*resume, *moved]) == 0
+    # What was named here is found from everywhere.
+    monkeypatch.chdir(project)
+    assert main(["train", "--resume", *where, "--max_images", "8"]) == 0
+    # An absolute place of the run does not tell where that was.
+    where[1] = str(tmp_path / "runs")
+    monkeypatch.chdir(elsewhere)
+    data = ["--folder_A", "pictures/trainA", "--folder_B", "pictures/trainB"]
+    assert main(["train", "--config", str(config), *where, *data, "--max_images", "1"]) == 0
+    monkeypatch.chdir(project)
+    capsys.readouterr()
+    assert main(["train", "--resume", *where]) == 1
+    said = capsys.readouterr().err
+    assert f"pictures/trainA: no such folder in {project}; go on in the folder that the" in said
+    assert "add --folder_A NEW --folder_B NEW --allow_changes" in said
+
+
 def test_a_dataroot_without_an_effect_is_refused(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
