@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from impasto.options.errors import PictureError
-
 __all__ = [
     "NOTES",
     "PREVIEWS_MARK",
     "FileNote",
     "Made",
-    "describe",
+    "hash_file",
     "holds_notes",
     "made_below",
     "read_notes",
@@ -58,33 +56,17 @@ class FileNote:
                 return False
             if status.st_mtime_ns == self.mtime_ns and str(path.absolute()) == self.path:
                 return True
-            return _sha256(path) == self.sha256
+            return hash_file(path) == self.sha256
         except OSError:
             return False
 
 
-def describe(path: Path) -> FileNote:
-    """Describe a file as it is now.
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits.
 
     Raises:
-        PictureError: it cannot be read.
+        OSError: it cannot be read.
     """
-    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-        raise PictureError(path, "is a folder" if path.is_dir() else "is not a regular file")
-    try:
-        status = path.stat()
-        return FileNote(
-            path=str(path.absolute()),
-            bytes=status.st_size,
-            mtime_ns=status.st_mtime_ns,
-            sha256=_sha256(path),
-        )
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise PictureError(path, f"cannot be opened: {reason}") from error
-
-
-def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

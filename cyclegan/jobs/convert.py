@@ -18,10 +18,11 @@ from torch import Tensor
 
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import NotFiniteError, Translator
+from impasto.cyclegan.jobs.results import describe
 from impasto.data.atomic import is_disk_full
 from impasto.data.decode import Picture, read_picture, read_size
 from impasto.data.encode import write_picture
-from impasto.data.provenance import FileNote, describe
+from impasto.data.provenance import FileNote
 from impasto.data.tensors import to_pictures, to_tensor
 from impasto.data.transforms import limit_long_side
 from impasto.options.errors import ImpastoError, PictureError

@@ -20,7 +20,7 @@ from impasto.data.provenance import (
     PREVIEWS_MARK,
     FileNote,
     Made,
-    describe,
+    hash_file,
     holds_notes,
     read_notes,
 )
@@ -28,13 +28,34 @@ from impasto.options.errors import FolderError, PictureError
 from impasto.runs.directory import lock_folder
 from impasto.runs.pages.gallery import PAIRS_PER_PAGE, is_generated
 
-__all__ = ["PREVIEWS", "ResultsFolder"]
+__all__ = ["PREVIEWS", "ResultsFolder", "describe"]
 
 PREVIEWS = "page"
 """Beginning of the name of the folder of small copies, which lies in a folder of results."""
 
 _PAGE = "index.html"
 _MOST_PREVIEWS_FOLDERS = 100
+
+
+def describe(path: Path) -> FileNote:
+    """Describe a file as it is now.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise PictureError(path, "is a folder" if path.is_dir() else "is not a regular file")
+    try:
+        status = path.stat()
+        return FileNote(
+            path=str(path.absolute()),
+            bytes=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            sha256=hash_file(path),
+        )
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PictureError(path, f"cannot be opened: {reason}") from error
 
 
 class ResultsFolder:
