@@ -89,7 +89,7 @@ def main() -> int:
     sys.stdout.flush()
     apart = _evaluate(photos[:count], photos[count:], {}, None)
     print(f"\n{count} photographs and {count} other ones\n")
-    _print_table(apart)
+    _print_table(apart, floor="other photographs")
     seconds = time.process_time() - began
     print(f"\n{seconds:.0f} s of one core, {platform.processor() or platform.machine()}")
     return 0
@@ -162,11 +162,11 @@ def _evaluate(
     )
 
 
-def _print_table(evaluation: Evaluation) -> None:
+def _print_table(evaluation: Evaluation, *, floor: str = "other Monets") -> None:
     usual = {"swd": "SWD", "ssim": "SSIM"}
     headings = [evaluation.headings.get(name, usual.get(name, name)) for name in _MEASURES]
     print(f"| | {' | '.join(headings)} |\n|---|{'---|' * len(headings)}")
-    rows = {_name(row.name): row.values for row in evaluation.rows}
+    rows = {_name(row.name, floor): row.values for row in evaluation.rows}
     for name in sorted(rows, key=lambda name: rows[name]["kid"]):
         values = rows[name]
         cells = [f"{values[one]:.3g}" if one in values else "" for one in _MEASURES]
@@ -175,8 +175,8 @@ def _print_table(evaluation: Evaluation) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
 
 
-def _name(row: str) -> str:
-    return "other Monets" if row.startswith("floor") else row
+def _name(row: str, floor: str = "other Monets") -> str:
+    return floor if row.startswith("floor") else row
 
 
 def _print_chains(evaluation: Evaluation) -> None:
