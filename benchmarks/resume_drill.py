@@ -2,6 +2,7 @@
 
     python benchmarks/resume_drill.py
     python benchmarks/resume_drill.py --dataroot PATH --kills 30 --seed 7
+    python benchmarks/resume_drill.py --also one_sided=true lambda_nce=1 lambda_style=1
     python benchmarks/resume_drill.py --compare RUN_DIRECTORY OTHER_RUN_DIRECTORY
 
 Both trainings are `impasto train` processes with the same small options: dropout, running averages,
@@ -91,6 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--crop_size", type=int, default=64, help="in pixels")
+    parser.add_argument(
+        "--also",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further options of impasto train, such as one_sided=true lambda_nce=1",
+    )
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep both runs in this folder")
     parser.add_argument(
         "--compare", type=Path, nargs=2, metavar="RUN", help="only compare two runs"
@@ -109,10 +117,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             kills=arguments.kills,
             seed=arguments.seed,
             crop_size=arguments.crop_size,
+            also=arguments.also,
         )
 
 
-def drill(work: Path, dataroot: Path, *, kills: int, seed: int, crop_size: int) -> int:
+def drill(
+    work: Path, dataroot: Path, *, kills: int, seed: int, crop_size: int, also: Sequence[str] = ()
+) -> int:
     """Train twice, once with kills, and compare; return 1 where the runs differ."""
     moments = np.random.default_rng(seed)
     places = kill_images(kills, moments)
@@ -120,6 +131,7 @@ def drill(work: Path, dataroot: Path, *, kills: int, seed: int, crop_size: int) 
     epochs = -(-(sum(places[-1:]) + _GAP_IMAGES) // epoch)
     words = [*_OPTIONS, f"--dataroot={dataroot}"]
     words += [f"--crop_size={crop_size}", f"--load_size={crop_size + 8}"]
+    words += [f"--{option}" for option in also]
     words += [f"--n_epochs={epochs - epochs // 2}", f"--n_epochs_decay={epochs // 2}"]
     peaceful = _Training(work / "uninterrupted", words)
     started = time.monotonic()

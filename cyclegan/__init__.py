@@ -1,9 +1,9 @@
 """Unpaired image-to-image translation with CycleGAN (Zhu et al. 2017).
 
-Read in this order: `networks` and `architecture` (the registry of generators), `losses` and `terms`
-(the objective), `trainer` (the algorithm), `build` (from options to all of it), `weights` and
-`models` (trained generators), `inference` (translating with them), `evaluation`, and `jobs` (whole
-commands).
+Read in this order: `networks` and `architecture` (the registry of generators), `losses`, `terms`
+and `painting` (the objective), `trainer` (the algorithm), `build` (from options to all of it),
+`weights` and `models` (trained generators), `inference` (translating with them), `evaluation`, and
+`jobs` (whole commands).
 """
 
 import lazy_loader

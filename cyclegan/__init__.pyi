@@ -32,13 +32,15 @@ from .networks import (
     receptive_field,
 )
 from .optim import LearningRate, WeightAverage, lr_multiplier
+from .painting import ContrastiveTerm, ProjectedDiscriminator, StyleLoss, patch_nce
 from .pools import ImagePool
 from .terms import DirectionImages, DiscriminatorLoss, LossTerm, PerceptualLoss, Translations
-from .trainer import Trainer
+from .trainer import OneSidedTrainer, Trainer
 from .weights import LoadedGenerator, load_generator, save_generator
 
 __all__ = [
     "Candidate",
+    "ContrastiveTerm",
     "DirectionImages",
     "DiscriminatorLoss",
     "EvaluateResult",
@@ -52,12 +54,15 @@ __all__ = [
     "LoadedGenerator",
     "LossTerm",
     "Networks",
+    "OneSidedTrainer",
     "PatchDiscriminator",
     "PerceptualLoss",
     "PixelDiscriminator",
+    "ProjectedDiscriminator",
     "Reference",
     "ResnetGenerator",
     "Sample",
+    "StyleLoss",
     "Trainer",
     "TranslateResult",
     "TranslationLearner",
@@ -82,6 +87,7 @@ __all__ = [
     "kernel_distance",
     "load_generator",
     "lr_multiplier",
+    "patch_nce",
     "receptive_field",
     "register_generator",
     "registered_generators",

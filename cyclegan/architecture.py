@@ -41,6 +41,7 @@ class GeneratorArchitecture:
             does not matter for translation.
         upsample: upsampling layers: ``deconv``, ``resize`` or ``bilinear``.
         color_skip: whether a ResNet has a skip connection for colors around its layers.
+        base: what the output of a ResNet's layers is added to: ``none`` or ``kuwahara``.
         in_channels: number of channels of the input.
         out_channels: number of channels of the output.
 
@@ -55,6 +56,7 @@ class GeneratorArchitecture:
     dropout: bool = False
     upsample: str = "deconv"
     color_skip: bool = False
+    base: str = "none"
     in_channels: int = 3
     out_channels: int = 3
 
@@ -86,6 +88,7 @@ class GeneratorArchitecture:
     def __str__(self) -> str:
         unit = _entry_of_kind(self.kind).depth_unit
         drop = ", color skip" if self.color_skip else ""
+        drop += f", base {self.base}" if self.base != "none" else ""
         drop += ", dropout" if self.dropout else ""
         layers = f"{self.kind}, {self.depth} {unit}, {self.channels} filters"
         return f"{layers}, norm {self.norm}, upsample {self.upsample}{drop}"
@@ -237,6 +240,7 @@ def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture | Non
         dropout=second is None or second.ndim != 4,
         upsample=_detect_upsample(smooth=smooth is not None, deconv=len(up) == 4 * channels),
         color_skip="color_skip.weight" in weights,
+        base="kuwahara" if "base.sharpness" in weights else "none",
         in_channels=first.shape[1],
         out_channels=len(last),
     )
@@ -283,6 +287,7 @@ def _build_resnet(architecture: GeneratorArchitecture) -> Generator:
         dropout=architecture.dropout,
         upsample=architecture.upsample,
         color_skip=architecture.color_skip,
+        base=architecture.base,
         in_channels=architecture.in_channels,
         out_channels=architecture.out_channels,
     )
@@ -323,6 +328,7 @@ _UNET = GeneratorEntry(
 for _entry in (
     _RESNET,
     replace(_RESNET, name="resnet_6blocks", depth=6),
+    replace(_RESNET, name="resnet_4blocks", depth=4),
     _UNET,
     replace(_UNET, name="unet_128", depth=7, stride=128, smallest=128),
 ):

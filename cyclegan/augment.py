@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from impasto.options.train import DIFFAUGMENT
+from impasto.options.losses import DIFFAUGMENT
 from impasto.runs.capture import on_device
 
 __all__ = ["DifferentiableAugmentation"]

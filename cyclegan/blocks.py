@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +15,11 @@ __all__ = [
     "NormLayer",
     "ResizeConv2d",
     "ResnetBlock",
+    "SoftKuwahara",
     "apply_together",
     "has_bias",
     "is_per_sample",
+    "keep_in_range",
     "norm_layer",
     "smooth_resize_layer",
     "upsample_layer",
@@ -125,6 +128,65 @@ class ColorSkip(nn.Module):
         """Return the colors to add before they are enlarged: (N, 3, H, W) divided by reduction."""
         averages = F.avg_pool2d(images, self._reduction)
         return torch.einsum("oi,nihw->nohw", self.weight, averages)
+
+
+class SoftKuwahara(nn.Module):
+    """Smoothing that keeps edges and takes away texture (Kuwahara et al. 1976).
+
+    Each pixel becomes the mean of the flattest of the four 3 x 3 windows that it is a corner of.
+    Departure: a mean of the four, weighted by (100 variance + 0.02)^-4 of lightness in [-1, 1], in
+    which the flattest counts most, so that nothing jumps where two are about as flat.
+
+    Input and output: RGB, (N, 3, H, W), in [-1, 1], H and W at least 3.
+    """
+
+    sharpness: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Kept with the weights, which so tell that the generator has it.
+        self.register_buffer("sharpness", torch.tensor(4.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the smoothed images, float32."""
+        padded = F.pad(images.float(), (2, 2, 2, 2), mode="reflect")
+        light = padded.mean(dim=1, keepdim=True)
+        means, mean = F.avg_pool2d(padded, 3, stride=1), F.avg_pool2d(light, 3, stride=1)
+        variance = (F.avg_pool2d(light.square(), 3, stride=1) - mean.square()).clamp_min(0)
+        weights = (100 * variance + 0.02) ** -self.sharpness.float()
+        height, width = images.shape[2:]
+        corners = [
+            (slice(None), slice(None), slice(top, top + height), slice(left, left + width))
+            for top in (0, 2)
+            for left in (0, 2)
+        ]
+        total = torch.stack([weights[corner] for corner in corners]).sum(0)
+        return torch.stack([weights[corner] * means[corner] for corner in corners]).sum(0) / total
+
+
+class _KeepInRange(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return values.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        outwards = ((values > 1) & (gradient < 0)) | ((values < -1) & (gradient > 0))
+        return gradient.masked_fill(outwards, 0)
+
+
+def keep_in_range(values: Tensor) -> Tensor:
+    """Clamp to [-1, 1]; gradients that lead back into the range pass, those that lead out do not.
+
+    So a pixel that a network has made too light can be made darker again, unlike behind a plain
+    clamp.
+    """
+    if not (torch.is_grad_enabled() and values.requires_grad):
+        return values.clamp(-1, 1)
+    kept: Tensor = _KeepInRange.apply(values)
+    return kept
 
 
 class ResizeConv2d(nn.Conv2d):

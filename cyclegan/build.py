@@ -15,9 +15,19 @@ from impasto.cyclegan.networks import (
     Networks,
     PatchDiscriminator,
     PixelDiscriminator,
+    ResnetGenerator,
     init_weights,
 )
 from impasto.cyclegan.optim import LearningRate, WeightAverage, make_adam
+from impasto.cyclegan.painting import (
+    ContrastiveTerm,
+    FrozenFeatures,
+    PatchProjector,
+    ProjectedDiscriminator,
+    StyleLoss,
+    StyleTerm,
+    default_nce_layers,
+)
 from impasto.cyclegan.pools import ImagePool, ReplayPools
 from impasto.cyclegan.terms import (
     AdversarialTerm,
@@ -30,16 +40,21 @@ from impasto.cyclegan.terms import (
     PerceptualLoss,
     PerceptualTerm,
 )
-from impasto.cyclegan.trainer import Trainer
+from impasto.cyclegan.trainer import OneSidedTrainer, Trainer
 from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
 from impasto.data.files import list_pictures
 from impasto.data.fingerprints import fingerprint
 from impasto.data.loaders import UnpairedLoader
 from impasto.data.transforms import Preprocessing
-from impasto.options.train import LossOptions, NetworkOptions, TrainOptions
+from impasto.gatys.features.lite import default_lite_layers
+from impasto.options.losses import LossOptions
+from impasto.options.train import Direction, NetworkOptions, TrainOptions
 from impasto.runs.capture import Compiling, choose_compiling
 from impasto.runs.processes import share_weights
 from impasto.runs.state import make_generator
+
+# Of the domain that a discriminator on frozen features judges.
+_STANDARD_PICTURES = 32
 
 __all__ = [
     "build_doctor",
@@ -64,21 +79,27 @@ def generator_architecture(options: NetworkOptions) -> GeneratorArchitecture:
         dropout=options.dropout,
         upsample=options.upsample,
         color_skip=options.color_skip,
+        base=options.output_base,
     )
 
 
 def build_networks(options: NetworkOptions, *, generator: torch.Generator) -> Networks:
-    """Make ``G_A``, ``G_B``, ``D_A`` and ``D_B`` with fresh weights, on the CPU."""
+    """Make ``G_A``, ``G_B``, ``D_A`` and ``D_B`` with fresh weights, on the CPU.
+
+    With ``one_sided``, there are ``G_A`` and ``D_A`` only.
+
+    Raises:
+        CheckpointError: the network that projected discriminators look through is not installed.
+    """
     architecture = generator_architecture(options)
+    sides = "A" if options.one_sided else "AB"
     networks = Networks(
-        {
-            "G_A": architecture.build(),
-            "G_B": architecture.build(),
-            "D_A": _discriminator(options),
-            "D_B": _discriminator(options),
-        }
+        {f"G_{side}": architecture.build() for side in sides}
+        | {f"D_{side}": _discriminator(options, generator) for side in sides}
     )
     for network in networks.values():
+        if isinstance(network, ProjectedDiscriminator):
+            continue  # spectral normalization divides by what the weights were drawn with
         init_weights(
             network, init_type=options.init_type, gain=options.init_gain, generator=generator
         )
@@ -112,10 +133,13 @@ def build_trainer(
         perceptual = build_perceptual(options.losses, accelerator.device)
     seed, process = options.run.seed, accelerator.process_index
     networks = build_networks(options.networks, generator=make_generator(seed, "weights"))
+    if options.losses.lambda_nce > 0:
+        networks = _with_projector(networks, options, make_generator(seed, "contrastive"))
     networks.to(accelerator.device)
     if options.run.convolution == "auto":
         for network in networks.values():
             economize(network)
+    _standardize(networks, options)
     share_weights(networks.values(), accelerator)
     schedule, losses = options.schedule, options.losses
     augment = _augment(losses.diffaugment, make_generator(seed, "augmentation", process=process))
@@ -134,7 +158,8 @@ def build_trainer(
                 f"the loss {term.name} does not say that it can be (LossTerm.capturable)"
                 for term in terms
                 if not term.capturable
-            ],
+            ]
+            + ["--netD projected has not been"] * (options.networks.netD == "projected"),
         )
     optimizer_G, optimizer_D = (
         make_adam(
@@ -143,7 +168,10 @@ def build_trainer(
             betas=(schedule.beta1, schedule.beta2),
             in_graph=compiling.make_graph is not None,
         )
-        for names in (("G_A", "G_B"), ("D_A", "D_B"))
+        for names in (
+            [name for name in networks if not name.startswith("D_")],
+            [name for name in networks if name.startswith("D_")],
+        )
     )
     learning_rate = LearningRate(
         [optimizer_G, optimizer_D],
@@ -153,7 +181,8 @@ def build_trainer(
         n_epochs_decay=schedule.n_epochs_decay,
         lr_decay_iters=schedule.lr_decay_iters,
     )
-    return Trainer(
+    trainer = OneSidedTrainer if options.networks.one_sided else Trainer
+    return trainer(
         networks,
         terms=terms,
         discriminator_loss=DiscriminatorLoss(
@@ -168,7 +197,7 @@ def build_trainer(
         learning_rate=learning_rate,
         accelerator=accelerator,
         averages=_averages(networks, options.run.ema_decay),
-        identity=losses.lambda_identity > 0,
+        identity=losses.nce_idt if losses.lambda_nce > 0 else losses.lambda_identity > 0,
         compiling=compiling,
     )
 
@@ -222,25 +251,36 @@ def build_terms(
         process: index of this process, which has its own random numbers.
     """
     identity = losses.lambda_identity
-    judge = partial(AdversarialTerm, gan_mode=losses.gan_mode, augment=augment)
-    terms: list[LossTerm] = [
-        judge("G_A", "AtoB", discriminator=networks["D_A"]),
-        judge("G_B", "BtoA", discriminator=networks["D_B"]),
-        CycleTerm("cycle_A", "AtoB", weight=losses.lambda_A),
-        CycleTerm("cycle_B", "BtoA", weight=losses.lambda_B),
-        # The reference weighs idt_A = G_A(B), a reconstruction of B, with lambda_B.
-        IdentityTerm("idt_A", "AtoB", weight=identity * losses.lambda_B),
-        IdentityTerm("idt_B", "BtoA", weight=identity * losses.lambda_A),
-    ]
-    if losses.lambda_palette > 0:
-        into_B, into_A = (
-            PaletteLoss(generator=make_generator(seed, f"palette of {domain}", process=process))
-            for domain in "BA"
-        )
-        weight = losses.lambda_palette
+    judge = partial(
+        AdversarialTerm, gan_mode=losses.gan_mode, augment=augment, weight=losses.lambda_gan
+    )
+    one_sided = "G_B" not in networks
+    terms: list[LossTerm] = [judge("G_A", "AtoB", discriminator=networks["D_A"])]
+    if not one_sided:
         terms += [
-            PaletteTerm("palette_A", "AtoB", palette=into_B, weight=weight),
-            PaletteTerm("palette_B", "BtoA", palette=into_A, weight=weight),
+            judge("G_B", "BtoA", discriminator=networks["D_B"]),
+            CycleTerm("cycle_A", "AtoB", weight=losses.lambda_A),
+            CycleTerm("cycle_B", "BtoA", weight=losses.lambda_B),
+        ]
+    if not (losses.lambda_nce > 0 and losses.nce_idt):
+        # The reference weighs idt_A = G_A(B), a reconstruction of B, with lambda_B.
+        terms.append(IdentityTerm("idt_A", "AtoB", weight=identity * losses.lambda_B))
+    if not one_sided:
+        terms.append(IdentityTerm("idt_B", "BtoA", weight=identity * losses.lambda_A))
+    directions: list[tuple[Direction, str]] = [("AtoB", "A"), ("BtoA", "B")]
+    if one_sided:
+        directions = directions[:1]
+    if losses.lambda_palette > 0:
+        terms += [
+            PaletteTerm(
+                f"palette_{side}",
+                direction,
+                palette=PaletteLoss(
+                    generator=make_generator(seed, f"palette of {direction[-1]}", process=process)
+                ),
+                weight=losses.lambda_palette,
+            )
+            for direction, side in directions
         ]
     if losses.lambda_perceptual > 0 and perceptual is not None:
         look = partial(
@@ -249,8 +289,50 @@ def build_terms(
             targets=losses.perceptual_targets,
             weight=losses.lambda_perceptual,
         )
-        terms += [look("perceptual_A", "AtoB"), look("perceptual_B", "BtoA")]
-    return terms
+        terms += [look(f"perceptual_{side}", direction) for direction, side in directions]
+    if losses.lambda_style > 0:
+        features = FrozenFeatures(default_lite_layers()[1])
+        terms += [
+            StyleTerm(
+                f"style_{side}",
+                direction,
+                style=StyleLoss(
+                    features,
+                    targets=losses.style_targets,
+                    candidates=losses.style_candidates,
+                    generator=make_generator(seed, f"style of {direction[-1]}", process=process),
+                ),
+                weight=losses.lambda_style,
+            )
+            for direction, side in directions
+        ]
+    return terms + _contrastive_terms(losses, networks, seed=seed, process=process)
+
+
+def _contrastive_terms(
+    losses: LossOptions, networks: Networks, *, seed: int, process: int
+) -> list[LossTerm]:
+    """Make the contrastive terms: of inputs, and of pictures of the target domain."""
+    if losses.lambda_nce == 0:
+        return []
+    # Park et al. 2020, section 3.3, and their code: both together weigh as much as one.
+    kinds = [("nce_A", False), ("nce_idt_A", True)] if losses.nce_idt else [("nce_A", False)]
+    generator = networks["G_A"]
+    assert isinstance(generator, ResnetGenerator)  # noqa: S101 - checked by the options
+    return [
+        ContrastiveTerm(
+            name,
+            generator=generator,
+            projector=networks["F_A"],
+            layers=losses.nce_layers or default_nce_layers(generator.blocks),
+            num_patches=losses.num_patches,
+            temperature=losses.nce_T,
+            random=make_generator(seed, f"patches of {name}", process=process),
+            identity=identity,
+            weight=losses.lambda_nce / len(kinds),
+        )
+        for name, identity in kinds
+    ]
 
 
 def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoader:
@@ -295,6 +377,45 @@ def build_sample_batch(options: TrainOptions) -> UnpairedBatch | None:
         return None
     A, B = (domain.first() for domain in _build_domains(options))
     return None if A is None or B is None else UnpairedBatch(A=A, B=B)
+
+
+def _with_projector(
+    networks: Networks, options: TrainOptions, generator: torch.Generator
+) -> Networks:
+    """Add the network of the contrastive loss."""
+    G_A = networks["G_A"]
+    assert isinstance(G_A, ResnetGenerator)  # noqa: S101 - checked by the options
+    layers = options.losses.nce_layers or default_nce_layers(G_A.blocks)
+    projector = PatchProjector(G_A, layers, width=options.losses.netF_nc)
+    # Park et al. 2020, their code: as the other networks are drawn.
+    init_weights(
+        projector,
+        init_type=options.networks.init_type,
+        gain=options.networks.init_gain,
+        generator=generator,
+    )
+    return Networks({**networks, "F_A": projector})
+
+
+def _standardize(networks: Networks, options: TrainOptions) -> None:
+    """Show pictures of their domain to discriminators on frozen features.
+
+    Raises:
+        FolderError: a folder is missing or holds no pictures.
+    """
+    judges = {name: D for name, D in networks.items() if isinstance(D, ProjectedDiscriminator)}
+    if not judges:
+        return
+    domains = dict(zip(("D_B", "D_A"), _build_domains(options), strict=True))
+    for name, discriminator in judges.items():
+        domain = domains[name]
+        step = max(1, len(domain) // _STANDARD_PICTURES)
+        generator = make_generator(options.run.seed, f"pictures that {name} is standardized by")
+        drawn = [
+            domain.draw(index, generator=generator)[0]
+            for index in range(0, len(domain), step)[:_STANDARD_PICTURES]
+        ]
+        discriminator.standardize([picture for picture in drawn if picture is not None])
 
 
 def _build_domains(options: TrainOptions) -> tuple[Domain, Domain]:
@@ -347,7 +468,9 @@ def _augment(
     return DifferentiableAugmentation(policy, generator=generator) if policy else None
 
 
-def _discriminator(options: NetworkOptions) -> nn.Module:
+def _discriminator(options: NetworkOptions, generator: torch.Generator) -> nn.Module:
+    if options.netD == "projected":
+        return ProjectedDiscriminator(channels=options.ndf, generator=generator)
     if options.netD == "pixel":
         return PixelDiscriminator(channels=options.ndf, norm=options.norm)
     layers = 3 if options.netD == "basic" else options.n_layers_D
@@ -357,4 +480,8 @@ def _discriminator(options: NetworkOptions) -> nn.Module:
 def _averages(networks: Networks, decay: float) -> dict[str, WeightAverage]:
     if decay == 0:
         return {}
-    return {name: WeightAverage(networks[name], decay=decay) for name in ("G_A", "G_B")}
+    return {
+        name: WeightAverage(network, decay=decay)
+        for name, network in networks.items()
+        if name.startswith("G_")
+    }

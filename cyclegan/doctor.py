@@ -47,7 +47,7 @@ class CycleganDoctor(Doctor):
     """Detects lost discriminators, rising cycle losses, uniform or negative outputs, slow loading.
 
     Args:
-        gan_mode: adversarial loss: ``lsgan``, ``vanilla`` or ``wgangp``.
+        gan_mode: adversarial loss: ``lsgan``, ``vanilla``, ``wgangp`` or ``hinge``.
         num_threads: number of processes that load pictures.
         cache_images: whether pictures are kept in memory.
         patience_steps: number of steps over which means are taken. Nothing is reported before the
@@ -80,7 +80,7 @@ class CycleganDoctor(Doctor):
 
 
 def _diverged(gan_mode: str) -> Iterator[Sign]:
-    if gan_mode == "wgangp":
+    if gan_mode in {"wgangp", "hinge"}:
         return
     for name in ("G_A", "G_B", "D_A", "D_B"):
         # All reports in a row: a wild one among sound ones means nothing.
@@ -96,7 +96,7 @@ def _diverged(gan_mode: str) -> Iterator[Sign]:
 
 
 def _lost_generators(gan_mode: str, window: Callable[[], Window]) -> Iterator[Sign]:
-    if gan_mode == "wgangp":  # the level of its losses has no meaning
+    if gan_mode in {"wgangp", "hinge"}:  # the level of the generators' losses has no meaning
         return
     for D, G, domain in (("D_A", "G_A", "B"), ("D_B", "G_B", "A")):
         yield Level(

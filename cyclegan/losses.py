@@ -15,6 +15,7 @@ __all__ = [
     "cycle_loss",
     "discriminator_loss",
     "gradient_penalty",
+    "hinge_loss",
     "identity_loss",
     "least_squares_loss",
     "vanilla_loss",
@@ -63,8 +64,23 @@ def wasserstein_loss(scores: Tensor, real: bool) -> Tensor:
     return -scores.mean() if real else scores.mean()
 
 
+def hinge_loss(scores: Tensor, real: bool) -> Tensor:
+    """Return how far scores are from 1 or more (``real``) or -1 or less (Lim and Ye 2017, eq. 7).
+
+    This is the loss of the discriminator; the generator's is :func:`wasserstein_loss`.
+
+    Args:
+        scores: a discriminator's output, any shape.
+        real: whether the scores should say "real".
+
+    Returns:
+        A scalar, at least 0.
+    """
+    return F.relu(1 - scores if real else 1 + scores).mean()
+
+
 def adversarial_loss(gan_mode: str) -> AdversarialLoss:
-    """Return the loss function of a ``gan_mode``: ``lsgan``, ``vanilla`` or ``wgangp``.
+    """Return a discriminator's loss function: ``lsgan``, ``vanilla``, ``wgangp`` or ``hinge``.
 
     Raises:
         ValueError: the mode is unknown.
@@ -73,6 +89,7 @@ def adversarial_loss(gan_mode: str) -> AdversarialLoss:
         "lsgan": least_squares_loss,
         "vanilla": vanilla_loss,
         "wgangp": wasserstein_loss,
+        "hinge": hinge_loss,
     }
     if gan_mode not in losses:
         raise ValueError(f"gan_mode: expected one of {', '.join(losses)}, got {gan_mode!r}")

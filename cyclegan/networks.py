@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from impasto.cyclegan.blocks import (
     ColorSkip,
     ResnetBlock,
+    SoftKuwahara,
     has_bias,
+    keep_in_range,
     norm_layer,
     upsample_layer,
 )
@@ -62,12 +64,18 @@ class ResnetGenerator(Generator):
             ``bilinear``.
         color_skip: whether to add a skip connection for colors around all layers, see
             :class:`~impasto.cyclegan.blocks.ColorSkip`.
+        base: what the output of the last convolution is added to: ``none``, or ``kuwahara``, the
+            picture without its texture (:class:`~impasto.cyclegan.blocks.SoftKuwahara`); the sum is
+            clamped, in place of a tanh.
         in_channels: number of channels of the input.
         out_channels: number of channels of the output.
 
+    Attributes:
+        blocks: number of residual blocks.
+
     Raises:
-        ValueError: ``norm`` or ``upsample`` is unknown, or ``color_skip`` is set without three
-            input and output channels.
+        ValueError: ``norm``, ``upsample`` or ``base`` is unknown, or ``color_skip`` or ``base`` is
+            set without three input and output channels.
     """
 
     stride = 4
@@ -82,14 +90,18 @@ class ResnetGenerator(Generator):
         dropout: bool = False,
         upsample: str = "deconv",
         color_skip: bool = False,
+        base: str = "none",
         in_channels: int = 3,
         out_channels: int = 3,
     ) -> None:
         super().__init__()
-        if color_skip and (in_channels, out_channels) != (3, 3):
-            raise ValueError(
-                f"color_skip: needs RGB, got {in_channels} and {out_channels} channels"
-            )
+        if base not in {"none", "kuwahara"}:
+            raise ValueError(f"base: expected none or kuwahara, got {base!r}")
+        for name, given in (("color_skip", color_skip), ("base", base != "none")):
+            if given and (in_channels, out_channels) != (3, 3):
+                raise ValueError(
+                    f"{name}: needs RGB, got {in_channels} and {out_channels} channels"
+                )
         normalize, bias = norm_layer(norm), has_bias(norm)
 
         def finish(width: int) -> list[nn.Module]:
@@ -114,12 +126,18 @@ class ResnetGenerator(Generator):
         layers += [nn.ReflectionPad2d(3), Conv2d(channels, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         self.color_skip = ColorSkip(reduction=self.stride) if color_skip else None
+        self.base = SoftKuwahara() if base == "kuwahara" else None
+        self.blocks = blocks
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
-        if self.color_skip is None:
+        if self.color_skip is None and self.base is None:
             return self.model(images)  # type: ignore[no-any-return]
-        painted = self.model[:-1](images) + self.color_skip(images)
+        painted: Tensor = self.model[:-1](images)
+        if self.color_skip is not None:
+            painted = painted + self.color_skip(images)
+        if self.base is not None:
+            return keep_in_range(self.base(images) + painted)
         return self.model[-1](painted)  # type: ignore[no-any-return]
 
 

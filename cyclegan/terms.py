@@ -26,7 +26,8 @@ from impasto.cyclegan.losses import (
 )
 from impasto.data.datasets import UnpairedBatch
 from impasto.options.errors import CheckpointError
-from impasto.options.train import Direction, PerceptualTargets
+from impasto.options.losses import PerceptualTargets
+from impasto.options.train import Direction
 from impasto.runs.capture import on_device
 
 __all__ = [
@@ -52,14 +53,14 @@ class DirectionImages:
         real: input images.
         target: real images of the other domain.
         fake: translation of ``real``.
-        reconstruction: translation of ``fake`` back into the first domain.
+        reconstruction: translation of ``fake`` back into the first domain; None without a cycle.
         identity: translation of ``target`` by the same generator as ``fake``, or None.
     """
 
     real: Tensor
     target: Tensor
     fake: Tensor
-    reconstruction: Tensor
+    reconstruction: Tensor | None
     identity: Tensor | None
 
 
@@ -69,22 +70,26 @@ class Translations:
 
     Attributes:
         fake_B: G_A(real_A).
-        fake_A: G_B(real_B).
-        rec_A: G_B(fake_B).
-        rec_B: G_A(fake_A).
+        fake_A: G_B(real_B), None where one direction alone is trained.
+        rec_A: G_B(fake_B), likewise.
+        rec_B: G_A(fake_A), likewise.
         idt_A: G_A(real_B), None without identity loss.
         idt_B: G_B(real_A), None without identity loss.
     """
 
     fake_B: Tensor
-    fake_A: Tensor
-    rec_A: Tensor
-    rec_B: Tensor
+    fake_A: Tensor | None
+    rec_A: Tensor | None
+    rec_B: Tensor | None
     idt_A: Tensor | None
     idt_B: Tensor | None
 
     def of(self, direction: Direction, batch: UnpairedBatch) -> DirectionImages:
-        """Return the images of one direction, with the real ones of their batch."""
+        """Return the images of one direction, with the real ones of their batch.
+
+        Raises:
+            ValueError: that direction is not trained.
+        """
         if direction == "AtoB":
             return DirectionImages(
                 real=batch.A,
@@ -93,6 +98,8 @@ class Translations:
                 reconstruction=self.rec_A,
                 identity=self.idt_A,
             )
+        if self.fake_A is None:
+            raise ValueError("direction: BtoA is not trained, expected AtoB")
         return DirectionImages(
             real=batch.B,
             target=batch.A,
@@ -186,7 +193,7 @@ class AdversarialTerm(_DirectionTerm):
         name: name of the term in the log.
         direction: direction whose translations are judged.
         discriminator: discriminator of the domain that the pictures are translated into.
-        gan_mode: adversarial loss: ``lsgan``, ``vanilla`` or ``wgangp``.
+        gan_mode: adversarial loss: ``lsgan``, ``vanilla``, ``wgangp`` or ``hinge``.
         augment: augmentation of the discriminator's input, or None.
         weight: factor of the term in the objective.
     """
@@ -205,7 +212,8 @@ class AdversarialTerm(_DirectionTerm):
     ) -> None:
         super().__init__(name, direction, weight=weight)
         self._discriminator, self._augment = discriminator, augment
-        self._loss = adversarial_loss(gan_mode)
+        # Of the hinge loss, a generator wants the scores themselves (Lim and Ye 2017, eq. 8).
+        self._loss = adversarial_loss("wgangp" if gan_mode == "hinge" else gan_mode)
 
     def _value(self, images: DirectionImages) -> Tensor:
         seen = images.fake if self._augment is None else self._augment(images.fake)
@@ -224,7 +232,7 @@ class CycleTerm(_DirectionTerm):
     capturable = True
 
     def _value(self, images: DirectionImages) -> Tensor:
-        return cycle_loss(images.reconstruction, images.real)
+        return cycle_loss(_reconstruction(images), images.real)
 
 
 class IdentityTerm(_DirectionTerm):
@@ -307,14 +315,17 @@ class PerceptualTerm(_DirectionTerm):
             )
 
     def _value(self, images: DirectionImages) -> Tensor:
-        choices: dict[PerceptualTargets, list[Tensor]] = {
-            "translation": [images.fake],
-            "reconstruction": [images.reconstruction],
-            "both": [images.fake, images.reconstruction],
-        }
-        compared = choices[self._targets]
+        compared = [] if self._targets == "reconstruction" else [images.fake]
+        if self._targets != "translation":
+            compared.append(_reconstruction(images))
         distances = (self._compare(image, images.real) for image in compared)
         return sum(distances, start=images.real.new_zeros(())) / len(compared)
+
+
+def _reconstruction(images: DirectionImages) -> Tensor:
+    if images.reconstruction is None:
+        raise ValueError("reconstruction: there is none, since one direction alone is trained")
+    return images.reconstruction
 
 
 class PaletteTerm(_DirectionTerm):
@@ -357,7 +368,7 @@ class DiscriminatorLoss:
     """The loss of one discriminator: half the adversarial losses, and a penalty in ``wgangp``.
 
     Args:
-        gan_mode: adversarial loss: ``lsgan``, ``vanilla`` or ``wgangp``.
+        gan_mode: adversarial loss: ``lsgan``, ``vanilla``, ``wgangp`` or ``hinge``.
         penalty_weight: weight of the gradient penalty of ``wgangp``; Gulrajani et al. 2017: 10.
         generator: random generator of the penalty, on the CPU.
         augment: augmentation of all inputs of the discriminators, or None.

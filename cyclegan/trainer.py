@@ -30,9 +30,8 @@ from impasto.runs.processes import (
     normalization_statistics,
 )
 
-__all__ = ["Trainer"]
+__all__ = ["OneSidedTrainer", "Trainer"]
 
-_GENERATORS = ("G_A", "G_B")
 _DISCRIMINATORS = ("D_A", "D_B")
 # Of the state and the process states: a term that called its own state so would replace them.
 _STATE_KEYS = frozenset(
@@ -55,7 +54,7 @@ class Trainer:
         networks: all networks, on the accelerator's device, named as in the reference
             implementation: ``G_A`` translates A to B (G of the paper), ``G_B`` translates B to A
             (F); ``D_A`` judges domain **B**, real B against G_A(A) (D_Y), and ``D_B`` judges domain
-            **A** (D_X).
+            **A** (D_X). Further ones, which terms use, are updated with the generators.
         terms: terms of the generators' objective, in the order in which they are summed.
         discriminator_loss: loss of each discriminator.
         replay: pools that make the batches of the discriminators.
@@ -93,6 +92,9 @@ class Trainer:
         if reserved := _STATE_KEYS & {term.state_key for term in terms}:
             raise ValueError(f"terms: {', '.join(reserved)} is the name of another part of a state")
         self.networks = networks
+        self._discriminators = [name for name in networks if name in _DISCRIMINATORS]
+        # A term's own network learns with the generators.
+        self._generators = [name for name in networks if name not in _DISCRIMINATORS]
         self.terms = tuple(terms)
         self.learning_rate = learning_rate
         self.averages: Mapping[str, WeightAverage] = dict(averages or {})
@@ -141,8 +143,11 @@ class Trainer:
 
     def _compilable(self) -> list[nn.Module]:
         """Return the networks that torch.compile takes: it has no derivatives of derivatives."""
-        names = (*_GENERATORS, *(() if self._discriminator_loss.penalized else _DISCRIMINATORS))
-        return [self.networks[name] for name in names]
+        names = [name for name in self._generators if name in GENERATOR_OF.values()]
+        if not self._discriminator_loss.penalized:
+            names += self._discriminators
+        networks = (self.networks[name] for name in names)
+        return [network for network in networks if getattr(network, "compilable", True)]
 
     def translate(self, batch: UnpairedBatch) -> Translations:
         """Translate a batch both ways, and back; and each domain into itself."""
@@ -169,8 +174,8 @@ class Trainer:
     def _update_generators(
         self, batches: Sequence[UnpairedBatch]
     ) -> tuple[list[tuple[Tensor, Tensor]], dict[str, Tensor]]:
-        generators = self.networks.only(*_GENERATORS)
-        discriminators = self.networks.only(*_DISCRIMINATORS)
+        generators = self.networks.only(*self._generators)
+        discriminators = self.networks.only(*self._discriminators)
         # The discriminators only judge here: their own gradients would be thrown away.
         discriminators.requires_grad_(False)
         self._optimizer_G.zero_grad()
@@ -181,7 +186,9 @@ class Trainer:
                 parts = self.generator_losses(batch, translations)
             self._accelerator.backward(sum(parts.values()) / len(batches))
             # The pool keeps the pictures' own type, also where the networks compute in 16 bits.
-            fake_A, fake_B = translations.fake_A.detach(), translations.fake_B.detach()
+            fake_B = translations.fake_B.detach()
+            # Where nothing is translated into A, no discriminator sees what stands for it.
+            fake_A = batch.A if translations.fake_A is None else translations.fake_A.detach()
             fakes.append((fake_A.to(batch.A.dtype), fake_B.to(batch.B.dtype)))
             losses.append({name: part.detach() for name, part in parts.items()})
         average_gradients(generators.parameters(), self._accelerator)
@@ -199,11 +206,17 @@ class Trainer:
         for batch, (new_A, new_B) in zip(batches, fakes, strict=True):
             shown = self._replay.choose(batch, new_A, new_B)
             with self._accelerator.autocast():
-                D_A = self._discriminator_loss(self.networks["D_A"], shown.real_B, shown.fake_B)
-                D_B = self._discriminator_loss(self.networks["D_B"], shown.real_A, shown.fake_A)
-            self._accelerator.backward((D_A + D_B) / len(batches))
-            losses.append({"D_A": D_A.detach(), "D_B": D_B.detach()})
-        discriminators = self.networks.only(*_DISCRIMINATORS)
+                parts = {
+                    name: self._discriminator_loss(self.networks[name], real, fake)
+                    for name, real, fake in (
+                        ("D_A", shown.real_B, shown.fake_B),
+                        ("D_B", shown.real_A, shown.fake_A),
+                    )
+                    if name in self.networks
+                }
+            self._accelerator.backward(sum(parts.values()) / len(batches))
+            losses.append({name: part.detach() for name, part in parts.items()})
+        discriminators = self.networks.only(*self._discriminators)
         average_gradients(discriminators.parameters(), self._accelerator)
         self._optimizer_D.step()
         return _mean(losses)
@@ -405,6 +418,59 @@ class Trainer:
             if state := term.state_dict():
                 states.setdefault(term.state_key, []).append(state)
         return states
+
+
+class OneSidedTrainer(Trainer):
+    """Updates ``G_A``, which translates A to B, and ``D_A``, which judges domain B; no cycle.
+
+    What a cycle keeps of a picture, a comparison of features or a contrastive loss keeps here (Park
+    et al. 2020), for half of the work.
+
+    Arguments are those of :class:`Trainer`; terms may look at the
+    direction ``AtoB`` only, and at no reconstruction. Further networks, such as the projector of
+    the contrastive loss, are updated with the generator.
+    """
+
+    def translate(self, batch: UnpairedBatch) -> Translations:
+        """Translate A to B; and B into itself, for the terms that need it."""
+        G_A = self.networks["G_A"]
+        idt_A = None
+        if self._identity:
+            fake_B, idt_A = apply_together(G_A, batch.A, batch.B)
+        else:
+            fake_B = G_A(batch.A)
+        return Translations(
+            fake_B=fake_B, fake_A=None, rec_A=None, rec_B=None, idt_A=idt_A, idt_B=None
+        )
+
+    @property
+    def directions(self) -> Mapping[str, str]:
+        """The name of the one generator."""
+        return {"AtoB": "G_A"}
+
+    @torch.no_grad()
+    def samples(self, batch: UnpairedBatch) -> dict[str, Tensor]:
+        """Return sample pictures under the reference's names, each (N, 3, H, W) in [-1, 1].
+
+        With a running average, they are those of the averaged generator, which is exported.
+        """
+        batch = batch.to(self._accelerator.device)
+        with self._as_exported():
+            made = self.translate(batch)
+        rows = {"real_A": batch.A, "fake_B": made.fake_B, "real_B": batch.B, "idt_A": made.idt_A}
+        return {name: image.float() for name, image in rows.items() if image is not None}
+
+    @torch.no_grad()
+    def output_statistics(self, batch: UnpairedBatch) -> dict[str, float | None]:
+        """Return ``contrast_B`` and ``correlation_B`` of fake_B with real_A, None where undefined.
+
+        With a running average, they are those of the averaged generator, which is exported.
+        """
+        batch = batch.to(self._accelerator.device)
+        with self._as_exported():
+            fake_B = self.networks["G_A"](batch.A)
+        values = read_back(contrast_and_correlation(fake_B, batch.A))
+        return dict(zip(("contrast_B", "correlation_B"), values, strict=True))
 
 
 def _ends_with_b(name: str) -> bool:

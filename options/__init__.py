@@ -12,6 +12,7 @@ from impasto.options.errors import (
 )
 from impasto.options.evaluate import EvaluateOptions
 from impasto.options.fields import difference, flatten, make
+from impasto.options.losses import LossOptions
 from impasto.options.plot import PlotOptions
 from impasto.options.stylize import StylizeOptions, SweepOptions
 from impasto.options.survey import (
@@ -26,7 +27,6 @@ from impasto.options.survey import (
 from impasto.options.train import (
     DataOptions,
     DisplayOptions,
-    LossOptions,
     NetworkOptions,
     RunOptions,
     ScheduleOptions,

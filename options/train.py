@@ -22,11 +22,10 @@ from impasto.options.fields import (
     require_positive,
     require_range,
     require_seed,
-    split_backbone,
 )
+from impasto.options.losses import LossOptions
 
 __all__ = [
-    "DIFFAUGMENT",
     "DISPLAYS",
     "FIXED",
     "MAY_CHANGE",
@@ -39,16 +38,14 @@ __all__ = [
     "Device",
     "Direction",
     "DisplayOptions",
-    "GanMode",
     "InitType",
-    "LossOptions",
     "LrPolicy",
     "MixedPrecision",
     "NetD",
     "NetG",
     "NetworkOptions",
     "Norm",
-    "PerceptualTargets",
+    "OutputBase",
     "Preprocess",
     "RunOptions",
     "Samples",
@@ -299,11 +296,15 @@ def moved_away(folder: Path, names: Sequence[str], *, in_python: bool) -> Folder
     )
 
 
-NetG = Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"]
-NetD = Literal["basic", "n_layers", "pixel"]
+NetG = Literal["resnet_9blocks", "resnet_6blocks", "resnet_4blocks", "unet_256", "unet_128"]
+NetD = Literal["basic", "n_layers", "pixel", "projected"]
+OutputBase = Literal["none", "kuwahara"]
 Norm = Literal["instance", "batch", "layer", "none"]
 Upsample = Literal["deconv", "resize", "bilinear"]
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
+
+# Two positions of the deepest layer that a projected discriminator looks at.
+_SMALLEST_PROJECTED_PX = 32
 
 # How many pixels of the input meet in one pixel of the narrowest layer, and the smallest side in
 # pixels: a ResNet pads that layer by reflection, for which it needs two. A test compares this with
@@ -311,6 +312,7 @@ InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
 _SIZES: dict[str, tuple[int, int]] = {
     "resnet_9blocks": (4, 8),
     "resnet_6blocks": (4, 8),
+    "resnet_4blocks": (4, 8),
     "unet_256": (256, 256),
     "unet_128": (128, 128),
 }
@@ -337,7 +339,13 @@ class NetworkOptions:
     """architecture of the generators"""
     netD: NetD = "basic"
     """architecture of the discriminators: basic is the 70x70 PatchGAN, n_layers a PatchGAN with
-    N_LAYERS_D layers, pixel a 1x1 PixelGAN"""
+    N_LAYERS_D layers, pixel a 1x1 PixelGAN; projected judges what EfficientNet-Lite0, which is
+    installed with Impasto, sees at four depths, by a small head with spectral normalization each
+    (after Projected GANs); --ndf 32 and --gan_mode hinge suit it"""
+    one_sided: bool = False
+    """train the generator from A to B alone, without a cycle; what is to be kept of a picture is
+    then up to --lambda_perceptual, which compares features, or --lambda_nce. LAMBDA_A has no
+    effect, and LAMBDA_B none but on the identity loss"""
     ngf: int = 64
     """number of filters in the first convolution of the generators"""
     ndf: int = 64
@@ -356,6 +364,10 @@ class NetworkOptions:
     color_skip: bool = False
     """add a skip connection around a ResNet generator that carries colors at a low resolution, so
     that a short training does not confuse red and green"""
+    output_base: OutputBase = "none"
+    """what a ResNet generator adds its output to: none, or kuwahara, the picture without its
+    texture (a Kuwahara filter of 3 x 3 pixels), so that what a brush would not have painted does
+    not come through; its last layer is then a clamp instead of a tanh"""
     dropout: bool = False
     """use dropout with a probability of 0.5 in the residual blocks or the U-Net"""
     init_type: InitType = "normal"
@@ -379,6 +391,11 @@ class NetworkOptions:
             "color_skip",
             f"--netG {self.netG} has skip connections of its own; use one of the ResNets",
         )
+        require(
+            self.output_base == "none" or self.netG.startswith("resnet"),
+            "output_base",
+            f"{self.output_base} is for the ResNets; got --netG {self.netG}",
+        )
 
     @property
     def stride(self) -> int:
@@ -394,96 +411,9 @@ class NetworkOptions:
         """
         layers = {"basic": 3, "n_layers": self.n_layers_D}.get(self.netD)
         patch = 1 if layers is None else 3 << layers
+        if self.netD == "projected":
+            patch = _SMALLEST_PROJECTED_PX
         return max(patch, _SIZES[self.netG][1])
-
-
-DIFFAUGMENT = ("color", "translation", "cutout")
-"""Kinds of differentiable augmentation."""
-
-PerceptualTargets = Literal["translation", "reconstruction", "both"]
-GanMode = Literal["lsgan", "vanilla", "wgangp"]
-
-
-@option_class
-class LossOptions:
-    """Losses: adversarial, cycle, identity, palette and perceptual."""
-
-    gan_mode: GanMode = "lsgan"
-    """adversarial loss: lsgan is least squares, vanilla cross-entropy, wgangp Wasserstein with
-    gradient penalty"""
-    lambda_A: float = 10.0
-    """weight of the cycle loss of domain A (A -> B -> A)"""
-    lambda_B: float = 10.0
-    """weight of the cycle loss of domain B (B -> A -> B)"""
-    lambda_identity: float = 0.5
-    """weight of the identity loss, relative to LAMBDA_A and LAMBDA_B; 0 turns it off"""
-    lambda_gp: float = 10.0
-    """weight of the gradient penalty, with --gan_mode wgangp"""
-    pool_size: int = 50
-    """number of earlier translations in the image buffer of each discriminator, which is shown
-    some of them in place of new ones; 0 shows it new ones only"""
-    diffaugment: Sequence[str] = ()
-    """differentiable augmentation (DiffAugment) of everything that the discriminators see, for
-    small datasets: one or more of color, translation (a shift) and cutout. With color, the
-    discriminators no longer see differences in brightness, saturation and contrast"""
-    lambda_palette: float = 0.0
-    """weight of the palette loss, the distance between the color distributions of recent
-    translations and recent real pictures; 0 turns it off"""
-    lambda_perceptual: float = 0.0
-    """weight of the perceptual loss, the distance between an input and its translation, or its
-    reconstruction, in the features of a network; 0 turns it off"""
-    perceptual_targets: PerceptualTargets = "translation"
-    """what the perceptual loss compares with an input: its translation, its reconstruction after a
-    cycle, or both"""
-    perceptual_backbone: str = "auto"
-    """feature network of the perceptual loss: lite (EfficientNet-Lite0, which is installed with
-    Impasto), vgg19, vgg16, a model of torchvision such as resnet50, random (a VGG with random
-    weights), or a run of impasto backbone train. auto is lite, or VGG if PERCEPTUAL_WEIGHTS is a
-    file of its weights"""
-    perceptual_weights: Path | None = None
-    """file with the weights of the feature network (default: where they are installed, or the
-    file in the cache of torchvision; see impasto weights list)"""
-    perceptual_layers: Sequence[str] = ()
-    """layers whose features the perceptual loss compares, equally weighted (default: those that
-    suit the network)"""
-
-    def __post_init__(self) -> None:
-        names = ("perceptual_backbone", "perceptual_weights")
-        for name, value in zip(
-            names,
-            split_backbone(self.perceptual_backbone, self.perceptual_weights, options=names),
-            strict=True,
-        ):
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "perceptual_layers", tuple(self.perceptual_layers))
-        object.__setattr__(self, "diffaugment", tuple(self.diffaugment))
-        for kind in self.diffaugment:
-            require(
-                kind in DIFFAUGMENT,
-                "diffaugment",
-                f"expected one or more of {', '.join(DIFFAUGMENT)}, got {kind!r}",
-            )
-        for option, number in (
-            ("lambda_A", self.lambda_A),
-            ("lambda_B", self.lambda_B),
-            ("lambda_identity", self.lambda_identity),
-            ("lambda_gp", self.lambda_gp),
-            ("pool_size", self.pool_size),
-            ("lambda_palette", self.lambda_palette),
-            ("lambda_perceptual", self.lambda_perceptual),
-        ):
-            require_at_least(option, number, 0)
-        for option, without in (
-            ("perceptual_backbone", "auto"),
-            ("perceptual_weights", None),
-            ("perceptual_layers", ()),
-            ("perceptual_targets", "translation"),
-        ):
-            require(
-                self.lambda_perceptual > 0 or getattr(self, option) == without,
-                option,
-                "there is no perceptual loss; give --lambda_perceptual, for example 1",
-            )
 
 
 LrPolicy = Literal["linear", "step", "plateau", "cosine"]
@@ -612,6 +542,10 @@ FIXED = frozenset(
         "norm",
         "upsample",
         "color_skip",
+        "output_base",
+        "one_sided",
+        "nce_layers",
+        "netF_nc",
         "dropout",
     }
 )
@@ -657,10 +591,42 @@ class TrainOptions:
             f"{self.data.batch_size_D} needs buffers of earlier pictures; expected a --pool_size "
             "above 0, got 0",
         )
+        self._check_sides()
         smallest = self.networks.smallest
         require(
             not self.data.crops or size >= smallest,
             "crop_size",
             f"{size} is below {smallest}, the smallest size that --netD "
             f"{self.networks.netD} and --netG {self.networks.netG} can process",
+        )
+
+    def _check_sides(self) -> None:
+        """Refuse losses that need what is not trained."""
+        one_sided, losses = self.networks.one_sided, self.losses
+        require(
+            losses.lambda_nce == 0 or one_sided,
+            "lambda_nce",
+            "the contrastive loss is for one direction; add --one_sided true",
+        )
+        require(
+            losses.lambda_nce == 0 or self.networks.netG.startswith("resnet"),
+            "lambda_nce",
+            "the contrastive loss looks into the layers of a ResNet; got --netG "
+            f"{self.networks.netG}",
+        )
+        require(
+            not one_sided or losses.lambda_nce > 0 or losses.lambda_perceptual > 0,
+            "one_sided",
+            "without a cycle nothing would keep the content of a picture; add --lambda_perceptual "
+            "1 --perceptual_backbone lite, or --lambda_nce 1",
+        )
+        require(
+            not one_sided or losses.perceptual_targets == "translation",
+            "perceptual_targets",
+            f"{losses.perceptual_targets} needs a cycle, and --one_sided has none",
+        )
+        require(
+            losses.lambda_style == 0 or self.data.crops,
+            "lambda_style",
+            "the style loss compares pictures of one size; use a --preprocess that crops",
         )

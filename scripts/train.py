@@ -20,6 +20,8 @@ _EPILOG = """examples:
   impasto train --dataroot datasets/monet2photo --name monet
   impasto train --config tiny --folder_A paintings --folder_B photos --name try
   impasto train --dataroot datasets/monet2photo --name sharp --lambda_perceptual 1
+  impasto train --folder_A photos --folder_B paintings --name painter --one_sided true \\
+      --lambda_perceptual 1 --lambda_style 1 --netD projected --gan_mode hinge
   impasto train --resume --name monet
   impasto train --resume --name monet --n_epochs_decay 200
 """
@@ -79,7 +81,8 @@ def _report(options: TrainOptions, result: "TrainResult") -> None:
         print("stopped at --max_images; to train for all epochs, add --resume --max_images null")
     run = result.directory if str(result.directory) not in SHIPPED else result.directory.absolute()
     folders = options.data.folders
-    for direction, (first, second) in (("AtoB", folders), ("BtoA", folders[::-1])):
+    ways = (("AtoB", folders), ("BtoA", folders[::-1]))
+    for direction, (first, second) in ways[:1] if options.networks.one_sided else ways:
         print(
             f"from {first} to {second}: impasto translate PHOTOS --model {shlex.quote(str(run))} "
             f"--direction {direction} --output DIR"

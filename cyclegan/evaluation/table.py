@@ -15,11 +15,12 @@ from impasto.cyclegan.evaluation.sets import (
     Extractor,
     PictureSet,
     Settings,
+    StrokeFeatures,
     compare_sets,
     square,
     summarize,
+    times_floor,
 )
-from impasto.cyclegan.evaluation.strokes import StrokeFeatures, times_floor
 from impasto.data.decode import Rgb
 from impasto.data.metrics.paired import edge_correlation, psnr, ssim
 

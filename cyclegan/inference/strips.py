@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto.cyclegan.blocks import ColorSkip, ResizeConv2d, ResnetBlock
+from impasto.cyclegan.blocks import ColorSkip, ResizeConv2d, ResnetBlock, SoftKuwahara
 from impasto.cyclegan.inference.row_convolutions import (
     convolution_of,
     enlarging,
@@ -41,6 +41,13 @@ class _UnknownLayerError(Exception):
     """A layer that cannot be computed in strips."""
 
 
+def _in_rows(base: SoftKuwahara, image: Tensor, start: int, stop: int) -> Tensor:
+    """Return some rows of what a base makes of an image, which looks two rows further."""
+    above, below = max(0, start - 2), min(image.shape[1], stop + 2)
+    smooth: Tensor = base(image[None, :, above:below])[0]
+    return smooth[:, start - above : stop - above]
+
+
 class StripGenerator:
     """Computes the layers of a generator in strips; :meth:`of` makes it.
 
@@ -48,6 +55,8 @@ class StripGenerator:
         steps: layers in their order; a pair of layers is a residual block.
         last: last layer before the skip connection and tanh.
         skip: skip connection for colors, or None.
+        base: what the output of the last layer is added to and clamped with, instead of a tanh, or
+            None.
     """
 
     def __init__(
@@ -56,8 +65,9 @@ class StripGenerator:
         *,
         last: "_Layer",
         skip: ColorSkip | None,
+        base: SoftKuwahara | None = None,
     ) -> None:
-        self._steps, self._last, self._skip = steps, last, skip
+        self._steps, self._last, self._skip, self._base = steps, last, skip, base
         self._kept: Tensor | None = None
 
     @classmethod
@@ -78,7 +88,7 @@ class StripGenerator:
             return None
         if isinstance(last, tuple) or last.norm is not None or last.relu:
             return None
-        return cls(steps, last=last, skip=generator.color_skip)
+        return cls(steps, last=last, skip=generator.color_skip, base=generator.base)
 
     def map_bytes(self, height: int, width: int) -> int:
         """Return the size of the maps that are kept at the same time, for a picture of a size."""
@@ -118,7 +128,11 @@ class StripGenerator:
             rows = self._last.compute(now.rows, now.height, start, stop)[0]
             if colors is not None:
                 rows = rows + _colors(colors, start, stop, height // colors.shape[2])
-            torch.tanh(rows, out=result[:, start:stop])
+            if self._base is None:
+                torch.tanh(rows, out=result[:, start:stop])
+            else:
+                smooth = _in_rows(self._base, image, start, stop)
+                torch.clamp(smooth + rows, -1, 1, out=result[:, start:stop])
 
     def _floats(self, height: int, width: int) -> int:
         """Return how many values are kept at the same time."""

@@ -21,8 +21,7 @@ from impasto.cyclegan.evaluation.page import (
     sentences_of,
     write_evaluation,
 )
-from impasto.cyclegan.evaluation.sets import Extractor, Settings, fidelity
-from impasto.cyclegan.evaluation.strokes import make_stroke_features
+from impasto.cyclegan.evaluation.sets import Extractor, Settings, fidelity, make_stroke_features
 from impasto.cyclegan.evaluation.table import (
     SET_MEASURES,
     Candidate,

@@ -1,11 +1,14 @@
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from impasto.cyclegan.blocks import (
     ResizeConv2d,
     ResnetBlock,
+    SoftKuwahara,
     apply_together,
     is_per_sample,
+    keep_in_range,
     smooth_resize_layer,
 )
 
@@ -79,3 +82,46 @@ def test_batch_norm_and_other_sizes_go_one_by_one() -> None:
     outputs = apply_together(sizes, noise(1, 3, 6, 6), noise(1, 3, 8, 6))
     assert sizes.passes == 2
     assert [output.shape[2:] for output in outputs] == [(6, 6), (8, 6)]
+
+
+def kuwahara_by_hand(image: np.ndarray) -> np.ndarray:
+    """Weigh the means of four windows, pixel by pixel; (3, H, W)."""
+    padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="reflect")
+    result = np.zeros_like(image)
+    for row in range(image.shape[1]):
+        for column in range(image.shape[2]):
+            means, weights = [], []
+            for top in (row, row + 2):
+                for left in (column, column + 2):
+                    window = padded[:, top : top + 3, left : left + 3]
+                    weights.append((100 * window.mean(axis=0).var() + 0.02) ** -4)
+                    means.append(window.mean(axis=(1, 2)))
+            result[:, row, column] = np.average(means, axis=0, weights=weights)
+    return result
+
+
+def test_kuwahara_weighs_the_flattest_of_four_windows_most() -> None:
+    images = noise(2, 3, 7, 6)
+    found = SoftKuwahara()(images)
+    for image, smoothed in zip(images, found, strict=True):
+        expected = kuwahara_by_hand(image.double().numpy())
+        np.testing.assert_allclose(smoothed.numpy(), expected, atol=1e-4)
+
+
+def test_kuwahara_keeps_an_edge_and_takes_texture_away() -> None:
+    edge = torch.full((1, 3, 8, 8), -0.5)
+    edge[..., 4:] = 0.5
+    textured = edge + 0.04 * noise(1, 3, 8, 8)
+    smoothed = SoftKuwahara()(textured)
+    assert float((smoothed - edge).abs().max()) < 0.03
+    assert float((smoothed - edge).std()) < float((textured - edge).std()) / 2
+
+
+def test_what_is_out_of_range_is_clamped_and_may_only_come_back() -> None:
+    values = torch.tensor([-1.5, -1.5, 0.3, 1.5, 1.5], requires_grad=True)
+    kept = keep_in_range(values)
+    assert kept.tolist() == [-1, -1, values[2].item(), 1, 1]
+    # Descent goes against the gradient: a positive one makes a value smaller.
+    (gradient,) = torch.autograd.grad(kept, values, torch.tensor([2.0, -2.0, 5.0, 2.0, -2.0]))
+    assert gradient.tolist() == [0, -2, 5, 2, 0]
+    assert keep_in_range(values.detach()).tolist() == kept.tolist()

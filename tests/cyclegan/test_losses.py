@@ -12,6 +12,7 @@ from impasto.cyclegan.losses import (
     cycle_loss,
     discriminator_loss,
     gradient_penalty,
+    hinge_loss,
     identity_loss,
     least_squares_loss,
     vanilla_loss,
@@ -42,10 +43,15 @@ def critic(x: np.ndarray, real: bool) -> float:
     return float(np.mean(x)) * (-1 if real else 1)
 
 
+def hinge(x: np.ndarray, real: bool) -> float:
+    return float(np.mean([max(0.0, 1 - score if real else 1 + score) for score in x.ravel()]))
+
+
 LOSSES: list[tuple[str, AdversarialLoss, Callable[[np.ndarray, bool], float]]] = [
     ("lsgan", least_squares_loss, squared),
     ("vanilla", vanilla_loss, entropy),
     ("wgangp", wasserstein_loss, critic),
+    ("hinge", hinge_loss, hinge),
 ]
 
 
@@ -108,7 +114,7 @@ def test_gradients_of_distances(loss: Callable[[Tensor, Tensor], Tensor]) -> Non
 
 def test_unknown_mode() -> None:
     with pytest.raises(
-        ValueError, match="gan_mode: expected one of lsgan, vanilla, wgangp, got 'w'"
+        ValueError, match="gan_mode: expected one of lsgan, vanilla, wgangp, hinge, got 'w'"
     ):
         adversarial_loss("w")
 

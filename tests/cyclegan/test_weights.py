@@ -42,6 +42,7 @@ ARCHITECTURES = {
     "resize": GeneratorArchitecture(depth=2, channels=2, upsample="resize"),
     "bilinear": GeneratorArchitecture(depth=2, channels=2, upsample="bilinear"),
     "colour skip": GeneratorArchitecture(depth=2, channels=2, color_skip=True),
+    "kuwahara": GeneratorArchitecture(depth=2, channels=2, base="kuwahara"),
     "grey to colour": GeneratorArchitecture(depth=1, channels=2, in_channels=1, out_channels=3),
     "unet": GeneratorArchitecture(kind="unet", depth=7, channels=2),
     "unet with batch norm": GeneratorArchitecture(kind="unet", depth=3, channels=2, norm="batch"),

@@ -103,7 +103,10 @@ def test_an_unknown_perceptual_layer_is_named(
     [
         ("device: cqu", "device: expected one of auto, cpu, cuda, mps, got cqu; did you mean cpu?"),
         ("norm: instanc", "norm: expected one of instance, batch, layer, none, got instanc; did"),
-        ("gan_mode: lsgann", "gan_mode: expected one of lsgan, vanilla, wgangp, got lsgann; did"),
+        (
+            "gan_mode: lsgann",
+            "gan_mode: expected one of lsgan, vanilla, wgangp, hinge, got lsgann; did",
+        ),
         ("netG: null", "netG: expected one of resnet_9blocks"),
         ("lr: abc", "lr: expected a number, got 'abc'"),
         ("lr: -1", "lr: -1.0 is not"),

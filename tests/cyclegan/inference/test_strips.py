@@ -63,6 +63,17 @@ def test_strips_equal_the_layers(norm: str, upsample: str, size: tuple[int, int]
     torch.testing.assert_close(made.double(), expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.usefixtures("low_strips")
+@pytest.mark.parametrize("color_skip", [False, True])
+def test_strips_are_added_to_the_base(color_skip: bool) -> None:
+    network = drawn(ResnetGenerator(channels=6, blocks=2, color_skip=color_skip, base="kuwahara"))
+    images, computed = picture(44, 64, count=2), StripGenerator.of(network)
+    assert computed is not None
+    made, expected = computed(images), in_64_bits(network, images)
+    assert (made - network.model(images)).abs().max() > 0.1
+    torch.testing.assert_close(made.double(), expected, rtol=0, atol=5e-5)
+
+
 @pytest.mark.parametrize("upsample", ["deconv", "resize", "bilinear"])
 def test_many_channels_differ_by_rounding(upsample: str) -> None:
     """128 channels and more are multiplied a quarter as often, where that was measured."""

@@ -289,7 +289,7 @@ def test_without_the_package_all_is_as_before_and_it_says_what_to_install(
     evaluated: Evaluate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for module in ("jobs.evaluate", "evaluation.strokes"):
+    for module in ("jobs.evaluate", "evaluation.sets"):
         monkeypatch.setattr(f"impasto.cyclegan.{module}.find_lite_weights", lambda: None)
     options = EvaluateOptions(
         real=evaluated.root / "real", output=evaluated.out, size_px=16, patches=256

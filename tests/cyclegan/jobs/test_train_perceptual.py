@@ -62,6 +62,9 @@ def test_it_compares_with_the_input_what_is_asked_for(tiny_options: Options, tar
     batch = make_batch(0)
     with torch.no_grad():
         made = trainer.translate(batch)
+    assert made.fake_A is not None
+    assert made.rec_A is not None
+    assert made.rec_B is not None
     compare = Brightness()
     by_name = {
         "translation": (compare(made.fake_B, batch.A), compare(made.fake_A, batch.B)),

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from impasto.gatys.features.lite import find_lite_weights
+
 DRILL = Path(__file__).parents[3] / "benchmarks" / "resume_drill.py"
 
 
@@ -39,3 +41,29 @@ def test_a_killed_and_resumed_training_ends_with_the_same_numbers(
     assert compared.returncode == 1, compared.stdout + compared.stderr
     assert "state.pt.learner.networks.G_A.model.1.bias: numbers differ" in compared.stdout
     assert "DIFFERENT: 1 differences" in compared.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_lite_weights() is None, reason="no EfficientNet-Lite0")
+def test_a_painter_of_one_direction_survives_a_kill_too(
+    tmp_path: Path, picture_folder: Callable[..., Path]
+) -> None:
+    for seed, domain in enumerate(("trainA", "trainB")):
+        picture_folder(f"data/{domain}", count=23, seed=seed)
+    also = (
+        *("one_sided=true", "lambda_nce=1", "num_patches=16", "lambda_style=1"),
+        *("style_targets=both", "lambda_palette=1", "netD=projected", "gan_mode=hinge"),
+        *("output_base=kuwahara", "netG=resnet_4blocks", "diffaugment=translation"),
+    )
+    result = run(
+        f"--dataroot={tmp_path / 'data'}",
+        "--kills=1",
+        "--crop_size=32",
+        f"--work={tmp_path}",
+        "--also",
+        *also,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "identical" in result.stdout
+    names = {path.name for path in (tmp_path / "killed" / "drill").glob("latest_net_*.pth")}
+    assert names == {f"latest_net_{name}.pth" for name in ("G_A", "G_A_ema", "D_A", "F_A")}

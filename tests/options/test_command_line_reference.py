@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from impasto.options import TrainOptions, TranslateOptions
-from impasto.options.command_line import CommandParser
+from impasto.options.command_line import REFERENCE_GUIDE, REFERENCE_OPTIONS, CommandParser
 from impasto.options.fields import types_of
-from impasto.options.reference import REFERENCE_GUIDE, REFERENCE_OPTIONS
 from impasto.scripts.main import main
 
 GUIDE = Path(__file__).parents[2] / "docs" / "from_the_reference.md"

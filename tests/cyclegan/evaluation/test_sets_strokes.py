@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from impasto.cyclegan.evaluation.sets import Settings
-from impasto.cyclegan.evaluation.strokes import (
+from impasto.cyclegan.evaluation.sets import (
+    Settings,
     StrokeFeatures,
     crop_distance,
     make_stroke_features,
@@ -48,7 +48,7 @@ def samples_distance(real: torch.Tensor, other: torch.Tensor, count: int) -> flo
 def test_it_is_the_expectation_over_samples_of_as_many_crops(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("impasto.cyclegan.evaluation.strokes._SAMPLE", 6)
+    monkeypatch.setattr("impasto.cyclegan.evaluation.sets._SAMPLE", 6)
     real, other = crops(18, seed=0), crops(23, seed=1, shift=0.4)
     assert crop_distance(real, other) == pytest.approx(samples_distance(real, other, 6), rel=0.03)
 
@@ -62,7 +62,7 @@ def test_of_few_crops_it_is_the_distance_of_all_of_them() -> None:
 def test_large_sets_are_summed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     real, other = crops(7, seed=4), crops(5, seed=5)
     whole = crop_distance(real, other)
-    monkeypatch.setattr("impasto.cyclegan.evaluation.strokes._ROWS", 4)
+    monkeypatch.setattr("impasto.cyclegan.evaluation.sets._ROWS", 4)
     assert crop_distance(real, other) == pytest.approx(whole, rel=1e-12)
 
 
