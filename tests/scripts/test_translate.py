@@ -4,12 +4,12 @@ import itertools
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.cyclegan.inference.translator import Translator
@@ -19,6 +19,9 @@ from impasto.data.files import list_pictures
 from impasto.runs.pages.page import page as start_page, write_page
 from tests.browser import parse_page
 from tests.translating import shown, translate
+
+Pictures = Sequence[NDArray[np.uint8]]
+Ended = Callable[[], list[NDArray[np.uint8]]]
 
 
 def test_a_tree_keeps_its_names_and_sizes(
@@ -385,16 +388,16 @@ def test_signals_end_it_with_what_is_done(
 ) -> None:
     photos, out = picture_folder("photos", count=6), tmp_path / "out"
     calls = itertools.count()
-    whole = Translator.__call__
+    whole = Translator.begin
 
-    def call(translator: Translator, images: torch.Tensor) -> torch.Tensor:
+    def begin(translator: Translator, pictures: Pictures) -> Ended:
         if next(calls) == 2:
             signal.raise_signal(number)
-        return whole(translator, images)
+        return whole(translator, pictures)
 
     words = (photos, "--model", model, "--output", out, "--batch_size", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(Translator, "__call__", call)
+        patch.setattr(Translator, "begin", begin)
         assert translate(*words) == status
     err = capsys.readouterr().err
     assert f"finished pictures are in {out}, and the same command continues" in err

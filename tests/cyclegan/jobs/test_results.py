@@ -5,11 +5,13 @@ import itertools
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.cyclegan import GeneratorArchitecture
@@ -20,6 +22,9 @@ from impasto.data import read_picture
 from impasto.data.provenance import Made
 from impasto.options.errors import PictureError
 from tests.translating import shown, translate
+
+Pictures = Sequence[NDArray[np.uint8]]
+Ended = Callable[[], list[NDArray[np.uint8]]]
 
 
 @pytest.fixture
@@ -104,15 +109,15 @@ def test_ctrl_c_gives_no_right_to_the_names_that_were_waiting(
     assert translate(*words) == 0
     (tmp_path / "03.png").rename(photos / "03.png")
     calls = itertools.count()
-    whole = Translator.__call__
+    whole = Translator.begin
 
-    def call(translator: Translator, images: torch.Tensor) -> torch.Tensor:
+    def begin(translator: Translator, pictures: Pictures) -> Ended:
         if next(calls) == 1:
             signal.raise_signal(signal.SIGINT)
-        return whole(translator, images)
+        return whole(translator, pictures)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Translator, "__call__", call)
+        patch.setattr(Translator, "begin", begin)
         assert translate(*words, "--long_side", 20) == 130
     assert shown(out)[1::2] == ["00.png", "01.png", "02.png"]
     own = [own_picture(out / name) for name in ("02.png", "03.png")]
@@ -207,14 +212,14 @@ def test_what_comes_while_pictures_are_translated_is_not_replaced(
     (photos / "02.png").rename(tmp_path / "02.png")
     assert translate(*words) == 0
     (tmp_path / "02.png").rename(photos / "02.png")
-    whole = Translator.__call__
+    whole = Translator.begin
     own: list[bytes] = []
 
-    def call(translator: Translator, images: torch.Tensor) -> torch.Tensor:
+    def begin(translator: Translator, pictures: Pictures) -> Ended:
         own[:] = [own_picture(out / name) for name in ("01.png", "02.png")]
-        return whole(translator, images)
+        return whole(translator, pictures)
 
-    monkeypatch.setattr(Translator, "__call__", call)
+    monkeypatch.setattr(Translator, "begin", begin)
     changed = (*words, "--long_side", 20)
     assert translate(*changed) == 1
     printed = capsys.readouterr()
