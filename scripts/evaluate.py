@@ -88,12 +88,12 @@ def _refuse_missing(results: Sequence[Path], options: EvaluateOptions) -> None:
 
 
 def _report(result: "EvaluateResult") -> None:
-    from impasto.cyclegan.evaluation.page import text_table  # noqa: PLC0415
+    from impasto.cyclegan.evaluation.page import legend_of, text_table  # noqa: PLC0415
 
     width = shutil.get_terminal_size(fallback=(100, 0)).columns
     evaluation = result.evaluation
     print(_printable(text_table(evaluation.rows, headings=evaluation.headings, width=width)))
-    for sentence in result.sentences:
+    for sentence in (*legend_of(evaluation.rows), *result.sentences):
         print(_printable(sentence))
     print(
         _printable(

@@ -298,7 +298,8 @@ def _real(
         raise FolderError(
             options.more_real,
             f"holds {len(twice)} of the pictures in {folder}, such as "
-            f"{min(twice).name}; the floor needs other ones",
+            f"{min(twice).name}; give other ones, as they show how near real pictures are to "
+            "one another",
         )
     # As many as there are inputs, so that both references err by as much.
     chosen = shuffle(len(more))[: inputs or len(real)]

@@ -1,12 +1,9 @@
-"""The report of an evaluation: page, table, sentences in plain words, JSON and CSV.
+"""The report of an evaluation: page, table, and sentences in plain words.
 
 The page shows all measures of all rows, then pictures side by side, and below them how the
 evaluation was made.
 """
 
-import csv
-import io
-import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,7 +11,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 from dominate import tags
 
@@ -25,20 +22,19 @@ from impasto.cyclegan.evaluation.table import (
     Evaluation,
     Row,
     closed,
+    is_blind,
     same_size,
 )
 from impasto.gatys.features.lite import missing_lite_message
 from impasto.options.evaluate import EvaluateOptions
-from impasto.options.fields import flatten
 from impasto.runs.pages.gallery import Strip, draw_strip
 from impasto.runs.pages.page import page, write_page
 
 __all__ = [
     "Column",
-    "as_csv",
-    "as_json",
     "columns_of",
     "facts_of",
+    "legend_of",
     "sentences_of",
     "text_table",
     "write_evaluation",
@@ -315,11 +311,14 @@ def write_evaluation(  # noqa: PLR0913 - all that stands on the page
         shown = [row for row in rows if any(column.key in row.values for column in columns)]
         frame = main.add(tags.div(cls="measures-frame", tabindex="0"))
         frame.add(_table(columns, shown, best, shares))
+    for sentence in legend_of(rows):
+        main.add(tags.p(sentence, cls="hint"))
     if any(shares.values()):
         main.add(
             tags.p(
                 "Percentages: how much of the way from the untouched inputs (0 %) to "
-                f"{_goals(rows)} (100 %) a result has gone.",
+                f"{_goals(rows)} (100 %) a result has gone; there is none where a measure is "
+                "blind, which is that it cannot tell the two apart.",
                 cls="hint",
             )
         )
@@ -436,7 +435,7 @@ def facts_of(
     if floor is not None:
         others = options.more_real or f"{options.real}, its other half"
         facts["real pictures"] = f"{evaluation.real_pictures}, {options.real}"
-        facts["floor"] = f"{floor.pictures}, {others}"
+        facts["floor (other real pictures)"] = f"{floor.pictures}, {others}"
     if style is not None:
         facts["styles"] = f"{style.pictures}, {', '.join(map(str, options.styles))}"
     facts |= {
@@ -454,23 +453,36 @@ def facts_of(
     return facts | {f"result {row.name}": row.what for row in candidates if row.what}
 
 
+def _about_strokes(floor: Row) -> str:
+    if "strokes" in floor.values:
+        return (
+            "EfficientNet-Lite0, expansions of blocks 1, 3, 5 and 7; 100 crops of 128 px a sample"
+        )
+    return f"not measured: {missing_lite_message()}"
+
+
+def _packages(networks: Sequence[str]) -> list[str]:
+    return ["impasto", "torch", "numpy", *(["torch-fidelity"] if networks else [])]
+
+
+def legend_of(rows: Sequence[_Row]) -> list[str]:
+    """Explain, for page and terminal, the rows that results are compared with."""
+    texts = {
+        "nothing": "the inputs as they are, which is what a generator that changes nothing gets",
+        "floor": "as near as real pictures are to one another; no result can be expected to come "
+        "nearer",
+        "style": "as near as parts of a style are to its other parts; no result can be expected to "
+        "come nearer",
+    }
+    return [f"{row.name}: {texts[row.kind]}." for row in rows if row.kind in texts]
+
+
 def sentences_of(evaluation: Evaluation, candidates: Sequence[Candidate]) -> list[str]:
     """State the best candidate, its progress, measures without information, and caveats."""
     sentences = _about_best(evaluation)
-    nothing, floor, style = evaluation.nothing, evaluation.floor, evaluation.style_floor
+    nothing = evaluation.nothing
     if nothing is not None:
-        if floor is not None:
-            sentences += [
-                f"{_shown(name, evaluation)} is blind here: the inputs are as near to the real "
-                "pictures as other real pictures are."
-                for name in _SET_MEASURES
-                if name in floor.values and not nothing.values[name] > floor.values[name]
-            ]
-        if style is not None and not nothing.values["style"] > style.values["style"]:
-            sentences.append(
-                f"{_shown('style', evaluation)} is blind here: the inputs are as near to the "
-                "styles as parts of the styles are to one another."
-            )
+        sentences += _about_blindness(evaluation)
         sentences += _about_grids(evaluation, nothing)
     sentences += _about_networks(evaluation)
     sentences += [f"{note}." for candidate in candidates for note in candidate.notes]
@@ -478,89 +490,25 @@ def sentences_of(evaluation: Evaluation, candidates: Sequence[Candidate]) -> lis
     return sentences + _about_counts(evaluation)
 
 
-def as_json(
-    evaluation: Evaluation,
-    options: EvaluateOptions,
-    *,
-    facts: Mapping[str, str],
-    sentences: Sequence[str],
-    extractor: str | None,
-    comparison: str | None = None,
-) -> str:
-    """Return all numbers as JSON; values that are not finite become null, as JSON has none.
-
-    Measures of a network's features go by their headings, such as ``KID (lite)``.
-    """
-    content: dict[str, Any] = {
-        "best_by": _key(evaluation.best_by, evaluation),
-        "best": evaluation.best,
-        "real_pictures": evaluation.real_pictures,
-        "seed": options.seed,
-        "extractor": extractor,
-        "comparison": comparison,
-        "rows": [_row(evaluation, row) for row in evaluation.rows],
-        "sentences": list(sentences),
-        "facts": dict(facts),
-        "options": flatten(options),
-    }
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # A file name need not be valid text.
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _row(evaluation: Evaluation, row: Row) -> dict[str, Any]:
-    shares = {
-        _key(name, evaluation): closed(evaluation, row, name)
-        for name in SET_MEASURES
-        if name in row.values
-    }
-    values = {_key(name, evaluation): value for name, value in row.values.items()}
-    return {
-        "name": row.name,
-        "kind": row.kind,
-        "pictures": row.pictures,
-        "paired": row.paired,
-        "unequal": row.unequal,
-        "enlarged": row.enlarged,
-        **{name: value if math.isfinite(value) else None for name, value in values.items()},
-        "closed": shares,
-    }
-
-
-def as_csv(evaluation: Evaluation, networks: Sequence[str]) -> str:
-    """Return all numbers as a table for other programs, a line for each row.
-
-    Args:
-        evaluation: results of the evaluation.
-        networks: names of the feature extractor and the comparison, for the last column.
-    """
-    names = dict.fromkeys(name for row in evaluation.rows for name in row.values)
-    file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    own = ("name", "kind", "pictures", "paired")
-    table.writerow([*own, *(_key(name, evaluation) for name in names), "features"])
-    for row in evaluation.rows:
-        values = [repr(row.values[name]) if name in row.values else "" for name in names]
-        table.writerow([row.name, row.kind, row.pictures, row.paired, *values, "; ".join(networks)])
-    return file.getvalue().encode("utf-8", "replace").decode("utf-8")
-
-
-def _key(measure: str, evaluation: Evaluation) -> str:
-    """Name a measure in files: by its heading, where that says which network it is of."""
-    of, _, what = measure.partition("_")
-    heading = evaluation.headings.get(of, "")
-    if "(" not in heading:
-        return measure
-    return f"{heading} {what}" if what else heading
-
-
 def _about_best(evaluation: Evaluation) -> list[str]:
-    if evaluation.best is None:
+    results, by = evaluation.results, evaluation.best_by
+    blind = is_blind(evaluation, by)
+    if len(results) > 1 and blind:
+        nothing = evaluation.nothing
+        seeing = [
+            name
+            for name in SET_MEASURES
+            if nothing is not None and closed(evaluation, nothing, name) is not None
+        ]
+        other = f"; --best_by {' or '.join(seeing)} would choose" if seeing else ""
+        return [f"No result is called the best, as {_shown(by, evaluation)} is blind here{other}."]
+    # A single result of a blind measure is told about, too, by those that see.
+    best = next((row for row in results if blind or row.name == evaluation.best), None)
+    if best is None:
         return []
-    best = next(row for row in evaluation.results if row.name == evaluation.best)
     sentences = []
-    if len(evaluation.results) > 1:
-        sentences.append(f"Best by {_shown(evaluation.best_by, evaluation)}: {best.name}.")
+    if len(results) > 1:
+        sentences.append(f"Best by {_shown(by, evaluation)}: {best.name}.")
     for measures, goal in (
         (_SET_MEASURES, "other real pictures"),
         (("style",), "the styles themselves"),
@@ -575,6 +523,37 @@ def _about_best(evaluation: Evaluation) -> list[str]:
                 f"{best.name} has gone {', '.join(ways)} of the way from the untouched inputs to "
                 f"{goal}."
             )
+    return sentences
+
+
+def _about_blindness(evaluation: Evaluation) -> list[str]:
+    """Name the measures that are blind, or may be."""
+    sentences = [
+        f"{_shown(name, evaluation)} is blind here, so its numbers say nothing about results: it "
+        f"finds the untouched inputs as near to the {what}."
+        for names, what in (
+            (_SET_MEASURES, "real pictures as other real pictures are"),
+            (("style",), "styles as parts of the styles are to one another"),
+        )
+        for name in names
+        if is_blind(evaluation, name)
+    ]
+    nothing, floor = evaluation.nothing, evaluation.floor
+    if nothing is None or floor is None:
+        return sentences
+    unknown = [
+        _shown(name, evaluation)
+        for name in _SET_MEASURES
+        if nothing.values.get(name, math.nan) <= floor.values.get(name, math.nan)
+        and not is_blind(evaluation, name)
+    ]
+    if unknown:
+        sentences.append(
+            f"Whether {' and '.join(unknown)} can tell inputs from real pictures is not known: the "
+            f"inputs are as near to the real pictures as the floor is, but that has only "
+            f"{floor.pictures} pictures beside {nothing.pictures}, and fewer make these measures "
+            "larger. Give more as --more_real."
+        )
     return sentences
 
 
@@ -643,18 +622,6 @@ def _about_counts(evaluation: Evaluation) -> list[str]:
             "--more_real."
         )
     return sentences
-
-
-def _about_strokes(floor: Row) -> str:
-    if "strokes" in floor.values:
-        return (
-            "EfficientNet-Lite0, expansions of blocks 1, 3, 5 and 7; 100 crops of 128 px a sample"
-        )
-    return f"not measured: {missing_lite_message()}"
-
-
-def _packages(networks: Sequence[str]) -> list[str]:
-    return ["impasto", "torch", "numpy", *(["torch-fidelity"] if networks else [])]
 
 
 def _shown(measure: str, evaluation: Evaluation) -> str:

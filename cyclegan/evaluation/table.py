@@ -37,6 +37,7 @@ __all__ = [
     "StyleSet",
     "closed",
     "evaluate",
+    "is_blind",
     "same_size",
 ]
 
@@ -171,9 +172,10 @@ class Row:
         values: measures by name: ``swd``, ``swd_256``, ..., ``palette``, ``grid_2``, ``grid_4``;
             with stroke features ``strokes``, a multiple of the floor's, and ``strokes_1``, ...;
             with an extractor ``kid``, ``kid_spread``, ``fid``, ``precision`` and ``recall``; with
-            styles ``style``; for results also ``ssim``, ``psnr``, ``edges`` (means over the paired
-            pictures), ``cycle_ssim``, ``content`` (mean over all whose input is known) and
-            ``combined``.
+            styles ``style``, and of the inputs ``style_parts``, for which parts of them as large as
+            the floor's are compared with parts of the styles; for results also ``ssim``, ``psnr``,
+            ``edges`` (means over the paired pictures), ``cycle_ssim``, ``content`` (mean over all
+            whose input is known) and ``combined``.
     """
 
     name: str
@@ -196,7 +198,7 @@ class Evaluation:
         real_enlarged: number of real pictures smaller than the squares.
         best_by: measure that determines the best candidate.
         best: name of the candidate with the lowest value of that measure; None if no value is
-            finite.
+            finite, or if the measure is blind.
         headings: headings of measures that are of a network's features, such as ``KID (lite)``.
     """
 
@@ -285,7 +287,7 @@ def evaluate(  # noqa: PLR0913 - what is compared, how, and who is told
         if row.kind == "result" and math.isfinite(row.values.get(measure, math.nan))
     ]
     best = min(finite, key=lambda row: row.values[measure]).name if finite else None
-    return Evaluation(
+    evaluation = Evaluation(
         rows=rows,
         real_pictures=measure_row.real.count if measure_row.real else 0,
         real_enlarged=measure_row.real.enlarged if measure_row.real else 0,
@@ -293,6 +295,7 @@ def evaluate(  # noqa: PLR0913 - what is compared, how, and who is told
         best=best,
         headings={**_named(_SET_FEATURES, extractor), **_named(_PAIR_FEATURES, comparison)},
     )
+    return replace(evaluation, best=None) if is_blind(evaluation, measure) else evaluation
 
 
 def _with_strokes(rows: Sequence[Row]) -> list[Row]:
@@ -343,12 +346,12 @@ class _Measurer:
         self._eyes = (None, None) if reference.real is None else eyes
         self.real: PictureSet | None = None
         if reference.real is not None:
-            self.real = self._look("real pictures", reference.real).summary
+            self.real = self._look("real pictures", reference.real, None).summary
 
     def __call__(self, name: str, kind: _Kind, pictures: Pictures) -> Row:
         if kind == "style" and self._pairs is not None:
             return self._pairs.floor_row(name)
-        seen = self._look(name, pictures)
+        seen = self._look(name, pictures, kind)
         values = {f"grid_{period}": peak for period, peak in seen.summary.grids.items()}
         if self.real is not None:
             values = compare_sets(self.real, seen.summary, self._settings)
@@ -375,11 +378,17 @@ class _Measurer:
             values=values,
         )
 
-    def _look(self, name: str, pictures: Pictures) -> "_Seen":
+    def _look(self, name: str, pictures: Pictures, kind: _Kind | None) -> "_Seen":
         def told(sample: Sample) -> None:
             self._on_sample(name, sample)
 
-        return _look(pictures, self._settings, self._eyes, self._pairs, told)
+        def compared(sample: Sample) -> dict[str, float]:
+            values = _compare_pair(sample)
+            if self._pairs is not None:
+                values |= self._pairs.measure(sample, in_parts=kind == "nothing")
+            return values
+
+        return _look(pictures, self._settings, self._eyes, compared, told)
 
 
 def _best_measure(rows: Sequence[Row], reference: Reference) -> str:
@@ -403,9 +412,11 @@ def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
     The floor of ``style`` is that of the styles.
 
     1 is at the floor, 0 at the inputs, negative beyond them; None where the inputs are unknown or
-    not above the floor, so that the measure is blind to what tells the two domains apart, where
-    a value is not finite, and, of measures in :data:`BIASED`, where the three sets differ in size.
+    not above the floor, the measure is blind, or a value is not finite, and, of measures in
+    :data:`BIASED`, where the three sets differ in size.
     """
+    if is_blind(evaluation, measure):
+        return None
     untouched = evaluation.nothing
     reached = evaluation.style_floor if measure == "style" else evaluation.floor
     sides = [side for side in (untouched, reached, row) if side and measure in side.values]
@@ -416,6 +427,30 @@ def closed(evaluation: Evaluation, row: Row, measure: str) -> float | None:
         return None
     share = (nothing - found) / (nothing - floor)
     return share if math.isfinite(share) else None
+
+
+def is_blind(evaluation: Evaluation, measure: str) -> bool:
+    """Whether a measure does not see what tells the two domains apart.
+
+    Then the inputs are as near to the real pictures as other real pictures are, or as near to the
+    styles as their own parts, and its values of results say nothing. ``combined`` is blind where
+    ``style`` is: doing nothing would be best.
+
+    Nobody knows where the inputs are unknown, a value is not finite, or, of measures in
+    :data:`BIASED`, the floor has fewer pictures, which alone makes it larger; then this is false.
+    """
+    nothing, floor = evaluation.nothing, evaluation.floor
+    if measure in {"style", "combined"}:
+        measure, floor = "style", evaluation.style_floor
+    if nothing is None or floor is None:
+        return False
+    fewer = floor.pictures < nothing.pictures and not same_size([nothing, floor])
+    if measure in BIASED and fewer:
+        return False
+    untouched = nothing.values.get(measure, math.nan)
+    if measure == "style":
+        untouched = nothing.values.get("style_parts", untouched)
+    return untouched <= floor.values.get(measure, math.nan)
 
 
 def same_size(rows: Sequence[Row]) -> bool:
@@ -461,10 +496,18 @@ class _Pairs:
         if styles:
             every = [picture for squares in self._squares.values() for picture in squares]
             self._styles[""] = comparison.statistics(every)
+        # What each part of a style is compared with, and that part.
+        self._parts = {name: self._pair_parts(squares) for name, squares in self._squares.items()}
         self.floor = self._floor()
 
-    def measure(self, sample: Sample) -> dict[str, float]:
-        """Return ``content`` of a picture whose input is known, and ``style`` if there are some."""
+    def measure(self, sample: Sample, *, in_parts: bool = False) -> dict[str, float]:
+        """Return ``content`` of a picture whose input is known, and ``style`` if there are some.
+
+        Args:
+            sample: the picture.
+            in_parts: return ``style_parts``, too: its distance as the floor is measured, in parts
+                as large, since the distance is larger for fewer positions.
+        """
         picture = square(sample.picture, self._size_px)
         values = {}
         if sample.before is not None:
@@ -473,6 +516,8 @@ class _Pairs:
         if self._styles:
             found = self._comparison.statistics([picture])
             values["style"] = self._comparison.style_distance(found, self._styles[sample.style])
+            if in_parts:
+                values["style_parts"] = self._in_parts(picture, found)
         return values
 
     def floor_row(self, name: str) -> Row:
@@ -488,24 +533,44 @@ class _Pairs:
         )
 
     def _floor(self) -> float:
-        distances = []
-        for squares in self._squares.values():
-            parts = squares
-            if len(squares) == 1:
-                middle = self._size_px // 2
-                parts = [squares[0][:, :middle], squares[0][:, middle:]]
-            for place, part in enumerate(parts):
-                others = self._comparison.statistics([*parts[:place], *parts[place + 1 :]])
-                found = self._comparison.statistics([part])
-                distances.append(self._comparison.style_distance(found, others))
+        distances = [
+            self._comparison.style_distance(part, others)
+            for pairs in self._parts.values()
+            for part, others in pairs
+        ]
         return float(np.mean(distances)) if distances else 0.0
+
+    def _pair_parts(self, squares: Sequence[Rgb]) -> list[tuple[Any, Any]]:
+        """Return statistics of each part of a style, and of its other parts."""
+        parts = squares if len(squares) > 1 else self._halves(squares[0])
+        measured = self._comparison.statistics
+        return [
+            (measured([part]), measured([*parts[:place], *parts[place + 1 :]]))
+            for place, part in enumerate(parts)
+        ]
+
+    def _halves(self, picture: Rgb) -> list[Rgb]:
+        middle = self._size_px // 2
+        return [picture[:, :middle], picture[:, middle:]]
+
+    def _in_parts(self, picture: Rgb, found: Any) -> float:
+        """Put parts of a picture into the place of each part of the styles, and measure."""
+        halves = [self._comparison.statistics([half]) for half in self._halves(picture)]
+        distances = []
+        for name, pairs in self._parts.items():
+            own = halves if len(self._squares[name]) == 1 else [found] * len(pairs)
+            distances += [
+                self._comparison.style_distance(part, others)
+                for part, (_, others) in zip(own, pairs, strict=True)
+            ]
+        return float(np.mean(distances))
 
 
 def _look(
     pictures: Pictures,
     settings: Settings,
     eyes: tuple[Extractor | None, StrokeFeatures | None],
-    pairs: _Pairs | None,
+    compare: Callable[[Sample], dict[str, float]],
     on_sample: Callable[[Sample], None],
 ) -> _Seen:
     """Measure one set, holding a few pictures at a time."""
@@ -516,10 +581,7 @@ def _look(
         nonlocal unequal
         for sample in pictures:
             unequal += sample.before is not None and sample.before.shape != sample.picture.shape
-            values = _compare_pair(sample)
-            if pairs is not None:
-                values |= pairs.measure(sample)
-            for name, value in values.items():
+            for name, value in compare(sample).items():
                 measured.setdefault(name, []).append(value)
             yield sample.picture
             on_sample(sample)

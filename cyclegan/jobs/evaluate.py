@@ -1,12 +1,17 @@
 """The whole evaluation, from options to a page and a JSON file."""
 
+import csv
+import io
 import itertools
+import json
 import logging
+import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +20,6 @@ from numpy.typing import NDArray
 from impasto.cyclegan.evaluation.candidates import make_candidates, make_reference
 from impasto.cyclegan.evaluation.inception import Inception, find_inception
 from impasto.cyclegan.evaluation.page import (
-    as_csv,
-    as_json,
     facts_of,
     sentences_of,
     write_evaluation,
@@ -43,12 +46,13 @@ from impasto.gatys.features.lite import find_lite_weights, missing_lite_message
 from impasto.gatys.features.weights import weights_folder
 from impasto.options.errors import CheckpointError, FolderError, OptionError
 from impasto.options.evaluate import EvaluateOptions
+from impasto.options.fields import flatten
 from impasto.runs.devices import choose_precision, computing
 from impasto.runs.directory import lock_folder
 from impasto.runs.pages.gallery import Strip
 from impasto.runs.processes import pick_device
 
-__all__ = ["EvaluateResult", "Networks", "build_networks", "run_evaluation"]
+__all__ = ["EvaluateResult", "Networks", "as_csv", "as_json", "build_networks", "run_evaluation"]
 
 _log = logging.getLogger(__name__)
 
@@ -277,6 +281,82 @@ def _write(
     return EvaluateResult(
         evaluation=evaluation, sentences=sentences, page=page, results=results, table=table
     )
+
+
+def as_json(
+    evaluation: Evaluation,
+    options: EvaluateOptions,
+    *,
+    facts: Mapping[str, str],
+    sentences: Sequence[str],
+    extractor: str | None,
+    comparison: str | None = None,
+) -> str:
+    """Return all numbers as JSON; values that are not finite become null, as JSON has none.
+
+    Measures of a network's features go by their headings, such as ``KID (lite)``.
+    """
+    content: dict[str, Any] = {
+        "best_by": _key(evaluation.best_by, evaluation),
+        "best": evaluation.best,
+        "real_pictures": evaluation.real_pictures,
+        "seed": options.seed,
+        "extractor": extractor,
+        "comparison": comparison,
+        "rows": [_row(evaluation, row) for row in evaluation.rows],
+        "sentences": list(sentences),
+        "facts": dict(facts),
+        "options": flatten(options),
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file name need not be valid text.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _row(evaluation: Evaluation, row: Row) -> dict[str, Any]:
+    shares = {
+        _key(name, evaluation): closed(evaluation, row, name)
+        for name in SET_MEASURES
+        if name in row.values
+    }
+    values = {_key(name, evaluation): value for name, value in row.values.items()}
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "pictures": row.pictures,
+        "paired": row.paired,
+        "unequal": row.unequal,
+        "enlarged": row.enlarged,
+        **{name: value if math.isfinite(value) else None for name, value in values.items()},
+        "closed": shares,
+    }
+
+
+def as_csv(evaluation: Evaluation, networks: Sequence[str]) -> str:
+    """Return all numbers as a table for other programs, a line for each row.
+
+    Args:
+        evaluation: results of the evaluation.
+        networks: names of the feature extractor and the comparison, for the last column.
+    """
+    names = dict.fromkeys(name for row in evaluation.rows for name in row.values)
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    own = ("name", "kind", "pictures", "paired")
+    table.writerow([*own, *(_key(name, evaluation) for name in names), "features"])
+    for row in evaluation.rows:
+        values = [repr(row.values[name]) if name in row.values else "" for name in names]
+        table.writerow([row.name, row.kind, row.pictures, row.paired, *values, "; ".join(networks)])
+    return file.getvalue().encode("utf-8", "replace").decode("utf-8")
+
+
+def _key(measure: str, evaluation: Evaluation) -> str:
+    """Name a measure in files: by its heading, where that says which network it is of."""
+    of, _, what = measure.partition("_")
+    heading = evaluation.headings.get(of, "")
+    if "(" not in heading:
+        return measure
+    return f"{heading} {what}" if what else heading
 
 
 def _check_output(options: EvaluateOptions, candidates: Sequence[Path]) -> None:

@@ -23,6 +23,15 @@ def test_a_run_of_backbone_train_names_its_file(tmp_path: Path) -> None:
     assert (options.backbone, options.weights) == ("auto", tmp_path / "backbone.safetensors")
 
 
+def test_what_needs_a_network_needs_none_to_be_named() -> None:
+    """There is one: that of published figures where its file is found, else lite."""
+    assert EvaluateOptions(real=Path("a"), backbone="inception").weights is None
+    assert EvaluateOptions(real=Path("a"), best_by="kid", layer="block4.expand").backbone == "auto"
+    published = EvaluateOptions(real=Path("a"), weights=Path("pt_inception-2015.pth"))
+    assert published.backbone == "inception"
+    assert EvaluateOptions(real=Path("a"), weights=Path("vgg19.pth")).backbone == "auto"
+
+
 @pytest.mark.parametrize(
     ("changes", "option", "says"),
     [
@@ -37,11 +46,32 @@ def test_a_run_of_backbone_train_names_its_file(tmp_path: Path) -> None:
             "epochs",
             "expected latest, all or the number of an epoch, got 'last'",
         ),
-        ({"backbone": "inception"}, "weights", "missing; inception needs its file"),
-        ({"weights": Path("w.pth")}, "weights", "give --backbone"),
-        ({"layer": "relu1_1"}, "layer", "give --backbone"),
-        ({"best_by": "kid"}, "best_by", "kid compares features of a network; give --backbone"),
-        ({"best_by": "fid"}, "best_by", "fid compares features of a network; give --backbone"),
+        (
+            {"backbone": "none", "weights": Path("w.pth")},
+            "weights",
+            "no effect without a network; leave --backbone none out",
+        ),
+        ({"backbone": "none", "layer": "relu1_1"}, "layer", "leave --backbone none out"),
+        ({"backbone": "none", "styles": ["a.png"]}, "styles", "leave --backbone none out"),
+        (
+            {"backbone": "none", "best_by": "kid"},
+            "best_by",
+            "kid compares features of a network; leave --backbone none out",
+        ),
+        ({"backbone": "none", "best_by": "fid"}, "best_by", "fid compares features of a network"),
+        ({"best_by": "style"}, "best_by", "style needs style pictures: --styles"),
+        ({"styles": ["a.png"], "best_by": "combined"}, "best_by", "the contents as --inputs"),
+        (
+            {"real": None, "styles": ["a.png"], "best_by": "swd"},
+            "best_by",
+            "swd compares with real pictures; give --real",
+        ),
+        ({"real": None}, "real", "missing; give a folder of real pictures, or --styles"),
+        (
+            {"real": None, "styles": ["a.png"], "more_real": Path("b")},
+            "more_real",
+            "is compared with real pictures, and there are none",
+        ),
         (
             {"backbone": "inception", "weights": Path("w.pth"), "layer": "pool"},
             "layer",
@@ -56,6 +86,6 @@ def test_a_run_of_backbone_train_names_its_file(tmp_path: Path) -> None:
 )
 def test_bad_values_name_their_option(changes: dict[str, Any], option: str, says: str) -> None:
     with pytest.raises(OptionError) as raised:
-        EvaluateOptions(real=Path("a"), **changes)
+        EvaluateOptions(**{"real": Path("a"), **changes})
     assert raised.value.option == option
     assert says in str(raised.value)

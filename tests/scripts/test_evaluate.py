@@ -82,16 +82,30 @@ def test_a_folder_and_a_run_are_compared_with_both_references(
     ]
     assert content["extractor"] == "random, relu1_1 (random weights)"
     assert (content["real_pictures"], content["seed"]) == (4, 0)
-    assert content["best"] in {"results", "run, epoch 5", "run, epoch latest"}
+    # Inputs and real pictures are noise of one kind.
+    assert content["best"] is None
     assert rows[3]["cycle_ssim"] == rows[4]["cycle_ssim"]
     assert {"swd", "swd_32", "swd_16", "palette", "grid_2"} <= set(rows[0])
     assert {"KID (random)", "FID (random)", "precision (random)"} <= set(rows[0])
-    assert f"Best by KID (random): {content['best']}." in printed
+    assert "No result is called the best, as KID (random) is blind here" in printed
+    assert "KID (random) is blind here, so its numbers say nothing about results" in printed
+    assert "do nothing: the inputs as they are" in printed
+    assert "floor (other real pictures): as near as real pictures are to one another" in printed
     assert "KID (random) \u2193" in printed
     assert "measured run, epoch 5: 5 pictures" in printed
     assert "Sets of 4 to 5 pictures are small" in printed
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "random, relu1_1 (random weights)" in page
+    assert "(best)" not in page
+    for path in folders["inputs"].iterdir():  # of another kind now
+        Image.new("RGB", (64, 64), (255, 0, 0)).save(path)
+    assert evaluate(folders["results"], run, *words, *more, "--output", out) == 0
+    best = read(out)["best"]
+    assert best in {"results", "run, epoch 5", "run, epoch latest"}
+    assert f"Best by KID (random): {best}." in capsys.readouterr().out
+    page = (out / "index.html").read_text(encoding="utf-8")
+    # In the tables of sets and of pictures by themselves.
+    assert page.count(f"{best} (best)") == 2
     assert len(list((out / "pictures").rglob("*.png"))) == 5 * 4
 
 
@@ -177,6 +191,7 @@ def test_an_input_that_does_not_fit_is_named_with_what_to_do(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Image.new("RGB", (700, 600)).save(folders["inputs"] / "02.png")
+    monkeypatch.setattr(memory, "_STRIP_BYTES", 0)  # of each thread, whatever the picture
     monkeypatch.setattr(memory, "free_memory", lambda _device: 10**7)
     words = ("--real", folders["real"], "--inputs", folders["inputs"])
     assert evaluate(run, *words, "--output", tmp_path / "out") == 1

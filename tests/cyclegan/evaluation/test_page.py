@@ -120,6 +120,10 @@ def test_the_page_holds_every_number_its_facts_and_its_pictures(
     texts = [element.text for element in parsed.find("dd")]
     assert {"24, testA", "0"} <= set(texts)
     assert "Beware & behold." in [item.text for item in parsed.find("li")]
+    explained = [paragraph.text for paragraph in parsed.find("p")]
+    assert any("the inputs as they are" in text for text in explained)
+    assert any(text.startswith("floor (other real pictures): as near as") for text in explained)
+    assert any("where a measure is blind, which is that" in text for text in explained)
     images = parsed.find("img")
     assert len(images) == 6
     assert all(image.attributes["alt"] for image in images)
@@ -132,7 +136,7 @@ def test_an_evaluation_without_results_pictures_or_words_is_a_page_too(
     write_evaluation(path, ROWS[1:2], [], best=None, shares={}, sentences=[], facts={})
     parsed = parse_page(path)
     assert [len(parsed.find(name)) for name in ("table", "tr")] == [2, 4]
-    assert not parsed.find("p", class_="hint")
+    assert not any("Percentages" in text.text for text in parsed.find("p", class_="hint"))
 
 
 def test_wide_tables_slide_under_their_names_and_the_page_does_not(

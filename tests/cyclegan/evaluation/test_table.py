@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from impasto.cyclegan.evaluation.page import as_csv, as_json, sentences_of
+from impasto.cyclegan.evaluation.page import sentences_of
 from impasto.cyclegan.evaluation.sets import Settings, compare_sets, summarize
 from impasto.cyclegan.evaluation.table import (
     Candidate,
@@ -25,7 +25,9 @@ from impasto.cyclegan.evaluation.table import (
     StyleSet,
     closed,
     evaluate,
+    is_blind,
 )
+from impasto.cyclegan.jobs.evaluate import as_csv, as_json
 from impasto.options.evaluate import EvaluateOptions
 
 Rgb = NDArray[np.uint8]
@@ -188,11 +190,64 @@ def test_blind_measures_and_shares_are_said_in_words() -> None:
     )
     assert sentences_of(evaluation, [Candidate(name="a", pictures=[], notes=["it rains"])]) == [
         "a has gone 80% in SWD of the way from the untouched inputs to other real pictures.",
-        "palette is blind here: the inputs are as near to the real pictures as other real "
-        "pictures are.",
+        "palette is blind here, so its numbers say nothing about results: it finds the untouched "
+        "inputs as near to the real pictures as other real pictures are.",
         "it rains.",
     ]
     assert closed(evaluation, evaluation.results[0], "palette") is None
+
+
+def test_a_blind_measure_calls_nothing_the_best(reference: Reference) -> None:
+    # The inputs are of the kind of the real pictures, and the "other real ones" are not.
+    turned = replace(reference, others=reference.inputs, inputs=reference.others)
+    candidates = [Candidate(name=name, pictures=reference.others or []) for name in "ab"]
+    evaluation = evaluate(turned, candidates, settings=SMALL)
+    assert evaluation.best is None
+    sentences = sentences_of(evaluation, [])
+    assert sentences[0].startswith("No result is called the best, as SWD is blind here")
+    assert not any("Best by" in sentence for sentence in sentences)
+    rows = (
+        row("do nothing", "nothing", swd=50.0, palette=3.0),
+        row("floor", "floor", swd=50.0, palette=2.0),
+    )
+    result = row("a", "result", swd=1.0, palette=2.5)
+    two = made(*rows, result, row("b", "result"), best="a")
+    assert sentences_of(two, [])[0] == (
+        "No result is called the best, as SWD is blind here; --best_by palette would choose."
+    )
+    # Of a single result it is still said how far it has gone in what is not blind.
+    assert sentences_of(made(*rows, result), [])[0].startswith("a has gone 50% in palette of")
+
+
+def test_nobody_calls_a_measure_blind_that_the_floor_s_size_makes_large() -> None:
+    rows = (
+        row("do nothing", "nothing", swd=50.0, kid=0.0, strokes=0.9),
+        row("floor", "floor", pictures=10, swd=60.0, kid=0.0, strokes=1.0),
+    )
+    evaluation = made(*rows, row("a", "result"), row("b", "result", swd=0.5))
+    assert [is_blind(evaluation, name) for name in ("swd", "strokes", "kid")] == [
+        False,
+        False,
+        True,
+    ]
+    sentences = sentences_of(evaluation, [])
+    assert sentences[0] == "Best by SWD: b."
+    (said,) = [text for text in sentences if text.startswith("Whether")]
+    assert said.startswith("Whether SWD and strokes and palette can tell inputs from real pictures")
+    assert "only 10 pictures beside 200" in said
+    # Fewer inputs make these measures larger for them: as near as the floor all the same.
+    fewer = made(replace(rows[0], pictures=10), replace(rows[1], pictures=200), row("a", "result"))
+    assert is_blind(fewer, "swd")
+    assert not any(text.startswith("Whether") for text in sentences_of(fewer, []))
+
+
+def test_a_measure_without_a_number_is_not_called_blind() -> None:
+    evaluation = made(
+        row("do nothing", "nothing", kid=math.nan, strokes=math.nan, palette=2.0),
+        row("floor", "floor", kid=0.0, strokes=math.nan),
+        row("a", "result", swd=0.5),
+    )
+    assert not any(is_blind(evaluation, name) for name in ("kid", "strokes", "fid", "style"))
 
 
 def test_sets_of_other_sizes_have_no_share_of_measures_that_fewer_pictures_make_larger() -> None:
@@ -338,6 +393,50 @@ def test_stylized_pictures_have_style_and_content_distances_and_their_product() 
     assert "swd" not in result.values
     share = (1 - result.values["style"]) / (1 - floor.values["style"])
     assert closed(evaluation, result, "style") == pytest.approx(share)
+
+
+class Sizes(Grays):
+    """A style distance that is nothing but bias: the larger, the fewer pixels."""
+
+    def statistics(self, pictures: Sequence[Rgb], /) -> float:
+        return float(sum(picture.size for picture in pictures))
+
+    def style_distance(self, picture: float, style: float, /) -> float:
+        return 1000 / picture + 1000 / style
+
+
+@pytest.mark.parametrize(("comparison", "blind"), [(Sizes(), True), (Grays(), False)])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_style_measure_is_blind_by_parts_as_large_as_the_floor_s(
+    comparison: Grays, count: int, *, blind: bool
+) -> None:
+    pictures = [halves(50, 100) // 2 + noise(1, seed=n, side=32)[0] // 2 for n in range(count)]
+    content = halves(100, 100)
+    evaluation = evaluate(
+        Reference(
+            inputs=samples([content]), styles=[StyleSet(name="s", pictures=samples(pictures))]
+        ),
+        [
+            Candidate(name=name, pictures=samples([picture], [content]))
+            for name, picture in (("a", content), ("b", pictures[0]))
+        ],
+        settings=SMALL,
+        comparison=comparison,
+    )
+    nothing, floor = evaluation.nothing, evaluation.style_floor
+    assert nothing is not None
+    assert floor is not None
+    assert evaluation.best_by == "combined"
+    assert is_blind(evaluation, "style") is is_blind(evaluation, "combined") is blind
+    assert evaluation.best == (None if blind else "b")
+    sentences = sentences_of(evaluation, [])
+    assert (
+        any("as near to the styles as parts of the styles" in said for said in sentences) is blind
+    )
+    if blind:
+        # The bias alone, and all of it: the same for the inputs in such parts.
+        assert nothing.values["style_parts"] == pytest.approx(floor.values["style"])
+        assert sentences[0] == "No result is called the best, as combined (grays) is blind here."
 
 
 def test_parts_of_the_styles_are_their_floor() -> None:
