@@ -361,4 +361,4 @@ def test_styles_and_stylized_pictures_are_on_the_page(
         "results",
     ]
     text = (evaluated.out / "results.csv").read_text(encoding="utf-8")
-    assert "style (lite),content (lite)" in text
+    assert "style (lite),style (lite) parts,content (lite)" in text
