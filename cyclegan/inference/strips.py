@@ -68,15 +68,15 @@ class StripGenerator:
         base: SoftKuwahara | None = None,
     ) -> None:
         self._steps, self._last, self._skip, self._base = steps, last, skip, base
-        self._kept: Tensor | None = None
+        self._kept: list[Tensor] = []  # one block at most; each call takes it out for itself
 
     @classmethod
     def of(cls, generator: Generator) -> Self | None:
         """Return what computes a generator in strips; None where one of its layers is not known.
 
         Args:
-            generator: generator network, in evaluation mode, on the processor. Later changes of its
-                weights have no effect.
+            generator: generator network, in evaluation mode, on the processor, whose weights stay
+                as they are: some of them are copied, now or when they are first needed.
         """
         if not isinstance(generator, ResnetGenerator):
             return None
@@ -103,15 +103,24 @@ class StripGenerator:
         """
         result = torch.empty_like(images, memory_format=torch.contiguous_format)
         floats = self._floats(*images.shape[2:])
-        if self._kept is None or len(self._kept) < floats:
-            self._kept = None  # the old ones go before there are new ones
-            self._kept = torch.empty(floats)
-        space = _Space(self._kept)
+        block = self._take_block(floats)
+        space = _Space(block)
         for image, place in zip(images, result, strict=True):
             self._translate(image, place, space)
-        if floats > _KEPT_FLOATS:
-            self._kept = None
+        if floats <= _KEPT_FLOATS:
+            self._kept[:] = [block]
         return result
+
+    def _take_block(self, floats: int) -> Tensor:
+        """Return memory for so many values, which no other thread has."""
+        try:
+            block = self._kept.pop()
+        except IndexError:
+            block = torch.empty(0)
+        if len(block) < floats:
+            del block  # the old one goes before there is a new one
+            block = torch.empty(floats, dtype=torch.float32, device="cpu")
+        return block
 
     def _translate(self, image: Tensor, result: Tensor, space: "_Space") -> None:
         now = _Map(values=image.permute(1, 2, 0).contiguous())

@@ -128,7 +128,8 @@ _PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 class Translator:
     """Applies a generator to images of any size.
 
-    Images are padded by reflection to the generator's stride and cropped back.
+    Images are padded by reflection to the generator's stride and cropped back. Several threads may
+    use one translator at the same time.
 
     Args:
         generator: generator network; it is moved to ``device`` and put into evaluation mode.
@@ -152,9 +153,7 @@ class Translator:
         self._precision = _PRECISIONS.get(mixed_precision)
         self._bend_px = grid_bend_px
         self._grid: tuple[tuple[int, int], BentGrid] | None = None
-        self._strips = None
-        if device.type == "cpu" and self._precision is None:
-            self._strips = StripGenerator.of(self._generator)
+        self._strips: tuple[object, StripGenerator | None] | None = None
 
     @classmethod
     def of(
@@ -257,11 +256,12 @@ class Translator:
             generator.stride,
             smallest=generator.smallest,
         )
-        if self._strips is None:
+        strips = self._strips_now()
+        if strips is None:
             with self._autocast():
                 padded = generator(padded)
         else:
-            padded = self._strips(padded)
+            padded = strips(padded)
         translated = padded.float()[:, :, rows, columns]
         finite = torch.isfinite(translated).all()
         if grid is not None:
@@ -272,10 +272,24 @@ class Translator:
         """Return the grid for pictures of a size; the last one is kept for the next picture."""
         if self._bend_px == 0 or min(height, width) < _SMALLEST_BENT_PX:
             return None
-        if self._grid is None or self._grid[0] != (height, width):
+        kept = self._grid  # which another thread may replace meanwhile
+        if kept is None or kept[0] != (height, width):
             bent = BentGrid(height, width, strength_px=self._bend_px, device=self._device)
-            self._grid = (height, width), bent
-        return self._grid[1]
+            self._grid = kept = (height, width), bent
+        return kept[1]
+
+    def _strips_now(self) -> StripGenerator | None:
+        """Return what computes in strips, if anything does; weights that changed make it anew."""
+        if self._device.type != "cpu" or self._precision is not None:
+            return None
+        version = [
+            (weights.data_ptr(), None if weights.is_inference() else weights._version)  # noqa: SLF001
+            for weights in self._generator.parameters()
+        ]
+        kept = self._strips
+        if kept is None or kept[0] != version:
+            self._strips = kept = version, StripGenerator.of(self._generator)
+        return kept[1]
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self._precision is None:

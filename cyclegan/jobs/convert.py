@@ -188,17 +188,16 @@ class _Work:
         self._writers = ThreadPoolExecutor(how.threads)
         self._on_done = on_done
         self._write = partial(_write, how=how, on_whole=on_whole, on_written=on_written)
+        self._begun: deque[tuple[list[tuple[Job, _Read]], Painted | str]] = deque()
         self._pending: deque[tuple[Job, Future[int]]] = deque()
 
     def convert(self, jobs: Sequence[Job], batch_pixels: int) -> None:
         """Read, translate and write pictures, up to the last one."""
-        begun: deque[tuple[list[tuple[Job, _Read]], Painted | str]] = deque()
         for batch in _batches(self._read_ahead(jobs), self.how.batch_size, batch_pixels):
-            begun.append((batch, self._begin(batch)))
-            while len(begun) > self.how.ahead:
-                self._end(*begun.popleft())
-        while begun:
-            self._end(*begun.popleft())
+            self._begun.append((batch, self._begin(batch)))
+            failed = isinstance(self._begun[-1][1], str)
+            self._end_begun(0 if failed else self.how.ahead)
+        self._end_begun(0)
         self._collect(0)
 
     def fail(self, job: Job, reason: str) -> None:
@@ -244,12 +243,20 @@ class _Work:
 
     def _begin(self, batch: list[tuple[Job, _Read]]) -> Painted | str:
         """Begin to translate pictures of one size, or return why that failed."""
-        return _try(partial(self.painter, [read.picture.rgb for _, read in batch]), batch)
+        paint = partial(self.painter, [read.picture.rgb for _, read in batch])
+        begun = _try(paint, batch)
+        if isinstance(begun, str) and self._begun:
+            self._end_begun(0)
+            begun = _try(paint, batch)  # now that no other batch takes memory
+        return begun
+
+    def _end_begun(self, limit: int) -> None:
+        """End what was begun first, until no more than so many batches are left."""
+        while len(self._begun) > limit:
+            self._end(*self._begun.popleft())
 
     def _end(self, batch: list[tuple[Job, _Read]], begun: Painted | str) -> None:
         """Wait for results and let them be written; what fails together is done one at a time."""
-        if isinstance(begun, str) and self.how.ahead:
-            begun = self._begin(batch)  # now that no other batch takes memory
         made = begun if isinstance(begun, str) else _try(begun, batch)
         del begun
         if not isinstance(made, str):
@@ -429,4 +436,6 @@ def _finish(job: Job, future: Future[int], result: Converted) -> None:
 def _is_memory(error: Exception) -> bool:
     """Whether torch or Python ran out of memory (torch says so by RuntimeError on the CPU)."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
+    # The last one is what cuDNN and cuBLAS say.
+    signs = ("out of memory", "allocate memory", "alloc_failed")
+    return isinstance(error, MemoryError) or any(sign in text for sign in signs)

@@ -1,6 +1,8 @@
 """Computing in strips, against the network's own layers in 64 bits, and against counting."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -113,6 +115,23 @@ def test_a_smaller_picture_after_a_larger_one_is_as_alone() -> None:
     assert other is not None
     one(picture(64, 80))
     assert torch.equal(one(picture(24, 16)), other(picture(24, 16)))
+
+
+def test_another_picture_at_the_same_time_does_not_touch_it() -> None:
+    """What a second thread does, in the midst of the last layer."""
+    computed = StripGenerator.of(drawn(ResnetGenerator(channels=5, blocks=1)))
+    assert computed is not None
+    images, alone = picture(24, 16), computed(picture(24, 16))
+    last, others = computed._last, [picture(24, 16) * 0.5]
+
+    def compute(*strip: Any) -> Tensor:
+        if others:
+            computed(others.pop())
+        return last.compute(*strip)
+
+    computed._last = replace(last, compute=compute)
+    assert torch.equal(computed(images), alone)
+    assert not others
 
 
 def test_means_far_from_zero_are_exact() -> None:

@@ -261,3 +261,13 @@ def test_what_is_not_finite_is_told_at_the_end() -> None:
     ended = Translator(Broken(), device=CPU).begin([np.zeros((16, 16, 3), dtype=np.uint8)])
     with pytest.raises(NotFiniteError, match="not finite"):
         ended()
+
+
+def test_weights_that_change_later_count() -> None:
+    network, images = resnet(), noise(1, 3, 24, 16)
+    translate = Translator(network, device=CPU)
+    before = translate(images)
+    network.load_state_dict({name: value * 1.5 for name, value in network.state_dict().items()})
+    after = translate(images)
+    assert torch.equal(after, Translator(network, device=CPU)(images))
+    assert (after - before).abs().max() > 0.05

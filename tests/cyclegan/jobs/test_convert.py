@@ -1,7 +1,8 @@
 import errno
 import itertools
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from impasto.cyclegan.inference.translator import NotFiniteError
+from impasto.cyclegan.inference.translator import NotFiniteError, Translator
 from impasto.cyclegan.jobs import convert as convert_module
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
+from impasto.cyclegan.networks import ResnetGenerator
 from impasto.data import transforms
 from impasto.data.decode import Picture, read_picture
 from impasto.data.encode import write_picture
@@ -198,6 +200,7 @@ class ShortOfMemory:
         lambda: RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
         lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
         lambda: torch.OutOfMemoryError("CUDA out of memory."),
+        lambda: RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         MemoryError,
     ],
 )
@@ -223,6 +226,72 @@ def test_short_memory_takes_pictures_one_by_one(
         (1, 3, 6, 5),
     ]
     assert len(told) == 5
+
+
+class SlowDevice(Translator):
+    """Makes negatives, each in memory of its own until its end is waited for."""
+
+    def __init__(self, room: int = 1000, *, stop_at: int = -1) -> None:
+        super().__init__(ResnetGenerator(channels=1, blocks=1), device=torch.device("cpu"))
+        self.room, self.stop_at = room, stop_at
+        self.in_flight: list[int] = []
+        self.most_in_flight = self.begun = 0
+        self.stopped = threading.Event()
+
+    def begin(self, pictures: Sequence[NDArray[np.uint8]]) -> Callable[[], list[NDArray[np.uint8]]]:
+        if self.begun == self.stop_at:
+            self.stopped.set()
+            raise KeyboardInterrupt
+        pixels = sum(rgb[..., 0].size for rgb in pictures)
+        if sum(self.in_flight) + pixels > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        self.in_flight.append(pixels)
+        self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
+        self.begun += 1
+
+        def end() -> list[NDArray[np.uint8]]:
+            self.in_flight.remove(pixels)
+            return [255 - rgb for rgb in pictures]
+
+        return end
+
+
+def test_what_fits_alone_waits_until_it_is_alone(tmp_path: Path) -> None:
+    sizes = [(6, 5), (6, 5), (30, 20), (6, 5), (6, 5), (31, 20), (6, 5)]
+    originals = [picture(tmp_path / f"{index}.png", *size) for index, size in enumerate(sizes)]
+    jobs = [job(tmp_path, str(index)) for index in range(len(sizes))]
+    device = SlowDevice(room=600)
+    result = convert(jobs, device, how=Conversion(batch_size=1, ahead=1, threads=1))
+    assert result.failures == {
+        tmp_path / "5.png": "not enough memory for 20 x 31 pixels; try --long_side"
+    }
+    assert len(result.done) == 6
+    assert device.most_in_flight == 2
+    for done in result.done:
+        original = originals[int(done.source.stem)]
+        np.testing.assert_array_equal(pixels(done.target), 255 - original)
+
+
+def test_ctrl_c_with_two_batches_in_flight_writes_what_was_made(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, str(index)) for index in range(6)]
+    for index in range(6):
+        picture(tmp_path / f"{index}.png")
+    device, result = SlowDevice(stop_at=3), Converted()
+
+    def wait(*_what: object) -> None:
+        assert device.stopped.wait(10)  # so that another result waits to be written
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(
+            jobs,
+            device,
+            how=Conversion(batch_size=1, ahead=1, threads=1),
+            result=result,
+            on_whole=wait,
+        )
+    assert device.most_in_flight == 2
+    assert result.done == jobs[:2]  # the third was begun only
+    assert whole_files(tmp_path / "out") == ["0.png", "1.png"]
 
 
 def test_a_result_that_is_not_finite_is_no_result(tmp_path: Path) -> None:
@@ -439,7 +508,7 @@ def test_a_batch_is_begun_before_the_result_of_another_is_waited_for(
     # What found no memory beside another batch is begun again when that has ended.
     assert told == [
         *("begun 0", "begun 1", "ended 0"),
-        *("begun 2", "begun 3", "ended 3", "ended 2"),
+        *("begun 2", "begun 3", "ended 2", "ended 3"),
     ]
     assert result.done == jobs
     for name, original in originals.items():
