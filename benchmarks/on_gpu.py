@@ -1,7 +1,18 @@
-"""Measure on a GPU what a user waits for: training, translating, stylizing, evaluating.
+r"""Measure on a GPU what a user waits for: training, translating, stylizing, evaluating.
 
     python benchmarks/on_gpu.py --cut CHECKOUT --crowsonkb CHECKOUT --json on_gpu.json
     python benchmarks/on_gpu.py --device cpu --tiny            a try of the script itself
+
+What no GPU has run yet takes about six minutes, without a checkout. The first command is for where
+there is a network, the second for the machine with the GPU::
+
+    make typing && pip download --no-deps --dest wheels jsonargparse docstring-parser dominate
+    pip install --no-index --no-deps --target /tmp/site wheels/*.whl ; \
+    PYTHONPATH=/tmp/site:$PWD/.typing python benchmarks/on_gpu.py --minutes 6 --json on_gpu.json \
+        --parts machine checks step step8 train
+
+``checks`` tells whether captured steps are right there, the others how fast they are. With
+``--compile``, ``--compile full`` is measured, too, for which each side compiles for minutes.
 
 The checkouts are of taesungp/contrastive-unpaired-translation (CUT, whose CycleGAN is the
 reference's) and of crowsonkb/style-transfer-pytorch; without one, Impasto is measured alone.
@@ -13,7 +24,8 @@ folder ``.typing`` (``make typing``) on PYTHONPATH. Nothing is downloaded: the n
 weights, and the pictures are cut out of the photographs of scikit-image and scikit-learn.
 
 Each part runs in processes of its own, so that one that fails takes no other with it. A part that
-would begin after ``--minutes`` is left out, and said to be.
+would begin after ``--minutes`` is left out, and said to be. A step that was to be captured or
+compiled, and was not, is no result: its row is a failure, and the exit status is 1.
 """
 
 import argparse
@@ -47,7 +59,17 @@ __all__ = ["main"]
 
 Record = dict[str, Any]
 
-_PARTS = ("machine", "step", "step8", "translate", "train", "stylize", "evaluate", "losses")
+_PARTS = (
+    "machine",
+    "checks",
+    "step",
+    "step8",
+    "translate",
+    "train",
+    "stylize",
+    "evaluate",
+    "losses",
+)
 _IMPASTO = (sys.executable, "-m", "impasto")
 
 
@@ -65,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(json.dumps(record["machine"]), flush=True)
     measure: dict[str, Callable[[Namespace, Path], Record]] = {
         "machine": _measure_ceilings,
+        "checks": _check_captured_steps,
         "losses": _compare_losses,
         "step": _measure_step,
         "step8": _measure_step_of_8,
@@ -168,6 +191,21 @@ def _seconds_of(work: Callable[[], Any], times: int) -> float:
     return float(np.median(seconds))
 
 
+# Whether captured steps are right.
+
+
+def _check_captured_steps(arguments: Namespace, folder: Path) -> Record:
+    """Compare captured steps with those that Python makes."""
+    file = folder / "captured_steps.json"
+    script = str(_ROOT / "benchmarks" / "captured_steps.py")
+    command = [sys.executable, script, "--device", arguments.device, "--json", str(file)]
+    done = subprocess.run(command, check=False, timeout=240)  # noqa: S603 - our own command
+    if done.returncode:
+        raise RuntimeError(f"captured_steps.py: exit status {done.returncode}, see above")
+    record: Record = json.loads(file.read_text(encoding="utf-8"))
+    return record
+
+
 # Training steps, on batches that are in memory already.
 
 
@@ -246,19 +284,34 @@ def _take_turns(jobs: dict[str, Job], rounds: int, batch_size: int) -> Record:
             workers[name] = Worker(job)
             stack.callback(workers[name].close)
         for number in range(rounds + 1):
-            for name, worker in workers.items():
-                if name in failed:
-                    continue
+            for name in [name for name in jobs if name not in failed]:
                 try:
-                    answer = worker.ask("step")
+                    answer = workers[name].ask("step")
+                    _refuse_other_than_asked(jobs[name], answer)
                     if number:  # the first turn warms up
                         seconds.setdefault(name, []).append(answer["seconds"])
                     if number == rounds:
-                        peaks[name] = worker.ask("memory")
+                        peaks[name] = workers[name].ask("memory")
                 except (RuntimeError, OSError, ValueError) as error:
                     failed[name] = str(error)
+                    seconds.pop(name, None)
     sizes = {name: job.size for name, job in jobs.items()}
     return _report_turns(seconds, peaks, failed, batch_size, sizes)
+
+
+def _refuse_other_than_asked(job: Job, answer: Record) -> None:
+    """Refuse the time of a step that fell back to a slower way.
+
+    Raises:
+        RuntimeError: it was to be captured or compiled, and was not.
+    """
+    mode = job.options.get("compile", "off")
+    captures = mode in {"graph", "full"} and job.device == "cuda"
+    for kind, asked in (("captured as a graph", captures), ("compiled", mode == "full")):
+        if asked and not answer[kind.split()[0]]:
+            raise RuntimeError(
+                f"NOT {kind}, its warning is above; {1000 * answer['seconds']:.1f} ms/step without"
+            )
 
 
 def _report_turns(
@@ -270,7 +323,11 @@ def _report_turns(
 ) -> Record:
     """Print and return the table; pictures of another size are compared with nothing."""
     record: Record = {"batch_size": batch_size, "failed_sides": failed, "sides": {}}
-    base = "CUT" if "CUT" in seconds else "impasto"
+    if failed:
+        record["failed"] = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+    if not seconds:
+        raise RuntimeError(record["failed"])
+    base = "CUT" if "CUT" in seconds else next(iter(seconds))
     print(f"{'':<34}{'ms/step':>9}{'quartiles':>16}{'images/s':>10}{'times ' + base:>15}{'MiB':>8}")
     for name, values in seconds.items():
         median = float(np.median(values))
@@ -318,8 +375,12 @@ def _pictures(folder: Path, count: int, side: int) -> Path:
     return target
 
 
-def _run(command: Sequence[str], *, limit_s: float = 150) -> float:
-    """Run a command to its end, and return its wall time."""
+def _run(command: Sequence[str], *, limit_s: float = 150, refused: str | None = None) -> float:
+    """Run a command to its end, and return its wall time.
+
+    Raises:
+        RuntimeError: it failed, or said what is refused here.
+    """
     began = time.monotonic()
     done = subprocess.run(  # noqa: S603 - our own command
         command, capture_output=True, text=True, timeout=limit_s, check=False
@@ -328,7 +389,11 @@ def _run(command: Sequence[str], *, limit_s: float = 150) -> float:
         raise RuntimeError(
             f"exit status {done.returncode}: {done.stdout[-300:]}{done.stderr[-600:]}"
         )
-    return time.monotonic() - began
+    wall = time.monotonic() - began
+    said = (done.stdout + done.stderr).splitlines()
+    if refused and (lines := [line for line in said if refused in line]):
+        raise RuntimeError(f"not as it should be measured: {lines[0]}")
+    return wall
 
 
 def _measure_translate(arguments: Namespace, folder: Path) -> Record:
@@ -352,7 +417,8 @@ def _measure_translate(arguments: Namespace, folder: Path) -> Record:
             place = folder / f"out {name} {precision}"
             start = _run([*common, str(one), "--output", str(place / "one")])
             whole = _run([*common, str(photos), "--output", str(place / "all")])
-            rate = (count - 1) / max(whole - start, 1e-6)
+            # Of a few small pictures nothing is left; such a rate would be nonsense.
+            rate = (count - 1) / (whole - start) if whole > 1.2 * start else None
             network = _work_in_process(
                 {"task": "network", "model": model, "precision": precision, "side": side}
                 | {"device": arguments.device, "times": 2 if arguments.tiny else 10}
@@ -365,7 +431,7 @@ def _measure_translate(arguments: Namespace, folder: Path) -> Record:
             }
             print(
                 f"{name:<16} {precision:<5} start {start:6.1f} s, whole {whole:6.1f} s, then "
-                f"{rate:7.1f} images/s; the network alone {network:7.1f} images/s"
+                f"{rate or 0:7.1f} images/s; the network alone {network:7.1f} images/s"
             )
     return record
 
@@ -399,7 +465,7 @@ def _measure_train(arguments: Namespace, folder: Path) -> Record:
         if arguments.tiny:
             command += ["--netG", "resnet_6blocks", "--ngf", "4", "--ndf", "4"]
             command += ["--load_size", "36", "--crop_size", "32", "--print_freq", "2"]
-        wall = _run(command)
+        wall = _run(command, refused="--compile")
         log = (runs / name.replace(", ", "_") / "log.jsonl").read_text(encoding="utf-8")
         lines = [json.loads(line) for line in log.splitlines()]
         reports = [line for line in lines if "images_per_second" in line][1:]

@@ -329,13 +329,15 @@ def _serve(job: Job) -> int:
         if job.weights is not None:
             torch.backends.cudnn.allow_tf32 = False  # or the comparison would be of roundings
         torch.manual_seed(0)
-        step = _impasto(job) if job.reference is None else _reference(job)
+        step, means = _impasto(job) if job.reference is None else (_reference(job), dict)
         pictures = torch.Generator().manual_seed(1)
         if job.warmup_steps:
             _step(step, replace(job, steps_per_answer=job.warmup_steps), pictures)
         print(json.dumps(_environment(job)), file=answers, flush=True)
         for question in sys.stdin:
-            answer = _step(step, job, pictures) if question.strip() == "step" else _peak(job.device)
+            answer: Any = _peak(job.device)
+            if question.strip() == "step":
+                answer = {**_step(step, job, pictures), **means()}
             print(json.dumps(answer), file=answers, flush=True)
     return 0
 
@@ -356,8 +358,12 @@ def _step(step: Step, job: Job, pictures: torch.Generator) -> dict[str, Any]:
     }
 
 
-def _impasto(job: Job) -> Step:
-    """Make Impasto's trainer; imported only here, as the other side must not carry it."""
+def _impasto(job: Job) -> tuple[Step, Callable[[], dict[str, bool]]]:
+    """Make Impasto's trainer; imported only here, as the other side must not carry it.
+
+    Returns:
+        What makes a step, and what tells how steps are made by now.
+    """
     from impasto.cyclegan.build import build_trainer  # noqa: PLC0415
     from impasto.data.datasets import UnpairedBatch  # noqa: PLC0415
     from impasto.options.fields import make  # noqa: PLC0415
@@ -388,7 +394,7 @@ def _impasto(job: Job) -> Step:
         losses = trainer.step([UnpairedBatch(A=A, B=B)]).losses
         return lambda: {name: float(losses[name]) for name in _LOSSES}
 
-    return step
+    return step, lambda: {"compiled": trainer.compiled, "captured": trainer.captured}
 
 
 def _reference(job: Job) -> Step:

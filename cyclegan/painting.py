@@ -31,6 +31,7 @@ from impasto.gatys.features.smoothing import full_precision
 from impasto.options.errors import OptionError
 from impasto.options.losses import StyleTargets
 from impasto.options.train import Direction
+from impasto.runs.capture import on_device
 
 __all__ = [
     "ContrastiveTerm",
@@ -501,6 +502,8 @@ class ContrastiveTerm(LossTerm):
         weight: factor of the term in the objective.
     """
 
+    capturable = True
+
     def __init__(  # noqa: PLR0913
         self,
         name: str,
@@ -554,8 +557,10 @@ class ContrastiveTerm(LossTerm):
     def _choose(self, features: Tensor) -> Tensor:
         """Draw places of a layer, the same for all pictures of a batch."""
         count = features.shape[2] * features.shape[3]
-        drawn = torch.randperm(count, generator=self._random)[: self._count]
-        return drawn.to(features.device)
+        return on_device(partial(self._draw, count), features.device)
+
+    def _draw(self, count: int) -> Tensor:
+        return torch.randperm(count, generator=self._random)[: self._count]
 
 
 def _take(features: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:

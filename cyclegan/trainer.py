@@ -252,6 +252,16 @@ class Trainer:
         return self._fast_step.compiles
 
     @property
+    def compiled(self) -> bool:
+        """Whether steps are made with compiled networks by now."""
+        return self._fast_step.compiled
+
+    @property
+    def captured(self) -> bool:
+        """Whether steps are replayed from a graph by now."""
+        return self._fast_step.captured
+
+    @property
     def loss_weights(self) -> dict[str, float]:
         """The weights by which the losses of a step are multiplied."""
         return {term.name: term.weight for term in self.terms}

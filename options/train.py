@@ -119,8 +119,8 @@ class RunOptions(BasicRunOptions):
 
     compile: Compile = "auto"
     """how training steps are made faster: graph captures a step as a CUDA graph, which needs a GPU
-    of NVIDIA or AMD; full also compiles the networks with torch.compile, which takes a minute or
-    two at the start; auto is full on such a GPU and off elsewhere. Whatever cannot be compiled or
+    of NVIDIA or AMD; full also compiles the networks with torch.compile, which takes minutes at the
+    start; auto is graph on such a GPU and off elsewhere. Whatever cannot be compiled or
     captured is said and done without. The last digits of the results depend on it"""
     ema_decay: float = 0.0
     """decay per step of an exponential moving average of the generators' weights, for example

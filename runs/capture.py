@@ -7,9 +7,10 @@ did, so what the host decides anew in each step (random draws, places in a pool)
 reads.
 """
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass
@@ -189,10 +190,24 @@ class CudaGraph:
         return result
 
     def capture(self, work: Callable[[], Result]) -> Result:
-        """Record work without doing it."""
-        # Other threads, which pin the next batch's memory, may go on meanwhile.
-        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
-            return work()
+        """Record work without doing it; where that fails, the GPU is left as it was."""
+        # Gradients' nodes that a cycle keeps alive would belong to the stream of earlier steps.
+        gc.collect()
+        present, device = torch.cuda.current_stream(), torch.cuda.current_device()
+        try:
+            # Other threads, which pin the next batch's memory, may go on meanwhile.
+            with torch.cuda.graph(
+                self._graph, stream=self._stream, capture_error_mode="thread_local"
+            ):
+                return work()
+        except BaseException:
+            # torch leaves its generator as in a capture, and would refuse to draw for dropout.
+            with suppress(Exception):  # the reason of the failure is what is told
+                fresh = torch.Generator(f"cuda:{device}").graphsafe_get_state()
+                torch.cuda.default_generators[device].graphsafe_set_state(fresh)
+            raise
+        finally:
+            torch.cuda.set_stream(present)  # which torch does not where a capture fails
 
     def replay(self) -> None:
         """Do the work."""
@@ -225,7 +240,7 @@ def choose_compiling(
 
     Args:
         mode: ``off``; ``graph``, which captures the step; ``full``, which also compiles the
-            networks; or ``auto``, which is ``full`` on GPUs of NVIDIA or AMD, and ``off``
+            networks; or ``auto``, which is ``graph`` on GPUs of NVIDIA or AMD, and ``off``
             elsewhere.
         accelerator: device, precision and processes.
         sizes_differ: whether the pictures have many sizes, each of which would be compiled for.
@@ -256,7 +271,7 @@ def choose_compiling(
             hindrances[0],
         )
     make_graph = CudaGraph if graphs and not hindrances else None
-    return Compiling(networks=mode != "graph", make_graph=make_graph)
+    return Compiling(networks=mode == "full", make_graph=make_graph)
 
 
 class Resumable(Protocol):
@@ -283,9 +298,10 @@ class CompiledStep:
     """Makes training steps in the fastest way that works, and says in one line what does not.
 
     The networks are compiled at the first step. Steps are captured as a graph once some of one
-    kind were made; those with other batches, such as the last ones of an epoch, are made without
-    it. Whatever fails is undone, by the learner's state and that of torch's random generators, and
-    the step is made without it, as are all that follow.
+    kind were made. Those with fewer pictures, such as the last ones of an epoch, are made without
+    it; after others, which may need more room than there is, it is captured anew. Whatever fails
+    is undone, by the learner's state and that of torch's random generators, and the step is made
+    without it, as are all that follow.
 
     Args:
         body: function that makes a step from a batch's tensors, on the device, and returns its
@@ -330,6 +346,11 @@ class CompiledStep:
         return bool(self._networks) and not self._compiled
 
     @property
+    def compiled(self) -> bool:
+        """Whether steps are made with compiled networks by now."""
+        return bool(self._networks) and self._compiled
+
+    @property
     def captured(self) -> bool:
         """Whether steps are replayed by now."""
         return self._losses is not None
@@ -341,8 +362,10 @@ class CompiledStep:
             tensors: tensors of the batches, on the device.
         """
         kind = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
-        if self._losses is not None:
+        if self._losses is not None and _fits(kind, self._kind):
             return self._replay(tensors) if kind == self._kind else self._body(tensors)
+        if self._losses is not None:
+            self.reset()  # before tensors that the graph writes to are replaced
         if self.compiles:
             return self._compile(tensors)
         if self._make_graph is None or not self._settled():
@@ -371,7 +394,8 @@ class CompiledStep:
                 "--compile: the networks cannot be compiled here (%s); they are used as they are",
                 _first_line(error),
             )
-            return self._body(tensors)
+        # Out here, where the error no longer holds what the failed try has made.
+        return self._body(tensors)
 
     def _warm_up(self, tensors: Sequence[Tensor], make_graph: Callable[[], StepGraph]) -> Losses:
         if self._graph is None:
@@ -399,8 +423,8 @@ class CompiledStep:
                 "which is slower",
                 _first_line(error),
             )
-            return self._body(tensors)
-        return self._result(self._losses)
+        # Out here, where the error no longer holds what the failed try has made.
+        return self._body(tensors) if self._losses is None else self._result(self._losses)
 
     def _captured_body(self) -> Tensor:
         losses = self._body(self._held)
@@ -419,6 +443,14 @@ class CompiledStep:
     def _result(self, losses: Tensor) -> Losses:
         # A copy, since the next replay writes to the same memory.
         return dict(zip(self._names, losses.clone().unbind(), strict=True))
+
+
+def _fits(kind: Sequence[Any], captured: Sequence[Any]) -> bool:
+    """Whether a step needs no more room than the captured one: fewer pictures of the same size."""
+    return len(kind) <= len(captured) and all(
+        shape[1:] == known[1:] and shape[:1] <= known[:1] and dtype == kept
+        for (shape, dtype), (known, kept) in zip(kind, captured, strict=False)
+    )
 
 
 def _undoing(learner: Resumable) -> Callable[[], None]:

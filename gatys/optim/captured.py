@@ -59,8 +59,12 @@ class CudaGraph:
 
     def capture(self, work: Callable[[], Result]) -> Result:
         """Record work without doing it."""
-        with torch.cuda.graph(self._graph, stream=self._stream):
-            return work()
+        present = torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(self._graph, stream=self._stream):
+                return work()
+        finally:
+            torch.cuda.set_stream(present)  # which torch does not where a capture fails
 
     def replay(self) -> None:
         """Do the work."""

@@ -36,6 +36,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dropout, no pool": {"dropout": True, "pool_size": 0},
     "bf16": {"mixed_precision": "bf16", "diffaugment": ["cutout"]},
     "perceptual": {"lambda_perceptual": 1.0, "perceptual_backbone": "random"},
+    "one-sided, contrastive": {
+        "one_sided": True,
+        "lambda_nce": 1.0,
+        "nce_layers": [0, 4, 8],
+        "num_patches": 16,
+        "netF_nc": 8,
+    },
 }
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 STEPS, EPOCH = 10, 8
@@ -225,6 +232,23 @@ def test_batches_of_another_kind_are_trained_on_beside_the_graph(
     monkeypatch.setattr(capture, "_WARM_UP_STEPS", 10**9)
     eager = make_trainer(options, NeverCaptured)
     assert [eager.step(group).losses for group in groups] == losses
+    assert_equal(eager, values(trainer))
+
+
+def test_batches_that_need_more_room_are_captured_anew(
+    tiny_options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The pools get other tensors, which the first graph does not write to.
+    options, larger = tiny_options(diffaugment=["cutout"]), tiny_options(batch_size=3)
+    later = [*batches(larger, 1, first=40), *batches(options, 6, first=50)]
+    order = [*batches(options, 8), *later]
+    graphs = Graphs()
+    trainer = make_trainer(options, graphs)
+    losses = [trainer.step([batch]).losses for batch in order]
+    assert [graph.captures for graph in graphs.made] == [1, 1]
+    monkeypatch.setattr(capture, "_WARM_UP_STEPS", 10**9)
+    eager = make_trainer(options, NeverCaptured)
+    assert [eager.step([batch]).losses for batch in order] == losses
     assert_equal(eager, values(trainer))
 
 

@@ -196,12 +196,13 @@ FULL, GRAPH = Compiling(networks=True, make_graph=CudaGraph), Compiling(make_gra
         ("auto", Machine("mps"), {}, Compiling(), None),
         ("full", Machine("cpu"), {}, Compiling(networks=True), None),
         ("off", Machine("cuda"), {}, Compiling(), None),
-        ("auto", Machine("cuda"), {}, FULL, None),
+        ("auto", Machine("cuda"), {}, GRAPH, None),
         ("full", Machine("cuda"), {}, FULL, None),
         ("graph", Machine("cuda"), {}, GRAPH, None),
         ("auto", Machine("cuda", processes=2), {}, Compiling(), "several processes"),
         ("auto", Machine("cuda"), {"sizes_differ": True}, Compiling(), "many sizes"),
-        ("auto", Machine("cuda", scaler=1), {}, Compiling(networks=True), "fp16"),
+        ("auto", Machine("cuda", scaler=1), {}, Compiling(), "fp16"),
+        ("full", Machine("cuda", scaler=1), {}, Compiling(networks=True), "fp16"),
         ("full", Machine("cuda"), {"hindrances": ["it"]}, Compiling(networks=True), "faster: it"),
         ("graph", Machine("cuda"), {"hindrances": ["it"]}, Compiling(), "faster: it"),
     ],
@@ -225,6 +226,37 @@ def test_a_graph_needs_a_gpu() -> None:
     machine: Any = Machine("cpu")
     with pytest.raises(OptionError, match="--compile: graph needs a GPU"):
         choose_compiling("graph", machine)
+
+
+class BrokenCapture:
+    """Ends as torch's does: where the capture is invalid, its stream stays the present one."""
+
+    def __init__(self, _graph: Any, *, stream: str, capture_error_mode: str) -> None:
+        assert capture_error_mode == "thread_local"
+        self._stream = stream
+
+    def __enter__(self) -> None:
+        torch.cuda.set_stream(self._stream)  # type: ignore[arg-type]
+
+    def __exit__(self, *_error: object) -> None:
+        raise RuntimeError("capture invalidated")
+
+
+def test_a_capture_that_fails_leaves_the_present_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    # torch.cuda.graph.__exit__ leaves its stream only after capture_end, which raises.
+    streams = ["present"]
+    for name, value in {
+        "Stream": lambda: "own",
+        "CUDAGraph": object,
+        "current_stream": lambda: streams[-1],
+        "current_device": lambda: 0,
+        "set_stream": streams.append,
+        "graph": BrokenCapture,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    with pytest.raises(RuntimeError, match="capture invalidated"):
+        CudaGraph().capture(lambda: None)
+    assert streams == ["present", "own", "present"]
 
 
 def test_an_error_of_several_lines_is_told_in_one() -> None:
