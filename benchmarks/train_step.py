@@ -12,7 +12,8 @@ antialiasing is then turned off. Its own ``CycleGANModel.optimize_parameters`` m
 Each side runs in a process of its own, and the two take turns, step by step, so that a change in
 the machine's speed meets both. Before that, the reference loads Impasto's weights, and all eight
 losses of the first steps are compared, computed directly as the reference does. With ``--direct``,
-a third side is Impasto with ``--convolution direct``, and the ratios are those to it.
+Impasto's side computes with ``--convolution auto``, a third one with ``direct``, and the ratios are
+those to it.
 """
 
 import argparse
@@ -254,6 +255,7 @@ def measure(
     """
     sides = {"impasto": job}
     if direct:
+        sides["impasto"] = replace(job, options={"convolution": "auto", **job.options})
         sides["direct"] = replace(job, options={**job.options, "convolution": "direct"})
     if reference:
         sides["reference"] = replace(job, reference=reference)

@@ -125,11 +125,11 @@ class RunOptions(BasicRunOptions):
     ema_decay: float = 0.0
     """decay per step of an exponential moving average of the generators' weights, for example
     0.999; 0 keeps no average"""
-    convolution: Convolution = "auto"
-    """arithmetic of the convolutions while networks train on the processor: auto spares
-    multiplications where that is faster, by Winograd's method with 192 channels or more, and rounds
-    otherwise in the last digits; direct is the library's everywhere. GPUs and finished networks
-    always compute directly"""
+    convolution: Convolution = "direct"
+    """arithmetic of the convolutions while networks train on the processor: direct is the library's
+    everywhere; auto spares multiplications where that is faster, by Winograd's method with 192
+    channels or more, and rounds otherwise in the last digits. On GPUs both are the same, and what
+    is shown and evaluated of a training does not follow this option"""
     grid_bend_px: float = 0.0
     """default of --grid_bend_px for these generators in impasto translate and impasto evaluate,
     which then bend (warp) pictures to break up regular grids of strokes, in pixels; it does not

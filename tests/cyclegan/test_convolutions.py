@@ -145,6 +145,20 @@ def test_small_maps_and_other_types_are_the_librarys() -> None:
     assert torch.equal(double(x), direct(double, x))
 
 
+@pytest.mark.parametrize(("given", "economical"), [({}, False), ({"convolution": "auto"}, True)])
+def test_another_arithmetic_has_to_be_asked_for(given: dict[str, str], economical: bool) -> None:
+    """Or a run that was begun before there was the option would go on with another one."""
+    options = make(TrainOptions, {"netG": "resnet_6blocks", "ngf": 2, "ndf": 2, **given})
+    networks = build_trainer(options, make_accelerator("cpu", "no")).networks
+    ways = {
+        module.economical
+        for network in networks.values()
+        for module in network.modules()
+        if isinstance(module, Conv2d)
+    }
+    assert ways == {economical}
+
+
 def generator_gradients(
     way: str, batch: UnpairedBatch, dtype: torch.dtype
 ) -> tuple[dict[str, float], Tensor]:
