@@ -549,8 +549,9 @@ def _about_blindness(evaluation: Evaluation) -> list[str]:
     ]
     if unknown:
         sentences.append(
-            f"Whether {' and '.join(unknown)} can tell inputs from real pictures is not known: the "
-            f"inputs are as near to the real pictures as the floor is, but that has only "
+            "Not known is whether inputs can be told from real pictures by "
+            f"{', '.join(unknown)}: the "
+            "inputs are as near to the real pictures as the floor is, but that has only "
             f"{floor.pictures} pictures beside {nothing.pictures}, and fewer make these measures "
             "larger. Give more as --more_real."
         )

@@ -232,13 +232,13 @@ def test_nobody_calls_a_measure_blind_that_the_floor_s_size_makes_large() -> Non
     ]
     sentences = sentences_of(evaluation, [])
     assert sentences[0] == "Best by SWD: b."
-    (said,) = [text for text in sentences if text.startswith("Whether")]
-    assert said.startswith("Whether SWD and strokes and palette can tell inputs from real pictures")
+    (said,) = [text for text in sentences if text.startswith("Not known")]
+    assert "told from real pictures by SWD, strokes, palette: the inputs" in said
     assert "only 10 pictures beside 200" in said
     # Fewer inputs make these measures larger for them: as near as the floor all the same.
     fewer = made(replace(rows[0], pictures=10), replace(rows[1], pictures=200), row("a", "result"))
     assert is_blind(fewer, "swd")
-    assert not any(text.startswith("Whether") for text in sentences_of(fewer, []))
+    assert not any(text.startswith("Not known") for text in sentences_of(fewer, []))
 
 
 def test_a_measure_without_a_number_is_not_called_blind() -> None:
