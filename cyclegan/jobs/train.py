@@ -195,9 +195,7 @@ def _summary(loader: UnpairedLoader, trainer: Trainer) -> list[str]:
         f"{name} {sum(each.numel() for each in network.parameters()) / 1e6:.3g}"
         for name, network in trainer.networks.items()
     ]
-    compiling = (
-        "the networks are compiled first, for a minute or two; --compile graph starts sooner"
-    )
+    compiling = "the networks are compiled first, for some minutes; --compile auto starts sooner"
     return [
         f"pictures: {first:,} of A, {second:,} of B",
         f"millions of parameters: {', '.join(parts)}",
