@@ -32,7 +32,7 @@ CASES = {
     "monet-512": ("monet", 512, 4),
     "monet-1024": ("monet", 1024, 1),
     "monet-2048": ("monet", 2048, 1),
-    "resnet9-512": ("resnet9", 512, 2),
+    "resnet9-512": ("resnet9", 512, 4),
     "resnet9-1024": ("resnet9", 1024, 1),
 }
 STARTS = {
