@@ -338,7 +338,7 @@ def _average_moments(parts: Sequence[Moments], shares: Sequence[float]) -> Momen
 
 
 # Filters that a picture is projected on at once when it is measured: bounds the memory.
-_AT_ONCE = 64
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,16 +8,15 @@ yet; the tests put a graph in its place that does the work anew.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["CudaGraph", "Graph", "Repeated", "choosing_algorithms", "graph_maker"]
+from impasto.runs.capture import CudaGraph, StepGraph
+
+__all__ = ["Repeated", "choosing_algorithms", "graph_maker"]
 
 _log = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 # Evaluations before the capture, in which libraries choose their algorithms and make workspaces.
 _WARM_UP = 3
@@ -25,55 +24,9 @@ _WARM_UP = 3
 _LEAST_EVALUATIONS = 20
 
 
-class Graph(Protocol):
-    """Records the work of a device, and repeats it on the memory that it was recorded with."""
-
-    def warm_up(self, work: Callable[[], Result]) -> Result:
-        """Do work where it will be recorded, and return its result."""
-        ...
-
-    def capture(self, work: Callable[[], Result]) -> Result:
-        """Record work without doing it; its result is in memory that each replay fills."""
-        ...
-
-    def replay(self) -> None:
-        """Do the work."""
-        ...
-
-
-class CudaGraph:
-    """A :class:`Graph` of a GPU of NVIDIA or AMD."""
-
-    def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self._graph = torch.cuda.CUDAGraph()
-
-    def warm_up(self, work: Callable[[], Result]) -> Result:
-        """Do work on the stream of the graph, in its turn among what else the GPU does."""
-        present = torch.cuda.current_stream()
-        self._stream.wait_stream(present)
-        with torch.cuda.stream(self._stream):
-            result = work()
-        present.wait_stream(self._stream)
-        return result
-
-    def capture(self, work: Callable[[], Result]) -> Result:
-        """Record work without doing it."""
-        present = torch.cuda.current_stream()
-        try:
-            with torch.cuda.graph(self._graph, stream=self._stream):
-                return work()
-        finally:
-            torch.cuda.set_stream(present)  # which torch does not where a capture fails
-
-    def replay(self) -> None:
-        """Do the work."""
-        self._graph.replay()
-
-
 def graph_maker(
     device: torch.device, *, evaluations: int, is_random: bool
-) -> Callable[[], Graph] | None:
+) -> Callable[[], StepGraph] | None:
     """Return the function that makes the graph of a scale; None where none is of use.
 
     Args:
@@ -99,10 +52,10 @@ class Repeated:
     def __init__(
         self,
         work: Callable[[], tuple[Tensor, ...]],
-        make_graph: Callable[[], Graph] | None = None,
+        make_graph: Callable[[], StepGraph] | None = None,
     ) -> None:
         self._work, self._make_graph = work, make_graph
-        self._graph: Graph | None = None
+        self._graph: StepGraph | None = None
         self._results: tuple[Tensor, ...] | None = None
         self._calls = 0
 

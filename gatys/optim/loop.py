@@ -22,10 +22,11 @@ from typing import Literal, NoReturn
 import torch
 from torch import Tensor
 
-from impasto.gatys.optim.captured import Graph, Repeated, graph_maker
+from impasto.gatys.optim.captured import Repeated, graph_maker
 from impasto.gatys.optim.iterates import Iterate, IterateAverage, LossFunction, Watch, total_loss
 from impasto.gatys.optim.methods import Adam, AdamState, Lbfgs, Stepper
 from impasto.options.errors import ImpastoError
+from impasto.runs.capture import StepGraph
 
 __all__ = ["DivergencePolicy", "Ended", "Evaluations", "Method", "Outcome", "optimize"]
 
@@ -67,7 +68,7 @@ class Evaluations:
         check_every: int,
         explosion: float,
         loss_scale: float,
-        make_graph: Callable[[], Graph] | None = None,
+        make_graph: Callable[[], StepGraph] | None = None,
     ) -> None:
         self._image, self._objective = image, objective
         self.is_random = bool(getattr(objective, "is_random", False))

@@ -171,6 +171,9 @@ def test_what_is_watched_has_no_margin(folder: Path) -> None:
     sizes = {iterate.image.shape[-2:] for iterate in seen}
     assert sizes == {(scale.height, scale.width) for scale in plans[0].scales}
     assert sizes == {(74, 98), (147, 196)}
+    stylize(options(folder, iterations=(1,)), begin=plans.append)
+    assert "196 x 147 pixels in 2 scales, about " in str(plans[0])
+    assert "48 x 36 pixels in 1 scale, about " in str(plans[1])
     assert {(iterate.height, iterate.width) for iterate in seen} == sizes
     assert set(result.losses) >= {"content", "style", "patches", "chroma", "variation", "total"}
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from impasto.gatys.losses import statistics
 from impasto.gatys.losses.functional import gram_loss, gram_matrix, moments, position_weights
 from impasto.gatys.losses.statistics import (
     Gaussian,
@@ -420,6 +421,23 @@ def test_without_gradients_patches_are_compared_along_the_whole_stock() -> None:
     error = float(each.std()) / 5**0.5 / 300**0.5
     assert np.std(some) == pytest.approx(each.std() / 5**0.5, rel=0.25)
     assert np.mean(some) == pytest.approx(distances[0], abs=4 * error)
+
+
+def test_few_filters_are_projected_and_sorted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each takes some 30 bytes per pixel, and 64 of them needed more than all else that lite does.
+    convolution, seen = statistics.functional.conv2d, []
+
+    def noted(image: Tensor, filters: Tensor) -> Tensor:
+        seen.append(len(filters))
+        return convolution(image, filters)
+
+    monkeypatch.setattr(statistics.functional, "conv2d", noted)
+    patches = Patches(side=3, filters=5, stock=130)
+    target = patches.measure(picture(9, 8))
+    assert (sum(seen), max(seen) <= 16) == (130, True)
+    with torch.no_grad():
+        patches.distance(picture(9, 8, 1), target)
+    assert (sum(seen), max(seen) <= 16) == (260, True)
 
 
 def test_statistics_say_whether_they_are_random() -> None:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from impasto.gatys.optim import loop
-from impasto.gatys.optim.captured import CudaGraph, Repeated, choosing_algorithms, graph_maker
+from impasto.gatys.optim.captured import Repeated, choosing_algorithms, graph_maker
 from impasto.gatys.optim.iterates import Losses
 from impasto.gatys.optim.loop import Method, Outcome, optimize
 from impasto.gatys.optim.methods import Adam, Lbfgs
 from impasto.options.errors import ImpastoError
+from impasto.runs.capture import CudaGraph
 
 CUDA = torch.device("cuda")
 
