@@ -96,7 +96,8 @@ class Plan:
         where = describe_computing(self.device, self.mixed_precision, self.threads)
         return (
             f"preset {self.preset} with {network} on {where}: {last.width} x {last.height} pixels "
-            f"in {last.scales} scale{'s' * (last.scales > 1)}, about {gigabytes(self.memory_bytes)} of memory"
+            f"in {last.scales} scale{'s' * (last.scales > 1)}, about "
+            f"{gigabytes(self.memory_bytes)} of memory"
         )
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from impasto.gatys.losses import statistics
 from impasto.gatys.losses.functional import gram_loss, gram_matrix, moments, position_weights
 from impasto.gatys.losses.statistics import (
     Gaussian,
@@ -425,13 +425,13 @@ def test_without_gradients_patches_are_compared_along_the_whole_stock() -> None:
 
 def test_few_filters_are_projected_and_sorted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     # Each takes some 30 bytes per pixel, and 64 of them needed more than all else that lite does.
-    convolution, seen = statistics.functional.conv2d, []
+    convolution, seen = functional.conv2d, list[int]()
 
     def noted(image: Tensor, filters: Tensor) -> Tensor:
         seen.append(len(filters))
         return convolution(image, filters)
 
-    monkeypatch.setattr(statistics.functional, "conv2d", noted)
+    monkeypatch.setattr(functional, "conv2d", noted)
     patches = Patches(side=3, filters=5, stock=130)
     target = patches.measure(picture(9, 8))
     assert (sum(seen), max(seen) <= 16) == (130, True)
