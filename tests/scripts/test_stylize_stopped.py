@@ -42,7 +42,7 @@ def test_stopped_at_a_coarse_scale_it_is_as_large_as_was_asked_for(
         if iterate.evaluations == 10:
             signal.raise_signal(signal.SIGINT)
 
-    words = ("content.png", "a.png", "--size", "40", "--iterations", "1000")
+    words = ("content.png", "a.png", "--preset", "builtin", "--size", "40", "--iterations", "1000")
     with monkeypatch.context() as patch:
         patch.setattr(LossLog, "__call__", note_and_interrupt)
         assert stylize(*words, "--output", "out.png", "--video", "making.gif") == 130
