@@ -126,7 +126,7 @@ class EvaluateOptions:
         require(
             self.real is not None or bool(self.styles),
             "real",
-            "missing; give a folder of real pictures, or --styles for stylized pictures",
+            "is missing; give a folder of real pictures, or --styles for stylized pictures",
         )
         require(
             self.real is not None or self.more_real is None,

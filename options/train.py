@@ -221,7 +221,7 @@ class DataOptions:
         require(
             (self.folder_A is None) == (self.folder_B is None),
             "folder_A" if self.folder_A is None else "folder_B",
-            "missing; give both --folder_A and --folder_B, or neither and --dataroot",
+            "is missing; give both --folder_A and --folder_B, or neither and --dataroot",
         )
 
     def require_one_place(self, given: Collection[str]) -> None:

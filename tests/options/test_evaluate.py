@@ -66,7 +66,7 @@ def test_what_needs_a_network_needs_none_to_be_named() -> None:
             "best_by",
             "swd compares with real pictures; give --real",
         ),
-        ({"real": None}, "real", "missing; give a folder of real pictures, or --styles"),
+        ({"real": None}, "real", "is missing; give a folder of real pictures, or --styles"),
         (
             {"real": None, "styles": ["a.png"], "more_real": Path("b")},
             "more_real",

@@ -247,7 +247,7 @@ def test_mistakes_are_refused_before_the_work_and_nothing_is_written(
     file = tmp_path / "file"
     file.touch()
     for words, status, says in (
-        ((results, *out), 2, "--real: missing; give a folder of real pictures, or --styles"),
+        ((results, *out), 2, "--real: is missing; give a folder of real pictures, or --styles"),
         ((results, "--styles", tmp_path / "nihgt.png", *out), 1, "no such folder"),
         ((results, "--styles", inputs, "--backbone", "none", *out), 2, "--styles: are compared"),
         ((results, "--styles", inputs, "--best_by", "kid", *out), 2, "--best_by: kid compares"),
