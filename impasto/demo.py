@@ -27,6 +27,7 @@ from impasto.data.encode import write_float_picture
 from impasto.data.samples.domains import SampleDomains, make_sample_domains
 from impasto.data.samples.painting import LATE_MONET, paint
 from impasto.data.samples.photographs import sample_photographs
+from impasto.gatys.features.lite import find_lite_weights
 from impasto.gatys.jobs.stylize import stylize
 from impasto.options.config import read_config
 from impasto.options.errors import FolderError
@@ -56,7 +57,7 @@ _STROKE_SCALE = 2  # for photographs of 450 to 740 pixels
 _SHOWN = 6
 _SIZE_PX = 136  # a little more than the crop of the preset
 _CONTENT, _STYLE = "chelsea", "coffee"  # of the stylized picture; the style is painted first
-_STYLIZED_PX = 256
+_STYLIZED_PX = 384
 # What the demo writes into its folder; nothing of it is replaced unless the note, or the digest in
 # the note, says that the demo wrote it.
 _STUDY = ("study.key.json", "study.zip", "study")
@@ -356,13 +357,15 @@ def _stylize(photographs: Path, options: DemoOptions) -> Chapter:
     generator = np.random.default_rng(options.seed)
     _write(style, paint(sample_photographs()[_STYLE], LATE_MONET, generator))
     output = options.output / "stylized.png"
+    # Not `auto`: where somebody has VGG19, that would take minutes.
+    preset = "lite" if find_lite_weights() is not None else "builtin"
     made = stylize(
         StylizeOptions(
             content=content,
             styles=(style,),
             size=_STYLIZED_PX,
             output=output,
-            preset="builtin",
+            preset=preset,
             device="cpu",
         )
     )
@@ -370,11 +373,14 @@ def _stylize(photographs: Path, options: DemoOptions) -> Chapter:
     pictures = {"photograph": content, "the style, a painting": style, "stylized": output}
     return Chapter(
         heading="One picture in the style of another",
-        text="The pixels are optimized, without weights and without a training. The style is a "
-        f"painting of the {_NAMES[_STYLE]}, by the painter of the next chapter.",
+        text="The pixels are optimized; nothing is trained, and nothing is downloaded. The style "
+        f"is a painting of the {_NAMES[_STYLE]}, by the painter of the next chapter.",
         strips=[Strip(name=_NAMES[_CONTENT].capitalize(), pictures=pictures)],
         commands=[
-            _impasto("stylize", content, style, "--preset", "builtin", "--output", "stylized.png")
+            _impasto(
+                *("stylize", content, style, "--preset", preset, "--size", f"{_STYLIZED_PX}"),
+                *("--output", "stylized.png"),
+            )
         ],
     )
 
