@@ -80,8 +80,8 @@ class EvaluateOptions:
     best_by: BestBy = "auto"
     """measure that decides which row is best: swd, strokes (the distance that sees brush strokes),
     kid, fid, palette, style, or combined, the product of style and content distance; auto is
-    combined with STYLES, else kid if BACKBONE names a network or is found to be inception, and swd
-    otherwise"""
+    combined with STYLES, else kid where BACKBONE names a network or the file of inception is found,
+    and swd elsewhere"""
     seed: int = 0
     """seed of the random patches, projections, subsets, and pictures of MORE_REAL"""
     device: Device = "auto"
