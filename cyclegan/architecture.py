@@ -42,6 +42,7 @@ class GeneratorArchitecture:
         upsample: upsampling layers: ``deconv``, ``resize`` or ``bilinear``.
         color_skip: whether a ResNet has a skip connection for colors around its layers.
         base: what the output of a ResNet's layers is added to: ``none`` or ``kuwahara``.
+        noise: whether noise is added to the features before a ResNet's residual blocks.
         in_channels: number of channels of the input.
         out_channels: number of channels of the output.
 
@@ -57,6 +58,7 @@ class GeneratorArchitecture:
     upsample: str = "deconv"
     color_skip: bool = False
     base: str = "none"
+    noise: bool = False
     in_channels: int = 3
     out_channels: int = 3
 
@@ -89,6 +91,7 @@ class GeneratorArchitecture:
         unit = _entry_of_kind(self.kind).depth_unit
         drop = ", color skip" if self.color_skip else ""
         drop += f", base {self.base}" if self.base != "none" else ""
+        drop += ", stroke noise" if self.noise else ""
         drop += ", dropout" if self.dropout else ""
         layers = f"{self.kind}, {self.depth} {unit}, {self.channels} filters"
         return f"{layers}, norm {self.norm}, upsample {self.upsample}{drop}"
@@ -241,6 +244,7 @@ def _detect_resnet(weights: Mapping[str, Tensor]) -> GeneratorArchitecture | Non
         upsample=_detect_upsample(smooth=smooth is not None, deconv=len(up) == 4 * channels),
         color_skip="color_skip.weight" in weights,
         base="kuwahara" if "base.sharpness" in weights else "none",
+        noise="noise.mix.weight" in weights,
         in_channels=first.shape[1],
         out_channels=len(last),
     )
@@ -288,6 +292,7 @@ def _build_resnet(architecture: GeneratorArchitecture) -> Generator:
         upsample=architecture.upsample,
         color_skip=architecture.color_skip,
         base=architecture.base,
+        noise=architecture.noise,
         in_channels=architecture.in_channels,
         out_channels=architecture.out_channels,
     )

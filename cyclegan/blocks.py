@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ __all__ = [
     "ResizeConv2d",
     "ResnetBlock",
     "SoftKuwahara",
+    "StrokeNoise",
     "apply_together",
     "has_bias",
     "is_per_sample",
@@ -162,6 +164,73 @@ class SoftKuwahara(nn.Module):
         ]
         total = torch.stack([weights[corner] for corner in corners]).sum(0)
         return torch.stack([weights[corner] * means[corner] for corner in corners]).sum(0) / total
+
+
+_NOISE_SIDE = 256
+_NOISE_SIGMAS = (0.0, 2.0, 8.0)
+
+
+class StrokeNoise(nn.Module):
+    """Adds random maps to features, so that strokes have where to begin where a picture is plain.
+
+    Convolutions make the same of all positions that look the same: on a clear sky, rings around
+    whatever stands in it. Here each channel gets three maps of unit variance, mixed by learned
+    weights: white noise, and noise smoothed by Gaussians of 2 and 8 positions. The maps repeat
+    themselves after 256 positions. In training each picture sees other parts of them, which are
+    drawn on its device by torch's own random generator; in evaluation all see the same part, so
+    that a picture is translated alike each time, in whatever strips.
+
+    Input and output: (N, channels, h, w).
+
+    Args:
+        channels: number of channels of the features.
+    """
+
+    maps: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(len(_NOISE_SIGMAS), channels, 1, bias=False)
+        # NumPy promises that this generator's numbers stay as they are, torch does not of its own.
+        white = np.random.RandomState(0).standard_normal((3, _NOISE_SIDE, _NOISE_SIDE))
+        frequency = np.fft.fftfreq(_NOISE_SIDE)
+        squares = frequency[:, None] ** 2 + frequency**2
+        for smoothed, sigma in zip(white, _NOISE_SIGMAS, strict=True):
+            passed = np.fft.fft2(smoothed) * np.exp(-2 * (np.pi * sigma) ** 2 * squares)
+            smoothed[:] = np.fft.ifft2(passed).real
+        white -= white.mean(axis=(1, 2), keepdims=True)
+        white /= white.std(axis=(1, 2), keepdims=True)
+        self.register_buffer("maps", torch.from_numpy(white).float(), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the features with the mixed maps added."""
+        size, device = (len(features), len(self.maps)), features.device
+        if self.training:
+            starts = torch.randint(_NOISE_SIDE, (2, *size, 1), device=device)
+        else:
+            starts = torch.zeros((2, *size, 1), dtype=torch.long, device=device)
+        height, width = features.shape[2:]
+        rows = (starts[0] + torch.arange(height, device=device)) % _NOISE_SIDE
+        columns = (starts[1] + torch.arange(width, device=device)) % _NOISE_SIDE
+        kinds = torch.arange(len(self.maps), device=device)[None, :, None, None]
+        drawn = self.maps[kinds, rows[:, :, :, None], columns[:, :, None, :]]
+        mixed: Tensor = self.mix(drawn)
+        return features + mixed
+
+    def rows(self, start: int, stop: int, width: int) -> Tensor:
+        """Return what is added in evaluation to some rows of features, (stop - start, width, C).
+
+        Args:
+            start: first row.
+            stop: row after the last.
+            width: number of columns.
+        """
+        rows, columns = (
+            torch.arange(*ends, device=self.maps.device) % _NOISE_SIDE
+            for ends in ((start, stop), (0, width))
+        )
+        part = self.maps[:, rows[:, None], columns].permute(1, 2, 0)
+        return part @ self.mix.weight[:, :, 0, 0].t()
 
 
 class _KeepInRange(torch.autograd.Function):

@@ -80,6 +80,7 @@ def generator_architecture(options: NetworkOptions) -> GeneratorArchitecture:
         upsample=options.upsample,
         color_skip=options.color_skip,
         base=options.output_base,
+        noise=options.stroke_noise,
     )
 
 
@@ -300,6 +301,7 @@ def build_terms(
                     features,
                     targets=losses.style_targets,
                     candidates=losses.style_candidates,
+                    scales=losses.style_scales,
                     generator=make_generator(seed, f"style of {direction[-1]}", process=process),
                 ),
                 weight=losses.lambda_style,

@@ -15,6 +15,7 @@ from impasto.cyclegan.blocks import (
     ColorSkip,
     ResnetBlock,
     SoftKuwahara,
+    StrokeNoise,
     has_bias,
     keep_in_range,
     norm_layer,
@@ -35,6 +36,9 @@ __all__ = [
     "load_weights",
     "receptive_field",
 ]
+
+
+_ENCODER = 10  # layers of a ResNet before its first residual block
 
 
 class Generator(nn.Module):
@@ -67,6 +71,8 @@ class ResnetGenerator(Generator):
         base: what the output of the last convolution is added to: ``none``, or ``kuwahara``, the
             picture without its texture (:class:`~impasto.cyclegan.blocks.SoftKuwahara`); the sum is
             clamped, in place of a tanh.
+        noise: whether to add noise to the features before the residual blocks, see
+            :class:`~impasto.cyclegan.blocks.StrokeNoise`.
         in_channels: number of channels of the input.
         out_channels: number of channels of the output.
 
@@ -91,6 +97,7 @@ class ResnetGenerator(Generator):
         upsample: str = "deconv",
         color_skip: bool = False,
         base: str = "none",
+        noise: bool = False,
         in_channels: int = 3,
         out_channels: int = 3,
     ) -> None:
@@ -127,13 +134,17 @@ class ResnetGenerator(Generator):
         self.model = nn.Sequential(*layers)
         self.color_skip = ColorSkip(reduction=self.stride) if color_skip else None
         self.base = SoftKuwahara() if base == "kuwahara" else None
+        self.noise = StrokeNoise(4 * channels) if noise else None
         self.blocks = blocks
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
-        if self.color_skip is None and self.base is None:
+        if self.color_skip is None and self.base is None and self.noise is None:
             return self.model(images)  # type: ignore[no-any-return]
-        painted: Tensor = self.model[:-1](images)
+        if self.noise is None:
+            painted: Tensor = self.model[:-1](images)
+        else:
+            painted = self.model[_ENCODER:-1](self.noise(self.model[:_ENCODER](images)))
         if self.color_skip is not None:
             painted = painted + self.color_skip(images)
         if self.base is not None:

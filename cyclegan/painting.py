@@ -229,6 +229,7 @@ class StyleLoss:
             matches its input; ``collection`` compares a batch of translations with the running
             moments of all real pictures; ``both`` takes the mean.
         candidates: number of real pictures, the newest ones, among which the nearest is chosen.
+        scales: number of sizes at which pictures are compared, each half of the one before.
         generator: random generator of shifts, on the CPU.
     """
 
@@ -238,9 +239,11 @@ class StyleLoss:
         *,
         targets: StyleTargets,
         candidates: int,
+        scales: int = 1,
         generator: torch.Generator,
     ) -> None:
         self._features = FrozenFeatures(default_lite_layers()[1]) if features is None else features
+        self._scales = scales
         self._targets, self._count, self._generator = targets, candidates, generator
         self._candidates: Tensor | None = None
         self._usual: dict[str, Tensor] = {}
@@ -256,14 +259,17 @@ class StyleLoss:
             real: real pictures of the domain of the translations, (M, 3, H, W).
         """
         source, real = source.detach(), real.detach()
-        features = self._features(self._shift(made))
+        nearest = None if self._targets == "collection" else self._match(source, real)
         distances = []
-        if self._targets != "collection":
-            with torch.no_grad():
-                theirs = self._features(self._shift(self._match(source, real)))
-            distances.append(_compare(features, {k: _moments(v) for k, v in theirs.items()}))
-        if self._targets != "nearest":
-            distances.append(_compare(_pooled(features), self._all_moments(real)))
+        for scale in range(self._scales):
+            features = self._features(self._shift(_halved(made, scale)))
+            if nearest is not None:
+                with torch.no_grad():
+                    theirs = self._features(self._shift(_halved(nearest, scale)))
+                distances.append(_compare(features, {k: _moments(v) for k, v in theirs.items()}))
+            if self._targets != "nearest":
+                distances.append(_compare(_pooled(features), self._all_moments(real, scale)))
+        self._seen += 1
         return torch.stack(distances).mean()
 
     def state_dict(self) -> dict[str, Any]:
@@ -306,20 +312,21 @@ class StyleLoss:
         spread = known.std(0, correction=0).clamp_min(1e-3)
         return (describe_crops(pictures) - known.mean(0)) / spread
 
-    def _all_moments(self, real: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return the running moments of all real pictures, these included."""
+    def _all_moments(self, real: Tensor, scale: int) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the running moments of all real pictures, these included, at one size."""
         with torch.no_grad():
-            new = _pooled(self._features(self._shift(real)))
+            new = _pooled(self._features(self._shift(_halved(real, scale))))
         decay = min(_DECAY, self._seen / (self._seen + 1))
-        self._seen += 1
+        size = f"1/{2**scale} " if scale else ""
         found = {}
         for layer, features in new.items():
             mean, covariance = _moments(features)
             raw = covariance + mean[:, :, None] * mean[:, None]
-            for name, value in ((f"{layer} mean", mean), (f"{layer} square", raw)):
+            names = f"{size}{layer} mean", f"{size}{layer} square"
+            for name, value in zip(names, (mean, raw), strict=True):
                 old = self._collection.get(name, value)
                 self._collection[name] = torch.lerp(value, old, decay)
-            mean, raw = self._collection[f"{layer} mean"], self._collection[f"{layer} square"]
+            mean, raw = (self._collection[name] for name in names)
             found[layer] = mean, raw - mean[:, :, None] * mean[:, None]
         return found
 
@@ -377,6 +384,11 @@ def _compare(
     """Return the mean distance over the layers."""
     distances = [moment_distance(_moments(features[name]), targets[name]) for name in features]
     return torch.stack(distances).mean()
+
+
+def _halved(images: Tensor, times: int) -> Tensor:
+    """Return pictures whose sides are halved so many times, by means of squares."""
+    return F.avg_pool2d(images, 2**times) if times else images
 
 
 def _pooled(features: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -77,6 +77,9 @@ class LossOptions:
     both takes the mean"""
     style_candidates: int = 10
     """number of real pictures among which --style_targets nearest chooses"""
+    style_scales: int = 1
+    """number of sizes at which the style loss compares pictures, each half as large as the one
+    before; 2 also brings out strokes that are wider, and colors that change within them"""
     lambda_nce: float = 0.0
     """weight of the contrastive loss (CUT), which asks that patches of a translation can be told
     to be those of its input, with --one_sided; 0 turns it off"""
@@ -135,7 +138,11 @@ class LossOptions:
                 option,
                 "there is no perceptual loss; give --lambda_perceptual, for example 1",
             )
-        style: dict[str, object] = {"style_targets": "nearest", "style_candidates": 10}
+        style: dict[str, object] = {
+            "style_targets": "nearest",
+            "style_candidates": 10,
+            "style_scales": 1,
+        }
         for option, default in style.items():
             require(
                 self.lambda_style > 0 or getattr(self, option) == default,
@@ -143,6 +150,7 @@ class LossOptions:
                 "there is no style loss; give --lambda_style, for example 1",
             )
         require_at_least("style_candidates", self.style_candidates, 1)
+        require_at_least("style_scales", self.style_scales, 1)
         contrastive: dict[str, object] = {
             "nce_layers": (),
             "nce_idt": True,

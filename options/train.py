@@ -368,6 +368,10 @@ class NetworkOptions:
     """what a ResNet generator adds its output to: none, or kuwahara, the picture without its
     texture (a Kuwahara filter of 3 x 3 pixels), so that what a brush would not have painted does
     not come through; its last layer is then a clamp instead of a tanh"""
+    stroke_noise: bool = False
+    """add noise to the features of a ResNet generator before its residual blocks, so that strokes
+    have where to begin on plain grounds, such as a clear sky; a picture is always translated with
+    the same noise"""
     dropout: bool = False
     """use dropout with a probability of 0.5 in the residual blocks or the U-Net"""
     init_type: InitType = "normal"
@@ -395,6 +399,11 @@ class NetworkOptions:
             self.output_base == "none" or self.netG.startswith("resnet"),
             "output_base",
             f"{self.output_base} is for the ResNets; got --netG {self.netG}",
+        )
+        require(
+            not self.stroke_noise or self.netG.startswith("resnet"),
+            "stroke_noise",
+            f"it is for the ResNets; got --netG {self.netG}",
         )
 
     @property
@@ -543,6 +552,7 @@ FIXED = frozenset(
         "upsample",
         "color_skip",
         "output_base",
+        "stroke_noise",
         "one_sided",
         "nce_layers",
         "netF_nc",
@@ -629,4 +639,13 @@ class TrainOptions:
             losses.lambda_style == 0 or self.data.crops,
             "lambda_style",
             "the style loss compares pictures of one size; use a --preprocess that crops",
+        )
+        reduced = self.data.crop_size >> (losses.style_scales - 1)
+        require(
+            losses.lambda_style == 0
+            or reduced >= _SMALLEST_PROJECTED_PX
+            or losses.style_scales == 1,
+            "style_scales",
+            f"the smallest of {losses.style_scales} sizes has {reduced} px; expected at least "
+            f"{_SMALLEST_PROJECTED_PX}: use a larger --crop_size, or fewer sizes",
         )

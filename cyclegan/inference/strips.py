@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto.cyclegan.blocks import ColorSkip, ResizeConv2d, ResnetBlock, SoftKuwahara
+from impasto.cyclegan.blocks import ColorSkip, ResizeConv2d, ResnetBlock, SoftKuwahara, StrokeNoise
 from impasto.cyclegan.inference.row_convolutions import (
     convolution_of,
     enlarging,
@@ -57,6 +57,7 @@ class StripGenerator:
         skip: skip connection for colors, or None.
         base: what the output of the last layer is added to and clamped with, instead of a tanh, or
             None.
+        noise: what is added before the first residual block, or None.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class StripGenerator:
         last: "_Layer",
         skip: ColorSkip | None,
         base: SoftKuwahara | None = None,
+        noise: StrokeNoise | None = None,
     ) -> None:
         self._steps, self._last, self._skip, self._base = steps, last, skip, base
+        self._noise = noise
         self._kept: list[Tensor] = []  # one block at most; each call takes it out for itself
 
     @classmethod
@@ -88,7 +91,13 @@ class StripGenerator:
             return None
         if isinstance(last, tuple) or last.norm is not None or last.relu:
             return None
-        return cls(steps, last=last, skip=generator.color_skip, base=generator.base)
+        return cls(
+            steps,
+            last=last,
+            skip=generator.color_skip,
+            base=generator.base,
+            noise=generator.noise,
+        )
 
     def map_bytes(self, height: int, width: int) -> int:
         """Return the size of the maps that are kept at the same time, for a picture of a size."""
@@ -124,9 +133,13 @@ class StripGenerator:
 
     def _translate(self, image: Tensor, result: Tensor, space: "_Space") -> None:
         now = _Map(values=image.permute(1, 2, 0).contiguous())
+        noise = self._noise
         for step in self._steps:
             if isinstance(step, tuple):
                 now = _settled(now)
+                if noise is not None:
+                    _add_noise(now, noise)
+                    noise = None
                 inner = _apply(step[0], now, space, beside=(now,))
                 _add(now, _apply(step[1], inner, space, beside=(now, inner)))
             else:
@@ -268,6 +281,13 @@ def _add(sum_: _Map, term: _Map) -> None:
     """Add a layer's result to a map that has nothing to be done."""
     for start, stop in _strips(sum_.height, sum_.values[0].numel()):
         sum_.values[start:stop] += term.rows(start, stop)[0].permute(1, 2, 0)
+
+
+def _add_noise(sum_: _Map, noise: StrokeNoise) -> None:
+    """Add noise to a map that has nothing to be done."""
+    width = sum_.values.shape[1]
+    for start, stop in _strips(sum_.height, sum_.values[0].numel()):
+        sum_.values[start:stop] += noise.rows(start, stop, width)
 
 
 def _strips(height: int, row_floats: int) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ from impasto.cyclegan.blocks import (
     ResizeConv2d,
     ResnetBlock,
     SoftKuwahara,
+    StrokeNoise,
     apply_together,
     is_per_sample,
     keep_in_range,
@@ -125,3 +126,36 @@ def test_what_is_out_of_range_is_clamped_and_may_only_come_back() -> None:
     (gradient,) = torch.autograd.grad(kept, values, torch.tensor([2.0, -2.0, 5.0, 2.0, -2.0]))
     assert gradient.tolist() == [0, -2, 5, 2, 0]
     assert keep_in_range(values.detach()).tolist() == kept.tolist()
+
+
+def test_noise_is_mixed_from_maps_of_unit_variance_and_three_grains() -> None:
+    layer = StrokeNoise(3).eval()
+    assert list(layer.state_dict()) == ["mix.weight"]
+    nn.init.dirac_(layer.mix.weight)
+    with torch.no_grad():
+        found = layer(torch.ones(2, 3, 256, 256)) - 1
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found.std((2, 3), correction=0), torch.ones(2, 3))
+    # Neighbors of noise smoothed by a Gaussian of sigma correlate by exp(-1 / (4 sigma^2)).
+    beside = (found[0] * found[0].roll(1, 2)).mean((1, 2)).tolist()
+    np.testing.assert_allclose(beside, [0, np.exp(-1 / 16), np.exp(-1 / 256)], atol=0.02)
+
+
+def test_noise_repeats_after_256_positions_in_evaluation_and_differs_in_training() -> None:
+    layer = StrokeNoise(2)
+    features = noise(2, 2, 300, 8)
+    with torch.no_grad():
+        torch.manual_seed(3)
+        first, second = layer(features), layer(features)
+        torch.manual_seed(3)
+        torch.testing.assert_close(layer(features), first, rtol=0, atol=0)
+        assert (first - second).abs().max() > 0.1
+        added = first - features
+        assert (added[0] - added[1]).abs().max() > 0.1, "each picture has noise of its own"
+        torch.testing.assert_close(added[:, :, :44], added[:, :, 256:])
+        layer.eval()
+        added = layer(features) - features
+        torch.testing.assert_close(added[:, :, :44], added[:, :, 256:])
+        rows = layer.rows(40, 290, 8).permute(2, 0, 1)
+        torch.testing.assert_close(rows, added[0, :, 40:290])
+        torch.testing.assert_close(rows, added[1, :, 40:290])

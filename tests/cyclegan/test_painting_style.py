@@ -35,8 +35,10 @@ def pictures(count: int, *, seed: int, side: int = 32) -> Tensor:
     return torch.rand(count, 3, side, side, generator=seeded(seed)) * 2 - 1
 
 
-def style(targets: StyleTargets = "nearest", candidates: int = 4) -> StyleLoss:
-    return StyleLoss(Pixels(), targets=targets, candidates=candidates, generator=seeded())
+def style(targets: StyleTargets = "nearest", candidates: int = 4, scales: int = 1) -> StyleLoss:
+    return StyleLoss(
+        Pixels(), targets=targets, candidates=candidates, scales=scales, generator=seeded()
+    )
 
 
 def still(loss: StyleLoss, monkeypatch: pytest.MonkeyPatch) -> StyleLoss:
@@ -135,6 +137,21 @@ def test_both_is_the_mean_of_the_two(monkeypatch: pytest.MonkeyPatch) -> None:
     assert both == pytest.approx((nearest + collection) / 2)
 
 
+@pytest.mark.parametrize("targets", ["nearest", "collection"])
+def test_two_scales_are_the_mean_of_both_sizes(
+    targets: StyleTargets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = still(style(targets, scales=2), monkeypatch)
+    source, real = (pictures(1, seed=seed) for seed in (2, 3))
+    made = pictures(1, seed=1, side=16).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    halves = [each.reshape(1, 3, 16, 2, 16, 2).mean((3, 5)) for each in (made, real)]
+    expected = [
+        by_hand(one.flatten(2)[0], other.flatten(2)[0]) for one, other in ((made, real), halves)
+    ]
+    assert expected[0] != pytest.approx(expected[1], rel=0.01)
+    assert number(loss(made, source, real)) == pytest.approx(np.mean(expected), rel=1e-4)
+
+
 def test_gradients_are_of_the_translation_alone_and_lead_to_the_target() -> None:
     loss = style(candidates=1)
     made, source, real = (pictures(1, seed=seed).requires_grad_() for seed in range(3))
@@ -146,9 +163,10 @@ def test_gradients_are_of_the_translation_alone_and_lead_to_the_target() -> None
     assert number(nearer) < number(value)
 
 
+@pytest.mark.parametrize("scales", [1, 2])
 @pytest.mark.parametrize("targets", ["nearest", "collection", "both"])
-def test_a_loaded_loss_goes_on_as_the_saved_one(targets: StyleTargets) -> None:
-    one, other = style(targets), style(targets)
+def test_a_loaded_loss_goes_on_as_the_saved_one(targets: StyleTargets, scales: int) -> None:
+    one, other = style(targets, scales=scales), style(targets, scales=scales)
     batches = [tuple(pictures(1, seed=10 * step + k) for k in range(3)) for step in range(5)]
     for batch in batches[:3]:
         one(*batch)

@@ -37,6 +37,7 @@ PAINTER: dict[str, Any] = {
     "gan_mode": "hinge",
     "netG": "resnet_4blocks",
     "output_base": "kuwahara",
+    "stroke_noise": True,
     "diffaugment": ["translation"],
     "ema_decay": 0.9,
     "display": "none",
@@ -164,6 +165,7 @@ def test_it_is_exported_and_translates_as_it_was_trained(tiny_options: Options) 
     for loaded in (run, alone):
         assert loaded.architecture.base == "kuwahara"
         assert "base kuwahara" in str(loaded.architecture)
+        assert loaded.architecture.noise
         found = Translator.of(loaded, device=torch.device("cpu"), grid_bend_px=0)(batch.A)
         # Strips of a picture are computed in another order than whole ones.
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
@@ -184,6 +186,12 @@ def test_it_is_exported_and_translates_as_it_was_trained(tiny_options: Options) 
             "perceptual_targets",
         ),
         ({"netD": "projected", "crop_size": 24}, "crop_size"),
+        ({"lambda_style": 1, "style_scales": 2, "crop_size": 60, "load_size": 60}, "style_scales"),
+        ({"style_scales": 2}, "style_scales"),
+        (
+            {"stroke_noise": True, "netG": "unet_128", "crop_size": 128, "load_size": 128},
+            "stroke_noise",
+        ),
         (
             {"output_base": "kuwahara", "netG": "unet_128", "crop_size": 128, "load_size": 128},
             "output_base",

@@ -43,6 +43,7 @@ ARCHITECTURES = {
     "bilinear": GeneratorArchitecture(depth=2, channels=2, upsample="bilinear"),
     "colour skip": GeneratorArchitecture(depth=2, channels=2, color_skip=True),
     "kuwahara": GeneratorArchitecture(depth=2, channels=2, base="kuwahara"),
+    "noise": GeneratorArchitecture(depth=2, channels=2, noise=True),
     "grey to colour": GeneratorArchitecture(depth=1, channels=2, in_channels=1, out_channels=3),
     "unet": GeneratorArchitecture(kind="unet", depth=7, channels=2),
     "unet with batch norm": GeneratorArchitecture(kind="unet", depth=3, channels=2, norm="batch"),

@@ -76,6 +76,18 @@ def test_strips_are_added_to_the_base(color_skip: bool) -> None:
     torch.testing.assert_close(made.double(), expected, rtol=0, atol=5e-5)
 
 
+@pytest.mark.usefixtures("low_strips")
+def test_strips_get_the_noise_of_their_rows() -> None:
+    network = drawn(ResnetGenerator(channels=6, blocks=2, noise=True))
+    assert network.noise is not None
+    nn.init.normal_(network.noise.mix.weight, generator=torch.Generator().manual_seed(0))
+    images, computed = picture(44, 64, count=2), StripGenerator.of(network)
+    assert computed is not None
+    made, expected = computed(images), in_64_bits(network, images)
+    assert (made - network.model(images)).abs().max() > 0.1
+    torch.testing.assert_close(made.double(), expected, rtol=0, atol=5e-5)
+
+
 @pytest.mark.parametrize("upsample", ["deconv", "resize", "bilinear"])
 def test_many_channels_differ_by_rounding(upsample: str) -> None:
     """128 channels and more are multiplied a quarter as often, where that was measured."""

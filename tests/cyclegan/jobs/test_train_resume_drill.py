@@ -54,6 +54,7 @@ def test_a_painter_of_one_direction_survives_a_kill_too(
         *("one_sided=true", "lambda_nce=1", "num_patches=16", "lambda_style=1"),
         *("style_targets=both", "lambda_palette=1", "netD=projected", "gan_mode=hinge"),
         *("output_base=kuwahara", "netG=resnet_4blocks", "diffaugment=translation"),
+        "stroke_noise=true",
     )
     result = run(
         f"--dataroot={tmp_path / 'data'}",
