@@ -3,7 +3,8 @@
     python benchmarks/survey_coverage.py
     python benchmarks/survey_coverage.py --studies 4000 --resamples 10000
     python benchmarks/survey_coverage.py --markdown >> docs/survey_report.md
-    python benchmarks/survey_coverage.py --margin --studies 400 --resamples 300
+    python benchmarks/survey_coverage.py --margin --studies 1000 --resamples 300 --least_freedom 12
+    python benchmarks/survey_coverage.py --few_pictures --studies 1000 --resamples 300
 
 Every simulated study draws people and pictures anew from populations in which they differ by the
 given standard deviations (log-odds), and lets each person judge all pictures: real ones and those
@@ -20,13 +21,17 @@ With ``--margin``, how often is a difference missed? The true error lies exactly
 margin of equivalence, at 45 %, so that "people could not tell them apart" is false; real pictures
 are called REAL in 50 to 99.5 %. Printed are the share of studies in which all answers about one
 kind of picture were the same, the share that falsely declared equivalence (at most 5 % should), and
-the coverage of the error's 95 % interval, there and at a true error of 30 %.
+the coverage of the error's 95 % interval, there and at a true error of 30 %. ``--least_freedom 12``
+adds the same of an interval that is narrower in small studies: its t-distribution never has fewer
+degrees of freedom. Both see the same studies.
+
+``--few_pictures`` takes designs of 100 and 300 people and 3 or 5 pictures instead.
 """
 
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +50,8 @@ _GROUPS = ("real", "generator", "other")
 _SIZES_AT_MARGIN = ((3, 3), (5, 4), (8, 5), (14, 10), (30, 10))
 _REAL_AT_MARGIN = (0.5, 0.75, 0.9, 0.97, 0.995)
 _EFFECTS_AT_MARGIN = ((0.5, 1.0), (0.3, 0.3))
+_FEW_PICTURES = ((100, 3), (100, 5), (300, 5))
+_EFFECTS_OF_FEW = ((0.3, 0.3), (0.5, 1.0), (0.3, 1.5))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +86,12 @@ class Setting:
 
 @dataclass
 class Tally:
-    """How often intervals held the truth, and their widths."""
+    """How often intervals held the truth or showed equivalence, and their widths."""
 
     held: list[bool] = field(default_factory=list)
     above: int = 0
     below: int = 0
+    equivalent: int = 0
     half_widths: list[float] = field(default_factory=list)
 
     def add(self, found: Spread | Interval | None, truth: float) -> None:
@@ -118,7 +126,7 @@ def main() -> int:
     print(divider.join(columns))
     if args.markdown:
         print(divider.join("---:" for _ in columns))
-    for setting in _settings(args.pairs):
+    for setting in _few_pictures() if args.few_pictures else _settings(args.pairs):
         tallies = _run(setting, args.studies, args.resamples, rng, pairs=args.pairs)
         answered = "" if setting.answered == 1 else f" ({setting.answered:.0%} answered)"
         cells = [
@@ -140,16 +148,21 @@ def main() -> int:
 def _print_margin(args: argparse.Namespace, rng: np.random.Generator, divider: str) -> None:
     """Print how often equivalence is declared falsely, and the coverage of the error."""
     columns = ["people", "pictures", "REAL of real", "SD people", "SD pictures", "all the same"]
-    columns += ["false equivalence", "+-", "coverage at 45 %", "coverage at 30 %"]
+    measured = ["false equivalence", "+-", "coverage at 45 %", "coverage at 30 %"]
+    columns += measured
+    if args.least_freedom is not None:
+        columns += [f"{name}, >= {args.least_freedom:g} degrees of freedom" for name in measured]
     print(divider.join(columns))
     if args.markdown:
         print(divider.join("---:" for _ in columns))
-    for person_sd, picture_sd in _EFFECTS_AT_MARGIN:
-        for people, pictures in _SIZES_AT_MARGIN:
+    sizes = _FEW_PICTURES if args.few_pictures else _SIZES_AT_MARGIN
+    effects = _EFFECTS_OF_FEW if args.few_pictures else _EFFECTS_AT_MARGIN
+    for person_sd, picture_sd in effects:
+        for people, pictures in sizes:
             for real in _REAL_AT_MARGIN:
                 design = (people, pictures, person_sd, picture_sd, real)
-                edge, same, false = _at_error(0.45, design, args, rng)
-                apart, _, _ = _at_error(0.3, design, args, rng)
+                edges, same = _at_error(0.45, design, args, rng)
+                others, _ = _at_error(0.3, design, args, rng)
                 cells = [
                     f"{people}",
                     f"{pictures}",
@@ -157,11 +170,14 @@ def _print_margin(args: argparse.Namespace, rng: np.random.Generator, divider: s
                     f"{person_sd:g}",
                     f"{picture_sd:g}",
                     f"{100 * same:.1f}",
-                    f"{100 * false:.1f}",
-                    f"{100 * np.mean(edge.half_widths):.1f}",
-                    f"{100 * edge.coverage:.1f}",
-                    f"{100 * apart.coverage:.1f}",
                 ]
+                for edge, apart in zip(edges, others, strict=True):
+                    cells += [
+                        f"{100 * edge.equivalent / args.studies:.1f}",
+                        f"{100 * np.mean(edge.half_widths):.1f}",
+                        f"{100 * edge.coverage:.1f}",
+                        f"{100 * apart.coverage:.1f}",
+                    ]
                 if not args.markdown:
                     cells = [
                         cell.rjust(len(name)) for cell, name in zip(cells, columns, strict=True)
@@ -174,8 +190,8 @@ def _at_error(
     design: tuple[int, int, float, float, float],
     args: argparse.Namespace,
     rng: np.random.Generator,
-) -> tuple[Tally, float, float]:
-    """Return the tally of the error, and the shares of studies at a wall and falsely equivalent."""
+) -> tuple[list[Tally], float]:
+    """Return tallies of the error by each interval, and the share of studies at a wall."""
     people, pictures, person_sd, picture_sd, real = design
     setting = Setting(
         people=people,
@@ -186,19 +202,43 @@ def _at_error(
         real=real,
         others=False,
     )
-    tally = Tally()
-    same = false = 0
+    least = [0.0] if args.least_freedom is None else [0.0, args.least_freedom]
+    tallies = [Tally() for _ in least]
+    same = 0
     for _ in range(args.studies):
         two_level = TwoLevel(_study(setting, rng), resamples=args.resamples, rng=rng)
         spread = two_level.spread(lambda rates: (rates[..., 1] + 1 - rates[..., 0]) / 2)
-        tally.add(spread, error)
         if spread is None:
             continue
         same += spread.at_wall
-        # The rule of the report: two one-sided tests at 2.5 %, never at a wall.
-        tested = spread.interval()
-        false += not spread.at_wall and tested.low > 0.45 and tested.high < 0.55
-    return tally, same / args.studies, false / args.studies
+        for tally, freedom in zip(tallies, least, strict=True):
+            tested = _with_least(spread, freedom).interval()
+            tally.add(tested, error)
+            # The rule of the report: two one-sided tests at 2.5 %, never at a wall.
+            tally.equivalent += not spread.at_wall and tested.low > 0.45 and tested.high < 0.55
+    return tallies, same / args.studies
+
+
+def _with_least(spread: Spread, freedom: float) -> Spread:
+    """Return a confidence distribution whose t-distributions have at least so many degrees."""
+    shares = {
+        place: replace(share, freedom=max(share.freedom, freedom))
+        for place, share in spread._shares.items()  # noqa: SLF001 - it is taken apart here
+    }
+    return replace(spread, _shares=shares)
+
+
+def _few_pictures() -> Iterator[Setting]:
+    for people, pictures in _FEW_PICTURES:
+        for rate in (0.1, 0.27, 0.5):
+            for person_sd, picture_sd in _EFFECTS_OF_FEW:
+                yield Setting(
+                    people=people,
+                    pictures=pictures,
+                    rate=rate,
+                    person_sd=person_sd,
+                    picture_sd=picture_sd,
+                )
 
 
 def _settings(pairs: bool) -> Iterator[Setting]:
@@ -311,6 +351,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--pairs", action="store_true", help="the protocol of pairs")
     parser.add_argument("--margin", action="store_true", help="how often differences are missed")
+    parser.add_argument("--few_pictures", action="store_true", help="many people, few pictures")
+    parser.add_argument(
+        "--least_freedom",
+        type=float,
+        help="with --margin, also at least so many degrees of freedom",
+    )
     parser.add_argument("--markdown", action="store_true", help="print a table of Markdown")
     return parser.parse_args()
 

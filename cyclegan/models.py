@@ -188,7 +188,9 @@ def find_generator(
         model: run directory, generator file, or name; see
             :func:`~impasto.cyclegan.models.resolve_model`.
         direction: direction, ``AtoB`` or ``BtoA``; None: ``AtoB`` for a run, and the direction in
-            the metadata for a file. A shipped model has one direction, and takes None only.
+            the metadata for a file. A shipped model has one direction, and takes None only. One
+            ``.pth``, or a folder with a single ``latest_net_G.pth``, has one that nobody knows: a
+            note then says that the direction chose nothing.
         epoch: ``latest``, or the number of a kept epoch of a run directory.
 
     Raises:
@@ -211,22 +213,24 @@ def find_generator(
         says = loaded.provenance.get("direction", "")
         if direction is not None and says not in {"", direction}:
             raise OptionError("direction", f"{direction}, but {model} translates {says}")
-        if direction is not None and not says:
-            note = f"{model} does not say its direction, so --direction chooses nothing"
-            loaded = replace(loaded, notes=(*loaded.notes, note))
-        return loaded
-    name, directory = GENERATOR_OF[direction or "AtoB"], RunDirectory(model)
+        return loaded if says else _without_choice(loaded, model, direction)
+    way = direction or "AtoB"
+    name, directory = GENERATOR_OF[way], RunDirectory(model)
     latest = [model / f"{name}.safetensors"] if epoch == "latest" else []
+    # The published models of the reference hold one generator, without a letter.
+    without_letter = directory.network_file(epoch, "G")
     candidates = [
         *latest,
         directory.network_file(epoch, f"{name}_ema"),
         directory.network_file(epoch, name),
-        # The published models of the reference hold one generator, without a letter.
-        directory.network_file(epoch, "G"),
+        without_letter,
     ]
     for path in candidates:
         if path.is_file():
-            return _as_its_run_says(_load_for_pictures(path), directory)
+            loaded = _as_its_run_says(_load_for_pictures(path), directory)
+            if path == without_letter:
+                return _without_choice(loaded, path, direction)
+            return replace(loaded, provenance={"direction": way, **loaded.provenance})
     kept = sorted(file.name for file in model.glob(f"*_net_{name}.pth"))
     raise CheckpointError(
         f"{model}: holds no generator {name} of epoch {epoch}; "
@@ -246,6 +250,16 @@ def _load_for_pictures(path: Path) -> "LoadedGenerator":
             "since Impasto translates RGB pictures"
         )
     return loaded
+
+
+def _without_choice(
+    loaded: "LoadedGenerator", file: Path, direction: str | None
+) -> "LoadedGenerator":
+    """Add that a direction was typed in vain: the file is one generator, of an unknown one."""
+    if direction is None:
+        return loaded
+    note = f"{file} does not say its direction, so --direction chooses nothing"
+    return replace(loaded, notes=(*loaded.notes, note))
 
 
 def _as_its_run_says(loaded: "LoadedGenerator", directory: RunDirectory) -> "LoadedGenerator":

@@ -7,11 +7,16 @@ import logging
 import os
 import unicodedata
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from impasto.data.formats import PICTURE_SUFFIXES
-from impasto.data.provenance import PREVIEWS_MARK, made_below
+from impasto.data.provenance import (
+    PREVIEWS_MARK,
+    made_below,
+    sheets_of_sweeps,
+    stylized_below,
+)
 from impasto.options.errors import FolderError, ImpastoError, PictureError
 
 __all__ = [
@@ -76,8 +81,10 @@ def list_pictures(
     How many other files there are, and of which endings, is logged as information, which commands
     print. Hidden files and folders (a leading dot) and those of systems (``$RECYCLE.BIN``,
     ``lost+found``, ``@eaDir``) are skipped, and so are folders of previews, as in the results of
-    ``impasto translate``: among them are the photographs themselves. Results in a sub-folder that
-    ``impasto translate`` made of pictures in ``folder`` are skipped and counted in the same way.
+    ``impasto translate``: among them are the photographs themselves. What Impasto made of pictures
+    in ``folder`` is skipped and counted in the same way: results of ``impasto translate`` in a
+    sub-folder, and results of ``impasto stylize`` and ``impasto sweep``, which have a recipe beside
+    them. Contact sheets and curves of a sweep are no pictures in any folder.
     Links are followed; a folder that can be reached in several ways is listed once, by its own
     place where that lies in ``folder``.
 
@@ -85,7 +92,7 @@ def list_pictures(
         folder: the folder to search.
         exclude: a folder whose whole content is left out, for example an output folder that lies
             inside ``folder``. It need not exist.
-        results: list the results of pictures in ``folder``, too.
+        results: list the results of pictures in ``folder``, too, but no contact sheets and curves.
 
     Returns:
         Paths that begin with ``folder``, sorted by their POSIX form relative to it, which is the
@@ -115,20 +122,22 @@ def list_pictures(
         _LOGGER.info(
             "%s: %s not looked at, as their names do not end like those of pictures", folder, others
         )
+    made = sheets_of_sweeps(files)
     if not results:
-        pictures = _without_results(folder, pictures, previews)
+        made |= made_below(folder, [place for place in previews if place.parent != folder])
+        made |= stylized_below(folder, (path for path in files if path.suffix == ".yaml"))
+    pictures = _without(made, folder, pictures)
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _without_results(folder: Path, pictures: list[Path], previews: Sequence[Path]) -> list[Path]:
-    """Leave out, and log, what was made of the pictures in a folder and lies in a sub-folder."""
-    made = made_below(folder, [place for place in previews if place.parent != folder])
+def _without(made: Collection[Path], folder: Path, pictures: list[Path]) -> list[Path]:
+    """Leave out, and log, what was made of the pictures in a folder."""
     kept = [path for path in pictures if path not in made]
     if not kept:
-        raise FolderError(folder, "holds no picture but results of earlier translations of it")
+        raise FolderError(folder, "holds no picture but what Impasto made of those in it before")
     if passed_over := sorted(set(pictures) - set(kept)):
         _LOGGER.info(
-            "%s: %d %s passed over, made by impasto translate of others there, such as %s",
+            "%s: %d %s passed over, which Impasto made of others there, such as %s",
             folder,
             len(passed_over),
             "picture" if len(passed_over) == 1 else "pictures",

@@ -73,8 +73,9 @@ class StylizeOptions:
     style_weights: Sequence[float] = ()
     """relative weights of the styles, in the order of the styles (default: all equal)"""
     strength: float = 1.0
-    """how much of the styles the result takes on, from 0 (the content as it is) to 1 (as much as
-    the preset gives); between them, the content counts as one more style, by the rest of 1"""
+    """way from the content to the stylized picture that the result goes: 0 is the content as it is,
+    0.5 half way, 1 the whole effect of the preset. This is the option for less of the effect; for
+    more than the preset gives, use --style_strength"""
     style_scale: float = 1.0
     """size of the style pictures relative to the result; larger values give larger strokes"""
     style_frames: Literal["auto", "cut", "keep"] = "auto"
@@ -106,7 +107,9 @@ class StylizeOptions:
     style_weight: float | None = None
     """weight of the style loss, as docs/stylizing.md defines it (default: set by the preset)"""
     style_strength: float = 1.0
-    """factor for the weight of the style loss: 10 for more style, 0.1 for less"""
+    """factor by which the preset's weight of the style loss is multiplied: above 1, such as 10,
+    the result gives up more of the content for the styles. It is no share: 0.5 is not half of the
+    effect, which is --strength 0.5"""
     tv_weight: float | None = None
     """weight of the total variation loss (default: set by the preset)"""
     patch_weight: float | None = None
@@ -205,7 +208,12 @@ class StylizeOptions:
             "--init file and --init_image need each other; give both or neither",
         )
         require_between("style_strength", self.style_strength, 0.0, float("inf"))
-        require(0 <= self.strength <= 1, "strength", f"{self.strength} is not from 0 to 1")
+        require(
+            0 <= self.strength <= 1,
+            "strength",
+            f"{self.strength:g} is not from 0 to 1; for more style than the preset gives, use "
+            "--style_strength",
+        )
         require_between("style_scale", self.style_scale, 0.1, 10.0)
         require_seed(self.seed)
         for name in ("lr", "history", "save_every", "threads"):

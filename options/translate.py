@@ -76,7 +76,7 @@ class TranslateOptions:
     threads: int | None = None
     """number of threads that compute on the processor (default: one for each core that the process
     may use, or the environment variable OMP_NUM_THREADS); 1 suits a machine that is busy
-    otherwise"""
+    otherwise. The last digits of the result depend on it"""
     mixed_precision: MixedPrecision = "no"
     """numeric precision: no computes in 32 bits; fp16 and bf16 compute in 16 bits where that is
     safe; auto is bf16 where a quick measurement finds it faster, and no elsewhere"""

@@ -108,4 +108,4 @@ def _refuse_missing(photos: Sequence[Path], options: TranslateOptions) -> None:
     from impasto.data.files import gather_pictures  # noqa: PLC0415
 
     refuse_choices(options.model, direction=options.direction, epoch=options.epoch)
-    gather_pictures(photos, exclude=options.output)
+    gather_pictures(photos, exclude=options.output, results=True)  # the job says which are results

@@ -398,7 +398,8 @@ def _of_run(
             name if len(epochs) == 1 and epoch == "latest" else f"{name}, epoch {epoch}",
             _Generator(
                 path=run,
-                direction=direction,
+                # A single generator without a letter has none, and says so if one is asked for.
+                direction=direction if opposite else options.direction,
                 epoch=epoch,
                 way_back=run if epoch in opposite else None,
             ),

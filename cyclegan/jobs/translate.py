@@ -22,7 +22,7 @@ from impasto.cyclegan.models import SHIPPED, find_generator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_size
 from impasto.data.files import fit_name, gather_pictures, output_names
-from impasto.data.provenance import FileNote, Made, made_below
+from impasto.data.provenance import FileNote, Made, made_below, stylized_below
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
 from impasto.runs.devices import choose_precision, computing, describe_computing
@@ -53,7 +53,7 @@ class TranslateResult:
         others: number of results in the folder that this call was not about.
         differing: in words, for each group of those that were made with other settings: what
             differs.
-        passed_over: pictures of the input that are results of an earlier translation of it.
+        passed_over: pictures of the input that Impasto made of others of it before.
         strokes_look_small: whether the pictures are so large that the generator's strokes look
             small; ``--stroke_scale`` would enlarge the strokes.
     """
@@ -221,9 +221,9 @@ def _say(plan: _Plan, passed_over: Sequence[Path], say: Callable[[str], None]) -
         say(f"made anew: {target}, which {reason}{more}")
     if passed_over:
         count = len(passed_over)
-        what = "picture that is a result" if count == 1 else "pictures that are results"
+        what = "picture" if count == 1 else "pictures"
         say(
-            f"passed over: {count} {what} of an earlier translation of this input, such as "
+            f"passed over: {count} {what} that Impasto made of others of this input, such as "
             f"{passed_over[0]}"
         )
 
@@ -277,10 +277,13 @@ def _gather(photos: Sequence[Path], output: Path) -> tuple[list[Path], Path, lis
     previews = (
         place for folder in sorted(folders - {root}) for place in folder.glob(f"{PREVIEWS}*")
     )
-    results = made_below(root, previews)
+    recipes = (file for folder in sorted(folders) for file in folder.glob("*.yaml"))
+    # What is named itself is meant, and not found in a folder.
+    named = {path.parent.resolve() / path.name for path in photos if path.is_file()}
+    results = made_below(root, previews) | (stylized_below(root, recipes) - named)
     sources = [path for path in found if path not in results]
     if not sources:
-        raise FolderError(root, "holds no picture but results of earlier translations of it")
+        raise FolderError(root, "holds no picture but what Impasto made of those in it before")
     return sources, root, [path for path in found if path in results]
 
 
@@ -348,14 +351,13 @@ def _differing(made: Iterable[Made], now: Settings) -> list[str]:
 
 
 def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:
-    """Return the direction; a reference file alone does not say which it is.
+    """Return the direction; a reference file alone does not say which it is, whatever is asked for.
 
     Of a shipped model it is in words: nobody who uses it knows which domain was A in its training.
     """
     if (shipped := SHIPPED.get(str(options.model))) is not None:
         return shipped.what
-    unknown = "that of the file" if options.model.is_file() else "AtoB"
-    return generator.provenance.get("direction", options.direction or unknown)
+    return generator.provenance.get("direction", "that of the file")
 
 
 def _usual_batch(device: torch.device) -> int:

@@ -18,6 +18,7 @@ import yaml
 
 from impasto.data.atomic import write_text_atomic
 from impasto.data.files import fit_name
+from impasto.data.provenance import FACTS_MARK, RECIPE_MARK
 from impasto.gatys.masks import parse_mask_pair
 from impasto.options.errors import OptionError, PictureError
 
@@ -35,9 +36,8 @@ __all__ = [
     "write_recipe",
 ]
 
-_HEADER = "# How this picture was made. To make it again: impasto stylize --config THIS_FILE\n"
+_HEADER = f"{RECIPE_MARK} To make it again: impasto stylize --config THIS_FILE\n"
 _FACTS_HEADER = "# The facts, which are not read as options:\n"
-_MARK = "#| "  # before each line of facts: no comment that a user adds looks like it
 _PACKAGES = ("impasto", "torch", "torchvision", "numpy", "Pillow", "scikit-image")
 
 
@@ -169,7 +169,7 @@ def write_recipe(path: Path, options: Mapping[str, Any], facts: Facts | None = N
     header = _HEADER
     if facts is not None:
         noted = _dump(_to_yaml(asdict(facts))).splitlines()
-        header += _FACTS_HEADER + "".join(f"{_MARK}{line}\n" for line in noted)
+        header += _FACTS_HEADER + "".join(f"{FACTS_MARK}{line}\n" for line in noted)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, f"{header}\n{_dump(flat)}")
@@ -273,7 +273,9 @@ def _file_change(then: FileFacts) -> str | None:
 
 
 def _read_facts(path: Path, text: str) -> Facts | None:
-    lines = [line.removeprefix(_MARK) for line in text.splitlines() if line.startswith(_MARK)]
+    lines = [
+        line.removeprefix(FACTS_MARK) for line in text.splitlines() if line.startswith(FACTS_MARK)
+    ]
     if not lines:
         return None
     try:
@@ -287,8 +289,8 @@ def _read_facts(path: Path, text: str) -> Facts | None:
     except (yaml.YAMLError, TypeError, KeyError) as error:
         raise OptionError(
             "config",
-            f"{path}: its facts (lines that begin with '{_MARK.strip()}') are damaged; remove them "
-            "to use the options alone",
+            f"{path}: its facts (lines that begin with '{FACTS_MARK.strip()}') are damaged; remove "
+            "them to use the options alone",
         ) from error
 
 

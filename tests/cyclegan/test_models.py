@@ -280,6 +280,13 @@ def test_a_published_model_of_one_generator_is_listed_once(tmp_path: Path) -> No
     save_pth(tmp_path / "latest_net_G.pth", ARCHITECTURE.build().state_dict())
     (model,) = models_in(tmp_path)
     assert (model.name, model.usable) == (str(tmp_path / "latest_net_G.pth"), True)
+    for asked, notes in ((None, 0), ("AtoB", 1), ("BtoA", 1)):
+        loaded = find_generator(tmp_path, direction=asked)
+        assert (len(loaded.notes), "direction" in loaded.provenance) == (notes, False)
+    # The letter in a run's names says it, where the file cannot.
+    save_pth(tmp_path / "latest_net_G_B.pth", ARCHITECTURE.build().state_dict())
+    loaded = find_generator(tmp_path, direction="BtoA")
+    assert (loaded.notes, loaded.provenance["direction"]) == ((), "BtoA")
 
 
 def test_a_run_with_the_name_of_a_shipped_model_is_listed_as_what_leads_to_it(

@@ -110,6 +110,7 @@ def test_what_is_allowed(changes: dict[str, Any]) -> None:
         ({"style_weight": float("inf")}, "--style_weight: inf is not a finite number"),
         ({"tv_weight": float("nan")}, "--tv_weight: must be at least 0, got nan"),
         ({"style_strength": -1.0}, "--style_strength: must be at least 0, got -1.0"),
+        ({"strength": 2}, "--strength: 2 is not from 0 to 1; for more style than the preset gives"),
         ({"style_strength": float("inf")}, "--style_strength: inf is not a finite number"),
     ],
 )

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from impasto.data import Picture, read_picture, write_picture
+from impasto.data import Picture, list_pictures, read_picture, write_picture
 from impasto.gatys.features.weights import weights_folder
 from impasto.gatys.outputs.loss_log import read_losses
 from impasto.gatys.sweep.cells import cell_key, read_cell, run_cell
@@ -93,6 +93,11 @@ def test_table_sheet_curves_and_page(
     assert len(recipes) == 4
     assert all(f'href="{recipe}"' in page for recipe in recipes)
     assert "OMP_NUM_THREADS=1 impasto stylize --config RECIPE --output again.png" in page
+    # Among what it was made of, nothing of it counts as a picture; alone, its cells do.
+    assert [path.name for path in list_pictures(tmp_path)] == ["00.png", "00.png"]
+    assert list_pictures(out) == [
+        out / "cells" / path.name / "picture.png" for path in sorted((out / "cells").iterdir())
+    ]
 
 
 @pytest.mark.slow

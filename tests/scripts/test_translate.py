@@ -355,7 +355,7 @@ def test_results_of_the_same_pictures_are_no_pictures_to_translate(
     assert translate(photos, "--model", model, "--output", photos / "m2") == 0
     printed = capsys.readouterr()
     assert "3 translated in" in printed.out
-    said = "passed over: 2 pictures that are results of an earlier translation of this input, such"
+    said = "passed over: 2 pictures that Impasto made of others of this input, such"
     assert f"{said} as {photos / 'm1' / '00.png'}" in printed.err
     # Results of other pictures are pictures like any other.
     assert translate(photos / "m1", "--model", model, "--output", photos.parent / "again") == 0

@@ -12,6 +12,7 @@ from PIL import Image
 from impasto.cyclegan.inference import memory
 from impasto.data import read_picture
 from impasto.runs.state import save_pth
+from tests.browser import parse_page
 from tests.translating import translate
 
 
@@ -187,6 +188,19 @@ def test_a_choice_that_a_model_does_not_have_is_refused(
     file = model / "7_net_G_A.pth"
     assert translate(photos, "--model", file, "--direction", "BtoA", *out) == 0
     assert f"{file} does not say its direction, so --direction" in capsys.readouterr().err
+    # So does a published model, a folder with one generator without a letter.
+    published = photos.parent / "style_monet_pretrained"
+    published.mkdir()
+    (published / "latest_net_G.pth").write_bytes(file.read_bytes())
+    whole = ("--model", published, "--overwrite", "true", *out)
+    for way in ("AtoB", "BtoA"):
+        assert translate(photos, "--direction", way, *whole) == 0
+        says = f"{published / 'latest_net_G.pth'} does not say its direction, so --direction"
+        assert says in capsys.readouterr().err
+        page = parse_page(photos.parent / "out" / "index.html")
+        assert page.find("dd")[1].text == "that of the file"
+    assert translate(photos, *whole) == 0
+    assert "--direction" not in capsys.readouterr().err
     # The direction that it says is no mistake.
     known = ("--model", model / "G_B.safetensors", "--direction", "BtoA", "--overwrite", "true")
     assert translate(photos, *known, *out) == 0

@@ -1,6 +1,7 @@
 """Which pictures `impasto evaluate` compares: folders, runs, files, names."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,11 @@ def test_a_published_model_of_one_generator_has_no_way_back(
     save_pth(published / "latest_net_G.pth", ARCHITECTURE.build().state_dict())
     (candidate,) = make_candidates([published], options(inputs=inputs), device=CPU)
     assert [sample.back for sample in candidate.pictures] == [None]
+    assert not candidate.notes
+    asked = replace(options(inputs=inputs), direction="BtoA")
+    (candidate,) = make_candidates([published], asked, device=CPU)
+    says = "latest_net_G.pth does not say its direction, so --direction chooses nothing"
+    assert [note.removeprefix(f"{published}/") for note in candidate.notes] == [says]
 
 
 def test_a_run_has_a_way_back_and_says_when_it_is_damaged(
