@@ -1,22 +1,24 @@
 """Build networks, losses, optimizers and the trainer from the options."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, generator_entry
 from impasto.cyclegan.augment import DifferentiableAugmentation
 from impasto.cyclegan.convolutions import economize
 from impasto.cyclegan.doctor import CycleganDoctor
 from impasto.cyclegan.networks import (
+    Generator,
     Networks,
     PatchDiscriminator,
     PixelDiscriminator,
     ResnetGenerator,
     init_weights,
+    load_weights,
 )
 from impasto.cyclegan.optim import LearningRate, WeightAverage, make_adam
 from impasto.cyclegan.painting import (
@@ -47,12 +49,15 @@ from impasto.data.fingerprints import fingerprint
 from impasto.data.loaders import UnpairedLoader
 from impasto.data.transforms import Preprocessing
 from impasto.gatys.features.lite import default_lite_layers
+from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.losses import LossOptions
 from impasto.options.train import Direction, NetworkOptions, TrainOptions
 from impasto.runs.capture import Compiling, choose_compiling
 from impasto.runs.processes import share_weights
 from impasto.runs.state import make_generator
 
+# What a generator may have beside the layers of a model that it starts from.
+_ADDED = "noise."
 # Of the domain that a discriminator on frozen features judges.
 _STANDARD_PICTURES = 32
 
@@ -114,6 +119,8 @@ def build_trainer(
     perceptual: PerceptualLoss | None = None,
     extra_terms: Sequence[LossTerm] = (),
     compiling: Compiling | None = None,
+    start: Mapping[str, Mapping[str, Tensor]] | None = None,
+    announce: Callable[[str], None] = lambda _line: None,
 ) -> Trainer:
     """Make the networks, their optimizers and schedule, and the trainer.
 
@@ -124,18 +131,20 @@ def build_trainer(
             options name.
         extra_terms: further terms of the generators' objective, after those of the options.
         compiling: what is compiled, instead of what the options ask for.
+        start: weights that networks start from, by the networks' names; the others, and those but
+            for generators that do not fit, start from random weights.
+        announce: called with one line for each network, if there is a ``start``, which says whether
+            it starts from these weights.
 
     Raises:
         CheckpointError: weights of the perceptual loss's network are damaged, or of another
-            network.
+            network; or the weights that a generator is to start from do not fit.
         OptionError: the network of the perceptual loss, or one of its layers, is unknown.
     """
     if perceptual is None:
         perceptual = build_perceptual(options.losses, accelerator.device)
     seed, process = options.run.seed, accelerator.process_index
-    networks = build_networks(options.networks, generator=make_generator(seed, "weights"))
-    if options.losses.lambda_nce > 0:
-        networks = _with_projector(networks, options, make_generator(seed, "contrastive"))
+    networks = _networks_at_start(options, start or {}, announce)
     networks.to(accelerator.device)
     if options.run.convolution == "auto":
         for network in networks.values():
@@ -181,6 +190,7 @@ def build_trainer(
         n_epochs=schedule.n_epochs,
         n_epochs_decay=schedule.n_epochs_decay,
         lr_decay_iters=schedule.lr_decay_iters,
+        warmup_images=schedule.warmup_images,
     )
     trainer = OneSidedTrainer if options.networks.one_sided else Trainer
     return trainer(
@@ -397,6 +407,71 @@ def _with_projector(
         generator=generator,
     )
     return Networks({**networks, "F_A": projector})
+
+
+def _networks_at_start(
+    options: TrainOptions,
+    start: Mapping[str, Mapping[str, Tensor]],
+    announce: Callable[[str], None],
+) -> Networks:
+    """Make all networks, on the CPU, and load the weights that they start from."""
+    seed = options.run.seed
+    networks = build_networks(options.networks, generator=make_generator(seed, "weights"))
+    if options.losses.lambda_nce > 0:
+        networks = _with_projector(networks, options, make_generator(seed, "contrastive"))
+    if start:
+        for line in _load_start(networks, start):
+            announce(line)
+    if options.networks.freeze == "encoder":
+        _freeze_encoders(networks)
+    return networks
+
+
+def _load_start(networks: Networks, start: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
+    """Load the weights that networks start from; say of each network what it starts from.
+
+    Raises:
+        CheckpointError: those of a generator do not fit; the message names them.
+    """
+    lines = []
+    for name, network in networks.items():
+        if name not in start:
+            lines.append(f"{name} starts from random weights: the model has none for it")
+            continue
+        weights = dict(start[name])
+        for key, value in network.state_dict().items():
+            if key.startswith(_ADDED) and key not in weights:
+                weights[key] = value
+                lines.append(f"{name}: {key} starts from random weights, the model has none for it")
+        try:
+            load_weights(network, weights, what=f"the network {name}")
+        except CheckpointError as error:
+            if name.startswith("G_"):
+                raise
+            lines.append(f"{name} starts from random weights: the model's {error}")
+        else:
+            lines.append(f"{name} starts from the model's weights")
+    return lines
+
+
+def _freeze_encoders(networks: Networks) -> None:
+    """Keep the weights of the generators' encoders, and what normalization remembers there.
+
+    Raises:
+        OptionError: the generators do not say what their encoder is.
+    """
+    for name, network in networks.items():
+        if not isinstance(network, Generator):
+            continue
+        layers = network.encoder()
+        if not layers:
+            raise OptionError(
+                "freeze", f"{name} names no encoder (Generator.encoder); expected none"
+            )
+        for layer in layers:
+            layer.requires_grad_(False)
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 0.0  # the running statistics stay, too
 
 
 def _standardize(networks: Networks, options: TrainOptions) -> None:

@@ -52,6 +52,13 @@ class Generator(nn.Module):
     stride: int
     smallest: int
 
+    def encoder(self) -> list[nn.Module]:
+        """Return the layers down to the lowest resolution, which ``--freeze encoder`` keeps.
+
+        A generator that names none cannot be trained so.
+        """
+        return []
+
 
 class ResnetGenerator(Generator):
     """Two strided convolutions down, residual blocks at a quarter of the size, two steps up.
@@ -151,6 +158,10 @@ class ResnetGenerator(Generator):
             return keep_in_range(self.base(images) + painted)
         return self.model[-1](painted)  # type: ignore[no-any-return]
 
+    def encoder(self) -> list[nn.Module]:
+        """Return the first convolution and the two strided ones, with their normalization."""
+        return list(self.model[:_ENCODER])
+
 
 class UnetGenerator(Generator):
     """Encoder and decoder with a skip connection at every size.
@@ -212,6 +223,12 @@ class UnetGenerator(Generator):
         """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
         return self.model(images)  # type: ignore[no-any-return]
 
+    def encoder(self) -> list[nn.Module]:
+        """Return the strided convolutions of all levels, with their normalization."""
+        levels = [module for module in self.modules() if isinstance(module, _SkipBlock)]
+        outermost = next(module for module in self.modules() if isinstance(module, nn.Conv2d))
+        return [outermost, *(layer for level in levels for layer in level.down)]
+
 
 class _SkipBlock(nn.Module):
     """An inner U-Net level: halve, go deeper, double, and join with what came in."""
@@ -241,6 +258,12 @@ class _SkipBlock(nn.Module):
             normalize(outer),
         ]
         self.model = nn.Sequential(*down, *up, *([nn.Dropout(0.5)] if dropout else []))
+        self._down_layers = len(down) if inner is None else len(down) - 1
+
+    @property
+    def down(self) -> list[nn.Module]:
+        """The layers before the next level."""
+        return list(self.model[: self._down_layers])
 
     def forward(self, x: Tensor) -> Tensor:
         # The first layer works in place, so the skip carries the activated input. A ReLU follows

@@ -78,6 +78,8 @@ class LearningRate:
         n_epochs: number of epochs at the full rate.
         n_epochs_decay: number of epochs in which the rate falls.
         lr_decay_iters: number of epochs between two drops of ``step``.
+        warmup_images: number of pictures at the start in which the rate rises linearly from 0 to
+            that of the schedule.
 
     Attributes:
         present: the learning rate of the next step.
@@ -95,8 +97,10 @@ class LearningRate:
         n_epochs: int,
         n_epochs_decay: int,
         lr_decay_iters: int = 50,
+        warmup_images: int = 0,
     ) -> None:
-        self.lr = self.present = lr
+        self.lr = self.present = self._scheduled = lr
+        self._warmup_images, self._images = warmup_images, 0
         self._optimizers = optimizers
         self._policy = policy
         self._lengths = {
@@ -117,12 +121,12 @@ class LearningRate:
 
     def end_epoch(self, loss: float) -> None:
         """Pass the mean generator loss of the finished epoch to ``plateau``."""
-        lowered = self.present
+        lowered = self._scheduled
         for plateau in self._plateaus:
             groups = plateau.optimizer.param_groups
             kept = [group["lr"] for group in groups]
             for group in groups:
-                group["lr"] = self.present  # a tensor would be replaced, or read from the device
+                group["lr"] = self._scheduled  # a tensor would be replaced, or read from the device
             plateau.step(loss)
             lowered = float(groups[0]["lr"])
             for group, rate in zip(groups, kept, strict=True):
@@ -130,10 +134,22 @@ class LearningRate:
         if self._plateaus:
             self._set(lowered)
 
+    def end_step(self, images: int) -> None:
+        """Count the pictures of a finished step, of all processes; in the warm-up, raise the rate.
+
+        The step that comes after n pictures has min(1, (n + 1) / ``warmup_images``) of the rate.
+        """
+        warming = self._images < self._warmup_images
+        self._images += images
+        if warming:
+            self._set(self._scheduled)
+
     def _set(self, rate: float) -> None:
-        self.present = rate
+        self._scheduled = self.present = rate
+        if self._images + 1 < self._warmup_images:
+            self.present = rate * (self._images + 1) / self._warmup_images
         for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
-            _set_rate(group, rate)
+            _set_rate(group, self.present)
 
     @property
     def needs_loss(self) -> bool:
@@ -141,9 +157,14 @@ class LearningRate:
         return bool(self._plateaus)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the whole state: the initial rate and the progress of ``plateau``."""
+        """Return the whole state: the rates, and the progress of ``plateau`` and of the warm-up."""
         plateaus = [plateau.state_dict() for plateau in self._plateaus]
-        return {"lr": self.lr, "present": self.present, "plateaus": plateaus}
+        return {
+            "lr": self.lr,
+            "present": self._scheduled,
+            "plateaus": plateaus,
+            "images": self._images,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state, and from the rates that the optimizers were saved with.
@@ -153,6 +174,8 @@ class LearningRate:
         """
         for plateau, saved in zip(self._plateaus, state["plateaus"], strict=False):
             plateau.load_state_dict(saved)
+        # States of earlier versions count no pictures, and had no warm-up.
+        self._images = state.get("images", self._warmup_images)
         rate = state.get("present")  # states of earlier versions hold none
         if rate is None:
             rate = float(self._optimizers[0].param_groups[0]["lr"])

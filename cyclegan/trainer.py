@@ -126,6 +126,8 @@ class Trainer:
             self._epoch_steps += 1
         on_device = (batch.to(self._accelerator.device) for batch in batches)
         losses = self._fast_step([images for batch in on_device for images in (batch.A, batch.B)])
+        images = sum(len(batch.A) for batch in batches)
+        self.learning_rate.end_step(images * self._accelerator.num_processes)
         return StepResult(losses={name: losses[name] for name in sorted(losses, key=_ends_with_b)})
 
     def _make_step(self, images: Sequence[Tensor]) -> dict[str, Tensor]:

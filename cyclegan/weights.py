@@ -13,7 +13,7 @@ from impasto.options.errors import CheckpointError
 from impasto.options.fields import MOST_BENT_PX
 from impasto.runs.state import load_tensors, save_safetensors
 
-__all__ = ["LoadedGenerator", "load_generator", "save_generator"]
+__all__ = ["LoadedGenerator", "load_generator", "read_weights", "save_generator"]
 
 # What nn.DataParallel, DistributedDataParallel and torch.compile put before the names.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -93,6 +93,27 @@ def load_generator(path: Path) -> LoadedGenerator:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return loaded
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the weights of any network, such as a discriminator, cleaned as those of generators.
+
+    Args:
+        path: ``.pth`` or ``.safetensors`` file.
+
+    Returns:
+        The state_dict, on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or unsafe, holds something else, or a weight
+            is not finite.
+    """
+    try:
+        weights, _ = _clean(_read(path)[0])
+        _check_finite(weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return weights
 
 
 def save_generator(

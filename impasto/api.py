@@ -107,7 +107,9 @@ def train(
         given = {**stored, **given}
     made = make(TrainOptions, given, places=places)
     made.data.require_one_place(() if dataroot is None else ("dataroot",))
-    return run(made, resume=resume, allow_changes=allow_changes)
+    in_options = {} if options is None else flatten(options)
+    typed = {*changes, *(name for name, value in in_options.items() if value != known[name])}
+    return run(made, resume=resume, allow_changes=allow_changes, typed=typed)
 
 
 def translate(

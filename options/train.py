@@ -38,6 +38,7 @@ __all__ = [
     "Device",
     "Direction",
     "DisplayOptions",
+    "Freeze",
     "InitType",
     "LrPolicy",
     "MixedPrecision",
@@ -302,6 +303,7 @@ OutputBase = Literal["none", "kuwahara"]
 Norm = Literal["instance", "batch", "layer", "none"]
 Upsample = Literal["deconv", "resize", "bilinear"]
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
+Freeze = Literal["none", "encoder"]
 
 # Two positions of the deepest layer that a projected discriminator looks at.
 _SMALLEST_PROJECTED_PX = 32
@@ -379,8 +381,40 @@ class NetworkOptions:
     init_gain: float = 0.02
     """standard deviation of the initial weights with --init_type normal, gain with the other
     types"""
+    init_from: Sequence[Path] = ()
+    """model whose weights the training starts from, with a new optimizer: a run of impasto train,
+    by its folder or its name, whose discriminators are taken, too; monet or photo, which ship with
+    Impasto; the file of one generator, .safetensors or .pth; or two single generators, one for each
+    direction. Options of the architecture need not be given: they are the model's"""
+    init_direction: Direction | None = None
+    """direction of INIT_FROM that the direction AtoB of this training starts from: BtoA swaps the
+    two generators, and their discriminators (default: AtoB; with --one_sided and a model that is
+    one generator, its direction)"""
+    freeze: Freeze = "none"
+    """weights of INIT_FROM that stay as they are: encoder is the layers of the generators up to
+    their lowest resolution"""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "init_from", tuple(self.init_from))
+        require(
+            len(self.init_from) <= 2,
+            "init_from",
+            f"expected one model, or two generators, got {len(self.init_from)}",
+        )
+        require(
+            not self.one_sided or len(self.init_from) < 2,
+            "init_from",
+            "two models, and --one_sided trains one generator; expected one of the two",
+        )
+        for option, given in (
+            ("init_direction", self.init_direction is not None),
+            ("freeze", self.freeze != "none"),
+        ):
+            require(
+                not given or bool(self.init_from),
+                option,
+                "there is no model to start from; give --init_from, for example monet",
+            )
         require(
             self.netG in _SIZES,
             "netG",
@@ -452,6 +486,9 @@ class ScheduleOptions:
     stops falling) or cosine"""
     lr_decay_iters: int = 50
     """number of epochs between two divisions of the learning rate by 10, with --lr_policy step"""
+    warmup_images: int = 0
+    """number of pictures of each domain, at the start of the training, in which the learning rate
+    rises linearly from 0 to what LR_POLICY makes it; 0 starts with the whole rate"""
 
     def __post_init__(self) -> None:
         require_at_least("n_epochs", self.n_epochs, 0)
@@ -467,6 +504,7 @@ class ScheduleOptions:
         require_between("beta1", self.beta1, 0.0, 1.0)
         require_between("beta2", self.beta2, 0.0, 1.0)
         require_positive("lr_decay_iters", self.lr_decay_iters)
+        require_at_least("warmup_images", self.warmup_images, 0)
 
     @property
     def total_epochs(self) -> int:
@@ -557,6 +595,8 @@ FIXED = frozenset(
         "nce_layers",
         "netF_nc",
         "dropout",
+        "init_from",
+        "init_direction",
     }
 )
 """Options of `impasto train` that make other networks, into which a saved state does not fit."""

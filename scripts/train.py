@@ -22,6 +22,8 @@ _EPILOG = """examples:
   impasto train --dataroot datasets/monet2photo --name sharp --lambda_perceptual 1
   impasto train --folder_A photos --folder_B paintings --name painter --one_sided true \\
       --lambda_perceptual 1 --lambda_style 1 --netD projected --gan_mode hinge
+  impasto train --folder_A photos --folder_B cezannes --name cezanne --one_sided true \\
+      --lambda_perceptual 1 --init_from monet --warmup_images 200
   impasto train --resume --name monet
   impasto train --resume --name monet --n_epochs_decay 200
 """
@@ -40,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
             words.options,
             resume=words.resume,
             allow_changes=words.allow_changes,
+            typed=words.given,
             announce=print,
             observers=observers,
         )
@@ -53,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:
-    """Refuse folders that are not there, before the seconds that torch takes."""
+    """Refuse folders and models that are not there, before the seconds that torch takes."""
     from impasto.data.files import list_pictures  # noqa: PLC0415 - after parsing
 
     data = options.data
@@ -67,6 +70,10 @@ def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:
         )
     for folder in data.folders:
         list_pictures(folder)
+    for model in () if resume else options.networks.init_from:
+        from impasto.cyclegan.models import resolve_model  # noqa: PLC0415 - only where it is asked
+
+        resolve_model(model)
 
 
 def _report(options: TrainOptions, result: "TrainResult") -> None:

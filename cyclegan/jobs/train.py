@@ -1,6 +1,6 @@
 """The whole training, from options to a run directory, and the network files in it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from impasto.cyclegan.build import (
     build_trainer,
     generator_architecture,
 )
+from impasto.cyclegan.jobs.start import Start, read_start
 from impasto.cyclegan.networks import Networks
 from impasto.cyclegan.optim import WeightAverage
 from impasto.cyclegan.terms import LossTerm, PerceptualLoss
@@ -68,6 +69,7 @@ def save_networks(
     progress: Progress,
     *,
     grid_bend_px: float = 0.0,
+    init_from: str = "",
 ) -> None:
     """Write all networks under the reference's names, and the latest generators as safetensors.
 
@@ -81,6 +83,8 @@ def save_networks(
         progress: progress of the training, for the metadata.
         grid_bend_px: how far pictures should be bent for the generators, in pixels, for the
             metadata.
+        init_from: models that the training started from, for the metadata; nothing if there are
+            none.
 
     Raises:
         OSError: a file cannot be written.
@@ -99,6 +103,7 @@ def save_networks(
                 "weights": kind,
                 "images": str(progress.images),
                 "grid_bend_px": str(grid_bend_px),
+                **({"init_from": init_from} if init_from else {}),
             }
             save_generator(
                 directory.path / f"{name}.safetensors", weights, architecture, provenance
@@ -111,11 +116,12 @@ def _best(network: nn.Module, average: WeightAverage | None) -> tuple[dict[str, 
     return average.weights(network), "averaged"
 
 
-def train(
+def train(  # noqa: PLR0913 - all that a training can be given
     options: TrainOptions,
     *,
     resume: bool = False,
     allow_changes: bool = False,
+    typed: Collection[str] | None = None,
     observers: Sequence[Observer] = (),
     perceptual: PerceptualLoss | None = None,
     extra_terms: Sequence[LossTerm] = (),
@@ -127,20 +133,30 @@ def train(
         options: all options of the training.
         resume: continue the run of that name, exactly where its state was saved.
         allow_changes: resume even where options that alter the training differ.
+        typed: names of the options that a user gave, which a model to start from (``init_from``)
+            must agree with, while the others are as in the model; by default those whose values are
+            not the defaults.
         observers: further observers of the training, besides log.jsonl and ``--display``.
         perceptual: distance for the perceptual loss, on the device of the training, instead of the
             one with the network that the options name.
         extra_terms: further terms of the generators' objective, after those of the options.
-        announce: called with one line that states which network the perceptual loss uses.
+        announce: called with lines that state which network the perceptual loss uses, and what the
+            networks start from.
 
     Raises:
-        OptionError: an option cannot be used here, or differs from the run that is resumed.
+        OptionError: an option cannot be used here, differs from the run that is resumed, or
+            contradicts the model that the training starts from.
         FolderError: a folder of pictures is missing or empty, or the run directory exists already
             (without ``resume``), or cannot be written.
-        CheckpointError: the state to resume is missing or damaged.
+        CheckpointError: the state to resume, or a model to start from, is missing or damaged.
         TrainingError: a loss is not finite.
         ImpastoError: a state cannot be written, or another process trains this run.
     """
+    start = Start(options=options)
+    if options.networks.init_from and not resume:  # what is resumed has its weights
+        RunDirectory(options.run.checkpoints_dir / options.run.name).require_no_state()
+        start = read_start(options, typed=typed)
+        options = start.options
 
     def build(accelerator: Accelerator) -> TrainingParts[UnpairedBatch]:
         if resume:
@@ -154,7 +170,17 @@ def train(
             before = _fingerprint_before(options) if resume else ""
             distance = build_perceptual(options.losses, accelerator.device, fingerprint=before)
             announce(f"perceptual loss: {distance}")
-        trainer = build_trainer(options, accelerator, perceptual=distance, extra_terms=extra_terms)
+        says = announce if accelerator.is_main_process else lambda _line: None
+        for line in start.lines:
+            says(line)
+        trainer = build_trainer(
+            options,
+            accelerator,
+            perceptual=distance,
+            extra_terms=extra_terms,
+            start=start.weights,
+            announce=says,
+        )
         return TrainingParts(
             learner=trainer,
             loader=loader,
@@ -217,4 +243,5 @@ def _export(
         generator_architecture(options.networks),
         progress,
         grid_bend_px=options.run.grid_bend_px,
+        init_from=" ".join(map(str, options.networks.init_from)),
     )

@@ -70,6 +70,57 @@ def test_longer_decay_takes_effect_in_the_next_epoch() -> None:
     assert rate(longer) == pytest.approx(2e-4 * (1 - 51 / 301))
 
 
+def test_the_rate_rises_linearly_from_the_first_picture() -> None:
+    steered = optimizer()
+    steering = schedule("linear", steered, warmup_images=4)
+    found = [rate(steered)]
+    for images in (1, 1, 1, 1, 1):
+        steering.end_step(images)
+        found.append(rate(steered))
+    assert found == pytest.approx([5e-5, 1e-4, 1.5e-4, 2e-4, 2e-4, 2e-4], rel=1e-12)
+    assert steering.present == rate(steered)
+
+
+def test_the_warm_up_counts_pictures_and_not_steps_or_epochs() -> None:
+    steered = optimizer()
+    steering = schedule("linear", steered, warmup_images=100, n_epochs=1, n_epochs_decay=1)
+    steering.end_step(24)
+    assert rate(steered) == pytest.approx(2e-4 * 0.25)
+    steering.start_epoch(2)  # half of the rate by the schedule
+    assert rate(steered) == pytest.approx(2e-4 * 0.25 / 2)
+    steering.end_step(75)
+    assert rate(steered) == pytest.approx(1e-4)
+
+
+def test_a_warm_up_goes_on_where_it_was() -> None:
+    first, second = optimizer(), optimizer()
+    before = schedule("linear", first, warmup_images=10)
+    before.end_step(4)
+    after = schedule("linear", second, warmup_images=10)
+    after.load_state_dict(before.state_dict())
+    assert rate(second) == rate(first) == pytest.approx(2e-4 * 0.5)
+    after.end_step(2)
+    assert rate(second) == pytest.approx(2e-4 * 0.7)
+
+
+def test_states_without_a_warm_up_are_past_it() -> None:
+    steered = optimizer()
+    steering = schedule("linear", steered, warmup_images=10)
+    steering.load_state_dict({"lr": 2e-4, "present": 2e-4, "plateaus": []})
+    assert rate(steered) == 2e-4
+
+
+def test_a_plateau_in_the_warm_up_lowers_the_whole_rate() -> None:
+    steered = optimizer()
+    steering = schedule("plateau", steered, warmup_images=100)
+    steering.end_step(49)
+    for _ in range(7):  # the first is the best one, and the sixth after it is too many
+        steering.end_epoch(1.0)
+    assert rate(steered) == pytest.approx(2e-4 / 5 / 2)
+    steering.end_step(50)
+    assert rate(steered) == pytest.approx(2e-4 / 5)
+
+
 def test_step() -> None:
     steered = optimizer()
     steering = schedule("step", steered, lr_decay_iters=3)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +89,37 @@ def test_a_perceptual_loss_through_a_network_of_gatys_resumes(
     assert " perceptual_A " in printed.err
     assert main(["train", "--resume", *where, "--perceptual_layers", "relu1_1"]) == 2
     assert "perceptual_layers: " in capsys.readouterr().err
+
+
+def test_a_training_starts_from_a_run_and_needs_it_no_more(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--config", str(config), "--max_images", "2"]) == 0
+    capsys.readouterr()
+    checkpoints = str(tmp_path / "checkpoints")
+    tuned = ["--name", "tuned", "--checkpoints_dir", checkpoints, "--max_images"]
+    # No option of the architecture is typed; the defaults are those of the reference.
+    folders = ["--dataroot", str(tmp_path / "data"), "--load_size", "28", "--crop_size", "24"]
+    small = ["--num_threads", "0", "--device", "cpu", "--n_epochs", "1", "--n_epochs_decay", "1"]
+    start = ["--init_from", str(run_directory(tmp_path)), "--init_direction", "BtoA"]
+    words = ["train", *folders, *small, *start, *tuned, "3"]
+    assert main([*words, "--ngf", "64"]) == 2
+    printed = capsys.readouterr()
+    assert "--ngf: 64, but " in printed.err
+    assert " has 2; leave it out, or start from another model" in printed.err
+    assert not (tmp_path / "checkpoints" / "tuned").exists()
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert f"G_A: {run_directory(tmp_path)} (G_B), resnet, 6 blocks, 2 filters" in printed.out
+    assert "netG: resnet_9blocks -> resnet_6blocks, ngf: 64 -> 2, ndf: 64 -> 2" in printed.out
+    assert "D_B starts from the model's weights" in printed.out
+    shutil.rmtree(run_directory(tmp_path))
+    assert main(["train", "--resume", *tuned, "5"]) == 0
+    printed = capsys.readouterr()
+    assert "starts from" not in printed.out
+    assert load_state(tmp_path / "checkpoints" / "tuned" / "state.pt")["progress"]["images"] == 5
+    assert main(["train", "--resume", "--init_from", "monet", *tuned, "6"]) == 2
+    assert "a run that is resumed keeps its networks" in capsys.readouterr().err
 
 
 def test_an_unknown_perceptual_layer_is_named(
