@@ -1,5 +1,5 @@
 # The chores. `make demo` and `make test` are each complete on a fresh machine: they create .venv.
-FOLDERS := cyclegan data gatys options runs scripts survey
+FOLDERS := cyclegan data gatys options runs scripts styles survey
 PYTHON  ?= python3
 BIN     := .venv/bin
 # The versions of all packages; `make test CONSTRAINTS=/dev/null` takes the newest that are allowed.

@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["imported_once", "imports_of", "main", "modules"]
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("impasto", "options", "data", "runs", "cyclegan", "gatys", "survey", "scripts")
+FOLDERS = ("impasto", "options", "data", "runs", "cyclegan", "gatys", "styles", "survey", "scripts")
 
 
 def modules() -> dict[str, Path]:

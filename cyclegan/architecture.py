@@ -36,7 +36,7 @@ class GeneratorArchitecture:
         kind: kind of generator: ``resnet``, ``unet``, or another registered kind.
         depth: number of residual blocks of a ResNet, or of halvings of a U-Net.
         channels: number of filters of the first convolution (``ngf``).
-        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        norm: normalization: ``instance``, ``affine``, ``batch``, ``layer`` or ``none``.
         dropout: whether blocks have dropout. This cannot be inferred from a U-Net's weights, but
             does not matter for translation.
         upsample: upsampling layers: ``deconv``, ``resize`` or ``bilinear``.

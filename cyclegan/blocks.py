@@ -40,14 +40,18 @@ def norm_layer(norm: str) -> NormLayer:
     group, Wu and He 2018). It preserves what instance normalization removes: the brightness and
     color of a picture, which are in the means of its channels.
 
+    ``affine`` is instance normalization with a scale and a shift for each channel. Generators of
+    single styles have it, of which each has its own scales and shifts (Dumoulin et al. 2017).
+
     Args:
-        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        norm: normalization: ``instance``, ``affine``, ``batch``, ``layer`` or ``none``.
 
     Raises:
-        ValueError: ``norm`` is none of the four.
+        ValueError: ``norm`` is none of these.
     """
     layers: dict[str, NormLayer] = {
         "instance": nn.InstanceNorm2d,
+        "affine": partial(nn.InstanceNorm2d, affine=True),
         "batch": nn.BatchNorm2d,
         "layer": partial(nn.GroupNorm, 1),
         "none": lambda _channels: nn.Identity(),

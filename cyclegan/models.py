@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GENERATOR_OF",
     "SHIPPED",
+    "STYLES_FILE",
     "KnownModel",
     "ShippedModel",
     "epochs_of",
@@ -179,8 +180,16 @@ GENERATOR_OF = {"AtoB": "G_A", "BtoA": "G_B"}
 """The generator of each direction."""
 
 
+STYLES_FILE = "styles.safetensors"
+"""Name of the file that `impasto style train` leaves in the folder of a run."""
+
+
 def find_generator(
-    model: Path, *, direction: str | None = None, epoch: str = "latest"
+    model: Path,
+    *,
+    direction: str | None = None,
+    epoch: str = "latest",
+    style: str | None = None,
 ) -> "LoadedGenerator":
     """Load the generator that a user means.
 
@@ -192,11 +201,14 @@ def find_generator(
             ``.pth``, or a folder with a single ``latest_net_G.pth``, has one that nobody knows: a
             note then says that the direction chose nothing.
         epoch: ``latest``, or the number of a kept epoch of a run directory.
+        style: name of one of the styles that the generator knows, or a mixture of them, see
+            :func:`~impasto.cyclegan.weights.style_shares`; None: the first one, if it knows any.
 
     Raises:
         CheckpointError: there is no such generator, or it cannot be loaded.
-        OptionError: the direction is unknown, or the file's metadata says that it translates in the
-            other one; or a direction or epoch is chosen of a model that has no choice.
+        OptionError: there is no such style; the direction is unknown, or the file's metadata says
+            that it translates in the other one; or a direction or epoch is chosen of a model that
+            has no choice.
     """
     require(
         direction is None or direction in GENERATOR_OF,
@@ -205,8 +217,10 @@ def find_generator(
     )
     refuse_choices(model, direction=direction, epoch=epoch)
     own, model = hidden_by_shipped(model), resolve_model(model)
+    if (model / STYLES_FILE).is_file() and direction is None and epoch == "latest":
+        model = model / STYLES_FILE
     if not model.is_dir():
-        loaded = _load_for_pictures(model)
+        loaded = _load_for_pictures(model, style)
         if own is not None:
             note = f"{own} is another model than the {own.name} that ships with Impasto, taken here"
             loaded = replace(loaded, notes=(*loaded.notes, note))
@@ -227,7 +241,7 @@ def find_generator(
     ]
     for path in candidates:
         if path.is_file():
-            loaded = _as_its_run_says(_load_for_pictures(path), directory)
+            loaded = _as_its_run_says(_load_for_pictures(path, style), directory)
             if path == without_letter:
                 return _without_choice(loaded, path, direction)
             return replace(loaded, provenance={"direction": way, **loaded.provenance})
@@ -239,10 +253,10 @@ def find_generator(
     )
 
 
-def _load_for_pictures(path: Path) -> "LoadedGenerator":
+def _load_for_pictures(path: Path, style: str | None) -> "LoadedGenerator":
     from impasto.cyclegan.weights import load_generator  # noqa: PLC0415 - torch
 
-    loaded = load_generator(path)
+    loaded = load_generator(path, style=style)
     channels = loaded.architecture.in_channels, loaded.architecture.out_channels
     if channels != (3, 3):
         raise CheckpointError(
@@ -373,4 +387,5 @@ def _describe(
     images = loaded.provenance.get("images")
     seen = f", trained on {int(images):,} images" if images and images.isdecimal() else ""
     size = f"{sum(weights.numel() for weights in loaded.network.parameters()):,} weights"
-    return KnownModel(name=name, what=f"{what}{loaded.architecture}, {size}{seen}")
+    styles = f"; --style {', '.join(loaded.styles)}" if loaded.styles else ""
+    return KnownModel(name=name, what=f"{what}{loaded.architecture}, {size}{seen}{styles}")

@@ -1,19 +1,29 @@
 """Generator weights on disk: Impasto's safetensors, and the reference implementation's ``.pth``."""
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, detect_architecture
 from impasto.cyclegan.networks import Generator, load_weights
-from impasto.options.errors import CheckpointError
-from impasto.options.fields import MOST_BENT_PX
+from impasto.options.errors import CheckpointError, OptionError
+from impasto.options.fields import MOST_BENT_PX, nearest
 from impasto.runs.state import load_tensors, save_safetensors
 
-__all__ = ["LoadedGenerator", "load_generator", "read_weights", "save_generator"]
+__all__ = [
+    "LoadedGenerator",
+    "fold_styles",
+    "load_generator",
+    "read_weights",
+    "save_generator",
+    "style_shares",
+]
 
 # What nn.DataParallel, DistributedDataParallel and torch.compile put before the names.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -38,6 +48,11 @@ class LoadedGenerator:
     provenance: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles that the file holds, in their order; none for most generators."""
+        return _styles_of(self.provenance)
+
+    @property
     def grid_bend_px(self) -> float:
         """Strength of the warp in pixels, from the generator's file or run; 0 if neither has one.
 
@@ -56,7 +71,7 @@ class LoadedGenerator:
         return length
 
 
-def load_generator(path: Path) -> LoadedGenerator:
+def load_generator(path: Path, *, style: str | None = None) -> LoadedGenerator:
     """Read a generator from a ``.safetensors`` or ``.pth`` file.
 
     Reference files of every age load: prefixes of parallel or compiled models are removed, and
@@ -64,16 +79,30 @@ def load_generator(path: Path) -> LoadedGenerator:
     dropped, since neither implementation uses them. Blocks, filters, dropout, normalization and
     upsampling are read off the names and shapes.
 
+    A file of several styles (``impasto style train``) holds scales and shifts of each; those of the
+    one that is chosen, or a mixture of them, become the scales and shifts of an ordinary generator.
+
     Args:
         path: path of the file.
+        style: name of a style of the file, or a mixture, see :func:`style_shares`; None takes the
+            first one.
 
     Raises:
+        OptionError: there is no such style in the file.
         CheckpointError: the file is missing, damaged, unsafe, or does not hold a generator; the
             message names the weights that do not fit or are not finite.
     """
     try:
         weights, metadata = _read(path)
         weights, notes = _clean(weights)
+        if styles := _styles_of(metadata):
+            weights = fold_styles(
+                weights, style_shares(styles[0] if style is None else style, styles)
+            )
+            if style is None and len(styles) > 1:
+                notes.append(f"of its styles, {', '.join(styles)}, the first one is taken")
+        elif style is not None:
+            raise OptionError("style", f"{style}: {path} holds no styles; leave it out")
         described = metadata.get("architecture")
         architecture = (
             GeneratorArchitecture.from_json(described)
@@ -114,6 +143,90 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return weights
+
+
+def _styles_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the styles of a file.
+
+    Raises:
+        CheckpointError: the metadata hold something else in their place.
+    """
+    text = metadata.get("styles", "[]")
+    try:
+        names = json.loads(text)
+    except (TypeError, ValueError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"its metadata name the styles {text!r}, expected a list of names")
+    return tuple(names)
+
+
+def style_shares(text: str, styles: Sequence[str]) -> dict[str, float]:
+    """Return the share of each style in a mixture; the shares add up to 1.
+
+    Args:
+        text: a name, or several, divided by commas, each with a weight after a colon or a weight of
+            1, such as ``great_wave:0.7,scream:0.3``.
+        styles: names of all styles of a file.
+
+    Raises:
+        OptionError: a name is unknown or named twice, or a weight is no number of at least 0.
+
+    Example:
+        >>> style_shares("wave:3,fuji", ["fuji", "wave", "kiss"])
+        {'fuji': 0.25, 'wave': 0.75, 'kiss': 0.0}
+    """
+    weights = dict.fromkeys(styles, 0.0)
+    for part in text.split(","):
+        name, colon, number = part.strip().rpartition(":")
+        if not colon:
+            name, number = number, "1"
+        name = name.strip()
+        if name not in weights:
+            raise OptionError(
+                "style", f"{name!r} is none of {', '.join(styles)}{nearest(name, styles)}"
+            )
+        if weights[name]:
+            raise OptionError("style", f"{name} is named twice; name each style once")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = -1.0
+        if not 0 <= weight < math.inf:
+            raise OptionError("style", f"{part.strip()}: expected a weight of at least 0")
+        weights[name] = weight
+    total = sum(weights.values())
+    if not 0 < total < math.inf:
+        raise OptionError("style", f"{text}: expected a weight above 0")
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def fold_styles(weights: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Tensor]:
+    """Return the weights of an ordinary generator for one style or a mixture of styles.
+
+    Scales and shifts of the normalizations, (styles, channels), become their weighted means,
+    (channels,); all other weights are common to all styles.
+
+    Args:
+        weights: weights of a file of several styles.
+        shares: share of each style, in the order of the file; they add up to 1.
+
+    Raises:
+        CheckpointError: the weights have another number of styles.
+    """
+    mix = torch.tensor(list(shares.values()))
+    folded = dict(weights)
+    for name in weights:
+        layer, _, kind = name.rpartition(".")
+        pair = [weights.get(f"{layer}.{part}") for part in ("weight", "bias")]
+        if kind not in {"weight", "bias"} or any(one is None or one.ndim != 2 for one in pair):
+            continue
+        if len(weights[name]) != len(mix):
+            raise CheckpointError(
+                f"its metadata name {len(mix)} styles, and {name} holds {len(weights[name])}"
+            )
+        folded[name] = mix @ weights[name].float()
+    return folded
 
 
 def save_generator(

@@ -405,7 +405,11 @@ def report_study(
 
 
 def load_generator(
-    model: AnyPath = "monet", *, direction: str | None = None, epoch: str = "latest"
+    model: AnyPath = "monet",
+    *,
+    direction: str | None = None,
+    epoch: str = "latest",
+    style: str | None = None,
 ) -> "LoadedGenerator":
     """Load a trained generator, ready for :meth:`impasto.Translator.of`.
 
@@ -414,6 +418,8 @@ def load_generator(
             in ``checkpoints``, or one generator's ``.safetensors`` or ``.pth``.
         direction: ``"AtoB"`` or ``"BtoA"``; AtoB of a run unless given, and what a file says.
         epoch: ``"latest"``, or the number of a kept epoch of a run.
+        style: one of the styles that the model knows, or a mixture such as
+            ``"great_wave:0.7,the_scream:0.3"``; the first one unless given.
 
     Returns:
         The ``network``, a :class:`torch.nn.Module` in evaluation mode, with its ``architecture``,
@@ -421,7 +427,7 @@ def load_generator(
 
     Raises:
         CheckpointError: there is no such generator, or it cannot be loaded.
-        OptionError: the file says that it translates the other way.
+        OptionError: the file says that it translates the other way, or has no such style.
 
     Example:
         >>> translate = impasto.Translator.of(  # doctest: +SKIP
@@ -431,7 +437,7 @@ def load_generator(
     """
     from impasto.cyclegan.models import find_generator  # noqa: PLC0415 - torch
 
-    return find_generator(Path(model), direction=direction, epoch=epoch)
+    return find_generator(Path(model), direction=direction, epoch=epoch, style=style)
 
 
 def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:

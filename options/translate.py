@@ -47,6 +47,10 @@ class TranslateOptions:
     epoch: str = "latest"
     """epoch whose weights are used, if MODEL is a run: latest, or the number of an epoch whose
     weights were kept"""
+    style: str | None = None
+    """style, if MODEL knows several (impasto style train; impasto models lists them): a name such
+    as great_wave, or a mixture such as great_wave:0.7,the_scream:0.3, in which weights stand for
+    shares (default: the first style)"""
     format: PictureFormat = "png"
     """file format of the translated pictures; jpg cannot store transparency"""
     quality: int = 95

@@ -82,6 +82,20 @@ COMMANDS: Mapping[str, Command] = {
         text="show a picture in the style of one or more others",
         module="impasto.scripts.stylize",
     ),
+    "style": Command(
+        group=_STYLE,
+        text="train one small network for some paintings, which then takes moments",
+        actions={
+            "train": Command(
+                text="train a network for one or more paintings, with the losses of stylize",
+                module="impasto.scripts.style",
+            ),
+        },
+        examples=(
+            "impasto style train --styles great_wave.jpg the_scream.jpg --photos photos",
+            "impasto translate photos --model checkpoints/styles --style the_scream --output out",
+        ),
+    ),
     "sweep": Command(
         group=_STYLE,
         text="stylize with every combination of some settings, and compare",
@@ -163,7 +177,6 @@ _HELP = {"-h", "--help", "help"}
 _ELSEWHERE = {
     "test": "translate",
     "convert": "translate",
-    "style": "stylize",
     "serve": "survey serve",
 }
 

@@ -15,7 +15,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ("cyclegan", "data", "gatys", "impasto", "options", "runs", "scripts", "survey")
+SHIPPED = (
+    *("cyclegan", "data", "gatys", "impasto", "options", "runs", "scripts", "styles", "survey"),
+)
 FOLDERS = (*SHIPPED, "benchmarks", "docs", "examples", "tests")
 # The program that a benchmark compares with; it says itself how to install it.
 PEERS = {"style-transfer-pytorch"}

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ["cyclegan", "data", "gatys", "impasto", "options", "runs", "scripts", "survey"]
+FOLDERS = ["cyclegan", "data", "gatys", "impasto", "options", "runs", "scripts"]
+FOLDERS += ["styles", "survey"]
 FILES = {
     ".".join(("impasto", *path.relative_to(ROOT).with_suffix("").parts))
     .replace("impasto.impasto", "impasto")

@@ -35,7 +35,7 @@ Settings = Mapping[str, str]
 
 # Options beside model and direction that decide how a result looks.
 _LOOKS = (
-    *("epoch", "long_side", "stroke_scale", "grid_bend_px"),
+    *("epoch", "style", "long_side", "stroke_scale", "grid_bend_px"),
     *("format", "quality", "mixed_precision"),
 )
 
@@ -101,7 +101,9 @@ def translate(
     device = pick_device(options.device)
     precision = choose_precision(options.mixed_precision, device)
     options = replace(options, mixed_precision=precision)
-    generator = find_generator(options.model, direction=options.direction, epoch=options.epoch)
+    generator = find_generator(
+        options.model, direction=options.direction, epoch=options.epoch, style=options.style
+    )
     sources, root, passed_over = _gather(photos, options.output)
     names = output_names(sources, root=root, suffix=f".{options.format}")
     folder = ResultsFolder(options.output, names)
@@ -375,6 +377,7 @@ def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str
         "model": str(options.model),
         "direction": _direction(options, generator),
         "epoch": options.epoch,
+        **({} if options.style is None else {"style": options.style}),
         "images trained": generator.provenance.get("images", "unknown"),
         "long_side": str(options.long_side),
         "stroke_scale": f"{options.stroke_scale:g}",
