@@ -13,6 +13,7 @@ graphs, the one of the tests takes their place.
 import argparse
 import json
 import runpy
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from io import BytesIO
@@ -21,10 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
+from impasto.cyclegan import painting
 from impasto.cyclegan.build import build_trainer
 from impasto.cyclegan.terms import LossTerm
 from impasto.data.datasets import UnpairedBatch
+from impasto.gatys.features.lite import find_lite_weights
 from impasto.options.fields import make
 from impasto.options.train import TrainOptions
 from impasto.runs import capture
@@ -46,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no GPU here; --device cpu tries the script")
-    found = measure(arguments.device)
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(arguments.device, Path(folder))
     wrong = []
     print(f"{'largest relative difference of losses':<44}{'captured':>10}{'by chance':>11}")
     for name, (value, chance) in found.items():
@@ -58,8 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def measure(device: str) -> dict[str, tuple[float, float]]:
+def measure(device: str, folder: Path) -> dict[str, tuple[float, float]]:
     """Train in all ways, and compare.
+
+    Args:
+        device: ``cuda`` or ``cpu``.
+        folder: empty folder for pictures, which some discriminators see before they are trained.
 
     Returns:
         By name, the largest relative difference of the losses with a capture from those without,
@@ -86,6 +95,15 @@ def measure(device: str) -> dict[str, tuple[float, float]]:
         "dropout": {"dropout": True},
         "bf16": {"mixed_precision": "bf16"},
     }
+    if find_lite_weights() is None:
+        print("style loss, projected discriminators: left out, their package is not installed")
+    else:
+        cases["style loss"] = {"lambda_style": 1.0, "style_targets": "both"}
+        _write_domains(folder)
+        projected = {"netD": "projected", "gan_mode": "hinge", "dataroot": str(folder)}
+        cases["projected discriminators"] = projected
+        # So that all is remembered that ever will be, long before the last step.
+        vars(painting).update(_KNOWN=32, _DECAY=0.75, _SEEN=3)
     train = partial(_losses_of, device, make_graph)
     found = {}
     for name, changes in cases.items():
@@ -99,6 +117,15 @@ def measure(device: str) -> dict[str, tuple[float, float]]:
             failed = _difference(train(changes, fails=True), expected)
             found["dropout, a capture that fails"] = failed, chance
     return found
+
+
+def _write_domains(folder: Path) -> None:
+    chance = np.random.default_rng(0)
+    for place in [folder / name for name in ("trainA", "trainB")]:
+        place.mkdir()
+        for number in range(4):
+            levels = chance.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(levels).save(place / f"{number}.png")
 
 
 def _losses_of(
@@ -135,7 +162,7 @@ def _losses_of(
             shared, own = torch.load(file, map_location="cpu")
             trainer.load_state_dict(shared)
             trainer.load_process_state(own)
-        A, B = torch.rand(2, 8, 3, 32, 32, generator=pictures) * 2 - 1
+        A, B = torch.randint(256, (2, 8, 3, 32, 32), generator=pictures, dtype=torch.uint8)
         made = trainer.step([UnpairedBatch(A=A, B=B)]).losses
         losses.append({name: float(loss) for name, loss in made.items() if name != "reading"})
     if trainer.captured != (captures and not fails):

@@ -1,11 +1,13 @@
 """Measure translating on a processor against an earlier version, in turns, in one run.
 
-python benchmarks/translate.py --before COMMIT [--rounds 3] [--cases monet-512 ...] [--start]
+python benchmarks/translate.py --before COMMIT [--rounds 3] [--threads 1] [--cases monet-512 ...]
+    [--start]
 
 The earlier version is checked out into a temporary worktree. Each case is the whole command,
 `impasto translate`, as a user calls it, of a folder of photographs that is made here; the two
-versions take turns, in processes of their own with one thread each. What is printed are medians of
-CPU seconds (user and system) and of the peak memory, their ratios, and two floors: the seconds that
+versions take turns, in processes of their own with so many threads each. What is printed are
+medians of CPU seconds (user and system), of the clock's, and of the peak memory, their ratios, and
+two floors: the seconds that
 the arithmetic of the network's own layers takes at the rate of a large product of matrices, and
 those that reading and writing each layer's values once takes at the rate of copying.
 
@@ -20,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,10 +114,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--before", required=True, help="commit of the earlier version")
     parser.add_argument("--rounds", type=int, default=3, help="number of turns of each version")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each command")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--start", action="store_true", help="measure the start of commands")
     parser.add_argument("--json", type=Path, help="file for all values")
     arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+    print(f"load before: {' '.join(f'{load:.1f}' for load in os.getloadavg())}", flush=True)
     with tempfile.TemporaryDirectory() as name, _worktree(arguments.before) as earlier:
         folder = Path(name)
         trees = {"before": earlier, "now": ROOT}
@@ -124,6 +130,7 @@ def main() -> None:
             if arguments.start
             else _cases(trees, folder, arguments.rounds, arguments.cases)
         )
+    print(f"load after: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -139,10 +146,10 @@ def _cases(
         f"{floors['byte_rate'] / 1e9:.1f} GB/s"
     )
     print(
-        "| case | CPU s before | now | ratio | MiB before | now | ratio "
+        "| case | CPU s before | now | ratio | s before | now | ratio | MiB before | now | ratio "
         "| arithmetic, s | bytes, s |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     record: dict[str, object] = {"floors": floors}
     for case in cases:
         model, side, count = CASES[case]
@@ -159,8 +166,11 @@ def _cases(
 
 
 def _starts(trees: dict[str, Path], folder: Path, rounds: int) -> dict[str, object]:
-    print("| command | CPU s before | now | ratio | MiB before | now | ratio |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| command | CPU s before | now | ratio | s before | now | ratio "
+        "| MiB before | now | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     record: dict[str, object] = {}
     for name, words in STARTS.items():
         filled = [word.replace("{small}", str(folder / "64")) for word in words]
@@ -175,9 +185,9 @@ def _starts(trees: dict[str, Path], folder: Path, rounds: int) -> dict[str, obje
 
 def _in_turns(
     trees: dict[str, Path], words: Sequence[str], folder: Path, rounds: int
-) -> dict[str, list[tuple[float, float]]]:
-    """Run a command with each version in turn; return CPU seconds and MiB of each run."""
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in trees}
+) -> dict[str, list[tuple[float, float, float]]]:
+    """Run a command with each version in turn; return CPU seconds, seconds, MiB of each run."""
+    runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in trees}
     for number in range(rounds):
         for name in list(trees) if number % 2 == 0 else list(reversed(trees)):
             output = (
@@ -187,39 +197,40 @@ def _in_turns(
             )
             if "--help" in words:
                 output = []
-            _, seconds, mebibytes = _python(trees[name], ["-m", "impasto", *words, *output])
-            runs[name].append((seconds, mebibytes))
+            used = _python(trees[name], ["-m", "impasto", *words, *output])[1:]
+            runs[name].append(used)
     return runs
 
 
-def _row(runs: dict[str, list[tuple[float, float]]]) -> str:
+def _row(runs: dict[str, list[tuple[float, float, float]]]) -> str:
     cells = []
-    for index, form in ((0, ".2f"), (1, ",.0f")):
+    for index, form in ((0, ".2f"), (1, ".2f"), (2, ",.0f")):
         before, now = (statistics.median(run[index] for run in runs[name]) for name in runs)
         cells += [f"{before:{form}}", f"{now:{form}}", f"{now / before:.2f}"]
     return " " + " | ".join(cells) + " |"
 
 
-def _python(tree: Path, words: Sequence[str]) -> tuple[str, float, float]:
-    """Run Python on a tree; return what it printed, its CPU seconds, and its peak in MiB."""
+def _python(tree: Path, words: Sequence[str]) -> tuple[str, float, float, float]:
+    """Run Python on a tree; return what it printed, CPU seconds, seconds, and its peak in MiB."""
     links = tree / ".typing"
     environment = {
         **os.environ,
         "PYTHONPATH": str(links),
         "PYTHONSAFEPATH": "1",
-        "OMP_NUM_THREADS": "1",
     }
     with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as errors:
+        began = time.perf_counter()
         child = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, *words], env=environment, stdout=told, stderr=errors, text=True
         )
         _, status, used = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
         told.seek(0)
         errors.seek(0)
         if child.returncode:
             raise RuntimeError(f"{words} in {tree}: {errors.read()[-2000:]}")
-        return told.read(), used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+        return told.read(), used.ru_utime + used.ru_stime, seconds, used.ru_maxrss / 1024
 
 
 @contextmanager

@@ -47,6 +47,7 @@ from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
 from impasto.data.files import list_pictures
 from impasto.data.fingerprints import fingerprint
 from impasto.data.loaders import UnpairedLoader
+from impasto.data.tensors import normalize
 from impasto.data.transforms import Preprocessing
 from impasto.gatys.features.lite import default_lite_layers
 from impasto.options.errors import CheckpointError, OptionError
@@ -168,8 +169,7 @@ def build_trainer(
                 f"the loss {term.name} does not say that it can be (LossTerm.capturable)"
                 for term in terms
                 if not term.capturable
-            ]
-            + ["--netD projected has not been"] * (options.networks.netD == "projected"),
+            ],
         )
     optimizer_G, optimizer_D = (
         make_adam(
@@ -492,7 +492,7 @@ def _standardize(networks: Networks, options: TrainOptions) -> None:
             domain.draw(index, generator=generator)[0]
             for index in range(0, len(domain), step)[:_STANDARD_PICTURES]
         ]
-        discriminator.standardize([picture for picture in drawn if picture is not None])
+        discriminator.standardize([normalize(each) for each in drawn if each is not None])
 
 
 def _build_domains(options: TrainOptions) -> tuple[Domain, Domain]:

@@ -176,6 +176,7 @@ _LEAST_ENERGY = 1e-6
 _SIDE = 16  # of the small pictures that crops are described by
 # Lightness, and what red and green have more than the others.
 _OPPONENTS = ((0.299, 0.587, 0.114), (0.5, -0.25, -0.25), (-0.25, 0.5, -0.25))
+_SEEN = round(_DECAY / (1 - _DECAY))  # pictures after which the decay is _DECAY
 
 
 def describe_crops(images: Tensor) -> Tensor:
@@ -189,8 +190,9 @@ def describe_crops(images: Tensor) -> Tensor:
         images: RGB, (N, 3, H, W), in [-1, 1].
     """
     small = F.adaptive_avg_pool2d((images.float() + 1) / 2, _SIDE)
-    weights = torch.tensor(_OPPONENTS, device=images.device)
-    light, red, green = (weights[:, :, None, None] * small[:, None]).sum(2).unbind(1)
+    red, green, blue = small.unbind(1)
+    # Numbers, not a tensor of them, which would have to be sent to the device in each step.
+    light, red, green = ((r * red + g * green) + b * blue for r, g, b in _OPPONENTS)
     steps = [light.diff(dim=axis).abs().mean((1, 2)) for axis in (1, 2)]
     values = [
         *(each.mean((1, 2)) for each in (light, red, green)),
@@ -250,6 +252,19 @@ class StyleLoss:
         self._collection: dict[str, Tensor] = {}
         self._seen = 0
 
+    @property
+    def settled(self) -> bool:
+        """Whether each further call does the same work, in the same memory.
+
+        That is so for batches of one size, once as much is remembered as ever will be.
+        """
+        full = self._targets == "collection" or (
+            self._candidates is not None
+            and len(self._candidates) == self._count
+            and all(len(self._usual.get(name, ())) == _KNOWN for name in ("source", "real"))
+        )
+        return full and (self._targets == "nearest" or self._seen == _SEEN)
+
     def __call__(self, made: Tensor, source: Tensor, real: Tensor) -> Tensor:
         """Return the distance, a scalar, at least 0, and remember the pictures.
 
@@ -269,16 +284,19 @@ class StyleLoss:
                 distances.append(_compare(features, {k: _moments(v) for k, v in theirs.items()}))
             if self._targets != "nearest":
                 distances.append(_compare(_pooled(features), self._all_moments(real, scale)))
-        self._seen += 1
+        self._seen = min(self._seen + 1, _SEEN)
         return torch.stack(distances).mean()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is remembered, on the CPU, and the state of the random generator."""
         candidates = self._candidates
+        # Copies, since the next steps write to this memory.
         return {
-            "candidates": None if candidates is None else candidates.cpu(),
-            "usual": {name: values.cpu() for name, values in self._usual.items()},
-            "collection": {name: values.cpu() for name, values in self._collection.items()},
+            "candidates": None if candidates is None else candidates.to("cpu", copy=True),
+            "usual": {name: values.to("cpu", copy=True) for name, values in self._usual.items()},
+            "collection": {
+                name: values.to("cpu", copy=True) for name, values in self._collection.items()
+            },
             "seen": self._seen,
             "generator": self._generator.get_state(),
         }
@@ -286,10 +304,12 @@ class StyleLoss:
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
         """Continue from a saved state."""
         candidates = state["candidates"]
-        self._candidates = None if candidates is None else candidates.to(device)
-        self._usual = {name: values.to(device) for name, values in state["usual"].items()}
-        self._collection = {name: values.to(device) for name, values in state["collection"].items()}
-        self._seen = state["seen"]
+        self._candidates = None if candidates is None else candidates.to(device, copy=True)
+        self._usual, self._collection = (
+            {name: values.to(device, copy=True) for name, values in state[part].items()}
+            for part in ("usual", "collection")
+        )
+        self._seen = min(state["seen"], _SEEN)
         self._generator.set_state(state["generator"].cpu())
 
     def _match(self, source: Tensor, real: Tensor) -> Tensor:
@@ -298,7 +318,7 @@ class StyleLoss:
         if earlier is None or earlier.shape[1:] != real.shape[1:]:
             earlier = real[:0]
         candidates = torch.cat([real, earlier])[: self._count]
-        self._candidates = candidates.clone()
+        self._candidates = _remember(self._candidates, candidates)
         ours = self._standard("source", source, source)
         theirs = self._standard("real", real, candidates)
         nearest = (ours[:, None] - theirs).square().sum(2).argmin(1)
@@ -308,7 +328,7 @@ class StyleLoss:
         """Describe pictures, relative to what is usual in their domain."""
         described = describe_crops(new)
         known = torch.cat([described, self._usual.get(domain, described[:0])])[:_KNOWN]
-        self._usual[domain] = known
+        self._usual[domain] = _remember(self._usual.get(domain), known)
         spread = known.std(0, correction=0).clamp_min(1e-3)
         return (describe_crops(pictures) - known.mean(0)) / spread
 
@@ -325,7 +345,8 @@ class StyleLoss:
             names = f"{size}{layer} mean", f"{size}{layer} square"
             for name, value in zip(names, (mean, raw), strict=True):
                 old = self._collection.get(name, value)
-                self._collection[name] = torch.lerp(value, old, decay)
+                moment = torch.lerp(value, old, decay)
+                self._collection[name] = _remember(self._collection.get(name), moment)
             mean, raw = (self._collection[name] for name in names)
             found[layer] = mean, raw - mean[:, :, None] * mean[:, None]
         return found
@@ -336,14 +357,16 @@ class StyleLoss:
         The network looks at every second to eighth pixel; patterns on that grid would stay unseen.
         """
         most = min(_SHIFT_PX, min(images.shape[2:]) - 1)
-        drawn = torch.randint(-most, most + 1, (2,), generator=self._generator)
-        down, right = drawn.to(images.device)
+        down, right = on_device(partial(self._draw, most), images.device)
         for axis, shift in ((2, down), (3, right)):
             size = images.shape[axis]
             places = (torch.arange(size, device=images.device) + shift).abs()
             places = size - 1 - (size - 1 - places).abs()
             images = images.index_select(axis, places)
         return images
+
+    def _draw(self, most: int) -> Tensor:
+        return torch.randint(-most, most + 1, (2,), generator=self._generator)
 
 
 class StyleTerm(LossTerm):
@@ -355,6 +378,8 @@ class StyleTerm(LossTerm):
         style: style loss, which remembers pictures.
         weight: factor of the term in the objective.
     """
+
+    capturable = True
 
     def __init__(
         self, name: str, direction: Direction, *, style: StyleLoss, weight: float = 1.0
@@ -369,6 +394,11 @@ class StyleTerm(LossTerm):
         images = made.of(self._direction, batch)
         return self._style(images.fake, images.real, images.target)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the loss remembers as much as it ever will."""
+        return self._style.settled
+
     def state_dict(self) -> Mapping[str, Any]:
         """Return the state of the loss."""
         return self._style.state_dict()
@@ -376,6 +406,13 @@ class StyleTerm(LossTerm):
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
         """Continue from a saved state."""
         self._style.load_state_dict(state, device=device)
+
+
+def _remember(known: Tensor | None, new: Tensor) -> Tensor:
+    """Return a copy of what is new: in place, where a captured step looks for it, if it fits."""
+    if known is None or known.shape != new.shape:
+        return new.clone()
+    return known.copy_(new)
 
 
 def _compare(

@@ -22,6 +22,7 @@ from impasto.cyclegan.optim import (
 from impasto.cyclegan.pools import ReplayPools
 from impasto.cyclegan.terms import DiscriminatorLoss, LossTerm, Translations
 from impasto.data.datasets import UnpairedBatch
+from impasto.data.tensors import normalize
 from impasto.runs.capture import CompiledStep, Compiling, uncompiled
 from impasto.runs.learner import StepResult
 from impasto.runs.processes import (
@@ -116,7 +117,7 @@ class Trainer:
         """Make one update of all networks from one or more batches, whose gradients are added up.
 
         Args:
-            batches: at least one batch; each RGB, (N, 3, H, W), float32 in [-1, 1].
+            batches: at least one batch; each RGB, (N, 3, H, W), uint8, or float32 in [-1, 1].
 
         Returns:
             The weighted losses, averaged over the batches: those of domain A before those of B, as
@@ -124,7 +125,7 @@ class Trainer:
         """
         if self.learning_rate.needs_loss:
             self._epoch_steps += 1
-        on_device = (batch.to(self._accelerator.device) for batch in batches)
+        on_device = (batch.sent(self._accelerator.device) for batch in batches)
         losses = self._fast_step([images for batch in on_device for images in (batch.A, batch.B)])
         images = sum(len(batch.A) for batch in batches)
         self.learning_rate.end_step(images * self._accelerator.num_processes)
@@ -132,7 +133,8 @@ class Trainer:
 
     def _make_step(self, images: Sequence[Tensor]) -> dict[str, Tensor]:
         """Make a step from the pictures of A and B of each batch by turns."""
-        pairs = zip(images[::2], images[1::2], strict=True)
+        numbers = [normalize(each) for each in images]
+        pairs = zip(numbers[::2], numbers[1::2], strict=True)
         batches = [UnpairedBatch(A=A, B=B) for A, B in pairs]
         fakes, generator_losses = self._update_generators(batches)
         discriminator_losses = self._update_discriminators(batches, fakes)

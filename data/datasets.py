@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from impasto.data.decode import read_picture
-from impasto.data.tensors import to_tensor
+from impasto.data.tensors import normalize, to_byte_tensor, to_tensor
 from impasto.data.transforms import Preprocessing
 from impasto.options.errors import PictureError
 
@@ -155,8 +155,8 @@ class UnpairedBatch:
     """Pictures of both domains.
 
     Attributes:
-        A: RGB, (N, 3, H, W), float32 in [-1, 1].
-        B: RGB, (N, 3, H', W'), float32 in [-1, 1].
+        A: RGB, (N, 3, H, W), float32 in [-1, 1], or uint8 as loaders give them.
+        B: RGB, (N, 3, H', W'), likewise.
         unreadable: files that were met and could not be read, with the reason.
     """
 
@@ -165,7 +165,12 @@ class UnpairedBatch:
     unreadable: tuple[tuple[Path, str], ...] = ()
 
     def to(self, device: torch.device) -> "UnpairedBatch":
-        """Return the batch on a device; the copy does not wait where the memory is pinned."""
+        """Return the batch on a device, normalized there: float32 in [-1, 1]."""
+        sent = self.sent(device)
+        return UnpairedBatch(A=normalize(sent.A), B=normalize(sent.B), unreadable=self.unreadable)
+
+    def sent(self, device: torch.device) -> "UnpairedBatch":
+        """Return the batch as it is on a device; the copy does not wait for pinned memory."""
         return UnpairedBatch(
             A=self.A.to(device, non_blocking=True),
             B=self.B.to(device, non_blocking=True),
@@ -204,7 +209,7 @@ class Domain:
         """Return picture ``index``, cropped and flipped, or the next one that can be read.
 
         Returns:
-            RGB, (3, H, W), float32 in [-1, 1], or None if no picture at all can be read; and the
+            RGB, (3, H, W), uint8, or None if no picture at all can be read; and the
             unreadable files met on the way, with the reasons.
         """
         unreadable = []
@@ -214,7 +219,7 @@ class Domain:
             except PictureError as error:
                 unreadable.append((error.path, error.reason))
             else:
-                return to_tensor(
+                return to_byte_tensor(
                     self._preprocessing.augment(fitted, generator=generator)
                 ), unreadable
         return None, unreadable
@@ -262,7 +267,7 @@ class UnpairedPictures(Dataset[UnpairedBatch]):
         images, unreadable = [], []
         for domain, index in zip(self._domains, (draw.index_A, draw.index_B), strict=True):
             image, failed = domain.draw(index, generator=generator)
-            images.append(torch.empty(0) if image is None else image.unsqueeze(0))
+            images.append(torch.empty(0, dtype=torch.uint8) if image is None else image[None])
             unreadable += failed
         return UnpairedBatch(A=images[0], B=images[1], unreadable=tuple(unreadable))
 

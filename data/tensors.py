@@ -1,5 +1,8 @@
 """Between pictures (uint8 in [0, 255]) and tensors (float in [-1, 1]), with checks at the door.
 
+Pictures travel as bytes and become numbers where they are computed with: a quarter of the memory,
+and of what is sent to a device.
+
 A tensor of any size is padded by reflection to a size that a network takes.
 """
 
@@ -8,7 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["check_images", "pad_to_multiple", "to_bytes", "to_pictures", "to_tensor"]
+__all__ = [
+    "check_images",
+    "normalize",
+    "pad_to_multiple",
+    "to_byte_tensor",
+    "to_bytes",
+    "to_pictures",
+    "to_tensor",
+    "to_unit_range",
+]
 
 
 def to_tensor(rgb: NDArray[np.uint8]) -> Tensor:
@@ -19,12 +31,46 @@ def to_tensor(rgb: NDArray[np.uint8]) -> Tensor:
 
     Returns:
         RGB, (3, H, W), float32 in [-1, 1].
+
+    Raises:
+        ValueError: the shape or type is another.
+    """
+    return normalize(to_byte_tensor(rgb))
+
+
+def to_byte_tensor(rgb: NDArray[np.uint8]) -> Tensor:
+    """Turn a picture, RGB, (H, W, 3), uint8, into a tensor (3, H, W), uint8, of its own memory.
+
+    Raises:
+        ValueError: the shape or type is another.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"rgb: expected (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
     # A copy: decoded pictures may be read-only, and mirrored ones run backwards.
-    tensor = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
-    return tensor.to(torch.float32).div_(127.5).sub_(1.0)
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Turn bytes into numbers for the networks, on their device: 0 becomes -1, 255 becomes 1.
+
+    Args:
+        images: uint8; floating-point images in [-1, 1] are returned as they are.
+
+    Returns:
+        The same shape, float32 in [-1, 1], the same numbers on every device.
+    """
+    return images if images.is_floating_point() else _quotient(images, 127.5).sub_(1.0)
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """Do what :func:`normalize` does, for numbers in [0, 1]: 0 becomes 0, 255 becomes 1."""
+    return images if images.is_floating_point() else _quotient(images, 255.0)
+
+
+def _quotient(images: Tensor, divisor: float) -> Tensor:
+    # By a tensor: a GPU would multiply by the reciprocal of a number, which is rounded otherwise.
+    by = torch.full((), divisor, dtype=torch.float32, device=images.device)
+    return images.to(torch.float32).div_(by)
 
 
 def to_pictures(images: Tensor) -> list[NDArray[np.uint8]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from impasto.data.tensors import to_unit_range
 from impasto.gatys.classifier.loading import ClassBatch
 from impasto.gatys.classifier.model import VggClassifier
 from impasto.options.errors import CheckpointError, ImpastoError, TrainingError
@@ -86,7 +87,7 @@ class ClassifierLearner:
         """Make one update from one or more batches, whose gradients are added up.
 
         Args:
-            batches: at least one; each RGB, (N, 3, S, S), float32 in [0, 1].
+            batches: at least one; each RGB, (N, 3, S, S), uint8, or float32 in [0, 1].
 
         Returns:
             Means over the batches: ``loss``, the cross-entropy with label smoothing, and ``top1``,
@@ -259,7 +260,7 @@ class ClassifierLearner:
 
 
 def _training_samples(batch: ClassBatch) -> dict[str, Tensor]:
-    some = batch.images[:_SHOWN] * 2 - 1
+    some = to_unit_range(batch.images[:_SHOWN]) * 2 - 1
     return {f"training_{place}": image[None] for place, image in enumerate(some, start=1)}
 
 

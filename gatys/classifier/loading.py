@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -15,6 +14,7 @@ from impasto.data.datasets import Draw, UnpairedSampler
 from impasto.data.decode import Rgb
 from impasto.data.fingerprints import count_moved
 from impasto.data.loaders import GuardedLoader, PictureLoader
+from impasto.data.tensors import to_byte_tensor, to_unit_range
 from impasto.data.transforms import center_crop, random_flip, random_light, random_part, resize
 from impasto.gatys.classifier.data import Labelled
 from impasto.options.errors import CheckpointError, FolderError, PictureError
@@ -42,7 +42,7 @@ class ClassBatch:
     """Pictures and their classes.
 
     Attributes:
-        images: RGB, (N, 3, S, S), float32 in [0, 1].
+        images: RGB, (N, 3, S, S), float32 in [0, 1], or uint8 as loaders give them.
         labels: (N,), int64.
         unreadable: files that could not be read, with the reasons.
     """
@@ -52,9 +52,12 @@ class ClassBatch:
     unreadable: tuple[tuple[Path, str], ...] = ()
 
     def to(self, device: torch.device) -> "ClassBatch":
-        """Return the batch on a device; the copy is asynchronous if the memory is pinned."""
+        """Return the batch on a device, with pictures as float32 in [0, 1].
+
+        The copy is asynchronous if the memory is pinned.
+        """
         return ClassBatch(
-            images=self.images.to(device, non_blocking=True),
+            images=to_unit_range(self.images.to(device, non_blocking=True)),
             labels=self.labels.to(device, non_blocking=True),
             unreadable=self.unreadable,
         )
@@ -153,9 +156,8 @@ class ClassPictures(Dataset[ClassBatch]):
             return _empty([(error.path, error.reason)])
 
     def _batch(self, index: int, rgb: Rgb, unreadable: Sequence[tuple[Path, str]]) -> ClassBatch:
-        tensor = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
         return ClassBatch(
-            images=tensor.unsqueeze(0).to(torch.float32).div_(255),
+            images=to_byte_tensor(rgb).unsqueeze(0),
             labels=torch.tensor([self.pictures.labels[index]]),
             unreadable=tuple(unreadable),
         )
@@ -327,7 +329,7 @@ class _Middles(Dataset[ClassBatch]):
 
 def _empty(unreadable: Sequence[tuple[Path, str]]) -> ClassBatch:
     return ClassBatch(
-        images=torch.empty(0),  # of one axis, which torch.cat leaves out
+        images=torch.empty(0, dtype=torch.uint8),  # of one axis, which torch.cat leaves out
         labels=torch.empty(0, dtype=torch.int64),
         unreadable=tuple(unreadable),
     )

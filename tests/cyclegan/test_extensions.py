@@ -222,6 +222,9 @@ def test_a_file_of_a_generator_that_is_not_registered_says_so(tmp_path: Path) ->
         load_generator(path)
 
 
+CPU = torch.device("cpu")
+
+
 class OneSided:
     """A method of one direction: a generator, a critic, and a network of another kind."""
 
@@ -238,7 +241,7 @@ class OneSided:
 
     def step(self, batches: Sequence[UnpairedBatch]) -> StepResult:
         self._optimizer.zero_grad()
-        fake = self.networks["G_A"](batches[0].A)
+        fake = self.networks["G_A"](batches[0].to(CPU).A)
         colors = self.networks["F"](fake.mean(dim=(2, 3)))
         loss = self.networks["D_A"](fake).square().mean() + colors.square().mean()
         loss.backward()
@@ -253,8 +256,9 @@ class OneSided:
         pass
 
     def samples(self, batch: UnpairedBatch) -> dict[str, Tensor]:
+        images = batch.to(CPU).A
         with torch.no_grad():
-            return {"real_A": batch.A, "fake_B": self.networks["G_A"](batch.A)}
+            return {"real_A": images, "fake_B": self.networks["G_A"](images)}
 
     def output_statistics(self, batch: UnpairedBatch) -> dict[str, float | None]:
         return {}

@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from impasto.cyclegan import Trainer, build, build_trainer, terms
+from impasto.cyclegan import Trainer, build, build_trainer, painting, terms
 from impasto.data import UnpairedBatch
+from impasto.gatys.features.lite import find_lite_weights
 from impasto.options import TrainOptions
 from impasto.runs import capture, make_accelerator
 from impasto.runs.capture import Compiling, StepGraph, on_device
@@ -43,7 +44,30 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "num_patches": 16,
         "netF_nc": 8,
     },
+    "style, one-sided": {
+        "lambda_style": 1.0,
+        "style_candidates": 3,
+        "one_sided": True,
+        "lambda_perceptual": 1.0,
+        "perceptual_backbone": "lite",
+    },
+    "style of the collection": {
+        "lambda_style": 1.0,
+        "style_targets": "both",
+        "style_candidates": 2,
+        "style_scales": 2,
+        "crop_size": 64,
+        "load_size": 64,
+        "batch_size": 2,
+        "lambda_identity": 0.0,
+    },
+    "noise": {"stroke_noise": True},
+    "projected": {"netD": "projected", "gan_mode": "hinge", "crop_size": 32, "load_size": 32},
 }
+# These look through EfficientNet-Lite0.
+if find_lite_weights() is None:
+    for name in ("style, one-sided", "style of the collection", "projected"):
+        del VARIANTS[name]
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 STEPS, EPOCH = 10, 8
 # torch.compile itself looks at the gradients of results, and would fail by a warning of its own.
@@ -52,8 +76,11 @@ dynamo = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 
 @pytest.fixture(autouse=True)
 def soon_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let palettes be full after three pictures, and steps captured two steps later."""
+    """Let memories be full after three pictures or four, and steps captured two steps later."""
     monkeypatch.setattr(terms, "_PICTURES", 4)
+    monkeypatch.setattr(painting, "_KNOWN", 3)
+    monkeypatch.setattr(painting, "_DECAY", 0.75)
+    monkeypatch.setattr(painting, "_SEEN", 3)
     monkeypatch.setattr(capture, "_WARM_UP_STEPS", 2)
 
 
@@ -92,8 +119,8 @@ def make_trainer(options: TrainOptions, make_graph: Callable[[], StepGraph]) -> 
 def batches(options: TrainOptions, count: int, *, first: int = 0) -> Iterator[UnpairedBatch]:
     for seed in range(first, first + count):
         generator = torch.Generator().manual_seed(seed)
-        shape = (options.data.batch_size, 3, 24, 24)
-        A, B = torch.rand(2, *shape, generator=generator) * 2 - 1
+        shape = (options.data.batch_size, 3, options.data.crop_size, options.data.crop_size)
+        A, B = torch.randint(256, (2, *shape), generator=generator, dtype=torch.uint8)
         yield UnpairedBatch(A=A, B=B)
 
 
@@ -250,6 +277,27 @@ def test_batches_that_need_more_room_are_captured_anew(
     eager = make_trainer(options, NeverCaptured)
     assert [eager.step([batch]).losses for batch in order] == losses
     assert_equal(eager, values(trainer))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bytes_give_the_steps_that_their_numbers_give(
+    tiny_options: Options, compiled: bool
+) -> None:
+    options = tiny_options(batch_size=2)
+    make_graph = RecordedGraph if compiled else None
+    as_bytes, as_numbers = (
+        build_trainer(
+            options, make_accelerator("cpu", "no"), compiling=Compiling(make_graph=make_graph)
+        )
+        for _ in range(2)
+    )
+    for batch in batches(options, STEPS):
+        numbers = UnpairedBatch(A=batch.A.float() / 127.5 - 1, B=batch.B.float() / 127.5 - 1)
+        assert as_bytes.step([batch, batch]).losses == as_numbers.step([numbers, numbers]).losses
+    assert as_bytes.captured == compiled
+    held = as_bytes._fast_step._held
+    assert [tensor.dtype for tensor in held] == [torch.uint8] * (4 if compiled else 0)
+    assert_equal(as_bytes, values(as_numbers))
 
 
 def test_losses_stay_what_they_are_when_the_next_step_is_made(tiny_options: Options) -> None:
@@ -429,8 +477,11 @@ def test_no_step_reads_from_the_device_and_a_captured_one_is_sent_nothing(
     monkeypatch.setattr(capture, "_undoing", lambda _learner: _not_undone)
     monkeypatch.setattr(capture, "_WARM_UP_STEPS", 1)
     monkeypatch.setattr(terms, "_PICTURES", 2)
+    monkeypatch.setattr(painting, "_KNOWN", 1)
+    monkeypatch.setattr(painting, "_SEEN", 1)
     GuardedGraph.operations.clear()
-    options = tiny_options(**{"pool_size": 1, **changes})
+    one = {"style_candidates": 1} if "lambda_style" in changes else {}
+    options = tiny_options(**{"pool_size": 1, **changes, **one})
     trainer = make_trainer(options, GuardedGraph)
     for batch in batches(options, 3):
         trainer.step([batch])

@@ -56,7 +56,8 @@ def seeded(seed: int = 0) -> torch.Generator:
 def which(image: Tensor | None) -> int:
     """Which of the pictures of :func:`fill` it is."""
     assert image is not None
-    red, green, blue = ((image.flatten(1).mean(dim=1) + 1) * 127.5).round().int().tolist()
+    assert image.dtype == torch.uint8
+    red, green, blue = image.flatten(1).double().mean(dim=1).round().int().tolist()
     assert (green, blue) == (2 * red, 100)
     return int(red)
 
@@ -68,7 +69,8 @@ def test_a_picture_is_decoded_fitted_and_scaled(tmp_path: Path) -> None:
     with Image.open(path) as file:
         scaled = np.asarray(file.resize((16, 20), Image.Resampling.BICUBIC))
     assert image is not None
-    np.testing.assert_allclose(image.numpy(), np.moveaxis(scaled, 2, 0) / 127.5 - 1, atol=1e-6)
+    assert image.dtype == torch.uint8
+    np.testing.assert_array_equal(image.numpy(), np.moveaxis(scaled, 2, 0))
     assert unreadable == []
     assert len(domain) == 1
 
@@ -214,6 +216,19 @@ def test_collate_keeps_order_and_failures(tmp_path: Path) -> None:
     assert [which(image) for image in batch.A] == [0, 2, 2]
     assert [which(image) for image in batch.B] == [53, 52, 51]
     assert [path.name for path, _ in batch.unreadable] == ["01.png"]
+
+
+def test_bytes_become_numbers_on_the_device(tmp_path: Path) -> None:
+    batch = pairs(tmp_path)[Draw(index_A=1, index_B=0, seed=0)]
+    assert batch.A.dtype == batch.B.dtype == torch.uint8
+    there = batch.to(torch.device("cpu"))
+    # The numbers that loaders gave when they normalized themselves.
+    assert torch.equal(there.A, batch.A.float() / 127.5 - 1)
+    again = there.to(torch.device("cpu"))
+    assert torch.equal(again.B, batch.B.float() / 127.5 - 1)
+    sent = batch.sent(torch.device("meta"))
+    assert sent.A.is_meta
+    assert sent.A.dtype == torch.uint8  # a quarter of what numbers would be
 
 
 def test_moving_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,15 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from torch import Tensor
 
-from impasto.data.tensors import check_images, pad_to_multiple, to_pictures, to_tensor
+from impasto.data.tensors import (
+    check_images,
+    normalize,
+    pad_to_multiple,
+    to_byte_tensor,
+    to_pictures,
+    to_tensor,
+    to_unit_range,
+)
 
 RNG = np.random.default_rng(3)
 
@@ -24,6 +32,26 @@ def test_every_value_by_hand() -> None:
     np.testing.assert_allclose(tensor.numpy(), expected, rtol=0, atol=1.5e-7)
     assert tensor.min() == -1
     assert tensor.max() == 1
+
+
+def test_bytes_become_the_same_numbers_in_any_layout() -> None:
+    values = np.arange(256, dtype=np.uint8)
+    bytes_ = torch.from_numpy(values)
+    # Every operation of IEEE 754 is rounded to the nearest, so that these are the only results.
+    expected = values.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    np.testing.assert_array_equal(normalize(bytes_).numpy(), expected)
+    np.testing.assert_array_equal(
+        to_unit_range(bytes_).numpy(), values.astype(np.float32) / np.float32(255)
+    )
+    spread = bytes_.view(1, 4, 8, 8)[:, :3].to(memory_format=torch.channels_last)
+    np.testing.assert_array_equal(normalize(spread).numpy(), expected[:192].reshape(1, 3, 8, 8))
+    assert bytes_[7] == 7  # as they were
+
+
+def test_numbers_stay_as_they_are() -> None:
+    numbers = torch.tensor([-1.0, 0.25], dtype=torch.float64)
+    assert normalize(numbers) is numbers
+    assert to_unit_range(numbers) is numbers
 
 
 def test_round_trip_is_exact_for_all_values() -> None:
@@ -76,7 +104,7 @@ def test_is_a_copy() -> None:
 )
 def test_other_pictures_are_refused(shape: tuple[int, ...], dtype: type) -> None:
     with pytest.raises(ValueError, match=r"rgb: expected \(H, W, 3\) uint8, got") as caught:
-        to_tensor(np.zeros(shape, dtype))
+        to_byte_tensor(np.zeros(shape, dtype))
     assert f"got {shape} {np.dtype(dtype)}" in str(caught.value)
 
 

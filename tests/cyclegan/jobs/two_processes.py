@@ -22,7 +22,7 @@ def step(options: TrainOptions, output: Path) -> None:
     loader, trainer = build_loader(options, accelerator), build_trainer(options, accelerator)
     for network in trainer.networks.values():
         network.double()  # so that only the order of sums differs, by 1e-15
-    batch = next(iter(loader))
+    batch = next(iter(loader)).to(accelerator.device)
     result = trainer.step([UnpairedBatch(A=batch.A.double(), B=batch.B.double())])
     cycle = accelerator.reduce(result.losses["cycle_A"], reduction="mean")
     if accelerator.is_main_process:
