@@ -1,20 +1,26 @@
 """Finding the generator of a model that a user names: shipped models, runs, and single files.
 
-A run keeps generators of several epochs and of both directions; :func:`find_generator` picks one.
-:func:`shipped_models` and :func:`models_in` list the available models, for `impasto models`.
-torch is imported only once a file is loaded, so that a wrong name is told at once.
+What ships are the files in ``pretrained``: a file that is put there is a model, by what its
+metadata say of it (``benchmarks/pack_shipped.py`` writes them). A run keeps generators of several
+epochs and of both directions; :func:`find_generator` picks one. :func:`shipped_models` and
+:func:`models_in` list the available models, for `impasto models`. torch is imported only once a
+file is loaded, so that a wrong name is told at once.
 """
 
+import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError, safe_open
+
 from impasto.options.errors import CheckpointError, FolderError, ImpastoError, OptionError
 from impasto.options.fields import nearest, require
+from impasto.options.translate import ALL_PAINTERS
 from impasto.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -29,8 +35,11 @@ __all__ = [
     "epochs_of",
     "find_generator",
     "hidden_by_shipped",
+    "is_reserved",
     "kept_epochs",
     "models_in",
+    "painters",
+    "read_shipped",
     "refuse_choices",
     "resolve_model",
     "resolve_results",
@@ -41,49 +50,128 @@ __all__ = [
 _RUNS = Path("checkpoints")  # where `impasto train` puts runs unless told otherwise
 
 
+_PAINTS = "photographs into "
+# Number of pixels above which strokes of a few pixels look small, whatever the picture shows.
+_FINE_ABOVE_PIXELS = 600_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShippedModel:
-    """A generator inside the package; docs/model_card.md describes how it was made.
+    """A generator inside the package, as the metadata of its file describe it.
 
     Attributes:
-        name: name of the model, for ``--model``.
-        what: description in words.
-        opposite: name of the generator of the other direction.
-        fine_above_pixels: number of pixels above which the generator's strokes look small in a
-            picture, and a hint at ``--stroke_scale`` is useful; None for a generator without
-            strokes.
+        name: name of the model, for ``--model``: that of its file.
+        path: path of the file.
+        what: description in words, such as ``photographs into Monets``.
+        label: name to be shown under a picture, such as ``Monet``.
+        opposite: name of the generator of the other direction, of the same training; None if there
+            is none.
+        strokes_at_px: shorter side of the pictures for which its strokes are right; None if that is
+            not known, or it has no strokes.
     """
 
     name: str
+    path: Path
     what: str
-    opposite: str
-    fine_above_pixels: int | None = None
+    label: str
+    opposite: str | None = None
+    strokes_at_px: float | None = None
 
     @property
-    def path(self) -> Path:
-        """Path of the generator's file."""
-        return Path(str(files("impasto.cyclegan") / "pretrained" / f"{self.name}.safetensors"))
+    def is_painter(self) -> bool:
+        """Whether it makes paintings of photographs."""
+        return self.what.startswith(_PAINTS)
+
+    @property
+    def fine_above_pixels(self) -> int | None:
+        """Number of pixels above which a hint at ``--stroke_scale`` is useful.
+
+        None for a generator without strokes, or one whose strokes follow the size by themselves.
+        """
+        fixed = self.is_painter and self.strokes_at_px is None
+        return _FINE_ABOVE_PIXELS if fixed else None
 
 
-SHIPPED = {
-    model.name: model
-    for model in (
-        # Its strokes are a few pixels wide, whatever the size of the picture.
+_FIRST = "monet"  # the default, which comes before the others
+
+
+def read_shipped(folder: Path) -> dict[str, ShippedModel]:
+    """Read what the files in a folder of shipped models say of themselves.
+
+    Args:
+        folder: folder with ``.safetensors``, each named after its model. One that cannot be read is
+            a model, too, of which nothing is known: loading it says why.
+
+    Returns:
+        The models by name: the default first, then painters, then all others.
+    """
+    said = {file.stem: _metadata(file) for file in sorted(folder.glob("*.safetensors"))}
+    models = [
         ShippedModel(
-            name="monet",
-            what="photographs into Monets",
-            opposite="photo",
-            fine_above_pixels=600_000,
-        ),
-        ShippedModel(name="photo", what="Monets into photographs", opposite="monet"),
-    )
-}
+            name=name,
+            path=folder / f"{name}.safetensors",
+            what=metadata.get("what", ""),
+            label=metadata.get("label", name.capitalize()),
+            opposite=_opposite(name, said),
+            strokes_at_px=_number(metadata.get("strokes_at_px")),
+        )
+        for name, metadata in said.items()
+    ]
+    models.sort(key=lambda model: (model.name != _FIRST, not model.is_painter, model.name))
+    return {model.name: model for model in models}
+
+
+# METADATA_KEY of runs.state, which needs torch.
+_METADATA = "impasto"
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    try:
+        with safe_open(file, framework="np") as opened:
+            said = json.loads((opened.metadata() or {}).get(_METADATA, "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return {}
+    return {key: str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None  # loading the model refuses it in words
+
+
+# What both generators of a training have in common.
+_OF_A_TRAINING = ("recipe", "options", "epoch", "images")
+
+
+def _opposite(name: str, said: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Return the model that is the other generator of the same training, if it ships."""
+    own = said[name]
+    for other, metadata in said.items():
+        both = all(own.get(key) == metadata.get(key) is not None for key in _OF_A_TRAINING)
+        if both and {own.get("direction"), metadata.get("direction")} == {"AtoB", "BtoA"}:
+            return other
+    return None
+
+
+SHIPPED = read_shipped(Path(str(files("impasto.cyclegan") / "pretrained")))
 """All shipped models, by name."""
+
+
+def painters() -> list[ShippedModel]:
+    """Return the shipped models that make paintings of photographs, the default first."""
+    return [model for model in SHIPPED.values() if model.is_painter]
+
+
+def is_reserved(model: Path) -> bool:
+    """Whether a name means shipped models, so that a run of that name needs its whole path."""
+    return str(model) in SHIPPED or model == ALL_PAINTERS
 
 
 def hidden_by_shipped(model: Path) -> Path | None:
     """Return the user's folder or run that a shipped model of the same name hides, if any."""
-    if str(model) not in SHIPPED:
+    if not is_reserved(model):
         return None
     own = (model.absolute(), _RUNS / model)
     return next((path for path in own if path.is_dir()), None)
@@ -107,6 +195,11 @@ def resolve_model(model: Path) -> Path:
     named = len(model.parts) == 1 and model.suffix not in {".pth", ".safetensors"}
     if named and (_RUNS / model).is_dir():
         return _RUNS / model
+    if model == ALL_PAINTERS:
+        raise CheckpointError(
+            f"{model} stands for several models, and only impasto translate takes it; expected one "
+            f"of them: {', '.join(painter.name for painter in painters())}"
+        )
     runs = [path.name for path in _RUNS.iterdir() if path.is_dir()] if _RUNS.is_dir() else []
     hint = nearest(str(model), [*SHIPPED, *runs]) if named else ""
     raise CheckpointError(
@@ -135,11 +228,12 @@ def refuse_choices(model: Path, *, direction: str | None = None, epoch: str = "l
     own = hidden_by_shipped(model)
     for_run = "" if own is None else f"; for the run in {own}, use --model {own.absolute()}"
     if shipped is not None and direction is not None:
+        opposite = SHIPPED.get(str(shipped.opposite))
+        other = f", or for {opposite.what} use --model {opposite.name}" if opposite else ""
         raise OptionError(
             "direction",
             f"is for runs, and {model} is a model that ships with Impasto and translates "
-            f"{shipped.what}; leave --direction out, or for {SHIPPED[shipped.opposite].what} use "
-            f"--model {shipped.opposite}{for_run}",
+            f"{shipped.what}; leave --direction out{other}{for_run}",
         )
     if epoch != "latest":
         raise OptionError(
@@ -342,7 +436,7 @@ def models_in(folder: Path) -> list[KnownModel]:
 def _of_run(run: Path) -> Iterator[KnownModel]:
     """Yield the latest generators of a run, or the single files of a folder."""
     # Where a shipped model has that name, only the whole path leads here.
-    run = run.absolute() if str(run) in SHIPPED else run
+    run = run.absolute() if is_reserved(run) else run
     # A published model is one generator without a letter: both directions would mean the same file.
     ways = GENERATOR_OF if any(run.glob("*G_[AB]*")) else ()
     kept = [direction for direction in ways if "latest" in kept_epochs(run, direction)]
@@ -360,7 +454,6 @@ def _is_something_else(path: Path) -> bool:
     """Whether it is no weights file, or a whole one of another network, such as a backbone."""
     if path.suffix == ".pth":
         return False  # its name says that it is a generator
-    from safetensors import SafetensorError  # noqa: PLC0415 - torch
     from safetensors.torch import load_file  # noqa: PLC0415
 
     from impasto.cyclegan.architecture import detect_architecture  # noqa: PLC0415

@@ -70,6 +70,26 @@ class LoadedGenerator:
             )
         return length
 
+    @property
+    def strokes_at_px(self) -> float | None:
+        """Shorter side of the pictures for which its strokes are right; None if no file says it.
+
+        Raises:
+            CheckpointError: the value is not a length above 0.
+        """
+        text = self.provenance.get("strokes_at_px")
+        if text is None:
+            return None
+        try:
+            length = float(text)
+        except ValueError:
+            length = 0.0
+        if not 0 < length < float("inf"):
+            raise CheckpointError(
+                f"its metadata say strokes_at_px {text!r}, expected a number of pixels above 0"
+            )
+        return length
+
 
 def load_generator(path: Path, *, style: str | None = None) -> LoadedGenerator:
     """Read a generator from a ``.safetensors`` or ``.pth`` file.
@@ -118,7 +138,7 @@ def load_generator(path: Path, *, style: str | None = None) -> LoadedGenerator:
             notes=tuple(notes),
             provenance={key: value for key, value in metadata.items() if key != "architecture"},
         )
-        loaded.grid_bend_px  # noqa: B018 - refused here, where the file's name is known
+        _ = loaded.grid_bend_px, loaded.strokes_at_px  # refused here, where the file is known
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return loaded

@@ -8,6 +8,7 @@ from .api import (
     sweep,
     train,
     translate,
+    translate_all,
 )
 from .cyclegan.inference.translator import Translator
 from .version import __version__
@@ -24,4 +25,5 @@ __all__ = [
     "sweep",
     "train",
     "translate",
+    "translate_all",
 ]

@@ -15,6 +15,7 @@ from impasto.options.fields import default_values, flatten, make, nearest, types
 
 if TYPE_CHECKING:
     from impasto.cyclegan.jobs.evaluate import EvaluateResult
+    from impasto.cyclegan.jobs.painters import PaintersResult
     from impasto.cyclegan.jobs.translate import TranslateResult
     from impasto.cyclegan.weights import LoadedGenerator
     from impasto.gatys.jobs.stylize import StylizeResult
@@ -43,6 +44,7 @@ __all__ = [
     "sweep",
     "train",
     "translate",
+    "translate_all",
 ]
 
 T = TypeVar("T")
@@ -146,11 +148,54 @@ def translate(
         ({}, PosixPath('out/index.html'))
     """
     from impasto.cyclegan.jobs.translate import translate as run  # noqa: PLC0415 - torch
-    from impasto.options.translate import TranslateOptions  # noqa: PLC0415
+    from impasto.options.translate import ALL_PAINTERS, TranslateOptions  # noqa: PLC0415
 
-    return run(
-        _paths(photos), make(TranslateOptions, _flat(TranslateOptions, changes, options, config))
-    )
+    made = make(TranslateOptions, _flat(TranslateOptions, changes, options, config))
+    if made.model == ALL_PAINTERS or made.sheet is not None:
+        option = "model" if made.model == ALL_PAINTERS else "sheet"
+        raise OptionError(option, "is for impasto.translate_all, which returns several results")
+    return run(_paths(photos), made)
+
+
+def translate_all(
+    photos: AnyPath | Sequence[AnyPath],
+    *,
+    options: "TranslateOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "PaintersResult":
+    """Translate with all painters that ship, like ``impasto translate --model all``.
+
+    Each painter's results are in a folder of its own in ``output``.
+
+    Args:
+        photos: a picture, a folder, or several of both.
+        options: all options at once; options given by name replace those in it.
+        config: YAML file with options.
+        **changes: options of ``impasto translate``: ``output`` or ``sheet``, a contact sheet, at
+            least; ``model`` is ``"all"`` unless given.
+
+    Returns:
+        The outcome of each model by its name, and the contact sheet.
+
+    Raises:
+        OptionError: an option is missing, unknown or invalid.
+        FolderError: an input is missing or empty, or the output cannot be written.
+        CheckpointError: a model cannot be loaded.
+        PictureError: the sheet cannot be written.
+
+    Example:
+        >>> made = impasto.translate_all("photo.jpg", sheet="sheet.jpg")  # doctest: +SKIP
+        >>> made.results["monet"].page, made.sheet  # doctest: +SKIP
+        (PosixPath('sheet/monet/index.html'), PosixPath('sheet.jpg'))
+    """
+    from impasto.cyclegan.jobs.painters import translate_all as run  # noqa: PLC0415 - torch
+    from impasto.options.translate import ALL_PAINTERS, TranslateOptions  # noqa: PLC0415
+
+    flat = _flat(TranslateOptions, changes, options, config)
+    if options is None:
+        flat = {"model": ALL_PAINTERS, **flat}
+    return run(_paths(photos), make(TranslateOptions, flat))
 
 
 def evaluate(

@@ -147,7 +147,7 @@ class CommandParser(ArgumentParser):
             words: dict[str, Any] = {"type": hint, "help": texts[field.name]}
             if several:
                 words |= {"nargs": "+", "metavar": _singular(field.name).upper()}
-            elif choices(hint):
+            elif choices(hint) and kind_of(hint)[0] is not float:
                 words["metavar"] = f"{{{','.join(choices(hint))}}}"
             elif bool in (hint, *get_args(hint)):
                 words["metavar"] = "{true,false}"

@@ -172,7 +172,8 @@ def _typed(name: str, hint: Any, node: yaml.Node, place: str) -> Any:
     if optional and _is_null(node):
         return None
     if get_origin(kind) is not Sequence:
-        return _single(name, kind, node, place, expected=describe_type(kind))
+        whole = kind if optional else hint  # which may be a number or a word
+        return _single(name, whole, node, place, expected=describe_type(whole))
     one = get_args(kind)[0]
     expected = f"{describe_type(one)}, or several in square brackets, divided by commas"
     items = node.value if isinstance(node, yaml.SequenceNode) else [node]

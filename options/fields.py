@@ -107,9 +107,12 @@ def describe_type(hint: Any) -> str:
         hint: type of the option or, where it takes several values, of each of them. None, which
             stands for "not given" in the option classes, is not mentioned.
     """
-    if words := choices(hint):
-        return " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}"
-    return next(words for kind, (words, _) in _KINDS.items() if kind in (hint, *get_args(hint)))
+    kinds = (hint, *get_args(hint))
+    plain = next((words for kind, (words, _) in _KINDS.items() if kind in kinds), "")
+    if plain:
+        return " or ".join([plain, *choices(hint)])
+    words = choices(hint)
+    return " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}"
 
 
 T = TypeVar("T")
@@ -325,6 +328,8 @@ def check_value(name: str, hint: Any, value: Any) -> Any:
     if get_origin(kind) is Literal:
         fits = value in (*get_args(kind), *_ADDED.get(kind, ()))
     else:
+        if isinstance(value, str) and value in choices(hint):  # a word in place of a number
+            return value
         # True and False are whole numbers to Python, and to nobody else.
         fits = isinstance(value, _KINDS[kind][1]) and (kind is bool or not isinstance(value, bool))
     shown = "null" if value is None else value
@@ -333,7 +338,7 @@ def check_value(name: str, hint: Any, value: Any) -> Any:
         require(fits, name, expected)
         return value
     shown = shown if value is None else repr(value)
-    require(fits, name, f"expected {describe_type(kind)}, got {shown}")
+    require(fits, name, f"expected {describe_type(hint)}, got {shown}")
     return expand_home(value) if kind is Path else kind(value)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from impasto.options.fields import (
+    nearest_suffix,
     option_class,
     require,
     require_at_least,
@@ -19,9 +20,33 @@ from impasto.options.fields import (
 )
 from impasto.options.train import Device, Direction, MixedPrecision
 
-__all__ = ["DemoOptions", "ModelsOptions", "PictureFormat", "TranslateOptions"]
+__all__ = [
+    "ALL_PAINTERS",
+    "SHEET_SUFFIXES",
+    "DemoOptions",
+    "ModelsOptions",
+    "PictureFormat",
+    "TranslateOptions",
+]
+
+ALL_PAINTERS = Path("all")
+"""The ``model`` that stands for all painters that ship with Impasto."""
+
+SHEET_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+"""Endings of the files that a contact sheet can be written to."""
 
 PictureFormat = Literal["png", "jpg", "webp"]
+
+
+def _require_sheet(option: str, path: Path) -> None:
+    """Refuse a contact sheet of another format."""
+    suffix = path.suffix.lower()
+    require(
+        suffix in SHEET_SUFFIXES,
+        option,
+        f"{path} ends in none of {', '.join(SHEET_SUFFIXES)}"
+        f"{nearest_suffix(suffix, SHEET_SUFFIXES)}",
+    )
 
 
 @option_class
@@ -31,16 +56,24 @@ class TranslateOptions:
     headings: ClassVar[Mapping[str, str]] = {
         "model": "model and results",
         "format": "files and sizes",
-        "stroke_scale": "strokes",
+        "strength": "strokes",
         "overwrite": "running",
     }
 
     model: Path = Path("monet")
-    """model to translate with: monet (photographs into Monets) or photo (Monets into photographs),
-    which ship with Impasto; a run of impasto train, by its folder or its name; or the file of one
-    generator, .safetensors or .pth"""
-    output: Path
-    """folder for the translated pictures and a page that shows them, index.html"""
+    """model to translate with: a painter that ships with Impasto, such as monet (impasto models
+    lists them), or all, which is each of them in turn; photo (Monets into photographs), which ships
+    with it, too; a run of impasto train, by its folder or its name; or the file of one generator,
+    .safetensors or .pth"""
+    output: Path | None = None
+    """folder for the translated pictures and a page that shows them, index.html; with --model all,
+    each painter has a folder of its own in it. It is needed unless there is a SHEET, whose name
+    without its ending is then the name of the folder"""
+    sheet: Path | None = None
+    """contact sheet to write, .jpg, .png or .webp: a row for each photograph, which shows it and
+    then what each model makes of it, with their names below"""
+    sheet_cell_px: int = 512
+    """longer side of each picture on the sheet, in pixels"""
     direction: Direction | None = None
     """direction of translation, if MODEL is a run: AtoB uses its generator G_A, BtoA its generator
     G_B (default: AtoB)"""
@@ -58,10 +91,15 @@ class TranslateOptions:
     long_side: int | None = None
     """longer side that larger pictures are reduced to before they are translated, in pixels
     (default: no limit)"""
-    stroke_scale: float = 1.0
+    strength: float = 1.0
+    """how much of the translation the results take on, from 0 (the photograph as it is) to 1 (the
+    translation); between them, the two are mixed pixel by pixel"""
+    stroke_scale: float | Literal["auto"] = "auto"
     """factor by which brush strokes become larger: the generator sees the picture reduced by this
-    factor, and its result is enlarged again, which is faster and loses fine detail; 2 suits
-    pictures with sides of about 1,000 pixels"""
+    factor, and its result is enlarged again, which is faster and loses fine detail. auto follows
+    the size of each picture, where a model says which size its strokes are right for, and is 1
+    for other models, such as those of impasto train; for those, 2 suits pictures with sides of
+    about 1,000 pixels"""
     grid_bend_px: float | None = None
     """bend (warp) pictures by about this many pixels before the generator, and back after it, so
     that its strokes do not line up in a regular grid; 3 is enough, 0 does not bend them (default:
@@ -85,7 +123,29 @@ class TranslateOptions:
     """numeric precision: no computes in 32 bits; fp16 and bf16 compute in 16 bits where that is
     safe; auto is bf16 where a quick measurement finds it faster, and no elsewhere"""
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the results: ``output``, or the name of the sheet without its ending."""
+        if self.output is not None:
+            return self.output
+        assert self.sheet is not None  # noqa: S101 - for mypy; one of them there is
+        return self.sheet.with_suffix("")
+
     def __post_init__(self) -> None:
+        require(
+            self.output is not None or self.sheet is not None,
+            "output",
+            "is missing; this option must be given, or --sheet",
+        )
+        if self.sheet is not None:
+            _require_sheet("sheet", self.sheet)
+        require_positive("sheet_cell_px", self.sheet_cell_px)
+        require(
+            self.style is None or self.model != ALL_PAINTERS,
+            "style",
+            f"{self.style} is for one model, and --model {ALL_PAINTERS} stands for several",
+        )
+        require_range("strength", self.strength, 0, 1)
         require_range("quality", self.quality, 1, 100)
         if self.batch_size is not None:
             require_positive("batch_size", self.batch_size)
@@ -97,7 +157,8 @@ class TranslateOptions:
             "quality",
             f"{self.quality} is for --format jpg or webp; png loses nothing",
         )
-        require_at_least("stroke_scale", self.stroke_scale, 1)
+        if self.stroke_scale != "auto":
+            require_at_least("stroke_scale", self.stroke_scale, 1)
         if self.grid_bend_px is not None:
             require_grid_bend(self.grid_bend_px)
         if self.long_side is not None:
@@ -115,6 +176,20 @@ class ModelsOptions:
 
     checkpoints_dir: Path = Path("checkpoints")
     """folder with runs, which is listed if no FOLDER is given"""
+    sheet: Path | None = None
+    """contact sheet to write, .jpg, .png or .webp, which shows a photograph and what each painter
+    that ships with Impasto makes of it"""
+    photo: Path | None = None
+    """photograph of the sheet (default: one that scikit-image ships)"""
+
+    def __post_init__(self) -> None:
+        if self.sheet is not None:
+            _require_sheet("sheet", self.sheet)
+        require(
+            self.photo is None or self.sheet is not None,
+            "photo",
+            "is for the contact sheet; name its file, such as --sheet painters.jpg",
+        )
 
 
 @option_class

@@ -11,6 +11,7 @@ __all__ = ["main"]
 _EPILOG = """examples:
   impasto models
   impasto models old_checkpoints downloads
+  impasto models --sheet painters.jpg
 """
 
 
@@ -45,6 +46,13 @@ def main(argv: Sequence[str]) -> int:
             print(f"  --model {model.name}\n      {model.what}")
         if not models:
             print("  no generators")
+    if options.sheet is not None:
+        from impasto.cyclegan.jobs.painters import write_thumbnails  # noqa: PLC0415 - torch
+
+        write_thumbnails(options)
+        print(f"sheet: {options.sheet} shows what each painter makes of a photograph")
+    else:
+        print("to see them: impasto models --sheet painters.jpg")
     if not folders:
         print(f"{options.checkpoints_dir}: no such folder, so there are no runs to list")
     print("next: impasto translate PHOTOS --model MODEL --output FOLDER")

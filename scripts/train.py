@@ -78,7 +78,7 @@ def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:
 
 def _report(options: TrainOptions, result: "TrainResult") -> None:
     """Say how it ended and what comes next."""
-    from impasto.cyclegan.models import SHIPPED  # noqa: PLC0415 - torch is there by now
+    from impasto.cyclegan.models import is_reserved  # noqa: PLC0415 - torch is there by now
 
     images, epochs = result.progress.images, result.progress.total_epochs
     if images != result.first_image:
@@ -86,7 +86,7 @@ def _report(options: TrainOptions, result: "TrainResult") -> None:
     most = options.schedule.max_images
     if most is not None and most <= images < epochs * result.progress.epoch_images:
         print("stopped at --max_images; to train for all epochs, add --resume --max_images null")
-    run = result.directory if str(result.directory) not in SHIPPED else result.directory.absolute()
+    run = result.directory.absolute() if is_reserved(result.directory) else result.directory
     folders = options.data.folders
     ways = (("AtoB", folders), ("BtoA", folders[::-1]))
     for direction, (first, second) in ways[:1] if options.networks.one_sided else ways:

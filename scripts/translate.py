@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
-from impasto.options.translate import TranslateOptions
+from impasto.options.translate import ALL_PAINTERS, TranslateOptions
 
 if TYPE_CHECKING:
+    from impasto.cyclegan.jobs.translate import TranslateResult
     from impasto.cyclegan.weights import LoadedGenerator
 
 __all__ = ["main"]
@@ -20,6 +21,8 @@ _EPILOG = """examples:
   impasto translate photos --output monets
   impasto translate photos --model checkpoints/mine --direction BtoA --output results
   impasto translate a.jpg b.png --model style_monet.pth --output out --format jpg
+  impasto translate photo.jpg --model all --sheet sheet.jpg
+  impasto translate photos --output gentle --strength 0.6
   impasto translate photos --output monets --stroke_scale 2
   impasto translate photos --output small --long_side 1024
 """
@@ -33,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         description="Translate pictures with a trained generator; every result has the size of its "
         "input, unless --long_side reduces it.",
         epilog=_EPILOG,
-        positionals="PHOTOS [PHOTOS ...]",
+        positionals="PHOTOS [PHOTOS ...] --output OUTPUT",
     )
     parser.add_argument(
         "photos", nargs="+", metavar="PHOTOS", help="picture files, and folders of pictures"
@@ -44,18 +47,18 @@ def main(argv: Sequence[str]) -> int:
     photos = [Path(photo) for photo in parsed.photos]
     _refuse_missing(photos, options)
 
-    from impasto.cyclegan.jobs.translate import translate  # noqa: PLC0415 - torch, after parsing
+    from impasto.cyclegan.jobs.painters import translate_all  # noqa: PLC0415 - torch, after parsing
     from impasto.runs.displays.bar import ProgressBar  # noqa: PLC0415
 
     with ProgressBar() as bar:
 
-        def start(count: int, generator: "LoadedGenerator") -> None:
+        def start(name: str, count: int, generator: "LoadedGenerator") -> None:
             bar.start(count)
             network = "; ".join([str(generator.architecture), *generator.notes])
-            bar.say(f"{options.model}: {network}", sys.stderr)
+            bar.say(f"{name}: {network}", sys.stderr)
 
         try:
-            result = translate(
+            made = translate_all(
                 photos,
                 options,
                 on_start=start,
@@ -66,46 +69,57 @@ def main(argv: Sequence[str]) -> int:
             bar.close()
             again = "the same command" + " without --overwrite" * options.overwrite
             print(
-                f"stopped after {bar}; finished pictures are in {options.output}, and {again} "
+                f"stopped after {bar}; finished pictures are in {options.folder}, and {again} "
                 "continues",
                 file=sys.stderr,
             )
             raise
+    for name, result in made.results.items():
+        _report(result, f"{name}: " if len(made.results) > 1 else "")
+    if made.sheet is not None:
+        more = f"; it has no room for {made.left_out} more photographs" if made.left_out else ""
+        print(f"sheet: {made.sheet}{more}")
+    return 1 if any(result.converted.failures for result in made.results.values()) else 0
+
+
+def _report(result: "TranslateResult", who: str) -> None:
+    """Say what a model made, after ``who`` where there are several."""
     converted = result.converted
     for source, reason in islice(converted.failures.items(), _MOST_NAMED):
-        print(f"failed: {source}: {reason}", file=sys.stderr)
+        print(f"{who}failed: {source}: {reason}", file=sys.stderr)
     if (more := len(converted.failures) - _MOST_NAMED) > 0:
-        print(f"failed: {more:,} more, which the page names, too", file=sys.stderr)
+        print(f"{who}failed: {more:,} more, which the page names, too", file=sys.stderr)
     done, seconds = len(converted.done), converted.seconds
     speed = (
         f" in {seconds:.1f} s of translating ({done / max(seconds, 1e-9):.2f} images/s, "
         f"{converted.pixels / 1e6 / max(seconds, 1e-9):.2f} megapixels/s)"
     )
     print(
-        f"{done} translated{speed if done else ''}, "
+        f"{who}{done} translated{speed if done else ''}, "
         f"{result.skipped} already there, {len(converted.failures)} failed"
     )
     if result.strokes_look_small:
         print(
-            "note: the strokes are a few pixels wide, which is small in pictures of this size; for "
-            "larger strokes, use --stroke_scale 2",
+            f"note: {who}the strokes are a few pixels wide, which is small in pictures of this "
+            "size; for larger strokes, use --stroke_scale 2",
             file=sys.stderr,
         )
     for words in result.differing:
         print(
-            f"note: {options.output} also holds other results, made with {words}",
+            f"note: {result.page.parent} also holds other results, made with {words}",
             file=sys.stderr,
         )
     shows = done + result.skipped + result.others > 0
     what = "open it to compare before and after" if shows else "it names what failed, and why"
     print(f"page: {result.page}; {what}")
-    return 1 if converted.failures else 0
 
 
 def _refuse_missing(photos: Sequence[Path], options: TranslateOptions) -> None:
     """Refuse pictures and models that are not there, before the seconds that torch takes."""
-    from impasto.cyclegan.models import refuse_choices  # noqa: PLC0415
+    from impasto.cyclegan.models import painters, refuse_choices  # noqa: PLC0415
     from impasto.data.files import gather_pictures  # noqa: PLC0415
 
-    refuse_choices(options.model, direction=options.direction, epoch=options.epoch)
-    gather_pictures(photos, exclude=options.output, results=True)  # the job says which are results
+    # None of the painters has a choice, so that the first one speaks for all.
+    model = Path(painters()[0].name) if options.model == ALL_PAINTERS else options.model
+    refuse_choices(model, direction=options.direction, epoch=options.epoch)
+    gather_pictures(photos, exclude=options.folder, results=True)  # the job says which are results

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 # What the snippets leave to the defaults is made small here.
 SMALL: dict[str, dict[str, Any]] = {
     "translate": {"device": "cpu"},
+    "translate_all": {"device": "cpu"},
     "stylize": {"preset": "builtin", "size": 32, "iterations": [2], "device": "cpu"},
     "train": {
         "device": "cpu",

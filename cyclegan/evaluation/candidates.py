@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from impasto.cyclegan.evaluation.stylized import Origin, StyleFiles, find_origins, list_styles
 from impasto.cyclegan.evaluation.table import Candidate, Reference, Sample, StyleSet
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import Translator
+from impasto.cyclegan.jobs.convert import paint_fitted
 from impasto.cyclegan.models import (
     GENERATOR_OF,
     SHIPPED,
@@ -362,7 +362,9 @@ def _of_shipped(name: str, options: EvaluateOptions, device: torch.device) -> Ca
     model = SHIPPED[name]
     candidate = _of_model(
         f"{name} (shipped)",
-        _Generator(path=Path(name), way_back=Path(model.opposite)),
+        _Generator(
+            path=Path(name), way_back=None if model.opposite is None else Path(model.opposite)
+        ),
         options,
         device,
     )
@@ -449,7 +451,10 @@ class _Translations:
         loaded = self.generator.load()
         translator = self._translator(loaded)
         memory = TranslationMemory(
-            loaded.network, device=self.device, bends=self.grid_bend_px != 0.0
+            loaded.network,
+            device=self.device,
+            bends=self.grid_bend_px != 0.0,
+            strokes_at_px=loaded.strokes_at_px,
         )
         opposite = self.generator.load_way_back()
         back = None if opposite is None else self._translator(opposite)
@@ -457,11 +462,15 @@ class _Translations:
             height, width = sample.picture.shape[:2]
             if reason := memory.refusal(height, width, advice=_SMALLER):
                 raise PictureError(self.inputs.folder / sample.name, reason)
-            translated = _translate(sample.picture, translator)
+            translated = paint_fitted(
+                sample.picture, translator, strokes_at_px=loaded.strokes_at_px
+            )
             yield Sample(
                 picture=translated,
                 before=sample.picture,
-                back=None if back is None else _translate(translated, back),
+                back=None
+                if back is None
+                else to_pictures(back(to_tensor(translated).unsqueeze(0)))[0],
                 name=sample.name,
             )
 
@@ -564,7 +573,3 @@ def _inputs(path: Path, options: EvaluateOptions) -> tuple[Path, list[Path]]:
 
 def _list(folder: Path, options: EvaluateOptions) -> list[Path]:
     return list_pictures(folder, exclude=options.output)[: options.max_pictures]
-
-
-def _translate(rgb: NDArray[np.uint8], translator: Translator) -> NDArray[np.uint8]:
-    return to_pictures(translator(to_tensor(rgb).unsqueeze(0)))[0]

@@ -13,6 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from impasto.cyclegan.inference.row_convolutions import copied_bytes
 from impasto.cyclegan.inference.strips import StripGenerator
+from impasto.cyclegan.inference.translator import fit_strokes
 from impasto.cyclegan.networks import Generator
 from impasto.runs.memory import free_memory, gigabytes
 
@@ -56,10 +57,12 @@ class TranslationMemory:
         short: whether it computes in 16 bits.
         long_side: longest side to which larger pictures are scaled down, in pixels, or None.
         stroke_scale: factor by which pictures are shrunk for the generator.
+        strokes_at_px: shorter side of the pictures for which strokes are right, from which the
+            factor then follows, or None.
         threads: number of threads that decode pictures at the same time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         generator: Generator,
         *,
@@ -68,11 +71,13 @@ class TranslationMemory:
         short: bool = False,
         long_side: int | None = None,
         stroke_scale: float = 1.0,
+        strokes_at_px: float | None = None,
         threads: int = 1,
     ) -> None:
         self._generator, self._device = generator, device
         self._bends, self._short = bends, short
         self._long_side, self._stroke_scale = long_side, stroke_scale
+        self._strokes_at_px = strokes_at_px
         self._threads = threads
         weight_bytes = sum(
             weights.numel() * weights.element_size() for weights in generator.parameters()
@@ -148,7 +153,11 @@ class TranslationMemory:
         """Return the bytes for the generator on the device, and for pictures on the machine."""
         scale = 1.0 if long_side is None else min(1.0, long_side / max(height, width))
         shown = height * width * scale**2
-        network = shown / self._stroke_scale**2 * self._pixel_bytes + self._fixed_bytes
+        strokes = self._stroke_scale
+        if self._strokes_at_px is not None:
+            sides = round(height * scale), round(width * scale)
+            strokes = fit_strokes(*sides, strokes_at_px=self._strokes_at_px)
+        network = shown / strokes**2 * self._pixel_bytes + self._fixed_bytes
         return round(network), round(height * width * _DECODE_BYTES + shown * _PICTURE_BYTES)
 
     def _largest_side(self, height: int, width: int, free: _Pair[int | None]) -> int:

@@ -23,7 +23,36 @@ from impasto.options.errors import ImpastoError
 from impasto.options.fields import MOST_BENT_PX
 from impasto.runs.devices import where_complete
 
-__all__ = ["BentGrid", "NotFiniteError", "Translator"]
+__all__ = ["BentGrid", "NotFiniteError", "Translator", "fit_strokes"]
+
+
+# Above the size that strokes are right for, they look finer; up to a third more that is no harm,
+# and a smaller factor would only blur.
+_LEAST_SCALE = 4 / 3
+
+
+def fit_strokes(height: int, width: int, *, strokes_at_px: float) -> float:
+    """Return the factor by which strokes have to be larger in a picture, to be as wide as usual.
+
+    A model whose strokes are 1/60 to 1/30 as wide as a picture of its own size makes such strokes
+    in pictures of any larger size, too.
+
+    Args:
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        strokes_at_px: shorter side of the pictures for which the model's strokes are right.
+
+    Returns:
+        At least 1: in smaller pictures, strokes are as large as the model makes them.
+
+    Example:
+        >>> fit_strokes(3000, 4000, strokes_at_px=500)
+        6.0
+        >>> fit_strokes(600, 800, strokes_at_px=500)
+        1.0
+    """
+    scale = min(height, width) / strokes_at_px
+    return scale if scale >= _LEAST_SCALE else 1.0
 
 
 class NotFiniteError(ImpastoError, ArithmeticError):

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.cyclegan.inference.memory import TranslationMemory
-from impasto.cyclegan.inference.translator import NotFiniteError, Translator
+from impasto.cyclegan.inference.translator import NotFiniteError, Translator, fit_strokes
 from impasto.cyclegan.jobs.results import describe
 from impasto.data.atomic import is_disk_full
 from impasto.data.decode import Picture, read_picture, read_size
@@ -27,9 +27,19 @@ from impasto.data.tensors import to_pictures, to_tensor
 from impasto.data.transforms import limit_long_side
 from impasto.options.errors import ImpastoError, PictureError
 
-__all__ = ["Conversion", "Converted", "Job", "convert", "paint"]
+__all__ = [
+    "Conversion",
+    "Converted",
+    "Job",
+    "blend",
+    "convert",
+    "limit_picture",
+    "paint",
+    "paint_fitted",
+]
 
 _BATCH_PIXELS = 2**21
+_BLENDED_PIXELS = 2**18  # at once, as floating-point numbers
 
 Translate = Callable[[Tensor], Tensor]
 Result = TypeVar("Result")
@@ -67,6 +77,9 @@ class Conversion:
             limit.
         stroke_scale: factor by which pictures are shrunk for the generator; its results are
             enlarged to the size of the picture, which also enlarges the strokes.
+        strokes_at_px: shorter side of the pictures for which the generator's strokes are right;
+            ``stroke_scale`` then does not count, and each picture has the factor of its size.
+        strength: share of the translation in the results, from 0 to 1; the rest is the picture.
         quality: quality of JPEG and WebP files, 1 to 100.
         preview_px: longer side of the small copies, in pixels.
     """
@@ -76,8 +89,16 @@ class Conversion:
     threads: int = 4
     long_side: int | None = None
     stroke_scale: float = 1.0
+    strokes_at_px: float | None = None
+    strength: float = 1.0
     quality: int = 95
     preview_px: int = 1024
+
+    def scale_of(self, height: int, width: int) -> float:
+        """Return the factor by which a picture of a size is shrunk for the generator."""
+        if self.strokes_at_px is None:
+            return self.stroke_scale
+        return fit_strokes(height, width, strokes_at_px=self.strokes_at_px)
 
 
 @dataclass(kw_only=True)
@@ -145,7 +166,7 @@ def convert(  # noqa: PLR0913
     result = Converted() if result is None else result
     work = _Work(
         how=how,
-        painter=partial(_begin, translate=translate, scale=how.stroke_scale),
+        painter=partial(_begin, translate=translate, scale_of=how.scale_of),
         result=result,
         on_done=on_done,
         on_whole=on_whole,
@@ -286,7 +307,10 @@ def _sort(
         return list(jobs), []
     usual: list[Job] = []
     large: list[tuple[Job, tuple[int, int]]] = []
-    for job, size in zip(jobs, work.readers.map(_size, [job.source for job in jobs]), strict=True):
+    sizes = list(work.readers.map(_size, [job.source for job in jobs]))
+    if work.how.strokes_at_px is not None:
+        _say_scales([size for size in sizes if size is not None], work.how, on_note)
+    for job, size in zip(jobs, sizes, strict=True):
         if size is None or not memory.is_large(*size):
             usual.append(job)
         elif reason := memory.refusal(*size):
@@ -295,6 +319,23 @@ def _sort(
         else:
             large.append((job, size))
     return usual, sorted(large, key=lambda one: one[1][0] * one[1][1])
+
+
+def _say_scales(
+    sizes: Sequence[tuple[int, int]], how: Conversion, on_note: Callable[[str], None]
+) -> None:
+    """Say by how much strokes become larger in pictures of these sizes, height and width."""
+    scales = []
+    for height, width in sizes:
+        shrunk = 1.0 if how.long_side is None else min(1.0, how.long_side / max(height, width))
+        scales.append(how.scale_of(round(height * shrunk), round(width * shrunk)))
+    if scales:
+        least, most = f"{min(scales):.2g}", f"{max(scales):.2g}"
+        on_note(
+            f"--stroke_scale auto is {least if least == most else f'{least} to {most}'}: the "
+            "strokes of this model are right for pictures whose shorter side is about "
+            f"{how.strokes_at_px:.0f} pixels"
+        )
 
 
 def _size(path: Path) -> tuple[int, int] | None:
@@ -339,13 +380,17 @@ def _try(work: Callable[[], Result], batch: list[tuple[Job, _Read]]) -> Result |
 
 
 def _begin(
-    pictures: Sequence[NDArray[np.uint8]], translate: Translate, *, scale: float = 1.0
+    pictures: Sequence[NDArray[np.uint8]],
+    translate: Translate,
+    *,
+    scale_of: Callable[[int, int], float],
 ) -> Painted:
     """Begin to do what :func:`paint` does, which the function that is returned ends."""
+    height, width = pictures[0].shape[:2]
+    scale = scale_of(height, width)
     if not isinstance(translate, Translator):
         made = paint(pictures, translate, scale=scale)
         return lambda: made
-    height, width = pictures[0].shape[:2]
     small = max(1, round(height / scale)), max(1, round(width / scale))
     if small == (height, width):
         return translate.begin(pictures)
@@ -374,6 +419,53 @@ def paint(
     return [_scaled(rgb, height, width) for rgb in to_pictures(translate(shown))]
 
 
+def paint_fitted(
+    rgb: NDArray[np.uint8], translate: Translate, *, strokes_at_px: float | None
+) -> NDArray[np.uint8]:
+    """Translate a picture with strokes that fit its size, as `impasto translate` does by itself.
+
+    Args:
+        rgb: the picture, RGB, (H, W, 3), uint8.
+        translate: function from pictures (N, 3, H, W) in [-1, 1] to the same shape and range.
+        strokes_at_px: shorter side of the pictures for which strokes are right; None: they stay as
+            they are.
+
+    Returns:
+        RGB, (H, W, 3), uint8.
+    """
+    scale = 1.0
+    if strokes_at_px is not None:
+        scale = fit_strokes(*rgb.shape[:2], strokes_at_px=strokes_at_px)
+    return paint([rgb], translate, scale=scale)[0]
+
+
+def blend(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], strength: float
+) -> NDArray[np.uint8]:
+    """Mix a picture with its translation, pixel by pixel.
+
+    Beside the result it takes little memory, whatever the size.
+
+    Args:
+        before: the picture, RGB, (H, W, 3), uint8.
+        after: its translation, in the same format and size.
+        strength: share of the translation, from 0 (the picture) to 1 (the translation).
+
+    Returns:
+        RGB, (H, W, 3), uint8: before + strength * (after - before), rounded.
+    """
+    if strength == 1:
+        return after
+    mixed = np.empty_like(before)
+    rows = max(1, _BLENDED_PIXELS // before.shape[1])
+    for top in range(0, len(before), rows):
+        part = np.s_[top : top + rows]
+        photograph = before[part].astype(np.float32)
+        difference = after[part].astype(np.float32) - photograph
+        mixed[part] = np.rint(photograph + np.float32(strength) * difference)
+    return mixed
+
+
 def _scaled(samples: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Scale what is as large as its file made it, so without the limit of ``resize``."""
     return np.asarray(Image.fromarray(samples).resize((width, height), Image.Resampling.BICUBIC))
@@ -383,12 +475,12 @@ def _read(path: Path, long_side: int | None) -> _Read:
     note = describe(path)  # before, so that a change meanwhile is noticed by the next call
     picture = read_picture(path)
     try:
-        return _Read(picture if long_side is None else _limit(picture, long_side), note)
+        return _Read(picture if long_side is None else limit_picture(picture, long_side), note)
     except (MemoryError, ValueError) as error:
         raise PictureError(path, str(error) or "does not fit in memory") from error
 
 
-def _limit(picture: Picture, long_side: int) -> Picture:
+def limit_picture(picture: Picture, long_side: int) -> Picture:
     """Scale a picture down so that its longer side has at most ``long_side`` pixels."""
     rgb = limit_long_side(picture.rgb, long_side)
     if rgb is picture.rgb:
@@ -407,10 +499,13 @@ def _write(
     on_written: Callable[[Job], None],
 ) -> int:
     """Write previews and result; return the result's pixels."""
+    if how.strength != 1:
+        mixed = blend(read.picture.rgb, after.rgb, how.strength)
+        after = Picture(rgb=mixed, alpha=after.alpha)
     if job.before is not None:
-        write_picture(job.before, _limit(read.picture, how.preview_px), quality=85)
+        write_picture(job.before, limit_picture(read.picture, how.preview_px), quality=85)
     if job.after is not None and max(after.height, after.width) > how.preview_px:
-        write_picture(job.after, _limit(after, how.preview_px), quality=85)
+        write_picture(job.after, limit_picture(after, how.preview_px), quality=85)
     elif job.after is not None:  # of an earlier, larger result
         job.after.unlink(missing_ok=True)
     noted = partial(on_whole, job, read.note)

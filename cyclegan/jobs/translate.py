@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
+from typing import TypedDict
 
 import torch
 
@@ -35,9 +36,11 @@ Settings = Mapping[str, str]
 
 # Options beside model and direction that decide how a result looks.
 _LOOKS = (
-    *("epoch", "style", "long_side", "stroke_scale", "grid_bend_px"),
+    *("epoch", "style", "long_side", "strength", "stroke_scale", "grid_bend_px"),
     *("format", "quality", "mixed_precision"),
 )
+# What results were made with of which an earlier version noted nothing.
+_ALWAYS_WERE = {"strength": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,7 @@ class TranslateResult:
 
     Attributes:
         page: path of the page with all pairs.
+        targets: files of all results of this call that are there, by their sources.
         converted: finished and failed jobs of this call.
         skipped: number of results that were there already, of the same pictures and settings.
         generator: generator, with notes on how its file was converted.
@@ -62,6 +66,7 @@ class TranslateResult:
     converted: Converted
     skipped: int
     generator: LoadedGenerator
+    targets: Mapping[Path, Path] = field(default_factory=dict)
     replaced: Mapping[Path, str] = field(default_factory=dict)
     others: int = 0
     differing: Sequence[str] = ()
@@ -73,18 +78,20 @@ def translate(
     photos: Sequence[Path],
     options: TranslateOptions,
     *,
+    exclude: Sequence[Path] = (),
     on_start: Callable[[int, LoadedGenerator], None] = lambda _count, _generator: None,
     on_done: Callable[[Job], None] = lambda _job: None,
     on_note: Callable[[str], None] = lambda _words: None,
 ) -> TranslateResult:
-    """Translate folders and files into ``options.output``, and write its page.
+    """Translate folders and files into ``options.folder``, and write its page.
 
     Results that are there already, of the same pictures, weights and settings, stay as they are;
     others that an earlier call made are made anew.
 
     Args:
         photos: folders and files of pictures; results of a folder keep their paths relative to it.
-        options: all options of the translation.
+        options: all options of the translation; ``sheet`` does not count here.
+        exclude: files and folders that are no photographs.
         on_start: called with the number of pictures to translate, and the generator.
         on_done: called for each finished picture, successful or not.
         on_note: called, before anything is translated, with sentences about where and how is
@@ -104,9 +111,10 @@ def translate(
     generator = find_generator(
         options.model, direction=options.direction, epoch=options.epoch, style=options.style
     )
-    sources, root, passed_over = _gather(photos, options.output)
+    options, strokes = _with_strokes(options, generator)
+    sources, root, passed_over = _gather(photos, options.folder, exclude)
     names = output_names(sources, root=root, suffix=f".{options.format}")
-    folder = ResultsFolder(options.output, names)
+    folder = ResultsFolder(options.folder, names)
     jobs = plan_jobs(sources, root, folder, options)
     with computing(threads=options.threads), folder.opened():
         settings, identity = _settings(options, generator), _identity(options, generator)
@@ -143,7 +151,7 @@ def translate(
             bends=_bend_px(options, generator) > 0,
             short=options.mixed_precision in {"bf16", "fp16"},
             long_side=options.long_side,
-            stroke_scale=options.stroke_scale,
+            **strokes,
             threads=options.num_threads,
         )
         try:
@@ -155,7 +163,8 @@ def translate(
                     ahead=0 if device.type == "cpu" else 1,
                     threads=options.num_threads,
                     long_side=options.long_side,
-                    stroke_scale=options.stroke_scale,
+                    **strokes,
+                    strength=options.strength,
                     quality=options.quality,
                 ),
                 memory=memory,
@@ -169,6 +178,24 @@ def translate(
             finish()  # the page shows what is done
             raise
         return finish()
+
+
+class _Strokes(TypedDict):
+    """How strokes become larger, as a conversion takes it: by a factor, or as the size asks for."""
+
+    stroke_scale: float
+    strokes_at_px: float | None
+
+
+def _with_strokes(
+    options: TranslateOptions, generator: LoadedGenerator
+) -> tuple[TranslateOptions, _Strokes]:
+    """Return the options, where ``auto`` is 1 unless the model knows its size, and what follows."""
+    if options.stroke_scale != "auto":
+        return options, _Strokes(stroke_scale=options.stroke_scale, strokes_at_px=None)
+    if generator.strokes_at_px is None:
+        options = replace(options, stroke_scale=1.0)
+    return options, _Strokes(stroke_scale=1.0, strokes_at_px=generator.strokes_at_px)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +284,7 @@ def _finish(
         converted=converted,
         skipped=plan.skipped,
         generator=generator,
+        targets={job.source: job.target for job in plan.jobs if _name(job, folder) in whole},
         replaced=plan.replaced,
         others=len(others),
         differing=differing,
@@ -272,9 +300,15 @@ def _strokes_look_small(options: TranslateOptions, converted: Converted) -> bool
     return converted.pixels > model.fine_above_pixels * len(converted.done)
 
 
-def _gather(photos: Sequence[Path], output: Path) -> tuple[list[Path], Path, list[Path]]:
+def _gather(
+    photos: Sequence[Path], output: Path, exclude: Sequence[Path]
+) -> tuple[list[Path], Path, list[Path]]:
     """Return the pictures, their common folder, and those that are results made of the others."""
     found, root = gather_pictures(photos, exclude=output, results=True)
+    left_out = [path.resolve() for path in exclude]
+    found = [
+        path for path in found if not any(path.resolve().is_relative_to(one) for one in left_out)
+    ]
     folders = {folder for path in found for folder in path.parents if folder.is_relative_to(root)}
     previews = (
         place for folder in sorted(folders - {root}) for place in folder.glob(f"{PREVIEWS}*")
@@ -345,7 +379,8 @@ def _differing(made: Iterable[Made], now: Settings) -> list[str]:
     """Say, for each group of results with other settings, what differs."""
     groups = {tuple(sorted(one.settings.items())) for one in made}
     words = []
-    for settings in map(dict, sorted(groups)):
+    for known in map(dict, sorted(groups)):
+        settings = {**_ALWAYS_WERE, **known}
         names = [name for name in sorted({*settings, *now}) if settings.get(name) != now.get(name)]
         if names:
             words.append(", ".join(f"{name} {settings.get(name, 'unknown')}" for name in names))
@@ -380,21 +415,25 @@ def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str
         **({} if options.style is None else {"style": options.style}),
         "images trained": generator.provenance.get("images", "unknown"),
         "long_side": str(options.long_side),
-        "stroke_scale": f"{options.stroke_scale:g}",
+        "strength": f"{options.strength:g}",
+        "stroke_scale": _spelled(options.stroke_scale),
         "grid_bend_px": f"{_bend_px(options, generator):g}",
     }
+
+
+def _spelled(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _chosen(options: TranslateOptions, generator: LoadedGenerator) -> dict[str, str]:
     """Return, for the page, what was chosen that decides how results look, as it is typed."""
     usual = {entry.name: entry.default for entry in fields(TranslateOptions)}
     usual["grid_bend_px"] = generator.grid_bend_px
+    usual["stroke_scale"] = 1.0 if generator.strokes_at_px is None else "auto"
     values = {name: getattr(options, name) for name in _LOOKS}
     values["grid_bend_px"] = _bend_px(options, generator)
     chosen = [
-        f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}"
-        for name, value in values.items()
-        if value != usual[name]
+        f"--{name} {_spelled(value)}" for name, value in values.items() if value != usual[name]
     ]
     return {"Settings": ", ".join(chosen)} if chosen else {}
 
@@ -408,13 +447,16 @@ def _identity(options: TranslateOptions, generator: LoadedGenerator) -> str:
     for name, tensor in generator.network.state_dict().items():
         weights.update(name.encode())
         weights.update(tensor.cpu().contiguous().numpy().tobytes())
-    facts = {
+    follows_size = options.stroke_scale == "auto"
+    facts: dict[str, object] = {
         "weights": weights.hexdigest(),
         "long_side": options.long_side,
-        "stroke_scale": options.stroke_scale,
+        "stroke_scale": ["auto", generator.strokes_at_px] if follows_size else options.stroke_scale,
         "grid_bend_px": _bend_px(options, generator),
         "quality": None if options.format == "png" else options.quality,
     }
+    if options.strength != 1:  # results of earlier versions, which had none, stay what they are
+        facts["strength"] = options.strength
     return json.dumps(facts, sort_keys=True)
 
 

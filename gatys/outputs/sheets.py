@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from impasto.data.decode import Rgb
+from impasto.data.sheets import write_label
 from impasto.data.transforms import resize
 from impasto.gatys.scales import fit
 
@@ -129,22 +130,10 @@ def _write_labels(
     font = ImageFont.load_default(size)
     # ITU-R BT.601 luma.
     bright = float(np.dot(ground, (0.299, 0.587, 0.114))) > 127
-    for label, (left, right) in zip(labels, spans, strict=True):
-        text = label
-        while text and draw.textlength(_shown(text, label), font) > right - left:
-            text = text[:-1]
-        draw.text(
-            ((left + right) / 2, sheet.shape[0] - foot / 2),
-            _shown(text, label),
-            fill=_DARK if bright else _LIGHT,
-            font=font,
-            anchor="mm",
-        )
+    for label, span in zip(labels, spans, strict=True):
+        color = _DARK if bright else _LIGHT
+        write_label(draw, label, span, sheet.shape[0] - foot / 2, font, color)
     return np.asarray(image)
-
-
-def _shown(text: str, label: str) -> str:
-    return label if text == label else f"{text.rstrip()}..." if text else ""
 
 
 _MARGIN = 12

@@ -20,6 +20,8 @@ from impasto.cyclegan.models import (
     SHIPPED,
     find_generator,
     models_in,
+    painters,
+    read_shipped,
     resolve_model,
     shipped_models,
 )
@@ -28,18 +30,23 @@ from impasto.data import list_pictures, read_picture, ssim, to_pictures, to_tens
 from impasto.data.metrics.spectrum import GridPeaks
 from impasto.options import NetworkOptions, make
 from impasto.options.config import preset_text
-from impasto.options.errors import CheckpointError, FolderError
+from impasto.options.errors import CheckpointError, FolderError, OptionError
 from impasto.runs.state import save_pth
 
 
 def test_every_model_names_itself_and_an_opposite_that_names_it() -> None:
     for name, model in SHIPPED.items():
         assert model.name == name
-        assert SHIPPED[model.opposite].opposite == name != model.opposite
+        assert model.path.stem == name
+        if model.opposite is not None:
+            assert SHIPPED[model.opposite].opposite == name != model.opposite
+    assert (SHIPPED["monet"].opposite, SHIPPED["photo"].opposite) == ("photo", "monet")
 
 
 def test_the_files_are_small_and_in_half_precision() -> None:
-    assert sum(model.path.stat().st_size for model in SHIPPED.values()) <= 8e6
+    sizes = [model.path.stat().st_size for model in SHIPPED.values()]
+    assert max(sizes) <= 4e6
+    assert sum(sizes) <= 20e6
     for model in SHIPPED.values():
         assert {value.dtype for value in load_file(model.path).values()} == {torch.float16}
 
@@ -64,6 +71,58 @@ def test_the_files_say_where_they_come_from() -> None:
                 {key: recipe[key] for key in ("netG", "ngf", "norm", "upsample", "color_skip")},
             )
         )
+
+
+def ship(folder: Path, name: str, **said: str) -> None:
+    weights = ARCHITECTURE.build().state_dict()
+    save_generator(folder / f"{name}.safetensors", weights, ARCHITECTURE, said)
+
+
+def test_what_ships_is_what_lies_there_and_says_of_itself(tmp_path: Path) -> None:
+    both = {"recipe": "r", "options": "{}", "epoch": "3", "images": "10"}
+    ship(tmp_path, "photo", what="Monets into photographs", direction="AtoB", **both)
+    ship(tmp_path, "monet", what="photographs into Monets", direction="BtoA", **both)
+    ship(
+        tmp_path,
+        "cezanne",
+        **{**both, "epoch": "4", "what": "photographs into Cezannes", "direction": "AtoB"},
+        label="C\u00e9zanne",
+        strokes_at_px="384",
+    )
+    (tmp_path / "broken.safetensors").write_bytes(b"half a file")
+    (tmp_path / "notes.txt").write_text("no model", encoding="utf-8")
+    found = read_shipped(tmp_path)
+    # The default, painters, and then the rest.
+    assert list(found) == ["monet", "cezanne", "broken", "photo"]
+    assert [model.is_painter for model in found.values()] == [True, True, False, False]
+    assert [model.label for model in found.values()] == ["Monet", "C\u00e9zanne", "Broken", "Photo"]
+    assert [model.opposite for model in found.values()] == ["photo", None, None, "monet"]
+    assert [model.strokes_at_px for model in found.values()] == [None, 384, None, None]
+    # A hint at larger strokes is for painters whose strokes do not follow the size.
+    hints = {name: model.fine_above_pixels is not None for name, model in found.items()}
+    assert hints == {"monet": True, "cezanne": False, "broken": False, "photo": False}
+    with pytest.raises(CheckpointError, match=r"broken\.safetensors: damaged"):
+        load_generator(found["broken"].path)
+
+
+def test_the_painters_are_told_apart() -> None:
+    labels = [model.label for model in painters()]
+    assert len(set(labels)) == len(labels)
+    assert painters()[0].name == "monet"
+    assert SHIPPED["photo"] not in painters()
+    assert not set(SHIPPED) & {"all"}
+    with pytest.raises(CheckpointError, match=r"all stands for several models.*: monet"):
+        resolve_model(Path("all"))
+
+
+def test_a_model_without_an_opposite_has_no_other_direction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship(tmp_path, "vangogh", what="photographs into Van Goghs", direction="AtoB")
+    monkeypatch.setitem(SHIPPED, "vangogh", read_shipped(tmp_path)["vangogh"])
+    with pytest.raises(OptionError, match=r"into Van Goghs; leave --direction out$"):
+        find_generator(Path("vangogh"), direction="BtoA")
+    assert find_generator(Path("vangogh")).provenance["direction"] == "AtoB"
 
 
 @pytest.mark.slow

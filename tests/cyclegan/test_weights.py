@@ -513,3 +513,17 @@ def test_deconv_and_resize_are_told_apart_by_the_first_axis() -> None:
         for upsample in ("deconv", "resize"):
             weights = ResnetGenerator(upsample=upsample).state_dict()
             assert detect_architecture(weights) == GeneratorArchitecture(upsample=upsample)
+
+
+@pytest.mark.parametrize("said", ["0", "-3", "wide", "inf", "nan"])
+def test_a_size_of_strokes_that_is_none_is_refused(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "odd.safetensors"
+    architecture = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
+    weights = architecture.build().state_dict()
+    save_generator(path, weights, architecture, {"strokes_at_px": said})
+    with pytest.raises(CheckpointError, match=f"odd.safetensors: .*strokes_at_px '{said}'"):
+        load_generator(path)
+    save_generator(path, weights, architecture, {"strokes_at_px": "384"})
+    assert load_generator(path).strokes_at_px == 384
+    save_generator(path, weights, architecture, {})
+    assert load_generator(path).strokes_at_px is None

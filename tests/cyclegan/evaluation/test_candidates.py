@@ -13,8 +13,10 @@ from PIL import Image
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.evaluation.candidates import distinct_names, make_candidates, make_reference
 from impasto.cyclegan.evaluation.table import Candidate, Pictures
+from impasto.cyclegan.inference.translator import Translator
+from impasto.cyclegan.jobs.convert import paint
 from impasto.cyclegan.models import kept_epochs
-from impasto.cyclegan.weights import save_generator
+from impasto.cyclegan.weights import load_generator, save_generator
 from impasto.options.errors import CheckpointError, FolderError, OptionError, PictureError
 from impasto.options.evaluate import EvaluateOptions
 from impasto.runs.state import save_pth
@@ -379,3 +381,25 @@ def test_stylized_pictures_know_their_contents_and_styles(
     assert (candidate.name, candidate.notes) == ("result.png", [])
     with pytest.raises(OptionError, match=r"--styles: missing; .*is one picture"):
         make_candidates([one], options(), device=CPU)
+
+
+def test_models_are_measured_with_the_strokes_that_translate_makes(
+    tmp_path: Path, options: Callable[..., EvaluateOptions]
+) -> None:
+    torch.manual_seed(0)
+    weights = ARCHITECTURE.build().state_dict()
+    rgb = np.random.default_rng(1).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    Image.fromarray(rgb).save(inputs / "a.png")
+    seen = {}
+    sizes: dict[str, dict[str, str]] = {"plain": {}, "fitted": {"strokes_at_px": "20"}}
+    for name, said in sizes.items():
+        path = tmp_path / f"{name}.safetensors"
+        save_generator(path, weights, ARCHITECTURE, {"direction": "AtoB", **said})
+        (candidate,) = make_candidates([path], options(inputs=inputs), device=CPU)
+        (seen[name],) = (sample.picture for sample in candidate.pictures)
+    translate = Translator.of(load_generator(tmp_path / "plain.safetensors"), device=CPU)
+    assert np.array_equal(seen["plain"], paint([rgb], translate)[0])
+    assert np.array_equal(seen["fitted"], paint([rgb], translate, scale=2)[0])
+    assert not np.array_equal(seen["fitted"], seen["plain"])

@@ -58,6 +58,12 @@ def test_scaling_down_needs_less_but_for_decoding() -> None:
     assert quarter == pytest.approx((whole - 2 * 10**6 * 16) / 4 + 2 * 10**6 * 16, rel=1e-4)
     strokes = TranslationMemory(Three(), device=CPU, stroke_scale=2).bytes(2000, 1000)
     assert strokes == pytest.approx(whole - 0.75 * 2 * 10**6 * 1.1 * 4 * 63, rel=1e-4)
+    # With strokes for 500 pixels, this is what a factor of 2 takes, and a small picture all of it.
+    fitted = TranslationMemory(Three(), device=CPU, strokes_at_px=500)
+    assert fitted.bytes(2000, 1000) == pytest.approx(strokes, rel=1e-6)
+    assert fitted.bytes(600, 500) == TranslationMemory(Three(), device=CPU).bytes(600, 500)
+    reduced = TranslationMemory(Three(), device=CPU, strokes_at_px=500, long_side=1000)
+    assert reduced.bytes(2000, 1000) == quarter  # of 500 by 1000 pixels, nothing is to be larger
     assert TranslationMemory(Three(), device=CPU, short=True).bytes(2000, 1000) < whole
     assert TranslationMemory(Three(), device=CPU, bends=True).bytes(2000, 1000) > whole
 

@@ -6,7 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto.cyclegan.inference.translator import BentGrid, NotFiniteError, Translator
+from impasto.cyclegan.inference.translator import (
+    BentGrid,
+    NotFiniteError,
+    Translator,
+    fit_strokes,
+)
 from impasto.cyclegan.networks import ResnetGenerator, UnetGenerator
 from impasto.data import to_pictures, to_tensor
 from impasto.data.metrics.spectrum import GridPeaks
@@ -271,3 +276,19 @@ def test_weights_that_change_later_count() -> None:
     after = translate(images)
     assert torch.equal(after, Translator(network, device=CPU)(images))
     assert (after - before).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("sides", [(3000, 4000), (4000, 3000), (1000, 5000), (700, 700)])
+def test_strokes_are_as_wide_a_part_of_every_large_picture(sides: tuple[int, int]) -> None:
+    # The generator sees a picture whose shorter side is the one its strokes are right for, so that
+    # they are as wide a part of it as they are there.
+    seen = min(sides) / fit_strokes(*sides, strokes_at_px=500)
+    assert seen == pytest.approx(500)
+
+
+def test_strokes_of_smaller_pictures_stay_as_they_are() -> None:
+    assert fit_strokes(500, 800, strokes_at_px=500) == 1
+    assert fit_strokes(20, 30, strokes_at_px=500) == 1
+    # Up to a third finer is no harm, and a small factor would blur.
+    assert fit_strokes(650, 800, strokes_at_px=500) == 1
+    assert fit_strokes(670, 800, strokes_at_px=500) == pytest.approx(1.34)

@@ -1,8 +1,10 @@
 import errno
 import itertools
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from impasto.cyclegan.inference.translator import NotFiniteError, Translator
 from impasto.cyclegan.jobs import convert as convert_module
-from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
+from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, blend, convert
 from impasto.cyclegan.networks import ResnetGenerator
 from impasto.data import transforms
 from impasto.data.decode import Picture, read_picture
@@ -513,3 +515,55 @@ def test_a_batch_is_begun_before_the_result_of_another_is_waited_for(
     assert result.done == jobs
     for name, original in originals.items():
         np.testing.assert_array_equal(pixels(tmp_path / "out" / f"{name}.png"), 255 - original)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25, 0.6, 1.0])
+def test_strength_mixes_the_picture_with_its_translation(tmp_path: Path, strength: float) -> None:
+    samples = picture(tmp_path / "a.png", 9, 7, alpha=True)
+    convert([job(tmp_path, "a")], negative, how=Conversion(strength=strength))
+    made = read_picture(tmp_path / "out" / "a.png")
+    assert made.alpha is not None
+    assert np.array_equal(made.alpha, samples[..., 3])
+    share = Fraction(str(strength))
+    for before, after in zip(samples[..., :3].ravel(), made.rgb.ravel(), strict=True):
+        exact = (1 - share) * int(before) + share * (255 - int(before))
+        assert abs(exact - int(after)) <= Fraction(1, 2)
+
+
+def test_strength_holds_for_reduced_pictures_and_larger_strokes(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 40, 30)
+    reduced: list[NDArray[np.uint8]] = []
+    for number, strength in enumerate((0.0, 0.5, 1.0)):
+        target = tmp_path / f"{number}.png"
+        how = Conversion(strength=strength, long_side=20, stroke_scale=2)
+        result = convert([Job(source=tmp_path / "a.png", target=target)], negative, how=how)
+        assert not result.failures
+        reduced.append(pixels(target))
+    assert reduced[0].shape == (20, 15, 3)
+    assert np.array_equal(reduced[0], transforms.limit_long_side(pixels(tmp_path / "a.png"), 20))
+    mean = (reduced[0].astype(float) + reduced[2]) / 2
+    assert np.abs(reduced[1] - mean).max() <= 0.5
+
+
+def test_mixing_takes_the_memory_of_the_result_and_little_more() -> None:
+    before = RNG.integers(0, 256, (3000, 2000, 3), dtype=np.uint8)
+    after = 255 - before
+    tracemalloc.start()
+    mixed = blend(before, after, 0.5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < mixed.nbytes + 24 * 2**20  # floating-point copies of both would be 144 MB
+    assert np.abs(mixed.astype(int) - 127.5).max() <= 0.5
+
+
+def test_strokes_follow_the_size_of_each_picture(tmp_path: Path) -> None:
+    for name, size in (("a", (60, 80)), ("b", (33, 20)), ("c", (300, 100))):
+        picture(tmp_path / f"{name}.png", *size)
+    translate = Recorder()
+    jobs = [job(tmp_path, name) for name in "abc"]
+    how = Conversion(strokes_at_px=20, batch_size=1, stroke_scale=9)
+    result = convert(jobs, translate, how=how)
+    assert not result.failures
+    # The shorter side is 20 pixels, and small pictures are shown as they are.
+    assert sorted(translate.shapes) == [(1, 3, 20, 27), (1, 3, 33, 20), (1, 3, 60, 20)]
+    assert pixels(tmp_path / "out" / "c.png").shape == (300, 100, 3)
