@@ -24,7 +24,7 @@ __all__ = [
     "StyleTrainOptions",
 ]
 
-STYLE_FIXED = frozenset({"styles", "ngf", "n_blocks", "output_base"})
+STYLE_FIXED = frozenset({"styles", "ngf", "n_blocks", "output_base", "stroke_noise"})
 """Options of `impasto style train` that make another network."""
 
 STYLE_MAY_CHANGE = RUN_MAY_CHANGE | {"max_minutes"}
@@ -103,6 +103,9 @@ class StyleNetworkOptions:
     output_base: OutputBase = "kuwahara"
     """what the network adds its output to: kuwahara is the picture without its texture (a Kuwahara
     filter of 3 x 3 pixels), none leaves the whole picture to the network"""
+    stroke_noise: bool = True
+    """give the network noise from which strokes begin on plain grounds, such as a clear sky; the
+    noise is the same each time that a picture is translated"""
 
     def __post_init__(self) -> None:
         require_positive("ngf", self.ngf)

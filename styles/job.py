@@ -159,7 +159,10 @@ def read_paintings(data: StyleDataOptions) -> list[Tensor]:
 def _architecture(options: StyleTrainOptions) -> GeneratorArchitecture:
     network = options.network
     return style_architecture(
-        channels=network.ngf, blocks=network.n_blocks, base=network.output_base
+        channels=network.ngf,
+        blocks=network.n_blocks,
+        base=network.output_base,
+        noise=network.stroke_noise,
     )
 
 

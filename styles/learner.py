@@ -19,6 +19,8 @@ from impasto.styles.network import StyleNetwork
 
 __all__ = ["StyleLearner"]
 
+_clock = time.monotonic
+
 _WARM_UP_STEPS = 100
 _BETAS = (0.9, 0.99)
 # No step goes further than this: a rare crop of one color has a huge content loss.
@@ -76,8 +78,8 @@ class StyleLearner:
     @property
     def seconds(self) -> float:
         """Seconds of training so far, of resumed runs together."""
-        began = time.monotonic() if self._began is None else self._began
-        return self._earlier_seconds + time.monotonic() - began
+        began = _clock() if self._began is None else self._began
+        return self._earlier_seconds + _clock() - began
 
     @property
     def _done(self) -> float:
@@ -99,7 +101,7 @@ class StyleLearner:
             ``patches``, ``chroma``, and their sum, ``total``.
         """
         if self._began is None:
-            self._began = time.monotonic()
+            self._began = _clock()
         for group in self._optimizer.param_groups:
             group["lr"] = self.present_learning_rate
         self._optimizer.zero_grad()
@@ -142,9 +144,11 @@ class StyleLearner:
         """
         image = batch.to(self._accelerator.device)[:1]
         made = {"photograph": image}
+        self.network.eval()
         with self.average.applied_to(self.network.painter), self._accelerator.autocast():
             for place, name in enumerate(self.styles):
                 made[name] = self.network(image, self._shares[place : place + 1]).float()
+        self.network.train()
         return made
 
     def output_statistics(self, batch: Crops) -> dict[str, float | None]:  # noqa: ARG002

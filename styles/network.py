@@ -9,22 +9,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
+from impasto.cyclegan.blocks import StrokeNoise
 
 __all__ = ["ConditionalNorm", "StyleNetwork", "style_architecture"]
 
-_FIRST_DEVIATION = 0.01  # of the last layer's weights, so that all begins with the picture's base
+# Of the last layer's weights, so that all begins with the picture's base; and of those that mix
+# noise into features of about unit variance.
+_LAST_DEVIATION, _NOISE_DEVIATION = 0.01, 0.1
 
 
-def style_architecture(*, channels: int, blocks: int, base: str) -> GeneratorArchitecture:
+def style_architecture(
+    *, channels: int, blocks: int, base: str, noise: bool
+) -> GeneratorArchitecture:
     """Return the architecture of fast styles: a ResNet whose normalizations scale and shift.
 
     Args:
         channels: number of filters of the first convolution.
         blocks: number of residual blocks.
         base: what the output is added to: ``none`` or ``kuwahara``.
+        noise: whether strokes begin from noise on plain grounds.
     """
     return GeneratorArchitecture(
-        depth=blocks, channels=channels, norm="affine", upsample="bilinear", base=base
+        depth=blocks,
+        channels=channels,
+        norm="affine",
+        upsample="bilinear",
+        base=base,
+        noise=noise,
     )
 
 
@@ -93,15 +104,16 @@ class StyleNetwork(nn.Module):
         self._init_weights(generator)
 
     def _init_weights(self, generator: torch.Generator) -> None:
-        last: nn.Module | None = None
-        for module in self.painter.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-                last = module
-        assert isinstance(last, nn.Conv2d)  # noqa: S101 - every generator has convolutions
-        nn.init.normal_(last.weight, 0.0, _FIRST_DEVIATION, generator=generator)
+        layers = [module for module in self.painter.modules() if isinstance(module, nn.Conv2d)]
+        mixes = [module.mix for module in self.painter.modules() if isinstance(module, StrokeNoise)]
+        for layer in layers:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        last = [layer for layer in layers if layer not in mixes][-1]
+        nn.init.normal_(last.weight, 0.0, _LAST_DEVIATION, generator=generator)
+        for mix in mixes:
+            nn.init.normal_(mix.weight, 0.0, _NOISE_DEVIATION, generator=generator)
 
     def forward(self, images: Tensor, shares: Tensor) -> Tensor:
         """Show images in styles.

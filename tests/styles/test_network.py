@@ -8,7 +8,7 @@ from impasto.cyclegan.inference.strips import StripGenerator
 from impasto.cyclegan.weights import fold_styles
 from impasto.styles.network import ConditionalNorm, StyleNetwork, style_architecture
 
-ARCHITECTURE = style_architecture(channels=4, blocks=1, base="kuwahara")
+ARCHITECTURE = style_architecture(channels=4, blocks=1, base="kuwahara", noise=True)
 
 
 def make_network(styles: int = 3) -> StyleNetwork:
@@ -91,6 +91,8 @@ def test_other_normalizations_are_refused() -> None:
 
 def test_the_network_as_it_is_trained_has_half_a_million_weights_at_most() -> None:
     network = StyleNetwork(
-        style_architecture(channels=16, blocks=5, base="kuwahara"), 8, generator=torch.Generator()
+        style_architecture(channels=16, blocks=5, base="kuwahara", noise=True),
+        8,
+        generator=torch.Generator(),
     )
     assert sum(each.numel() for each in network.parameters()) <= 500_000
