@@ -62,7 +62,7 @@ class Measure:
             size=64,
             generator=torch.Generator().manual_seed(0),
         )
-        self._patches = Patches()
+        self._patches = Patches(filters=32, stock=32, quantiles=2**12)
         self._targets = [self._patches.measure(painting) for painting in paintings]
 
     @torch.no_grad()
@@ -88,6 +88,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--pairs", type=int, default=None)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="where stylize computes")
     parser.add_argument("--work", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -143,7 +144,7 @@ def _compare(
             output=kept,
             preset="lite",
             size=args.size,
-            device="cpu",
+            device=args.device,
             threads=args.threads,
         )
     loaded = impasto.load_generator(args.model, style=names[style])
