@@ -5,6 +5,7 @@
     python benchmarks/survey_coverage.py --markdown >> docs/survey_report.md
     python benchmarks/survey_coverage.py --margin --studies 1000 --resamples 300 --least_freedom 12
     python benchmarks/survey_coverage.py --few_pictures --studies 1000 --resamples 300
+    python benchmarks/survey_coverage.py --counting --studies 20000
 
 Every simulated study draws people and pictures anew from populations in which they differ by the
 given standard deviations (log-odds), and lets each person judge all pictures: real ones and those
@@ -24,6 +25,11 @@ kind of picture were the same, the share that falsely declared equivalence (at m
 the coverage of the error's 95 % interval, there and at a true error of 30 %. ``--least_freedom 12``
 adds the same of an interval that is narrower in small studies: its t-distribution never has fewer
 degrees of freedom. Both see the same studies.
+
+``--counting`` says, for the same studies, in how many of them the error would be held by somebody
+who knows all but the error itself (how much people and pictures differ, and how readily real
+pictures are called REAL), and leaves out at most 2.5 % of studies on each side: answers are whole
+numbers, so that this is more than 95 %.
 
 ``--few_pictures`` takes designs of 100 and 300 people and 3 or 5 pictures instead.
 """
@@ -46,6 +52,9 @@ from impasto.survey.rates import Interval
 __all__ = ["main"]
 
 Values = NDArray[np.float64]
+Design = tuple[int, int, float, float, float]
+"""People, pictures, their standard deviations, and the rate at which real pictures are REAL."""
+
 _GROUPS = ("real", "generator", "other")
 _SIZES_AT_MARGIN = ((3, 3), (5, 4), (8, 5), (14, 10), (30, 10))
 _REAL_AT_MARGIN = (0.5, 0.75, 0.9, 0.97, 0.995)
@@ -116,8 +125,8 @@ def main() -> int:
     rng = np.random.default_rng(args.seed)
     start = time.perf_counter()
     divider = " | " if args.markdown else "  "
-    if args.margin:
-        _print_margin(args, rng, divider)
+    if args.margin or args.counting:
+        (_print_margin if args.margin else _print_counting)(args, rng, divider)
         print(f"\n{args.studies} studies each, {time.perf_counter() - start:.0f} s")
         return 0
     names = ["report", "two-level", "people", "Wilson", "error", "d'", "difference"]
@@ -155,39 +164,76 @@ def _print_margin(args: argparse.Namespace, rng: np.random.Generator, divider: s
     print(divider.join(columns))
     if args.markdown:
         print(divider.join("---:" for _ in columns))
-    sizes = _FEW_PICTURES if args.few_pictures else _SIZES_AT_MARGIN
-    effects = _EFFECTS_OF_FEW if args.few_pictures else _EFFECTS_AT_MARGIN
-    for person_sd, picture_sd in effects:
-        for people, pictures in sizes:
+    for design in _designs_at_margin(args.few_pictures):
+        edges, same = _at_error(0.45, design, args, rng)
+        others, _ = _at_error(0.3, design, args, rng)
+        cells = [*_words_of(design), f"{100 * same:.1f}"]
+        for edge, apart in zip(edges, others, strict=True):
+            cells += [
+                f"{100 * edge.equivalent / args.studies:.1f}",
+                f"{100 * np.mean(edge.half_widths):.1f}",
+                f"{100 * edge.coverage:.1f}",
+                f"{100 * apart.coverage:.1f}",
+            ]
+        if not args.markdown:
+            cells = [cell.rjust(len(name)) for cell, name in zip(cells, columns, strict=True)]
+        print(divider.join(cells), flush=True)
+
+
+def _print_counting(args: argparse.Namespace, rng: np.random.Generator, divider: str) -> None:
+    """Print the coverage of the error for somebody who knows everything but the error."""
+    columns = [
+        "people",
+        "pictures",
+        "REAL of real",
+        "SD people",
+        "SD pictures",
+        "at 45 %",
+        "at 30 %",
+    ]
+    print(divider.join(columns))
+    if args.markdown:
+        print(divider.join("---:" for _ in columns))
+    for design in _designs_at_margin(args.few_pictures):
+        held = [_held_by_counting(error, design, args.studies, rng) for error in (0.45, 0.3)]
+        cells = [*_words_of(design), *(f"{100 * share:.1f}" for share in held)]
+        if not args.markdown:
+            cells = [cell.rjust(len(name)) for cell, name in zip(cells, columns, strict=True)]
+        print(divider.join(cells), flush=True)
+
+
+def _held_by_counting(
+    error: float, design: Design, studies: int, rng: np.random.Generator
+) -> float:
+    """Return the share of studies that two exact tests of the true error at 2.5 % let pass."""
+    people, pictures, person_sd, picture_sd, real = design
+    who = rng.normal(0, person_sd, (studies, people, 1))
+    counts = []
+    for rate in (real, 2 * error - 1 + real):
+        what = rng.normal(0, picture_sd, (studies, 1, pictures))
+        chance = expit(constant_of(rate, person_sd, picture_sd) + who + what)
+        counts.append((rng.random(chance.shape) < chance).sum(axis=(1, 2)))
+    _, times = np.unique(counts[1] - counts[0], return_counts=True)
+    chances = times / studies
+    below, above = np.cumsum(chances), np.cumsum(chances[::-1])[::-1]
+    return float(1 - chances[(below <= 0.025) | (above <= 0.025)].sum())
+
+
+def _designs_at_margin(few_pictures: bool) -> Iterator[Design]:
+    for person_sd, picture_sd in _EFFECTS_OF_FEW if few_pictures else _EFFECTS_AT_MARGIN:
+        for people, pictures in _FEW_PICTURES if few_pictures else _SIZES_AT_MARGIN:
             for real in _REAL_AT_MARGIN:
-                design = (people, pictures, person_sd, picture_sd, real)
-                edges, same = _at_error(0.45, design, args, rng)
-                others, _ = _at_error(0.3, design, args, rng)
-                cells = [
-                    f"{people}",
-                    f"{pictures}",
-                    f"{100 * real:g} %",
-                    f"{person_sd:g}",
-                    f"{picture_sd:g}",
-                    f"{100 * same:.1f}",
-                ]
-                for edge, apart in zip(edges, others, strict=True):
-                    cells += [
-                        f"{100 * edge.equivalent / args.studies:.1f}",
-                        f"{100 * np.mean(edge.half_widths):.1f}",
-                        f"{100 * edge.coverage:.1f}",
-                        f"{100 * apart.coverage:.1f}",
-                    ]
-                if not args.markdown:
-                    cells = [
-                        cell.rjust(len(name)) for cell, name in zip(cells, columns, strict=True)
-                    ]
-                print(divider.join(cells), flush=True)
+                yield people, pictures, person_sd, picture_sd, real
+
+
+def _words_of(design: Design) -> list[str]:
+    people, pictures, person_sd, picture_sd, real = design
+    return [f"{people}", f"{pictures}", f"{100 * real:g} %", f"{person_sd:g}", f"{picture_sd:g}"]
 
 
 def _at_error(
     error: float,
-    design: tuple[int, int, float, float, float],
+    design: Design,
     args: argparse.Namespace,
     rng: np.random.Generator,
 ) -> tuple[list[Tally], float]:
@@ -352,6 +398,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", action="store_true", help="the protocol of pairs")
     parser.add_argument("--margin", action="store_true", help="how often differences are missed")
     parser.add_argument("--few_pictures", action="store_true", help="many people, few pictures")
+    parser.add_argument("--counting", action="store_true", help="what whole answers alone allow")
     parser.add_argument(
         "--least_freedom",
         type=float,

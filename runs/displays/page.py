@@ -20,6 +20,7 @@ from dominate.util import raw
 from impasto.data.atomic import atomic_path
 from impasto.data.decode import read_size
 from impasto.data.encode import encode_png
+from impasto.data.provenance import PREVIEWS_MARK
 from impasto.options.errors import PictureError
 from impasto.runs.curves import History, loss_kind
 from impasto.runs.directory import RunDirectory
@@ -225,6 +226,8 @@ class SamplePictures(Observer):
         """Write the pictures."""
         for folder in (self._folder.parent, self._folder):
             folder.mkdir(exist_ok=True)
+        # A run that lies among the photographs it learns from adds none to them.
+        (self._folder / PREVIEWS_MARK).touch()
         for name, rgb in samples.items():
             with atomic_path(sample_file(self._folder, progress.epoch, name)) as temporary:
                 temporary.write_bytes(encode_png(rgb))

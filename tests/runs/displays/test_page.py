@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from impasto.data import list_pictures
 from impasto.runs import Doctor, History, Progress, ReportPage, RunDirectory, read_log
 from impasto.runs.doctor import DataWait
 
@@ -79,12 +81,23 @@ def index(directory: RunDirectory) -> Path:
     return directory.web / "index.html"
 
 
+def test_samples_of_a_run_among_photographs_are_no_photographs(
+    directory: RunDirectory, tmp_path: Path
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "own.png")
+    observer = make(directory)
+    observer.on_start(progress(0))
+    observer.on_samples(progress(2), pictures(9))
+    assert len(list((directory.web / "images").glob("epoch*.png"))) == 2
+    assert list_pictures(tmp_path) == [tmp_path / "own.png"]
+
+
 def test_a_run_directory_that_was_removed_is_not_made_again(directory: RunDirectory) -> None:
     observer = make(directory)
     observer.on_start(progress(0))
     shutil.rmtree(directory.web)
     observer.on_samples(progress(2), pictures(9))  # this is the observer's own
-    assert len(list((directory.web / "images").iterdir())) == 2
+    assert len(list((directory.web / "images").glob("*.png"))) == 2
     shutil.rmtree(directory.path)
     tells: list[Callable[[], None]] = [
         lambda: observer.on_samples(progress(4), pictures(9)),

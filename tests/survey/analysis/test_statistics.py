@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
-from scipy.special import expit
-from scipy.stats import beta as beta_distribution, binom, norm
+from scipy.special import expit, logit
+from scipy.stats import beta as beta_distribution, binom, norm, sem, t
 
 from impasto.survey.analysis.bootstrap import JudgementTable, Spread, TwoLevel
 from impasto.survey.analysis.components import (
@@ -152,6 +152,28 @@ def test_pictures_that_differ_widen_the_interval_and_answers_alone_do_not_narrow
     independent = Rate(count=300, n=600).wilson()
     assert independent is not None
     assert alike.half_width >= independent.half_width * 0.99
+
+
+@pytest.mark.parametrize(
+    "rates", [(0.3, 0.5, 0.7, 0.6, 0.4), (0.2, 0.4, 0.5, 0.6, 0.8), (0.1, 0.3, 0.2, 0.4)]
+)
+def test_of_many_people_who_are_alike_the_interval_is_the_t_interval_of_the_pictures(
+    rates: tuple[float, ...],
+) -> None:
+    """With pictures - 1 degrees of freedom: more people do not make up for few pictures."""
+    people = 400
+    said = np.zeros((people, len(rates)))
+    for picture, rate in enumerate(rates):
+        # Nobody takes more pictures for real than others do, but for chance.
+        said[(np.arange(round(people * rate)) + 131 * picture) % people, picture] = 1
+    interval = spread_of(table(said)).interval()
+    mean = np.mean(rates)
+    # The delta method: the derivative of log-odds is 1 / (mean (1 - mean)).
+    low, high = expit(
+        t.interval(0.95, len(rates) - 1, logit(mean), sem(rates) / (mean * (1 - mean)))
+    )
+    assert interval.low == pytest.approx(low, abs=0.01)
+    assert interval.high == pytest.approx(high, abs=0.01)
 
 
 def test_a_share_of_0_has_the_cautious_interval_of_as_many_answers_as_pictures() -> None:
