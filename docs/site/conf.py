@@ -69,6 +69,7 @@ _CONTENTS = """
 
 ```{toctree}
 :hidden:
+:glob:
 :caption: Translate
 
 docs/translating
@@ -77,6 +78,7 @@ docs/little_data
 docs/watching
 docs/evaluating
 docs/model_card
+docs/painters/*
 docs/from_the_reference
 docs/machines
 docs/performance
