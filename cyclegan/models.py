@@ -177,6 +177,10 @@ def hidden_by_shipped(model: Path) -> Path | None:
     return next((path for path in own if path.is_dir()), None)
 
 
+STYLES_FILE = "styles.safetensors"
+"""Name of the only generator in a run of `impasto style train`."""
+
+
 def resolve_model(model: Path) -> Path:
     """Return the file or run folder that a user means.
 
@@ -191,10 +195,10 @@ def resolve_model(model: Path) -> Path:
     if str(model) in SHIPPED:
         return SHIPPED[str(model)].path
     if model.exists():
-        return model
+        return _or_its_styles(model)
     named = len(model.parts) == 1 and model.suffix not in {".pth", ".safetensors"}
     if named and (_RUNS / model).is_dir():
-        return _RUNS / model
+        return _or_its_styles(_RUNS / model)
     if model == ALL_PAINTERS:
         raise CheckpointError(
             f"{model} stands for several models, and only impasto translate takes it; expected one "
@@ -205,6 +209,12 @@ def resolve_model(model: Path) -> Path:
     raise CheckpointError(
         f"{model}: no such run folder or weights file{hint}; impasto models lists what there is"
     )
+
+
+def _or_its_styles(model: Path) -> Path:
+    """Return the file of a run that has but one generator, which knows several styles."""
+    file = model / STYLES_FILE
+    return file if file.is_file() else model
 
 
 def refuse_choices(model: Path, *, direction: str | None = None, epoch: str = "latest") -> None:
@@ -274,10 +284,6 @@ GENERATOR_OF = {"AtoB": "G_A", "BtoA": "G_B"}
 """The generator of each direction."""
 
 
-STYLES_FILE = "styles.safetensors"
-"""Name of the file that `impasto style train` leaves in the folder of a run."""
-
-
 def find_generator(
     model: Path,
     *,
@@ -311,8 +317,6 @@ def find_generator(
     )
     refuse_choices(model, direction=direction, epoch=epoch)
     own, model = hidden_by_shipped(model), resolve_model(model)
-    if (model / STYLES_FILE).is_file() and direction is None and epoch == "latest":
-        model = model / STYLES_FILE
     if not model.is_dir():
         loaded = _load_for_pictures(model, style)
         if own is not None:

@@ -368,8 +368,8 @@ def _of_shipped(name: str, options: EvaluateOptions, device: torch.device) -> Ca
         options,
         device,
     )
-    says = find_generator(Path(name)).provenance["direction"]
-    if options.direction not in {None, says}:
+    says = find_generator(Path(name)).provenance.get("direction")
+    if says is not None and options.direction not in {None, says}:
         note = f"{candidate.name} translates {says}, so --direction says nothing about it"
         candidate = replace(candidate, notes=[*candidate.notes, note])
     return _without_epochs(candidate, options)

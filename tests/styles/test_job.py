@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto.cyclegan.models import find_generator, models_in
+from impasto.cyclegan.models import find_generator, models_in, refuse_choices, resolve_model
 from impasto.gatys.features.lite import find_lite_weights
 from impasto.options.errors import OptionError, PictureError
 from impasto.options.styles import (
@@ -144,6 +144,9 @@ def test_the_losses_fall_and_the_file_is_a_model_of_all_its_styles(
     wave, name = first.network.state_dict(), "model.2.weight"
     assert torch.allclose(mixed[name], 0.75 * wave[name] + 0.25 * ours[name])
 
+    assert resolve_model(result.directory) == styles_file(result.directory)
+    with pytest.raises(OptionError, match="has no epochs"):
+        refuse_choices(result.directory, epoch="3")
     (known,) = models_in(result.directory)
     assert known.usable
     assert "--style wave, fuji" in known.what
