@@ -88,9 +88,10 @@ def train_styles(
             )
         if accelerator.device.type == "cpu":
             keep_freed_memory()
-        torch.backends.cudnn.benchmark = True  # all crops have one size
         loader = _build_loader(options, accelerator)
         learner = _build_learner(options, accelerator)
+        # All crops have one size; the paintings, which were measured just now, have not.
+        torch.backends.cudnn.benchmark = True
         weights = sum(each.numel() for each in learner.network.parameters())
         count = len(loader.middles(options.data.max_dataset_size).pixels)
         return TrainingParts(
