@@ -46,7 +46,7 @@ from impasto.cyclegan.trainer import OneSidedTrainer, Trainer
 from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
 from impasto.data.files import list_pictures
 from impasto.data.fingerprints import fingerprint
-from impasto.data.loaders import UnpairedLoader
+from impasto.data.loaders import UnpairedLoader, useful_processes
 from impasto.data.tensors import normalize
 from impasto.data.transforms import Preprocessing
 from impasto.gatys.features.lite import default_lite_layers
@@ -354,7 +354,7 @@ def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoa
         FolderError: a folder is missing or holds no pictures.
     """
     data = options.data
-    domain_A, domain_B = _build_domains(options)
+    domain_A, domain_B = _build_domains(options, workers=useful_processes(data.num_threads))
     sampler = UnpairedSampler(
         len(domain_A),
         len(domain_B),
@@ -495,7 +495,7 @@ def _standardize(networks: Networks, options: TrainOptions) -> None:
         discriminator.standardize([normalize(each) for each in drawn if each is not None])
 
 
-def _build_domains(options: TrainOptions) -> tuple[Domain, Domain]:
+def _build_domains(options: TrainOptions, *, workers: int = 0) -> tuple[Domain, Domain]:
     data = options.data
     preprocessing = Preprocessing(
         mode=data.preprocess,
@@ -510,6 +510,8 @@ def _build_domains(options: TrainOptions) -> tuple[Domain, Domain]:
             list_pictures(folder)[: data.max_dataset_size],
             preprocessing=preprocessing,
             cache=data.cache_images,
+            workers=workers,
+            reduced_decoding=data.reduced_decoding,
         )
         for folder in data.folders
     )

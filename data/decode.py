@@ -45,13 +45,24 @@ from impasto.data.formats import (
 )
 from impasto.options.errors import PictureError
 
-__all__ = ["DEFAULT_MAX_PIXELS", "Picture", "Rgb", "read_picture", "read_size"]
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "Box",
+    "Picture",
+    "Rgb",
+    "read_picture",
+    "read_reduced",
+    "read_size",
+]
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """Where Pillow, as delivered, refuses a picture too: 2**29 bytes as RGB."""
 
 Rgb = NDArray[np.uint8]
 """A picture or a part of one: RGB, (H, W, 3), uint8, sRGB."""
+
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower end of a part of a picture, in pixels."""
 
 _LOGGER = logging.getLogger(__name__)
 # TIFF 6.0 tags; EXIF uses the last one too.
@@ -122,12 +133,44 @@ def read_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
         PictureError: the file cannot be opened, is no picture, is damaged, is too large, or holds
             samples without a clear meaning.
     """
+    return _read(path, max_pixels)[0]
+
+
+def read_reduced(path: Path, least: tuple[int, int]) -> tuple[Rgb, Box]:
+    """Read a picture that will be scaled down; a JPEG, if possible, at a fraction of its size.
+
+    One of at least twice, four or eight times the given height and width is decoded at a half, a
+    quarter or an eighth of its size, from the lower frequencies of each block: much faster, and not
+    quite the pixels that come of scaling the whole picture. The rest is as :func:`read_picture`
+    says.
+
+    Args:
+        path: file as :func:`read_picture` reads it.
+        least: height and width in pixels, of the upright picture, that are enough.
+
+    Returns:
+        RGB, (H, W, 3), uint8; and the left, upper, right and lower end of the picture therein, in
+        pixels, since a fraction of one is filled up.
+
+    Raises:
+        PictureError: as :func:`read_picture` raises it.
+    """
+    picture, box = _read(path, DEFAULT_MAX_PIXELS, least)
+    return picture.rgb, box
+
+
+def _read(path: Path, max_pixels: int, least: tuple[int, int] | None = None) -> tuple[Picture, Box]:
     with _opened(path, pixels=True) as (file, image):
         width, height = image.size
         if width * height > max_pixels:
             excess = f"{width * height} pixels, more than the limit of {max_pixels}"
             raise PictureError(path, f"has {width} x {height} = {excess}; make it smaller")
         orientation = _orientation(image)
+        sides: tuple[float, float] = (height, width)
+        if least is not None and isinstance(image, JpegImageFile):
+            high, wide = least if orientation < 5 else least[::-1]
+            reduced = image.draft(None, (max(1, wide), max(1, high)))
+            sides = sides if reduced is None else (reduced[1][3], reduced[1][2])
         with libtiff_errors() as errors:
             if isinstance(image, TiffFile) and image.floats:
                 color, alpha = _load_floats(path, file, image)
@@ -137,7 +180,8 @@ def read_picture(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
             raise PictureError(path, "is not a readable TIFF file: its data are damaged")
         rgb = np.asarray(_to_srgb(path, color, image.info))
         turned = None if alpha is None else _turn(alpha, orientation)
-        return Picture(rgb=_turn(rgb, orientation), alpha=turned)
+        picture = Picture(rgb=_turn(rgb, orientation), alpha=turned)
+        return picture, _box(picture, sides, orientation)
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -426,9 +470,22 @@ def _exif_orientation(exif: bytes) -> int:
     return 1
 
 
+def _box(picture: Picture, sides: tuple[float, float], orientation: int) -> Box:
+    """Return where the stored height and width lie in the upright picture."""
+    high, wide = sides if orientation < 5 else sides[::-1]
+    down, along = _reversed(orientation)
+    top, left = (picture.height - high if down else 0), (picture.width - wide if along else 0)
+    return left, top, left + wide, top + high
+
+
+def _reversed(orientation: int) -> tuple[bool, bool]:
+    """Whether rows run upwards, and columns to the left, once they are swapped if need be."""
+    return orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+
+
 def _turn(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Turn stored rows and columns (H, W, ...) upright."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
-    down, along = (-1 if orientation in back else 1 for back in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    down, along = (-1 if back else 1 for back in _reversed(orientation))
     return np.ascontiguousarray(array[::down, ::along])

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from impasto.data.decode import Rgb
+from impasto.data.decode import Box, Rgb, read_picture, read_reduced, read_size
 
 __all__ = [
     "Preprocessing",
@@ -26,13 +27,15 @@ __all__ = [
 _MAX_PIXELS = 2**27
 
 
-def resize(rgb: Rgb, height: int, width: int) -> Rgb:
+def resize(rgb: Rgb, height: int, width: int, *, box: Box | None = None) -> Rgb:
     """Scale a picture with antialiased bicubic interpolation (Pillow's, as in the reference).
 
     Args:
         rgb: RGB, (H, W, 3), uint8.
         height: new height in pixels.
         width: new width in pixels.
+        box: left, upper, right and lower end, in pixels, of the part that is scaled; all of it
+            unless given.
 
     Returns:
         RGB, (height, width, 3), uint8.
@@ -40,13 +43,14 @@ def resize(rgb: Rgb, height: int, width: int) -> Rgb:
     Raises:
         ValueError: the new size is beyond 2**27 pixels.
     """
-    if rgb.shape[:2] == (height, width):
+    whole = (0, 0, rgb.shape[1], rgb.shape[0])
+    if rgb.shape[:2] == (height, width) and box in {None, whole}:
         return rgb
     if height * width > _MAX_PIXELS:
         raise ValueError(
             f"it would be scaled to {width} x {height} pixels, more than {_MAX_PIXELS}"
         )
-    scaled = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC)
+    scaled = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC, box)
     return np.asarray(scaled)
 
 
@@ -191,6 +195,25 @@ class Preprocessing:
             ValueError: the scaled picture would be absurdly large.
         """
         return resize(rgb, *self._fitted_size(*rgb.shape[:2]))
+
+    def read(self, path: Path, *, margin: int = 0) -> Rgb:
+        """Read a picture and do what ``fit`` does.
+
+        Args:
+            path: path of the picture file.
+            margin: decode a JPEG at a fraction of its size, if both sides remain so many times
+                those of the result; 0: decode all of it.
+
+        Raises:
+            PictureError: it cannot be read.
+            ValueError: the scaled picture would be absurdly large.
+        """
+        if not margin:
+            return self.fit(read_picture(path).rgb)
+        width, height = read_size(path)
+        target = self._fitted_size(height, width)
+        rgb, box = read_reduced(path, (margin * target[0], margin * target[1]))
+        return resize(rgb, *target, box=box)
 
     def augment(self, rgb: Rgb, *, generator: torch.Generator) -> Rgb:
         """Crop and flip a fitted picture at random, (H, W, 3) -> (h, w, 3), uint8."""

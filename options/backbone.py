@@ -99,7 +99,8 @@ class ClassDataOptions:
     num_threads: int = 4
     """number of processes that load pictures; 0 loads them in the training process"""
     cache_images: bool = False
-    """keep decoded pictures in memory, once for each loading process; for small datasets"""
+    """keep decoded and resized pictures in memory, once for all processes that load pictures; for
+    datasets that fit"""
 
     def __post_init__(self) -> None:
         require(

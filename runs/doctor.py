@@ -182,15 +182,15 @@ class DataWait:
 
     Args:
         num_threads: processes that load pictures.
-        cache_images: whether pictures are kept in memory; then the wait counts only when each
-            process has had the time to read them all once.
+        cache_images: whether pictures are kept in memory; then the wait counts only when there
+            was the time to read them all once.
         size_option: the option that files need not be much larger than.
     """
 
     def __init__(
         self, *, num_threads: int, cache_images: bool, size_option: str = "load_size"
     ) -> None:
-        self._loading_epochs = max(1, num_threads) if cache_images else 0
+        self._loading_epochs = 1 if cache_images else 0
         self._first_epoch: int | None = None
         self._level = Level(
             "The networks have waited for pictures for more than 20 % of the time since image "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from impasto.data.cache import PictureCache
 from impasto.data.datasets import Draw, UnpairedSampler
 from impasto.data.decode import Rgb
 from impasto.data.fingerprints import count_moved
@@ -122,14 +123,20 @@ class ClassPictures(Dataset[ClassBatch]):
         pictures: source of the pictures.
         augmentation: cropping and augmentation of the pictures.
         cache: keep the resized pictures in memory.
+        workers: processes that load the pictures, which then share that memory.
     """
 
     def __init__(
-        self, pictures: Labelled, *, augmentation: Augmentation, cache: bool = False
+        self,
+        pictures: Labelled,
+        *,
+        augmentation: Augmentation,
+        cache: bool = False,
+        workers: int = 0,
     ) -> None:
         self.pictures = pictures
         self._augmentation = augmentation
-        self._cache: dict[int, Rgb] | None = {} if cache else None
+        self._cache = PictureCache(len(self), workers=workers) if cache else None
 
     def __len__(self) -> int:
         return len(self.pictures.labels)
@@ -163,11 +170,12 @@ class ClassPictures(Dataset[ClassBatch]):
         )
 
     def _fitted(self, index: int) -> Rgb:
-        if self._cache is not None and index in self._cache:
-            return self._cache[index]
+        kept = None if self._cache is None else self._cache.get(index)
+        if kept is not None:
+            return kept
         fitted = self._augmentation.fit(self.pictures.read(index))
         if self._cache is not None:
-            self._cache[index] = fitted
+            self._cache.put(index, fitted)
         return fitted
 
 

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from impasto.data.datasets import UnpairedSampler
 from impasto.data.files import find_class_folders
 from impasto.data.fingerprints import fingerprint
+from impasto.data.loaders import useful_processes
 from impasto.gatys.classifier.data import (
     ClassSets,
     open_caltech101,
@@ -199,7 +200,12 @@ def _build_loader(
     options: BackboneOptions, sets: ClassSets, accelerator: Accelerator, *, allow_changes: bool
 ) -> TrainingLoader:
     data = options.data
-    pictures = ClassPictures(sets.train, augmentation=_augmentation(data), cache=data.cache_images)
+    pictures = ClassPictures(
+        sets.train,
+        augmentation=_augmentation(data),
+        cache=data.cache_images,
+        workers=useful_processes(data.num_threads),
+    )
     sampler = UnpairedSampler(
         len(pictures),
         1,  # there is no second domain to pair with
@@ -236,13 +242,15 @@ def _build_held_out(
     data: ClassDataOptions, sets: ClassSets, accelerator: Accelerator
 ) -> HeldOutPictures:
     pictures = ClassPictures(
-        sets.held_out, augmentation=_augmentation(data), cache=data.cache_images
+        sets.held_out,
+        augmentation=_augmentation(data),
+        cache=data.cache_images,
+        workers=useful_processes(data.num_threads),
     )
     return HeldOutPictures(
         pictures,
         batch_size=data.batch_size,
-        # Loading processes end with the epoch, and what they keep with them.
-        workers=0 if data.cache_images else data.num_threads,
+        workers=data.num_threads,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from impasto.data import datasets
+from impasto.data import transforms
 from impasto.data.datasets import (
     Domain,
     Draw,
@@ -22,6 +22,7 @@ from impasto.data.datasets import (
     collate_unpaired,
 )
 from impasto.data.decode import Picture, read_picture
+from impasto.data.samples.photographs import sample_photographs
 from impasto.data.transforms import Preprocessing
 
 PLAIN = Preprocessing(mode="none", flip=False)
@@ -146,7 +147,7 @@ def test_cache_reads_each_file_once(
         read.append(path)
         return read_picture(path)
 
-    monkeypatch.setattr(datasets, "read_picture", counting)
+    monkeypatch.setattr(transforms, "read_picture", counting)
     domain = Domain(paths, preprocessing=CROPPING, cache=cache)
     fresh = Domain(paths, preprocessing=CROPPING)
     for seed in range(4):
@@ -158,6 +159,26 @@ def test_cache_reads_each_file_once(
             assert torch.equal(image, again)
             image.zero_()  # what is given out is not the cache's own
     assert len(read) == (2 if cache else 8) + 8
+
+
+@pytest.mark.parametrize("mode", ["resize_and_crop", "scale_width_and_crop", "none"])
+def test_reduced_decoding_gives_the_same_sizes_and_nearly_the_same_pixels(
+    tmp_path: Path, mode: str
+) -> None:
+    (photograph, *_) = sample_photographs().values()
+    path = tmp_path / "photograph.jpg"
+    Image.fromarray(photograph).resize((1201, 803)).save(path, quality=95)
+    how = Preprocessing(mode=mode, load_size=72, crop_size=40)
+    exact, reduced = (
+        Domain([path], preprocessing=how, reduced_decoding=value).draw(0, generator=seeded())[0]
+        for value in (False, True)
+    )
+    assert exact is not None
+    assert reduced is not None
+    assert exact.shape == reduced.shape
+    apart = (exact.double() - reduced.double()).abs()
+    assert (apart.max() > 0) == (mode != "none")  # of which every pixel is needed
+    assert apart.mean() < 1  # of 255 levels
 
 
 def test_unreadable_pictures_are_not_cached(tmp_path: Path) -> None:
