@@ -4,7 +4,7 @@ PYTHON  ?= python3
 BIN     := .venv/bin
 # The versions of all packages; `make test CONSTRAINTS=/dev/null` takes the newest that are allowed.
 CONSTRAINTS ?= constraints.txt
-EXTRAS  := dev,docs,heif,survey,tensorboard,visdom
+EXTRAS  := dev,docs,fetch,heif,survey,tensorboard,visdom
 
 .PHONY: demo test quick newest check docs visdom typing clean
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
+from impasto.data.fetch.catalog import fetch_hint
 from impasto.options.errors import CheckpointError, FolderError, ImpastoError, OptionError
 from impasto.options.fields import nearest, require
 from impasto.options.translate import ALL_PAINTERS
@@ -206,6 +207,7 @@ def resolve_model(model: Path) -> Path:
         )
     runs = [path.name for path in _RUNS.iterdir() if path.is_dir()] if _RUNS.is_dir() else []
     hint = nearest(str(model), [*SHIPPED, *runs]) if named else ""
+    hint = fetch_hint(str(model), "model") or hint
     raise CheckpointError(
         f"{model}: no such run folder or weights file{hint}; impasto models lists what there is"
     )
@@ -272,7 +274,7 @@ def resolve_results(path: Path) -> Path:
     except CheckpointError as error:
         above = path.parent
         near = [other.name for other in above.iterdir()] if above.is_dir() else []
-        hint = nearest(path.name, [*near, *SHIPPED])
+        hint = fetch_hint(str(path), "model") or nearest(path.name, [*near, *SHIPPED])
         raise FolderError(
             path,
             f"no such folder of results, run folder or weights file{hint}; impasto models lists "

@@ -1,6 +1,7 @@
 from .api import (
     evaluate,
     export_study,
+    fetch,
     load_generator,
     report_study,
     serve_study,
@@ -18,6 +19,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "export_study",
+    "fetch",
     "load_generator",
     "report_study",
     "serve_study",

@@ -15,12 +15,14 @@ from impasto.options.fields import default_values, flatten, make, nearest, types
 
 if TYPE_CHECKING:
     from impasto.cyclegan.jobs.evaluate import EvaluateResult
+    from impasto.cyclegan.jobs.fetch import FetchResult
     from impasto.cyclegan.jobs.painters import PaintersResult
     from impasto.cyclegan.jobs.translate import TranslateResult
     from impasto.cyclegan.weights import LoadedGenerator
     from impasto.gatys.jobs.stylize import StylizeResult
     from impasto.gatys.sweep.run import SweepResult
     from impasto.options.evaluate import EvaluateOptions
+    from impasto.options.fetch import FetchOptions
     from impasto.options.stylize import StylizeOptions, SweepOptions
     from impasto.options.survey import (
         SurveyExportOptions,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "evaluate",
     "export_study",
+    "fetch",
     "load_generator",
     "report_study",
     "serve_study",
@@ -112,6 +115,40 @@ def train(
     in_options = {} if options is None else flatten(options)
     typed = {*changes, *(name for name, value in in_options.items() if value != known[name])}
     return run(made, resume=resume, allow_changes=allow_changes, typed=typed)
+
+
+def fetch(
+    names: str | Sequence[str],
+    *,
+    options: "FetchOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "FetchResult":
+    """Fetch data sets, published models and weights of networks, like ``impasto fetch``.
+
+    Args:
+        names: one name or several, such as ``"monet2photo"``.
+        options: all options at once; options given by name replace those in it.
+        config: YAML file with options.
+        **changes: options of ``impasto fetch``, such as ``source="https://..."``; ``file`` is what
+            the command calls ``--from``.
+
+    Returns:
+        What is there now, and what could not be fetched, with the reasons.
+
+    Raises:
+        OptionError: a name or another option is unknown or invalid.
+        OSError: a disk is full, or cannot be written.
+
+    Example:
+        >>> impasto.fetch("monet2photo", file="monet2photo.zip")  # doctest: +SKIP
+    """
+    from impasto.cyclegan.jobs.fetch import run_fetch  # noqa: PLC0415 - torch
+    from impasto.options.fetch import FetchOptions  # noqa: PLC0415
+
+    several = [names] if isinstance(names, str) else list(names)
+    flat = _flat(FetchOptions, {**changes, "names": several}, options, config)
+    return run_fetch(make(FetchOptions, flat))
 
 
 def translate(

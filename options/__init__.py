@@ -3,6 +3,7 @@
 from impasto.options.backbone import WeightsOptions
 from impasto.options.errors import (
     CheckpointError,
+    FetchError,
     FolderError,
     ImpastoError,
     LostProcessError,
@@ -11,6 +12,7 @@ from impasto.options.errors import (
     TrainingError,
 )
 from impasto.options.evaluate import EvaluateOptions
+from impasto.options.fetch import FetchOptions
 from impasto.options.fields import difference, flatten, make
 from impasto.options.losses import LossOptions
 from impasto.options.plot import PlotOptions
@@ -39,6 +41,8 @@ __all__ = [
     "DataOptions",
     "DisplayOptions",
     "EvaluateOptions",
+    "FetchError",
+    "FetchOptions",
     "FolderError",
     "ImpastoError",
     "LossOptions",

@@ -132,7 +132,7 @@ class CommandParser(ArgumentParser):
             if field.name in headings:
                 title, group = headings[field.name], None
             if field.name not in skip:
-                group = group or self.add_argument_group(title)
+                group = group or self.add_argument_group(title, name=title)
                 groups[field.name] = group
         return groups
 

@@ -7,6 +7,7 @@ The tree::
     ├── FolderError              a folder is missing, empty, or cannot be written
     ├── PictureError             one picture file cannot be read or written
     ├── CheckpointError          a weights or state file does not fit, or is damaged
+    ├── FetchError               a file cannot be fetched, or is not what was asked for
     ├── SurveyError              a file of a survey is missing, damaged, or of another survey
     └── TrainingError            training cannot go on (a loss is not finite)
         └── LostProcessError     another process of the job is gone
@@ -19,6 +20,7 @@ from pathlib import Path
 
 __all__ = [
     "CheckpointError",
+    "FetchError",
     "FolderError",
     "ImpastoError",
     "LostProcessError",
@@ -82,6 +84,10 @@ class PictureError(ImpastoError, OSError):
 
 class CheckpointError(ImpastoError, ValueError):
     """A weights or state file does not fit the networks, or is damaged."""
+
+
+class FetchError(ImpastoError):
+    """A file cannot be fetched, or is not what was asked for."""
 
 
 class SurveyError(ImpastoError, ValueError):

@@ -52,6 +52,11 @@ COMMANDS: Mapping[str, Command] = {
         text="run everything once on shipped pictures, offline, in a few minutes",
         module="impasto.scripts.demo",
     ),
+    "fetch": Command(
+        group=_START,
+        text="get data sets, published models and weights of feature networks",
+        module="impasto.scripts.fetch",
+    ),
     "translate": Command(
         group=_PAIRLESS,
         text="translate pictures of any size with a trained model",

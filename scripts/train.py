@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def main(argv: Sequence[str]) -> int:
     """Parse, train, report; return the exit status."""
     words = parse_training(_parser, TrainOptions, argv)
     words.options.data.require_one_place(words.given)
+    if not words.resume:
+        words = replace(words, options=_with_dataset_by_name(words.options))
     _refuse_missing(words.options, resume=words.resume)
 
     def start(observers: "Sequence[Observer]") -> "TrainResult":
@@ -53,6 +56,16 @@ def main(argv: Sequence[str]) -> int:
     return run_training(
         start, command="train", changes=words.changes, report=report, longer=longer, note=words.note
     )
+
+
+def _with_dataset_by_name(options: TrainOptions) -> TrainOptions:
+    """Return options in which a data set that was given by its name has its folder."""
+    from impasto.data.fetch.catalog import find_dataset  # noqa: PLC0415 - after parsing
+
+    data = options.data
+    if data.folder_A is not None:
+        return options
+    return replace(options, data=replace(data, dataroot=find_dataset(data.dataroot)))
 
 
 def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:

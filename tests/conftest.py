@@ -27,7 +27,7 @@ from impasto.options import (
     make,
 )
 
-pytest.register_assert_rewrite("tests.browser", "tests.translating")
+pytest.register_assert_rewrite("tests.browser", "tests.loopback", "tests.translating")
 
 from tests.browser import Browser, Page, open_chromium, parse_page
 

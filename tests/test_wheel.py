@@ -17,6 +17,7 @@ FILES = ["setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
 NEEDED = {
     "impasto/cyclegan/pretrained/monet.safetensors",
     "impasto/data/__init__.pyi",
+    "impasto/data/fetch/catalog.yaml",
     "impasto/options/presets/backbones/small.yaml",
     "impasto/options/presets/sweeps/seconds.yaml",
     "impasto/options/presets/tiny.yaml",

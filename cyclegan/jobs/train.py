@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import Protocol
@@ -26,6 +27,7 @@ from impasto.cyclegan.terms import LossTerm, PerceptualLoss
 from impasto.cyclegan.trainer import Trainer
 from impasto.cyclegan.weights import save_generator
 from impasto.data.datasets import UnpairedBatch
+from impasto.data.fetch.catalog import find_dataset
 from impasto.data.loaders import UnpairedLoader
 from impasto.options.errors import CheckpointError
 from impasto.options.train import FIXED, MAY_CHANGE, TrainOptions
@@ -152,6 +154,10 @@ def train(  # noqa: PLR0913 - all that a training can be given
         TrainingError: a loss is not finite.
         ImpastoError: a state cannot be written, or another process trains this run.
     """
+    if not resume:
+        options = replace(
+            options, data=replace(options.data, dataroot=find_dataset(options.data.dataroot))
+        )
     start = Start(options=options)
     if options.networks.init_from and not resume:  # what is resumed has its weights
         RunDirectory(options.run.checkpoints_dir / options.run.name).require_no_state()

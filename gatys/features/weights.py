@@ -58,20 +58,22 @@ class Published:
     Attributes:
         name: name of the file; the hexadecimal digits in it are the beginning of its SHA-256.
         megabytes: size of the file, in MB.
+        weights: torchvision's name of the weights.
     """
 
     name: str
     megabytes: int
+    weights: str
 
     @property
     def url(self) -> str:
-        """URL of the file."""
-        return f"https://download.pytorch.org/models/{self.name}"
+        """URL of the file, as torchvision knows it."""
+        return str(models.get_weight(self.weights).url)
 
 
 PUBLISHED = {
-    16: Published(name="vgg16-397923af.pth", megabytes=528),
-    19: Published(name="vgg19-dcbb9e9d.pth", megabytes=548),
+    16: Published(name="vgg16-397923af.pth", megabytes=528, weights="VGG16_Weights.IMAGENET1K_V1"),
+    19: Published(name="vgg19-dcbb9e9d.pth", megabytes=548, weights="VGG19_Weights.IMAGENET1K_V1"),
 }
 """Depth to torchvision's weights, trained on ImageNet (``VGG19_Weights.IMAGENET1K_V1``)."""
 
@@ -218,9 +220,11 @@ def missing_message(depth: int = 19) -> str:
     published, folder = PUBLISHED[depth], weights_folder()
     digits = published.name.split("-")[1].removesuffix(".pth")
     return (
-        f"No weights of VGG{depth} were found in {folder}; Impasto never downloads them.\n"
+        f"No weights of VGG{depth} were found in {folder}; only impasto fetch downloads.\n"
         f"The file is torchvision's {published.name} ({published.megabytes} MB; its SHA-256 "
-        f"begins with {digits}). On a machine with a network:\n"
+        f"begins with {digits}). With a network:\n"
+        f"  impasto fetch vgg{depth}\n"
+        f"On another machine with a network:\n"
         f"  curl --fail --location --remote-name {published.url}\n"
         f"Put it into {folder}, or give it as --weights FILE. To carry less:\n"
         f"  impasto weights pack {published.name} --output {candidates(depth)[1].name}\n"
@@ -361,9 +365,11 @@ def missing_model_message(model: str) -> str:
     entry, folder = _entries(model)[0], weights_folder()
     name = _file_name(entry)
     return (
-        f"No weights of {model} were found in {folder}; Impasto never downloads them.\n"
+        f"No weights of {model} were found in {folder}; only impasto fetch downloads.\n"
         f"The file is torchvision's {name} ({round(entry.meta['_file_size'])} MB; its SHA-256 "
-        f"begins with {_digits(entry)}). On a machine with a network:\n"
+        f"begins with {_digits(entry)}). With a network:\n"
+        f"  impasto fetch {model}\n"
+        f"On another machine with a network:\n"
         f"  curl --fail --location --remote-name {entry.url}\n"
         f"Put it into {folder}, or give it as --weights FILE.\n"
         f"Without a file, weights are random, the same each time (--backbone random:{model})."

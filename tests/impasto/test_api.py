@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import urllib.request
 from collections.abc import Callable
@@ -275,3 +276,16 @@ def test_a_mistake_names_its_option(call: Callable[[], object], says: str) -> No
     with pytest.raises(OptionError, match=f"^{says}"):
         call()
     assert not list(Path().iterdir())
+
+
+def test_a_data_set_is_fetched(
+    picture_folder: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMPASTO_HOME", str(tmp_path / "home"))
+    for side in "AB":
+        picture_folder(f"packed/train{side}", count=2)
+    shutil.make_archive("grumpifycat", "zip", "packed")
+    result = impasto.fetch("grumpifycat", file="grumpifycat.zip")
+    (fetched,) = result.fetched
+    assert fetched.notes == ["trainA 2, trainB 2 pictures"]
+    assert impasto.fetch(["grumpifycat"]).fetched[0].path == Path("datasets/grumpifycat")

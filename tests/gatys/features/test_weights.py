@@ -475,7 +475,7 @@ def test_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it at the published width, but for the fully connected layers, left out as rubbish."""
     source = hashed(tmp_path, random_weights(width=1))
     assert source.stat().st_size == pytest.approx(80.1e6, rel=0.001)
-    published = {19: Published(name=source.name, megabytes=80)}
+    published = {19: Published(name=source.name, megabytes=80, weights="")}
     monkeypatch.setattr(weights_module, "PUBLISHED", published)
     monkeypatch.setattr(weights_module, "weights_folder", lambda: tmp_path)
     found = find_weights()
