@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.cyclegan.jobs.painters import PaintersResult, translate_all
 from impasto.cyclegan.jobs.tour import Chapter, TourResult, measure_table, run_tour, write_tour
 from impasto.cyclegan.jobs.translate import TranslateResult, translate
+from impasto.cyclegan.models import SHIPPED
 from impasto.data import Picture, write_picture
 from impasto.data.atomic import write_text_atomic
 from impasto.data.decode import read_size
@@ -35,12 +38,12 @@ from impasto.options.fields import make
 from impasto.options.stylize import StylizeOptions
 from impasto.options.survey import SurveyExportOptions
 from impasto.options.train import TrainOptions
-from impasto.options.translate import DemoOptions, TranslateOptions
+from impasto.options.translate import ALL_PAINTERS, DemoOptions, TranslateOptions
 from impasto.runs.directory import RunDirectory
 from impasto.runs.pages.gallery import BeforeAfter, Strip
 from impasto.survey.export.job import export_study
 
-__all__ = ["DemoResult", "called_as", "run_demo", "spell_seconds"]
+__all__ = ["DemoResult", "called_as", "run_demo", "spell_seconds", "stroke_words"]
 
 # What a person would call the photographs, the best results first; those are shown large.
 _NAMES = {
@@ -58,12 +61,23 @@ _SHOWN = 6
 _SIZE_PX = 136  # a little more than the crop of the preset
 _CONTENT, _STYLE = "chelsea", "coffee"  # of the stylized picture; the style is painted first
 _STYLIZED_PX = 384
+_SHEET = "painters.jpg"
 # What the demo writes into its folder; nothing of it is replaced unless the note, or the digest in
 # the note, says that the demo wrote it.
 _STUDY = ("study.key.json", "study.zip", "study")
 _MADE = (
     *_STUDY,
-    *("photographs", "monets", "domains", "checkpoints/demo", "pictures", "translated", "fakes"),
+    *(
+        "photographs",
+        "painters",
+        _SHEET,
+        "monets",
+        "domains",
+        "checkpoints/demo",
+        "pictures",
+        "translated",
+        "fakes",
+    ),
     *("style.png", "stylized.png", "index.html"),
 )
 _NOTE = "impasto_demo.json"
@@ -88,7 +102,7 @@ class DemoResult:
 def run_demo(
     options: DemoOptions, *, say: Callable[[str], None] = lambda _line: None
 ) -> DemoResult:
-    """Turn photographs into Monets, train, measure, translate, stylize, make a survey and a page.
+    """Show the painters, train, measure, translate, stylize, make a survey and a page of it all.
 
     Args:
         options: all options of the demo.
@@ -103,17 +117,20 @@ def run_demo(
     started = time.perf_counter()
 
     def step(number: int, what: str) -> None:
-        say(f"{number}/6 [{time.perf_counter() - started:3.0f} s] {what}")
+        say(f"{number}/7 [{time.perf_counter() - started:3.0f} s] {what}")
 
     say("about three minutes on two idle cores, longer where others work, too")
     page = options.output / "index.html"
-    step(1, "photographs into Monets, by the model in the box")
+    step(1, f"the {_NAMES[_STYLE]} in the hands of the painters in the box")
     photographs = _write_photographs(options.output / "photographs")
+    painted = _paint(photographs, options.output)
+    say(f"    {len(painted.results)} of them; open {(options.output / _SHEET).resolve()}")
+    step(2, "photographs into Monets, by the model in the box")
     monets = _translate(
-        photographs, Path("monet"), options.output / "monets", stroke_scale=_STROKE_SCALE
+        photographs, Path("monet"), options.output / "monets", stroke_scale=_monet_strokes()
     )
     say(f"    {len(monets.converted.done)} pictures; open {monets.page.resolve()}")
-    step(2, "painting the training pictures (photographs: scikit-image, scikit-learn)")
+    step(3, "painting the training pictures (photographs: scikit-image, scikit-learn)")
     domains = make_sample_domains(
         options.output / "domains",
         size_px=_SIZE_PX,
@@ -121,7 +138,7 @@ def run_demo(
         test_pictures=options.test_pictures,
         seed=options.seed,
     )
-    step(3, f"training on {domains.trainA} and {domains.trainB}")
+    step(4, f"training on {domains.trainA} and {domains.trainB}")
     RunDirectory(options.output / "checkpoints" / "demo").start_afresh()
     begun = time.perf_counter()
     tour = run_tour(domains, _train_options(options, domains.root))
@@ -132,17 +149,18 @@ def run_demo(
         )
     say("distance of the held-out photographs from their true paintings:")
     say(measure_table(tour.comparisons))
-    step(4, "translating whole photographs with what was trained")
+    step(5, "translating whole photographs with what was trained")
     translated = _translate(
         photographs, tour.training.directory, options.output / "translated", direction="BtoA"
     )
-    step(5, f"the {_NAMES[_CONTENT]} in the style of a painting of the {_NAMES[_STYLE]}")
+    step(6, f"the {_NAMES[_CONTENT]} in the style of a painting of the {_NAMES[_STYLE]}")
     stylized = _stylize(photographs, options)
-    step(6, "a survey of true paintings and translations")
+    step(7, "a survey of true paintings and translations")
     study = _survey(domains, tour, options)
     write_tour(
         page,
         [
+            _painters_chapter(painted, options.output),
             _monet_chapter(monets, options.output),
             stylized,
             _training_chapter(tour, translated, options.output, trained_seconds),
@@ -267,7 +285,7 @@ def _translate(
     output: Path,
     *,
     direction: str | None = None,
-    stroke_scale: float = 1.0,
+    stroke_scale: float | Literal["auto"] = "auto",
 ) -> TranslateResult:
     return translate(
         [photographs],
@@ -282,6 +300,45 @@ def _translate(
                 "device": "cpu",
             },
         ),
+    )
+
+
+def _monet_strokes() -> float | Literal["auto"]:
+    """Return how large strokes are to be: as the model says, or for photographs of this size."""
+    return _STROKE_SCALE if SHIPPED["monet"].strokes_at_px is None else "auto"
+
+
+def stroke_words() -> list[str]:
+    """Return what to add to a command, if anything, so that strokes can be seen."""
+    strokes = _monet_strokes()
+    return [] if strokes == "auto" else ["--stroke_scale", f"{strokes:g}"]
+
+
+def _paint(photographs: Path, output: Path) -> PaintersResult:
+    """Show one photograph in the hands of all painters that ship, on a sheet."""
+    sheet = output / _SHEET
+    sheet.unlink(missing_ok=True)  # of an earlier demo
+    asked = {"model": ALL_PAINTERS, "output": output / "painters", "sheet": sheet}
+    return translate_all(
+        [photographs / f"{_NAMES[_STYLE]}.jpg"],
+        make(TranslateOptions, {**asked, "overwrite": True, "device": "cpu"}),
+    )
+
+
+def _painters_chapter(painted: PaintersResult, output: Path) -> Chapter:
+    results = painted.results.items()
+    photograph = output / "photographs" / f"{_NAMES[_STYLE]}.jpg"
+    pictures = {SHIPPED[name].label: result.targets for name, result in results}
+    files = {label: next(iter(targets.values())) for label, targets in pictures.items() if targets}
+    return Chapter(
+        heading="One photograph in the painters' hands",
+        text="What each painter that ships with Impasto makes of a photograph that none of them "
+        "has seen.",
+        strips=[
+            Strip(name=_NAMES[_STYLE].capitalize(), pictures={"photograph": photograph, **files})
+        ],
+        links={"The sheet": output / _SHEET},
+        commands=[_impasto("translate", photograph, "--model", ALL_PAINTERS, "--sheet", _SHEET)],
     )
 
 
@@ -303,10 +360,7 @@ def _monet_chapter(monets: TranslateResult, output: Path) -> Chapter:
         pairs=pairs,
         links={f"All {len(made)} photographs": monets.page},
         commands=[
-            _impasto(
-                *("translate", output / "photographs", "--stroke_scale", f"{_STROKE_SCALE}"),
-                *("--output", "monets"),
-            )
+            _impasto("translate", output / "photographs", *stroke_words(), "--output", "monets")
         ],
     )
 
@@ -390,9 +444,10 @@ def _own_chapter() -> Chapter:
     return Chapter(
         heading="Now with your own pictures",
         text="Put the names of your folders and files where there are capitals. A --stroke_scale "
-        "of 2 suits pictures with sides of about 1,000 pixels; larger ones take a larger one.",
+        "of 2 suits pictures with sides of about 1,000 pixels; larger ones take a larger one. "
+        "auto finds it by itself for models that say which size their strokes are right for.",
         commands=[
-            _impasto("translate", "PHOTOS", "--stroke_scale", "2", "--output", "monets"),
+            _impasto("translate", "PHOTOS", *stroke_words(), "--output", "monets"),
             _impasto("stylize", "PHOTO.jpg", "PAINTING.jpg", "--output", "stylized.png"),
             _impasto(
                 *("train", "--config", "monet_small", "--folder_A", "PAINTINGS"),

@@ -194,7 +194,7 @@ class ModelsOptions:
 
 @option_class
 class DemoOptions:
-    """The tour: Monets, two domains, a training, translations, a stylized picture, a survey."""
+    """The tour: painters, Monets, domains, training, translations, a stylized picture, a survey."""
 
     output: Path = Path("demo")
     """folder for everything that the demo makes; it replaces the results of an earlier demo,

@@ -21,10 +21,10 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "impasto demo",
         DemoOptions,
-        description="Turn photographs that ship with Impasto into Monets, with the model that "
-        "ships too; then paint two small domains, train a CycleGAN on them and compare it with the "
-        "truth, translate whole photographs with it, stylize a picture, make a survey, and write "
-        "one page with all of it.",
+        description="Show a photograph in the hands of the painters that ship with Impasto, and "
+        "turn others into Monets; then paint two small domains, train a CycleGAN on them and "
+        "compare it with the truth, translate whole photographs with it, stylize a picture, make "
+        "a survey, and write one page with all of it.",
         epilog=_EPILOG,
     )
     options = parser.make(DemoOptions, parser.parse(argv))
@@ -36,13 +36,13 @@ def main(argv: Sequence[str]) -> int:
         )
 
     # torch and the rest come after parsing
-    from impasto.demo import called_as, run_demo, spell_seconds  # noqa: PLC0415
+    from impasto.demo import called_as, run_demo, spell_seconds, stroke_words  # noqa: PLC0415
 
     result = run_demo(options, say=partial(print, flush=True))
     if result.signal is not None:
-        print("stopped in step 3 of 6, the training; the same command begins again")
+        print("stopped in step 4 of 7, the training; the same command begins again")
         return 128 + result.signal
     print(f"done in {spell_seconds(result.seconds)}; open {result.page.resolve()}")
-    own = shlex.join([*called_as(), "translate", "PHOTOS", "--stroke_scale", "2"])
+    own = shlex.join([*called_as(), "translate", "PHOTOS", *stroke_words()])
     print(f"now with your own pictures: {own} --output monets")
     return 0

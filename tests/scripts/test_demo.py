@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from impasto.cyclegan.models import painters
 from impasto.data import list_pictures, read_size
 from impasto.demo import called_as, spell_seconds
 from impasto.options.translate import DemoOptions
@@ -28,12 +30,12 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
     printed = capsys.readouterr().out
     assert "before training" in printed
     assert "color distance (CIEDE2000)" in printed
-    # The first thing that it says is where the Monets are.
-    assert f"open {demo / 'monets' / 'index.html'}" in printed.split("2/6")[0]
+    check_beginning(demo, printed)
     page = (demo / "index.html").read_text(encoding="utf-8")
     check_page(page, printed.splitlines())
     assert f"open {demo / 'index.html'}" in printed
     for link in (
+        "painters.jpg",
         "monets/index.html",
         "translated/index.html",
         "checkpoints/demo/web/index.html",
@@ -69,9 +71,17 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
         assert main([*words, "--output", str(kept)]) == 1
         said = capsys.readouterr()
         assert f"{kept / name.partition('/')[0]}: is not what an earlier demo wrote" in said.err
-        assert "1/6" not in said.out
+        assert "1/7" not in said.out
         assert contents(kept) == before
         shutil.rmtree(kept)
+
+
+def check_beginning(demo: Path, printed: str) -> None:
+    # The first thing that it says is where the sheet of the painters is, and then the Monets.
+    assert f"open {demo / 'painters.jpg'}" in printed.split("2/7", maxsplit=1)[0]
+    assert f"open {demo / 'monets' / 'index.html'}" in printed.split("3/7", maxsplit=1)[0]
+    with Image.open(demo / "painters.jpg") as sheet:
+        assert sheet.width > (1 + len(painters())) * 400  # a cell for each, and the photograph
 
 
 def check_page(page: str, said: list[str]) -> None:
@@ -79,7 +89,7 @@ def check_page(page: str, said: list[str]) -> None:
     assert page.count('<input aria-label="Compare ') == 4
     # The best first; what a reader does next is last.
     headings = re.findall("<h2>(.*)</h2>", page)
-    assert headings[0] == "Photographs into Monets"
+    assert headings[:2] == ["One photograph in the painters' hands", "Photographs into Monets"]
     assert headings[-1] == "Now with your own pictures"
     assert re.search("What a training of ([0-9]+ minutes? ?)?([0-9]+ seconds?)? learns", page)
     assert said[-2].removeprefix("done in ").split(";")[0] in page
@@ -104,6 +114,8 @@ def contents(folder: Path) -> dict[Path, bytes | None]:
         "study/index.html",
         "fakes/a.png",
         "photographs/rocket.jpg",
+        "painters.jpg",
+        "painters/a.png",
         "monets/rocket.png",
         "checkpoints/demo/state.pt",
         "index.html",
@@ -139,9 +151,13 @@ def test_help_names_all_steps_in_their_order(capsys: pytest.CaptureFixture[str])
         main(["demo", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     story = text.split("[options] ")[1].split(".")[0]
-    assert_in_order(story, "Monets", "domains", "train", "translate", "stylize", "survey")
+    assert_in_order(
+        story, "painters", "Monets", "domains", "train", "translate", "stylize", "survey"
+    )
     listed = str(DemoOptions.__doc__)
-    assert_in_order(listed, "Monets", "domains", "training", "translations", "stylized", "survey")
+    assert_in_order(
+        listed, "painters", "Monets", "domains", "training", "translations", "stylized", "survey"
+    )
 
 
 def assert_in_order(text: str, *words: str) -> None:
