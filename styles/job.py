@@ -40,9 +40,6 @@ from impasto.styles.network import StyleNetwork, style_architecture
 
 __all__ = ["name_styles", "read_paintings", "styles_file", "train_styles"]
 
-# Shorter side of usual pictures relative to their longer one.
-_SHORTER = 0.75
-
 
 def styles_file(run: Path) -> Path:
     """Return the model of a run, for ``impasto translate --model``."""
@@ -237,7 +234,8 @@ def _export(
         "styles": json.dumps(list(learner.styles)),
         "what": "pictures into the styles of single paintings",
         "style_size": str(style_size_px),
-        "strokes_at_px": f"{_SHORTER * style_size_px:g}",
+        # Of the shorter side: a little finer than the painting's own, not to enlarge too much.
+        "strokes_at_px": str(style_size_px),
         "weights": "averaged",
         "images": str(progress.images),
     }

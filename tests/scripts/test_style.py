@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from impasto.scripts.main import main
 
@@ -50,3 +51,13 @@ def test_the_help_says_what_comes_next(capsys: pytest.CaptureFixture[str]) -> No
     shown = capsys.readouterr().out
     assert "--style great_wave:0.7,the_scream:0.3" in shown
     assert "--max_minutes" in shown
+
+
+def test_a_style_of_a_model_without_styles_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    argv = [str(tmp_path / "photo.png"), "--style", "wave", "--output", str(tmp_path / "out")]
+    assert main(["translate", *argv]) == 2
+    assert "--style: wave: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
