@@ -279,7 +279,9 @@ def _detect_upsample(*, smooth: bool, deconv: bool) -> str:
 
 def _detect_norm(weights: Mapping[str, Tensor], *, conv: str, norm: str) -> str:
     if f"{norm}.weight" in weights:
-        return "batch" if f"{norm}.running_mean" in weights else "layer"
+        if f"{norm}.running_mean" in weights:
+            return "batch"
+        return "affine" if f"{conv}.bias" in weights else "layer"
     return "instance" if f"{conv}.bias" in weights else "none"
 
 
@@ -333,6 +335,7 @@ _UNET = GeneratorEntry(
 for _entry in (
     _RESNET,
     replace(_RESNET, name="resnet_6blocks", depth=6),
+    replace(_RESNET, name="resnet_5blocks", depth=5),
     replace(_RESNET, name="resnet_4blocks", depth=4),
     _UNET,
     replace(_UNET, name="unet_128", depth=7, stride=128, smallest=128),

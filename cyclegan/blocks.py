@@ -65,9 +65,10 @@ def has_bias(norm: str) -> bool:
     """Whether the convolutions before a normalization layer have a bias.
 
     Only with instance normalization, where the bias has no effect: the reference implementation has
-    it, and so do its files.
+    it, and so do its files. With a scale and a shift, it tells weights from those of a layer
+    normalization, which have the same names and shapes.
     """
-    return norm == "instance"
+    return norm in {"instance", "affine"}
 
 
 class ResnetBlock(nn.Module):

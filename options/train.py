@@ -302,10 +302,12 @@ def moved_away(folder: Path, names: Sequence[str], *, in_python: bool) -> Folder
     )
 
 
-NetG = Literal["resnet_9blocks", "resnet_6blocks", "resnet_4blocks", "unet_256", "unet_128"]
+NetG = Literal[
+    "resnet_9blocks", "resnet_6blocks", "resnet_5blocks", "resnet_4blocks", "unet_256", "unet_128"
+]
 NetD = Literal["basic", "n_layers", "pixel", "projected"]
 OutputBase = Literal["none", "kuwahara"]
-Norm = Literal["instance", "batch", "layer", "none"]
+Norm = Literal["instance", "affine", "batch", "layer", "none"]
 Upsample = Literal["deconv", "resize", "bilinear"]
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
 Freeze = Literal["none", "encoder"]
@@ -319,6 +321,7 @@ _SMALLEST_PROJECTED_PX = 32
 _SIZES: dict[str, tuple[int, int]] = {
     "resnet_9blocks": (4, 8),
     "resnet_6blocks": (4, 8),
+    "resnet_5blocks": (4, 8),
     "resnet_4blocks": (4, 8),
     "unet_256": (256, 256),
     "unet_128": (128, 128),
@@ -361,8 +364,9 @@ class NetworkOptions:
     """number of layers with stride 2 in the PatchGAN of --netD n_layers; basic has 3"""
     norm: Norm = "instance"
     """normalization layers: instance, as in the reference implementation
-    (pytorch-CycleGAN-and-pix2pix), discards the mean brightness and color of a picture; layer
-    keeps them, and so learns faster from small crops"""
+    (pytorch-CycleGAN-and-pix2pix), discards the mean brightness and color of a picture; affine is
+    the same with a learned scale and shift of each channel, as generators of impasto style have
+    it; layer keeps brightness and color, and so learns faster from small crops"""
     upsample: Upsample = "deconv"
     """how generators upsample: deconv is a transposed convolution, as in the reference
     implementation; resize is nearest-neighbor interpolation and a convolution, which avoids

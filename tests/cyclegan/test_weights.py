@@ -37,6 +37,7 @@ ARCHITECTURES = {
     "batch": GeneratorArchitecture(depth=2, channels=2, norm="batch"),
     "batch and dropout": GeneratorArchitecture(depth=2, channels=2, norm="batch", dropout=True),
     "layer": GeneratorArchitecture(depth=2, channels=2, norm="layer"),
+    "affine": GeneratorArchitecture(depth=2, channels=2, norm="affine"),
     "unet with layer norm": GeneratorArchitecture(kind="unet", depth=3, channels=2, norm="layer"),
     "no norm": GeneratorArchitecture(depth=2, channels=2, norm="none"),
     "resize": GeneratorArchitecture(depth=2, channels=2, upsample="resize"),

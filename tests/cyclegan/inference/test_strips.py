@@ -51,7 +51,7 @@ def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("low_strips")
 @pytest.mark.parametrize("size", [(8, 8), (36, 20), (44, 64), (12, 100)])
 @pytest.mark.parametrize("upsample", ["deconv", "resize", "bilinear"])
-@pytest.mark.parametrize("norm", ["instance", "layer", "batch", "none"])
+@pytest.mark.parametrize("norm", ["instance", "affine", "layer", "batch", "none"])
 def test_strips_equal_the_layers(norm: str, upsample: str, size: tuple[int, int]) -> None:
     network = drawn(
         ResnetGenerator(
