@@ -217,7 +217,10 @@ class _Transfer:
             plain = headers.get("Content-Encoding", "identity") == "identity"
             self._total = begun + int(length) if length.isdecimal() and plain else None
             if self._size is not None and self._total not in {None, self._size}:
-                raise FetchError(f"has {self._total:,} bytes, expected {self._size:,}")
+                raise FetchError(
+                    f"has {self._total:,} bytes, expected {self._size:,}: another version or "
+                    "another file; --any_checksum true keeps it nevertheless"
+                )
             if self._total is not None:
                 require_space(self._path.parent, self._total - begun)
             bar.begin(begun, self._total)
