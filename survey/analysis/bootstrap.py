@@ -312,6 +312,7 @@ class TwoLevel:
         return _ShareSpread(
             center=float(logit(share)),
             error=float(np.sqrt(variance)) / (share * (1 - share)),
+            # A higher floor would pretend that many people make up for few pictures.
             freedom=max(variance**2 / doubt, 1.0) if doubt else 1e6,
             deviations=np.sort(centered / max(float(replicates.std()), 1e-300)),
             wall=None if inside else count.share,
