@@ -18,6 +18,7 @@ from impasto.cyclegan.build import generator_architecture
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.models import (
     SHIPPED,
+    ShippedModel,
     find_generator,
     models_in,
     painters,
@@ -31,6 +32,7 @@ from impasto.data.metrics.spectrum import GridPeaks
 from impasto.options import NetworkOptions, make
 from impasto.options.config import preset_text
 from impasto.options.errors import CheckpointError, FolderError, OptionError
+from impasto.options.fields import types_of
 from impasto.runs.state import save_pth
 
 
@@ -40,7 +42,6 @@ def test_every_model_names_itself_and_an_opposite_that_names_it() -> None:
         assert model.path.stem == name
         if model.opposite is not None:
             assert SHIPPED[model.opposite].opposite == name != model.opposite
-    assert (SHIPPED["monet"].opposite, SHIPPED["photo"].opposite) == ("photo", "monet")
 
 
 def test_the_files_are_small_and_in_half_precision() -> None:
@@ -51,26 +52,25 @@ def test_the_files_are_small_and_in_half_precision() -> None:
         assert {value.dtype for value in load_file(model.path).values()} == {torch.float16}
 
 
-def test_the_files_say_where_they_come_from() -> None:
-    for name, direction in (("monet", "BtoA"), ("photo", "AtoB")):
-        loaded = load_generator(SHIPPED[name].path)
-        said = loaded.provenance
-        assert (said["model"], said["direction"]) == (name, direction)
-        assert int(said["images"]) > 1000
-        assert "public domain" in said["data"]
-        options = json.loads(said["options"])
-        recipe = yaml.safe_load(preset_text("monet_small"))
-        del recipe["dataroot"]  # where the pictures were is nobody's business
-        # They were computed in 16 bits, which the recipe takes where they are fast.
-        assert (options["mixed_precision"], recipe.pop("mixed_precision")) == ("bf16", "auto")
-        assert {key: options[key] for key in recipe} == recipe
-        assert not {"dataroot", "checkpoints_dir"} & set(options)
-        assert loaded.architecture == generator_architecture(
-            make(
-                NetworkOptions,
-                {key: recipe[key] for key in ("netG", "ngf", "norm", "upsample", "color_skip")},
-            )
-        )
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_the_files_say_where_they_come_from(name: str) -> None:
+    loaded = load_generator(SHIPPED[name].path)
+    said = loaded.provenance
+    assert said["model"] == name
+    assert said["direction"] in {"AtoB", "BtoA"}
+    assert int(said["images"]) > 1000
+    assert "public domain" in said["data"]
+    options = json.loads(said["options"])
+    # Where the pictures were is nobody's business.
+    assert not {"dataroot", "folder_A", "folder_B", "checkpoints_dir"} & set(options)
+    chosen = {key: value for key, value in options.items() if key in types_of(NetworkOptions)}
+    assert loaded.architecture == generator_architecture(make(NetworkOptions, chosen))
+    preset = Path(said["recipe"])
+    if preset.parent.name == "presets":
+        recipe = yaml.safe_load(preset_text(preset.stem))
+        for key, value in recipe.items():
+            # What follows the machine is written as it was there.
+            assert key == "dataroot" or value == "auto" or options[key] == value, key
 
 
 def ship(folder: Path, name: str, **said: str) -> None:
@@ -125,20 +125,37 @@ def test_a_model_without_an_opposite_has_no_other_direction(
     assert find_generator(Path("vangogh")).provenance["direction"] == "AtoB"
 
 
+def test_the_generators_of_one_training_name_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = {"recipe": "r", "options": "{}", "epoch": "3", "images": "10"}
+    ship(tmp_path, "night", what="photographs into nights", direction="AtoB", **both)
+    ship(tmp_path, "day", what="nights into photographs", direction="BtoA", **both)
+    for name, model in read_shipped(tmp_path).items():
+        monkeypatch.setitem(SHIPPED, name, model)
+    with pytest.raises(OptionError, match=r"out, or for nights into photographs use --model day$"):
+        find_generator(Path("night"), direction="AtoB")
+    with pytest.raises(OptionError, match=r"for photographs into nights use --model night$"):
+        find_generator(Path("day"), direction="AtoB")
+
+
 @pytest.mark.slow
-def test_photographs_become_monets_that_still_show_them(monet2photo: Path) -> None:
+@pytest.mark.parametrize("painter", painters(), ids=lambda painter: str(painter.name))
+def test_photographs_become_paintings_that_still_show_them(
+    monet2photo: Path, painter: ShippedModel
+) -> None:
     """The whole measurement is benchmarks/shipped_model.py."""
-    loaded = load_generator(SHIPPED["monet"].path)
+    loaded = load_generator(painter.path)
     translate = Translator(
         loaded.network, device=torch.device("cpu"), grid_bend_px=loaded.grid_bend_px
     )
     photographs = [read_picture(path).rgb for path in list_pictures(monet2photo / "testB")]
-    monets = [to_pictures(translate(to_tensor(rgb).unsqueeze(0)))[0] for rgb in photographs]
-    likeness = [ssim(*pair) for pair in zip(photographs, monets, strict=True)]
-    assert np.mean(likeness) >= 0.5
+    painted = [to_pictures(translate(to_tensor(rgb).unsqueeze(0)))[0] for rgb in photographs]
+    likeness = [ssim(*pair) for pair in zip(photographs, painted, strict=True)]
+    assert np.mean(likeness) >= 0.4
     assert min(likeness) > 0.1  # none is inverted
     peaks = []
-    for pictures in (photographs, monets):
+    for pictures in (photographs, painted):
         grids = GridPeaks()
         for picture in pictures:
             grids.add(picture)

@@ -15,7 +15,7 @@ from impasto.cyclegan.evaluation.candidates import distinct_names, make_candidat
 from impasto.cyclegan.evaluation.table import Candidate, Pictures
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import paint
-from impasto.cyclegan.models import kept_epochs
+from impasto.cyclegan.models import SHIPPED, find_generator, kept_epochs
 from impasto.cyclegan.weights import load_generator, save_generator
 from impasto.options.errors import CheckpointError, FolderError, OptionError, PictureError
 from impasto.options.evaluate import EvaluateOptions
@@ -203,7 +203,9 @@ def test_a_shipped_model_s_direction_is_its_own(
         given = options(inputs=inputs, direction=direction)
         (candidate,) = make_candidates([Path("monet")], given, device=CPU)
         said.append([note for note in candidate.notes if "--direction" in note])
-    assert said == [["monet (shipped) translates BtoA, so --direction says nothing about it"], []]
+    own = find_generator(Path("monet")).provenance["direction"]
+    note = f"monet (shipped) translates {own}, so --direction says nothing about it"
+    assert said == [[note] * (own != direction) for direction in ("AtoB", "BtoA")]
 
 
 def test_a_single_file_has_no_way_back_and_no_epochs(
@@ -235,8 +237,9 @@ def test_shipped_models_go_by_name_in_both_directions(
     given = options(inputs=save(tmp_path / "in", "a.png"), direction="AtoB")
     monet, photo = make_candidates([Path("monet"), Path("photo")], given, device=CPU)
     assert (monet.name, photo.name) == ("monet (shipped)", "photo (shipped)")
-    (sample,) = monet.pictures
-    assert sample.back is not None
+    for candidate, name in ((monet, "monet"), (photo, "photo")):
+        (sample,) = candidate.pictures
+        assert (sample.back is None) == (SHIPPED[name].opposite is None)
     save(tmp_path / "monet", "a.png")
     with pytest.raises(FolderError, match="is a model that Impasto ships, and a folder here"):
         make_candidates([Path("monet")], given, device=CPU)
@@ -353,7 +356,8 @@ def test_the_options_of_a_shipped_model_do_not_fill_the_page(
 ) -> None:
     inputs = save(tmp_path / "in", "a.png")
     (candidate,) = make_candidates([Path("monet")], options(inputs=inputs), device=CPU)
-    assert "recipe options/presets/monet_small.yaml" in candidate.what
+    recipe = find_generator(Path("monet")).provenance["recipe"]
+    assert f"recipe {recipe}" in candidate.what
     assert len(candidate.what) < 500
 
 
