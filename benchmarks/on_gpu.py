@@ -278,25 +278,34 @@ def _take_turns(jobs: dict[str, Job], rounds: int, batch_size: int) -> Record:
     seconds: dict[str, list[float]] = {}
     failed: dict[str, str] = {}
     peaks: dict[str, int] = {}
-    with ExitStack() as stack:
-        workers = {}
-        for name, job in jobs.items():  # all start at once
-            workers[name] = Worker(job)
-            stack.callback(workers[name].close)
-        for number in range(rounds + 1):
-            for name in [name for name in jobs if name not in failed]:
-                try:
-                    answer = workers[name].ask("step")
-                    _refuse_other_than_asked(jobs[name], answer)
-                    if number:  # the first turn warms up
-                        seconds.setdefault(name, []).append(answer["seconds"])
-                    if number == rounds:
-                        peaks[name] = workers[name].ask("memory")
-                except (RuntimeError, OSError, ValueError) as error:
-                    failed[name] = str(error)
-                    seconds.pop(name, None)
+    for group in _groups(jobs, batch_size):
+        with ExitStack() as stack:
+            workers = {}
+            for name in group:  # all start at once
+                workers[name] = Worker(jobs[name])
+                stack.callback(workers[name].close)
+            for number in range(rounds + 1):
+                for name in [name for name in group if name not in failed]:
+                    try:
+                        answer = workers[name].ask("step")
+                        _refuse_other_than_asked(jobs[name], answer)
+                        if number:  # the first turn warms up
+                            seconds.setdefault(name, []).append(answer["seconds"])
+                        if number == rounds:
+                            peaks[name] = workers[name].ask("memory")
+                    except (RuntimeError, OSError, ValueError) as error:
+                        failed[name] = str(error)
+                        seconds.pop(name, None)
     sizes = {name: job.size for name, job in jobs.items()}
     return _report_turns(seconds, peaks, failed, batch_size, sizes)
+
+
+def _groups(jobs: dict[str, Job], batch_size: int) -> list[list[str]]:
+    """Return the sides that take turns: in 32 bits, six of a batch of 8 do not fit into 80 GB."""
+    if batch_size == 1:
+        return [list(jobs)]
+    parts = [[name for name in jobs if ("bf16" in name) == halved] for halved in (False, True)]
+    return [part for part in parts if part]
 
 
 def _refuse_other_than_asked(job: Job, answer: Record) -> None:
