@@ -170,13 +170,13 @@ def train(  # noqa: PLR0913 - all that a training can be given
         if accelerator.device.type == "cpu" and options.data.crops:
             keep_freed_memory()  # blocks of ever other sizes would not fit those that were freed
         torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal
+        says = announce if accelerator.is_main_process else lambda _line: None
         loader = build_loader(options, accelerator)
         distance = perceptual
         if options.losses.lambda_perceptual > 0 and distance is None:
             before = _fingerprint_before(options) if resume else ""
             distance = build_perceptual(options.losses, accelerator.device, fingerprint=before)
-            announce(f"perceptual loss: {distance}")
-        says = announce if accelerator.is_main_process else lambda _line: None
+            says(f"perceptual loss: {distance}")
         for line in start.lines:
             says(line)
         trainer = build_trainer(
