@@ -1,6 +1,6 @@
 """Several models at once, and the contact sheet: with small models that color pictures evenly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
 @pytest.fixture
-def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+def three(tmp_path: Path) -> Iterator[dict[str, Path]]:
     """Ship three painters, and nothing else, each of which makes one color."""
-    for name in list(SHIPPED):
-        monkeypatch.delitem(SHIPPED, name)
+    before = dict(SHIPPED)
+    SHIPPED.clear()
     files = {}
     (tmp_path / "shipped").mkdir()
     for name, color in COLORS.items():
@@ -36,14 +36,12 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         weights[last] += (torch.tensor(color) - 127.5).sign() * 20
         files[name] = tmp_path / "shipped" / f"{name}.safetensors"
         save_generator(files[name], weights, ARCHITECTURE, {"direction": "AtoB"})
-        monkeypatch.setitem(
-            SHIPPED,
-            name,
-            ShippedModel(
-                name=name, path=files[name], what=f"photographs into {name}", label=name.upper()
-            ),
+        SHIPPED[name] = ShippedModel(
+            name=name, path=files[name], what=f"photographs into {name}", label=name.upper()
         )
-    return files
+    yield files
+    SHIPPED.clear()  # so that the others are back in their order, which monkeypatch would change
+    SHIPPED.update(before)
 
 
 def options(**changes: object) -> TranslateOptions:
