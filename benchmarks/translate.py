@@ -41,6 +41,7 @@ CASES = {
 STARTS = {
     "--help": ["--help"],
     "translate --help": ["translate", "--help"],
+    "train --help": ["train", "--help"],
     "models": ["models"],
     "weights list": ["weights", "list"],
     "translate, 64 px": ["translate", "{small}", "--output", "{out}", "--device", "cpu"],

@@ -9,9 +9,8 @@ arrays, (H, W, 3), floating point in [0, 1]; sums and matrices are float64, resu
 from typing import Literal
 
 import numpy as np
+import skimage  # whose parts are imported when they are first used, with SciPy
 from numpy.typing import NDArray
-from skimage.color import lab2rgb, rgb2lab
-from skimage.exposure import match_histograms
 
 __all__ = ["ColorMatch", "keep_colors", "match_colors"]
 
@@ -55,10 +54,10 @@ def keep_colors(result: Image, content: Image) -> Colors:
     _check(result, content)
     if result.shape != content.shape:
         raise ValueError(f"expected a content of shape {result.shape}, got {content.shape}")
-    lab = rgb2lab(_double(content))
-    lab[..., 0] = rgb2lab(_double(result))[..., 0]
+    lab = skimage.color.rgb2lab(_double(content))
+    lab[..., 0] = skimage.color.rgb2lab(_double(result))[..., 0]
     lab[..., 1:] *= _chroma_share(lab)[..., None]
-    return _colors(lab2rgb(lab))
+    return _colors(skimage.color.lab2rgb(lab))
 
 
 def match_colors(style: Image, content: Image, method: ColorMatch = "linear") -> Colors:
@@ -116,7 +115,8 @@ def _power(covariance: Doubles, exponent: float) -> Doubles:
 
 
 def _match_histograms(style: Doubles, content: Doubles) -> Doubles:
-    matched = np.asarray(match_histograms(style, content, channel_axis=2), np.float64)
+    found = skimage.exposure.match_histograms(style, content, channel_axis=2)
+    matched = np.asarray(found, np.float64)
     for channel in range(3):
         # scikit-image would give a single value the content's highest.
         if np.ptp(style[..., channel]) == 0:

@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 from textwrap import shorten
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from impasto.options.errors import OptionError
 from impasto.runs.state import random_state, restore_random_state
+
+if TYPE_CHECKING:  # stylize captures, too, and has none
+    from accelerate import Accelerator
 
 __all__ = [
     "CompiledStep",
@@ -231,7 +233,7 @@ class Compiling:
 
 def choose_compiling(
     mode: str,
-    accelerator: Accelerator,
+    accelerator: "Accelerator",
     *,
     sizes_differ: bool = False,
     hindrances: Sequence[str] = (),

@@ -9,16 +9,16 @@ import ctypes
 import os
 import platform
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.utils import broadcast, broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from impasto.options.errors import OptionError
 from impasto.runs.devices import choose_precision
+
+if TYPE_CHECKING:  # who only asks for the device does without it, which takes as long as NumPy
+    from accelerate import Accelerator
 
 __all__ = [
     "PARENT_VARIABLE",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
+def average_gradients(parameters: Iterable[nn.Parameter], accelerator: "Accelerator") -> None:
     """Replace each gradient by its mean over all processes, in one message.
 
     Called once per update, after the last backward pass. Wrapping the networks for it (as
@@ -66,7 +66,7 @@ def normalization_statistics(network: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def average_statistics(networks: Iterable[nn.Module], accelerator: Accelerator) -> None:
+def average_statistics(networks: Iterable[nn.Module], accelerator: "Accelerator") -> None:
     """Give all processes the mean of their statistics of batch normalization, in place.
 
     Each has those of its own pictures, and weights are written by one of them.
@@ -81,7 +81,7 @@ def average_statistics(networks: Iterable[nn.Module], accelerator: Accelerator) 
                 statistic.copy_(accelerator.reduce(statistic, reduction="mean"))
 
 
-def mean_over_processes(values: Tensor, *, accelerator: Accelerator) -> Tensor:
+def mean_over_processes(values: Tensor, *, accelerator: "Accelerator") -> Tensor:
     """Return the mean of a vector over all processes, on the CPU."""
     if accelerator.num_processes == 1:
         return values
@@ -100,19 +100,23 @@ def leave_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
-def share_weights(networks: Iterable[nn.Module], accelerator: Accelerator) -> None:
+def share_weights(networks: Iterable[nn.Module], accelerator: "Accelerator") -> None:
     """Give every process the first process's weights and buffers, in place."""
     if accelerator.num_processes == 1:
         return
+    from accelerate.utils import broadcast  # noqa: PLC0415
+
     for network in networks:
         for tensor in network.state_dict().values():
             tensor.copy_(broadcast(tensor))
 
 
-def gather_states(state: dict[str, Any], accelerator: Accelerator) -> list[dict[str, Any]]:
+def gather_states(state: dict[str, Any], accelerator: "Accelerator") -> list[dict[str, Any]]:
     """Return the states that differ between processes, one for each process, in all of them."""
     if accelerator.num_processes == 1:
         return [state]
+    from accelerate.utils import gather_object  # noqa: PLC0415
+
     return list(gather_object([state]))
 
 
@@ -176,7 +180,7 @@ def pick_device(device: str) -> torch.device:
 
 def make_accelerator(
     device: str, mixed_precision: str, *, before: str | None = None
-) -> Accelerator:
+) -> "Accelerator":
     """Make the accelerator: device, precision and processes of a training.
 
     Args:
@@ -188,6 +192,10 @@ def make_accelerator(
     Raises:
         OptionError: the device is not there, or cannot compute in that precision.
     """
+    from accelerate import Accelerator  # noqa: PLC0415
+    from accelerate.state import AcceleratorState, GradientState, PartialState  # noqa: PLC0415
+    from accelerate.utils import broadcast_object_list  # noqa: PLC0415
+
     chosen = pick_device(device)
     precision = choose_precision(mixed_precision, chosen, before=before)
     # Accelerate keeps its state for the whole process and refuses other settings later on, but

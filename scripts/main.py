@@ -16,7 +16,6 @@ from typing import Any
 from impasto.options.errors import ImpastoError
 from impasto.options.fields import nearest
 from impasto.runs.signals import Stopped, end_on_signals
-from impasto.version import __version__
 
 __all__ = ["COMMANDS", "Command", "main"]
 
@@ -265,6 +264,8 @@ def _dispatch(called: str, command: Command, argv: Sequence[str]) -> int:
         sys.stdout.write(_help(called, command))
         return 0 if argv else 2
     if command is _ROOT and argv[0] == "--version":
+        from impasto.version import __version__  # noqa: PLC0415 - it is looked up among all packages
+
         print(f"impasto {__version__}")
         return 0
     if argv[0] in command.actions:

@@ -200,6 +200,25 @@ def test_starts_without_torch(statement: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("module", "spared"),
+    [
+        ("scripts.main", "impasto.options.train jsonargparse yaml numpy"),
+        ("scripts.translate", "impasto.options.stylize numpy"),
+        ("cyclegan.jobs.translate", "accelerate scipy torchvision"),
+        ("cyclegan.jobs.evaluate", "accelerate torchvision"),
+        ("cyclegan.jobs.train", "scipy torchvision"),
+        ("gatys.jobs.stylize", "accelerate scipy torchvision"),
+        ("gatys.classifier.train", "torchvision"),
+    ],
+)
+def test_commands_start_without_what_only_others_need(module: str, spared: str) -> None:
+    # Each takes as long as NumPy, and torchvision as long as torch.
+    code = f"import sys, impasto.{module}; print(*sorted(set({spared.split()}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
 def test_what_windows_lacks_is_imported_late() -> None:
     absent = {"fcntl", "grp", "pty", "pwd", "resource", "termios"}
     early = []

@@ -10,9 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from skimage.color import deltaE_ciede2000, rgb2gray, rgb2lab
-from skimage.filters import sobel
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+import skimage  # whose parts are imported when they are first used, with SciPy
 
 from impasto.data.decode import Rgb
 
@@ -69,7 +67,7 @@ def psnr(first: _Picture, second: _Picture) -> float:
     one, other = _luminance(first), _luminance(second)
     if np.array_equal(one, other):
         return float("inf")
-    ratio = peak_signal_noise_ratio(one, other, data_range=1.0)  # type: ignore[no-untyped-call]
+    ratio = skimage.metrics.peak_signal_noise_ratio(one, other, data_range=1.0)  # type: ignore[no-untyped-call]
     return float(ratio)
 
 
@@ -93,7 +91,7 @@ def ssim(first: _Picture, second: _Picture) -> float:
     if min(first.shape[:2]) < _SSIM_WINDOW_PX:
         size = f"{first.shape[0]} x {first.shape[1]}"
         raise ValueError(f"ssim: expected at least 11 x 11 pixels, got {size}")
-    similarity = structural_similarity(  # type: ignore[no-untyped-call]
+    similarity = skimage.metrics.structural_similarity(  # type: ignore[no-untyped-call]
         _luminance(first),
         _luminance(second),
         data_range=1.0,
@@ -120,7 +118,8 @@ def color_distance(first: _Picture, second: _Picture) -> float:
     Source: Sharma, Wu and Dalal 2005, "The CIEDE2000 Color-Difference Formula".
     """
     _check_pair(first, second)
-    delta = deltaE_ciede2000(rgb2lab(first), rgb2lab(second))  # type: ignore[no-untyped-call]
+    one, other = (skimage.color.rgb2lab(picture) for picture in (first, second))
+    delta = skimage.color.deltaE_ciede2000(one, other)  # type: ignore[no-untyped-call]
     return float(delta.mean())
 
 
@@ -183,7 +182,7 @@ def palette_distance(
         raise ValueError(f"directions: expected at least 1, got {directions}")
     axes = generator.normal(size=(3, directions))
     axes /= np.linalg.norm(axes, axis=0)
-    one, other = (rgb2lab(picture).reshape(-1, 3) for picture in (first, second))
+    one, other = (skimage.color.rgb2lab(picture).reshape(-1, 3) for picture in (first, second))
     transport = _Transport(len(one), len(other))
     # One direction at a time: all of two large sets would take a gigabyte.
     return float(np.mean([transport(one @ axis, other @ axis) for axis in axes.T]))
@@ -191,7 +190,7 @@ def palette_distance(
 
 def _steepness(rgb: _Picture) -> _Floats:
     """Measure the gradient magnitude of the luminance, (H, W), by Sobel filters."""
-    steepness = sobel(_luminance(rgb), mode="nearest")  # type: ignore[no-untyped-call]
+    steepness = skimage.filters.sobel(_luminance(rgb), mode="nearest")  # type: ignore[no-untyped-call]
     return np.asarray(steepness, dtype=np.float64)
 
 
@@ -226,7 +225,7 @@ class _Transport:
 
 def _luminance(rgb: _Picture) -> _Floats:
     """Weigh the channels into (H, W) in 0..1."""
-    return np.asarray(rgb2gray(rgb), dtype=np.float64)
+    return np.asarray(skimage.color.rgb2gray(rgb), dtype=np.float64)
 
 
 def _check(picture: _Picture, name: str) -> None:

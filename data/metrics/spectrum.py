@@ -8,8 +8,8 @@ checkerboards; Durall et al. 2020 their spectra).
 from collections.abc import Sequence
 
 import numpy as np
+import skimage  # whose parts are imported when they are first used, with SciPy
 from numpy.typing import NDArray
-from skimage.color import rgb2gray
 
 from impasto.data.decode import Rgb
 from impasto.data.transforms import center_crop
@@ -58,7 +58,7 @@ class GridPeaks:
 def _power(picture: Rgb, *, multiple: int) -> NDArray[np.float64]:
     """Return the power spectrum of the middle square, (S, S), relative to its mean."""
     side = min(picture.shape[:2]) // multiple * multiple
-    luminance = rgb2gray(center_crop(picture, side))
+    luminance = skimage.color.rgb2gray(center_crop(picture, side))
     window = np.hanning(side + 1)[:-1]
     windowed = (luminance - luminance.mean()) * window[:, None] * window
     power: NDArray[np.float64] = np.abs(np.fft.fft2(windowed)) ** 2

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torchvision import datasets
 
 from impasto.data.decode import Rgb, read_picture
 from impasto.data.files import list_pictures
@@ -149,6 +148,8 @@ def open_cifar100(root: Path, *, download: bool = False) -> ClassSets:
     Raises:
         FolderError: the data set is missing, damaged, or cannot be downloaded.
     """
+    from torchvision import datasets  # noqa: PLC0415 - it takes as long as torch
+
     try:
         parts = [datasets.CIFAR100(root, train=train, download=download) for train in (True, False)]
     except (OSError, RuntimeError, LookupError, EOFError, ValueError) as error:
@@ -183,6 +184,8 @@ def open_caltech101(
     Raises:
         FolderError: the data set is missing or cannot be downloaded.
     """
+    from torchvision import datasets  # noqa: PLC0415 - it takes as long as torch
+
     folder = root / "caltech101" / "101_ObjectCategories"
     if not folder.is_dir() and not download:  # torchvision would make the one above it
         raise FolderError(root, _NO_CALTECH)

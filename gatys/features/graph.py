@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torchvision import models
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from impasto.options.errors import OptionError
 from impasto.options.fields import nearest
@@ -99,6 +97,8 @@ class Anatomy:
 
 def model_names() -> list[str]:
     """Return the names of torchvision's classification models that take pictures of any size."""
+    from torchvision import models  # noqa: PLC0415 - it takes as long as torch
+
     names = models.list_models(module=models)
     return [name for name in names if not name.startswith(_ONE_SIZE)]
 
@@ -149,6 +149,8 @@ def make_model(name: str) -> nn.Module:
     Args:
         name: one of :func:`model_names`.
     """
+    from torchvision import models  # noqa: PLC0415 - it takes as long as torch
+
     # Their weights are trained for [-1, 1] and torchvision converts inside, if asked to.
     extra = {"init_weights": False, "transform_input": True}
     with torch.random.fork_rng(devices=[]):
@@ -168,10 +170,12 @@ def find_anatomy(name: str) -> Anatomy:
     Raises:
         OptionError: torchvision has no such model, or it takes pictures of one size only.
     """
+    from torchvision.models import feature_extraction  # noqa: PLC0415 - it takes as long as torch
+
     check_model(name)
     model = make_model(name)
-    train, evaluation = get_graph_node_names(model, suppress_diff_warning=True)
-    traced = create_feature_extractor(
+    train, evaluation = feature_extraction.get_graph_node_names(model, suppress_diff_warning=True)
+    traced = feature_extraction.create_feature_extractor(
         model,
         train_return_nodes=train[-1:],
         eval_return_nodes=evaluation,

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision import models
 
 from impasto.gatys.features.graph import find_anatomy, model_names, stage_of
 from impasto.gatys.features.models import ModelNetwork
@@ -68,6 +67,8 @@ class Published:
     @property
     def url(self) -> str:
         """URL of the file, as torchvision knows it."""
+        from torchvision import models  # noqa: PLC0415 - it takes as long as torch
+
         return str(models.get_weight(self.weights).url)
 
 
@@ -378,6 +379,8 @@ def missing_model_message(model: str) -> str:
 
 def _entries(model: str) -> list[Any]:
     """Return torchvision's weights of a model, its default first."""
+    from torchvision import models  # noqa: PLC0415 - it takes as long as torch
+
     entries = models.get_model_weights(model)
     return list(dict.fromkeys([entries.DEFAULT, *entries]))
 
