@@ -29,6 +29,7 @@ _LOG = Path(__file__).parent / f"{NAME}.log.jsonl"
 # Where pictures were is nobody's business.
 _OWN = {"name", "checkpoints_dir", "styles", "photos"}
 _LIMIT_BYTES = 2_000_000
+_BEND_PX = 3.0  # or dots line up four pixels apart
 
 
 def pack(run: RunDirectory, folder: Path, *, data: str) -> Path:
@@ -42,12 +43,14 @@ def pack(run: RunDirectory, folder: Path, *, data: str) -> Path:
     if not all(torch.isfinite(value).all() for value in halved.values()):
         raise SystemExit("a weight is too large for float16")
     architecture = GeneratorArchitecture.from_json(said.pop("architecture"))
-    names = ", ".join(json.loads(said["styles"]))
+    count = len(json.loads(said["styles"]))
     provenance = {
         **said,
         "model": NAME,
         "label": "Paintings",
-        "what": f"pictures into the styles of single paintings: {names}",
+        "what": f"pictures into the styles of {count} single paintings",
+        "grid_bend_px": f"{_BEND_PX:g}",
+        "strokes_at_px": str(options["style_size"]),
         "options": json.dumps({key: options[key] for key in sorted(options) if key not in _OWN}),
         "data": data,
         "impasto": version("impasto"),

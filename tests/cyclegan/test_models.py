@@ -5,6 +5,7 @@ What `impasto models` finds.
 
 import json
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from skimage import data
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.build import generator_architecture
@@ -52,7 +54,24 @@ def test_the_files_are_small_and_in_half_precision() -> None:
         assert {value.dtype for value in load_file(model.path).values()} == {torch.float16}
 
 
-@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_paintings_are_eight_styles_that_differ() -> None:
+    astronaut = data.astronaut()  # type: ignore[no-untyped-call]
+    photograph = torch.from_numpy(astronaut[60:188, 150:278].copy()).permute(2, 0, 1)[None]
+    made = []
+    for style in load_generator(SHIPPED["paintings"].path).styles:
+        loaded = load_generator(SHIPPED["paintings"].path, style=style)
+        said = loaded.provenance
+        assert "public domain" in said["data"]
+        assert not {"styles", "photos", "checkpoints_dir"} & set(json.loads(said["options"]))
+        translate = Translator(loaded.network, device=torch.device("cpu"))
+        made.append(translate(photograph.float() / 127.5 - 1))
+    assert len(made) == 8
+    # In [-1, 1]; the mean difference of any two is more than 10 of 255.
+    distances = [(one - other).abs().mean() for one, other in combinations(made, 2)]
+    assert min(distances) > 0.08
+
+
+@pytest.mark.parametrize("name", sorted(set(SHIPPED) - {"paintings"}))
 def test_the_files_say_where_they_come_from(name: str) -> None:
     loaded = load_generator(SHIPPED[name].path)
     said = loaded.provenance
