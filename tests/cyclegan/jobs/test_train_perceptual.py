@@ -147,7 +147,7 @@ def test_the_network_that_the_options_name_is_made_unless_one_is_passed(
     accelerator = make_accelerator("cpu", "no")
     trainer, loader = build_trainer(options, accelerator), build_loader(options, accelerator)
     distance = make_perceptual_distance("random", layers=["relu1_2"], device=torch.device("cpu"))
-    batch = next(iter(loader))
+    batch = next(iter(loader)).to(accelerator.device)  # numbers of bytes
     with torch.no_grad():
         expected = distance(trainer.translate(batch).fake_B, batch.A)
     assert records(options)[0]["losses"]["perceptual_A"] == pytest.approx(float(expected), rel=1e-4)
