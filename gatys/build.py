@@ -56,7 +56,14 @@ from impasto.gatys.losses.statistics import (
     Sliced,
     Statistic,
 )
-from impasto.gatys.losses.targets import Content, Region, Style, feature_losses, with_targets_of
+from impasto.gatys.losses.targets import (
+    Content,
+    FeatureLoss,
+    Region,
+    Style,
+    feature_losses,
+    with_targets_of,
+)
 from impasto.gatys.memory import Layer, MemoryEstimate, vgg_layers
 from impasto.gatys.optim.loop import Method
 from impasto.gatys.optim.methods import Adam, Lbfgs
@@ -90,7 +97,11 @@ _DIRECTIONS = 64
 # Filters that Adam's are taken from.
 _STOCK = 512
 # Filters of the patches beside a network, in each evaluation.
-_FEW_DIRECTIONS, _FEW_STOCK = 8, 64
+_FEW_DIRECTIONS, _FEW_STOCK = 12, 64
+# So many of them, and up to four times as many, are compared.
+_FEW_POSITIONS = 2**13
+# Where they are compared, and the strides: a stroke of a coarse scale is to stay one at the next.
+_PATCH_STRIDES = {"pixels": 1, "pixels_2": 2, "pixels_4": 4}
 # Shifts of a picture at one scale; the targets of each are kept.
 _WINDOWS = 6
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -108,6 +119,7 @@ def build_settings(options: StylizeOptions) -> Preset:
         "style_weight": options.style_weight,
         "variation": options.tv_weight,
         "patch_weight": options.patch_weight,
+        "structure_weight": options.structure_weight,
         "chroma_variation": options.chroma_weight,
         "statistic": options.statistic,
         "pooling": options.pooling,
@@ -155,6 +167,7 @@ def _weakened(settings: Preset, strength: float) -> Preset:
     return replace(
         settings,
         content_weight=settings.content_weight / strength,
+        structure_weight=settings.structure_weight / strength,
         variation=settings.variation * strength,
         chroma_variation=settings.chroma_variation * strength,
     )
@@ -363,7 +376,12 @@ def _patches(settings: Preset, *, seed: int) -> Patches:
     """Return the statistic of the pixels' patches beside a network's features."""
     stock = _FEW_STOCK if settings.optimizer == "adam" else _FEW_DIRECTIONS
     return Patches(
-        side=PATCH_SIDE, filters=_FEW_DIRECTIONS, stock=stock, quantiles=2**12, seed=seed
+        side=PATCH_SIDE,
+        filters=_FEW_DIRECTIONS,
+        stock=stock,
+        quantiles=2**12,
+        positions=_FEW_POSITIONS if settings.optimizer == "adam" else None,
+        seed=seed,
     )
 
 
@@ -382,10 +400,8 @@ def build_objective(
     size = scale.height, scale.width
     shown = widen(picture_image(pictures.content, *size).to(device), settings.margin)
     windows = _windows(shown, settings.jitter, seed=options.seed + scale.index)
-    regions = [
-        region
-        if region.mask is None
-        else replace(region, mask=windows[0].cut(widen(region.mask, settings.margin)))
+    wide = [
+        region if region.mask is None else replace(region, mask=widen(region.mask, settings.margin))
         for region in regions_at(
             pictures,
             *size,
@@ -393,6 +409,10 @@ def build_objective(
             device=device,
             strength=options.strength,
         )
+    ]
+    regions = [
+        region if region.mask is None else replace(region, mask=windows[0].cut(region.mask))
+        for region in wide
     ]
     # Without a network there is nothing to save, and pixels would lose digits.
     dtype = None if settings.network == "pixels" else _AUTOCAST.get(options.mixed_precision)
@@ -422,26 +442,53 @@ def build_objective(
         "value_range": RangePenalty(weight=0.0 if settings.clamp else 1.0),
     }
     if settings.patch_weight:
-        style = Style(regions=regions, layers={"pixels": 1.0}, weight=settings.patch_weight)
-        style = replace(style, statistic=_patches(settings, seed=options.seed + scale.index))
+        style = Style(
+            regions=regions,
+            layers=dict.fromkeys(_PATCH_STRIDES, 1 / len(_PATCH_STRIDES)),
+            weight=settings.patch_weight,
+            statistic=_patches(settings, seed=options.seed + scale.index),
+        )
         terms["patches"] = PixelLoss(
-            loss=feature_losses(Pixels().to(device), style=style, relative=True)["style"]
+            loss=feature_losses(Pixels().to(device), style=style, relative=True)["style"],
+            network=Pixels().to(device),
         )
     if settings.chroma_variation:
         terms["chroma"] = ChromaVariation(
             weight=settings.chroma_variation, reference=_chroma_of(regions)
         )
+    structure = _structure(settings, shown, wide) if settings.structure_weight else None
+    if structure is not None:
+        terms["structure"] = _seen_through(windows[0], structure)
     if not settings.jitter:
         return Objective(network, terms)
-    objectives = [
-        Objective(
-            network,
-            {**terms, "content": with_targets_of(compared["content"], network, window.cut(shown))},
-        )
-        for window in windows
-    ]
+    objectives = []
+    for window in windows:
+        content = with_targets_of(compared["content"], network, window.cut(shown))
+        seen: dict[str, LossTerm] = {**terms, "content": content}
+        if structure is not None:
+            seen["structure"] = _seen_through(window, structure)
+        objectives.append(Objective(network, seen))
     generator = make_generator(options.seed + scale.index, "choice of windows")
     return ShiftedObjective(objectives, windows, generator=generator)
+
+
+def _structure(settings: Preset, shown: Tensor, regions: Sequence[Region]) -> FeatureLoss:
+    """Return the loss of the blurred luminance of a whole canvas, in the tones of the styles."""
+    content = Content(
+        picture=shown,
+        layers={"luminance": 1.0},
+        weight=settings.structure_weight,
+        centered=True,
+        histograms=regions,
+    )
+    return feature_losses(Pixels().to(shown.device), content=content, relative=True)["content"]
+
+
+def _seen_through(window: Window, loss: FeatureLoss) -> PixelLoss:
+    """Return a loss of the pixels of a canvas as one of those in a window."""
+    parts = [replace(part, target=window.cut(part.target)) for part in loss.parts]
+    network = Pixels().to(parts[0].target.device)
+    return PixelLoss(loss=replace(loss, parts=parts), network=network)
 
 
 def _chroma_of(regions: Sequence[Region]) -> float:
@@ -499,6 +546,11 @@ def _model_estimate(settings: Preset, network: Lite | ModelNetwork, history: int
         ]
     if settings.patch_weight:
         # Projections, their order, and the sorted ones.
-        kept.append(Layer(channels=3 * _FEW_DIRECTIONS, stride=1))
+        kept += [
+            Layer(channels=3 * _FEW_DIRECTIONS, stride=stride) for stride in _PATCH_STRIDES.values()
+        ]
+    if settings.structure_weight:
+        # Luminance, and its blur by rows and by columns.
+        kept.append(Layer(channels=4, stride=1))
     style_channels = [network.channels[name] for name in settings.style_layers]
     return MemoryEstimate(layers=kept, history=history, style_channels=style_channels)

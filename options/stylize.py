@@ -82,7 +82,7 @@ class StylizeOptions:
     """plain frames around style pictures, as the margins of prints are: cut cuts them off, keep
     takes them for a part of the style; auto cuts with the presets lite and lite_fast"""
     preset: str = "auto"
-    """named settings: lite, lite_fast (about half its time), builtin, random, trained, model,
+    """named settings: lite, lite_fast (about a third of its time), builtin, random, trained, model,
     gatys2016, leongatys, tutorial, neural_style, crowsonkb, adam_5000 or adam_lr5. auto follows
     BACKBONE: trained for a run of impasto backbone train, lite for lite, model for a model of
     torchvision, crowsonkb for VGG; without --backbone, it is crowsonkb if VGG19 weights are found,
@@ -113,8 +113,11 @@ class StylizeOptions:
     tv_weight: float | None = None
     """weight of the total variation loss (default: set by the preset)"""
     patch_weight: float | None = None
-    """weight of a second style loss, which compares patches of 5 x 5 pixels, beside a network
-    (default: set by the preset)"""
+    """weight of a second style loss, beside a network, which compares patches of 5 x 5 pixels at
+    full, half and quarter size (default: set by the preset)"""
+    structure_weight: float | None = None
+    """weight of a second content loss, beside a network: light and dark, blurred, in the tones of
+    the styles (default: set by the preset)"""
     chroma_weight: float | None = None
     """weight of the total variation of colors, relative to that of the styles, which is against
     speckles of color (default: set by the preset)"""
@@ -257,6 +260,7 @@ class StylizeOptions:
             "style_weight",
             "tv_weight",
             "patch_weight",
+            "structure_weight",
             "chroma_weight",
         ):
             weight = getattr(self, name)

@@ -17,17 +17,21 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class Pixels(nn.Module):
-    """Has two layers: ``pixels``, the picture itself, and ``luminance``, (N, 1, H, W), blurred.
+    """Has colors, and the light and dark of large shapes.
+
+    ``pixels`` is the picture itself; ``pixels_2`` and ``pixels_4`` are its means over squares of 2
+    and 4 pixels, (N, 3, H / 2, W / 2), rounded up, and so on; ``luminance``, (N, 1, H, W), is
+    blurred.
 
     Attributes:
-        layers: names of the two layers.
+        layers: names of the layers.
 
     Args:
         blur: standard deviation of the Gaussian blur of the luminance, in pixels, which leaves the
             content's large shapes; 0: no blur.
     """
 
-    layers = ("pixels", "luminance")
+    layers = ("pixels", "pixels_2", "pixels_4", "luminance")
 
     def __init__(self, blur: float = 1.5) -> None:
         super().__init__()
@@ -56,7 +60,14 @@ class Pixels(nn.Module):
                     f"layers: {name!r} is none of {', '.join(self.layers)}"
                     f"{nearest(name, self.layers)}"
                 )
-        return {name: image if name == "pixels" else self._luminance(image) for name in layers}
+        return {name: self._layer(name, image) for name in layers}
+
+    def _layer(self, name: str, image: Tensor) -> Tensor:
+        if name == "luminance":
+            return self._luminance(image)
+        if name == "pixels":
+            return image
+        return functional.avg_pool2d(image, int(name.removeprefix("pixels_")), ceil_mode=True)
 
     def _luminance(self, image: Tensor) -> Tensor:
         luminance = (image * self.get_buffer("_luma")).sum(dim=1, keepdim=True)

@@ -9,7 +9,9 @@ Impasto's weights::
     content      content_weight * sum over layers of v_l mean (F_l - P_l)^2
     style        style_weight   * sum over layers of w_l E_l
     variation    weight * total variation
-    patches      weight * distance of the patches of 5 x 5 pixels from those of the styles
+    patches      weight * distance of the patches of 5 x 5 pixels from those of the styles, at
+                 full, half and quarter size
+    structure    weight * mean squared difference of blurred luminances, in the styles' tones
     chroma       weight * total variation of the colors / that of the styles
     value_range  weight * mean squared distance of values from [0, 1]
 
@@ -125,11 +127,13 @@ class PixelLoss:
     """A loss of the pixels, beside those of a network's features.
 
     Attributes:
-        loss: loss of features whose only layer is ``pixels``.
+        loss: loss of features of :class:`~impasto.gatys.features.pixels.Pixels`.
+        network: what gives them.
         layers: empty, as the term needs no features.
     """
 
     loss: FeatureLoss
+    network: FeatureFunction
     layers: Sequence[str] = ()
 
     @property
@@ -144,7 +148,7 @@ class PixelLoss:
 
     def __call__(self, image: Tensor, features: LayerFeatures) -> Tensor:  # noqa: ARG002
         """Return the weighted loss."""
-        return self.loss(image, LayerFeatures({"pixels": image}))
+        return self.loss(image, LayerFeatures(self.network(image, self.loss.layers)))
 
 
 @dataclass(frozen=True, kw_only=True)

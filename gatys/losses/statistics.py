@@ -17,8 +17,9 @@ of numbers, and the distance between two of them is found by sorting. A convolut
 patches at once.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, TypeVar
 
 import torch
@@ -368,7 +369,9 @@ class Patches:
         filters: number of filters used in one evaluation.
         stock: number of filters in the whole stock.
         quantiles: maximum number of quantiles kept of a style picture per filter.
-        seed: seed of the stock, and of the filters chosen from it in each evaluation.
+        positions: about as many patches, and up to four times as many, are compared in each
+            evaluation, on a grid of at most ``side`` pixels that is shifted at random; None: all.
+        seed: seed of the stock, and of the filters and grids chosen in each evaluation.
 
     Attributes:
         is_random: whether the distance depends on which filters are chosen.
@@ -381,6 +384,7 @@ class Patches:
         filters: int = 64,
         stock: int = 512,
         quantiles: int = 2**14,
+        positions: int | None = None,
         seed: int = 0,
     ) -> None:
         if side < 1 or side % 2 == 0:
@@ -388,8 +392,10 @@ class Patches:
         if not 1 <= filters <= stock:
             raise ValueError(f"filters: expected 1 to {stock}, the stock, got {filters}")
         self._side, self._filters, self._stock = side, filters, stock
-        self._quantiles, self._seed = quantiles, seed
-        self.is_random = filters < stock
+        if positions is not None and positions < 1:
+            raise ValueError(f"positions: expected at least 1, or None, got {positions}")
+        self._quantiles, self._positions, self._seed = quantiles, positions, seed
+        self.is_random = filters < stock or positions is not None
         self._generator = torch.Generator().manual_seed(seed)
 
     def measure(self, features: Tensor, mask: Tensor | None = None) -> PatchDistributions:
@@ -398,10 +404,11 @@ class Patches:
         shape = (self._stock, features.shape[1], self._side, self._side)
         drawn = torch.randn(shape, generator=generator)
         filters = (drawn / drawn.flatten(1).norm(dim=1).view(-1, 1, 1, 1)).to(features.device)
-        weights = position_weights(features, mask)
-        count = min(features.shape[2] * features.shape[3], self._quantiles)
+        grid = self._grid(features, mask)
+        weights = grid.weights(features, mask)
+        count = min(grid.count(features), self._quantiles)
         parts = [
-            quantiles_of(self._projected(features, some), count, weights)
+            quantiles_of(self._projected(features, some, grid), count, weights)
             for some in filters.split(_AT_ONCE)
         ]
         return PatchDistributions(filters=filters, quantiles=torch.cat(parts, dim=1))
@@ -425,19 +432,24 @@ class Patches:
             return self._whole_distance(features, target, mask)
         taken = torch.randperm(self._stock, generator=self._generator)[: self._filters]
         taken = taken.to(features.device, non_blocking=True)
-        values = self._projected(features, target.filters[taken])
-        weights = position_weights(features, mask)
+        grid = self._grid(features, mask)
+        if grid.step > 1:
+            top, left = torch.randint(grid.step, (2,), generator=self._generator).tolist()
+            grid = replace(grid, top=top, left=left)
+        values = self._projected(features, target.filters[taken], grid)
+        weights = grid.weights(features, mask)
         return transport_cost(values, target.quantiles[:, taken], weights, cost=torch.abs)
 
     def _whole_distance(
         self, features: Tensor, target: PatchDistributions, mask: Tensor | None
     ) -> Tensor:
-        weights = position_weights(features, mask)
+        grid = self._grid(features, mask)
+        weights = grid.weights(features, mask)
         total = features.new_zeros((), dtype=torch.float32)
         for first in range(0, self._stock, _AT_ONCE):
             filters = target.filters[first : first + _AT_ONCE]
             wanted = target.quantiles[:, first : first + _AT_ONCE]
-            values = self._projected(features, filters)
+            values = self._projected(features, filters, grid)
             cost = transport_cost(values, wanted, weights, cost=torch.abs)
             total = total + cost * (len(filters) / self._stock)
         return total
@@ -446,12 +458,43 @@ class Patches:
         """Return the mean absolute value of the quantiles."""
         return target.quantiles.abs().mean()
 
-    def _projected(self, features: Tensor, filters: Tensor) -> Tensor:
-        """Return a number for each position and filter, (1, D, H * W).
+    def _grid(self, features: Tensor, mask: Tensor | None) -> "_Grid":
+        if self._positions is None:
+            return _Grid()
+        area = features.shape[2] * features.shape[3]
+        if mask is not None:  # a small region is not to fall between the positions
+            area = int(mask.sum())
+        step = math.isqrt(area // self._positions)
+        return _Grid(step=max(1, min(step, self._side)))
+
+    def _projected(self, features: Tensor, filters: Tensor, grid: "_Grid") -> Tensor:
+        """Return a number for each position of a grid and each filter, (1, D, M).
 
         The picture is continued by its edge pixels, or patches would see edges too seldom.
         """
         margin = self._side // 2
         wide = functional.pad(full_precision(features), (margin,) * 4, mode="replicate")
         with without_autocast(wide):
-            return functional.conv2d(wide, filters.to(wide.dtype)).flatten(2)
+            shifted = wide[..., grid.top :, grid.left :]
+            return functional.conv2d(shifted, filters.to(wide.dtype), stride=grid.step).flatten(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grid:
+    """Positions of a picture, every ``step`` pixels from (``top``, ``left``)."""
+
+    step: int = 1
+    top: int = 0
+    left: int = 0
+
+    def count(self, features: Tensor) -> int:
+        """Return the number of positions that features, (1, C, H, W), have on the grid."""
+        height, width = features.shape[-2:]
+        rows, columns = range(self.top, height, self.step), range(self.left, width, self.step)
+        return len(rows) * len(columns)
+
+    def weights(self, features: Tensor, mask: Tensor | None) -> Tensor | None:
+        """Return the weights of the positions, (1, 1, M), adding up to 1; None: all the same."""
+        rows, columns = slice(self.top, None, self.step), slice(self.left, None, self.step)
+        shown = None if mask is None else mask[..., rows, columns]
+        return position_weights(features[..., rows, columns], shown)

@@ -356,6 +356,7 @@ def test_strength_weakens_what_would_blur(name: str) -> None:
     assert half.content_weight == 2 * whole.content_weight
     assert half.variation == whole.variation / 2
     assert half.chroma_variation == whole.chroma_variation / 2
+    assert half.structure_weight == whole.structure_weight * 2
     none = settings(preset=name, strength=0.0, iterations=[7, 8])
     assert (none.iterations, len(none.sizes)) == ((1,), 1)
 
@@ -478,7 +479,7 @@ def test_layers_by_other_names_depend_on_the_depth(caplog: pytest.LogCaptureFixt
         ),
         (
             {"preset": "builtin", "content_layers": ["relu4_2"]},
-            "none of pixels, luminance; layers of VGG need --backbone random, or a file of weights",
+            "none of pixels, pixels_2, pixels_4, luminance; layers of VGG need --backbone random, or a file of weights",
         ),
         (
             {"preset": "builtin", "style_layers": ["pixels", "pixels"]},

@@ -21,11 +21,25 @@ def test_pixels_are_the_picture_itself() -> None:
 
 def test_layers_come_in_the_order_they_are_asked_for() -> None:
     network = Pixels()
-    assert network.layers == ("pixels", "luminance")
+    assert network.layers == ("pixels", "pixels_2", "pixels_4", "luminance")
     assert list(network(picture(), ["luminance", "pixels"])) == ["luminance", "pixels"]
     assert network(picture(), []) == {}
     assert network.smallest(network.layers) == 1
     assert network(picture(1, 1), ["luminance"])["luminance"].shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("size", [(8, 12), (9, 13), (3, 2), (1, 1)])
+def test_coarser_pixels_are_means_of_squares(size: tuple[int, int]) -> None:
+    image = picture(*size)
+    found = Pixels()(image, ["pixels_2", "pixels_4"])
+    for side in (2, 4):
+        rows, columns = (range(0, length, side) for length in size)
+        means = [
+            [image[0, :, y : y + side, x : x + side].mean((1, 2)).numpy() for x in columns]
+            for y in rows
+        ]
+        expected = np.moveaxis(np.array(means), 2, 0)
+        np.testing.assert_allclose(found[f"pixels_{side}"][0].numpy(), expected)
 
 
 def test_luma_is_television_s() -> None:

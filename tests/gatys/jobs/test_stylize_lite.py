@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from impasto.data.decode import read_picture
 from impasto.gatys.inputs import picture_image
@@ -149,6 +150,7 @@ def test_starts(folder: Path) -> None:
         {"statistic": "sliced"},
         {"style_layers": ["stem", "block2.expand"], "content_layers": ["block1"]},
         {"patch_weight": 0.0, "chroma_weight": 0.0, "tv_weight": 0.0},
+        {"structure_weight": 0.0},
         {"smoothing": "softmax"},
         {"style_scale": 0.5},
         {"style_strength": 10.0},
@@ -175,7 +177,48 @@ def test_what_is_watched_has_no_margin(folder: Path) -> None:
     assert "196 x 147 pixels in 2 scales, about " in str(plans[0])
     assert "48 x 36 pixels in 1 scale, about " in str(plans[1])
     assert {(iterate.height, iterate.width) for iterate in seen} == sizes
-    assert set(result.losses) >= {"content", "style", "patches", "chroma", "variation", "total"}
+    named = {"content", "structure", "style", "patches", "chroma", "variation", "total"}
+    assert set(result.losses) >= named
+
+
+def ranks(image: Floats) -> Floats:
+    """Return the rank of each pixel's luminance, blurred, in even steps from 0 to 1."""
+    light = gaussian_filter(image @ np.array([0.299, 0.587, 0.114]), 1.5, mode="nearest")
+    return np.asarray(light.ravel().argsort().argsort() / (light.size - 1), dtype=np.float32)
+
+
+def test_structure_keeps_the_order_of_light_and_dark(folder: Path) -> None:
+    shown = ranks(content(folder))
+    order = [
+        np.corrcoef(
+            ranks(made(folder, structure_weight=weight, init="noise", iterations=(40,))), shown
+        )[0, 1]
+        for weight in (0.0, 1.0, 30.0)
+    ]
+    assert order == sorted(order)
+    assert order[2] > 0.9
+    assert order[2] > order[0] + 0.1
+
+
+def test_structure_is_in_the_tones_of_each_region(folder: Path) -> None:
+    for name, tone in (("dark", 40), ("light", 200)):
+        plain = np.full((HEIGHT, WIDTH, 3), tone, np.uint8)
+        plain[::2] += 20
+        Image.fromarray(plain).save(folder / f"{name}.png")
+    masks = [f"{folder / 'left.png'}={folder / 'dark.png'}"]
+    more: dict[str, Any] = {"style_weight": 0.0, "patch_weight": 0.0, "content_weight": 0.0}
+    image = made(
+        folder,
+        *("dark", "light"),
+        masks=masks,
+        structure_weight=10.0,
+        iterations=(60,),
+        init="content",
+        **more,
+    )
+    left, right = image[:, : WIDTH // 2 - 4], image[:, WIDTH // 2 + 4 :]
+    assert left.mean() == pytest.approx(50 / 255, abs=0.06)
+    assert right.mean() == pytest.approx(210 / 255, abs=0.06)
 
 
 def test_stopped_early_it_is_whole(folder: Path) -> None:

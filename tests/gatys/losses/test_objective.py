@@ -414,7 +414,7 @@ def test_a_loss_of_pixels_beside_those_of_features() -> None:
         style=Style(regions=[region], layers={"pixels": 1.0}, weight=3.0),
         relative=True,
     )["style"]
-    term = PixelLoss(loss=pixels)
+    term = PixelLoss(loss=pixels, network=Pixels())
     assert (term.weight, term.is_random, tuple(term.layers)) == (3.0, False, ())
     image = picture(8, 8, 2)
     alone = Objective(Pixels(), {"style": pixels})(image)["style"]

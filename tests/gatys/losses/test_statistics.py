@@ -401,6 +401,8 @@ def test_mistakes() -> None:
     for filters in (0, 17):
         with pytest.raises(ValueError, match=f"filters: expected 1 to 16, .* got {filters}"):
             Patches(filters=filters, stock=16)
+    with pytest.raises(ValueError, match="positions: expected at least 1, or None, got 0"):
+        Patches(positions=0)
     patches = whole()
     with pytest.raises(ValueError, match="weights: expected at least 0"):
         patches.mix([patches.measure(picture(4, 4))], [0])
@@ -427,9 +429,9 @@ def test_few_filters_are_projected_and_sorted_at_once(monkeypatch: pytest.Monkey
     # Each takes some 30 bytes per pixel, and 64 of them needed more than all else that lite does.
     convolution, seen = functional.conv2d, list[int]()
 
-    def noted(image: Tensor, filters: Tensor) -> Tensor:
+    def noted(image: Tensor, filters: Tensor, stride: int) -> Tensor:
         seen.append(len(filters))
-        return convolution(image, filters)
+        return convolution(image, filters, stride=stride)
 
     monkeypatch.setattr(functional, "conv2d", noted)
     patches = Patches(side=3, filters=5, stock=130)
@@ -438,6 +440,44 @@ def test_few_filters_are_projected_and_sorted_at_once(monkeypatch: pytest.Monkey
     with torch.no_grad():
         patches.distance(picture(9, 8, 1), target)
     assert (sum(seen), max(seen) <= 16) == (260, True)
+
+
+def test_patches_on_a_grid() -> None:
+    style, image = picture(12, 13), picture(13, 12, 1)
+    patches = Patches(side=3, filters=8, stock=8, positions=16)
+    assert patches.is_random
+    target = patches.measure(style)
+    # 156 positions, or 3 x 3 for each of 16: every third row and column.
+    wanted = np.sort(projected(style, target.filters)[:, ::3, ::3].reshape(8, -1), axis=1)
+    np.testing.assert_allclose(target.quantiles[0].numpy(), wanted, atol=1e-6)
+    shown = projected(image, target.filters)
+    apart = [
+        np.abs(quantiles_like(shown[:, top::3, left::3], 20) - quantiles_like(wanted, 20)).mean()
+        for top in range(3)
+        for left in range(3)
+    ]
+    with torch.no_grad():
+        first = [patches.distance(image, target).item() for _ in range(2)]
+    assert first[0] == first[1] == pytest.approx(apart[0], rel=0.1)
+    # With gradients, every grid comes, each as often as the others.
+    some = [patches.distance(image, target).item() for _ in range(300)]
+    assert len({round(value, 9) for value in some}) == 9
+    assert np.mean(some) == pytest.approx(np.mean(apart), rel=0.1)
+    # What is covered by a mask counts alone, and a small part is looked at closely.
+    mask = torch.zeros(1, 1, 13, 12)
+    mask[..., 4:8, 5:9] = 1
+    part = image[..., 4:8, 5:9]
+    dense = Patches(side=1, filters=8, stock=8, positions=16)
+    seen = dense.measure(style)
+    assert dense.distance(image, seen, mask).item() == pytest.approx(
+        dense.distance(part, seen).item(), rel=1e-5
+    )
+
+
+def quantiles_like(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return evenly spaced quantiles of rows of numbers, by NumPy."""
+    ranks = (np.arange(count) + 0.5) / count
+    return np.quantile(values.reshape(len(values), -1), ranks, axis=1, method="hazen").T
 
 
 def test_statistics_say_whether_they_are_random() -> None:
