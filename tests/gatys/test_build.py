@@ -479,7 +479,7 @@ def test_layers_by_other_names_depend_on_the_depth(caplog: pytest.LogCaptureFixt
         ),
         (
             {"preset": "builtin", "content_layers": ["relu4_2"]},
-            "none of pixels, .*luminance; layers of VGG need --backbone random, or a file of weights",
+            "none of pixels, .*luminance; layers of VGG need --backbone random, or a file",
         ),
         (
             {"preset": "builtin", "style_layers": ["pixels", "pixels"]},
