@@ -594,7 +594,7 @@ def _do_nothing() -> None:
 
 def _generator(job: Record) -> Record:
     from impasto.cyclegan.build import build_networks  # noqa: PLC0415 - only in this process
-    from impasto.options.train import NetworkOptions  # noqa: PLC0415 - only in this process
+    from impasto.options.networks import NetworkOptions  # noqa: PLC0415 - only in this process
 
     networks = build_networks(NetworkOptions(), generator=torch.Generator().manual_seed(0))
     torch.save(networks["G_A"].state_dict(), job["path"])

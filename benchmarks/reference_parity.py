@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from impasto.cyclegan.build import generator_architecture
 from impasto.cyclegan.networks import PatchDiscriminator, PixelDiscriminator, load_weights
 from impasto.cyclegan.weights import load_generator
-from impasto.options.train import NetG, NetworkOptions, Norm
+from impasto.options.networks import NetG, NetworkOptions, Norm
 from impasto.runs.state import save_pth
 
 __all__ = ["Case", "Parity", "compare", "main"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from impasto.cyclegan.networks import Generator, ResnetGenerator, UnetGenerator
 from impasto.options.errors import CheckpointError
-from impasto.options.train import add_generator_sizes
+from impasto.options.networks import add_generator_sizes
 
 __all__ = [
     "GeneratorArchitecture",

@@ -52,7 +52,8 @@ from impasto.data.transforms import Preprocessing
 from impasto.gatys.features.lite import default_lite_layers
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.losses import LossOptions
-from impasto.options.train import Direction, NetworkOptions, TrainOptions
+from impasto.options.networks import Direction, NetworkOptions
+from impasto.options.train import TrainOptions
 from impasto.runs.capture import Compiling, choose_compiling
 from impasto.runs.processes import share_weights
 from impasto.runs.state import make_generator

@@ -30,7 +30,7 @@ from impasto.gatys.features.lite import Lite, default_lite_layers, load_lite
 from impasto.gatys.features.smoothing import full_precision
 from impasto.options.errors import OptionError
 from impasto.options.losses import StyleTargets
-from impasto.options.train import Direction
+from impasto.options.networks import Direction
 from impasto.runs.capture import on_device
 
 __all__ = [

@@ -27,7 +27,7 @@ from impasto.cyclegan.losses import (
 from impasto.data.datasets import UnpairedBatch
 from impasto.options.errors import CheckpointError
 from impasto.options.losses import PerceptualTargets
-from impasto.options.train import Direction
+from impasto.options.networks import Direction
 from impasto.runs.capture import on_device
 
 __all__ = [

@@ -13,6 +13,7 @@ from .evaluate import EvaluateOptions
 from .fetch import FetchOptions
 from .fields import difference, flatten, make
 from .losses import LossOptions
+from .networks import NetworkOptions
 from .plot import PlotOptions
 from .stylize import StylizeOptions, SweepOptions
 from .survey import (
@@ -27,7 +28,6 @@ from .survey import (
 from .train import (
     DataOptions,
     DisplayOptions,
-    NetworkOptions,
     RunOptions,
     ScheduleOptions,
     TrainOptions,

@@ -13,7 +13,8 @@ from impasto.options.fields import (
     require_seed,
     split_backbone,
 )
-from impasto.options.train import Device, Direction, MixedPrecision
+from impasto.options.networks import Direction
+from impasto.options.train import Device, MixedPrecision
 
 __all__ = ["BestBy", "EvaluateOptions"]
 

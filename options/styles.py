@@ -11,7 +11,8 @@ from impasto.options.fields import (
     require_between,
     require_positive,
 )
-from impasto.options.train import RUN_MAY_CHANGE, BasicDisplayOptions, BasicRunOptions, OutputBase
+from impasto.options.networks import OutputBase
+from impasto.options.train import RUN_MAY_CHANGE, BasicDisplayOptions, BasicRunOptions
 
 __all__ = [
     "STYLE_FIXED",

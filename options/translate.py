@@ -18,7 +18,8 @@ from impasto.options.fields import (
     require_range,
     require_seed,
 )
-from impasto.options.train import Device, Direction, MixedPrecision
+from impasto.options.networks import Direction
+from impasto.options.train import Device, MixedPrecision
 
 __all__ = [
     "ALL_PAINTERS",

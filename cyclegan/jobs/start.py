@@ -64,11 +64,17 @@ def read_start(options: TrainOptions, *, typed: Collection[str] | None = None) -
 
     Raises:
         CheckpointError: there is no such model, it is damaged, or no ``netG`` has its depth.
-        OptionError: an option in ``typed`` contradicts the model; or the generators of the model do
-            not serve the directions of the training.
+        OptionError: an option in ``typed`` contradicts the model; the generators of the model do
+            not serve the directions of the training; or there is no such style.
     """
     networks = options.networks
-    sources = [each for model in networks.init_from for each in _generators_of(model)]
+    style = networks.init_style
+    try:
+        sources = [each for model in networks.init_from for each in _generators_of(model, style)]
+    except OptionError as error:
+        if error.option != "style":
+            raise
+        raise OptionError("init_style", error.reason) from None
     chosen = _choose(
         sources, one_sided=networks.one_sided, direction=networks.init_direction, options=options
     )
@@ -93,21 +99,23 @@ def read_start(options: TrainOptions, *, typed: Collection[str] | None = None) -
     return Start(options=fitted, weights=weights, lines=lines)
 
 
-def _generators_of(model: Path) -> list[_Source]:
+def _generators_of(model: Path, style: str | None) -> list[_Source]:
     """Load the generators of a model: both of a run, or the one that it is."""
     path = resolve_model(model)
     if not path.is_dir():
-        loaded = find_generator(model)
+        loaded = find_generator(model, style=style)
         direction = loaded.provenance.get("direction") or _direction_in(path.name)
         return [_Source(label=str(model), loaded=loaded, direction=direction)]
     run = RunDirectory(path)
     ways = [way for way, name in GENERATOR_OF.items() if "latest" in epochs_of(path, name)]
     if not ways:  # a published model is one generator without a letter, and says no direction
-        return [_Source(label=str(model), loaded=find_generator(model), direction=None)]
+        return [
+            _Source(label=str(model), loaded=find_generator(model, style=style), direction=None)
+        ]
     return [
         _Source(
             label=f"{model} ({GENERATOR_OF[way]})",
-            loaded=find_generator(path.absolute(), direction=way),
+            loaded=find_generator(path.absolute(), direction=way, style=style),
             direction=way,
             run=run,
         )

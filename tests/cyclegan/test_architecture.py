@@ -13,7 +13,7 @@ from impasto.cyclegan.architecture import (
     registered_generators,
 )
 from impasto.options.errors import CheckpointError
-from impasto.options.train import NetG, NetworkOptions
+from impasto.options.networks import NetG, NetworkOptions
 
 SHIPPED = get_args(NetG)
 

@@ -1,5 +1,6 @@
 """Trainings that start from a model: what is taken, what begins anew, what is said and refused."""
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.jobs.start import read_start
 from impasto.cyclegan.models import SHIPPED
 from impasto.cyclegan.trainer import Trainer
+from impasto.cyclegan.weights import save_generator
 from impasto.gatys.features.lite import find_lite_weights
 from impasto.options import CheckpointError, OptionError, TrainOptions, flatten, make
 from impasto.runs import load_state, make_accelerator, read_log
@@ -104,6 +106,33 @@ def test_a_run_gives_its_discriminators_and_averaged_generators(
         assert same(weights(trainer, name), pth(run / f"latest_net_{name}_ema.pth"))
     for name in ("D_A", "D_B"):
         assert same(weights(trainer, name), pth(run / f"latest_net_{name}.pth"))
+
+
+def test_a_training_starts_from_a_mixture_of_styles(tiny_options: Options, tmp_path: Path) -> None:
+    """Of two styles, whose scales are 1 and 2 and whose shifts are 0 and 10."""
+    architecture = GeneratorArchitecture(depth=4, channels=2, norm="affine", upsample="bilinear")
+    network = architecture.build()
+    held = network.state_dict()
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.InstanceNorm2d):
+            ones = torch.ones(2, module.num_features)
+            held[f"{name}.weight"] = ones * torch.tensor([[1.0], [2.0]])
+            held[f"{name}.bias"] = ones * torch.tensor([[0.0], [10.0]])
+    file = tmp_path / "styles.safetensors"
+    save_generator(file, held, architecture, {"styles": json.dumps(["wave", "fuji"])})
+    start = {"init_from": [str(file)], **CONTRASTIVE}
+    trainer, fitted, _ = begin(tiny_options(**start, init_style="wave:3,fuji:1"))
+    made = weights(trainer, "G_A")
+    assert (fitted.networks.netG, fitted.networks.norm) == ("resnet_4blocks", "affine")
+    assert torch.equal(made["model.1.weight"], held["model.1.weight"])
+    assert torch.equal(made["model.2.weight"], torch.full((2,), 1.25))
+    assert torch.equal(made["model.2.bias"], torch.full((2,), 2.5))
+    with pytest.raises(OptionError, match="'waves' is none of wave, fuji") as caught:
+        begin(tiny_options(**start, init_style="waves"))
+    assert caught.value.option == "init_style"
+    with pytest.raises(OptionError, match="holds no styles") as caught:
+        begin(tiny_options(init_from=["monet"], init_style="wave", **CONTRASTIVE))
+    assert caught.value.option == "init_style"
 
 
 def test_directions_can_be_swapped(tiny_options: Options, run: Path) -> None:
