@@ -49,7 +49,7 @@ def test_every_option_class_takes_texts_for_paths_and_lists(tmp_path: Path) -> N
             ):
                 continue
             hints = {field.name: field.type for field in fields(kind)}
-            needed = {name: "a" for name, hint in hints.items() if hint is Path}
+            needed: dict[str, object] = {n: "a" for n, hint in hints.items() if hint is Path}
             needed |= {"action": "check"} if "action" in hints else {}
             needed |= {"names": ["a"]} if "names" in hints else {}
             paths = [name for name, hint in hints.items() if hint in (Path, Path | None)]
