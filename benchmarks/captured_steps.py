@@ -14,7 +14,7 @@ import argparse
 import json
 import runpy
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -50,29 +50,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no GPU here; --device cpu tries the script")
+    wrong, found = [], {}
+    print(
+        f"{'largest relative difference of losses':<44}{'captured':>10}{'by chance':>11}",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(arguments.device, Path(folder))
-    wrong = []
-    print(f"{'largest relative difference of losses':<44}{'captured':>10}{'by chance':>11}")
-    for name, (value, chance) in found.items():
-        right = value <= max(_ROUNDING, 10 * chance)
-        wrong += [] if right else [name]
-        print(f"{name:<44}{value:>10.1e}{chance:>11.1e} {'' if right else 'WRONG'}", flush=True)
+        for name, (value, chance) in measure(arguments.device, Path(folder)):
+            found[name] = value, chance
+            right = value <= max(_ROUNDING, 10 * chance)
+            wrong += [] if right else [name]
+            print(f"{name:<44}{value:>10.1e}{chance:>11.1e} {'' if right else 'WRONG'}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 1 if wrong else 0
 
 
-def measure(device: str, folder: Path) -> dict[str, tuple[float, float]]:
-    """Train in all ways, and compare.
+def measure(device: str, folder: Path) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Train in all ways, and compare, one after the other.
 
     Args:
         device: ``cuda`` or ``cpu``.
         folder: empty folder for pictures, which some discriminators see before they are trained.
 
-    Returns:
-        By name, the largest relative difference of the losses with a capture from those without,
-        and that of two equal trainings without one.
+    Yields:
+        The name of a way, and the largest relative difference of the losses with a capture from
+        those without, and that of two equal trainings without one.
     """
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
@@ -105,18 +108,16 @@ def measure(device: str, folder: Path) -> dict[str, tuple[float, float]]:
         # So that all is remembered that ever will be, long before the last step.
         vars(painting).update(_KNOWN=32, _DECAY=0.75, _SEEN=3)
     train = partial(_losses_of, device, make_graph)
-    found = {}
     for name, changes in cases.items():
         expected = train(changes, captures=False)
         chance = _difference(train(changes, captures=False), expected)
-        found[name] = _difference(train(changes), expected), chance
+        yield name, (_difference(train(changes), expected), chance)
         if changes is mixed:
             resumed = _difference(train(changes, resumes=True), expected)
-            found[f"{name}, resumed"] = resumed, chance
+            yield f"{name}, resumed", (resumed, chance)
         if name == "dropout":
             failed = _difference(train(changes, fails=True), expected)
-            found["dropout, a capture that fails"] = failed, chance
-    return found
+            yield "dropout, a capture that fails", (failed, chance)
 
 
 def _write_domains(folder: Path) -> None:
