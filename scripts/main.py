@@ -88,7 +88,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "style": Command(
         group=_STYLE,
-        text="train one small network for some paintings, which then takes moments",
+        text="train one small network for some paintings, used in moments",
         actions={
             "train": Command(
                 text="train a network for one or more paintings, with the losses of stylize",

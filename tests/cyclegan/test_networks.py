@@ -487,7 +487,7 @@ def test_other_channels() -> None:
 
 def test_unknown_layers_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="norm: expected one of instance, batch, layer, none, got 'group'"
+        ValueError, match="norm: expected one of instance, affine, batch, layer, none, got 'group'"
     ):
         ResnetGenerator(channels=2, norm="group")
     with pytest.raises(ValueError, match=r"norm: .*'group'"):
