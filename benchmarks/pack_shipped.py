@@ -28,7 +28,7 @@ import torch
 
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import paint
-from impasto.cyclegan.models import find_generator
+from impasto.cyclegan.models import SHIPPED, find_generator
 from impasto.cyclegan.weights import LoadedGenerator, load_generator, save_generator
 from impasto.data.samples.photographs import sample_photographs
 from impasto.options.translate import ALL_PAINTERS
@@ -107,7 +107,7 @@ def _provenance(
         "seconds": round(sum(record["seconds"] for record in records)),
         "machine": given.machine,
         "recipe": given.recipe,
-        "options": json.dumps({key: options[key] for key in sorted(options) if key not in _OWN}),
+        "options": json.dumps(_described(options)),
         "data": given.data,
         "impasto": version("impasto"),
         "torch": torch.__version__,
@@ -115,6 +115,17 @@ def _provenance(
         "licence": "MIT",
     }
     return {key: str(value) for key, value in said.items() if value not in {None, ""}}
+
+
+def _described(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options without those that name folders and files of whoever trained."""
+    kept = {key: options[key] for key in sorted(options) if key not in _OWN}
+    start = [str(model) for model in options.get("init_from") or []]
+    if start and set(start) <= set(SHIPPED):
+        return {**kept, "init_from": start}
+    return {
+        key: value for key, value in kept.items() if key not in {"init_style", "init_direction"}
+    }
 
 
 def _until(records: Sequence[dict[str, Any]], epoch: str) -> list[dict[str, Any]]:

@@ -64,9 +64,9 @@ def norm_layer(norm: str) -> NormLayer:
 def has_bias(norm: str) -> bool:
     """Whether the convolutions before a normalization layer have a bias.
 
-    Only with instance normalization, where the bias has no effect: the reference implementation has
-    it, and so do its files. With a scale and a shift, it tells weights from those of a layer
-    normalization, which have the same names and shapes.
+    Only with instance normalization, plain or affine, where the bias has no effect: the reference
+    implementation has it, and so do its files. Of the affine one, it tells weights from those of a
+    layer normalization, which have the same names and shapes.
     """
     return norm in {"instance", "affine"}
 
@@ -78,7 +78,7 @@ class ResnetBlock(nn.Module):
 
     Args:
         channels: number of input and output channels.
-        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        norm: normalization: ``instance``, ``affine``, ``batch``, ``layer`` or ``none``.
         dropout: whether to put dropout of 0.5 between the convolutions. It shifts the second
             convolution's index, and so its name in a checkpoint, from 5 to 6, as in the reference.
     """

@@ -69,7 +69,7 @@ class ResnetGenerator(Generator):
     Args:
         channels: number of filters of the first convolution (``ngf``).
         blocks: number of residual blocks: 9 for 256 px, 6 for 128 px.
-        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        norm: normalization: ``instance``, ``affine``, ``batch``, ``layer`` or ``none``.
         dropout: whether to use dropout of 0.5 in the blocks.
         upsample: upsampling layers: ``deconv``, ``resize`` (nearest neighbor + convolution) or
             ``bilinear``.
@@ -171,7 +171,7 @@ class UnetGenerator(Generator):
     Args:
         downs: number of halvings: 8 for ``unet_256``, 7 for ``unet_128``.
         channels: number of filters of the first convolution (``ngf``).
-        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        norm: normalization: ``instance``, ``affine``, ``batch``, ``layer`` or ``none``.
         dropout: whether to use dropout of 0.5 in the inner blocks of full width.
         upsample: upsampling layers: ``deconv``, ``resize`` (nearest neighbor + convolution) or
             ``bilinear``.
@@ -281,7 +281,7 @@ class PatchDiscriminator(nn.Module):
     Args:
         channels: number of filters of the first convolution (``ndf``).
         layers: number of convolutions with stride 2.
-        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        norm: normalization: ``instance``, ``affine``, ``batch``, ``layer`` or ``none``.
         in_channels: number of channels of the input.
 
     Raises:
@@ -321,7 +321,7 @@ class PixelDiscriminator(nn.Module):
 
     Args:
         channels: number of filters of the first convolution (``ndf``).
-        norm: normalization: ``instance``, ``batch``, ``layer`` or ``none``.
+        norm: normalization: ``instance``, ``affine``, ``batch``, ``layer`` or ``none``.
         in_channels: number of channels of the input.
 
     Raises:

@@ -152,7 +152,8 @@ class NetworkOptions:
             require(
                 not given or bool(self.init_from),
                 option,
-                "there is no model to start from; give --init_from, for example monet",
+                "there is no model to start from; give --init_from, for example "
+                f"{'paintings' if option == 'init_style' else 'monet'}",
             )
         require(
             self.netG in _SIZES,

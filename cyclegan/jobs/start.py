@@ -88,7 +88,8 @@ def read_start(options: TrainOptions, *, typed: Collection[str] | None = None) -
     lines = []
     for name, source in chosen.items():
         weights[name] = source.loaded.network.state_dict()
-        lines += [f"{name}: {source.label}, {source.loaded.architecture}"]
+        styled = "" if style is None else f", {style}"
+        lines += [f"{name}: {source.label}{styled}, {source.loaded.architecture}"]
         lines += [f"{name}: {note}" for note in source.loaded.notes]
         for own, file in _companions(name, source).items():
             weights[own] = read_weights(file)
