@@ -171,7 +171,7 @@ def test_auto_is_lite_whatever_else_lies_in_the_cache(
         ("vgg99", [], OptionError, "--perceptual_backbone: "),
         ("pixels", [], OptionError, "--perceptual_backbone: pixels is no network"),
         ("random", ["relu9_1"], OptionError, "--perceptual_layers: "),
-        ("vgg19", [], CheckpointError, "never downloads"),
+        ("vgg19", [], CheckpointError, "only impasto fetch downloads"),
     ],
 )
 def test_mistakes_name_the_options_of_train(
