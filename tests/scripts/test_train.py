@@ -134,7 +134,10 @@ def test_an_unknown_perceptual_layer_is_named(
     ("line", "says"),
     [
         ("device: cqu", "device: expected one of auto, cpu, cuda, mps, got cqu; did you mean cpu?"),
-        ("norm: instanc", "norm: expected one of instance, batch, layer, none, got instanc; did"),
+        (
+            "norm: instanc",
+            "norm: expected one of instance, affine, batch, layer, none, got instanc; did",
+        ),
         (
             "gan_mode: lsgann",
             "gan_mode: expected one of lsgan, vanilla, wgangp, hinge, got lsgann; did",

@@ -110,7 +110,7 @@ def test_layers_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert weights("layers", "vgg16") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "pool5"
     assert weights("layers", "pixels") == 0
-    assert capsys.readouterr().out == "pixels\nluminance\n"
+    assert capsys.readouterr().out == "pixels\npixels_2\npixels_4\nluminance\n"
     assert weights("layers") == 0
     names = capsys.readouterr().out.splitlines()
     assert names[0] == "vgg19"
