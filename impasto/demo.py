@@ -157,6 +157,7 @@ def run_demo(
     stylized = _stylize(photographs, options)
     step(7, "a survey of true paintings and translations")
     study = _survey(domains, tour, options)
+    seconds = time.perf_counter() - started  # once, so that page and terminal say the same
     write_tour(
         page,
         [
@@ -168,10 +169,10 @@ def run_demo(
             _own_chapter(),
         ],
         title="Impasto's demo",
-        description=f"Made by this machine in {spell_seconds(time.perf_counter() - started)}, "
+        description=f"Made by this machine in {spell_seconds(seconds)}, "
         f"without a network. {_CREDIT}",
     )
-    return DemoResult(page=page, seconds=time.perf_counter() - started)
+    return DemoResult(page=page, seconds=seconds)
 
 
 def spell_seconds(seconds: float) -> str:
