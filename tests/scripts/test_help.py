@@ -27,6 +27,8 @@ def rendered(*command: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", str(WIDTH + 2))  # argparse keeps two columns free
         patch.setattr("sys.stdout.write", printed.append)
+        # Generators that other tests register make the line of --netG longer.
+        patch.setattr("impasto.options.fields._ADDED", {})
         with pytest.raises(SystemExit) as ended:
             main([*command, "--help"])
     assert ended.value.code == 0
