@@ -9,7 +9,7 @@ there is a network, the second for the machine with the GPU::
     make typing && pip download --no-deps --dest wheels jsonargparse docstring-parser dominate
     pip install --no-index --no-deps --target /tmp/site wheels/*.whl ; \
     PYTHONPATH=/tmp/site:$PWD/.typing python benchmarks/on_gpu.py --minutes 6 --json on_gpu.json \
-        --parts machine checks step step8 train
+        --parts machine checks train translate evaluate
 
 ``checks`` tells whether captured steps are right there, the others how fast they are. With
 ``--compile``, ``--compile full`` is measured, too, for which each side compiles for minutes.

@@ -197,7 +197,9 @@ class StrokeNoise(nn.Module):
         super().__init__()
         self.mix = nn.Conv2d(len(_NOISE_SIGMAS), channels, 1, bias=False)
         # NumPy promises that this generator's numbers stay as they are, torch does not of its own.
-        white = np.random.RandomState(0).standard_normal((3, _NOISE_SIDE, _NOISE_SIDE))
+        white = np.random.RandomState(0).standard_normal(
+            (len(_NOISE_SIGMAS), _NOISE_SIDE, _NOISE_SIDE)
+        )
         frequency = np.fft.fftfreq(_NOISE_SIDE)
         squares = frequency[:, None] ** 2 + frequency**2
         for smoothed, sigma in zip(white, _NOISE_SIGMAS, strict=True):
