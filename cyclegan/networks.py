@@ -22,8 +22,8 @@ from impasto.cyclegan.blocks import (
     upsample_layer,
 )
 from impasto.cyclegan.convolutions import Conv2d
-from impasto.options.errors import CheckpointError, TrainingError
-from impasto.runs.meter import AFTER_NOT_FINITE
+from impasto.options.errors import CheckpointError
+from impasto.runs.meter import require_finite_weights
 
 __all__ = [
     "Generator",
@@ -446,11 +446,7 @@ class Networks(Mapping[str, nn.Module]):
             TrainingError: a weight is not finite; the message names the first such network.
         """
         for name, network in self.items():
-            finite = [torch.isfinite(weight).all() for weight in network.parameters()]
-            if finite and not torch.stack(finite).all():
-                raise TrainingError(
-                    f"the weights of {name} are no longer finite numbers. {AFTER_NOT_FINITE}"
-                )
+            require_finite_weights(network.parameters(), what=name)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return the weights of each network, by name."""

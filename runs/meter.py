@@ -1,7 +1,7 @@
 """Collects the losses of each step on the device and reads them back only for a report."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,10 +9,27 @@ from torch import Tensor
 
 from impasto.options.errors import TrainingError
 
-__all__ = ["AFTER_NOT_FINITE", "Meter"]
+__all__ = ["AFTER_NOT_FINITE", "Meter", "require_finite_weights"]
 
 AFTER_NOT_FINITE = "Try a lower --lr, or --mixed_precision bf16 or no instead of fp16"
 """What to try when losses or weights are no longer numbers."""
+
+
+def require_finite_weights(weights: Iterable[Tensor], *, what: str) -> None:
+    """Refuse weights that are not finite, so that a good state is never overwritten.
+
+    Args:
+        weights: weights and statistics of a network, of any shapes, on one device.
+        what: name of the network, for the message.
+
+    Raises:
+        TrainingError: a value is NaN or infinite.
+    """
+    finite = [torch.isfinite(value).all() for value in weights]
+    if finite and not torch.stack(finite).all():
+        raise TrainingError(
+            f"the weights of {what} are no longer finite numbers. {AFTER_NOT_FINITE}"
+        )
 
 
 class Meter:

@@ -10,9 +10,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from impasto.cyclegan.optim import WeightAverage
-from impasto.options.errors import CheckpointError, TrainingError
+from impasto.options.errors import CheckpointError
 from impasto.runs.learner import StepResult
-from impasto.runs.meter import AFTER_NOT_FINITE
+from impasto.runs.meter import require_finite_weights
 from impasto.styles.loading import Crops
 from impasto.styles.losses import StyleObjective
 from impasto.styles.network import StyleNetwork
@@ -161,11 +161,7 @@ class StyleLearner:
         Raises:
             TrainingError: a weight is not finite.
         """
-        finite = [torch.isfinite(value).all() for value in self.network.state_dict().values()]
-        if not torch.stack(finite).all():
-            raise TrainingError(
-                f"the weights of the network are no longer finite numbers. {AFTER_NOT_FINITE}"
-            )
+        require_finite_weights(self.network.state_dict().values(), what="the network")
 
     def weights(self) -> dict[str, Tensor]:
         """Return the average of the generator's weights, as a file of styles holds them."""

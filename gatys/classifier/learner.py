@@ -17,7 +17,7 @@ from impasto.gatys.classifier.loading import ClassBatch
 from impasto.gatys.classifier.model import VggClassifier
 from impasto.options.errors import CheckpointError, ImpastoError, TrainingError
 from impasto.runs.learner import Evaluation, StepResult
-from impasto.runs.meter import AFTER_NOT_FINITE
+from impasto.runs.meter import AFTER_NOT_FINITE, require_finite_weights
 from impasto.runs.processes import (
     average_gradients,
     average_statistics,
@@ -188,11 +188,7 @@ class ClassifierLearner:
         Raises:
             TrainingError: a weight is not finite.
         """
-        finite = [torch.isfinite(value).all() for value in self.network.state_dict().values()]
-        if not torch.stack(finite).all():
-            raise TrainingError(
-                f"the weights of the network are no longer finite numbers. {AFTER_NOT_FINITE}"
-            )
+        require_finite_weights(self.network.state_dict().values(), what="the network")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that all processes share."""

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from impasto.options import TrainingError
-from impasto.runs.meter import Meter
+from impasto.runs.meter import Meter, require_finite_weights
 
 
 def losses(G: float, D: float) -> dict[str, Tensor]:
@@ -78,3 +78,13 @@ def test_a_bad_loss_in_another_process_is_an_error_here_too() -> None:
     with pytest.raises(TrainingError, match="at step 2"):
         meter.check()
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_one_value_that_is_no_number_refuses_the_weights(wrong: float) -> None:
+    weights = [torch.zeros(2, 3), torch.tensor(4), torch.ones(5)]
+    require_finite_weights(weights, what="G_A")
+    require_finite_weights([], what="G_A")
+    weights[2][4] = wrong
+    with pytest.raises(TrainingError, match="the weights of G_A are no longer finite numbers"):
+        require_finite_weights(weights, what="G_A")
