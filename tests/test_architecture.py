@@ -131,7 +131,7 @@ def test_modules_stay_small() -> None:
 def test_folders_are_read_at_a_glance() -> None:
     shelves = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
     assert not {folder: count for folder, count in shelves.items() if count > MOST_MODULES}
-    assert shelves.total() < 225
+    assert shelves.total() < 250
 
 
 def test_few_modules_are_imported_by_one_other_alone() -> None:
