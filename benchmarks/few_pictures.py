@@ -40,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("photos", "paintings", "real", "inputs", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--model", default="monet")
+    parser.add_argument("--model", default="monet_cycle")
     parser.add_argument("--images", type=int, default=300)
     given = parser.parse_args()
     recipe = {

@@ -106,7 +106,7 @@ def _draw(folder: Path, count: int, *, seed: int) -> list[Rgb]:
 
 def _translations(photos: Sequence[Rgb], *, seed: int) -> dict[str, list[Rgb]]:
     """Return translations, and what is worse in a known way."""
-    loaded = find_generator(Path("monet"))
+    loaded = find_generator(Path("monet_cycle"))
     rng = np.random.default_rng(seed)
     made = _translate(photos, Translator.of(loaded, device=_CPU))
     sets = {"translations": made}

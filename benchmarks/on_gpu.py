@@ -414,7 +414,7 @@ def _measure_translate(arguments: Namespace, folder: Path) -> Record:
     first = next(iter(sorted(photos.iterdir())))
     (one / first.name).write_bytes(first.read_bytes())
     record: Record = {"pictures": count, "side_px": side}
-    models = {"monet": ("monet", ["no"])}
+    models = {"monet_cycle": ("monet_cycle", ["no"])}
     if not arguments.tiny:
         precisions = ["no"] if arguments.device == "cpu" else ["no", "bf16"]
         models["resnet_9blocks"] = (_random_generator(folder), precisions)

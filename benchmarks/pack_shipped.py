@@ -28,7 +28,7 @@ import torch
 
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import paint
-from impasto.cyclegan.models import SHIPPED, find_generator
+from impasto.cyclegan.models import find_generator, shipped_model
 from impasto.cyclegan.weights import LoadedGenerator, load_generator, save_generator
 from impasto.data.samples.photographs import sample_photographs
 from impasto.options.translate import ALL_PAINTERS
@@ -120,9 +120,9 @@ def _provenance(
 def _described(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options without those that name folders and files of whoever trained."""
     kept = {key: options[key] for key in sorted(options) if key not in _OWN}
-    start = [str(model) for model in options.get("init_from") or []]
-    if start and set(start) <= set(SHIPPED):
-        return {**kept, "init_from": start}
+    start = [shipped_model(Path(model)) for model in options.get("init_from") or []]
+    if start and None not in start:
+        return {**kept, "init_from": [model.name for model in start if model is not None]}
     return {
         key: value for key, value in kept.items() if key not in {"init_style", "init_direction"}
     }

@@ -1,10 +1,11 @@
-"""The pictures of README and docs/model_card.md, made by the shipped model.
+"""The pictures of docs/model_card.md, made by the shipped models.
 
     python benchmarks/shipped_figures.py
 
 Writes docs/figures/monets.jpg (five test photographs, and below each what `--model monet` makes of
-it), monets_all.jpg (all thirty, as a contact sheet: the failures, too), photos.jpg (`--model
-photo`) and strokes.jpg (a part of a larger photograph, pixel for pixel, with strokes of two sizes).
+it), monets_all.jpg (all thirty, as a contact sheet: the failures, too), monets_cycle.jpg (the five
+with `--model monet_cycle`), photos.jpg (`--model photo`) and strokes.jpg (a part of a larger
+photograph, pixel for pixel, with `monet_cycle` and strokes of two sizes).
 """
 
 import argparse
@@ -33,7 +34,7 @@ _PART = np.s_[20:420, 60:460]  # of the larger photograph, which has 427 x 640 p
 
 
 def main() -> None:
-    """Translate the test pictures with both models, and write the figures."""
+    """Translate the test pictures with the models, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     shared = Path(__file__).parents[2] / "shared" / "monet2photo"
     parser.add_argument("--monet2photo", type=Path, default=shared, help="testA and testB")
@@ -45,13 +46,16 @@ def main() -> None:
     paintings = _read(arguments.monet2photo / "testA")[::5]
     chosen = arguments.chosen
     tens = [slice(start, start + 10) for start in range(0, len(photographs), 10)]
+    five = [photographs[i] for i in chosen]
     figures = {
-        "monets.jpg": ([[photographs[i] for i in chosen], [monets[i] for i in chosen]], 240),
+        "monets.jpg": ([five, [monets[i] for i in chosen]], 240),
+        "monets_cycle.jpg": ([five, _translate(five, "monet_cycle")], 240),
         "monets_all.jpg": ([row for ten in tens for row in (photographs[ten], monets[ten])], 128),
         "photos.jpg": ([paintings, _translate(paintings, "photo")], 240),
     }
     large = sample_photographs()["china"]
-    strokes = [large, *(_translate([large], "monet", stroke_scale=scale)[0] for scale in (1, 2))]
+    cycle = (_translate([large], "monet_cycle", stroke_scale=scale)[0] for scale in (1, 2))
+    strokes = [large, *cycle]
     figures["strokes.jpg"] = ([[rgb[_PART] for rgb in strokes]], 400)
     for name, (rows, side_px) in figures.items():
         write_picture(arguments.output / name, Picture(rgb=_sheet(rows, side_px)), quality=88)

@@ -1,10 +1,10 @@
-"""All that docs/model_card.md says of the shipped model, measured again.
+"""All that docs/model_card.md says of the shipped CycleGAN, measured again.
 
     python benchmarks/shipped_model.py
     python benchmarks/shipped_model.py --classifier RUN   # of an earlier `impasto backbone train`
     python benchmarks/shipped_model.py --only reproduce
 
-1. quality: `impasto evaluate monet` on monet2photo's test pictures, with the features of a
+1. quality: `impasto evaluate monet_cycle` on monet2photo's test pictures, with the features of a
    Monet/photo classifier that `impasto backbone train` makes of the training pictures (20 minutes
    on two cores, unless --classifier names one).
 2. folder: `impasto translate` of 20 photographs from 640 to 2048 pixels, on the processor.
@@ -172,7 +172,7 @@ def main() -> int:
     shared = Path(__file__).parents[2] / "shared" / "monet2photo"
     parser.add_argument("--monet2photo", type=Path, default=shared, help="trainA, testB, ...")
     parser.add_argument("--classifier", type=Path, help="run of impasto backbone train")
-    parser.add_argument("--model", default="monet", help="what to judge")
+    parser.add_argument("--model", default="monet_cycle", help="what to judge")
     parser.add_argument("--work", type=Path, help="folder to keep; a temporary one unless given")
     parser.add_argument("--only", choices=["quality", "folder", "reproduce"], help="one part")
     given = parser.parse_args()

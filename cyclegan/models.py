@@ -44,6 +44,7 @@ __all__ = [
     "refuse_choices",
     "resolve_model",
     "resolve_results",
+    "shipped_model",
     "shipped_models",
 ]
 
@@ -94,6 +95,7 @@ class ShippedModel:
 
 
 _FIRST = "monet"  # the default, which comes before the others
+_FORMER = {"monet_strokes": "monet"}  # names that models had, which scripts may still say
 
 
 def read_shipped(folder: Path) -> dict[str, ShippedModel]:
@@ -104,7 +106,8 @@ def read_shipped(folder: Path) -> dict[str, ShippedModel]:
             a model, too, of which nothing is known: loading it says why.
 
     Returns:
-        The models by name: the default first, then painters, then all others.
+        The models by name: the default first, then painters, those whose strokes follow the size
+        before the others, then all others.
     """
     said = {file.stem: _metadata(file) for file in sorted(folder.glob("*.safetensors"))}
     models = [
@@ -118,8 +121,13 @@ def read_shipped(folder: Path) -> dict[str, ShippedModel]:
         )
         for name, metadata in said.items()
     ]
-    models.sort(key=lambda model: (model.name != _FIRST, not model.is_painter, model.name))
+    models.sort(key=_place)
     return {model.name: model for model in models}
+
+
+def _place(model: ShippedModel) -> tuple[object, ...]:
+    fixed = model.fine_above_pixels is not None
+    return model.name != _FIRST, not model.is_painter, fixed, model.name
 
 
 # METADATA_KEY of runs.state, which needs torch.
@@ -165,6 +173,19 @@ def painters() -> list[ShippedModel]:
     return [model for model in SHIPPED.values() if model.is_painter]
 
 
+def shipped_model(model: Path) -> ShippedModel | None:
+    """Return the shipped model that a name means; None if it means none.
+
+    Args:
+        model: a name or path. One that a shipped model had in earlier versions means that model,
+            unless there is a file, a folder or a run of that name.
+    """
+    name = str(model)
+    if name in _FORMER and not (model.exists() or (_RUNS / model).is_dir()):
+        name = _FORMER[name]
+    return SHIPPED.get(name)
+
+
 def is_reserved(model: Path) -> bool:
     """Whether a name means shipped models, so that a run of that name needs its whole path."""
     return str(model) in SHIPPED or model == ALL_PAINTERS
@@ -187,14 +208,14 @@ def resolve_model(model: Path) -> Path:
 
     Args:
         model: name of a shipped model, which comes first (give the whole path of a run folder
-            of that name, or one like ``checkpoints/monet``); a file; a run folder; or the name of a
-            run in ``checkpoints``.
+            of that name, or one like ``checkpoints/monet``), see :func:`shipped_model`; a file; a
+            run folder; or the name of a run in ``checkpoints``.
 
     Raises:
         CheckpointError: there is no such model; the message shows the nearest names.
     """
-    if str(model) in SHIPPED:
-        return SHIPPED[str(model)].path
+    if (shipped := shipped_model(model)) is not None:
+        return shipped.path
     if model.exists():
         return _or_its_styles(model)
     named = len(model.parts) == 1 and model.suffix not in {".pth", ".safetensors"}
@@ -236,7 +257,7 @@ def refuse_choices(model: Path, *, direction: str | None = None, epoch: str = "l
     found = resolve_model(model)
     if found.is_dir():
         return
-    shipped = SHIPPED.get(str(model))
+    shipped = shipped_model(model)
     own = hidden_by_shipped(model)
     for_run = "" if own is None else f"; for the run in {own}, use --model {own.absolute()}"
     if shipped is not None and direction is not None:
@@ -261,14 +282,14 @@ def resolve_results(path: Path) -> Path:
     Raises:
         FolderError: there is none, or it could be two.
     """
-    if str(path) in SHIPPED:
+    if (shipped := shipped_model(path)) is not None:
         if path.exists():
             raise FolderError(
                 path,
                 f"is a model that Impasto ships, and a folder here; for the folder, give "
-                f"{path.absolute()}, for the model, {SHIPPED[str(path)].path}",
+                f"{path.absolute()}, for the model, {shipped.path}",
             )
-        return SHIPPED[str(path)].path
+        return shipped.path
     try:
         return resolve_model(path)
     except CheckpointError as error:
@@ -318,9 +339,12 @@ def find_generator(
         f"expected AtoB or BtoA, got {direction!r}",
     )
     refuse_choices(model, direction=direction, epoch=epoch)
-    own, model = hidden_by_shipped(model), resolve_model(model)
+    own, shipped, name = hidden_by_shipped(model), shipped_model(model), str(model)
+    model = resolve_model(model)
     if not model.is_dir():
         loaded = _load_for_pictures(model, style)
+        if shipped is not None and shipped.name != name:
+            loaded = replace(loaded, notes=(*loaded.notes, f"{name} is now called {shipped.name}"))
         if own is not None:
             note = f"{own} is another model than the {own.name} that ships with Impasto, taken here"
             loaded = replace(loaded, notes=(*loaded.notes, note))

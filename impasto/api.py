@@ -496,7 +496,7 @@ def load_generator(
     """Load a trained generator, ready for :meth:`impasto.Translator.of`.
 
     Args:
-        model: name of a shipped model (``"monet"``, ``"photo"``), a run folder, the name of a run
+        model: name of a shipped model (``"monet"``, ``"vangogh"``), a run folder, the name of a run
             in ``checkpoints``, or one generator's ``.safetensors`` or ``.pth``.
         direction: ``"AtoB"`` or ``"BtoA"``; AtoB of a run unless given, and what a file says.
         epoch: ``"latest"``, or the number of a kept epoch of a run.

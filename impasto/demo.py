@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +42,7 @@ from impasto.runs.directory import RunDirectory
 from impasto.runs.pages.gallery import BeforeAfter, Strip
 from impasto.survey.export.job import export_study
 
-__all__ = ["DemoResult", "called_as", "run_demo", "spell_seconds", "stroke_words"]
+__all__ = ["DemoResult", "called_as", "run_demo", "spell_seconds"]
 
 # What a person would call the photographs, the best results first; those are shown large.
 _NAMES = {
@@ -56,7 +55,6 @@ _NAMES = {
     "rocket": "rocket",
 }
 _LARGE = 4
-_STROKE_SCALE = 2  # for photographs of 450 to 740 pixels
 _SHOWN = 6
 _SIZE_PX = 136  # a little more than the crop of the preset
 _CONTENT, _STYLE = "chelsea", "coffee"  # of the stylized picture; the style is painted first
@@ -126,9 +124,7 @@ def run_demo(
     painted = _paint(photographs, options.output)
     say(f"    {len(painted.results)} of them; open {(options.output / _SHEET).resolve()}")
     step(2, "photographs into Monets, by the model in the box")
-    monets = _translate(
-        photographs, Path("monet"), options.output / "monets", stroke_scale=_monet_strokes()
-    )
+    monets = _translate(photographs, TranslateOptions.model, options.output / "monets")
     say(f"    {len(monets.converted.done)} pictures; open {monets.page.resolve()}")
     step(3, "painting the training pictures (photographs: scikit-image, scikit-learn)")
     domains = make_sample_domains(
@@ -286,7 +282,6 @@ def _translate(
     output: Path,
     *,
     direction: str | None = None,
-    stroke_scale: float | Literal["auto"] = "auto",
 ) -> TranslateResult:
     return translate(
         [photographs],
@@ -296,23 +291,11 @@ def _translate(
                 "model": model,
                 "direction": direction,
                 "output": output,
-                "stroke_scale": stroke_scale,
                 "overwrite": True,
                 "device": "cpu",
             },
         ),
     )
-
-
-def _monet_strokes() -> float | Literal["auto"]:
-    """Return how large strokes are to be: as the model says, or for photographs of this size."""
-    return _STROKE_SCALE if SHIPPED["monet"].strokes_at_px is None else "auto"
-
-
-def stroke_words() -> list[str]:
-    """Return what to add to a command, if anything, so that strokes can be seen."""
-    strokes = _monet_strokes()
-    return [] if strokes == "auto" else ["--stroke_scale", f"{strokes:g}"]
 
 
 def _paint(photographs: Path, output: Path) -> PaintersResult:
@@ -360,9 +343,7 @@ def _monet_chapter(monets: TranslateResult, output: Path) -> Chapter:
         "own sizes. Drag the handles.",
         pairs=pairs,
         links={f"All {len(made)} photographs": monets.page},
-        commands=[
-            _impasto("translate", output / "photographs", *stroke_words(), "--output", "monets")
-        ],
+        commands=[_impasto("translate", output / "photographs", "--output", "monets")],
     )
 
 
@@ -444,11 +425,11 @@ def _own_chapter() -> Chapter:
     """Say how to go on."""
     return Chapter(
         heading="Now with your own pictures",
-        text="Put the names of your folders and files where there are capitals. A --stroke_scale "
-        "of 2 suits pictures with sides of about 1,000 pixels; larger ones take a larger one. "
-        "auto finds it by itself for models that say which size their strokes are right for.",
+        text="Put the names of your folders and files where there are capitals. The strokes of the "
+        "models in the box grow with the size of a picture; to those of a model of your own, say "
+        "--stroke_scale 2 for pictures with sides of about 1,000 pixels.",
         commands=[
-            _impasto("translate", "PHOTOS", *stroke_words(), "--output", "monets"),
+            _impasto("translate", "PHOTOS", "--output", "monets"),
             _impasto("stylize", "PHOTO.jpg", "PAINTING.jpg", "--output", "stylized.png"),
             _impasto(
                 *("train", "--config", "monet_small", "--folder_A", "PAINTINGS"),

@@ -28,6 +28,9 @@ from impasto.options.fields import (
 __all__ = ["ConfigFile", "preset_names", "preset_text", "read_config", "read_typed_config"]
 
 
+_FORMER = {"monet_strokes": "monet"}  # names that presets had, which scripts may still say
+
+
 def preset_names(folder: str = ".") -> list[str]:
     """Return the names of the presets that ship with Impasto, sorted.
 
@@ -109,6 +112,7 @@ def _find_config(name: str, presets: str | None) -> Path:
     if Path(name).exists() and not Path(name).is_dir():
         return Path(name)
     known = [] if presets is None else preset_names(presets)
+    name = _FORMER.get(name, name) if presets == "." else name
     stored = Path(name) / "options.yaml"
     require(
         name in known or not stored.is_file(),

@@ -99,8 +99,8 @@ class TranslateOptions:
     """factor by which brush strokes become larger: the generator sees the picture reduced by this
     factor, and its result is enlarged again, which is faster and loses fine detail. auto follows
     the size of each picture, where a model says which size its strokes are right for, and is 1
-    for other models, such as those of impasto train; for those, 2 suits pictures with sides of
-    about 1,000 pixels"""
+    for other models, such as monet_cycle and most runs of impasto train; for those, 2 suits
+    pictures with sides of about 1,000 pixels"""
     grid_bend_px: float | None = None
     """bend (warp) pictures by about this many pixels before the generator, and back after it, so
     that its strokes do not line up in a regular grid; 3 is enough, 0 does not bend them (default:

@@ -36,13 +36,13 @@ def main(argv: Sequence[str]) -> int:
         )
 
     # torch and the rest come after parsing
-    from impasto.demo import called_as, run_demo, spell_seconds, stroke_words  # noqa: PLC0415
+    from impasto.demo import called_as, run_demo, spell_seconds  # noqa: PLC0415
 
     result = run_demo(options, say=partial(print, flush=True))
     if result.signal is not None:
         print("stopped in step 4 of 7, the training; the same command begins again")
         return 128 + result.signal
     print(f"done in {spell_seconds(result.seconds)}; open {result.page.resolve()}")
-    own = shlex.join([*called_as(), "translate", "PHOTOS", *stroke_words()])
+    own = shlex.join([*called_as(), "translate", "PHOTOS"])
     print(f"now with your own pictures: {own} --output monets")
     return 0

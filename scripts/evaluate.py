@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         nargs="+",
         metavar="RESULTS",
         help="folders of translated or stylized pictures, run folders, generator files, models "
-        "that ship with Impasto (monet, photo), or, with --styles, single pictures",
+        "that ship with Impasto (monet, vangogh), or, with --styles, single pictures",
     )
     parsed = parser.parse(argv)
     options = parser.make(EvaluateOptions, parsed, drop=["results"])

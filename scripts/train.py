@@ -24,7 +24,7 @@ _EPILOG = """examples:
   impasto train --folder_A photos --folder_B paintings --name painter --one_sided true \\
       --lambda_perceptual 1 --lambda_style 1 --netD projected --gan_mode hinge
   impasto train --folder_A photos --folder_B cezannes --name cezanne --one_sided true \\
-      --lambda_perceptual 1 --init_from monet --warmup_images 200
+      --lambda_perceptual 1 --init_from monet_cycle --warmup_images 200
   impasto train --resume --name monet
   impasto train --resume --name monet --n_epochs_decay 200
 """

@@ -23,7 +23,7 @@ _EPILOG = """examples:
   impasto translate a.jpg b.png --model style_monet.pth --output out --format jpg
   impasto translate photo.jpg --model all --sheet sheet.jpg
   impasto translate photos --output gentle --strength 0.6
-  impasto translate photos --output monets --stroke_scale 2
+  impasto translate photos --model monet_cycle --output monets --stroke_scale 2
   impasto translate photos --output small --long_side 1024
 """
 

@@ -16,6 +16,7 @@ FILES = ["setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
 # What is no Python, one of each kind: were it moved, the comparison of folders would not see it.
 NEEDED = {
     "impasto/cyclegan/pretrained/monet.safetensors",
+    "impasto/cyclegan/pretrained/monet_cycle.safetensors",
     "impasto/data/__init__.pyi",
     "impasto/data/fetch/catalog.yaml",
     "impasto/options/presets/backbones/small.yaml",

@@ -18,11 +18,12 @@ from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import paint_fitted
 from impasto.cyclegan.models import (
     GENERATOR_OF,
-    SHIPPED,
+    ShippedModel,
     epochs_of,
     find_generator,
     kept_epochs,
     resolve_results,
+    shipped_model,
 )
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_picture
@@ -337,8 +338,8 @@ def make_candidates(
             raise OptionError(
                 "styles", f"missing; {where} is one picture, and only stylized ones go alone"
             )
-        elif str(path) in SHIPPED:
-            candidates.append(_of_shipped(str(path), options, device))
+        elif (shipped := shipped_model(path)) is not None:
+            candidates.append(_of_shipped(shipped, options, device))
         elif where.is_file():
             candidates.append(_of_file(where, name, options, device))
         elif is_run(where):
@@ -358,17 +359,17 @@ def is_run(folder: Path) -> bool:
     return any(folder.glob("G_[AB].safetensors")) or any(folder.glob("*_net_G*.pth"))
 
 
-def _of_shipped(name: str, options: EvaluateOptions, device: torch.device) -> Candidate:
-    model = SHIPPED[name]
+def _of_shipped(model: ShippedModel, options: EvaluateOptions, device: torch.device) -> Candidate:
     candidate = _of_model(
-        f"{name} (shipped)",
+        f"{model.name} (shipped)",
         _Generator(
-            path=Path(name), way_back=None if model.opposite is None else Path(model.opposite)
+            path=Path(model.name),
+            way_back=None if model.opposite is None else Path(model.opposite),
         ),
         options,
         device,
     )
-    says = find_generator(Path(name)).provenance.get("direction")
+    says = find_generator(Path(model.name)).provenance.get("direction")
     if says is not None and options.direction not in {None, says}:
         note = f"{candidate.name} translates {says}, so --direction says nothing about it"
         candidate = replace(candidate, notes=[*candidate.notes, note])

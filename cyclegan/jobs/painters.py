@@ -13,7 +13,7 @@ from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import Job, limit_picture, paint_fitted
 from impasto.cyclegan.jobs.results import describe
 from impasto.cyclegan.jobs.translate import TranslateResult, translate
-from impasto.cyclegan.models import SHIPPED, ShippedModel, hidden_by_shipped, painters
+from impasto.cyclegan.models import ShippedModel, hidden_by_shipped, painters, shipped_model
 from impasto.cyclegan.weights import LoadedGenerator, load_generator
 from impasto.data.atomic import write_text_atomic
 from impasto.data.decode import Picture, Rgb, read_picture
@@ -119,7 +119,7 @@ def translate_all(
 
 def _painters(options: TranslateOptions) -> list[_Painter]:
     if options.model != ALL_PAINTERS:
-        known = SHIPPED.get(str(options.model))
+        known = shipped_model(options.model)
         label = options.model.name if known is None else known.label
         return [_Painter(name=str(options.model), label=label, options=options)]
     return [

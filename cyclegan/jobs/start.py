@@ -11,7 +11,13 @@ from typing import Any
 from torch import Tensor
 
 from impasto.cyclegan.architecture import registered_generators
-from impasto.cyclegan.models import GENERATOR_OF, epochs_of, find_generator, resolve_model
+from impasto.cyclegan.models import (
+    GENERATOR_OF,
+    epochs_of,
+    find_generator,
+    resolve_model,
+    shipped_model,
+)
 from impasto.cyclegan.weights import LoadedGenerator, read_weights
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.fields import default_values, flatten, make, spell_change
@@ -43,12 +49,16 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """A generator of a model: its name in messages, and where it lies if it is one of a run."""
+    """A generator of a model: its name in messages, and where it lies if it is one of a run.
+
+    ``what`` says what it does, in words, where that is known.
+    """
 
     label: str
     loaded: LoadedGenerator
     direction: str | None
     run: RunDirectory | None = None
+    what: str = ""
 
 
 def read_start(options: TrainOptions, *, typed: Collection[str] | None = None) -> Start:
@@ -89,7 +99,8 @@ def read_start(options: TrainOptions, *, typed: Collection[str] | None = None) -
     for name, source in chosen.items():
         weights[name] = source.loaded.network.state_dict()
         styled = "" if style is None else f", {style}"
-        lines += [f"{name}: {source.label}{styled}, {source.loaded.architecture}"]
+        what = f" ({source.what})" if source.what else ""
+        lines += [f"{name}: {source.label}{what}{styled}, {source.loaded.architecture}"]
         lines += [f"{name}: {note}" for note in source.loaded.notes]
         for own, file in _companions(name, source).items():
             weights[own] = read_weights(file)
@@ -106,7 +117,9 @@ def _generators_of(model: Path, style: str | None) -> list[_Source]:
     if not path.is_dir():
         loaded = find_generator(model, style=style)
         direction = loaded.provenance.get("direction") or _direction_in(path.name)
-        return [_Source(label=str(model), loaded=loaded, direction=direction)]
+        shipped = shipped_model(model)
+        what = "" if shipped is None else shipped.what
+        return [_Source(label=str(model), loaded=loaded, direction=direction, what=what)]
     run = RunDirectory(path)
     ways = [way for way, name in GENERATOR_OF.items() if "latest" in epochs_of(path, name)]
     if not ways:  # a published model is one generator without a letter, and says no direction

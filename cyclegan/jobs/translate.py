@@ -19,7 +19,7 @@ from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
 from impasto.cyclegan.jobs.results import PREVIEWS, ResultsFolder
-from impasto.cyclegan.models import SHIPPED, find_generator
+from impasto.cyclegan.models import find_generator, shipped_model
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.decode import read_size
 from impasto.data.files import fit_name, gather_pictures, output_names
@@ -294,7 +294,7 @@ def _finish(
 
 
 def _strokes_look_small(options: TranslateOptions, converted: Converted) -> bool:
-    model = SHIPPED.get(str(options.model))
+    model = shipped_model(options.model)
     if model is None or model.fine_above_pixels is None or options.stroke_scale != 1:
         return False
     return converted.pixels > model.fine_above_pixels * len(converted.done)
@@ -392,7 +392,7 @@ def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:
 
     Of a shipped model it is in words: nobody who uses it knows which domain was A in its training.
     """
-    if (shipped := SHIPPED.get(str(options.model))) is not None:
+    if (shipped := shipped_model(options.model)) is not None:
         return shipped.what
     return generator.provenance.get("direction", "that of the file")
 

@@ -35,6 +35,7 @@ from impasto.options import NetworkOptions, make
 from impasto.options.config import preset_text
 from impasto.options.errors import CheckpointError, FolderError, OptionError
 from impasto.options.fields import types_of
+from impasto.options.translate import TranslateOptions
 from impasto.runs.state import save_pth
 
 
@@ -200,6 +201,35 @@ def test_a_shipped_name_comes_before_a_folder_of_that_name(
     (tmp_path / "monet").mkdir()
     assert resolve_model(Path("monet")) == SHIPPED["monet"].path
     assert resolve_model(tmp_path / "monet") == tmp_path / "monet"
+
+
+def test_a_former_name_means_the_model_that_had_it_unless_something_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded, now = find_generator(Path("monet_strokes")), find_generator(Path("monet"))
+    assert resolve_model(Path("monet_strokes")) == SHIPPED["monet"].path
+    assert loaded.notes == ("monet_strokes is now called monet",)
+    assert now.notes == ()
+    assert loaded.provenance == now.provenance
+    with pytest.raises(OptionError, match="ships with Impasto and translates photographs into"):
+        find_generator(Path("monet_strokes"), direction="BtoA")
+    assert "monet_strokes" not in [model.name for model in shipped_models()]
+    run = save_run(Path("checkpoints/monet_strokes"))
+    assert resolve_model(Path("monet_strokes")) == run
+    assert find_generator(Path("monet_strokes")).notes == ()
+
+
+def test_the_default_is_one_generator_and_the_cyclegan_has_two() -> None:
+    opposites = {name: model.opposite for name, model in SHIPPED.items() if model.opposite}
+    assert opposites == {"monet_cycle": "photo", "photo": "monet_cycle"}
+    assert next(iter(SHIPPED)) == "monet" == str(TranslateOptions.model)
+    # Strokes that follow the size: the hint at --stroke_scale is for the CycleGAN's.
+    assert SHIPPED["monet"].strokes_at_px == 400
+    hints = [name for name, model in SHIPPED.items() if model.fine_above_pixels is not None]
+    assert hints == ["monet_cycle"]
+    with pytest.raises(OptionError, match=r"Monets \(CycleGAN\) use --model monet_cycle"):
+        find_generator(Path("photo"), direction="BtoA")
 
 
 def test_a_run_goes_by_its_name_and_by_its_folder(

@@ -12,7 +12,7 @@ from impasto.options import (
     flatten,
     make,
 )
-from impasto.options.config import preset_names
+from impasto.options.config import preset_names, read_config
 
 PRESETS = Path(__file__).parents[2] / "options" / "presets"
 
@@ -70,6 +70,11 @@ def test_monet2photo_is_the_defaults_spelled_out() -> None:
 def test_batch2_differs_in_the_batch_alone() -> None:
     changes = difference(preset("monet2photo"), preset("monet2photo_batch2"))
     assert changes == {"batch_size": (1, 2)}
+
+
+def test_a_former_name_is_the_preset_that_had_it() -> None:
+    assert read_config("monet_strokes", presets=".") == preset("monet")
+    assert "monet_strokes" not in preset_names()
 
 
 @pytest.mark.parametrize("name", preset_names())

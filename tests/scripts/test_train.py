@@ -336,7 +336,11 @@ def test_a_dataroot_without_an_effect_is_refused(
         (["--lr", "0"], 2, "--lr: 0.0 is not above 0"),
         (["--device", "cuda"], 2, "cuda is not available here"),
         (["--mixed_precision", "fp16"], 2, "fp16 needs a GPU"),
-        (["--config", "monet"], 2, "did you mean monet_small or monet2photo"),
+        (
+            ["--config", "monet_smal"],
+            2,
+            "a preset; did you mean monet_small",
+        ),
     ],
 )
 def test_mistakes_have_a_message_and_a_status(

@@ -99,6 +99,10 @@ def test_without_a_model_photographs_become_monets(
     assert np.array_equal(monet, named)
     assert photo.shape == monet.shape
     assert not np.array_equal(photo, monet)
+    capsys.readouterr()
+    assert translate(photos, "--model", "monet_strokes", "--output", tmp_path / "former") == 0
+    assert "monet_strokes is now called monet" in capsys.readouterr().err
+    assert np.array_equal(read_picture(tmp_path / "former" / "00.png").rgb, monet)
 
 
 def test_a_single_file_knows_its_direction(

@@ -198,14 +198,26 @@ def test_a_shipped_model_s_direction_is_its_own(
     tmp_path: Path, options: Callable[..., EvaluateOptions]
 ) -> None:
     inputs = save(tmp_path / "in", "a.png")
-    said = []
-    for direction in ("AtoB", "BtoA"):
-        given = options(inputs=inputs, direction=direction)
-        (candidate,) = make_candidates([Path("monet")], given, device=CPU)
-        said.append([note for note in candidate.notes if "--direction" in note])
-    own = find_generator(Path("monet")).provenance["direction"]
-    note = f"monet (shipped) translates {own}, so --direction says nothing about it"
-    assert said == [[note] * (own != direction) for direction in ("AtoB", "BtoA")]
+    for name, own in (("monet", "AtoB"), ("monet_cycle", "BtoA")):
+        said = []
+        for direction in ("AtoB", "BtoA"):
+            given = options(inputs=inputs, direction=direction)
+            (candidate,) = make_candidates([Path(name)], given, device=CPU)
+            said.append([note for note in candidate.notes if "--direction" in note])
+        note = f"{name} (shipped) translates {own}, so --direction says nothing about it"
+        assert said == [[note] * (own != direction) for direction in ("AtoB", "BtoA")]
+
+
+def test_a_former_name_is_the_model_that_had_it(
+    tmp_path: Path, options: Callable[..., EvaluateOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = options(inputs=save(tmp_path / "in", "a.png"))
+    (candidate,) = make_candidates([Path("monet_strokes")], given, device=CPU)
+    assert candidate.name == "monet (shipped)"
+    save(tmp_path / "monet_strokes", "a.png")  # results that are called so
+    (candidate,) = make_candidates([Path("monet_strokes")], given, device=CPU)
+    assert candidate.name == "monet_strokes"
 
 
 def test_a_single_file_has_no_way_back_and_no_epochs(
@@ -235,11 +247,13 @@ def test_shipped_models_go_by_name_in_both_directions(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = options(inputs=save(tmp_path / "in", "a.png"), direction="AtoB")
-    monet, photo = make_candidates([Path("monet"), Path("photo")], given, device=CPU)
-    assert (monet.name, photo.name) == ("monet (shipped)", "photo (shipped)")
-    for candidate, name in ((monet, "monet"), (photo, "photo")):
+    # The CycleGAN's two generators take each other's pictures back; the default has no opposite.
+    back = {"monet": False, "monet_cycle": True, "photo": True}
+    candidates = make_candidates([Path(name) for name in back], given, device=CPU)
+    for candidate, name in zip(candidates, back, strict=True):
+        assert candidate.name == f"{name} (shipped)"
         (sample,) = candidate.pictures
-        assert (sample.back is None) == (SHIPPED[name].opposite is None)
+        assert (sample.back is not None) == back[name] == (SHIPPED[name].opposite is not None)
     save(tmp_path / "monet", "a.png")
     with pytest.raises(FolderError, match="is a model that Impasto ships, and a folder here"):
         make_candidates([Path("monet")], given, device=CPU)

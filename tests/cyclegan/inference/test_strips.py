@@ -101,7 +101,7 @@ def test_many_channels_differ_by_rounding(upsample: str) -> None:
     assert (levels[0] != levels[1]).double().mean() < 0.005
 
 
-@pytest.mark.parametrize("model", ["monet", "photo"])
+@pytest.mark.parametrize("model", ["monet", "monet_cycle", "photo"])
 def test_shipped_models_differ_by_one_value_at_most(model: str) -> None:
     network = find_generator(Path(model)).network
     images, computed = picture(60, 92), StripGenerator.of(network)

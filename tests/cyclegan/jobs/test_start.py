@@ -75,9 +75,9 @@ def run(tiny_options: Options) -> Path:
 
 def test_one_direction_from_a_shipped_painter(tiny_options: Options) -> None:
     """Networks and running average are the file's; the discriminator is that of its seed."""
-    options = tiny_options(init_from=["monet"], ema_decay=0.9, **CONTRASTIVE)
+    options = tiny_options(init_from=["monet_cycle"], ema_decay=0.9, **CONTRASTIVE)
     trainer, fitted, said = begin(options)
-    monet = load_file(SHIPPED["monet"].path)
+    monet = load_file(SHIPPED["monet_cycle"].path)
     assert set(monet) == set(weights(trainer, "G_A"))
     assert all(torch.equal(weights(trainer, "G_A")[key], monet[key]) for key in monet)
     averages = trainer.averages["G_A"].weights(trainer.networks["G_A"])
@@ -89,7 +89,8 @@ def test_one_direction_from_a_shipped_painter(tiny_options: Options) -> None:
         assert same(weights(trainer, name), weights(anew, name))
     assert not same(weights(trainer, "G_A"), weights(anew, "G_A"))
     assert said == [
-        "G_A: monet, resnet, 6 blocks, 32 filters, norm layer, upsample bilinear, color skip",
+        "G_A: monet_cycle (photographs into Monets (CycleGAN)), resnet, 6 blocks, 32 filters, norm "
+        "layer, upsample bilinear, color skip",
         "options as in the model: ngf: 2 -> 32, norm: instance -> layer, upsample: deconv -> "
         "bilinear, color_skip: false -> true, grid_bend_px: 0.0 -> 3.0",
         "G_A starts from the model's weights",
@@ -259,9 +260,9 @@ def test_old_files_of_the_reference_are_cleaned_and_it_is_said(
 
 def test_two_painters_for_two_directions(tiny_options: Options) -> None:
     """The shipped ones say their directions, in whatever order they are given."""
-    for models in (["monet", "photo"], ["photo", "monet"]):
+    for models in (["monet_cycle", "photo"], ["photo", "monet_cycle"]):
         trainer = begin(tiny_options(init_from=models))[0]
-        for name, model in (("G_A", "photo"), ("G_B", "monet")):
+        for name, model in (("G_A", "photo"), ("G_B", "monet_cycle")):
             saved, found = load_file(SHIPPED[model].path), weights(trainer, name)
             assert all(torch.equal(found[key], saved[key]) for key in saved)
 
@@ -270,21 +271,27 @@ def test_two_painters_for_two_directions(tiny_options: Options) -> None:
     ("changes", "typed", "option", "says"),
     [
         ({"init_from": ["monet"], "ngf": 48}, ("ngf",), "ngf", "48, but monet, which the training"),
-        ({"init_from": ["monet"], "ngf": 48}, ("ngf",), "ngf", "has 32; leave it out"),
+        ({"init_from": ["monet"], "ngf": 48}, ("ngf",), "ngf", "has 16; leave it out"),
         (
-            {"init_from": ["monet"], "norm": "batch"},
+            {"init_from": ["monet_cycle"], "norm": "batch"},
             ("netG", "ngf", "norm"),
             "ngf",
-            "2, but monet, which the training starts from, has 32; --norm layer; leave them out",
+            "2, but monet_cycle, which the training starts from, has 32; --norm layer; leave them "
+            "out",
         ),
-        ({"init_from": ["monet", "monet"]}, (), "init_from", "both translate BtoA"),
+        ({"init_from": ["monet_cycle", "monet_cycle"]}, (), "init_from", "both translate BtoA"),
         (
-            {"init_from": ["monet"], "init_direction": "AtoB", **CONTRASTIVE},
+            {"init_from": ["monet_cycle"], "init_direction": "AtoB", **CONTRASTIVE},
             (),
             "init_direction",
-            "AtoB, but monet translates BtoA",
+            "AtoB, but monet_cycle translates BtoA",
         ),
-        ({"init_from": ["monet"], "freeze": "encoder"}, (), "freeze", "G_A starts from random"),
+        (
+            {"init_from": ["monet_cycle"], "freeze": "encoder"},
+            (),
+            "freeze",
+            "G_A starts from random",
+        ),
     ],
 )
 def test_contradictions_are_refused_by_name(
@@ -301,8 +308,8 @@ def test_contradictions_are_refused_by_name(
 
 
 def test_values_that_are_not_defaults_count_as_typed_in_python(tiny_options: Options) -> None:
-    with pytest.raises(OptionError, match="ngf: 2, but monet"):
-        train(tiny_options(init_from=["monet"]))
+    with pytest.raises(OptionError, match="ngf: 2, but monet_cycle"):
+        train(tiny_options(init_from=["monet_cycle"]))
 
 
 def test_models_that_cannot_be_started_from(tiny_options: Options, tmp_path: Path) -> None:
