@@ -123,17 +123,17 @@ class ColorSkip(nn.Module):
 
     def __init__(self, *, reduction: int) -> None:
         super().__init__()
-        self._reduction = reduction
+        self.reduction = reduction
         self.weight = nn.Parameter(torch.eye(3) - 1 / 3)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the coarse colors to add."""
         coarse = self.coarse(images)
-        return F.interpolate(coarse, scale_factor=self._reduction, mode="bilinear")
+        return F.interpolate(coarse, scale_factor=self.reduction, mode="bilinear")
 
     def coarse(self, images: Tensor) -> Tensor:
         """Return the colors to add before they are enlarged: (N, 3, H, W) divided by reduction."""
-        averages = F.avg_pool2d(images, self._reduction)
+        averages = F.avg_pool2d(images, self.reduction)
         return torch.einsum("oi,nihw->nohw", self.weight, averages)
 
 

@@ -1,21 +1,38 @@
-"""A ResNet generator computed in strips of rows on a processor, which takes half of the memory.
+"""A ResNet generator computed in strips of rows on a processor, in as much memory as there is.
 
 Between two normalizations, a convolution needs only a few rows at a time: padding, enlarging and
 the activation before it are made for a strip and forgotten, and stay in the processor's cache. What
 is kept of a layer are the bare values of its convolution, of which means and variances are gathered
-strip by strip; the next layer normalizes them when it reads them. The results are those of the
-network's own layers, up to rounding.
+strip by strip; the next layer normalizes them when it reads them. Where memory is short, fewer
+layers are kept, and the others are computed again for each of the layers behind them. The results
+are those of the network's own layers, up to rounding.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.cyclegan.blocks import ColorSkip, ResizeConv2d, ResnetBlock, SoftKuwahara, StrokeNoise
+from impasto.cyclegan.inference.maps import (
+    FLOAT_BYTES,
+    GAP_ROWS,
+    Affine,
+    Computed,
+    Map,
+    Moments,
+    Source,
+    Space,
+    StoredMap,
+    affine_of,
+    changed,
+    needs_moments,
+    row_strips,
+    strip_rows,
+)
 from impasto.cyclegan.inference.row_convolutions import (
     convolution_of,
     enlarging,
@@ -23,29 +40,25 @@ from impasto.cyclegan.inference.row_convolutions import (
 )
 from impasto.cyclegan.networks import Generator, ResnetGenerator
 
-__all__ = ["StripGenerator"]
+__all__ = ["ImageMap", "Keep", "Put", "StripGenerator"]
 
-# What a strip makes, in bytes for each thread: of the size of a core's cache.
-_STRIP_BYTES = 2**21
-_FLOAT_BYTES = 4
-# Strips begin at multiples of it: more than any layer pads, and what tiles of Winograd need.
-_EVEN_ROWS = 4
-# Fewer are computed in more time, for of each strip some rows of its neighbors are computed, too;
-# twice as many, where rows are so wide, let the tiles of Winograd leave the cache: 1.8, 1.6, 2.4 s.
-_LEAST_ROWS = 8
+Keep = Literal["all", "inner", "trunk", "none"]
+"""Which layers are kept while a picture is translated: all; all but the first and the last ones at
+full size, which are computed twice; only what the residual blocks add to, for which their layers
+are computed up to three times; or none, for which all statistics have to be known before."""
+
+Put = Callable[[int, Tensor], None]
+"""Takes rows of the result: the number of the first one, and the rows, (3, rows, W)."""
+
 # Maps up to this size are kept for the next picture, whose pages need not be taken anew.
 _KEPT_FLOATS = 2**26
+# Rows of a residual block's sum that are still to be read once the next ones are computed, in
+# strips: two, and what convolutions look beyond them.
+_BEHIND_STRIPS = 3
 
 
 class _UnknownLayerError(Exception):
     """A layer that cannot be computed in strips."""
-
-
-def _in_rows(base: SoftKuwahara, image: Tensor, start: int, stop: int) -> Tensor:
-    """Return some rows of what a base makes of an image, which looks two rows further."""
-    above, below = max(0, start - 2), min(image.shape[1], stop + 2)
-    smooth: Tensor = base(image[None, :, above:below])[0]
-    return smooth[:, start - above : stop - above]
 
 
 class StripGenerator:
@@ -99,9 +112,51 @@ class StripGenerator:
             noise=generator.noise,
         )
 
-    def map_bytes(self, height: int, width: int) -> int:
+    @property
+    def needs_passes(self) -> bool:
+        """Whether some statistics are of the whole picture, which is so passed more than once."""
+        return any(needs_moments(layer.norm) for layer in _flat_steps(self._steps))
+
+    def map_bytes(self, height: int, width: int, *, keep: Keep = "all") -> int:
         """Return the size of the maps that are kept at the same time, for a picture of a size."""
-        return self._floats(height, width) * _FLOAT_BYTES
+        return self.map_floats(height, width, keep=keep) * FLOAT_BYTES
+
+    def map_floats(self, height: int, width: int, *, keep: Keep = "all") -> int:
+        """Return how many values are kept at the same time, for a picture of a size."""
+        most = now = gap = 0
+        high, wide = float(height), float(width)
+        for number, step in enumerate(self._steps):
+            if isinstance(step, tuple):
+                if not gap:
+                    raise AssertionError("the first layer is no residual block")
+                most = max(most, now + gap + now) if keep in {"all", "inner"} else max(most, now)
+                continue
+            high, wide = high * step.scale, wide * step.scale
+            if self._is_kept(number, keep):
+                made = round(high) * round(wide) * step.channels
+                most = max(most, now + gap, made + gap)
+                now, gap = made, GAP_ROWS * round(wide) * step.channels
+        return most
+
+    def strip_bytes(self, width: int, *, keep: Keep = "all") -> int:
+        """Return about how much the strips take at the same time that are not kept.
+
+        Args:
+            width: width of the picture, in pixels.
+            keep: which layers are kept.
+        """
+        wide, kept, most = float(width), 0, 0
+        for number, step in enumerate(self._steps):
+            layers = step if isinstance(step, tuple) else (step,)
+            for layer in layers:
+                wide *= layer.scale
+                row = round(wide) * layer.widest
+                most = max(most, strip_rows(row) * row)
+                if not self._is_kept(number, keep):
+                    behind = 3 if isinstance(step, tuple) else 1
+                    kept += strip_rows(row) * round(wide) * layer.channels * (2 + behind)
+        most = max(most, strip_rows(width * self._last.widest) * width * self._last.widest)
+        return (kept + 6 * most) * FLOAT_BYTES
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -111,125 +166,121 @@ class StripGenerator:
             images: H and W are multiples of 4, at least 8.
         """
         result = torch.empty_like(images, memory_format=torch.contiguous_format)
-        floats = self._floats(*images.shape[2:])
-        block = self._take_block(floats)
-        space = _Space(block)
-        for image, place in zip(images, result, strict=True):
-            self._translate(image, place, space)
-        if floats <= _KEPT_FLOATS:
-            self._kept[:] = [block]
-        return result
-
-    def _take_block(self, floats: int) -> Tensor:
-        """Return memory for so many values, which no other thread has."""
+        floats = self.map_floats(*images.shape[2:])
         try:
             block = self._kept.pop()
         except IndexError:
             block = torch.empty(0)
-        if len(block) < floats:
-            del block  # the old one goes before there is a new one
-            block = torch.empty(floats, dtype=torch.float32, device="cpu")
-        return block
+        space = Space(floats, block=block)
+        del block  # a smaller one goes before this is filled
+        for image, place in zip(images, result, strict=True):
+            self._into(image, place, space)
+        if floats <= _KEPT_FLOATS:
+            self._kept[:] = [space.block]
+        return result
 
-    def _translate(self, image: Tensor, result: Tensor, space: "_Space") -> None:
-        now = _Map(values=image.permute(1, 2, 0).contiguous())
-        noise = self._noise
-        for step in self._steps:
+    def _into(self, image: Tensor, result: Tensor, space: Space) -> None:
+        def put(start: int, rows: Tensor) -> None:
+            result[:, start : start + rows.shape[1]] = rows
+
+        self.translate(ImageMap(image), put, space=space)
+
+    @torch.inference_mode()
+    def translate(
+        self,
+        image: Map,
+        put: Put,
+        *,
+        space: Space | None = None,
+        keep: Keep = "all",
+        known: Sequence[Affine] | None = None,
+    ) -> list[Affine]:
+        """Translate one picture, whose rows are read several times, and give rows of the result.
+
+        Args:
+            image: RGB, float32 in [-1, 1]; height and width are multiples of 4, at least 8.
+            put: takes the rows of the result, in their order.
+            space: room for ``map_floats`` values; not needed where none are kept.
+            keep: which layers are kept.
+            known: what this returned for another picture, whose statistics are then those of this
+                one, too; None: they are gathered.
+
+        Returns:
+            Factors and terms of all layers, in their order.
+        """
+        statistics, noise = _Statistics(known), self._noise
+        now: Map = image
+        for number, step in enumerate(self._steps):
             if isinstance(step, tuple):
-                now = _settled(now)
                 if noise is not None:
-                    _add_noise(now, noise)
+                    now = _noisy(now, noise, now.width * step[1].widest)
                     noise = None
-                inner = _apply(step[0], now, space, beside=(now,))
-                _add(now, _apply(step[1], inner, space, beside=(now, inner)))
+                now = _block(step, now, keep, statistics)
+            elif self._is_kept(number, keep):
+                assert space is not None  # noqa: S101 - for mypy
+                made = _stored(step, now, space, statistics)
+                now = _settled(made) if self._before_block(number) else made
             else:
-                now = _apply(step, now, space, beside=(now,))
-        colors = None if self._skip is None else self._skip.coarse(image[None])
-        height, width = image.shape[1:]
-        for start, stop in _strips(height, width * self._last.widest):
-            rows = self._last.compute(now.rows, now.height, start, stop)[0]
-            if colors is not None:
-                rows = rows + _colors(colors, start, stop, height // colors.shape[2])
+                behind = _BEHIND_STRIPS if self._before_block(number) else 0
+                now = _computed(step, now, statistics, behind=behind)
+        self._finish(image, now, put)
+        return statistics.found
+
+    def _before_block(self, number: int) -> bool:
+        return isinstance(next(iter(self._steps[number + 1 :]), None), tuple)
+
+    def _is_kept(self, number: int, keep: Keep) -> bool:
+        """Whether a layer, or the sum of a residual block, is kept."""
+        if keep == "none":
+            return False
+        if keep == "all" or self._before_block(number) or isinstance(self._steps[number], tuple):
+            return True
+        return keep == "inner" and 0 < number < len(self._steps) - 1
+
+    def _finish(self, image: Map, now: Map, put: Put) -> None:
+        """Compute the last layer, and what is added to it."""
+        last, image = self._last, image.again()
+        for start, stop in row_strips(image.height, image.width * last.widest):
+            rows = last.compute(now.rows, now.height, start, stop)[0]
+            if self._skip is not None:
+                rows = rows + _colors(self._skip, image, start, stop)
             if self._base is None:
-                torch.tanh(rows, out=result[:, start:stop])
+                rows = torch.tanh(rows)
             else:
-                smooth = _in_rows(self._base, image, start, stop)
-                torch.clamp(smooth + rows, -1, 1, out=result[:, start:stop])
-
-    def _floats(self, height: int, width: int) -> int:
-        """Return how many values are kept at the same time."""
-        most, now, pixels = 0, 0, float(height * width)
-        for step in self._steps:
-            first, *others = step if isinstance(step, tuple) else (step,)
-            pixels *= first.scale**2
-            made = round(pixels) * first.channels
-            most = max(most, now + made * (1 + len(others)))
-            now = made
-        return most
+                rows = (_in_rows(self._base, image, start, stop) + rows).clamp_(-1, 1)
+            put(start, rows)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Map:
-    """The values of a layer, and what is to be done to them when they are read.
+class ImageMap(Map):
+    """A picture that is there, RGB, (3, H, W)."""
 
-    Attributes:
-        values: (H, W, C).
-        scale: factors of the channels, (C,), or None.
-        shift: terms of the channels, (C,), or None.
-        relu: whether negative values count as 0.
-    """
-
-    values: Tensor
-    scale: Tensor | None = None
-    shift: Tensor | None = None
-    relu: bool = False
-
-    @property
-    def height(self) -> int:
-        return len(self.values)
+    def __init__(self, image: Tensor) -> None:
+        self._image = image[None]
+        self.channels, self.height, self.width = image.shape
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Return rows as the next layer sees them, (1, C, stop - start, W)."""
-        rows = self.values[start:stop]
-        if self.scale is not None and self.shift is not None:
-            rows = torch.addcmul(self.shift, rows, self.scale)
-        elif self.relu:
-            rows = rows.clone()
-        if self.relu:
-            rows.relu_()
-        return rows.permute(2, 0, 1)[None]
+        """Return rows, (1, 3, stop - start, W), with channels last in memory."""
+        rows = self._image[:, :, start:stop]
+        return rows.contiguous(memory_format=torch.channels_last)
 
 
-class _Space:
-    """Places maps in one block of memory, in which each takes that of others that are gone."""
+class _Statistics:
+    """What the normalizations of all layers do, as it is found or was known before."""
 
-    def __init__(self, block: Tensor) -> None:
-        self._block = block
+    def __init__(self, known: Sequence[Affine] | None) -> None:
+        self.found: list[Affine] = []
+        self._known = None if known is None else iter(known)
 
-    def take(self, height: int, width: int, channels: int, *, beside: Iterable[_Map]) -> Tensor:
-        """Return room for a map, (H, W, C), that does not touch the given ones.
+    def of(self, layer: "_Layer", moments: Moments) -> Affine:
+        """Return factors and terms of a layer, of what is known or was gathered."""
+        affine = affine_of(layer.norm, moments) if self._known is None else next(self._known)
+        self.found.append(affine)
+        return affine
 
-        From the beginning or from the end, so that of two maps in turn each finds room.
-        """
-        size, begin = height * width * channels, 0
-        extents = [self._extent(map_.values) for map_ in beside]
-        end = len(self._block)
-        for start, stop in [*sorted(one for one in extents if one[1]), (end, end)]:
-            if start - begin >= size:
-                at = 0 if begin == 0 else start - size
-                return self._block[at : at + size].view(height, width, channels)
-            begin = stop
-        raise AssertionError("the block was made for less")
+    def are_gathered(self, layer: "_Layer") -> bool:
+        """Whether moments of this layer are needed."""
+        return self._known is None and needs_moments(layer.norm)
 
-    def _extent(self, values: Tensor) -> tuple[int, int]:
-        """Return where a map lies in the block; nothing for one that lies elsewhere."""
-        start = (values.data_ptr() - self._block.data_ptr()) // _FLOAT_BYTES
-        inside = 0 <= start < len(self._block)
-        return (start, start + values.numel()) if inside else (0, 0)
-
-
-Source = Callable[[int, int], Tensor]
-"""Gives the rows from the first to before the last one, (1, C, rows, W)."""
 
 Compute = Callable[[Source, int, int, int], Tensor]
 """From a source, its height, and the first and last row of a strip of the result to that strip."""
@@ -256,55 +307,129 @@ class _Layer:
     relu: bool = False
 
 
-def _apply(layer: _Layer, before: _Map, space: _Space, *, beside: Iterable[_Map]) -> _Map:
-    """Compute a layer, and gather what its normalization needs."""
-    height, width = (round(side * layer.scale) for side in before.values.shape[:2])
-    values = space.take(height, width, layer.channels, beside=beside)
-    moments = _Moments(layer.channels)
-    for start, stop in _strips(height, width * layer.widest):
-        made = layer.compute(before.rows, before.height, start, stop)[0].permute(1, 2, 0)
-        values[start:stop] = made
-        if _needs_moments(layer.norm):
-            moments.add(values[start:stop].flatten(0, 1))
-    scale, shift = _affine(layer.norm, moments)
-    return _Map(values=values, scale=scale, shift=shift, relu=layer.relu)
+def _flat_steps(steps: Iterable[_Layer | tuple[_Layer, _Layer]]) -> Iterator[_Layer]:
+    for step in steps:
+        yield from step if isinstance(step, tuple) else (step,)
 
 
-def _settled(map_: _Map) -> _Map:
+def _stored(
+    layer: _Layer, before: Map, space: Space, statistics: _Statistics, *, place: int | None = None
+) -> StoredMap:
+    """Compute a layer, keep its values, and gather what its normalization needs."""
+    height, width = round(before.height * layer.scale), round(before.width * layer.scale)
+    if place is None:
+        place = before.place + before.floats if isinstance(before, StoredMap) else 0
+    made = StoredMap(space=space, place=place, height=height, width=width, channels=layer.channels)
+    moments, are_gathered = Moments(layer.channels), statistics.are_gathered(layer)
+    for start, stop in row_strips(height, width * layer.widest):
+        values = layer.compute(before.rows, before.height, start, stop)[0].permute(1, 2, 0)
+        values = values.contiguous()
+        made.write(start, values)
+        if are_gathered:
+            moments.add(values.flatten(0, 1))
+    return replace(made, affine=statistics.of(layer, moments), relu=layer.relu)
+
+
+def _computed(layer: _Layer, before: Map, statistics: _Statistics, *, behind: int = 0) -> Computed:
+    """Return a layer that is computed when it is read; what its normalization needs, at once."""
+    height, width = round(before.height * layer.scale), round(before.width * layer.scale)
+    row, moments = width * layer.widest, Moments(layer.channels)
+    if statistics.are_gathered(layer):
+        for start, stop in row_strips(height, row):
+            values = layer.compute(before.rows, before.height, start, stop)[0].permute(1, 2, 0)
+            moments.add(values.contiguous().flatten(0, 1))
+    affine = statistics.of(layer, moments)
+
+    def make(start: int, stop: int) -> Tensor:
+        values = layer.compute(before.rows, before.height, start, stop)[0].permute(1, 2, 0)
+        return changed(values, affine, relu=layer.relu).permute(2, 0, 1)[None]
+
+    step = strip_rows(row)
+    return Computed(
+        make, height=height, width=width, channels=layer.channels, step=step, behind=behind * step
+    )
+
+
+def _settled(map_: StoredMap) -> StoredMap:
     """Do to the values what is to be done to them."""
-    for start, stop in _strips(map_.height, map_.values[0].numel()):
-        map_.values[start:stop] = map_.rows(start, stop)[0].permute(1, 2, 0)
-    return _Map(values=map_.values)
+    for start, stop in row_strips(map_.height, map_.row_floats):
+        map_.write(start, map_.rows(start, stop)[0].permute(1, 2, 0))
+    return replace(map_, affine=(None, None), relu=False)
 
 
-def _add(sum_: _Map, term: _Map) -> None:
-    """Add a layer's result to a map that has nothing to be done."""
-    for start, stop in _strips(sum_.height, sum_.values[0].numel()):
-        sum_.values[start:stop] += term.rows(start, stop)[0].permute(1, 2, 0)
+def _add(sum_: StoredMap, term: Map, row_floats: int) -> StoredMap:
+    """Add a map to one that has nothing to be done."""
+    for start, stop in row_strips(sum_.height, row_floats):
+        added = term.rows(start, stop)[0].permute(1, 2, 0)
+        sum_.write(start, sum_.values(start, stop) + added)
+    return sum_
 
 
-def _add_noise(sum_: _Map, noise: StrokeNoise) -> None:
-    """Add noise to a map that has nothing to be done."""
-    width = sum_.values.shape[1]
-    for start, stop in _strips(sum_.height, sum_.values[0].numel()):
-        sum_.values[start:stop] += noise.rows(start, stop, width)
+def _sum(one: Map, other: Map, step: int) -> Computed:
+    """Return a sum that is computed when it is read, of which the next block is a sum, too."""
+
+    def make(start: int, stop: int) -> Tensor:
+        # This one first: the other one reads further rows of it.
+        rows = one.rows(start, stop)
+        return rows + other.rows(start, stop)
+
+    return Computed(
+        make,
+        height=one.height,
+        width=one.width,
+        channels=one.channels,
+        step=step,
+        behind=_BEHIND_STRIPS * step,
+    )
 
 
-def _strips(height: int, row_floats: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last row of strips that fit into the cache."""
-    budget = _STRIP_BYTES * torch.get_num_threads() // (row_floats * _FLOAT_BYTES)
-    rows = max(budget // _EVEN_ROWS * _EVEN_ROWS, _LEAST_ROWS)
-    for start in range(0, height, rows):
-        yield start, min(start + rows, height)
+def _block(layers: tuple[_Layer, _Layer], trunk: Map, keep: Keep, statistics: _Statistics) -> Map:
+    """Return the sum of a map and what a residual block makes of it."""
+    first, second = layers
+    row = trunk.width * second.widest
+    if isinstance(trunk, StoredMap) and keep != "trunk":
+        after, gap = trunk.place + trunk.floats, GAP_ROWS * trunk.row_floats
+        inner = _stored(first, trunk, trunk.space, statistics, place=after + gap)
+        # It takes the place of what it is computed of, row by row.
+        term = _stored(second, inner, trunk.space, statistics, place=after)
+        return _add(trunk, term, trunk.row_floats)
+    computed = _computed(second, _computed(first, trunk, statistics), statistics)
+    if isinstance(trunk, StoredMap):
+        # Sums are never read as if they were terms: what is inside is computed a strip ahead.
+        return _add(trunk, computed, row)
+    return _sum(trunk, computed, strip_rows(row))
 
 
-def _colors(coarse: Tensor, start: int, stop: int, factor: int) -> Tensor:
+def _noisy(map_: Map, noise: StrokeNoise, row_floats: int) -> Map:
+    """Add noise to a map."""
+
+    def make(start: int, stop: int) -> Tensor:
+        return noise.rows(start, stop, map_.width).permute(2, 0, 1)[None]
+
+    sides = {"height": map_.height, "width": map_.width, "channels": map_.channels}
+    added = Computed(make, **sides, step=strip_rows(row_floats))
+    if isinstance(map_, StoredMap):
+        return _add(map_, added, row_floats)
+    return _sum(map_, added, strip_rows(row_floats))
+
+
+def _in_rows(base: SoftKuwahara, image: Map, start: int, stop: int) -> Tensor:
+    """Return some rows of what a base makes of an image, which looks two rows further."""
+    above, below = max(0, start - 2), min(image.height, stop + 2)
+    smooth: Tensor = base(image.rows(above, below).contiguous())[0]
+    return smooth[:, start - above : stop - above]
+
+
+def _colors(skip: ColorSkip, image: Map, start: int, stop: int) -> Tensor:
     """Return rows of the colors to add, (3, rows, W)."""
+    factor = skip.reduction
 
     def source(first: int, last: int) -> Tensor:
-        return coarse[:, :, first:last]
+        rows = image.rows(first * factor, last * factor)
+        return skip.coarse(rows.contiguous())
 
-    return _enlarged(source, coarse.shape[2], start, stop, factor=factor, mode="bilinear")[0]
+    height = image.height // factor
+    return _enlarged(source, height, start, stop, factor=factor, mode="bilinear")[0]
 
 
 def _enlarged(
@@ -314,56 +439,6 @@ def _enlarged(
     first, last = max(start // factor - 1, 0), min((stop - 1) // factor + 2, height)
     rows = F.interpolate(source(first, last), scale_factor=factor, mode=mode)
     return rows[:, :, start - first * factor : stop - first * factor]
-
-
-class _Moments:
-    """Means and variances of channels, of which strips are added one by one.
-
-    Those of each strip are computed around its own means and joined in 64 bits (Chan et al. 1979).
-    """
-
-    def __init__(self, channels: int) -> None:
-        self._count = 0
-        self._means = torch.zeros(channels, dtype=torch.float64)
-        self._squares = torch.zeros(channels, dtype=torch.float64)
-
-    def add(self, values: Tensor) -> None:
-        """Add values, (n, C)."""
-        count, rows = len(values), values.t()[None, :, :, None]
-        means, variances = torch.batch_norm_update_stats(rows, None, None, 0.0)
-        whole, moved = self._count + count, means.double() - self._means
-        self._squares += variances.double() * count
-        self._squares += moved.square() * (self._count * count / whole)
-        self._means += moved * (count / whole)
-        self._count = whole
-
-    def result(self, groups: int | None) -> tuple[Tensor, Tensor]:
-        """Return means and variances, (C,), over all channels of a group; None: of each alone."""
-        groups = len(self._means) if groups is None else groups
-        size = len(self._means) // groups
-        means = self._means.view(groups, size).mean(dim=1).repeat_interleave(size)
-        variances = self._squares / self._count + (self._means - means).square()
-        return means, variances.view(groups, size).mean(dim=1).repeat_interleave(size)
-
-
-def _needs_moments(norm: nn.Module | None) -> bool:
-    return isinstance(norm, nn.InstanceNorm2d | nn.GroupNorm)
-
-
-def _affine(norm: Any, moments: _Moments) -> tuple[Tensor | None, Tensor | None]:
-    """Return by which factors and terms a normalization changes the channels, (C,) each."""
-    if norm is None:
-        return None, None
-    if isinstance(norm, nn.BatchNorm2d):
-        statistics: Any = norm
-        means, variances = statistics.running_mean.double(), statistics.running_var.double()
-    else:
-        means, variances = moments.result(getattr(norm, "num_groups", None))
-    scale = (variances + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight.double()
-    shift = -means * scale if norm.bias is None else norm.bias.double() - means * scale
-    return scale.float(), shift.float()
 
 
 def _steps(modules: Iterable[nn.Module]) -> list[_Layer | tuple[_Layer, _Layer]]:

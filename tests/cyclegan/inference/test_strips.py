@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from impasto.cyclegan.blocks import ResnetBlock
-from impasto.cyclegan.inference import strips
-from impasto.cyclegan.inference.strips import StripGenerator
+from impasto.cyclegan.inference import maps
+from impasto.cyclegan.inference.maps import Affine, Space
+from impasto.cyclegan.inference.strips import ImageMap, Keep, StripGenerator
 from impasto.cyclegan.models import find_generator
 from impasto.cyclegan.networks import ResnetGenerator, UnetGenerator
 
@@ -44,8 +45,8 @@ def in_64_bits(network: nn.Module, images: Tensor) -> Tensor:
 @pytest.fixture
 def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every strip have four rows, so that borders of strips are everywhere."""
-    monkeypatch.setattr(strips, "_STRIP_BYTES", 1)
-    monkeypatch.setattr(strips, "_LEAST_ROWS", 4)
+    monkeypatch.setattr(maps, "_STRIP_BYTES", 1)
+    monkeypatch.setattr(maps, "_LEAST_ROWS", 4)
 
 
 @pytest.mark.usefixtures("low_strips")
@@ -114,10 +115,11 @@ def test_shipped_models_differ_by_one_value_at_most(model: str) -> None:
 
 
 def test_what_is_kept_is_counted() -> None:
-    # At the end: 8 channels at full size, made of 16 at half the size.
+    # The first layer's 8 channels at full size, or the last one's; and the four rows of 8 channels
+    # that are read once what is made of them begins to take their place.
     computed = StripGenerator.of(ResnetGenerator(channels=8, blocks=1).eval())
     assert computed is not None
-    assert computed.map_bytes(64, 32) == 4 * (64 * 32 * 8 + 32 * 16 * 16)
+    assert computed.map_bytes(64, 32) == 4 * (64 * 32 * 8 + 4 * 32 * 8)
 
 
 def test_a_smaller_picture_after_a_larger_one_is_as_alone() -> None:
@@ -148,7 +150,7 @@ def test_another_picture_at_the_same_time_does_not_touch_it() -> None:
 
 def test_means_far_from_zero_are_exact() -> None:
     values = torch.randn(4000, 6, generator=torch.Generator().manual_seed(1)) * 0.1 + 50
-    moments = strips._Moments(6)
+    moments = maps.Moments(6)
     for part in (values[:1], values[1:1000], values[1000:]):
         moments.add(part)
     means, variances = moments.result(None)
@@ -174,3 +176,81 @@ def test_what_is_not_known_is_left_to_the_network() -> None:
     wide.model[10] = nn.Sequential(ResnetBlock(8), nn.ReLU())
     for network in (UnetGenerator(downs=3, channels=2), Own(channels=2, blocks=1), other, wide):
         assert StripGenerator.of(network.eval()) is None
+
+
+def in_little_memory(
+    computed: StripGenerator,
+    image: Tensor,
+    folder: Path,
+    *,
+    keep: Keep,
+    resident: int,
+    known: list[Affine] | None = None,
+) -> Tensor:
+    """Translate with some layers kept, of which only so many values are in memory."""
+    result = torch.full_like(image, torch.nan)
+
+    def put(start: int, rows: Tensor) -> None:
+        result[:, start : start + rows.shape[1]] = rows
+
+    floats = computed.map_floats(*image.shape[1:], keep=keep)
+    with Space(floats, resident=resident, folder=folder) as space:
+        computed.translate(ImageMap(image), put, space=space, keep=keep, known=known)
+        assert not list(folder.iterdir())  # the file has no name that could be left behind
+    return result
+
+
+@pytest.mark.usefixtures("low_strips")
+@pytest.mark.parametrize("resident", [0, 3001, 10**9])
+@pytest.mark.parametrize("keep", ["all", "inner", "trunk"])
+@pytest.mark.parametrize("norm", ["instance", "layer", "batch"])
+@pytest.mark.parametrize("size", [(8, 8), (44, 64), (100, 12)])
+def test_little_memory_gives_the_same(
+    tmp_path: Path, size: tuple[int, int], norm: str, keep: Keep, resident: int
+) -> None:
+    network = ResnetGenerator(
+        channels=6, blocks=3, norm=norm, upsample="bilinear", base="kuwahara", noise=True
+    )
+    assert drawn(network).noise is not None
+    images, computed = picture(*size), StripGenerator.of(network)
+    assert computed is not None
+    made = in_little_memory(computed, images[0], tmp_path, keep=keep, resident=resident)
+    expected = in_64_bits(network, images)[0]
+    assert expected.std() > 0.1
+    torch.testing.assert_close(made.double(), expected, rtol=0, atol=5e-5)
+
+
+@pytest.mark.usefixtures("low_strips")
+@pytest.mark.parametrize(("norm", "passes"), [("instance", True), ("batch", False)])
+def test_known_statistics_need_one_pass(norm: str, passes: bool) -> None:
+    network = drawn(
+        ResnetGenerator(
+            channels=6, blocks=6, norm=norm, upsample="resize", color_skip=True, noise=True
+        )
+    )
+    images, computed = picture(100, 24), StripGenerator.of(network)
+    assert computed is not None
+    assert computed.needs_passes == passes
+    known = computed.translate(
+        ImageMap(images[0]),
+        lambda _start, _rows: None,
+        space=Space(computed.map_floats(100, 24)),
+    )
+    read: list[tuple[int, int]] = []
+
+    class Counted(ImageMap):
+        def rows(self, start: int, stop: int) -> Tensor:
+            read.append((start, stop))
+            return super().rows(start, stop)
+
+    result = torch.full_like(images[0], torch.nan)
+
+    def put(start: int, rows: Tensor) -> None:
+        result[:, start : start + rows.shape[1]] = rows
+
+    computed.translate(Counted(images[0]), put, keep="none", known=known)
+    expected = in_64_bits(network, images)[0]
+    torch.testing.assert_close(result.double(), expected, rtol=0, atol=5e-5)
+    # Once for the first layer, of which each strip looks three rows further on both sides, and once
+    # for the colors, which look at rows on both sides, too.
+    assert sum(stop - start for start, stop in read) <= 100 * 10 / 4 + 100 * 12 / 4
