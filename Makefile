@@ -6,13 +6,29 @@ BIN     := .venv/bin
 CONSTRAINTS ?= constraints.txt
 EXTRAS  := dev,docs,fetch,heif,survey,tensorboard,visdom
 
-.PHONY: demo test quick newest check docs visdom typing clean
+# It cannot be installed beside the others' versions: see test-app.
+GRADIO  := $(shell grep ^gradio== constraints.txt)
+
+.PHONY: demo test test-app quick newest check docs visdom typing clean
 
 demo: .venv/installed
 	$(BIN)/impasto demo --output demo
 
 test: .venv/installed-dev
 	$(BIN)/pytest --numprocesses 2 --cov
+
+# The tests of the page of `impasto app`, which `test` skips: Gradio holds Pillow below the version of the
+# others, so it has an environment of its own that looks into .venv for everything else.
+test-app: .venv-app/installed typing
+	PYTHONPATH=$(CURDIR)/.typing PYTHONSAFEPATH=1 .venv-app/bin/python -m pytest tests/impasto/test_app.py
+
+.venv-app/installed: constraints.txt .venv/installed-dev
+	$(PYTHON) -m venv --clear .venv-app
+	.venv-app/bin/pip install --quiet $(GRADIO)
+	.venv-app/bin/python -c 'import pathlib, sysconfig; \
+		site = pathlib.Path(sysconfig.get_path("purelib")); here = site.relative_to(pathlib.Path.cwd()); \
+		others = pathlib.Path(".venv", *here.parts[1:]).absolute(); (site / "zz_others.pth").write_text(str(others))'
+	@touch $@
 
 # The tests that are not slow and need no browser, without coverage: under three minutes on two cores.
 quick: .venv/installed-dev
@@ -66,4 +82,4 @@ typing:
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-newest .typing build demo .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-newest .venv-app .typing build demo .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,7 +1,8 @@
-"""All options of the commands that use models as they are: translate, models and demo.
+"""All options of the commands that use models as they are: translate, models, demo and app.
 
 `impasto translate` applies a generator to pictures, `impasto models` lists the generators there
-are, and `impasto demo` shows what ships with Impasto and trains a small model besides.
+are, `impasto demo` shows what ships with Impasto and trains a small model besides, and
+`impasto app` does it all on a page.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from impasto.options.train import Device, MixedPrecision
 __all__ = [
     "ALL_PAINTERS",
     "SHEET_SUFFIXES",
+    "AppOptions",
     "DemoOptions",
     "ModelsOptions",
     "PictureFormat",
@@ -221,3 +223,35 @@ class DemoOptions:
             "practice and one to judge",
         )
         require_seed(self.seed)
+
+
+@option_class
+class AppOptions:
+    """A page on this machine that paints the pictures that are dropped on it."""
+
+    host: str = "127.0.0.1"
+    """address to listen on: 127.0.0.1 is reachable from this machine only, 0.0.0.0 from every
+    machine in the network, of which each could then use this one to paint"""
+    port: int = 7860
+    """port to listen on; 0 chooses a free one"""
+    open_browser: bool = True
+    """open the page in the browser of this machine"""
+    checkpoints_dir: Path = Path("checkpoints")
+    """folder with runs of impasto train and impasto style train, which are offered beside the
+    models that ship with Impasto"""
+    long_side: int = 2048
+    """longer side that larger pictures are reduced to, in pixels"""
+    max_upload_mb: int = 50
+    """largest file that the page takes, in megabytes"""
+    device: Device = "auto"
+    """where to compute; auto uses a GPU if there is one"""
+    threads: int | None = None
+    """number of threads that compute on the processor (default: one for each core that the process
+    may use, or the environment variable OMP_NUM_THREADS)"""
+
+    def __post_init__(self) -> None:
+        require_range("port", self.port, 0, 65535)
+        require_positive("long_side", self.long_side)
+        require_positive("max_upload_mb", self.max_upload_mb)
+        if self.threads is not None:
+            require_positive("threads", self.threads)

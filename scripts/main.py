@@ -51,6 +51,11 @@ COMMANDS: Mapping[str, Command] = {
         text="run everything once on shipped pictures, offline, in a few minutes",
         module="impasto.scripts.demo",
     ),
+    "app": Command(
+        group=_START,
+        text="open a page on this machine that paints the pictures you drop on it",
+        module="impasto.scripts.app",
+    ),
     "fetch": Command(
         group=_START,
         text="get data sets, published models and weights of feature networks",

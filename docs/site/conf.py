@@ -73,6 +73,7 @@ _CONTENTS = """
 :caption: Translate
 
 docs/translating
+docs/app
 docs/fetching
 docs/training
 docs/little_data
