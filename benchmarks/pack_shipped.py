@@ -94,6 +94,7 @@ def _provenance(
     options = run.read_options()
     records = _until(read_log(run.log_file), given.epoch)
     averaged = float(options.get("ema_decay") or 0) > 0
+    strokes_px = given.strokes_at_px or loaded.strokes_at_px
     said: dict[str, object] = {
         "model": given.name,
         "label": given.label or given.name.capitalize(),
@@ -101,7 +102,7 @@ def _provenance(
         "direction": given.direction,
         "weights": loaded.provenance.get("weights", "averaged" if averaged else "last"),
         "grid_bend_px": options.get("grid_bend_px", 0.0),
-        "strokes_at_px": None if given.strokes_at_px is None else f"{given.strokes_at_px:g}",
+        "strokes_at_px": None if strokes_px is None else f"{strokes_px:g}",
         "epoch": given.epoch if given.epoch != "latest" else _last(records, "epoch"),
         "images": _last(records, "images"),
         "seconds": round(sum(record["seconds"] for record in records)),
@@ -169,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--strokes_at_px",
         type=float,
         help="shorter side of the pictures for which strokes are right, in pixels; larger pictures "
-        "then have larger strokes by themselves (default: strokes stay as they are)",
+        "then have larger strokes by themselves (default: that of the run, or none)",
     )
     parser.add_argument("--direction", default="AtoB", choices=["AtoB", "BtoA"])
     parser.add_argument("--epoch", default="latest", help="a kept one")

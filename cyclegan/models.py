@@ -401,11 +401,14 @@ def _without_choice(
 
 
 def _as_its_run_says(loaded: "LoadedGenerator", directory: RunDirectory) -> "LoadedGenerator":
-    """Add how far to bend pictures for it, which a ``.pth`` cannot say."""
+    """Add how to show it pictures (bends, and the size for its strokes): a ``.pth`` cannot say."""
     if "grid_bend_px" in loaded.provenance or not directory.options_file.is_file():
         return loaded
-    bend_px = str(directory.read_options().get("grid_bend_px", 0.0))
-    return replace(loaded, provenance={**loaded.provenance, "grid_bend_px": bend_px})
+    options = directory.read_options()
+    said = {"grid_bend_px": str(options.get("grid_bend_px", 0.0))}
+    if (strokes_at_px := options.get("strokes_at_px")) is not None:
+        said["strokes_at_px"] = str(strokes_at_px)
+    return replace(loaded, provenance={**loaded.provenance, **said})
 
 
 def kept_epochs(run: Path, direction: str) -> list[str]:

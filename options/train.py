@@ -125,11 +125,18 @@ class RunOptions(BasicRunOptions):
     """default of --grid_bend_px for these generators in impasto translate and impasto evaluate,
     which then bend (warp) pictures to break up regular grids of strokes, in pixels; it does not
     change the training"""
+    strokes_at_px: float | None = None
+    """shorter side of the pictures for which the strokes of these generators are right, in pixels,
+    by which --stroke_scale auto of impasto translate and impasto evaluate makes strokes larger in
+    larger pictures; it does not change the training (default: that of INIT_FROM, if all generators
+    start from it; otherwise strokes stay as they are)"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_between("ema_decay", self.ema_decay, 0.0, 1.0)
         require_grid_bend(self.grid_bend_px)
+        if self.strokes_at_px is not None:
+            require_positive("strokes_at_px", self.strokes_at_px)
 
 
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
@@ -408,7 +415,7 @@ RUN_MAY_CHANGE = frozenset(
 """Options of every training that a resumed run may change freely: none of them alters a weight of
 the run that is continued, or (the last) only where it ends."""
 
-MAY_CHANGE = RUN_MAY_CHANGE | {"compile", "display_samples", "n_epochs_decay"}
+MAY_CHANGE = RUN_MAY_CHANGE | {"compile", "display_samples", "n_epochs_decay", "strokes_at_px"}
 """Options of `impasto train` that a resumed run may change freely."""
 
 FIXED = frozenset(

@@ -226,8 +226,18 @@ def _fit(
     bend_px = first.loaded.grid_bend_px
     if "grid_bend_px" not in typed and flat["grid_bend_px"] == 0 and bend_px:
         differing["grid_bend_px"] = bend_px
+    strokes_px = _strokes_at_px(chosen, one_sided=options.networks.one_sided)
+    if "strokes_at_px" not in typed and flat["strokes_at_px"] is None and strokes_px is not None:
+        differing["strokes_at_px"] = strokes_px
     changes = {name: (flat[name], value) for name, value in differing.items()}
     return make(TrainOptions, {**flat, **differing}), changes
+
+
+def _strokes_at_px(chosen: Mapping[str, _Source], *, one_sided: bool) -> float | None:
+    """Return the size for which strokes are right, where all generators of the training say one."""
+    said = {source.loaded.strokes_at_px for source in chosen.values()}
+    all_taken = len(chosen) == (1 if one_sided else 2)
+    return said.pop() if all_taken and len(said) == 1 else None
 
 
 def _spelled(value: object) -> str:

@@ -63,7 +63,7 @@ class TranslationLearner(Protocol):
         ...
 
 
-def save_networks(
+def save_networks(  # noqa: PLR0913 - all that the files say
     directory: RunDirectory,
     label: str,
     learner: TranslationLearner,
@@ -71,6 +71,7 @@ def save_networks(
     progress: Progress,
     *,
     grid_bend_px: float = 0.0,
+    strokes_at_px: float | None = None,
     init_from: str = "",
 ) -> None:
     """Write all networks under the reference's names, and the latest generators as safetensors.
@@ -85,6 +86,8 @@ def save_networks(
         progress: progress of the training, for the metadata.
         grid_bend_px: how far pictures should be bent for the generators, in pixels, for the
             metadata.
+        strokes_at_px: shorter side of the pictures for which strokes are right, in pixels, for the
+            metadata; None if that is not known.
         init_from: models that the training started from, for the metadata; nothing if there are
             none.
 
@@ -105,6 +108,7 @@ def save_networks(
                 "weights": kind,
                 "images": str(progress.images),
                 "grid_bend_px": str(grid_bend_px),
+                **({} if strokes_at_px is None else {"strokes_at_px": f"{strokes_at_px:g}"}),
                 **({"init_from": init_from} if init_from else {}),
             }
             save_generator(
@@ -249,5 +253,6 @@ def _export(
         generator_architecture(options.networks),
         progress,
         grid_bend_px=options.run.grid_bend_px,
+        strokes_at_px=options.run.strokes_at_px,
         init_from=" ".join(map(str, options.networks.init_from)),
     )

@@ -88,6 +88,8 @@ def test_the_files_say_where_they_come_from(name: str) -> None:
     preset = Path(said["recipe"])
     if preset.parent.name == "presets":
         recipe = yaml.safe_load(preset_text(preset.stem))
+        if "strokes_at_px" in recipe:  # which packing may have said, and not the training
+            options = {**options, "strokes_at_px": float(said["strokes_at_px"])}
         for key, value in recipe.items():
             # What follows the machine is written as it was there.
             assert key == "dataroot" or value == "auto" or options[key] == value, key

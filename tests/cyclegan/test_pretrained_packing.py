@@ -55,7 +55,10 @@ def run(tiny_options: Callable[..., TrainOptions]) -> Path:
 
 
 def test_a_run_of_one_direction_becomes_a_model(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path,
+    tiny_options: Callable[..., TrainOptions],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "shipped"
     pack(run, folder, "--strokes_at_px", "384", "--machine", "two cores")
@@ -64,6 +67,9 @@ def test_a_run_of_one_direction_becomes_a_model(
     assert (shipped.strokes_at_px, shipped.is_painter, shipped.opposite) == (384, True, None)
     weights = load_file(shipped.path)
     assert {value.dtype for value in weights.values()} == {torch.float16}
+    pack(train(tiny_options(**ONE_SIDED, name="sized", strokes_at_px=300)).directory, folder)
+    assert read_shipped(folder)["vangogh"].strokes_at_px == 300  # as the run says
+    pack(run, folder, "--strokes_at_px", "384", "--machine", "two cores")
     averaged = find_generator(run).network.state_dict()  # what the run itself translates with
     assert all(torch.equal(weights[name], averaged[name].half()) for name in averaged)
     monkeypatch.setitem(SHIPPED, "vangogh", shipped)

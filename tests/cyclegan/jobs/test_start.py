@@ -14,12 +14,12 @@ from torch import Tensor
 from impasto.cyclegan import build_trainer, load_generator, train
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.jobs.start import read_start
-from impasto.cyclegan.models import SHIPPED
+from impasto.cyclegan.models import SHIPPED, find_generator
 from impasto.cyclegan.trainer import Trainer
 from impasto.cyclegan.weights import save_generator
 from impasto.gatys.features.lite import find_lite_weights
 from impasto.options import CheckpointError, OptionError, TrainOptions, flatten, make
-from impasto.runs import load_state, make_accelerator, read_log
+from impasto.runs import RunDirectory, load_state, make_accelerator, read_log
 
 Options = Callable[..., TrainOptions]
 needs_lite = pytest.mark.skipif(find_lite_weights() is None, reason="no EfficientNet-Lite0")
@@ -134,6 +134,40 @@ def test_a_training_starts_from_a_mixture_of_styles(tiny_options: Options, tmp_p
     with pytest.raises(OptionError, match="holds no styles") as caught:
         begin(tiny_options(init_from=["monet"], init_style="wave", **CONTRASTIVE))
     assert caught.value.option == "init_style"
+
+
+def test_the_size_that_strokes_are_right_for_is_the_model_s(
+    tiny_options: Options, tmp_path: Path
+) -> None:
+    architecture = GeneratorArchitecture(depth=6, channels=2, upsample="bilinear")
+    weights = architecture.build().state_dict()
+    files = {}
+    for name, said in {
+        "a": {"direction": "AtoB", "strokes_at_px": "384"},
+        "b": {"direction": "BtoA", "strokes_at_px": "384"},
+        "other": {"direction": "BtoA", "strokes_at_px": "500"},
+    }.items():
+        files[name] = str(tmp_path / f"{name}.safetensors")
+        save_generator(tmp_path / f"{name}.safetensors", weights, architecture, said)
+
+    def fitted(*names: str, **changes: Any) -> float | None:
+        asked = tiny_options(init_from=[files[name] for name in names], **changes)
+        return read_start(asked, typed=list(changes)).options.run.strokes_at_px
+
+    assert fitted("a", **CONTRASTIVE) == 384
+    assert fitted("a", "b") == 384
+    assert fitted("a", **CONTRASTIVE, strokes_at_px=200.0) == 200  # typed
+    # Where a generator begins at random, or they disagree, there is no size for all of them.
+    assert fitted("a") is None
+    assert fitted("a", "other") is None
+    # Into the options and the file of the run, and from there into the next one.
+    changes = {**CONTRASTIVE, "max_images": 2, "display": "none"}
+    asked = read_start(tiny_options(init_from=[files["a"]], **changes), typed=[]).options
+    run = train(asked).directory
+    assert RunDirectory(run).read_options()["strokes_at_px"] == 384
+    assert find_generator(run).strokes_at_px == 384
+    again = read_start(tiny_options(name="again", init_from=[str(run)], **changes), typed=[])
+    assert again.options.run.strokes_at_px == 384
 
 
 def test_directions_can_be_swapped(tiny_options: Options, run: Path) -> None:

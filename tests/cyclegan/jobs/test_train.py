@@ -585,6 +585,16 @@ def test_generators_say_how_far_pictures_shall_be_bent_for_them(tiny_options: Op
     assert find_generator(result.directory).grid_bend_px == 2.5  # its .pth, and options.yaml
 
 
+def test_generators_say_for_which_size_their_strokes_are_right(tiny_options: Options) -> None:
+    result = train(tiny_options(strokes_at_px=384.5, max_images=3))
+    assert load_generator(result.directory / "G_B.safetensors").strokes_at_px == 384.5
+    (result.directory / "G_B.safetensors").unlink()
+    assert find_generator(result.directory, direction="BtoA").strokes_at_px == 384.5
+    # It does not alter the training, so that it can be said later.
+    train(tiny_options(strokes_at_px=512, max_images=4), resume=True)
+    assert load_generator(result.directory / "G_B.safetensors").strokes_at_px == 512
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
