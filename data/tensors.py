@@ -15,6 +15,7 @@ __all__ = [
     "check_images",
     "normalize",
     "pad_to_multiple",
+    "reflected_places",
     "to_byte_tensor",
     "to_bytes",
     "to_pictures",
@@ -134,8 +135,8 @@ def pad_to_multiple(
         The padded images, and the (rows, columns) that cut the original out again.
     """
     height, width = images.shape[2:]
-    rows, top = _reflected(height, multiple, smallest)
-    columns, left = _reflected(width, multiple, smallest)
+    rows, top = reflected_places(height, multiple, smallest)
+    columns, left = reflected_places(width, multiple, smallest)
     padded = images
     if len(rows) != height:
         padded = padded.index_select(2, rows.to(images.device))
@@ -144,8 +145,17 @@ def pad_to_multiple(
     return padded, (slice(top, top + height), slice(left, left + width))
 
 
-def _reflected(size: int, multiple: int, smallest: int) -> tuple[Tensor, int]:
-    """Return which pixel stands at each place of the padded side, and where the original starts."""
+def reflected_places(size: int, multiple: int, smallest: int) -> tuple[Tensor, int]:
+    """Return what :func:`pad_to_multiple` does to a side.
+
+    Args:
+        size: height or width of a picture.
+        multiple: the padded side is a multiple of it.
+        smallest: and at least this.
+
+    Returns:
+        Which pixel stands at each place of the padded side, and where the original starts.
+    """
     target = -(-max(size, smallest) // multiple) * multiple
     before = (target - size) // 2
     if size == 1:

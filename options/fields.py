@@ -9,6 +9,7 @@ the reference's ``--lr`` stays ``--lr``. Names are unique across the sections of
 import difflib
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
@@ -35,6 +36,7 @@ __all__ = [
     "nearest",
     "nearest_suffix",
     "option_class",
+    "parse_bytes",
     "require",
     "require_at_least",
     "require_between",
@@ -350,6 +352,28 @@ def require(condition: bool, option: str, message: str) -> None:
     """Raise :class:`OptionError` for ``option`` with ``message`` unless ``condition`` holds."""
     if not condition:
         raise OptionError(option, message)
+
+
+_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BYTES |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("KMGT", 1)}
+
+
+def parse_bytes(option: str, text: str) -> int:
+    """Return an amount of memory, such as ``2GB``, ``500 MB`` or ``1.5GiB``, in bytes.
+
+    Raises:
+        OptionError: it is none, or nothing.
+
+    Example:
+        >>> parse_bytes("memory", "1.5GB")
+        1500000000
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?)B\s*", text.upper())
+    count = 0
+    if found is not None:
+        count = round(float(found[1]) * _BYTES[found[2].replace("I", "i")])
+    require(count > 0, option, f"expected an amount such as 2GB or 500MB, got {text!r}")
+    return count
 
 
 def require_positive(option: str, value: float) -> None:

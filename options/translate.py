@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from impasto.options.fields import (
     nearest_suffix,
     option_class,
+    parse_bytes,
     require,
     require_at_least,
     require_grid_bend,
@@ -116,6 +117,15 @@ class TranslateOptions:
     on a processor, where more take more time and memory)"""
     num_threads: int = 4
     """number of threads that read and write pictures"""
+    memory: str | None = None
+    """most memory that the whole command may take, such as 2GB (default: what is free, of a
+    container's limit, too). A picture for which that is too little is translated in rows, which
+    takes longer: what is not kept is computed again, and what does not fit lies in a temporary file
+    in OUTPUT. On a processor only, and not with a U-Net"""
+    tile: Literal["exact", "fast"] = "exact"
+    """how a picture is translated that does not fit into MEMORY at once: exact gives the same
+    result; fast passes it once, with statistics of a copy that is reduced to 1,024 pixels, and
+    needs no file, but colors and strokes differ (docs/large_pictures.md has by how much)"""
     device: Device = "auto"
     """where to compute; auto uses a GPU if there is one"""
     threads: int | None = None
@@ -133,6 +143,11 @@ class TranslateOptions:
             return self.output
         assert self.sheet is not None  # noqa: S101 - for mypy; one of them there is
         return self.sheet.with_suffix("")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Most memory that the whole command may take, in bytes, or None."""
+        return None if self.memory is None else parse_bytes("memory", self.memory)
 
     def __post_init__(self) -> None:
         require(
@@ -155,6 +170,8 @@ class TranslateOptions:
         require_positive("num_threads", self.num_threads)
         if self.threads is not None:
             require_positive("threads", self.threads)
+        if self.memory is not None:
+            parse_bytes("memory", self.memory)
         require(
             self.format != "png" or self.quality == 95,
             "quality",

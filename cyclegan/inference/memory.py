@@ -5,14 +5,19 @@ does not fit has to be known before.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from impasto.cyclegan.inference.bend import BENT_BORDER_PX
+from impasto.cyclegan.inference.large import LargePlan
+from impasto.cyclegan.inference.maps import FLOAT_BYTES
 from impasto.cyclegan.inference.row_convolutions import copied_bytes
-from impasto.cyclegan.inference.strips import StripGenerator
+from impasto.cyclegan.inference.strips import Keep, StripGenerator
 from impasto.cyclegan.inference.translator import fit_strokes
 from impasto.cyclegan.networks import Generator
 from impasto.runs.memory import free_memory, gigabytes
@@ -37,6 +42,17 @@ _MARGIN = 1.1
 _SHORT_VALUES = 0.6
 # Large is what needs more than this part of the free memory: it is translated alone, and last.
 _LARGE = 0.25
+# In rows: the picture, its alpha and the result, then what writing that takes besides; and, of the
+# reduced picture that the generator sees, itself and the result.
+_HELD_BYTES, _WRITING_BYTES, _REDUCED_BYTES = 7, 12, 6
+# What a row takes of the picture that is warped and of what is not yet rounded, some rows at once.
+_WARPED_ROW_BYTES = 8192
+# What is loaded and compiled when the first picture is translated.
+_LATER_BYTES = 120 * 2**20
+# Of what is free, as much is taken where no limit is given: others use the machine, too.
+_SHARE = 0.85
+# Longer side of the picture whose statistics are taken where the fast way is wanted.
+_FAST_PX = 1024
 # Side of the picture that activations are measured with; of smaller ones, borders are a large part.
 _MEASURED_SIDE = 128
 
@@ -60,6 +76,10 @@ class TranslationMemory:
         strokes_at_px: shorter side of the pictures for which strokes are right, from which the
             factor then follows, or None.
         threads: number of threads that decode pictures at the same time.
+        limit: most memory that the whole process may take, in bytes; None: what is free.
+        folder: folder for temporary files, with which larger pictures are translated in rows; None:
+            they are refused.
+        fast: whether statistics of a reduced copy are enough for those.
     """
 
     def __init__(  # noqa: PLR0913
@@ -73,7 +93,11 @@ class TranslationMemory:
         stroke_scale: float = 1.0,
         strokes_at_px: float | None = None,
         threads: int = 1,
+        limit: int | None = None,
+        folder: Path | None = None,
+        fast: bool = False,
     ) -> None:
+        self._limit, self._folder, self._fast = limit, folder, fast
         self._generator, self._device = generator, device
         self._bends, self._short = bends, short
         self._long_side, self._stroke_scale = long_side, stroke_scale
@@ -83,6 +107,7 @@ class TranslationMemory:
             weights.numel() * weights.element_size() for weights in generator.parameters()
         )
         strips = None if short or device.type != "cpu" else StripGenerator.of(generator)
+        self._strips = strips
         if strips is None:
             share = _MARGIN * (_SHORT_VALUES if short else 1.0)
             self._pixel_bytes = _activation_bytes(generator, device) * share
@@ -93,6 +118,7 @@ class TranslationMemory:
             self._pixel_bytes *= _MARGIN
             # The second copy is that of the processor's library.
             self._fixed_bytes = weight_bytes + sum(map(copied_bytes, generator.parameters()))
+            self._row_bytes = self._fixed_bytes + _LATER_BYTES
             self._fixed_bytes += _STRIP_BYTES * torch.get_num_threads()
         self._pixel_bytes += _BEND_BYTES if bends else 0
         self._at_start = self._free()
@@ -115,6 +141,30 @@ class TranslationMemory:
         compared = self._compare(self._needed(height, width, self._long_side), self._at_start)
         return any(needed > _LARGE * free for needed, free in compared)
 
+    def plan(self, height: int, width: int) -> LargePlan | None:
+        """Return how a picture is translated in rows; None where it fits at once, or never does."""
+        if self._folder is None or self._strips is None or self._fits(height, width):
+            return None
+        free, needed = self._free()[1], self._in_rows(height, width)
+        if free is None or needed > free:
+            return None
+        free = free if self._limit is not None else int(free * _SHARE)
+        shown, seen = self._sides(height, width, self._long_side)
+        left = free - self._translating(shown, seen)
+        resident = max(0, left // FLOAT_BYTES)
+        fast_px = _FAST_PX if self._fast and self._strips.needs_passes else None
+        return LargePlan(
+            keep=self._keep(seen, resident), resident=resident, folder=self._folder, fast_px=fast_px
+        )
+
+    def file_bytes(self, height: int, width: int, plan: LargePlan) -> int:
+        """Return how much of a picture that is translated in rows will lie on the disk."""
+        if self._strips is None or plan.fast_px is not None:
+            return 0
+        seen = self._sides(height, width, self._long_side)[1]
+        floats = self._strips.map_floats(*seen, keep=plan.keep)
+        return max(0, floats - plan.resident) * FLOAT_BYTES
+
     def refusal(
         self, height: int, width: int, *, advice: str = "try --long_side {side}"
     ) -> str | None:
@@ -129,19 +179,98 @@ class TranslationMemory:
             The reason and the advice; None where it fits, or where what is free is not known.
         """
         free = self._free()
+        if self._folder is not None and self._strips is not None:
+            needed, there = self._in_rows(height, width), free[1]
+            if there is None or needed <= there or self._fits(height, width):
+                return None
+            return (
+                f"{width} x {height} pixels need about {gigabytes(needed)} of memory even in rows, "
+                f"since files of its kind are read and written whole, and {gigabytes(there)} are "
+                f"{'free' if self._limit is None else 'left of --memory'}; {self._instead()}"
+            )
         for needed, there in self._compare(self._needed(height, width, self._long_side), free):
             if needed > there:
                 side = self._largest_side(height, width, free)
                 hint = advice.format(side=side) if side else "this machine has too little"
                 return (
                     f"{width} x {height} pixels need about {gigabytes(needed)} of memory, and "
-                    f"{gigabytes(there)} are free; {hint}"
+                    f"{gigabytes(there)} are free; {hint}{self._why_whole()}"
                 )
         return None
 
+    def _instead(self) -> str:
+        return "give more --memory" if self._limit is not None else "this machine has too little"
+
+    def _why_whole(self) -> str:
+        """Say why a picture cannot be translated in rows, where that is asked for."""
+        if self._folder is None:
+            return ""
+        if self._device.type != "cpu":
+            return ", or --device cpu, which translates larger pictures in rows"
+        if self._short:
+            return ", or --mixed_precision no, which translates larger pictures in rows"
+        return " (networks with other layers than a ResNet's, such as a U-Net, have no rows)"
+
+    def _fits(self, height: int, width: int) -> bool:
+        """Whether a picture can be translated at once."""
+        compared = self._compare(self._needed(height, width, self._long_side), self._free())
+        return all(needed <= there for needed, there in compared)
+
+    def _sides(
+        self, height: int, width: int, long_side: int | None
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return height and width of the result, and of what the generator sees."""
+        scale = 1.0 if long_side is None else min(1.0, long_side / max(height, width))
+        shown = max(1, round(height * scale)), max(1, round(width * scale))
+        strokes = self._stroke_scale
+        if self._strokes_at_px is not None:
+            strokes = fit_strokes(*shown, strokes_at_px=self._strokes_at_px)
+        border = 2 * BENT_BORDER_PX if self._bends else 0
+        stride = self._generator.stride
+        high, wide = (-(-(round(side / strokes) + border) // stride) * stride for side in shown)
+        return shown, (high, wide)
+
+    def _keep(self, seen: tuple[int, int], resident: int) -> Keep:
+        """Return which layers are best kept of a picture that the generator sees."""
+        strips = self._strips
+        assert strips is not None  # noqa: S101 - for mypy
+        if not strips.needs_passes:
+            return "none"
+        kinds: tuple[Keep, ...] = ("all", "inner", "trunk")
+        for keep in kinds:
+            if strips.map_floats(*seen, keep=keep) <= resident:
+                return keep
+        return "trunk"
+
+    def _translating(self, shown: tuple[int, int], seen: tuple[int, int]) -> int:
+        """Return what translating in rows takes, without what is kept of the layers."""
+        strips = self._strips
+        assert strips is not None  # noqa: S101 - for mypy
+        pixels, reduced = shown[0] * shown[1], seen[0] * seen[1]
+        keep: Keep = "none" if self._fast or not strips.needs_passes else "trunk"
+        rows = strips.strip_bytes(seen[1], keep=keep) + seen[1] * _WARPED_ROW_BYTES
+        held = pixels * _HELD_BYTES + (reduced * _REDUCED_BYTES if reduced < pixels else 0)
+        return round(self._row_bytes + held + rows * _MARGIN)
+
+    def _in_rows(self, height: int, width: int) -> int:
+        """Return the least that a picture takes that is translated in rows, beside what is there.
+
+        Decoding it, translating it and writing the result come one after the other.
+        """
+        shown, seen = self._sides(height, width, self._long_side)
+        pixels = shown[0] * shown[1]
+        writing = self._row_bytes + pixels * (_HELD_BYTES + _WRITING_BYTES)
+        decoding = height * width * _DECODE_BYTES
+        return max(decoding, round(writing), self._translating(shown, seen))
+
     def _free(self) -> _Pair[int | None]:
         """Return the free bytes of the device and of the machine, where they are known."""
-        return free_memory(self._device), free_memory(torch.device("cpu"))
+        machine = free_memory(torch.device("cpu"))
+        if self._limit is not None:
+            left = max(0, self._limit - int(psutil.Process().memory_info().rss))
+            machine = left if machine is None else min(machine, left)
+        on_cpu = self._device.type == "cpu"
+        return machine if on_cpu else free_memory(self._device), machine
 
     def _compare(self, needed: _Pair[int], free: _Pair[int | None]) -> list[tuple[int, int]]:
         """Return what is needed and what is free, of each kind of memory that is known."""

@@ -127,8 +127,6 @@ class StripGenerator:
         high, wide = float(height), float(width)
         for number, step in enumerate(self._steps):
             if isinstance(step, tuple):
-                if not gap:
-                    raise AssertionError("the first layer is no residual block")
                 most = max(most, now + gap + now) if keep in {"all", "inner"} else max(most, now)
                 continue
             high, wide = high * step.scale, wide * step.scale

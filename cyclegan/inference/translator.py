@@ -11,17 +11,16 @@ from typing import Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from impasto.cyclegan.inference.bend import BentGrid
+from impasto.cyclegan.inference.large import LargeTranslator
 from impasto.cyclegan.inference.strips import StripGenerator
 from impasto.cyclegan.networks import Generator
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.tensors import check_images, pad_to_multiple, to_bytes
 from impasto.options.errors import ImpastoError
-from impasto.options.fields import MOST_BENT_PX
-from impasto.runs.devices import where_complete
 
 __all__ = ["BentGrid", "NotFiniteError", "Translator", "fit_strokes"]
 
@@ -59,97 +58,6 @@ class NotFiniteError(ImpastoError, ArithmeticError):
     """A generator made something else than finite numbers, which would be shown as black."""
 
 
-# Distance, in pixels, over which displacements go from one value to another one.
-_LENGTH_PX = 28
-# About twice the largest displacement found in fields of 100 megapixels: there, and back.
-_BORDER_PX = 20
-# Standard deviation that bicubic interpolation leaves of independent values, in two dimensions.
-_KEPT = 0.86
-# Fixed-point iterations of the inverse; each takes away about a fifth of the error or more. Most of
-# them are made on every fourth pixel: on all of them, they would take longer than the generator.
-_ITERATIONS, _REFINEMENTS = 30, 2
-_EVERY_PX = 4
-_SEED = 0
-
-
-class BentGrid:
-    """A smooth random field of displacements, and its inverse.
-
-    A generator with strides repeats its patterns at fixed positions of its grid, for example every
-    four pixels, which is visible as rows of dots. If the picture is warped before the generator and
-    unwarped after it, its contents return to their places, while the grid remains warped: its
-    patterns are no longer aligned, and look like strokes (the idea is that of jittered sampling,
-    Cook 1986). The field depends only on the size, so equal pictures have equal results. Its
-    values are bounded: in fields of 100 megapixels it folded nowhere at 3.5 px.
-
-    Args:
-        height: height of the pictures, in pixels, more than 20.
-        width: width of the pictures, in pixels, more than 20.
-        strength_px: standard deviation of the displacements, in pixels, at most 3.5; 3 suits a grid
-            of 4 px.
-        device: device that computes.
-
-    Raises:
-        ValueError: ``strength_px`` is not within 0 to 3.5.
-    """
-
-    def __init__(
-        self, height: int, width: int, *, strength_px: float, device: torch.device
-    ) -> None:
-        if not 0 <= strength_px <= MOST_BENT_PX:
-            raise ValueError(f"strength_px: expected 0 to {MOST_BENT_PX}, got {strength_px}")
-        generator = torch.Generator().manual_seed(_SEED)
-        high, wide = (side + 2 * _BORDER_PX for side in (height, width))
-        places = (high // _LENGTH_PX + 2, wide // _LENGTH_PX + 2)
-        coarse = torch.rand(1, 2, *places, generator=generator) * 2 - 1
-        coarse = coarse.to(where_complete(device))
-        fine = F.interpolate(coarse, scale_factor=_LENGTH_PX, mode="bicubic", align_corners=False)
-        # Even values in [-1, 1] have a standard deviation of 1 / sqrt(3).
-        self._there = fine[:, :, :high, :wide] * (strength_px * 3**0.5 / _KEPT)
-        self._back = _inverse(self._there)
-
-    def bend(self, images: Tensor) -> Tensor:
-        """Return warped pictures with 20 mirrored pixels on each side: (N, C, H + 40, W + 40)."""
-        return _sample(F.pad(images, [_BORDER_PX] * 4, mode="reflect"), self._there)
-
-    def straighten(self, bent: Tensor) -> Tensor:
-        """Undo :meth:`bend`, up to twofold bicubic interpolation: (N, C, H, W)."""
-        inside = slice(_BORDER_PX, -_BORDER_PX)
-        return _sample(bent, self._back)[:, :, inside, inside]
-
-
-def _inverse(there: Tensor) -> Tensor:
-    """Return the displacements that lead back."""
-    height, width = there.shape[2:]
-    back = there.new_zeros(1, 2, -(-height // _EVERY_PX), -(-width // _EVERY_PX))
-    for _ in range(_ITERATIONS):
-        back = -_sample(there, back, every_px=_EVERY_PX)
-    fine = F.interpolate(back, scale_factor=_EVERY_PX, mode="bicubic", align_corners=False)
-    fine = fine[:, :, :height, :width]
-    for _ in range(_REFINEMENTS):
-        fine = -_sample(there, fine)
-    return fine
-
-
-def _sample(images: Tensor, displacements: Tensor, *, every_px: int = 1) -> Tensor:
-    """Look at every so many places plus their displacements, (1, 2, h, w) in pixels: x, then y.
-
-    Where the displacements are, which is not where the images are if that device cannot do this.
-    """
-    device, images = images.device, images.to(displacements.device)
-    height, width = images.shape[2:]
-    rows, columns = (
-        torch.arange(side, device=images.device, dtype=images.dtype) * every_px + (every_px - 1) / 2
-        for side in displacements.shape[2:]
-    )
-    x = (columns + displacements[:, 0]) * 2 / max(width - 1, 1) - 1
-    y = (rows[:, None] + displacements[:, 1]) * 2 / max(height - 1, 1) - 1
-    places = torch.stack([x, y], dim=-1).expand(len(images), -1, -1, -1)
-    return F.grid_sample(
-        images, places, mode="bicubic", padding_mode="reflection", align_corners=True
-    ).to(device)
-
-
 _SMALLEST_BENT_PX = 64
 _PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -165,7 +73,7 @@ class Translator:
         device: device that computes.
         mixed_precision: precision: ``no`` (float32), ``fp16`` or ``bf16``.
         grid_bend_px: strength of the warp in pixels, see
-            :class:`~impasto.cyclegan.inference.translator.BentGrid`; 0: no warp. Pictures below 64
+            :class:`~impasto.cyclegan.inference.bend.BentGrid`; 0: no warp. Pictures below 64
             pixels are never warped.
     """
 
@@ -260,6 +168,22 @@ class Translator:
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         copied.record()
         return partial(self._end, finite, results, copied)
+
+    def large(self) -> LargeTranslator | None:
+        """Return what translates pictures that do not fit into memory, with the same results.
+
+        None on a GPU, in 16 bits, and for networks whose layers are not known, such as a U-Net.
+        """
+        strips = self._strips_now()
+        if strips is None:
+            return None
+        return LargeTranslator(
+            strips,
+            stride=self._generator.stride,
+            smallest=self._generator.smallest,
+            grid_bend_px=self._bend_px,
+            smallest_bent_px=_SMALLEST_BENT_PX,
+        )
 
     def _end(
         self, finite: Tensor, made: Tensor, copied: torch.cuda.Event | None = None

@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from impasto.cyclegan.inference.large import (
+    LargePlan,
+    LargeTranslator,
+    PutRows,
+    ReadRows,
+    scaled_rows,
+)
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import NotFiniteError, Translator, fit_strokes
 from impasto.cyclegan.jobs.results import describe
@@ -25,7 +32,8 @@ from impasto.data.encode import write_picture
 from impasto.data.provenance import FileNote
 from impasto.data.tensors import to_pictures, to_tensor
 from impasto.data.transforms import limit_long_side
-from impasto.options.errors import ImpastoError, PictureError
+from impasto.options.errors import FolderError, ImpastoError, PictureError
+from impasto.runs.memory import gigabytes
 
 __all__ = [
     "Conversion",
@@ -36,10 +44,12 @@ __all__ = [
     "limit_picture",
     "paint",
     "paint_fitted",
+    "paint_rows",
 ]
 
 _BATCH_PIXELS = 2**21
 _BLENDED_PIXELS = 2**18  # at once, as floating-point numbers
+_ROWS = 64  # that are enlarged at once
 
 Translate = Callable[[Tensor], Tensor]
 Result = TypeVar("Result")
@@ -164,9 +174,10 @@ def convert(  # noqa: PLR0913
     """
     started = time.perf_counter()
     result = Converted() if result is None else result
+    painter = partial(_begin, translate=translate, scale_of=how.scale_of)
     work = _Work(
         how=how,
-        painter=partial(_begin, translate=translate, scale_of=how.scale_of),
+        painter=painter,
         result=result,
         on_done=on_done,
         on_whole=on_whole,
@@ -180,8 +191,15 @@ def convert(  # noqa: PLR0913
             # Only now, for what is free changes; nothing else is being read, painted or written.
             if memory is not None and (reason := memory.refusal(*size)):
                 work.fail(job, reason)
+                continue
+            if memory is not None and (plan := memory.plan(*size)):
+                on_note(_say_rows(job, size, plan, memory.file_bytes(*size, plan)))
+                work.painter = partial(
+                    _begin_rows, translate=translate, scale_of=how.scale_of, plan=plan
+                )
             else:
-                work.convert([job], _BATCH_PIXELS)
+                work.painter = painter
+            work.convert([job], _BATCH_PIXELS)
     except KeyboardInterrupt:
         work.end_writing()  # what is painted
         raise
@@ -321,6 +339,18 @@ def _sort(
     return usual, sorted(large, key=lambda one: one[1][0] * one[1][1])
 
 
+def _say_rows(job: Job, size: tuple[int, int], plan: LargePlan, file_bytes: int) -> str:
+    """Say how a picture is translated that does not fit into memory at once."""
+    how = (
+        "with the statistics of a reduced copy (--tile fast)"
+        if plan.fast_px is not None
+        else f"with {gigabytes(file_bytes)} in a temporary file in {plan.folder}"
+        if file_bytes
+        else "which takes longer"
+    )
+    return f"{job.source}: {size[1]} x {size[0]} pixels are translated in rows, {how}"
+
+
 def _say_scales(
     sizes: Sequence[tuple[int, int]], how: Conversion, on_note: Callable[[str], None]
 ) -> None:
@@ -370,7 +400,7 @@ def _try(work: Callable[[], Result], batch: list[tuple[Job, _Read]]) -> Result |
     """Do what translates a batch, or return why that failed, with everything freed."""
     try:
         return work()
-    except NotFiniteError as error:
+    except (NotFiniteError, FolderError) as error:
         return str(error)
     except (MemoryError, RuntimeError) as error:
         if not _is_memory(error):
@@ -396,6 +426,75 @@ def _begin(
         return translate.begin(pictures)
     ended = translate.begin([_scaled(rgb, *small) for rgb in pictures])
     return lambda: [_scaled(rgb, height, width) for rgb in ended()]
+
+
+def _begin_rows(
+    pictures: Sequence[NDArray[np.uint8]],
+    *,
+    translate: Translate,
+    scale_of: Callable[[int, int], float],
+    plan: LargePlan,
+) -> Painted:
+    """Do what :func:`_begin` does with one picture, in rows."""
+    large = translate.large() if isinstance(translate, Translator) else None
+    if large is None or len(pictures) > 1:
+        return _begin(pictures, translate, scale_of=scale_of)
+    rgb = pictures[0]
+    made = np.empty_like(rgb)
+    paint_rows(
+        large,
+        lambda start, stop: rgb[start:stop],
+        partial(_put_rows, made),
+        (rgb.shape[0], rgb.shape[1]),
+        scale=scale_of(*rgb.shape[:2]),
+        plan=plan,
+    )
+    return lambda: [made]
+
+
+def _put_rows(made: NDArray[np.uint8], start: int, rows: NDArray[np.uint8]) -> None:
+    made[start : start + len(rows)] = rows
+
+
+def paint_rows(
+    large: LargeTranslator,
+    read: ReadRows,
+    put: PutRows,
+    size: tuple[int, int],
+    *,
+    scale: float,
+    plan: LargePlan,
+) -> None:
+    """Do what :func:`paint` does with one picture, a few rows at a time.
+
+    Args:
+        large: what translates in rows.
+        read: gives rows of the picture, in order, more than once.
+        put: takes rows of the result, in order.
+        size: height and width of the picture, in pixels.
+        scale: factor by which strokes become larger, at least 1.
+        plan: what is kept meanwhile, and where.
+
+    Raises:
+        NotFiniteError: a value of the result is NaN or infinite.
+        FolderError: there is no room for what is kept on disk.
+    """
+    small = max(1, round(size[0] / scale)), max(1, round(size[1] / scale))
+    if small == size:
+        finite = large.translate(read, put, size, plan)
+    else:
+        seen = scaled_rows(read, size, small, 0, small[0])
+        made = np.empty_like(seen)
+        finite = large.translate(
+            lambda start, stop: seen[start:stop], partial(_put_rows, made), small, plan
+        )
+        for start in range(0, size[0], _ROWS):
+            stop = min(start + _ROWS, size[0])
+            put(start, scaled_rows(lambda first, last: made[first:last], small, size, start, stop))
+    if not finite:
+        raise NotFiniteError(
+            "the generator made values that are not finite numbers (NaN or infinite)"
+        )
 
 
 def paint(

@@ -37,7 +37,7 @@ Settings = Mapping[str, str]
 # Options beside model and direction that decide how a result looks.
 _LOOKS = (
     *("epoch", "style", "long_side", "strength", "stroke_scale", "grid_bend_px"),
-    *("format", "quality", "mixed_precision"),
+    *("format", "quality", "mixed_precision", "tile"),
 )
 # What results were made with of which an earlier version noted nothing.
 _ALWAYS_WERE = {"strength": "1"}
@@ -153,6 +153,9 @@ def translate(
             long_side=options.long_side,
             **strokes,
             threads=options.num_threads,
+            limit=options.memory_bytes,
+            folder=options.folder,
+            fast=options.tile == "fast",
         )
         try:
             convert(
@@ -455,6 +458,8 @@ def _identity(options: TranslateOptions, generator: LoadedGenerator) -> str:
         "grid_bend_px": _bend_px(options, generator),
         "quality": None if options.format == "png" else options.quality,
     }
+    if options.tile != "exact":  # the exact ones do not depend on the memory there is
+        facts["tile"] = options.tile
     if options.strength != 1:  # results of earlier versions, which had none, stay what they are
         facts["strength"] = options.strength
     return json.dumps(facts, sort_keys=True)

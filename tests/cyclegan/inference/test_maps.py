@@ -34,10 +34,10 @@ def test_space_is_a_ring_in_memory_and_on_disk(tmp_path: Path, resident: int | N
 @pytest.mark.skipif(not FULL.exists(), reason="a disk that is always full is a file of Linux")
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_how: FULL.open("r+b", buffering=0))
-    space = Space(10**9, resident=4, folder=tmp_path)
-    space.write(0, torch.ones(2, 2, 1))
-    with pytest.raises(FolderError, match=r"the disk is full: .* up to 4.0 GB there.*--memory"):
-        space.write(0, torch.ones(2, 2, 2))
+    with Space(10**9, resident=4, folder=tmp_path) as space:
+        space.write(0, torch.ones(2, 2, 1))
+        with pytest.raises(FolderError, match=r"the disk is full: .* up to 4.0 GB there.*--memory"):
+            space.write(0, torch.ones(2, 2, 2))
 
 
 def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:

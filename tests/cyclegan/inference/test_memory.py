@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 from torch import Tensor, nn
 
 from impasto.cyclegan.inference import memory
 from impasto.cyclegan.inference.memory import TranslationMemory
-from impasto.cyclegan.networks import Generator
+from impasto.cyclegan.networks import Generator, ResnetGenerator
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -105,6 +107,71 @@ def test_a_gpu_has_memory_of_its_own(free: dict[str, int | None]) -> None:
     assert "1 MB are free" in str(estimate.refusal(1000, 1000))
     free |= {"cuda": GB, "cpu": 10**6}
     assert "48 MB of memory, and 1 MB are free" in str(estimate.refusal(1000, 1000))
+
+
+def small_resnet(norm: str = "instance") -> ResnetGenerator:
+    return ResnetGenerator(channels=8, blocks=2, norm=norm).eval()
+
+
+def test_what_does_not_fit_at_once_is_translated_in_rows(
+    tmp_path: Path, free: dict[str, int | None]
+) -> None:
+    estimate = TranslationMemory(small_resnet(), device=CPU, folder=tmp_path)
+    free["cpu"] = 10**10
+    assert estimate.plan(4000, 4000) is None  # 16 megapixels, with 8 values of 4 bytes in each
+    free["cpu"] = 12 * 10**8
+    plan = estimate.plan(4000, 4000)
+    assert plan is not None
+    assert estimate.refusal(4000, 4000) is None
+    assert plan.fast_px is None
+    # What is left of 85 % of it for 32, 16, or 8 bytes a pixel decides what is kept.
+    assert plan.resident * 4 < 0.85 * 12 * 10**8 - 16 * 10**6 * 7
+    kept = {"all": 32, "inner": 16, "trunk": 8}
+    fitting = [keep for keep, count in kept.items() if 16.1e6 * count <= plan.resident * 4]
+    assert plan.keep == (fitting[0] if fitting else "trunk")
+    free["cpu"] = 3 * 10**8
+    refused = estimate.refusal(4000, 4000)
+    assert refused is not None
+    assert "even in rows" in refused
+    assert estimate.plan(4000, 4000) is None
+    fast = TranslationMemory(small_resnet(), device=CPU, folder=tmp_path, fast=True)
+    free["cpu"] = 7 * 10**8
+    plan = fast.plan(4000, 4000)
+    assert plan is not None
+    assert plan.fast_px == 1024
+    assert fast.file_bytes(4000, 4000, plan) == 0
+    exact = estimate.plan(4000, 4000)
+    assert exact is not None
+    assert estimate.file_bytes(4000, 4000, exact) == max(0, 4 * (8 * 4000**2 // 4 - exact.resident))
+
+
+@pytest.mark.usefixtures("free")
+def test_batch_normalization_needs_one_pass_and_keeps_nothing(tmp_path: Path) -> None:
+    estimate = TranslationMemory(small_resnet("batch"), device=CPU, folder=tmp_path)
+    plan = estimate.plan(5000, 4000)
+    assert plan is not None
+    assert plan.keep == "none"
+    assert estimate.file_bytes(5000, 4000, plan) == 0
+
+
+def test_a_limit_is_for_the_whole_process(free: dict[str, int | None]) -> None:
+    own = int(psutil.Process().memory_info().rss)
+    free["cpu"] = 10**12
+    limited = TranslationMemory(small_resnet(), device=CPU, limit=own + 10**9)
+    assert limited._free()[1] == pytest.approx(10**9, abs=5 * 10**7)
+    free["cpu"] = 10**7  # a limit does not make more of it than there is
+    assert limited._free()[1] == 10**7
+    small = TranslationMemory(small_resnet(), device=CPU, limit=1)
+    assert small.refusal(1000, 1000) is not None
+
+
+@pytest.mark.usefixtures("free")
+def test_what_has_no_rows_is_refused_and_why_is_said(tmp_path: Path) -> None:
+    estimate = TranslationMemory(Three(), device=CPU, folder=tmp_path)
+    assert estimate.plan(9000, 9000) is None
+    assert "such as a U-Net, have no rows" in str(estimate.refusal(9000, 9000))
+    short = TranslationMemory(small_resnet(), device=CPU, folder=tmp_path, short=True)
+    assert "--mixed_precision no" in str(short.refusal(9000, 9000))
 
 
 _REAL = """

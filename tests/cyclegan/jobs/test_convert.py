@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from impasto.cyclegan.inference.large import LargePlan
+from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import NotFiniteError, Translator
 from impasto.cyclegan.jobs import convert as convert_module
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, blend, convert
@@ -567,3 +570,46 @@ def test_strokes_follow_the_size_of_each_picture(tmp_path: Path) -> None:
     # The shorter side is 20 pixels, and small pictures are shown as they are.
     assert sorted(translate.shapes) == [(1, 3, 20, 27), (1, 3, 33, 20), (1, 3, 60, 20)]
     assert pixels(tmp_path / "out" / "c.png").shape == (300, 100, 3)
+
+
+@pytest.mark.parametrize("how", [{}, {"stroke_scale": 1.7}, {"strength": 0.5, "long_side": 70}])
+def test_what_does_not_fit_is_translated_in_rows_with_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    network = ResnetGenerator(channels=4, blocks=1, norm="layer", color_skip=True)
+    for weights in network.parameters():
+        torch.nn.init.normal_(weights, std=0.2, generator=torch.Generator().manual_seed(1))
+    translator = Translator(network, device=torch.device("cpu"), grid_bend_px=3)
+    picture(tmp_path / "a.png", 90, 120)
+    (tmp_path / "out").mkdir()
+    jobs = [job(tmp_path, "a")]
+    convert(jobs, translator, how=Conversion(**how))
+    at_once = pixels(tmp_path / "out" / "a.png").astype(int)
+    memory = TranslationMemory(
+        network, device=torch.device("cpu"), bends=True, folder=tmp_path / "out"
+    )
+    monkeypatch.setattr(TranslationMemory, "_fits", lambda *_size: False)
+    monkeypatch.setattr(TranslationMemory, "is_large", lambda *_size: True)
+    told: list[str] = []
+    convert(jobs, translator, how=Conversion(**how), memory=memory, on_note=told.append)
+    in_rows = pixels(tmp_path / "out" / "a.png").astype(int)
+    assert at_once.std() > 5
+    assert np.abs(in_rows - at_once).max() <= 1
+    assert told == [
+        f"{tmp_path / 'a.png'}: 120 x 90 pixels are translated in rows, which takes longer"
+    ]
+
+
+def test_a_full_disk_fails_the_picture_that_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = ResnetGenerator(channels=4, blocks=1, norm="layer")
+    translator = Translator(network, device=torch.device("cpu"))
+    picture(tmp_path / "a.png", 90, 120)
+    plan = LargePlan(keep="trunk", resident=0, folder=tmp_path / "none")
+    memory = TranslationMemory(network, device=torch.device("cpu"), folder=tmp_path)
+    monkeypatch.setattr(TranslationMemory, "is_large", lambda *_size: True)
+    monkeypatch.setattr(TranslationMemory, "plan", lambda *_size: plan)
+    result = convert([job(tmp_path, "a")], translator, how=Conversion(), memory=memory)
+    assert not result.done
+    assert "features of a picture need up to" in result.failures[tmp_path / "a.png"]
