@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from impasto.cyclegan.convolutions import Conv2d
 
 __all__ = [
+    "BatchNorm2d",
     "ColorSkip",
     "NormLayer",
     "ResizeConv2d",
@@ -24,10 +25,41 @@ __all__ = [
     "keep_in_range",
     "norm_layer",
     "smooth_resize_layer",
+    "take_statistics",
     "upsample_layer",
 ]
 
 NormLayer = Callable[[int], nn.Module]
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalization that can take the statistics of each picture alone in evaluation.
+
+    Attributes:
+        of_picture: whether evaluation takes the mean and the variance of each picture, as a
+            training with batches of one does, in place of the running ones. The weights are the
+            same either way.
+    """
+
+    of_picture: bool = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize (N, C, H, W)."""
+        if self.of_picture and not self.training:
+            return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+def take_statistics(network: nn.Module, *, of_picture: bool) -> None:
+    """Let batch normalization take the statistics of each picture in evaluation, or running ones.
+
+    Args:
+        network: network whose layers are set.
+        of_picture: whether each picture is normalized by its own statistics.
+    """
+    for module in network.modules():
+        if isinstance(module, BatchNorm2d):
+            module.of_picture = of_picture
 
 
 def norm_layer(norm: str) -> NormLayer:
@@ -52,7 +84,7 @@ def norm_layer(norm: str) -> NormLayer:
     layers: dict[str, NormLayer] = {
         "instance": nn.InstanceNorm2d,
         "affine": partial(nn.InstanceNorm2d, affine=True),
-        "batch": nn.BatchNorm2d,
+        "batch": BatchNorm2d,
         "layer": partial(nn.GroupNorm, 1),
         "none": lambda _channels: nn.Identity(),
     }

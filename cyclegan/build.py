@@ -1,7 +1,9 @@
 """Build networks, losses, optimizers and the trainer from the options."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, generator_entry
 from impasto.cyclegan.augment import DifferentiableAugmentation
+from impasto.cyclegan.blocks import take_statistics
 from impasto.cyclegan.convolutions import economize
 from impasto.cyclegan.doctor import CycleganDoctor
 from impasto.cyclegan.networks import (
@@ -30,6 +33,7 @@ from impasto.cyclegan.painting import (
     StyleTerm,
     default_nce_layers,
 )
+from impasto.cyclegan.paired.trainer import ConditionalTerm, PairedTrainer, TruePictureTerm
 from impasto.cyclegan.pools import ImagePool, ReplayPools
 from impasto.cyclegan.terms import (
     AdversarialTerm,
@@ -43,8 +47,8 @@ from impasto.cyclegan.terms import (
     PerceptualTerm,
 )
 from impasto.cyclegan.trainer import OneSidedTrainer, Trainer
-from impasto.data.datasets import Domain, UnpairedBatch, UnpairedSampler
-from impasto.data.files import list_pictures
+from impasto.data.datasets import Domain, Half, PairedPictures, UnpairedBatch, UnpairedSampler
+from impasto.data.files import list_pairs, list_pictures
 from impasto.data.fingerprints import fingerprint
 from impasto.data.loaders import UnpairedLoader, useful_processes
 from impasto.data.tensors import normalize
@@ -62,6 +66,10 @@ from impasto.runs.state import make_generator
 _ADDED = "noise."
 # Of the domain that a discriminator on frozen features judges.
 _STANDARD_PICTURES = 32
+# Pictures without a partner that a message names.
+_MOST_NAMED = 5
+
+_log = logging.getLogger(__name__)
 
 __all__ = [
     "build_doctor",
@@ -91,20 +99,29 @@ def generator_architecture(options: NetworkOptions) -> GeneratorArchitecture:
     )
 
 
-def build_networks(options: NetworkOptions, *, generator: torch.Generator) -> Networks:
+def build_networks(
+    options: NetworkOptions, *, generator: torch.Generator, paired: bool = False
+) -> Networks:
     """Make ``G_A``, ``G_B``, ``D_A`` and ``D_B`` with fresh weights, on the CPU.
 
-    With ``one_sided``, there are ``G_A`` and ``D_A`` only.
+    With ``one_sided``, there are ``G_A`` and ``D_A`` only; with ``paired``, ``G`` and ``D``, which
+    sees input and output together.
 
     Raises:
         CheckpointError: the network that projected discriminators look through is not installed.
     """
     architecture = generator_architecture(options)
-    sides = "A" if options.one_sided else "AB"
-    networks = Networks(
-        {f"G_{side}": architecture.build() for side in sides}
-        | {f"D_{side}": _discriminator(options, generator) for side in sides}
-    )
+    if paired:
+        channels = architecture.in_channels + architecture.out_channels
+        G, D = architecture.build(), _discriminator(options, generator, channels)
+        take_statistics(G, of_picture=True)
+        networks = Networks({"G": G, "D": D})
+    else:
+        sides = "A" if options.one_sided else "AB"
+        networks = Networks(
+            {f"G_{side}": architecture.build() for side in sides}
+            | {f"D_{side}": _discriminator(options, generator) for side in sides}
+        )
     for network in networks.values():
         if isinstance(network, ProjectedDiscriminator):
             continue  # spectral normalization divides by what the weights were drawn with
@@ -180,8 +197,8 @@ def build_trainer(
             in_graph=compiling.make_graph is not None,
         )
         for names in (
-            [name for name in networks if not name.startswith("D_")],
-            [name for name in networks if name.startswith("D_")],
+            [name for name in networks if not _is(name, "D")],
+            [name for name in networks if _is(name, "D")],
         )
     )
     learning_rate = LearningRate(
@@ -194,6 +211,8 @@ def build_trainer(
         warmup_images=schedule.warmup_images,
     )
     trainer = OneSidedTrainer if options.networks.one_sided else Trainer
+    if options.data.paired:
+        trainer = PairedTrainer
     return trainer(
         networks,
         terms=terms,
@@ -262,23 +281,8 @@ def build_terms(
         seed: random seed of the run.
         process: index of this process, which has its own random numbers.
     """
-    identity = losses.lambda_identity
-    judge = partial(
-        AdversarialTerm, gan_mode=losses.gan_mode, augment=augment, weight=losses.lambda_gan
-    )
-    one_sided = "G_B" not in networks
-    terms: list[LossTerm] = [judge("G_A", "AtoB", discriminator=networks["D_A"])]
-    if not one_sided:
-        terms += [
-            judge("G_B", "BtoA", discriminator=networks["D_B"]),
-            CycleTerm("cycle_A", "AtoB", weight=losses.lambda_A),
-            CycleTerm("cycle_B", "BtoA", weight=losses.lambda_B),
-        ]
-    if not (losses.lambda_nce > 0 and losses.nce_idt):
-        # The reference weighs idt_A = G_A(B), a reconstruction of B, with lambda_B.
-        terms.append(IdentityTerm("idt_A", "AtoB", weight=identity * losses.lambda_B))
-    if not one_sided:
-        terms.append(IdentityTerm("idt_B", "BtoA", weight=identity * losses.lambda_A))
+    paired, one_sided = "G" in networks, "G_B" not in networks
+    terms = _first_terms(losses, networks, augment)
     directions: list[tuple[Direction, str]] = [("AtoB", "A"), ("BtoA", "B")]
     if one_sided:
         directions = directions[:1]
@@ -299,6 +303,7 @@ def build_terms(
             PerceptualTerm,
             compare=perceptual,
             targets=losses.perceptual_targets,
+            paired=paired,
             weight=losses.lambda_perceptual,
         )
         terms += [look(f"perceptual_{side}", direction) for direction, side in directions]
@@ -320,6 +325,38 @@ def build_terms(
             for direction, side in directions
         ]
     return terms + _contrastive_terms(losses, networks, seed=seed, process=process)
+
+
+def _first_terms(
+    losses: LossOptions, networks: Networks, augment: DifferentiableAugmentation | None
+) -> list[LossTerm]:
+    """Make the terms of the method itself: of a CycleGAN, or of pairs."""
+    settings: dict[str, Any] = {
+        "gan_mode": losses.gan_mode,
+        "augment": augment,
+        "weight": losses.lambda_gan,
+    }
+    if "G" in networks:
+        return [
+            ConditionalTerm("G_GAN", discriminator=networks["D"], **settings),
+            TruePictureTerm("G_L1", weight=losses.lambda_L1),
+        ]
+    identity, one_sided = losses.lambda_identity, "G_B" not in networks
+    terms: list[LossTerm] = [
+        AdversarialTerm("G_A", "AtoB", discriminator=networks["D_A"], **settings)
+    ]
+    if not one_sided:
+        terms += [
+            AdversarialTerm("G_B", "BtoA", discriminator=networks["D_B"], **settings),
+            CycleTerm("cycle_A", "AtoB", weight=losses.lambda_A),
+            CycleTerm("cycle_B", "BtoA", weight=losses.lambda_B),
+        ]
+    if not (losses.lambda_nce > 0 and losses.nce_idt):
+        # The reference weighs idt_A = G_A(B), a reconstruction of B, with lambda_B.
+        terms.append(IdentityTerm("idt_A", "AtoB", weight=identity * losses.lambda_B))
+    if not one_sided:
+        terms.append(IdentityTerm("idt_B", "BtoA", weight=identity * losses.lambda_A))
+    return terms
 
 
 def _contrastive_terms(
@@ -352,10 +389,12 @@ def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoa
     """List both folders and make the loader of their pictures.
 
     Raises:
-        FolderError: a folder is missing or holds no pictures.
+        FolderError: a folder is missing or holds no pictures, or no pairs.
     """
     data = options.data
-    domain_A, domain_B = _build_domains(options, workers=useful_processes(data.num_threads))
+    domain_A, domain_B = _build_domains(
+        options, workers=useful_processes(data.num_threads), says=accelerator.is_main_process
+    )
     sampler = UnpairedSampler(
         len(domain_A),
         len(domain_B),
@@ -377,6 +416,7 @@ def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoa
         workers=data.num_threads,
         pin_memory=accelerator.device.type == "cuda",
         fingerprints=fingerprints,
+        paired=data.paired,
     )
 
 
@@ -388,7 +428,10 @@ def build_sample_batch(options: TrainOptions) -> UnpairedBatch | None:
     """
     if options.displays.display_samples == "batch":
         return None
-    A, B = (domain.first() for domain in _build_domains(options))
+    domains = _build_domains(options)
+    if options.data.paired:
+        return PairedPictures(*domains).first()
+    A, B = (domain.first() for domain in domains)
     return None if A is None or B is None else UnpairedBatch(A=A, B=B)
 
 
@@ -417,7 +460,9 @@ def _networks_at_start(
 ) -> Networks:
     """Make all networks, on the CPU, and load the weights that they start from."""
     seed = options.run.seed
-    networks = build_networks(options.networks, generator=make_generator(seed, "weights"))
+    networks = build_networks(
+        options.networks, generator=make_generator(seed, "weights"), paired=options.data.paired
+    )
     if options.losses.lambda_nce > 0:
         networks = _with_projector(networks, options, make_generator(seed, "contrastive"))
     if start:
@@ -447,7 +492,7 @@ def _load_start(networks: Networks, start: Mapping[str, Mapping[str, Tensor]]) -
         try:
             load_weights(network, weights, what=f"the network {name}")
         except CheckpointError as error:
-            if name.startswith("G_"):
+            if _is(name, "G"):
                 raise
             lines.append(f"{name} starts from random weights: the model's {error}")
         else:
@@ -496,7 +541,9 @@ def _standardize(networks: Networks, options: TrainOptions) -> None:
         discriminator.standardize([normalize(each) for each in drawn if each is not None])
 
 
-def _build_domains(options: TrainOptions, *, workers: int = 0) -> tuple[Domain, Domain]:
+def _build_domains(
+    options: TrainOptions, *, workers: int = 0, says: bool = False
+) -> tuple[Domain, Domain]:
     data = options.data
     preprocessing = Preprocessing(
         mode=data.preprocess,
@@ -506,17 +553,39 @@ def _build_domains(options: TrainOptions, *, workers: int = 0) -> tuple[Domain, 
         stride=options.networks.stride,
         smallest=options.networks.smallest,
     )
+    halves: tuple[Half | None, Half | None] = (None, None)
+    if data.paired:
+        listed, lonely = list_pairs(*data.folders)
+        if lonely and says:
+            _log.warning(
+                "%d pictures have no partner of their name in the other folder, and are passed "
+                "over: %s%s",
+                len(lonely),
+                ", ".join(map(str, lonely[:_MOST_NAMED])),
+                ", ..." if len(lonely) > _MOST_NAMED else "",
+            )
+        paths = [[pair[side] for pair in listed] for side in (0, 1)]
+        if data.folders[0].resolve() == data.folders[1].resolve():
+            halves = ("left", "right") if data.direction == "AtoB" else ("right", "left")
+    else:
+        paths = [list_pictures(folder) for folder in data.folders]
     domain_A, domain_B = (
         Domain(
-            list_pictures(folder)[: data.max_dataset_size],
+            some[: data.max_dataset_size],
             preprocessing=preprocessing,
             cache=data.cache_images,
             workers=workers,
             reduced_decoding=data.reduced_decoding,
+            half=half,
         )
-        for folder in data.folders
+        for some, half in zip(paths, halves, strict=True)
     )
     return domain_A, domain_B
+
+
+def _is(network: str, kind: str) -> bool:
+    """Whether a network is a generator, ``G``, or a discriminator, ``D``."""
+    return network.partition("_")[0] == kind
 
 
 def build_doctor(options: TrainOptions) -> CycleganDoctor:
@@ -548,13 +617,17 @@ def _augment(
     return DifferentiableAugmentation(policy, generator=generator) if policy else None
 
 
-def _discriminator(options: NetworkOptions, generator: torch.Generator) -> nn.Module:
+def _discriminator(
+    options: NetworkOptions, generator: torch.Generator, in_channels: int = 3
+) -> nn.Module:
     if options.netD == "projected":
         return ProjectedDiscriminator(channels=options.ndf, generator=generator)
     if options.netD == "pixel":
-        return PixelDiscriminator(channels=options.ndf, norm=options.norm)
+        return PixelDiscriminator(channels=options.ndf, norm=options.norm, in_channels=in_channels)
     layers = 3 if options.netD == "basic" else options.n_layers_D
-    return PatchDiscriminator(channels=options.ndf, layers=layers, norm=options.norm)
+    return PatchDiscriminator(
+        channels=options.ndf, layers=layers, norm=options.norm, in_channels=in_channels
+    )
 
 
 def _averages(networks: Networks, decay: float) -> dict[str, WeightAverage]:
@@ -563,5 +636,5 @@ def _averages(networks: Networks, decay: float) -> dict[str, WeightAverage]:
     return {
         name: WeightAverage(network, decay=decay)
         for name, network in networks.items()
-        if name.startswith("G_")
+        if _is(name, "G")
     }

@@ -82,7 +82,7 @@ class CycleganDoctor(Doctor):
 def _diverged(gan_mode: str) -> Iterator[Sign]:
     if gan_mode in {"wgangp", "hinge"}:
         return
-    for name in ("G_A", "G_B", "D_A", "D_B"):
+    for name in ("G_A", "G_B", "D_A", "D_B", "G_GAN", "D_real", "D_fake"):
         # All reports in a row: a wild one among sound ones means nothing.
         yield Level(
             f"The loss {name} has been beyond {_DIVERGED:g} since image {{since}}, many times what "

@@ -339,35 +339,33 @@ def find_generator(
         f"expected AtoB or BtoA, got {direction!r}",
     )
     refuse_choices(model, direction=direction, epoch=epoch)
-    own, shipped, name = hidden_by_shipped(model), shipped_model(model), str(model)
+    hidden, shipped, typed = hidden_by_shipped(model), shipped_model(model), str(model)
     model = resolve_model(model)
     if not model.is_dir():
         loaded = _load_for_pictures(model, style)
-        if shipped is not None and shipped.name != name:
-            loaded = replace(loaded, notes=(*loaded.notes, f"{name} is now called {shipped.name}"))
-        if own is not None:
-            note = f"{own} is another model than the {own.name} that ships with Impasto, taken here"
-            loaded = replace(loaded, notes=(*loaded.notes, note))
-        says = loaded.provenance.get("direction", "")
-        if direction is not None and says not in {"", direction}:
-            raise OptionError("direction", f"{direction}, but {model} translates {says}")
-        return loaded if says else _without_choice(loaded, model, direction)
+        if shipped is not None and shipped.name != typed:
+            loaded = replace(loaded, notes=(*loaded.notes, f"{typed} is now called {shipped.name}"))
+        if hidden is not None:
+            taken = f"another model than the {hidden.name} that ships with Impasto, taken here"
+            loaded = replace(loaded, notes=(*loaded.notes, f"{hidden} is {taken}"))
+        return _in_direction(loaded, model, direction)
     way = direction or "AtoB"
     name, directory = GENERATOR_OF[way], RunDirectory(model)
-    latest = [model / f"{name}.safetensors"] if epoch == "latest" else []
-    # The published models of the reference hold one generator, without a letter.
-    without_letter = directory.network_file(epoch, "G")
-    candidates = [
-        *latest,
-        directory.network_file(epoch, f"{name}_ema"),
-        directory.network_file(epoch, name),
-        without_letter,
-    ]
-    for path in candidates:
+    # A training on pairs, and the published models of the reference, hold one without a letter.
+    own, single = (
+        [
+            *([model / f"{each}.safetensors"] if epoch == "latest" else []),
+            directory.network_file(epoch, f"{each}_ema"),
+            directory.network_file(epoch, each),
+        ]
+        for each in (name, "G")
+    )
+    candidates = [*own, single[-1]]
+    for path in (*own, *single):
         if path.is_file():
             loaded = _as_its_run_says(_load_for_pictures(path, style), directory)
-            if path == without_letter:
-                return _without_choice(loaded, path, direction)
+            if path in single:
+                return _in_direction(loaded, path, direction)
             return replace(loaded, provenance={"direction": way, **loaded.provenance})
     kept = sorted(file.name for file in model.glob(f"*_net_{name}.pth"))
     raise CheckpointError(
@@ -390,25 +388,41 @@ def _load_for_pictures(path: Path, style: str | None) -> "LoadedGenerator":
     return loaded
 
 
-def _without_choice(
+def _in_direction(
     loaded: "LoadedGenerator", file: Path, direction: str | None
 ) -> "LoadedGenerator":
-    """Add that a direction was typed in vain: the file is one generator, of an unknown one."""
-    if direction is None:
+    """Compare a direction that was typed with that of a single generator.
+
+    Where the file does not say its own, a note is added that the direction was typed in vain.
+
+    Raises:
+        OptionError: they differ.
+    """
+    says = loaded.provenance.get("direction", "")
+    if direction is not None and says not in {"", direction}:
+        raise OptionError("direction", f"{direction}, but {file} translates {says}")
+    if direction is None or says:
         return loaded
     note = f"{file} does not say its direction, so --direction chooses nothing"
     return replace(loaded, notes=(*loaded.notes, note))
 
 
 def _as_its_run_says(loaded: "LoadedGenerator", directory: RunDirectory) -> "LoadedGenerator":
-    """Add how to show it pictures (bends, and the size for its strokes): a ``.pth`` cannot say."""
+    """Add what a ``.pth`` cannot say: how to show it pictures, and how it was trained."""
     if "grid_bend_px" in loaded.provenance or not directory.options_file.is_file():
         return loaded
     options = directory.read_options()
-    said = {"grid_bend_px": str(options.get("grid_bend_px", 0.0))}
+    said = {"grid_bend_px": str(options.get("grid_bend_px", 0.0)), "statistics": "running"}
     if (strokes_at_px := options.get("strokes_at_px")) is not None:
         said["strokes_at_px"] = str(strokes_at_px)
-    return replace(loaded, provenance={**loaded.provenance, **said})
+    if options.get("paired"):
+        said |= {"direction": "AtoB", "statistics": "picture"}
+    loaded = replace(loaded, provenance={**loaded.provenance, **said})
+
+    from impasto.cyclegan.blocks import take_statistics  # noqa: PLC0415 - torch is there by now
+
+    take_statistics(loaded.network, of_picture=loaded.statistics == "picture")
+    return loaded
 
 
 def kept_epochs(run: Path, direction: str) -> list[str]:

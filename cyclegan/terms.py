@@ -216,7 +216,11 @@ class AdversarialTerm(_DirectionTerm):
         self._loss = adversarial_loss("wgangp" if gan_mode == "hinge" else gan_mode)
 
     def _value(self, images: DirectionImages) -> Tensor:
-        seen = images.fake if self._augment is None else self._augment(images.fake)
+        return self.judged(images.fake)
+
+    def judged(self, shown: Tensor) -> Tensor:
+        """Return the loss of what the discriminator is shown, (N, C, H, W)."""
+        seen = shown if self._augment is None else self._augment(shown)
         return self._loss(self._discriminator(seen), True)
 
 
@@ -281,6 +285,7 @@ class PerceptualTerm(_DirectionTerm):
         compare: perceptual distance.
         targets: images compared with the input: ``translation``, ``reconstruction``, or ``both``,
             which takes the mean.
+        paired: compare with the true picture of the other domain in place of the input.
         weight: factor of the term in the objective.
     """
 
@@ -291,11 +296,12 @@ class PerceptualTerm(_DirectionTerm):
         *,
         compare: PerceptualLoss,
         targets: PerceptualTargets = "translation",
+        paired: bool = False,
         weight: float = 1.0,
     ) -> None:
         super().__init__(name, direction, weight=weight)
         self.state_key = "perceptual"
-        self._compare, self._targets = compare, targets
+        self._compare, self._targets, self._paired = compare, targets, paired
         self.capturable = getattr(compare, "capturable", False)
 
     def fingerprint(self) -> str:
@@ -318,7 +324,8 @@ class PerceptualTerm(_DirectionTerm):
         compared = [] if self._targets == "reconstruction" else [images.fake]
         if self._targets != "translation":
             compared.append(_reconstruction(images))
-        distances = (self._compare(image, images.real) for image in compared)
+        wanted = images.target if self._paired else images.real
+        distances = (self._compare(image, wanted) for image in compared)
         return sum(distances, start=images.real.new_zeros(())) / len(compared)
 
 
@@ -397,6 +404,18 @@ class DiscriminatorLoss:
             real: real images of the discriminator's domain, RGB, (N, 3, H, W), in [-1, 1].
             fake: as many translations into that domain, detached, of the same shape and range.
         """
+        return self.in_parts(discriminator, real, fake)[0]
+
+    def in_parts(
+        self, discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss, and those of real images and of translations that it is made of.
+
+        Args:
+            discriminator: discriminator network.
+            real: what it is to take for real, (N, C, H, W).
+            fake: what it is to take for false, detached, of the same shape.
+        """
         if self._augment is not None:
             real, fake = self._augment(real), self._augment(fake)
         real_scores, fake_scores = apply_together(discriminator, real, fake)
@@ -406,7 +425,9 @@ class DiscriminatorLoss:
             with torch.autocast(real.device.type, enabled=False):
                 penalty = gradient_penalty(discriminator, real, fake, generator=self._generator)
             loss = loss + self._penalty_weight * penalty
-        return loss
+        parts = ((real_scores, True), (fake_scores, False))
+        true, false = (self._adversarial(scores.detach(), side) for scores, side in parts)
+        return loss, true, false
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the random generators."""

@@ -33,7 +33,7 @@ from impasto.runs.processes import (
 
 __all__ = ["OneSidedTrainer", "Trainer"]
 
-_DISCRIMINATORS = ("D_A", "D_B")
+_DISCRIMINATORS = ("D_A", "D_B", "D")
 # Of the state and the process states: a term that called its own state so would replace them.
 _STATE_KEYS = frozenset(
     {
@@ -147,7 +147,7 @@ class Trainer:
 
     def _compilable(self) -> list[nn.Module]:
         """Return the networks that torch.compile takes: it has no derivatives of derivatives."""
-        names = [name for name in self._generators if name in GENERATOR_OF.values()]
+        names = [name for name in self._generators if name in self.directions.values()]
         if not self._discriminator_loss.penalized:
             names += self._discriminators
         networks = (self.networks[name] for name in names)
@@ -208,22 +208,29 @@ class Trainer:
         self._optimizer_D.zero_grad()
         losses = []
         for batch, (new_A, new_B) in zip(batches, fakes, strict=True):
-            shown = self._replay.choose(batch, new_A, new_B)
-            with self._accelerator.autocast():
-                parts = {
-                    name: self._discriminator_loss(self.networks[name], real, fake)
-                    for name, real, fake in (
-                        ("D_A", shown.real_B, shown.fake_B),
-                        ("D_B", shown.real_A, shown.fake_A),
-                    )
-                    if name in self.networks
-                }
-            self._accelerator.backward(sum(parts.values()) / len(batches))
+            objective, parts = self._judge(batch, new_A, new_B)
+            self._accelerator.backward(objective / len(batches))
             losses.append({name: part.detach() for name, part in parts.items()})
         discriminators = self.networks.only(*self._discriminators)
         average_gradients(discriminators.parameters(), self._accelerator)
         self._optimizer_D.step()
         return _mean(losses)
+
+    def _judge(
+        self, batch: UnpairedBatch, fake_A: Tensor, fake_B: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the objective of the discriminators, and the losses to report."""
+        shown = self._replay.choose(batch, fake_A, fake_B)
+        with self._accelerator.autocast():
+            parts = {
+                name: self._discriminator_loss(self.networks[name], real, fake)
+                for name, real, fake in (
+                    ("D_A", shown.real_B, shown.fake_B),
+                    ("D_B", shown.real_A, shown.fake_A),
+                )
+                if name in self.networks
+            }
+        return torch.stack(list(parts.values())).sum(), parts
 
     def _average_weights(self) -> None:
         for name, average in self.averages.items():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, detect_architecture
+from impasto.cyclegan.blocks import take_statistics
 from impasto.cyclegan.networks import Generator, load_weights
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.fields import MOST_BENT_PX, nearest
@@ -46,6 +47,20 @@ class LoadedGenerator:
     architecture: GeneratorArchitecture
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def statistics(self) -> str:
+        """``picture`` if batch normalization is to take those of each picture, else ``running``.
+
+        A generator of pairs is used as it was trained, with pictures one by one. The reference's
+        test does the same unless ``--eval`` is given. A U-Net of a file without our metadata is
+        taken for one of the reference's pix2pix, where alone that is the default.
+        """
+        if self.architecture.norm != "batch":
+            return "running"
+        ours = "impasto" in self.provenance
+        published = "running" if ours or self.architecture.kind != "unet" else "picture"
+        return self.provenance.get("statistics", published)
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -139,6 +154,7 @@ def load_generator(path: Path, *, style: str | None = None) -> LoadedGenerator:
             provenance={key: value for key, value in metadata.items() if key != "architecture"},
         )
         _ = loaded.grid_bend_px, loaded.strokes_at_px  # refused here, where the file is known
+        take_statistics(network, of_picture=loaded.statistics == "picture")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return loaded

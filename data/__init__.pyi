@@ -1,9 +1,16 @@
 from .animations import Film, write_animation
 from .atomic import atomic_path, write_text_atomic
-from .datasets import Domain, Draw, UnpairedBatch, UnpairedPictures, UnpairedSampler
+from .datasets import (
+    Domain,
+    Draw,
+    PairedPictures,
+    UnpairedBatch,
+    UnpairedPictures,
+    UnpairedSampler,
+)
 from .decode import Picture, read_picture, read_size
 from .encode import write_picture
-from .files import gather_pictures, list_pictures, output_names
+from .files import gather_pictures, list_pairs, list_pictures, output_names
 from .loaders import UnpairedLoader
 from .metrics.paired import (
     color_distance,
@@ -25,6 +32,7 @@ __all__ = [
     "Film",
     "GridPeaks",
     "PaintStyle",
+    "PairedPictures",
     "Picture",
     "Preprocessing",
     "UnpairedBatch",
@@ -36,6 +44,7 @@ __all__ = [
     "color_distance",
     "edge_correlation",
     "gather_pictures",
+    "list_pairs",
     "list_pictures",
     "mean_absolute_error",
     "output_names",

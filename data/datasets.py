@@ -1,12 +1,14 @@
-"""The unpaired training set: two folders of pictures, and which picture of A meets which of B.
+"""The training set: two folders of pictures, and which picture of A meets which of B.
 
-The order is drawn from a seed, so that it can be repeated, and resumed at any picture.
+The order is drawn from a seed, so that it can be repeated, and resumed at any picture. Of paired
+data, a picture of A meets its partner, and both are cropped and flipped alike.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from impasto.data.cache import PictureCache
+from impasto.data.decode import Rgb, read_picture
 from impasto.data.tensors import normalize, to_byte_tensor, to_tensor
 from impasto.data.transforms import Preprocessing
 from impasto.options.errors import PictureError
@@ -25,11 +28,48 @@ _MARGIN = 2
 __all__ = [
     "Domain",
     "Draw",
+    "Half",
+    "PairedPictures",
     "UnpairedBatch",
     "UnpairedPictures",
     "UnpairedSampler",
     "collate_unpaired",
+    "read_half",
 ]
+
+
+Half = Literal["left", "right"]
+"""Side of a picture that shows both pictures of a pair."""
+
+
+def read_half(path: Path, half: Half) -> Rgb:
+    """Read one half of a picture that shows both pictures of a pair side by side.
+
+    Args:
+        path: picture file.
+        half: ``left`` or ``right``; of an odd width, the column in the middle belongs to neither.
+
+    Returns:
+        RGB, (H, W // 2, 3), uint8.
+
+    Raises:
+        PictureError: it cannot be read, or is one pixel wide.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise PictureError(path, (error.strerror or str(error)).lower()) from error
+    rgb = _read_last(path, status.st_mtime_ns, status.st_size)
+    width = rgb.shape[1] // 2
+    if not width:
+        raise PictureError(path, "is one pixel wide; expected two pictures side by side")
+    return rgb[:, :width] if half == "left" else rgb[:, -width:]
+
+
+@lru_cache(maxsize=1)
+def _read_last(path: Path, _mtime_ns: int, _bytes: int) -> Rgb:
+    """Read a picture, of which one half is asked for after the other."""
+    return read_picture(path).rgb
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,6 +237,8 @@ class Domain:
         workers: processes that load the pictures, which then share that memory.
         reduced_decoding: decode JPEGs at a half, a quarter or an eighth of their size where at
             least twice the sides remain that they are scaled to.
+        half: the half of each picture that is of this domain; None: all of it. Halves are always
+            decoded at their whole size.
     """
 
     def __init__(
@@ -207,11 +249,13 @@ class Domain:
         cache: bool = False,
         workers: int = 0,
         reduced_decoding: bool = False,
+        half: Half | None = None,
     ) -> None:
         self.paths = list(paths)
         self._preprocessing = preprocessing
         self._cache = PictureCache(len(self.paths), workers=workers) if cache else None
         self._margin = _MARGIN if reduced_decoding else 0
+        self._half: Half | None = half
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -228,13 +272,11 @@ class Domain:
         unreadable = []
         for place in range(index, index + len(self.paths)):
             try:
-                fitted = self._fitted(place % len(self.paths))
+                fitted = self.fitted(place % len(self.paths))
             except PictureError as error:
                 unreadable.append((error.path, error.reason))
             else:
-                return to_byte_tensor(
-                    self._preprocessing.augment(fitted, generator=generator)
-                ), unreadable
+                return self.augmented(fitted, generator=generator), unreadable
         return None, unreadable
 
     def first(self) -> Tensor | None:
@@ -245,18 +287,34 @@ class Domain:
         """
         for index in range(len(self.paths)):
             try:
-                return to_tensor(self._preprocessing.keep_center(self._fitted(index))).unsqueeze(0)
+                return self.centered(self.fitted(index))
             except PictureError:
                 continue  # named when the training meets it
         return None
 
-    def _fitted(self, index: int) -> NDArray[np.uint8]:
+    def augmented(self, fitted: Rgb, *, generator: torch.Generator) -> Tensor:
+        """Return a fitted picture cropped and flipped at random, RGB, (3, H, W), uint8."""
+        return to_byte_tensor(self._preprocessing.augment(fitted, generator=generator))
+
+    def centered(self, fitted: Rgb) -> Tensor:
+        """Return the middle of a fitted picture, RGB, (1, 3, H, W), float32 in [-1, 1]."""
+        return to_tensor(self._preprocessing.keep_center(fitted)).unsqueeze(0)
+
+    def fitted(self, index: int) -> NDArray[np.uint8]:
+        """Return picture ``index``, scaled but not cropped, RGB, (H, W, 3), uint8.
+
+        Raises:
+            PictureError: it cannot be read, or would be absurdly large.
+        """
         kept = None if self._cache is None else self._cache.get(index)
         if kept is not None:
             return kept
         path = self.paths[index]
         try:
-            fitted = self._preprocessing.read(path, margin=self._margin)
+            if self._half is None:
+                fitted = self._preprocessing.read(path, margin=self._margin)
+            else:
+                fitted = self._preprocessing.fit(read_half(path, self._half))
         except ValueError as error:
             raise PictureError(path, str(error)) from error
         if self._cache is not None:
@@ -284,6 +342,80 @@ class UnpairedPictures(Dataset[UnpairedBatch]):
             images.append(torch.empty(0, dtype=torch.uint8) if image is None else image[None])
             unreadable += failed
         return UnpairedBatch(A=images[0], B=images[1], unreadable=tuple(unreadable))
+
+
+class PairedPictures(Dataset[UnpairedBatch]):
+    """Pairs of pictures of one thing, looked up by the ``index_A`` of a :class:`Draw`.
+
+    Both pictures of a pair are cropped and flipped alike.
+
+    Args:
+        domain_A: pictures of A.
+        domain_B: their partners, in the same order.
+
+    Raises:
+        ValueError: the domains differ in length.
+    """
+
+    def __init__(self, domain_A: Domain, domain_B: Domain) -> None:  # noqa: N803
+        if len(domain_A) != len(domain_B):
+            raise ValueError(f"expected pairs, got {len(domain_A)} and {len(domain_B)} pictures")
+        self._domains = domain_A, domain_B
+
+    def __getitem__(self, draw: Draw) -> UnpairedBatch:
+        """Return the pair as a batch of one, or the next one of which both can be read.
+
+        Where there is none at all, the batch holds empty tensors.
+        """
+        unreadable: list[tuple[Path, str]] = []
+        count = len(self._domains[0])
+        for place in range(draw.index_A, draw.index_A + count):
+            try:
+                pair = self._fitted(place % count)
+            except PictureError as error:
+                unreadable.append((error.path, error.reason))
+                continue
+            first, second = (
+                domain.augmented(fitted, generator=torch.Generator().manual_seed(draw.seed))[None]
+                for domain, fitted in zip(self._domains, pair, strict=True)
+            )
+            return UnpairedBatch(A=first, B=second, unreadable=tuple(unreadable))
+        none = torch.empty(0, dtype=torch.uint8)
+        return UnpairedBatch(A=none, B=none, unreadable=tuple(unreadable))
+
+    def first(self) -> UnpairedBatch | None:
+        """Return the middle of the first readable pair, to look at during training.
+
+        Returns:
+            A batch of one, float32 in [-1, 1], or None if no pair can be read.
+        """
+        for place in range(len(self._domains[0])):
+            try:
+                pair = self._fitted(place)
+            except PictureError:
+                continue  # named when the training meets it
+            first, second = (
+                domain.centered(fitted) for domain, fitted in zip(self._domains, pair, strict=True)
+            )
+            return UnpairedBatch(A=first, B=second)
+        return None
+
+    def _fitted(self, place: int) -> tuple[Rgb, Rgb]:
+        """Return both pictures of a pair.
+
+        Raises:
+            PictureError: one cannot be read, or they differ in size, so that no crop fits both.
+        """
+        first, second = (domain.fitted(place) for domain in self._domains)
+        if first.shape != second.shape:
+            sizes = [f"{rgb.shape[1]} x {rgb.shape[0]}" for rgb in (first, second)]
+            path, partner = (domain.paths[place] for domain in self._domains)
+            raise PictureError(
+                partner,
+                f"is {sizes[1]} pixels after --preprocess and its partner {path} {sizes[0]}; "
+                "expected pairs of one size, or --preprocess resize_and_crop",
+            )
+        return first, second
 
 
 def collate_unpaired(pairs: Sequence[UnpairedBatch]) -> UnpairedBatch:

@@ -24,6 +24,7 @@ __all__ = [
     "fit_name",
     "gather_pictures",
     "is_passed_over",
+    "list_pairs",
     "list_pictures",
     "near_name",
     "output_names",
@@ -128,6 +129,59 @@ def list_pictures(
         made |= stylized_below(folder, (path for path in files if path.suffix == ".yaml"))
     pictures = _without(made, folder, pictures)
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def list_pairs(folder_A: Path, folder_B: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:  # noqa: N803
+    """List the pairs of pictures in two folders: those whose names are equal but for the ending.
+
+    Args:
+        folder_A: folder of the first pictures.
+        folder_B: folder of the second ones; the same folder stands for pictures that hold both
+            halves of a pair side by side, each of which is then listed with itself.
+
+    Returns:
+        The pairs, in the order of :func:`list_pictures`; and the pictures of both folders that have
+        no partner in the other one.
+
+    Raises:
+        FolderError: as :func:`list_pictures` raises it; there is no pair; or a name stands for
+            several pictures of a folder.
+    """
+    first = list_pictures(folder_A)
+    if folder_A.resolve() == folder_B.resolve():
+        return [(path, path) for path in first], []
+    second = list_pictures(folder_B)
+    ones, others = _by_stem(folder_A, first), _by_stem(folder_B, second)
+    pairs = [(path, others[stem]) for stem, path in ones.items() if stem in others]
+    lonely = [path for stem, path in ones.items() if stem not in others]
+    lonely += [path for stem, path in others.items() if stem not in ones]
+    if not pairs:
+        raise FolderError(
+            folder_A,
+            f"none of its {len(first)} pictures has a partner in {folder_B}; expected files of the "
+            f"same names but for their endings, got {first[0].name} here and {second[0].name} "
+            "there",
+        )
+    return pairs, lonely
+
+
+def _by_stem(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
+    """Return pictures by their names in a folder, without endings.
+
+    Raises:
+        FolderError: two differ in their endings only.
+    """
+    named: dict[str, Path] = {}
+    for path in paths:
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in named:
+            raise FolderError(
+                folder,
+                f"holds {named[stem].name} and {path.name}, so that nobody knows which of them a "
+                "pair is made of; keep one",
+            )
+        named[stem] = path
+    return named
 
 
 def _without(made: Collection[Path], folder: Path, pictures: list[Path]) -> list[Path]:

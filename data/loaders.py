@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from impasto.data.datasets import (
     Domain,
+    PairedPictures,
     UnpairedBatch,
     UnpairedPictures,
     UnpairedSampler,
@@ -385,6 +386,7 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
         workers: loading processes; 0 loads in this process.
         pin_memory: load into page-locked memory, for a GPU.
         fingerprints: what identifies the files of each domain, as of :class:`PictureLoader`.
+        paired: give each picture of A with its partner, the one of B at the same place.
     """
 
     def __init__(
@@ -396,16 +398,17 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
         workers: int = 0,
         pin_memory: bool = False,
         fingerprints: Mapping[str, Tensor] | None = None,
+        paired: bool = False,
     ) -> None:
         super().__init__(
-            UnpairedPictures(*domains),
+            PairedPictures(*domains) if paired else UnpairedPictures(*domains),
             sampler=sampler,
             collate=collate_unpaired,
             workers=workers,
             pin_memory=pin_memory,
             fingerprints=fingerprints,
         )
-        self._domains, self._folders = domains, folders
+        self._domains, self._folders, self._paired = domains, folders, paired
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -418,9 +421,11 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
             (batch.A, batch.B), self._domains, self._folders, strict=True
         ):
             if not images.numel():
-                reason = self.unreadable[domain.paths[0]]
+                what = "pairs" if self._paired else "pictures"
+                reasons = self.unreadable  # of a pair, either picture has one
+                reason = reasons.get(domain.paths[0]) or next(iter(reasons.values()))
                 raise FolderError(
-                    folder, f"none of its pictures can be read; the first reason: {reason}"
+                    folder, f"none of its {what} can be read; the first reason: {reason}"
                 )
 
 

@@ -79,6 +79,7 @@ class CommandParser(ArgumentParser):
         )
         self._presets = presets
         self._types = types_of(options)
+        self._implied = getattr(options, "implied_defaults", None)
         self._configs: list[ConfigFile] = []
         self._stored: Mapping[str, Any] = {}
         self._stored_place = ""
@@ -212,6 +213,10 @@ class CommandParser(ArgumentParser):
     def _parsed(self, words: Sequence[str]) -> Namespace:
         given = {name: value for file in self._configs for name, value in file.values.items()}
         parsed = self.parse_args(list(words), namespace=Namespace(given))  # type: ignore[no-untyped-call]
+        implied = {} if self._implied is None or self._stored else self._implied(parsed.as_dict())
+        if implied:
+            given = {**implied, **given}
+            parsed = self.parse_args(list(words), namespace=Namespace(given))  # type: ignore[no-untyped-call]
         for name, value in parsed.as_dict().items():
             parsed[name] = _unhidden(value)
         return parsed
@@ -500,8 +505,8 @@ _SIZES = f"{_LEAVE_OUT}; pictures keep their own size, and --long_side reduces l
 
 REFERENCE_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "impasto train": {
-        "model": f"{_LEAVE_OUT}; impasto train trains a CycleGAN; for CUT, add --one_sided true "
-        "--lambda_nce 1",
+        "model": f"{_LEAVE_OUT}; impasto train trains a CycleGAN; for pix2pix, add --paired true, "
+        "for CUT, --one_sided true --lambda_nce 1",
         "gpu_ids": "is --device here: --device cpu for -1, --device cuda for 0; several GPUs are "
         "started by torchrun or accelerate launch",
         "continue_train": "is --resume here, which knows where the run was",
@@ -509,7 +514,7 @@ REFERENCE_OPTIONS: Mapping[str, Mapping[str, str]] = {
         "epoch": f"{_LEAVE_OUT}; --resume continues the latest state",
         "load_iter": f"{_LEAVE_OUT}; --resume continues the latest state",
         "no_flip": "is --flip false here",
-        "no_dropout": f"{_LEAVE_OUT}; --dropout is false unless it is given",
+        "no_dropout": "is --dropout false here, the default but with --paired",
         "no_html": "is --display console here, without page",
         "no_lsgan": "is --gan_mode vanilla here",
         "display_id": f"{_LEAVE_OUT}; no display server is needed; to use visdom, give "
@@ -520,7 +525,8 @@ REFERENCE_OPTIONS: Mapping[str, Mapping[str, str]] = {
         "save_by_iter": f"{_LEAVE_OUT}; --save_latest_freq keeps the latest state",
         "input_nc": f"{_LEAVE_OUT}; pictures have 3 channels; gray ones are read as RGB",
         "output_nc": f"{_LEAVE_OUT}; pictures have 3 channels",
-        "dataset_mode": f"{_LEAVE_OUT}; the two folders are always unaligned",
+        "dataset_mode": f"{_LEAVE_OUT}; the two folders are unaligned, and aligned with --paired "
+        "true",
         "phase": f"{_LEAVE_OUT}; impasto train reads trainA and trainB; for other folders, give "
         "--folder_A and --folder_B",
         "niter": "is --n_epochs here",
@@ -566,7 +572,8 @@ REFERENCE_OPTIONS: Mapping[str, Mapping[str, str]] = {
         "aspect_ratio": _SIZES,
         "dataset_mode": _LEAVE_OUT,
         "phase": _LEAVE_OUT,
-        "eval": _LEAVE_OUT,
+        "eval": f"{_LEAVE_OUT}; dropout is always off, and docs/paired.md says which statistics "
+        "are taken",
         "serial_batches": _LEAVE_OUT,
         "no_flip": _LEAVE_OUT,
         "load_iter": _LEAVE_OUT,

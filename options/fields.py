@@ -192,6 +192,8 @@ def make(
 ) -> T:
     """Make an options object from flat values; what is missing keeps its default.
 
+    A class with a method ``implied_defaults`` has other defaults beside some values.
+
     Args:
         options: an options class, perhaps with sections.
         flat: values by their names; a path may be a text, and one value may stand for a list.
@@ -202,8 +204,10 @@ def make(
         OptionError: a name is unknown (the nearest valid one is shown), a value is of another type
             or bad, or one is missing that has no default.
     """
+    implied: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
+    implied = getattr(options, "implied_defaults", None)
     try:
-        return _make(options, flat)
+        return _make(options, flat if implied is None else {**implied(flat), **flat})
     except OptionError as error:
         place = (places or {}).get(error.option, "")
         if not place or error.place:

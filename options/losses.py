@@ -37,6 +37,8 @@ class LossOptions:
     """weight of the cycle loss of domain B (B -> A -> B)"""
     lambda_identity: float = 0.5
     """weight of the identity loss, relative to LAMBDA_A and LAMBDA_B; 0 turns it off"""
+    lambda_L1: float = 100.0
+    """weight of the distance between a translation and the true picture, with --paired"""
     lambda_gp: float = 10.0
     """weight of the gradient penalty, with --gan_mode wgangp"""
     pool_size: int = 50
@@ -51,7 +53,8 @@ class LossOptions:
     translations and recent real pictures; 0 turns it off"""
     lambda_perceptual: float = 0.0
     """weight of the perceptual loss, the distance between an input and its translation, or its
-    reconstruction, in the features of a network; 0 turns it off"""
+    reconstruction, in the features of a network; with --paired, between the true picture and the
+    translation; 0 turns it off"""
     perceptual_targets: PerceptualTargets = "translation"
     """what the perceptual loss compares with an input: its translation, its reconstruction after a
     cycle, or both"""
@@ -118,6 +121,7 @@ class LossOptions:
             ("lambda_A", self.lambda_A),
             ("lambda_B", self.lambda_B),
             ("lambda_identity", self.lambda_identity),
+            ("lambda_L1", self.lambda_L1),
             ("lambda_gp", self.lambda_gp),
             ("pool_size", self.pool_size),
             ("lambda_palette", self.lambda_palette),

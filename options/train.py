@@ -5,10 +5,10 @@ The help shows each section under its name, and each option with the text below 
 backbone train` takes them, too.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from impasto.options.errors import FolderError
 from impasto.options.fields import (
@@ -29,6 +29,7 @@ __all__ = [
     "DISPLAYS",
     "FIXED",
     "MAY_CHANGE",
+    "PAIRED_DEFAULTS",
     "RUN_MAY_CHANGE",
     "BasicDisplayOptions",
     "BasicRunOptions",
@@ -154,6 +155,12 @@ class DataOptions:
     """folder with the pictures of domain B, instead of DATAROOT/trainB"""
     direction: Direction = "AtoB"
     """AtoB keeps the two domains as they are; BtoA swaps them"""
+    paired: bool = False
+    """train the generator from A to B on pairs of pictures of one thing, as pix2pix does: a
+    discriminator that also sees the input, and the distance LAMBDA_L1 from the true picture. Pairs
+    are files of the same names in both folders, or pictures with A on the left and B on the right
+    in DATAROOT/train. Unless they are given, netG is then unet_256, norm batch, dropout true,
+    gan_mode vanilla, pool_size 0 and lambda_identity 0, as in the reference implementation"""
     preprocess: Preprocess = "resize_and_crop"
     """how pictures are resized and cropped: resize_and_crop resizes to LOAD_SIZE x LOAD_SIZE, then
     crops at random; crop only crops at random; scale_width resizes to a width of LOAD_SIZE and
@@ -252,7 +259,7 @@ class DataOptions:
             FolderError: the pictures were moved; the message says how to name their new place.
         """
         names = ("dataroot",) if self.folder_A is None else ("folder_A", "folder_B")
-        for folder in self.folders:
+        for folder in dict.fromkeys(self.folders):
             if not folder.exists():
                 raise moved_away(folder, names, in_python=in_python)
 
@@ -263,7 +270,14 @@ class DataOptions:
 
     @property
     def folders(self) -> tuple[Path, Path]:
-        """The folders of domains A and B, already swapped where the direction is BtoA."""
+        """The folders of domains A and B, already swapped where the direction is BtoA.
+
+        Of paired data they are the same folder where each picture shows both halves of a pair.
+        """
+        together = self.dataroot / "train"
+        apart = self.folder_A is not None or (self.dataroot / "trainA").is_dir()
+        if self.paired and not apart and together.is_dir():
+            return together, together
         first = self.folder_A or self.dataroot / "trainA"
         second = self.folder_B or self.dataroot / "trainB"
         return (first, second) if self.direction == "AtoB" else (second, first)
@@ -431,6 +445,7 @@ FIXED = frozenset(
         "output_base",
         "stroke_noise",
         "one_sided",
+        "paired",
         "nce_layers",
         "netF_nc",
         "dropout",
@@ -440,6 +455,18 @@ FIXED = frozenset(
     }
 )
 """Options of `impasto train` that make other networks, into which a saved state does not fit."""
+
+
+PAIRED_DEFAULTS: Mapping[str, Any] = {
+    "netG": "unet_256",
+    "norm": "batch",
+    "dropout": True,
+    "gan_mode": "vanilla",
+    "pool_size": 0,
+    "lambda_identity": 0.0,
+}
+"""Values that options have with ``paired`` unless they are given; those of pix2pix in the reference
+(Isola et al. 2017, appendix 6)."""
 
 
 @option_class
@@ -468,7 +495,7 @@ class TrainOptions:
                 size % stride == 0,
                 "crop_size",
                 f"{size} is not a multiple of {stride}, the stride of {self.networks.netG}; "
-                f"use {below or above} or {above}",
+                f"use {f'{below} or ' if below else ''}{above}",
             )
         require(
             self.losses.gan_mode != "wgangp" or self.data.crops,
@@ -481,7 +508,10 @@ class TrainOptions:
             f"{self.data.batch_size_D} needs buffers of earlier pictures; expected a --pool_size "
             "above 0, got 0",
         )
-        self._check_sides()
+        if self.data.paired:
+            self._check_pairs()
+        else:
+            self._check_sides()
         smallest = self.networks.smallest
         require(
             not self.data.crops or size >= smallest,
@@ -489,6 +519,44 @@ class TrainOptions:
             f"{size} is below {smallest}, the smallest size that --netD "
             f"{self.networks.netD} and --netG {self.networks.netG} can process",
         )
+
+    @staticmethod
+    def implied_defaults(flat: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return defaults that take the place of the usual ones where other options ask for it.
+
+        Args:
+            flat: options that are given, by their flat names.
+        """
+        return PAIRED_DEFAULTS if flat.get("paired") in {True, "true"} else {}
+
+    def _check_pairs(self) -> None:
+        """Refuse what has no meaning for pairs of pictures."""
+        networks, losses = self.networks, self.losses
+        for option, given, why in (
+            ("one_sided", networks.one_sided, "--paired trains one direction by itself"),
+            ("init_from", len(networks.init_from) > 1, "--paired trains one generator; give one"),
+            ("lambda_nce", losses.lambda_nce > 0, "pairs are compared pixel by pixel"),
+            ("lambda_identity", losses.lambda_identity > 0, "expected 0 with --paired"),
+            (
+                "netD",
+                networks.netD == "projected",
+                "projected sees 3 channels, and with --paired a discriminator sees the input, too; "
+                "expected basic, n_layers or pixel",
+            ),
+            (
+                "diffaugment",
+                "color" in losses.diffaugment,
+                "color would change what tells which input a picture belongs to; expected "
+                "translation, cutout or both with --paired",
+            ),
+            (
+                "perceptual_targets",
+                losses.perceptual_targets != "translation",
+                "there is no reconstruction with --paired; expected translation",
+            ),
+        ):
+            require(not given, option, why)
+        self._check_style()
 
     def _check_sides(self) -> None:
         """Refuse losses that need what is not trained."""
@@ -515,6 +583,11 @@ class TrainOptions:
             "perceptual_targets",
             f"{losses.perceptual_targets} needs a cycle, and --one_sided has none",
         )
+        self._check_style()
+
+    def _check_style(self) -> None:
+        """Refuse a style loss of pictures that are too small, or of different sizes."""
+        losses = self.losses
         require(
             losses.lambda_style == 0 or self.data.crops,
             "lambda_style",

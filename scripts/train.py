@@ -25,6 +25,7 @@ _EPILOG = """examples:
       --lambda_perceptual 1 --lambda_style 1 --netD projected --gan_mode hinge
   impasto train --folder_A photos --folder_B cezannes --name cezanne --one_sided true \\
       --lambda_perceptual 1 --init_from monet_cycle --warmup_images 200
+  impasto train --dataroot datasets/facades --paired true --direction BtoA --name facades
   impasto train --resume --name monet
   impasto train --resume --name monet --n_epochs_decay 200
 """
@@ -70,7 +71,7 @@ def _with_dataset_by_name(options: TrainOptions) -> TrainOptions:
 
 def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:
     """Refuse folders and models that are not there, before the seconds that torch takes."""
-    from impasto.data.files import list_pictures  # noqa: PLC0415 - after parsing
+    from impasto.data.files import list_pairs, list_pictures  # noqa: PLC0415 - after parsing
 
     data = options.data
     if resume:
@@ -81,8 +82,17 @@ def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:
             "no such folder; give the two folders of pictures with --folder_A and --folder_B, or "
             "the folder that holds trainA and trainB with --dataroot",
         )
-    for folder in data.folders:
-        list_pictures(folder)
+    if data.paired and not data.folders[0].exists() and data.folder_A is None:
+        raise FolderError(
+            data.dataroot,
+            "holds no pairs; expected pictures of the same names in trainA and trainB, or pictures "
+            "with both halves of a pair side by side in train",
+        )
+    if data.paired:
+        list_pairs(*data.folders)
+    else:
+        for folder in data.folders:
+            list_pictures(folder)
     for model in () if resume else options.networks.init_from:
         from impasto.cyclegan.models import resolve_model  # noqa: PLC0415 - only where it is asked
 
@@ -102,9 +112,12 @@ def _report(options: TrainOptions, result: "TrainResult") -> None:
     run = result.directory.absolute() if is_reserved(result.directory) else result.directory
     folders = options.data.folders
     ways = (("AtoB", folders), ("BtoA", folders[::-1]))
-    for direction, (first, second) in ways[:1] if options.networks.one_sided else ways:
+    single = options.networks.one_sided or options.data.paired
+    for direction, (first, second) in ways[:1] if single else ways:
+        halves = "left to right" if options.data.direction == "AtoB" else "right to left"
+        way = f"from {first} to {second}" if first != second else f"from {halves} in {first}"
         print(
-            f"from {first} to {second}: impasto translate PHOTOS --model {shlex.quote(str(run))} "
+            f"{way}: impasto translate PHOTOS --model {shlex.quote(str(run))} "
             f"--direction {direction} --output DIR"
         )
 
@@ -113,7 +126,7 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         "impasto train",
         TrainOptions,
-        description="Train a CycleGAN on two folders of unpaired pictures.",
+        description="Train a CycleGAN on two folders of unpaired pictures, or pix2pix on pairs.",
         epilog=_EPILOG,
         presets=".",
     )

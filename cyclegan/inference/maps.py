@@ -380,14 +380,15 @@ class Moments:
 
 def needs_moments(norm: nn.Module | None) -> bool:
     """Whether a normalization follows the values of each picture."""
-    return isinstance(norm, nn.InstanceNorm2d | nn.GroupNorm)
+    of_picture = getattr(norm, "of_picture", False)
+    return of_picture or isinstance(norm, nn.InstanceNorm2d | nn.GroupNorm)
 
 
 def affine_of(norm: Any, moments: Moments) -> Affine:
     """Return by which factors and terms a normalization changes the channels, (C,) each."""
     if norm is None:
         return None, None
-    if isinstance(norm, nn.BatchNorm2d):
+    if isinstance(norm, nn.BatchNorm2d) and not needs_moments(norm):
         statistics: Any = norm
         means, variances = statistics.running_mean.double(), statistics.running_var.double()
     else:

@@ -85,15 +85,14 @@ def read_start(options: TrainOptions, *, typed: Collection[str] | None = None) -
         if error.option != "style":
             raise
         raise OptionError("init_style", error.reason) from None
-    chosen = _choose(
-        sources, one_sided=networks.one_sided, direction=networks.init_direction, options=options
-    )
-    if typed is None:
-        defaults, flat = default_values(TrainOptions), flatten(options)
-        typed = {name for name, value in flat.items() if value != defaults[name]}
+    single = networks.one_sided or options.data.paired
+    chosen = _choose(sources, one_sided=single, direction=networks.init_direction, options=options)
+    if options.data.paired:
+        chosen = {"G": chosen["G_A"]}
+    typed = _differing(options) if typed is None else typed
     fitted, changes = _fit(options, chosen, typed)
-    if networks.freeze != "none":
-        _require_all_taken(chosen, one_sided=networks.one_sided)
+    if networks.freeze != "none" and not single:
+        _require_all_taken(chosen)
     weights: dict[str, Mapping[str, Tensor]] = {}
     lines = []
     for name, source in chosen.items():
@@ -111,6 +110,13 @@ def read_start(options: TrainOptions, *, typed: Collection[str] | None = None) -
     return Start(options=fitted, weights=weights, lines=lines)
 
 
+def _differing(options: TrainOptions) -> set[str]:
+    """Return the names of the options whose values are not the defaults."""
+    flat = flatten(options)
+    defaults = {**default_values(TrainOptions), **TrainOptions.implied_defaults(flat)}
+    return {name for name, value in flat.items() if value != defaults[name]}
+
+
 def _generators_of(model: Path, style: str | None) -> list[_Source]:
     """Load the generators of a model: both of a run, or the one that it is."""
     path = resolve_model(model)
@@ -123,9 +129,9 @@ def _generators_of(model: Path, style: str | None) -> list[_Source]:
     run = RunDirectory(path)
     ways = [way for way, name in GENERATOR_OF.items() if "latest" in epochs_of(path, name)]
     if not ways:  # a published model is one generator without a letter, and says no direction
-        return [
-            _Source(label=str(model), loaded=find_generator(model, style=style), direction=None)
-        ]
+        loaded = find_generator(model, style=style)
+        direction = loaded.provenance.get("direction")
+        return [_Source(label=str(model), loaded=loaded, direction=direction, run=run)]
     return [
         _Source(
             label=f"{model} ({GENERATOR_OF[way]})",
@@ -182,9 +188,15 @@ def _choose(
 def _companions(name: str, source: _Source) -> dict[str, Path]:
     """Return the files of the networks that were trained with a generator of a run, by name here.
 
-    They are its discriminator and, of G_A alone, the network of the contrastive loss.
+    They are its discriminator and, of G_A alone, the network of the contrastive loss. A
+    discriminator of pairs sees inputs, too, and serves no other training.
     """
-    if source.run is None or source.direction is None:
+    if source.run is None:
+        return {}
+    of_pairs = source.run.network_file("latest", "D")
+    if name == "G":
+        return {"D": of_pairs} if of_pairs.is_file() else {}
+    if source.direction is None:
         return {}
     ours, theirs = name[-1], GENERATOR_OF[source.direction][-1]
     pairs = {f"D_{ours}": f"D_{theirs}"}
@@ -290,13 +302,13 @@ def _of_run(flat: Mapping[str, Any], source: _Source, typed: Collection[str]) ->
     }
 
 
-def _require_all_taken(chosen: Mapping[str, _Source], *, one_sided: bool) -> None:
+def _require_all_taken(chosen: Mapping[str, _Source]) -> None:
     """Refuse to keep the random weights of an encoder.
 
     Raises:
         OptionError: a generator does not start from a model.
     """
-    for name in ("G_A",) if one_sided else ("G_A", "G_B"):
+    for name in ("G_A", "G_B"):
         if name not in chosen:
             raise OptionError(
                 "freeze",

@@ -73,6 +73,7 @@ def save_networks(  # noqa: PLR0913 - all that the files say
     grid_bend_px: float = 0.0,
     strokes_at_px: float | None = None,
     init_from: str = "",
+    statistics: str = "",
 ) -> None:
     """Write all networks under the reference's names, and the latest generators as safetensors.
 
@@ -90,6 +91,8 @@ def save_networks(  # noqa: PLR0913 - all that the files say
             metadata; None if that is not known.
         init_from: models that the training started from, for the metadata; nothing if there are
             none.
+        statistics: ``picture`` if batch normalization is to take those of each picture, for the
+            metadata; nothing for the running ones.
 
     Raises:
         OSError: a file cannot be written.
@@ -110,6 +113,7 @@ def save_networks(  # noqa: PLR0913 - all that the files say
                 "grid_bend_px": str(grid_bend_px),
                 **({} if strokes_at_px is None else {"strokes_at_px": f"{strokes_at_px:g}"}),
                 **({"init_from": init_from} if init_from else {}),
+                **({"statistics": statistics} if statistics else {}),
             }
             save_generator(
                 directory.path / f"{name}.safetensors", weights, architecture, provenance
@@ -133,7 +137,7 @@ def train(  # noqa: PLR0913 - all that a training can be given
     extra_terms: Sequence[LossTerm] = (),
     announce: Callable[[str], None] = lambda _line: None,
 ) -> TrainResult:
-    """Train a CycleGAN into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save and return.
+    """Train a CycleGAN, or pix2pix, into ``checkpoints_dir/name``; Ctrl-C and SIGTERM save.
 
     Args:
         options: all options of the training.
@@ -199,7 +203,7 @@ def train(  # noqa: PLR0913 - all that a training can be given
             epochs=options.schedule.total_epochs,
             max_images=options.schedule.max_images,
             sample_batch=build_sample_batch(options) if accelerator.is_main_process else None,
-            summary=_summary(loader, trainer),
+            summary=_summary(loader, trainer, paired=options.data.paired),
         )
 
     return run_training_job(
@@ -224,7 +228,7 @@ def _fingerprint_before(options: TrainOptions) -> str:
     return ""
 
 
-def _summary(loader: UnpairedLoader, trainer: Trainer) -> list[str]:
+def _summary(loader: UnpairedLoader, trainer: Trainer, *, paired: bool) -> list[str]:
     """Say what is trained on what, and what the first step waits for."""
     first, second = loader.sizes
     parts = [
@@ -233,7 +237,7 @@ def _summary(loader: UnpairedLoader, trainer: Trainer) -> list[str]:
     ]
     compiling = "the networks are compiled first, for some minutes; --compile auto starts sooner"
     return [
-        f"pictures: {first:,} of A, {second:,} of B",
+        f"pairs of pictures: {first:,}" if paired else f"pictures: {first:,} of A, {second:,} of B",
         f"millions of parameters: {', '.join(parts)}",
         *([compiling] if trainer.compiles else []),
     ]
@@ -255,4 +259,5 @@ def _export(
         grid_bend_px=options.run.grid_bend_px,
         strokes_at_px=options.run.strokes_at_px,
         init_from=" ".join(map(str, options.networks.init_from)),
+        statistics="picture" if options.data.paired else "",
     )

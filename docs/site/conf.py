@@ -76,6 +76,7 @@ docs/translating
 docs/app
 docs/fetching
 docs/training
+docs/paired
 docs/little_data
 docs/watching
 docs/evaluating

@@ -35,6 +35,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "earlier pictures": {"batch_size_D": 5, "gan_mode": "wgangp", "diffaugment": ["translation"]},
     "plateau": {"lr_policy": "plateau", "lambda_identity": 0.0},
     "dropout, no pool": {"dropout": True, "pool_size": 0},
+    "pairs": {
+        "paired": True,
+        "norm": "batch",
+        "dropout": True,
+        "gan_mode": "vanilla",
+        "lambda_identity": 0.0,
+        "ema_decay": 0.9,
+        "diffaugment": ["translation"],
+    },
     "bf16": {"mixed_precision": "bf16", "diffaugment": ["cutout"]},
     "perceptual": {"lambda_perceptual": 1.0, "perceptual_backbone": "random"},
     "one-sided, contrastive": {

@@ -68,3 +68,23 @@ def test_a_painter_of_one_direction_survives_a_kill_too(
     assert "identical" in result.stdout
     names = {path.name for path in (tmp_path / "killed" / "drill").glob("latest_net_*.pth")}
     assert names == {f"latest_net_{name}.pth" for name in ("G_A", "G_A_ema", "D_A", "F_A")}
+
+
+@pytest.mark.slow
+def test_a_training_on_pairs_survives_a_kill_too(
+    tmp_path: Path, picture_folder: Callable[..., Path]
+) -> None:
+    for seed, domain in enumerate(("trainA", "trainB")):
+        picture_folder(f"data/{domain}", count=23, seed=seed)
+    result = run(
+        f"--dataroot={tmp_path / 'data'}",
+        "--kills=1",
+        "--crop_size=32",
+        f"--work={tmp_path}",
+        "--also",
+        *("paired=true", "norm=batch", "dropout=true", "gan_mode=vanilla", "lambda_identity=0"),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "identical" in result.stdout
+    names = {path.name for path in (tmp_path / "killed" / "drill").glob("latest_net_*.pth")}
+    assert names == {f"latest_net_{name}.pth" for name in ("G", "G_ema", "D")}
