@@ -542,8 +542,8 @@ REFERENCE_OPTIONS: Mapping[str, Mapping[str, str]] = {
         "resize_or_crop": "is --preprocess here",
         "suffix": f"{_LEAVE_OUT}; write the whole name into --name",
         "verbose": _LEAVE_OUT,
-        "use_wandb": f"{_LEAVE_OUT}; --display takes console, page, visdom and tensorboard",
-        "wandb_project_name": _LEAVE_OUT,
+        "use_wandb": "is --display console,page,wandb here",
+        "wandb_project_name": f"{_LEAVE_OUT}; the environment variable WANDB_PROJECT names it",
     },
     "impasto translate": {
         "dataroot": "is an argument here: impasto translate FOLDER --output DIR",

@@ -365,7 +365,7 @@ class ScheduleOptions:
         return self.n_epochs + self.n_epochs_decay
 
 
-DISPLAYS = ("console", "page", "visdom", "tensorboard")
+DISPLAYS = ("console", "page", "visdom", "tensorboard", "wandb", "mlflow", "trackio")
 Samples = Literal["fixed", "batch"]
 
 
@@ -375,7 +375,8 @@ class BasicDisplayOptions:
 
     display: str = "console,page"
     """where the progress is shown, separated by commas: console, page (web/index.html in the
-    folder of the run), visdom, tensorboard; or none"""
+    folder of the run), visdom, tensorboard, wandb, mlflow, trackio; or none. Only the last three
+    can send anything to others, where their own settings say"""
     display_server: str = "http://localhost"
     """address of the visdom server"""
     display_port: int = 8097

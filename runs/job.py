@@ -28,6 +28,7 @@ from impasto.runs.devices import computing, describe_precision
 from impasto.runs.directory import RunDirectory
 from impasto.runs.displays.console import Console
 from impasto.runs.displays.page import ReportPage
+from impasto.runs.displays.tracking import TRACKERS
 from impasto.runs.doctor import Doctor
 from impasto.runs.learner import Learner, Loader
 from impasto.runs.log import JsonLog
@@ -103,7 +104,8 @@ def make_displays(  # noqa: PLR0913
     """Make the log and the displays of a run; slow displays get their own thread.
 
     Args:
-        names: names of displays, any of ``console``, ``page``, ``visdom``, ``tensorboard``.
+        names: names of displays, any of ``console``, ``page``, ``visdom``, ``tensorboard``,
+            ``wandb``, ``mlflow``, ``trackio``.
         directory: directory of the run.
         options: options of the run by their flat names, to be shown.
         environment: result of :func:`describe_environment`, to be shown.
@@ -114,7 +116,8 @@ def make_displays(  # noqa: PLR0913
         first_losses: function that returns the means of the losses so far, for the console.
 
     Raises:
-        OptionError: the package of a display is not installed; the message says how to install it.
+        OptionError: the package of visdom or tensorboard is not installed; the message says how to
+            install it. Trackers that are not installed are named, and left out.
     """
     displays: list[Observer] = [JsonLog(directory.log_file)]
     page = directory.web / "index.html" if "page" in names else None
@@ -139,7 +142,19 @@ def make_displays(  # noqa: PLR0913
         from impasto.runs.displays.tensorboard import TensorBoardDisplay  # noqa: PLC0415 - an extra
 
         displays.append(Background(TensorBoardDisplay(directory.path / "tensorboard")))
-    return displays
+    return [*displays, *_trackers(names, directory, {**options, **environment})]
+
+
+def _trackers(
+    names: Sequence[str], directory: RunDirectory, config: Mapping[str, Any]
+) -> list[Observer]:
+    """Make the trackers among the displays, each in a thread of its own."""
+    chosen = [TRACKERS[name] for name in names if name in TRACKERS]
+    return [
+        Background(tracker(directory.path, config=config))
+        for tracker in chosen
+        if tracker.is_installed()
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
