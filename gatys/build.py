@@ -262,7 +262,7 @@ def _adapt_to_vgg(preset: Preset, options: StylizeOptions) -> Preset:
             _log.warning(
                 "no weights of VGG19 are found, so %s looks through random filters instead, with "
                 "other loss weights, as these need: results are not like those through VGG19; "
-                "'impasto weights list' says how to get its weights",
+                "'impasto weights list' says how to get its weights, and what sees without them",
                 preset.name,
             )
     if file is None and not named:

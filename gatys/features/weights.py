@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from impasto.gatys.features.graph import find_anatomy, model_names, stage_of
+from impasto.gatys.features.lite import find_lite_weights, missing_lite_message
 from impasto.gatys.features.models import ModelNetwork
 from impasto.gatys.features.vgg import Vgg, convolution_names, layer_names
 from impasto.gatys.features.weight_files import (
@@ -230,7 +231,17 @@ def missing_message(depth: int = 19) -> str:
         f"Put it into {folder}, or give it as --weights FILE. To carry less:\n"
         f"  impasto weights pack {published.name} --output {candidates(depth)[1].name}\n"
         f"writes the convolutions alone, a tenth of it, which serves just as well there.\n"
-        "Without a file, --preset builtin works now: it needs no network."
+        f"{_works_without()}"
+    )
+
+
+def _works_without() -> str:
+    """Say what stylizes without a file of VGG's, and what is missing for it."""
+    if find_lite_weights() is not None:
+        return "Without a file, --preset lite works now: its network comes with Impasto."
+    return (
+        "Without a file, --preset builtin works now: it needs no network.\n"
+        f"--preset lite gives better pictures; {missing_lite_message()}"
     )
 
 
@@ -373,8 +384,15 @@ def missing_model_message(model: str) -> str:
         f"On another machine with a network:\n"
         f"  curl --fail --location --remote-name {entry.url}\n"
         f"Put it into {folder}, or give it as --weights FILE.\n"
-        f"Without a file, weights are random, the same each time (--backbone random:{model})."
+        f"Without a file, weights are random, the same each time (--backbone random:{model}).\n"
+        f"Trained ones without a file are those of --backbone lite{_if_missing()}."
     )
+
+
+def _if_missing() -> str:
+    """Say what is missing for EfficientNet-Lite0; nothing if it is there."""
+    there = find_lite_weights() is not None
+    return ", whose network comes with Impasto" if there else f": {missing_lite_message()}"
 
 
 def _entries(model: str) -> list[Any]:

@@ -179,9 +179,7 @@ def _stylize(
     _check_styles(options, settings, backbone, pictures, scales)
     estimate = build_memory_estimate(settings, network)
     margin = settings.margin
-    needed = check_memory(
-        estimate, last.height + 2 * margin, last.width + 2 * margin, device=device
-    )
+    needed = check_memory(estimate, last.height, last.width, device=device, margin=margin)
     plan = Plan(
         backbone=backbone.name,
         preset=settings.name,

