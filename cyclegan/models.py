@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -348,7 +349,7 @@ def find_generator(
         if hidden is not None:
             taken = f"another model than the {hidden.name} that ships with Impasto, taken here"
             loaded = replace(loaded, notes=(*loaded.notes, f"{hidden} is {taken}"))
-        return _in_direction(loaded, model, direction)
+        return _in_direction(_of_pairs(loaded, model), model, direction)
     way = direction or "AtoB"
     name, directory = GENERATOR_OF[way], RunDirectory(model)
     # A training on pairs, and the published models of the reference, hold one without a letter.
@@ -405,6 +406,15 @@ def _in_direction(
         return loaded
     note = f"{file} does not say its direction, so --direction chooses nothing"
     return replace(loaded, notes=(*loaded.notes, note))
+
+
+def _of_pairs(loaded: "LoadedGenerator", file: Path) -> "LoadedGenerator":
+    """Add what a ``.pth`` of a training on pairs cannot say, if it still lies in its run."""
+    run = RunDirectory(file.parent)
+    if file.suffix == ".pth" and run.options_file.is_file():
+        with suppress(FolderError):  # options of somebody else
+            return _as_its_run_says(loaded, run) if run.read_options().get("paired") else loaded
+    return loaded
 
 
 def _as_its_run_says(loaded: "LoadedGenerator", directory: RunDirectory) -> "LoadedGenerator":
@@ -487,10 +497,13 @@ def _of_run(run: Path) -> Iterator[KnownModel]:
     # A published model is one generator without a letter: both directions would mean the same file.
     ways = GENERATOR_OF if any(run.glob("*G_[AB]*")) else ()
     kept = [direction for direction in ways if "latest" in kept_epochs(run, direction)]
+    pairs = not kept and (run / "G.safetensors").is_file()
+    if pairs:  # a training on pairs has one direction, which need not be given
+        yield _describe(run, name=shlex.quote(str(run)), direction="AtoB")
     for direction in kept:
         name = f"{shlex.quote(str(run))} --direction {direction}"
         yield _describe(run, name=name, direction=direction)
-    if not kept:
+    if not kept and not pairs:
         for path in sorted([*run.glob("*_net_G*.pth"), *run.glob("*.safetensors")]):
             known = _describe(path, name=shlex.quote(str(path)))
             if known.usable or not _is_something_else(path):

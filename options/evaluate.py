@@ -16,8 +16,9 @@ from impasto.options.fields import (
 from impasto.options.networks import Direction
 from impasto.options.train import Device, MixedPrecision
 
-__all__ = ["BestBy", "EvaluateOptions"]
+__all__ = ["BestBy", "EvaluateOptions", "InputHalf"]
 
+InputHalf = Literal["left", "right"]
 BestBy = Literal["auto", "swd", "strokes", "kid", "fid", "palette", "style", "combined"]
 
 
@@ -38,6 +39,12 @@ class EvaluateOptions:
     inputs: Path | None = None
     """folder with the pictures that are translated or stylized, for example testB, or one picture;
     models need it, and so do the measures that compare a result with its input"""
+    paired: bool = False
+    """REAL holds the true picture of each picture in INPUTS, of the same name but for the ending,
+    and results are also compared with these; where both are the same folder, each of its pictures
+    shows input and true picture side by side"""
+    input_half: InputHalf = "left"
+    """half that is the input where pictures show input and true picture side by side"""
     styles: Sequence[Path] = ()
     """style pictures that the results were stylized with; each is one style, and a folder of
     pictures is one style, too. With several, a result is compared with the style that its recipe,
@@ -133,6 +140,16 @@ class EvaluateOptions:
             self.real is not None or self.more_real is None,
             "more_real",
             "is compared with real pictures, and there are none; give --real",
+        )
+        require(
+            not self.paired or (self.real is not None and self.inputs is not None),
+            "paired",
+            "needs the true pictures, --real, and those that were translated, --inputs",
+        )
+        require(
+            self.input_half == "left" or self.paired,
+            "input_half",
+            "is for pictures side by side; add --paired true",
         )
         if self.backbone == "auto" and self.weights is not None:
             name = "inception" if "inception" in self.weights.name.lower() else "auto"

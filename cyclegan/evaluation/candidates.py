@@ -4,7 +4,7 @@ Both become sets to measure; in a folder of results, file names tell the input o
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from impasto.cyclegan.models import (
     shipped_model,
 )
 from impasto.cyclegan.weights import LoadedGenerator
-from impasto.data.decode import read_picture
-from impasto.data.files import list_pictures
+from impasto.data.datasets import Half, read_half
+from impasto.data.decode import Rgb, read_picture, read_size
+from impasto.data.files import list_pairs, list_pictures
 from impasto.data.formats import PICTURE_SUFFIXES
 from impasto.data.tensors import to_pictures, to_tensor
 from impasto.options.errors import FolderError, OptionError, PictureError
@@ -60,12 +61,16 @@ class PictureFiles:
         files: picture files in the folder.
         inputs: name and file of each picture's input; None where the input is unknown.
         origins: content and style of each picture, instead of ``inputs``, of stylized pictures.
+        half: half of each file that is the picture; None: all of it.
+        input_half: half of each input's file that is the input, likewise.
     """
 
     folder: Path
     files: Sequence[Path]
     inputs: Sequence[tuple[str, Path]] | None = None
     origins: Sequence[Origin] | None = None
+    half: Half | None = None
+    input_half: Half | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -81,10 +86,10 @@ class PictureFiles:
                 yield self._stylized(file, self.origins[place])
             elif self.inputs is None:
                 name = file.relative_to(self.folder).as_posix()
-                yield Sample(picture=read_picture(file).rgb, name=name)
+                yield Sample(picture=_read(file, self.half), name=name)
             else:
                 name, source = self.inputs[place]
-                before = read_picture(source).rgb
+                before = _read(source, self.input_half)
                 yield Sample(picture=read_picture(file).rgb, before=before, name=name)
 
     def _stylized(self, file: Path, origin: Origin) -> Sample:
@@ -95,6 +100,10 @@ class PictureFiles:
             name=file.relative_to(self.folder).as_posix() if source is None else source.name,
             style=origin.style,
         )
+
+
+def _read(path: Path, half: Half | None) -> Rgb:
+    return read_picture(path).rgb if half is None else read_half(path, half)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +274,7 @@ def make_reference(options: EvaluateOptions) -> Reference:
     inputs = None
     if options.inputs is not None:
         root, files = _inputs(options.inputs, options)
-        inputs = PictureFiles(folder=root, files=files)
+        inputs = PictureFiles(folder=root, files=files, half=_halves(options)[0])
     styles = [
         StyleSet(
             name=style.name, pictures=PictureFiles(folder=_root(style.path), files=style.files)
@@ -275,14 +284,53 @@ def make_reference(options: EvaluateOptions) -> Reference:
     if options.real is None:
         return Reference(inputs=inputs, styles=styles)
     real, others = _real(options.real, options, None if inputs is None else len(inputs))
-    return Reference(real=real, others=others, inputs=inputs, styles=styles)
+    truth = _true_pictures(options) if options.paired else None
+    return Reference(real=real, others=others, inputs=inputs, styles=styles, truth=truth)
+
+
+def _halves(options: EvaluateOptions) -> tuple[Half | None, Half | None]:
+    """Return which halves of files are inputs and real pictures; None where files are one each."""
+    if not options.paired or options.inputs is None or options.real is None:
+        return None, None
+    if options.inputs.resolve() != options.real.resolve():
+        return None, None
+    return ("left", "right") if options.input_half == "left" else ("right", "left")
+
+
+def _true_pictures(options: EvaluateOptions) -> Callable[[str], Rgb | None]:
+    """Return a function that reads the true picture for an input, by the name of its file.
+
+    Raises:
+        FolderError: a picture has no partner, or no name has one.
+        PictureError: the two of a pair differ in size; leaving them out would change the numbers.
+    """
+    inputs, real = options.inputs, options.real
+    assert inputs is not None  # noqa: S101 - checked by the options
+    assert real is not None  # noqa: S101 - likewise
+    pairs, lonely = list_pairs(inputs, real)
+    if lonely:
+        raise FolderError(
+            lonely[0].parent,
+            f"{len(lonely)} pictures of {inputs} and {real} have no partner, such as "
+            f"{lonely[0].name}; leave them out, or --paired",
+        )
+    half = _halves(options)[1]
+    for source, true in pairs if half is None else ():
+        if (size := read_size(source)) != (other := read_size(true)):
+            raise PictureError(
+                true,
+                f"has {other[0]} x {other[1]} pixels, and its partner {source} {size[0]} x "
+                f"{size[1]}; expected pairs of one size",
+            )
+    known = {source.relative_to(inputs).as_posix(): true for source, true in pairs}
+    return lambda name: _read(known[name], half) if name in known else None
 
 
 def _real(
     folder: Path, options: EvaluateOptions, inputs: int | None
 ) -> tuple[PictureFiles, PictureFiles]:
     """List the real pictures, and further ones, as many as there are inputs."""
-    real = _list(folder, options)
+    real, half = _list(folder, options), _halves(options)[1]
     shuffle = np.random.default_rng(options.seed).permutation
     if options.more_real is None:
         if len(real) < 4:
@@ -293,7 +341,8 @@ def _real(
             )
         halves = np.array_split(shuffle(len(real)), 2)
         real, others = ([real[place] for place in sorted(half)] for half in halves)
-        return PictureFiles(folder=folder, files=real), PictureFiles(folder=folder, files=others)
+        both = [PictureFiles(folder=folder, files=some, half=half) for some in (real, others)]
+        return both[0], both[1]
     more = list_pictures(options.more_real, exclude=options.output)
     if twice := {path.resolve() for path in real} & {path.resolve() for path in more}:
         raise FolderError(
@@ -305,7 +354,7 @@ def _real(
     # As many as there are inputs, so that both references err by as much.
     chosen = shuffle(len(more))[: inputs or len(real)]
     return (
-        PictureFiles(folder=folder, files=real),
+        PictureFiles(folder=folder, files=real, half=half),
         PictureFiles(folder=options.more_real, files=[more[place] for place in sorted(chosen)]),
     )
 
@@ -491,7 +540,7 @@ def _of_model(
         raise OptionError("inputs", f"missing; {generator.path} is a model, and needs pictures")
     loaded = generator.load()
     root, files = _inputs(options.inputs, options)
-    inputs = PictureFiles(folder=root, files=files)
+    inputs = PictureFiles(folder=root, files=files, half=_halves(options)[0])
     told = [f"epoch {generator.epoch}"] if generator.path.is_dir() else []
     told += [
         f"{key} {value}" for key, value in sorted(loaded.provenance.items()) if key not in _LONG
@@ -523,7 +572,8 @@ def _of_folder(folder: Path, name: str, options: EvaluateOptions) -> Candidate:
         direction=options.direction,
         max_pictures=options.max_pictures,
     )
-    candidate = Candidate(name=name, pictures=found.pictures, what=str(folder), notes=found.notes)
+    pictures = replace(found.pictures, input_half=_halves(options)[0])
+    candidate = Candidate(name=name, pictures=pictures, what=str(folder), notes=found.notes)
     return _without_epochs(candidate, options)
 
 

@@ -22,7 +22,7 @@ from impasto.cyclegan.evaluation.sets import (
     times_floor,
 )
 from impasto.data.decode import Rgb
-from impasto.data.metrics.paired import edge_correlation, psnr, ssim
+from impasto.data.metrics.paired import edge_correlation, mean_absolute_error, psnr, ssim
 
 __all__ = [
     "BIASED",
@@ -111,12 +111,15 @@ class Reference:
         others: further real pictures, which show how close real pictures are to one another.
         inputs: input pictures of the results; None if unknown.
         styles: styles that the results were made in.
+        truth: returns the true picture for an input, by the name of its file; None for none. Of
+            paired data alone.
     """
 
     real: Pictures | None = None
     others: Pictures | None = None
     inputs: Pictures | None = None
     styles: "Sequence[StyleSet]" = ()
+    truth: Callable[[str], Rgb | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +178,9 @@ class Row:
             styles ``style``, and of the inputs ``style_parts``, for which parts of them as large as
             the floor's are compared with parts of the styles; for results also ``ssim``, ``psnr``,
             ``edges`` (means over the paired pictures), ``cycle_ssim``, ``content`` (mean over all
-            whose input is known) and ``combined``.
+            whose input is known) and ``combined``. Where true pictures are known, and have the same
+            size, of results and inputs also ``true_psnr``, ``true_ssim``, ``true_l1`` and, with a
+            comparison, ``true_content``.
     """
 
     name: str
@@ -343,6 +348,7 @@ class _Measurer:
         on_sample: Callable[[str, Sample], None],
     ) -> None:
         self._settings, self._pairs, self._on_sample = settings, pairs, on_sample
+        self._truth = reference.truth
         self._eyes = (None, None) if reference.real is None else eyes
         self.real: PictureSet | None = None
         if reference.real is not None:
@@ -386,9 +392,24 @@ class _Measurer:
             values = _compare_pair(sample)
             if self._pairs is not None:
                 values |= self._pairs.measure(sample, in_parts=kind == "nothing")
+            if self._truth is not None and kind in {"nothing", "result"}:
+                values |= self._compare_true(sample.picture, self._truth(sample.name))
             return values
 
         return _look(pictures, self._settings, self._eyes, compared, told)
+
+    def _compare_true(self, picture: Rgb, true: Rgb | None) -> dict[str, float]:
+        """Compare a picture with the true one, if that is known and of the same size."""
+        if true is None or true.shape != picture.shape or min(true.shape[:2]) < _SMALLEST_PX:
+            return {}
+        values = {
+            "true_psnr": psnr(true, picture),
+            "true_ssim": ssim(true, picture),
+            "true_l1": mean_absolute_error(true, picture),
+        }
+        if self._pairs is not None:
+            values["true_content"] = self._pairs.content_distance(picture, true)
+        return values
 
 
 def _best_measure(rows: Sequence[Row], reference: Reference) -> str:
@@ -511,14 +532,18 @@ class _Pairs:
         picture = square(sample.picture, self._size_px)
         values = {}
         if sample.before is not None:
-            before = square(sample.before, self._size_px)
-            values["content"] = self._comparison.content_distance(picture, before)
+            values["content"] = self.content_distance(sample.picture, sample.before)
         if self._styles:
             found = self._comparison.statistics([picture])
             values["style"] = self._comparison.style_distance(found, self._styles[sample.style])
             if in_parts:
                 values["style_parts"] = self._in_parts(picture, found)
         return values
+
+    def content_distance(self, picture: Rgb, other: Rgb) -> float:
+        """Return how far the contents of two pictures are apart, each as a square."""
+        one, two = (square(each, self._size_px) for each in (picture, other))
+        return self._comparison.content_distance(one, two)
 
     def floor_row(self, name: str) -> Row:
         """Return a row of how far parts of the styles are apart."""

@@ -24,6 +24,7 @@ from impasto.cyclegan import (
     find_generator,
     train,
 )
+from impasto.cyclegan.models import models_in
 from impasto.cyclegan.paired.trainer import PairedTrainer
 from impasto.data import UnpairedBatch, to_tensor
 from impasto.options import FolderError, OptionError, TrainOptions, make
@@ -303,6 +304,9 @@ def test_files_are_the_references_and_the_model_translates(
         find_generator(run, direction="BtoA")
     kept = find_generator(run, epoch="1")
     assert (kept.statistics, kept.provenance["direction"]) == ("picture", "AtoB")
+    alone = find_generator(run / "latest_net_G.pth")  # of a ResNet, the weights do not tell it
+    assert (alone.statistics, alone.provenance["direction"]) == ("picture", "AtoB")
+    assert [model.name for model in models_in(run.parent)] == [str(run)]
     picture = np.asarray(Image.open(tmp_path / "pairs" / "trainA" / "00.png"))
     image = to_tensor(picture)[None]
     made = Translator.of(loaded, device=CPU)(image)
