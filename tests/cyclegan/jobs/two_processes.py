@@ -24,14 +24,15 @@ def step(options: TrainOptions, output: Path) -> None:
         network.double()  # so that only the order of sums differs, by 1e-15
     batch = next(iter(loader)).to(accelerator.device)
     result = trainer.step([UnpairedBatch(A=batch.A.double(), B=batch.B.double())])
-    cycle = accelerator.reduce(result.losses["cycle_A"], reduction="mean")
+    shown = "G_L1" if options.data.paired else "cycle_A"
+    distance = accelerator.reduce(result.losses[shown], reduction="mean")
     if accelerator.is_main_process:
         gradients = {
             f"{name}.{key}": weight.grad
             for name, network in trainer.networks.items()
             for key, weight in network.named_parameters()
         }
-        torch.save({"gradients": gradients, "cycle_A": cycle}, output)
+        torch.save({"gradients": gradients, "distance": distance}, output)
 
 
 def main() -> None:
