@@ -145,6 +145,25 @@ def test_what_does_not_fit_at_once_is_translated_in_rows(
     assert estimate.file_bytes(4000, 4000, exact) == max(0, 4 * (8 * 4000**2 // 4 - exact.resident))
 
 
+def test_a_file_is_used_where_the_system_keeps_it_in_memory(
+    tmp_path: Path, free: dict[str, int | None]
+) -> None:
+    """Within a limit; where memory itself is short, computing again takes less than a disk."""
+    own = int(psutil.Process().memory_info().rss)
+    limited = TranslationMemory(small_resnet(), device=CPU, folder=tmp_path, limit=own + 5 * 10**8)
+    kept = []
+    for there in (10**10, 5 * 10**8):
+        free["cpu"] = there
+        plan = limited.plan(4000, 4000)
+        assert plan is not None
+        kept.append(plan.keep)
+        on_disk = (16 if plan.keep == "inner" else 8) * 4000**2
+        assert limited.file_bytes(4000, 4000, plan) == pytest.approx(
+            max(0, on_disk - 4 * plan.resident), abs=10**6
+        )
+    assert kept == ["inner", "trunk"]
+
+
 @pytest.mark.usefixtures("free")
 def test_batch_normalization_needs_one_pass_and_keeps_nothing(tmp_path: Path) -> None:
     estimate = TranslationMemory(small_resnet("batch"), device=CPU, folder=tmp_path)
