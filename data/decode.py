@@ -23,6 +23,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -34,7 +35,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from impasto.data.formats import (
     HEADER_BYTES,
@@ -49,7 +50,9 @@ __all__ = [
     "DEFAULT_MAX_PIXELS",
     "Box",
     "Picture",
+    "PictureRows",
     "Rgb",
+    "open_rows",
     "read_picture",
     "read_reduced",
     "read_size",
@@ -68,6 +71,18 @@ _LOGGER = logging.getLogger(__name__)
 # TIFF 6.0 tags; EXIF uses the last one too.
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PLANES, _ORIENTATION = 256, 257, 258, 262, 284, 274
 _EXTRAS = 338
+_COMPRESSION, _STRIPS, _STRIP_BYTES, _STRIP_ROWS, _SAMPLES = 259, 273, 279, 278, 277
+_TILE_WIDTH, _TILE_ROWS, _TILES, _TILE_BYTES = 322, 323, 324, 325
+# What tells how samples of a part are stored, and what they mean.
+_PART_TAGS = (
+    *(_WIDTH, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, _SAMPLES, _PLANES, 317, 320, _EXTRAS, 339),
+    *(_TILE_WIDTH, _TILE_ROWS, 347, 529, 530, 531, 532, 34675),
+)
+# Rows that are decoded at once where a file lets choose, and that are kept for the next call.
+_PART_ROWS, _KEPT_ROWS = 64, 256
+# More pixels that can only be decoded together are too many for reading by rows.
+_MOST_PART_PIXELS = 2**26
+_in_parts: ContextVar[bool] = ContextVar("in_parts", default=False)
 _SRGB = ImageCms.createProfile("sRGB")
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _ICC_SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK", "LAB": "Lab "}
@@ -159,8 +174,14 @@ def read_reduced(path: Path, least: tuple[int, int]) -> tuple[Rgb, Box]:
     return picture.rgb, box
 
 
-def _read(path: Path, max_pixels: int, least: tuple[int, int] | None = None) -> tuple[Picture, Box]:
-    with _opened(path, pixels=True) as (file, image):
+def _read(
+    path: Path,
+    max_pixels: int,
+    least: tuple[int, int] | None = None,
+    *,
+    data: bytes | None = None,
+) -> tuple[Picture, Box]:
+    with _opened(path, pixels=True, data=data) as (file, image):
         width, height = image.size
         if width * height > max_pixels:
             excess = f"{width * height} pixels, more than the limit of {max_pixels}"
@@ -184,6 +205,140 @@ def _read(path: Path, max_pixels: int, least: tuple[int, int] | None = None) -> 
         return picture, _box(picture, sides, orientation)
 
 
+class PictureRows:
+    """A TIFF or BigTIFF of which a few rows are decoded at a time; :func:`open_rows` makes it.
+
+    Each part is decoded as a whole file would be, with its color profile, depth and alpha; only
+    that data of 12 bits look dark is not told. Not to be used by two threads at once.
+
+    Attributes:
+        height: rows of pixels.
+        width: columns of pixels.
+    """
+
+    def __init__(self, path: Path, tags: ImageFileDirectory_v2) -> None:
+        self._path, self._tags = path, tags
+        self.height, self.width = int(tags[_HEIGHT]), int(tags[_WIDTH])
+        tiled = _TILES in tags
+        self._names = (_TILES, _TILE_BYTES) if tiled else (_STRIPS, _STRIP_BYTES)
+        self._starts, self._sizes = (list(tags[name]) for name in self._names)
+        self._rows = int(tags[_TILE_ROWS] if tiled else tags.get(_STRIP_ROWS, self.height))
+        self._rows = self._rows if tiled else min(self._rows, self.height)
+        self._across = -(-self.width // int(tags[_TILE_WIDTH])) if tiled else 1
+        self._planes = int(tags.get(_SAMPLES, 1)) if tags.get(_PLANES) == 2 else 1
+        if not tiled and tags.get(_COMPRESSION, 1) == 1 and self._rows > _PART_ROWS:
+            self._split()
+        self._down = -(-self.height // self._rows)
+        self._group = 1 if tiled else max(1, _PART_ROWS // self._rows)
+        self._step = self._rows * self._group
+        self._parts: dict[int, Picture] = {}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file says where each part lies, and parts are small enough."""
+        expected = self._down * self._across * self._planes
+        fits = self._step * self.width <= _MOST_PART_PIXELS
+        return fits and len(self._starts) == len(self._sizes) == expected
+
+    def read(self, start: int, stop: int) -> Picture:
+        """Return rows, from the first to before the last one.
+
+        Raises:
+            PictureError: as :func:`read_picture` raises it.
+        """
+        numbers = range(start // self._step, -(-stop // self._step))
+        parts = [self._part(number) for number in numbers]
+        most = max(len(numbers), 2, _KEPT_ROWS // self._step)
+        for number in list(self._parts)[:-most]:
+            del self._parts[number]
+        first = numbers[0] * self._step
+        inside = slice(start - first, stop - first)
+        rgb = np.concatenate([part.rgb for part in parts])[inside]
+        alphas = [part.alpha for part in parts if part.alpha is not None]
+        return Picture(rgb=rgb, alpha=np.concatenate(alphas)[inside] if alphas else None)
+
+    def rgb(self, start: int, stop: int) -> Rgb:
+        """Return rows without their alpha, RGB, (rows, W, 3), uint8."""
+        return self.read(start, stop).rgb
+
+    def _split(self) -> None:
+        """Take rows without compression for strips of a few rows."""
+        bits = sum(self._tags[_BITS]) if self._planes == 1 else self._tags[_BITS][0]
+        size = -(-self.width * bits // 8)
+        starts, sizes = [], []
+        down = -(-self.height // self._rows)
+        for number, start in enumerate(self._starts):
+            rows = min(self._rows, self.height - number % down * self._rows)
+            for row in range(0, rows, _PART_ROWS):
+                starts.append(start + row * size)
+                sizes.append(min(_PART_ROWS, rows - row) * size)
+        if self._rows % _PART_ROWS == 0 or down == 1:
+            self._starts, self._sizes, self._rows = starts, sizes, _PART_ROWS
+
+    def _part(self, number: int) -> Picture:
+        part = self._parts.pop(number, None)
+        if part is None:
+            told = _in_parts.set(True)
+            try:
+                part = _read(self._path, 2**62, data=self._file(number))[0]
+            finally:
+                _in_parts.reset(told)
+        self._parts[number] = part  # as the one that was used last
+        return part
+
+    def _file(self, number: int) -> bytes:
+        """Return a file that holds but one part."""
+        across, first = self._across, number * self._group
+        last = min(first + self._group, self._down)
+        places = [
+            place
+            for plane in range(self._planes)
+            for place in range(
+                (plane * self._down + first) * across, (plane * self._down + last) * across
+            )
+        ]
+        data = []
+        with _open_file(self._path) as file:
+            for place in places:
+                file.seek(self._starts[place])
+                data.append(file.read(self._sizes[place]))
+        prefix = self._tags.prefix
+        mark = b"*\0" if prefix == b"II" else b"\0*"
+        ifd = ImageFileDirectory_v2(prefix + mark + bytes(4))
+        for tag in _PART_TAGS:
+            if tag in self._tags:
+                ifd.tagtype[tag] = self._tags.tagtype[tag]
+                ifd[tag] = self._tags[tag]
+        ifd[_HEIGHT] = min(last * self._rows, self.height) - first * self._rows
+        if self._names[0] == _STRIPS:
+            ifd[_STRIP_ROWS] = self._rows
+        starts, sizes = self._names
+        for name in self._names:
+            ifd.tagtype[name] = 4
+        ifd[sizes] = tuple(map(len, data))
+        ifd[starts] = (0,) * len(data)
+        # Of strips, though not of tiles, Pillow counts from the end of the tags.
+        at = 0 if starts == _STRIPS else 8 + len(ifd.tobytes(8))
+        ifd[starts] = tuple(at + sum(map(len, data[:index])) for index in range(len(data)))
+        order: Literal["little", "big"] = "little" if prefix == b"II" else "big"
+        return b"".join([prefix, mark, (8).to_bytes(4, order), ifd.tobytes(8), *data])
+
+
+def open_rows(path: Path) -> PictureRows | None:
+    """Open a picture to read it by rows; None where its format, or this file, has no such parts.
+
+    Those are TIFF and BigTIFF files of strips or tiles, upright, in whatever compression.
+
+    Raises:
+        PictureError: the file cannot be opened, is no picture, or has a damaged header.
+    """
+    with _opened(path, pixels=False) as (_, image):
+        if not isinstance(image, TiffImageFile) or _orientation(image) != 1:
+            return None
+        rows = PictureRows(path, image.tag_v2)
+        return rows if rows.is_whole else None
+
+
 def read_size(path: Path) -> tuple[int, int]:
     """Read the size of the picture that ``read_picture`` would give, from the file's header alone.
 
@@ -203,10 +358,12 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(path: Path, *, pixels: bool) -> Iterator[tuple[IO[bytes], ImageFile]]:
+def _opened(
+    path: Path, *, pixels: bool, data: bytes | None = None
+) -> Iterator[tuple[IO[bytes], ImageFile]]:
     """Open a picture without decoding it; whatever the body raises leaves as a PictureError."""
     name = "picture"
-    with _open_file(path) as file:
+    with _open_file(path) if data is None else BytesIO(data) as file:
         try:
             kind = recognize(file.read(HEADER_BYTES))
             name = kind.name
@@ -332,7 +489,7 @@ def _check_range(path: Path, values: NDArray[Any], white: float) -> None:
 def _tell_dark(path: Path, values: NDArray[Any]) -> None:
     """Warn where 16-bit samples leave the upper two bits unused, but are not all 0."""
     high = int(values.max())
-    if 0 < high < 1 << 14:
+    if 0 < high < 1 << 14 and not _in_parts.get():
         _warn_of_dark(path, high, max(10, high.bit_length()))
 
 

@@ -1,6 +1,7 @@
 """Picture files out: JPEG, PNG, WebP, or TIFF of 16 bits, written whole or not at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -11,9 +12,23 @@ from PIL import Image, ImageCms
 
 from impasto.data.atomic import atomic_path
 from impasto.data.decode import Picture, Rgb
-from impasto.options.errors import OptionError, PictureError
+from impasto.options.errors import ImpastoError, OptionError, PictureError
 
-__all__ = ["encode_png", "to_uint8", "write_float_picture", "write_picture"]
+__all__ = [
+    "PutPicture",
+    "encode_png",
+    "to_uint8",
+    "write_float_picture",
+    "write_picture",
+    "write_rows",
+]
+
+
+PutPicture = Callable[[int, Picture], None]
+"""Takes rows of a picture: the number of the first one, and the rows."""
+
+# Beyond, offsets need 64 bits: 4 GiB, less what tags take.
+_MOST_TIFF_BYTES = 2**32 - 2**25
 
 
 def to_uint8(rgb: NDArray[np.floating]) -> Rgb:
@@ -65,6 +80,69 @@ def write_picture(
         raise PictureError(path, f"cannot be written: its suffix is none of {known}") from None
     _check_size(path, picture.width, picture.height, longest_side)
     _write(path, lambda file: encode(file, picture, quality), on_whole)
+
+
+@contextmanager
+def write_rows(
+    path: Path,
+    size: tuple[int, int],
+    *,
+    alpha: bool = False,
+    on_whole: Callable[[Path], None] = lambda _file: None,
+) -> Iterator[PutPicture]:
+    """Write a TIFF of 8 bits a few rows at a time, without compression, whole or not at all.
+
+    It has an sRGB profile, and is a BigTIFF where it is larger than 4 GB. Equal pictures give equal
+    bytes. The folder of ``path`` is made where it is missing.
+
+    Args:
+        path: the file to write.
+        size: height and width of the picture, in pixels.
+        alpha: whether rows have alpha.
+        on_whole: called with the temporary file that is about to take its place at ``path``; where
+            it raises, that does not happen.
+
+    Yields:
+        What takes the number of a first row, and the rows, in any order.
+
+    Raises:
+        PictureError: the file cannot be written. What stood at ``path`` before is then untouched.
+    """
+    import tifffile  # noqa: PLC0415 - seldom needed
+
+    channels = 4 if alpha else 3
+    shape = (*size, channels)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            place = tifffile.imwrite(
+                temporary,
+                shape=shape,
+                dtype=np.uint8,
+                photometric="rgb",
+                extrasamples=["unassalpha"] if alpha else None,
+                bigtiff=size[0] * size[1] * channels > _MOST_TIFF_BYTES,
+                byteorder="<",
+                iccprofile=_srgb_profile(),
+                metadata=None,
+                software=False,
+                returnoffset=True,
+            )
+            assert place is not None  # noqa: S101 - for mypy
+            with temporary.open("r+b") as file:
+
+                def put(start: int, rows: Picture) -> None:
+                    file.seek(place[0] + start * size[1] * channels)
+                    image = rows.rgb if rows.alpha is None else np.dstack([rows.rgb, rows.alpha])
+                    file.write(np.ascontiguousarray(image).data)
+
+                yield put
+            on_whole(temporary)
+    except ImpastoError:  # of the body, or of ``on_whole``
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PictureError(path, f"cannot be written: {reason}") from error
 
 
 def write_float_picture(

@@ -39,7 +39,7 @@ ALL_PAINTERS = Path("all")
 SHEET_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """Endings of the files that a contact sheet can be written to."""
 
-PictureFormat = Literal["png", "jpg", "webp"]
+PictureFormat = Literal["png", "jpg", "webp", "tif"]
 
 
 def _require_sheet(option: str, path: Path) -> None:
@@ -89,7 +89,8 @@ class TranslateOptions:
     as great_wave, or a mixture such as great_wave:0.7,the_scream:0.3, in which weights stand for
     shares (default: the first style)"""
     format: PictureFormat = "png"
-    """file format of the translated pictures; jpg cannot store transparency"""
+    """file format of the translated pictures; jpg cannot store transparency; tif, without
+    compression, can be written in rows, so that pictures of TIFF files may be of any size"""
     quality: int = 95
     """quality of jpg and webp files, from 1 to 100; png, which loses nothing, has none"""
     long_side: int | None = None
@@ -173,9 +174,9 @@ class TranslateOptions:
         if self.memory is not None:
             parse_bytes("memory", self.memory)
         require(
-            self.format != "png" or self.quality == 95,
+            self.format not in {"png", "tif"} or self.quality == 95,
             "quality",
-            f"{self.quality} is for --format jpg or webp; png loses nothing",
+            f"{self.quality} is for --format jpg or webp; {self.format} loses nothing",
         )
         if self.stroke_scale != "auto":
             require_at_least("stroke_scale", self.stroke_scale, 1)

@@ -90,7 +90,13 @@ class LargeTranslator:
         return high, wide
 
     def translate(
-        self, read: ReadRows, put: PutRows, size: tuple[int, int], plan: LargePlan
+        self,
+        read: ReadRows,
+        put: PutRows,
+        size: tuple[int, int],
+        plan: LargePlan,
+        *,
+        scale: float = 1.0,
     ) -> bool:
         """Translate a picture.
 
@@ -99,6 +105,8 @@ class LargeTranslator:
             put: takes rows of the result.
             size: height and width, in pixels.
             plan: what is kept, and where.
+            scale: factor by which strokes become larger, at least 1: the network sees the picture
+                reduced by it, and what it makes is enlarged.
 
         Returns:
             Whether all values were finite numbers.
@@ -106,6 +114,24 @@ class LargeTranslator:
         Raises:
             FolderError: there is no room on the disk.
         """
+        small = max(1, round(size[0] / scale)), max(1, round(size[1] / scale))
+        if small == size:
+            return self._translate(read, put, size, plan)
+        seen = scaled_rows(read, size, small, 0, small[0])
+        made = np.empty_like(seen)
+
+        def keep(start: int, rows: NDArray[np.uint8]) -> None:
+            made[start : start + len(rows)] = rows
+
+        finite = self._translate(lambda start, stop: seen[start:stop], keep, small, plan)
+        for start in range(0, size[0], _BENT_ROWS):
+            stop = min(start + _BENT_ROWS, size[0])
+            put(start, scaled_rows(lambda first, last: made[first:last], small, size, start, stop))
+        return finite
+
+    def _translate(
+        self, read: ReadRows, put: PutRows, size: tuple[int, int], plan: LargePlan
+    ) -> bool:
         known = None if plan.fast_px is None else self._known(read, size, plan.fast_px)
         image, straight = self._input(read, size), _Straight(put, *size)
         if self._is_bent(*size):

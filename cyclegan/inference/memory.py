@@ -53,6 +53,9 @@ _LATER_BYTES = 120 * 2**20
 _SHARE = 0.85
 # A file is read and written from memory, mostly, where so many times its size is free.
 _CACHED = 2
+_WHOLE = ", since only TIFF files are read, and with --format tif written, by rows"
+# Rows of the file that are decoded at once, in up to four places, and their bytes for each pixel.
+_DECODED_ROWS, _DECODED_BYTES = 4 * 256, 8
 # Longer side of the picture whose statistics are taken where the fast way is wanted.
 _FAST_PX = 1024
 # Side of the picture that activations are measured with; of smaller ones, borders are a large part.
@@ -143,16 +146,22 @@ class TranslationMemory:
         compared = self._compare(self._needed(height, width, self._long_side), self._at_start)
         return any(needed > _LARGE * free for needed, free in compared)
 
-    def plan(self, height: int, width: int) -> LargePlan | None:
-        """Return how a picture is translated in rows; None where it fits at once, or never does."""
+    def plan(self, height: int, width: int, *, by_rows: bool = False) -> LargePlan | None:
+        """Return how a picture is translated in rows; None where it fits at once, or never does.
+
+        Args:
+            height: height of the picture, in pixels.
+            width: width of the picture, in pixels.
+            by_rows: whether it is read and written by rows, too.
+        """
         if self._folder is None or self._strips is None or self._fits(height, width):
             return None
-        free, needed = self._free()[1], self._in_rows(height, width)
+        free, needed = self._free()[1], self._in_rows(height, width, by_rows)
         if free is None or needed > free:
             return None
         free = free if self._limit is not None else int(free * _SHARE)
         shown, seen = self._sides(height, width, self._long_side)
-        left = free - self._translating(shown, seen)
+        left = free - self._translating(shown, seen, by_rows)
         resident = max(0, left // FLOAT_BYTES)
         fast_px = _FAST_PX if self._fast and self._strips.needs_passes else None
         keep = self._keep(seen, resident)
@@ -173,7 +182,12 @@ class TranslationMemory:
         return max(0, floats - plan.resident) * FLOAT_BYTES
 
     def refusal(
-        self, height: int, width: int, *, advice: str = "try --long_side {side}"
+        self,
+        height: int,
+        width: int,
+        *,
+        advice: str = "try --long_side {side}",
+        by_rows: bool = False,
     ) -> str | None:
         """Return why a picture of a size does not fit into what is free now, and what would.
 
@@ -181,18 +195,19 @@ class TranslationMemory:
             height: height of the picture, in pixels.
             width: width of the picture, in pixels.
             advice: what to do, with ``{side}`` in the place of the long side that fits.
+            by_rows: whether the picture is read and written by rows, if it does not fit otherwise.
 
         Returns:
             The reason and the advice; None where it fits, or where what is free is not known.
         """
         free = self._free()
         if self._folder is not None and self._strips is not None:
-            needed, there = self._in_rows(height, width), free[1]
+            needed, there = self._in_rows(height, width, by_rows), free[1]
             if there is None or needed <= there or self._fits(height, width):
                 return None
             return (
-                f"{width} x {height} pixels need about {gigabytes(needed)} of memory even in rows, "
-                f"since files of its kind are read and written whole, and {gigabytes(there)} are "
+                f"{width} x {height} pixels need about {gigabytes(needed)} of memory even in rows"
+                f"{'' if by_rows else _WHOLE}, and {gigabytes(there)} are "
                 f"{'free' if self._limit is None else 'left of --memory'}; {self._instead()}"
             )
         for needed, there in self._compare(self._needed(height, width, self._long_side), free):
@@ -249,26 +264,29 @@ class TranslationMemory:
                 return keep
         return "trunk"
 
-    def _translating(self, shown: tuple[int, int], seen: tuple[int, int]) -> int:
+    def _translating(self, shown: tuple[int, int], seen: tuple[int, int], by_rows: bool) -> int:
         """Return what translating in rows takes, without what is kept of the layers."""
         strips = self._strips
         assert strips is not None  # noqa: S101 - for mypy
         pixels, reduced = shown[0] * shown[1], seen[0] * seen[1]
         keep: Keep = "none" if self._fast or not strips.needs_passes else "trunk"
         rows = strips.strip_bytes(seen[1], keep=keep) + seen[1] * _WARPED_ROW_BYTES
-        held = pixels * _HELD_BYTES + (reduced * _REDUCED_BYTES if reduced < pixels else 0)
+        held = shown[1] * _DECODED_ROWS * _DECODED_BYTES if by_rows else pixels * _HELD_BYTES
+        held += reduced * _REDUCED_BYTES if reduced < pixels else 0
         return round(self._row_bytes + held + rows * _MARGIN)
 
-    def _in_rows(self, height: int, width: int) -> int:
+    def _in_rows(self, height: int, width: int, by_rows: bool) -> int:
         """Return the least that a picture takes that is translated in rows, beside what is there.
 
         Decoding it, translating it and writing the result come one after the other.
         """
         shown, seen = self._sides(height, width, self._long_side)
+        if by_rows:
+            return self._translating(shown, seen, by_rows)
         pixels = shown[0] * shown[1]
         writing = self._row_bytes + pixels * (_HELD_BYTES + _WRITING_BYTES)
         decoding = height * width * _DECODE_BYTES
-        return max(decoding, round(writing), self._translating(shown, seen))
+        return max(decoding, round(writing), self._translating(shown, seen, by_rows))
 
     def _free(self) -> _Pair[int | None]:
         """Return the free bytes of the device and of the machine, where they are known."""

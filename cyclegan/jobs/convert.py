@@ -16,19 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from impasto.cyclegan.inference.large import (
-    LargePlan,
-    LargeTranslator,
-    PutRows,
-    ReadRows,
-    scaled_rows,
-)
+from impasto.cyclegan.inference.large import LargePlan, scaled_rows
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import NotFiniteError, Translator, fit_strokes
 from impasto.cyclegan.jobs.results import describe
 from impasto.data.atomic import is_disk_full
-from impasto.data.decode import Picture, read_picture, read_size
-from impasto.data.encode import write_picture
+from impasto.data.decode import Picture, open_rows, read_picture, read_size
+from impasto.data.encode import write_picture, write_rows
 from impasto.data.provenance import FileNote
 from impasto.data.tensors import to_pictures, to_tensor
 from impasto.data.transforms import limit_long_side
@@ -44,12 +38,11 @@ __all__ = [
     "limit_picture",
     "paint",
     "paint_fitted",
-    "paint_rows",
 ]
 
 _BATCH_PIXELS = 2**21
 _BLENDED_PIXELS = 2**18  # at once, as floating-point numbers
-_ROWS = 64  # that are enlarged at once
+_ROWS_SUFFIX = ".tif"  # of results that are written by rows
 
 Translate = Callable[[Tensor], Tensor]
 Result = TypeVar("Result")
@@ -184,16 +177,20 @@ def convert(  # noqa: PLR0913
         on_written=on_written,
     )
     try:
-        usual, large = _sort(jobs, memory, work, on_note)
+        usual, large = _sort(jobs, memory, work, translate, on_note)
         at_once = None if memory is None else memory.batch_pixels
         work.convert(usual, _BATCH_PIXELS if at_once is None else min(_BATCH_PIXELS, at_once))
         for job, size in large:
             # Only now, for what is free changes; nothing else is being read, painted or written.
-            if memory is not None and (reason := memory.refusal(*size)):
+            by_rows = _has_rows(job, translate)
+            if memory is not None and (reason := memory.refusal(*size, by_rows=by_rows)):
                 work.fail(job, reason)
                 continue
-            if memory is not None and (plan := memory.plan(*size)):
+            if memory is not None and (plan := memory.plan(*size, by_rows=by_rows)):
                 on_note(_say_rows(job, size, plan, memory.file_bytes(*size, plan)))
+                if by_rows:
+                    work.convert_rows(job, partial(_convert_rows, job, translate, plan=plan))
+                    continue
                 work.painter = partial(
                     _begin_rows, translate=translate, scale_of=how.scale_of, plan=plan
                 )
@@ -225,7 +222,7 @@ class _Work:
         self.how, self.painter, self.result = how, painter, result
         self.readers = ThreadPoolExecutor(how.threads)
         self._writers = ThreadPoolExecutor(how.threads)
-        self._on_done = on_done
+        self._on_done, self._on_whole, self._on_written = on_done, on_whole, on_written
         self._write = partial(_write, how=how, on_whole=on_whole, on_written=on_written)
         self._begun: deque[tuple[list[tuple[Job, _Read]], Painted | str]] = deque()
         self._pending: deque[tuple[Job, Future[int]]] = deque()
@@ -238,6 +235,21 @@ class _Work:
             self._end_begun(0 if failed else self.how.ahead)
         self._end_begun(0)
         self._collect(0)
+
+    def convert_rows(self, job: Job, convert_it: Callable[..., int]) -> None:
+        """Read, translate and write one picture, all of it by rows."""
+        done: Future[int] = Future()
+        hooks = {"on_whole": self._on_whole, "on_written": self._on_written}
+        try:
+            done.set_result(convert_it(how=self.how, **hooks))
+        except PictureError as error:
+            done.set_exception(error)
+        except (NotFiniteError, FolderError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, ImpastoError) and not _is_memory(error):
+                raise
+            done.set_exception(PictureError(job.source, str(error) or "out of memory"))
+        _finish(job, done, self.result)
+        self._on_done(job)
 
     def fail(self, job: Job, reason: str) -> None:
         """Record a job that failed."""
@@ -315,6 +327,7 @@ def _sort(
     jobs: Sequence[Job],
     memory: TranslationMemory | None,
     work: _Work,
+    translate: Translate,
     on_note: Callable[[str], None],
 ) -> tuple[list[Job], list[tuple[Job, tuple[int, int]]]]:
     """Return the usual jobs, and the large ones with their sizes, which come later, in order.
@@ -331,7 +344,7 @@ def _sort(
     for job, size in zip(jobs, sizes, strict=True):
         if size is None or not memory.is_large(*size):
             usual.append(job)
-        elif reason := memory.refusal(*size):
+        elif reason := memory.refusal(*size, by_rows=_has_rows(job, translate)):
             on_note(f"{job.source} will not be translated: {reason}")
             work.fail(job, reason)
         else:
@@ -440,61 +453,107 @@ def _begin_rows(
     if large is None or len(pictures) > 1:
         return _begin(pictures, translate, scale_of=scale_of)
     rgb = pictures[0]
-    made = np.empty_like(rgb)
-    paint_rows(
-        large,
-        lambda start, stop: rgb[start:stop],
-        partial(_put_rows, made),
-        (rgb.shape[0], rgb.shape[1]),
-        scale=scale_of(*rgb.shape[:2]),
-        plan=plan,
+    made, scale = np.empty_like(rgb), scale_of(*rgb.shape[:2])
+
+    def put(start: int, rows: NDArray[np.uint8]) -> None:
+        made[start : start + len(rows)] = rows
+
+    _require_finite(
+        large.translate(lambda start, stop: rgb[start:stop], put, made.shape[:2], plan, scale=scale)
     )
     return lambda: [made]
 
 
-def _put_rows(made: NDArray[np.uint8], start: int, rows: NDArray[np.uint8]) -> None:
-    made[start : start + len(rows)] = rows
-
-
-def paint_rows(
-    large: LargeTranslator,
-    read: ReadRows,
-    put: PutRows,
-    size: tuple[int, int],
-    *,
-    scale: float,
-    plan: LargePlan,
-) -> None:
-    """Do what :func:`paint` does with one picture, a few rows at a time.
-
-    Args:
-        large: what translates in rows.
-        read: gives rows of the picture, in order, more than once.
-        put: takes rows of the result, in order.
-        size: height and width of the picture, in pixels.
-        scale: factor by which strokes become larger, at least 1.
-        plan: what is kept meanwhile, and where.
-
-    Raises:
-        NotFiniteError: a value of the result is NaN or infinite.
-        FolderError: there is no room for what is kept on disk.
-    """
-    small = max(1, round(size[0] / scale)), max(1, round(size[1] / scale))
-    if small == size:
-        finite = large.translate(read, put, size, plan)
-    else:
-        seen = scaled_rows(read, size, small, 0, small[0])
-        made = np.empty_like(seen)
-        finite = large.translate(
-            lambda start, stop: seen[start:stop], partial(_put_rows, made), small, plan
-        )
-        for start in range(0, size[0], _ROWS):
-            stop = min(start + _ROWS, size[0])
-            put(start, scaled_rows(lambda first, last: made[first:last], small, size, start, stop))
+def _require_finite(finite: bool) -> None:
     if not finite:
-        raise NotFiniteError(
-            "the generator made values that are not finite numbers (NaN or infinite)"
-        )
+        raise NotFiniteError("the generator made values that are not finite numbers")
+
+
+def _has_rows(job: Job, translate: Translate) -> bool:
+    """Whether a picture can be read, translated and written by rows."""
+    if job.target.suffix != _ROWS_SUFFIX or not isinstance(translate, Translator):
+        return False
+    try:
+        return translate.large() is not None and open_rows(job.source) is not None
+    except PictureError:
+        return False  # which reading it will say
+
+
+class _Shown:
+    """A picture that is read by rows, in the size in which it is shown."""
+
+    def __init__(self, path: Path, long_side: int | None) -> None:
+        rows = open_rows(path)
+        if rows is None:
+            raise PictureError(path, "was changed while it was read")
+        self._rows, self._whole = rows, (rows.height, rows.width)
+        self.size = self._whole if long_side is None else _fitted(self._whole, long_side)
+        self.has_alpha = rows.read(0, 1).alpha is not None
+
+    def rgb(self, start: int, stop: int) -> NDArray[np.uint8]:
+        if self.size == self._whole:
+            return self._rows.rgb(start, stop)
+        return scaled_rows(self._rows.rgb, self._whole, self.size, start, stop)
+
+    def alpha(self, start: int, stop: int) -> NDArray[np.uint8] | None:
+        if not self.has_alpha or self.size == self._whole:
+            return self._rows.read(start, stop).alpha
+        return scaled_rows(self._gray, self._whole, self.size, start, stop)[..., 0]
+
+    def reduced(self, long_side: int) -> Picture:
+        """Return a small copy of the picture."""
+        height, width = small = _fitted(self.size, long_side)
+        rgb = scaled_rows(self.rgb, self.size, small, 0, height)
+        alpha = None
+        if self.has_alpha:
+            alpha = scaled_rows(self._gray, self._whole, (height, width), 0, height)[..., 0]
+        return Picture(rgb=rgb, alpha=alpha)
+
+    def _gray(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return the alpha as a gray picture."""
+        return np.dstack([np.asarray(self._rows.read(start, stop).alpha)] * 3)
+
+
+def _fitted(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    scale = min(1.0, long_side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _convert_rows(
+    job: Job,
+    translate: Translate,
+    *,
+    plan: LargePlan,
+    how: Conversion,
+    on_whole: Callable[[Job, FileNote, Path], None],
+    on_written: Callable[[Job], None],
+) -> int:
+    """Read, translate and write a picture by rows; return the result's pixels."""
+    note = describe(job.source)
+    # Two, since they are read in different places at the same time.
+    seen, before = (_Shown(job.source, how.long_side) for _ in range(2))
+    size, large = seen.size, translate.large() if isinstance(translate, Translator) else None
+    assert large is not None  # noqa: S101 - or there would be no plan
+
+    def whole(file: Path) -> None:
+        if job.before is not None:
+            write_picture(job.before, before.reduced(how.preview_px), quality=85)
+        if job.after is not None:
+            write_picture(job.after, _Shown(file, None).reduced(how.preview_px), quality=85)
+        on_whole(job, note, file)
+
+    with write_rows(job.target, size, alpha=seen.has_alpha, on_whole=whole) as write:
+
+        def put(start: int, made: NDArray[np.uint8]) -> None:
+            stop = start + len(made)
+            if how.strength != 1:
+                made = blend(before.rgb(start, stop), made, how.strength)
+            write(start, Picture(rgb=made, alpha=before.alpha(start, stop)))
+
+        scale = how.scale_of(*size)
+        _require_finite(large.translate(seen.rgb, put, size, plan, scale=scale))
+    on_written(job)
+    return size[0] * size[1]
 
 
 def paint(
@@ -603,12 +662,18 @@ def _write(
         after = Picture(rgb=mixed, alpha=after.alpha)
     if job.before is not None:
         write_picture(job.before, limit_picture(read.picture, how.preview_px), quality=85)
-    if job.after is not None and max(after.height, after.width) > how.preview_px:
+    is_tiff = job.target.suffix == _ROWS_SUFFIX  # which no browser shows
+    if job.after is not None and (is_tiff or max(after.height, after.width) > how.preview_px):
         write_picture(job.after, limit_picture(after, how.preview_px), quality=85)
     elif job.after is not None:  # of an earlier, larger result
         job.after.unlink(missing_ok=True)
     noted = partial(on_whole, job, read.note)
-    write_picture(job.target, after, quality=how.quality, on_whole=noted)
+    if is_tiff:
+        size, has_alpha = (after.height, after.width), after.alpha is not None
+        with write_rows(job.target, size, alpha=has_alpha, on_whole=noted) as put:
+            put(0, after)
+    else:
+        write_picture(job.target, after, quality=how.quality, on_whole=noted)
     on_written(job)
     return after.height * after.width
 

@@ -456,7 +456,7 @@ def _identity(options: TranslateOptions, generator: LoadedGenerator) -> str:
         "long_side": options.long_side,
         "stroke_scale": ["auto", generator.strokes_at_px] if follows_size else options.stroke_scale,
         "grid_bend_px": _bend_px(options, generator),
-        "quality": None if options.format == "png" else options.quality,
+        "quality": None if options.format in {"png", "tif"} else options.quality,
     }
     if options.tile != "exact":  # the exact ones do not depend on the memory there is
         facts["tile"] = options.tile

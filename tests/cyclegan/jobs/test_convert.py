@@ -609,7 +609,80 @@ def test_a_full_disk_fails_the_picture_that_needs_it(
     plan = LargePlan(keep="trunk", resident=0, folder=tmp_path / "none")
     memory = TranslationMemory(network, device=torch.device("cpu"), folder=tmp_path)
     monkeypatch.setattr(TranslationMemory, "is_large", lambda *_size: True)
-    monkeypatch.setattr(TranslationMemory, "plan", lambda *_size: plan)
+    monkeypatch.setattr(TranslationMemory, "plan", lambda *_size, **_how: plan)
     result = convert([job(tmp_path, "a")], translator, how=Conversion(), memory=memory)
     assert not result.done
     assert "features of a picture need up to" in result.failures[tmp_path / "a.png"]
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize(
+    "how", [{}, {"stroke_scale": 1.7, "strength": 0.5}, {"long_side": 100, "preview_px": 40}]
+)
+def test_a_tiff_is_read_translated_and_written_by_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], alpha: bool
+) -> None:
+    network = ResnetGenerator(channels=4, blocks=1, norm="layer", color_skip=True)
+    for weights in network.parameters():
+        torch.nn.init.normal_(weights, std=0.2, generator=torch.Generator().manual_seed(1))
+    translator = Translator(network, device=torch.device("cpu"), grid_bend_px=3)
+    source, out = tmp_path / "a.tif", tmp_path / "out"
+    # Smooth: of noise Pillow clips what its filter makes between rows and columns.
+    rgb = np.random.default_rng(5).integers(0, 256, (15, 11, 4 if alpha else 3), np.uint8)
+    Image.fromarray(rgb).resize((110, 300)).save(source, compression="tiff_lzw")
+    jobs = [
+        Job(
+            source=source,
+            target=out / "a.tif",
+            before=tmp_path / "before.webp",
+            after=tmp_path / "after.webp",
+        )
+    ]
+    convert(jobs, translator, how=Conversion(**how))
+    at_once, before = read_picture(out / "a.tif"), read_picture(tmp_path / "before.webp")
+    after = read_picture(tmp_path / "after.webp")
+    memory = TranslationMemory(network, device=torch.device("cpu"), bends=True, folder=out)
+    monkeypatch.setattr(TranslationMemory, "_fits", lambda *_size: False)
+    monkeypatch.setattr(TranslationMemory, "is_large", lambda *_size: True)
+    monkeypatch.setattr(convert_module, "read_picture", None)  # nothing is read whole
+    whole: list[Path] = []
+    result = convert(
+        jobs,
+        translator,
+        how=Conversion(**how),
+        memory=memory,
+        on_whole=lambda _job, _note, file: whole.append(file),
+    )
+    assert result.done == jobs
+    assert len(whole) == 1
+    in_rows = read_picture(out / "a.tif")
+    assert result.pixels == in_rows.height * in_rows.width
+    assert in_rows.rgb.std() > 5
+    assert np.abs(in_rows.rgb.astype(int) - at_once.rgb).max() <= 2  # Pillow rounds in between
+    assert np.abs(in_rows.rgb.astype(int) - at_once.rgb).mean() < 0.3
+    assert (in_rows.alpha is None) == (at_once.alpha is None) == (not alpha)
+    if in_rows.alpha is not None and at_once.alpha is not None:
+        assert np.abs(in_rows.alpha.astype(int) - at_once.alpha).max() <= 2
+    for name, expected in (("before", before), ("after", after)):
+        made = read_picture(tmp_path / f"{name}.webp")
+        assert made.rgb.shape == expected.rgb.shape
+        assert np.abs(made.rgb.astype(int) - expected.rgb).mean() < 3
+
+
+def test_a_tiff_that_cannot_be_written_by_rows_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = ResnetGenerator(channels=4, blocks=1, norm="layer")
+    translator = Translator(network, device=torch.device("cpu"))
+    cut, fine = tmp_path / "a.tif", tmp_path / "b.tif"
+    for path in (cut, fine):
+        Image.fromarray(RNG.integers(0, 256, (150, 110, 3), dtype=np.uint8)).save(path)
+    cut.write_bytes(cut.read_bytes()[:30000])
+    memory = TranslationMemory(network, device=torch.device("cpu"), folder=tmp_path)
+    monkeypatch.setattr(TranslationMemory, "_fits", lambda *_size: False)
+    monkeypatch.setattr(TranslationMemory, "is_large", lambda *_size: True)
+    jobs = [Job(source=path, target=tmp_path / "out" / path.name) for path in (cut, fine)]
+    result = convert(jobs, translator, how=Conversion(), memory=memory)
+    assert result.done == jobs[1:]
+    assert list(result.failures) == [cut]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.tif"]
