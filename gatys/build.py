@@ -134,6 +134,7 @@ def build_settings(options: StylizeOptions) -> Preset:
         changes["learning_rate"] = 0.02 if options.optimizer == "adam" else 1.0
     if options.optimizer == "lbfgs":
         changes["jitter"] = 0  # it would take a shift for curvature
+        preset = replace(preset, finish=None)  # which is of steps as small as Adam's
     if options.iterations:
         changes["iterations"] = tuple(options.iterations)
     for kind in ("content", "style"):
@@ -163,7 +164,8 @@ def _weakened(settings: Preset, strength: float) -> Preset:
     """
     if strength == 0:
         # One evaluation at one size: the content itself, with its losses.
-        return replace(settings, sizes=settings.sizes[-1:], size_factor=0.0, iterations=(1,))
+        once = {"sizes": settings.sizes[-1:], "size_factor": 0.0, "iterations": (1,)}
+        return replace(settings, **once, finish=None)
     return replace(
         settings,
         content_weight=settings.content_weight / strength,

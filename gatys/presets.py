@@ -45,6 +45,7 @@ __all__ = [
     "PRESETS",
     "RANDOM",
     "TRAINED",
+    "Finish",
     "Preset",
     "StatisticKind",
     "caffe_scale",
@@ -59,6 +60,28 @@ StatisticKind = Literal["gram", "gaussian", "moments", "sliced", "patches"]
 """What of a style is matched; see :mod:`impasto.gatys.losses.statistics`."""
 
 _IMAGENET_DEVIATION = (0.229 + 0.224 + 0.225) / 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """What follows at the largest size: a second run that brings the finest strokes nearer.
+
+    Patches weigh more there, and so does what holds against the grain that they bring. From the
+    start, such weights would draw patches before there are shapes.
+
+    Attributes:
+        iterations: number of iterations; at most as many as there were at that size before.
+        rate: learning rate, as a factor of the preset's.
+        patches: weight of the patches, likewise.
+        variation: weight of the total variation, likewise.
+        chroma: weight of the total variation of colors, likewise.
+    """
+
+    iterations: int
+    rate: float
+    patches: float
+    variation: float
+    chroma: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +143,7 @@ class Preset:
         margin: width of what is optimized around the picture and cut off in the end, in pixels; at
             least ``jitter``.
         cut_frames: whether plain frames of styles are cut off.
+        finish: what follows at the largest size; None: nothing.
     """
 
     name: str
@@ -160,6 +184,19 @@ class Preset:
     jitter: int = 0
     margin: int = 0
     cut_frames: bool = False
+    finish: Finish | None = None
+
+    def finishing(self) -> "Preset":
+        """Return the settings of the finish, and these where there is none."""
+        if self.finish is None:
+            return self
+        return replace(
+            self,
+            learning_rate=self.learning_rate * self.finish.rate,
+            patch_weight=self.patch_weight * self.finish.patches,
+            variation=self.variation * self.finish.variation,
+            chroma_variation=self.chroma_variation * self.finish.chroma,
+        )
 
 
 def caffe_scale(white: float = 255.0) -> float:
@@ -505,6 +542,7 @@ LITE = Preset(
     jitter=4,
     margin=8,
     cut_frames=True,
+    finish=Finish(iterations=20, rate=0.5, patches=5.0, variation=2.5, chroma=5.0),
 )
 """The preset where no weights of VGG19 are found."""
 
@@ -512,6 +550,7 @@ LITE_FAST = replace(
     LITE,
     name="lite_fast",
     notes=f"{LITE.notes} Fewer iterations than lite, and more against the grain that they leave.",
+    finish=None,
     variation=2.5,
     chroma_variation=0.08,
     iterations=(25, 16, 5),

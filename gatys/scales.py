@@ -26,6 +26,8 @@ class Scale:
         width: width of the picture, in pixels.
         iterations: number of evaluations of the losses at this scale.
         before: number of evaluations at earlier scales.
+        finishing: whether this is the second run at the largest scale, with the weights of the
+            preset's finish.
     """
 
     index: int
@@ -34,6 +36,7 @@ class Scale:
     width: int
     iterations: int
     before: int
+    finishing: bool = False
 
 
 def fit(height: int, width: int, longest_side: int) -> tuple[int, int]:

@@ -99,8 +99,8 @@ class StylizeOptions:
     """longer side of the result, in pixels"""
     iterations: Sequence[int] = ()
     """number of evaluations of the losses at each scale of the picture, from coarse to fine; if
-    there are more scales than numbers, the last number applies to the rest (default: set by the
-    preset)"""
+    there are more scales than numbers, the last number applies to the rest; lite then adds at most
+    20 for its finish (default: set by the preset)"""
     content_weight: float | None = None
     """weight of the content loss, as docs/stylizing.md defines it (default: set by the
     preset)"""

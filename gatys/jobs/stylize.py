@@ -32,7 +32,7 @@ from impasto.gatys.memory import check_memory
 from impasto.gatys.optim.captured import choosing_algorithms
 from impasto.gatys.optim.iterates import Iterate, Watch, Watcher
 from impasto.gatys.optim.loop import Outcome, optimize
-from impasto.gatys.presets import Preset
+from impasto.gatys.presets import Finish, Preset
 from impasto.gatys.scales import Scale, add_detail, enlarge, plan_scales, scale_sizes, widen
 from impasto.options.errors import PictureError
 from impasto.options.stylize import StylizeOptions
@@ -203,12 +203,13 @@ def _stylize(
         # Moments of steps that had become tiny mislead the first, large ones at the next scale.
         carried = settings.schedule == "constant" and outcomes
         state = outcomes[-1].state if carried else None
-        objective = build_objective(options, settings, backbone, pictures, scale, device)
+        current = settings.finishing() if scale.finishing else settings
+        objective = build_objective(options, current, backbone, pictures, scale, device)
         with choosing_algorithms(device):
             outcome = optimize(
                 widen(enlarge(image, *size), margin),
                 objective,
-                method=build_method(settings, scale.iterations),
+                method=build_method(current, scale.iterations),
                 iterations=scale.iterations,
                 average=settings.average_decay or None,
                 watch=_without_margin(
@@ -217,6 +218,7 @@ def _stylize(
                 state=None if state is None else state.resized(scale.height, scale.width),
                 loss_scale=_LOSS_SCALES.get(precision, 1.0),
             )
+        del objective  # the next one is not to be made beside its targets
         outcomes.append(outcome)
         image = _cut_off(outcome.image, margin)
         if outcome.ended == "stopped":
@@ -299,12 +301,23 @@ def _plan_scales(
     if not options.iterations:
         iterations = iterations[: len(sizes)]
     height, width = pictures.content.shape[:2]
-    return plan_scales(
+    scales = plan_scales(
         height,
         width,
         sizes,
         iterations=iterations,
         smallest_side=backbone.network.smallest([*settings.content_layers, *settings.style_layers]),
+    )
+    return scales if settings.finish is None else [*scales, _finishing(scales[-1], settings.finish)]
+
+
+def _finishing(last: Scale, finish: Finish) -> Scale:
+    """Return the second run at the largest scale."""
+    return replace(
+        last,
+        iterations=min(finish.iterations, last.iterations),
+        before=last.before + last.iterations,
+        finishing=True,
     )
 
 

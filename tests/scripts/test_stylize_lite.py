@@ -93,7 +93,7 @@ def test_interrupted_at_a_coarse_size_it_is_as_large_as_was_asked_for(
     assert shown.std() > 1
     facts = read_recipe(folder / "out.png.yaml").facts
     assert facts is not None
-    assert facts.stopped.endswith(" evaluations of 2000, at 96 x 72 pixels, and enlarged")
+    assert facts.stopped.endswith(" evaluations of 2020, at 96 x 72 pixels, and enlarged")
 
 
 def test_what_does_not_fit_is_refused_with_a_size_that_does(

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from impasto.data.decode import read_picture
+from impasto.gatys.build import build_settings
 from impasto.gatys.inputs import picture_image
 from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
+from impasto.gatys.losses.statistics import Patches
 from impasto.gatys.optim.iterates import Iterate
+from impasto.gatys.presets import OWN_PRESETS, Finish
 from impasto.options.stylize import StylizeOptions
 
 HEIGHT, WIDTH = 36, 48
@@ -231,7 +235,7 @@ def test_stopped_early_it_is_whole(folder: Path) -> None:
 
     result: StylizeResult = stylize(options(folder, size=196, iterations=(5, 5)), stop=stop)
     assert result.image.shape == (147, 196, 3)
-    assert result.stopped.startswith("stopped after 4 evaluations of 10")  # the last: its losses
+    assert result.stopped.startswith("stopped after 4 evaluations of 15")  # the last: its losses
 
 
 def test_a_plain_frame_of_a_style_is_no_style(
@@ -247,3 +251,29 @@ def test_a_plain_frame_of_a_style_is_no_style(
     kept = made(folder, "framed", style_frames="keep")
     assert kept.mean() > cut.mean() + 0.02
     assert cut.mean() == pytest.approx(made(folder).mean(), abs=0.02)
+
+
+def test_the_finish_weighs_the_patches(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    style = picture_image(read_picture(folder / "red.png").rgb, HEIGHT, WIDTH)
+    statistic = Patches(side=5, filters=64, stock=64, seed=9)
+    target = statistic.measure(style)
+    away = []
+    for patches in (0.0, 1.0, 50.0):
+        finish = Finish(iterations=20, rate=1.0, patches=patches, variation=1.0, chroma=1.0)
+        presets = {**OWN_PRESETS, "lite": replace(OWN_PRESETS["lite"], finish=finish)}
+        monkeypatch.setattr("impasto.gatys.build.OWN_PRESETS", presets)
+        result = stylize(options(folder, iterations=(20,)))
+        assert result.evaluations == 40
+        assert result.settings.finishing().patch_weight == result.settings.patch_weight * patches
+        image = torch.from_numpy(result.image).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            away.append(float(statistic.distance(image, target)))
+    assert away == sorted(away, reverse=True)
+    assert away[2] < 0.95 * away[0]
+
+
+@pytest.mark.parametrize("changes", [{"strength": 0.0}, {"optimizer": "lbfgs"}], ids=str)
+def test_no_finish_where_it_has_no_place(folder: Path, changes: dict[str, Any]) -> None:
+    given = options(folder, iterations=(2,), **changes)
+    assert build_settings(given).finish is None
+    assert stylize(given).evaluations == (1 if "strength" in changes else 2)
