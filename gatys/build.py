@@ -164,8 +164,8 @@ def _weakened(settings: Preset, strength: float) -> Preset:
     """
     if strength == 0:
         # One evaluation at one size: the content itself, with its losses.
-        once = {"sizes": settings.sizes[-1:], "size_factor": 0.0, "iterations": (1,)}
-        return replace(settings, **once, finish=None)
+        largest = settings.sizes[-1:]
+        return replace(settings, sizes=largest, size_factor=0.0, iterations=(1,), finish=None)
     return replace(
         settings,
         content_weight=settings.content_weight / strength,
