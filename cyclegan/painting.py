@@ -250,7 +250,8 @@ class StyleLoss:
         self._candidates: Tensor | None = None
         self._usual: dict[str, Tensor] = {}
         self._collection: dict[str, Tensor] = {}
-        self._seen = 0
+        # Calls that the moments of each size are of: a size, or the whole, may be new to a run.
+        self._seen = [0] * scales
 
     @property
     def settled(self) -> bool:
@@ -263,7 +264,7 @@ class StyleLoss:
             and len(self._candidates) == self._count
             and all(len(self._usual.get(name, ())) == _KNOWN for name in ("source", "real"))
         )
-        return full and (self._targets == "nearest" or self._seen == _SEEN)
+        return full and (self._targets == "nearest" or min(self._seen) == _SEEN)
 
     def __call__(self, made: Tensor, source: Tensor, real: Tensor) -> Tensor:
         """Return the distance, a scalar, at least 0, and remember the pictures.
@@ -284,7 +285,6 @@ class StyleLoss:
                 distances.append(_compare(features, {k: _moments(v) for k, v in theirs.items()}))
             if self._targets != "nearest":
                 distances.append(_compare(_pooled(features), self._all_moments(real, scale)))
-        self._seen = min(self._seen + 1, _SEEN)
         return torch.stack(distances).mean()
 
     def state_dict(self) -> dict[str, Any]:
@@ -297,19 +297,31 @@ class StyleLoss:
             "collection": {
                 name: values.to("cpu", copy=True) for name, values in self._collection.items()
             },
-            "seen": self._seen,
+            "seen": list(self._seen),
             "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device) -> None:
-        """Continue from a saved state."""
-        candidates = state["candidates"]
+        """Continue from a saved state.
+
+        Where targets or scales were others, what these need begins anew, and what they do not need
+        is forgotten: it would be old once it is needed again.
+        """
+        candidates = None if self._targets == "collection" else state["candidates"]
         self._candidates = None if candidates is None else candidates.to(device, copy=True)
-        self._usual, self._collection = (
-            {name: values.to(device, copy=True) for name, values in state[part].items()}
-            for part in ("usual", "collection")
-        )
-        self._seen = min(state["seen"], _SEEN)
+        usual = {} if candidates is None else state["usual"]
+        self._usual = {name: values.to(device, copy=True) for name, values in usual.items()}
+        seen = state["seen"]
+        if isinstance(seen, int):  # a state of earlier versions, which counted all sizes as one
+            seen = [seen] * self._scales
+        collection = {} if self._targets == "nearest" else state["collection"]
+        self._collection, self._seen = {}, [0] * self._scales
+        for scale in range(self._scales):
+            known = [name for name in collection if _scale_of(name) == scale]
+            if known and scale < len(seen):
+                self._seen[scale] = min(seen[scale], _SEEN)
+                for name in known:
+                    self._collection[name] = collection[name].to(device, copy=True)
         self._generator.set_state(state["generator"].cpu())
 
     def _match(self, source: Tensor, real: Tensor) -> Tensor:
@@ -336,7 +348,8 @@ class StyleLoss:
         """Return the running moments of all real pictures, these included, at one size."""
         with torch.no_grad():
             new = _pooled(self._features(self._shift(_halved(real, scale))))
-        decay = min(_DECAY, self._seen / (self._seen + 1))
+        decay = min(_DECAY, self._seen[scale] / (self._seen[scale] + 1))
+        self._seen[scale] = min(self._seen[scale] + 1, _SEEN)
         size = f"1/{2**scale} " if scale else ""
         found = {}
         for layer, features in new.items():
@@ -408,6 +421,12 @@ class StyleTerm(LossTerm):
         self._style.load_state_dict(state, device=device)
 
 
+def _scale_of(name: str) -> int:
+    """Return how often the pictures were halved whose moments have that name."""
+    size = name.split(" ", maxsplit=1)[0]
+    return int(size.removeprefix("1/")).bit_length() - 1 if size.startswith("1/") else 0
+
+
 def _remember(known: Tensor | None, new: Tensor) -> Tensor:
     """Return a copy of what is new: in place, where a captured step looks for it, if it fits."""
     if known is None or known.shape != new.shape:
@@ -457,6 +476,11 @@ def default_nce_layers(blocks: int) -> tuple[int, ...]:
 
 def encode(generator: Generator, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
     """Return what a ResNet makes of images in some layers of its encoder, and compute no further.
+
+    Without stroke noise: what is compared is what pictures show. The same noise for a picture and
+    its translation would mark each place in both, so that places could be told without looking at
+    the pictures; noise drawn twice would only hide what they show, and teach the generator not to
+    use it.
 
     Args:
         generator: a :class:`~impasto.cyclegan.networks.ResnetGenerator`.

@@ -89,6 +89,42 @@ def test_features_are_what_the_generator_s_layers_make() -> None:
         assert torch.equal(features, seen[place])
 
 
+def test_stroke_noise_is_in_none_of_the_compared_features() -> None:
+    """Else places could be told by the noise, or the noise would hide what pictures show."""
+    torch.manual_seed(0)
+    network = ResnetGenerator(channels=2, blocks=4, noise=True).train()
+    layers, images = (0, 4, 10, 13), pictures(2, seed=0)
+    batch, made = UnpairedBatch(A=images, B=images), made_of(pictures(2, seed=2))
+    assert network.noise is not None
+
+    def loss() -> Tensor:
+        torch.manual_seed(1)
+        return ContrastiveTerm(
+            "nce_A",
+            generator=network,
+            projector=PatchProjector(network, layers, width=6),
+            layers=layers,
+            num_patches=500,
+            temperature=0.07,
+            random=torch.Generator().manual_seed(0),
+        )(batch, made)
+
+    quiet = ResnetGenerator(channels=2, blocks=4).train()
+    own = {k: v for k, v in network.state_dict().items() if not k.startswith("noise.")}
+    quiet.load_state_dict(own)
+    expected = encode(quiet, images, layers)
+    before = torch.get_rng_state()
+    found = encode(network, images, layers)
+    assert torch.equal(torch.get_rng_state(), before)  # no noise was drawn
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    first = loss()
+    first.backward()  # type: ignore[no-untyped-call]
+    assert network.noise.mix.weight.grad is None
+    with torch.no_grad():
+        network.noise.mix.weight.mul_(100)
+    assert torch.equal(loss(), first)
+
+
 def test_default_layers_lie_in_every_resnet() -> None:
     assert default_nce_layers(9) == (0, 4, 7, 10, 14)
     assert default_nce_layers(1) == (0, 4, 7, 10)

@@ -175,6 +175,59 @@ def test_a_loaded_loss_goes_on_as_the_saved_one(targets: StyleTargets, scales: i
         assert torch.equal(one(*batch), other(*batch))
 
 
+@pytest.mark.parametrize("earlier", [("nearest", 1), ("collection", 1), ("both", 3)])
+def test_what_was_not_remembered_begins_anew_with_the_first_picture_after_a_change(
+    earlier: tuple[StyleTargets, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With targets or scales that are new, the first real picture is all of the collection."""
+    before = style(earlier[0], scales=earlier[1])
+    for step in range(6):
+        before(*(pictures(1, seed=10 * step + k) for k in range(3)))
+    state = before.state_dict()
+    # The second scale is new to all but the last, the first one to `nearest` alone.
+    loss = still(style("collection", scales=2), monkeypatch)
+    loss.load_state_dict(state, device=torch.device("cpu"))
+    made = torch.zeros(1, 3, 32, 32)
+    seen = [pictures(1, seed=seed) * 0.5 + 0.3 for seed in (7, 8)]
+    loss(made, made, seen[0])
+    loss(made, made, seen[1])
+    names = {0: "pixels mean", 1: "1/2 pixels mean"}
+    moments = loss.state_dict()
+    fresh = {"nearest": {0, 1}, "collection": {1}, "both": set()}[earlier[0]]
+    for scale, name in names.items():
+        both = torch.stack([picture.mean((2, 3)) for picture in seen]).mean(0)
+        assert torch.allclose(moments["collection"][name], both, atol=1e-5) == (scale in fresh)
+        assert moments["seen"][scale] == (2 if scale in fresh else 8)
+
+
+def test_what_is_not_needed_is_forgotten_and_not_found_old_later() -> None:
+    one = style("both", scales=2)
+    for step in range(5):
+        one(*(pictures(1, seed=10 * step + k) for k in range(3)))
+    other, last = style("nearest", scales=2), style("both", scales=2)
+    other.load_state_dict(one.state_dict(), device=torch.device("cpu"))
+    kept = other.state_dict()
+    assert (kept["collection"], kept["seen"]) == ({}, [0, 0])
+    assert torch.equal(kept["candidates"], one.state_dict()["candidates"])
+    last.load_state_dict(kept, device=torch.device("cpu"))
+    assert last.state_dict()["seen"] == [0, 0]
+    collection = style("collection")
+    collection.load_state_dict(one.state_dict(), device=torch.device("cpu"))
+    kept = collection.state_dict()
+    assert (kept["candidates"], kept["usual"], kept["seen"]) == (None, {}, [5])
+    assert set(kept["collection"]) == {"pixels mean", "pixels square"}
+
+
+def test_a_state_of_earlier_versions_counted_all_sizes_as_one() -> None:
+    one, other = style("both", scales=2), style("both", scales=2)
+    for step in range(3):
+        one(*(pictures(1, seed=10 * step + k) for k in range(3)))
+    state = {**one.state_dict(), "seen": 3}
+    other.load_state_dict(state, device=torch.device("cpu"))
+    batch = [pictures(1, seed=70 + k) for k in range(3)]
+    assert torch.equal(one(*batch), other(*batch))
+
+
 def test_crops_are_described_by_light_color_spread_detail_and_what_is_below() -> None:
     image = torch.full((1, 3, 32, 32), -1.0)
     image[:, 0, 16:] = 1.0  # black above, red below

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from impasto.cyclegan import train
+from impasto.cyclegan import load_generator, train
 from impasto.options import TrainOptions, flatten
 from impasto.runs import RunDirectory, load_state, read_log
 
@@ -208,6 +208,36 @@ def test_two_processes_log_the_same_whether_resumed_or_not(
         assert_equal(own, resumed)
     key = next(iter(whole[0]))
     assert not torch.equal(whole[0][key], whole[1][key])  # in the middle of an epoch, they differ
+
+
+@pytest.mark.slow
+def test_the_stroke_noise_of_two_processes_goes_on_where_it_was(
+    tiny_options: Callable[..., TrainOptions], tmp_path: Path
+) -> None:
+    """Each process draws its own; stopped and resumed, weights are those of a whole training."""
+    states, painted = [], []
+    for name, limits in (("whole", [6]), ("parts", [4, 6])):
+        for limit in limits:
+            options = tiny_options(name=name, max_images=limit, display="none", stroke_noise=True)
+            file = tmp_path / f"{name}{limit}.yaml"
+            file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
+            words = ("-m", "impasto.scripts.main", "train", "--config", str(file))
+            resume = ("--resume",) if limit != limits[0] else ()
+            subprocess.run(torchrun(2, *words, *resume), env=ENVIRONMENT, check=True, timeout=300)
+        directory = run_directory(tiny_options(name=name))
+        states.append(load_state(directory.state_file))
+        network = load_generator(directory.path / "G_A.safetensors").network.eval()
+        with torch.no_grad():
+            painted.append([network(torch.zeros(1, 3, 24, 24)) for _ in range(2)])
+    for name, weights in states[0]["learner"]["networks"].items():
+        for key, value in weights.items():
+            assert torch.equal(value, states[1]["learner"]["networks"][name][key]), (name, key)
+    drawn = [[process["random"]["cpu"] for process in state["processes"]] for state in states]
+    assert not torch.equal(drawn[0][0], drawn[0][1])
+    assert all(torch.equal(*pair) for pair in zip(*drawn, strict=True))
+    # A picture is translated alike each time, by whichever run.
+    first = painted[0][0]
+    assert all(torch.equal(first, each) for pair in painted for each in pair)
 
 
 @pytest.mark.slow
