@@ -63,9 +63,17 @@ def check_animation(path: Path) -> None:
 
 
 def write_animation(
-    path: Path, frames: Frames, *, frame_ms: int = 100, hold_ms: int = 2000
+    path: Path,
+    frames: Frames,
+    *,
+    frame_ms: int = 100,
+    hold_ms: int = 2000,
+    durations_ms: Sequence[int] | None = None,
+    loops: int | None = 0,
 ) -> None:
-    """Write frames as an animation that plays for ever (an MP4: as often as the player is told to).
+    """Write frames as an animation, which plays for ever unless told otherwise.
+
+    An MP4 plays as often as the player is told to.
 
     All frames get the size of the last; others are scaled to it. Equal frames give equal bytes.
 
@@ -75,9 +83,13 @@ def write_animation(
         frames: RGB, (H, W, 3), uint8; at least one. Read twice, and never all at once.
         frame_ms: how long each frame is shown, in milliseconds; a GIF counts in tens.
         hold_ms: how long the last frame is shown, at least ``frame_ms``.
+        durations_ms: how long each frame is shown, instead of ``frame_ms`` and ``hold_ms``; not
+            for an MP4.
+        loops: how often it plays, as the formats count; 0: for ever; None: once.
 
     Raises:
-        ValueError: there are no frames, or a duration is not within 1 to 65535.
+        ValueError: there are no frames, a duration is not within 1 to 65535, or there are more or
+            fewer than frames.
         PictureError: the suffix is unknown, PyAV is missing, or the file cannot be written. What
             stood at ``path`` before is then untouched.
     """
@@ -87,14 +99,16 @@ def write_animation(
         raise ValueError(f"expected durations of 1 to 65535 ms, got {frame_ms} and {hold_ms}")
     check_animation(path)
     encode = _ENCODERS[path.suffix.lower()]
-    durations = [frame_ms] * (len(frames) - 1) + [max(hold_ms, frame_ms)]
+    durations = durations_ms or [frame_ms] * (len(frames) - 1) + [max(hold_ms, frame_ms)]
+    if len(durations) != len(frames) or not 1 <= min(durations) <= max(durations) <= 65535:
+        raise ValueError("expected a duration of 1 to 65535 ms for each frame")
     height, width = frames[-1].shape[:2]
     if encode is _encode_gif and max(height, width) > _LONGEST_GIF_SIDE:
         raise PictureError(path, f"cannot be written: {width} x {height} is too large for a GIF")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            encode(file, _Sized(frames, height, width), durations)
+            encode(file, _Sized(frames, height, width), durations, loops)
     except PictureError:
         raise
     except (OSError, ValueError, MemoryError) as error:
@@ -122,13 +136,16 @@ class _Sized:
 # GIF
 
 
-def _encode_gif(file: BinaryIO, frames: _Sized, durations: Sequence[int]) -> None:
+def _encode_gif(
+    file: BinaryIO, frames: _Sized, durations: Sequence[int], loops: int | None
+) -> None:
     """Write a GIF89a: a global palette, the loop extension, and each frame in full."""
     palette = _common_palette(frames)
     colors = bytes(palette.getpalette("RGB") or ()).ljust(768, b"\0")
     file.write(b"GIF89a" + struct.pack("<HHBBB", frames.width, frames.height, 0xF7, 0, 0))
     file.write(colors)
-    file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")
+    if loops is not None:
+        file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", loops, 0))
     for frame, duration in zip(frames, durations, strict=True):
         hundredths = round(max(duration, _SHORTEST_GIF_MS) / 10)
         file.write(b"\x21\xf9\x04\x04" + struct.pack("<HBB", hundredths, 0, 0))
@@ -180,11 +197,13 @@ def _after_blocks(data: bytes, at: int) -> int:
 # APNG
 
 
-def _encode_apng(file: BinaryIO, frames: _Sized, durations: Sequence[int]) -> None:
+def _encode_apng(
+    file: BinaryIO, frames: _Sized, durations: Sequence[int], loops: int | None
+) -> None:
     """Write an animated PNG (PNG 3rd edition, 11.3.2): every frame in full, exact."""
     size = struct.pack(">II", frames.width, frames.height)
     file.write(_SIGNATURE + _chunk(b"IHDR", size + b"\x08\x02\0\0\0"))
-    file.write(_chunk(b"acTL", struct.pack(">II", len(frames), 0)))
+    file.write(_chunk(b"acTL", struct.pack(">II", len(frames), 1 if loops is None else loops)))
     number = 0
     for index, (frame, duration) in enumerate(zip(frames, durations, strict=True)):
         control = (
@@ -220,7 +239,9 @@ def _png_pixels(frame: Rgb) -> Iterable[bytes]:
 # MP4
 
 
-def _encode_mp4(file: BinaryIO, frames: _Sized, durations: Sequence[int]) -> None:
+def _encode_mp4(
+    file: BinaryIO, frames: _Sized, durations: Sequence[int], _loops: int | None
+) -> None:
     """Write H.264; the last frame is repeated for as long as it is held."""
     av = importlib.import_module("av")
     rate = Fraction(1000, durations[0])
@@ -256,7 +277,7 @@ def _video_frame(av: Any, frame: Rgb) -> Any:
     return rgb.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
 
 
-_ENCODERS: dict[str, Callable[[BinaryIO, _Sized, Sequence[int]], None]] = {
+_ENCODERS: dict[str, Callable[[BinaryIO, _Sized, Sequence[int], int | None], None]] = {
     ".gif": _encode_gif,
     ".png": _encode_apng,
     ".apng": _encode_apng,

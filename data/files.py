@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from impasto.data.films.reading import FILM_SUFFIXES
 from impasto.data.formats import PICTURE_SUFFIXES
 from impasto.data.provenance import (
     PREVIEWS_MARK,
@@ -28,6 +29,7 @@ __all__ = [
     "list_pictures",
     "near_name",
     "output_names",
+    "pick_shard",
     "refuse_missing",
 ]
 
@@ -75,7 +77,7 @@ def fit_name(name: str) -> str:
 
 
 def list_pictures(
-    folder: Path, *, exclude: Path | None = None, results: bool = False
+    folder: Path, *, exclude: Path | None = None, results: bool = False, films: bool = False
 ) -> list[Path]:
     """List the picture files in ``folder`` and its sub-folders.
 
@@ -94,6 +96,7 @@ def list_pictures(
         exclude: a folder whose whole content is left out, for example an output folder that lies
             inside ``folder``. It need not exist.
         results: list the results of pictures in ``folder``, too, but no contact sheets and curves.
+        films: list video files, too.
 
     Returns:
         Paths that begin with ``folder``, sorted by their POSIX form relative to it, which is the
@@ -115,8 +118,9 @@ def list_pictures(
             "elsewhere",
         )
     files, previews = _walk(folder, left_out)
-    pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
-    others = _describe(path for path in files if path.suffix.lower() not in PICTURE_SUFFIXES)
+    looked_for = (*PICTURE_SUFFIXES, *(FILM_SUFFIXES if films else ()))
+    pictures = [path for path in files if path.suffix.lower() in looked_for]
+    others = _describe(path for path in files if path.suffix.lower() not in looked_for)
     if not pictures:
         raise FolderError(folder, _why_empty(folder, others))
     if others:
@@ -222,7 +226,9 @@ def find_class_folders(root: Path) -> dict[str, Path]:
     return found
 
 
-def output_names(inputs: Sequence[Path], *, root: Path, suffix: str) -> list[PurePosixPath]:
+def output_names(
+    inputs: Sequence[Path], *, root: Path, suffix: str | Sequence[str]
+) -> list[PurePosixPath]:
     """Name the output of every input of a folder conversion.
 
     The tree below ``root`` is kept and the ending replaced: ``a/b.jpg`` becomes ``a/b.png``.
@@ -234,7 +240,7 @@ def output_names(inputs: Sequence[Path], *, root: Path, suffix: str) -> list[Pur
     Args:
         inputs: files below ``root``. A file's name does not depend on its place in the list.
         root: the folder that is converted.
-        suffix: the ending of the outputs, with its dot.
+        suffix: the ending of the outputs, with its dot; or one for each.
 
     Returns:
         Paths relative to the output folder, one for each input, in the order of ``inputs``. No two
@@ -243,19 +249,25 @@ def output_names(inputs: Sequence[Path], *, root: Path, suffix: str) -> list[Pur
     Raises:
         ValueError: an input does not lie below ``root``, or ``suffix`` does not begin with a dot.
     """
-    if not suffix.startswith("."):
-        raise ValueError(f"suffix must begin with a dot, got {suffix!r}")
+    endings = [suffix] * len(inputs) if isinstance(suffix, str) else suffix
+    for ending in (suffix,) if isinstance(suffix, str) else endings:
+        if not ending.startswith("."):
+            raise ValueError(f"suffix must begin with a dot, got {ending!r}")
     sources = [PurePosixPath(path.relative_to(root).as_posix()) for path in inputs]
     folders = {_fold(parent) for source in sources for parent in source.parents}
-    names = [source.with_name(fit_name(source.stem + suffix)) for source in sources]
+    names = [
+        source.with_name(fit_name(source.stem + ending))
+        for source, ending in zip(sources, endings, strict=True)
+    ]
     # A longer name can meet another input's short name (b.jpg.gif beside b.jpg and b.png), which
     # then becomes longer itself, so repeat until nothing changes; each round lengthens a name.
     is_long = [False] * len(names)
     while short := _short_and_taken(names, is_long, folders):
         for index in short:
-            names[index] = sources[index].with_name(fit_name(sources[index].name + suffix))
+            long = fit_name(sources[index].name + endings[index])
+            names[index] = sources[index].with_name(long)
             is_long[index] = True
-    _number_the_same(sources, names, folders, suffix)
+    _number_the_same(sources, names, folders, endings)
     return names
 
 
@@ -406,7 +418,10 @@ def _short_and_taken(
 
 
 def _number_the_same(
-    sources: list[PurePosixPath], names: list[PurePosixPath], folders: set[str], suffix: str
+    sources: list[PurePosixPath],
+    names: list[PurePosixPath],
+    folders: set[str],
+    endings: Sequence[str],
 ) -> None:
     """Number, in place, what still collides: inputs that differ only in case or Unicode form."""
     taken = folders | {_fold(name) for name in names}
@@ -414,8 +429,8 @@ def _number_the_same(
     for index in sorted(range(len(names)), key=lambda index: str(sources[index])):
         folded = _fold(names[index])
         if folded in met:
-            source = sources[index]
-            texts = (f"{source.name}-{number}{suffix}" for number in itertools.count(2))
+            source, ending = sources[index], endings[index]
+            texts = (f"{source.name}-{number}{ending}" for number in itertools.count(2))
             numbered = (source.with_name(fit_name(text)) for text in texts)
             names[index] = next(name for name in numbered if _fold(name) not in taken)
             folded = _fold(names[index])
@@ -423,8 +438,33 @@ def _number_the_same(
         met.add(folded)
 
 
+def pick_shard(files: Sequence[Path], *, root: Path, shard: int, shards: int) -> list[Path]:
+    """Return one of several parts of a list of files, which together are the whole, none twice.
+
+    Which part a file belongs to depends on its path below ``root`` alone: not on the order of the
+    list, on other files, nor on the machine. Parts of many files are about equally large.
+
+    Args:
+        files: files below ``root``.
+        root: folder that paths are relative to.
+        shard: number of the part, from 1 to ``shards``.
+        shards: number of parts.
+
+    Raises:
+        ValueError: there is no such part, or a file does not lie below ``root``.
+    """
+    if not 1 <= shard <= shards:
+        raise ValueError(f"expected a shard from 1 to {shards}, got {shard}")
+
+    def part(file: Path) -> int:
+        name = os.fsencode(file.relative_to(root).as_posix())
+        return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") % shards + 1
+
+    return [file for file in files if part(file) == shard]
+
+
 def gather_pictures(
-    paths: Sequence[Path], *, exclude: Path, results: bool = False
+    paths: Sequence[Path], *, exclude: Path, results: bool = False, films: bool = False
 ) -> tuple[list[Path], Path]:
     """Find all pictures that are meant, and the folder that their names are relative to.
 
@@ -432,6 +472,7 @@ def gather_pictures(
         paths: folders (searched with all that is below them) and single files.
         exclude: a folder to leave out: the output, which may lie inside of an input.
         results: list the results of pictures in a folder, too; see :func:`list_pictures`.
+        films: list the video files in a folder, too.
 
     Returns:
         The files, each once, in the order of the arguments; and their common folder.
@@ -446,14 +487,15 @@ def gather_pictures(
         if _is_missing(path):
             raise FolderError(path, f"no such file or folder{near_name(path)}")
     if len(paths) == 1 and paths[0].is_dir():
-        return list_pictures(paths[0], exclude=exclude, results=results), paths[0]
+        found_here = list_pictures(paths[0], exclude=exclude, results=results, films=films)
+        return found_here, paths[0]
     found: dict[Path, None] = {}
     folders = []
     for path in paths:
         folder = path.parent if path.is_file() else path
         files = [path]
         if not path.is_file():
-            files = list_pictures(path, exclude=exclude, results=results)
+            files = list_pictures(path, exclude=exclude, results=results, films=films)
         # Only the folder is resolved: a picture may itself be a link to somewhere else.
         folders.append(folder.resolve())
         found.update(dict.fromkeys(folders[-1] / file.relative_to(folder) for file in files))

@@ -109,7 +109,7 @@ def _recognize_media(start: bytes) -> PictureFormat:
     heif = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")
     if brands & set(heif):
         return PictureFormat(name="HEIC", open=_open_heic)
-    raise UnreadableError(f"is a video; expected a {_NAMES} picture")
+    raise UnreadableError(f"is {_VIDEO}; expected a {_NAMES} picture")
 
 
 def _open(kind: type[ImageFile], file: IO[bytes], _pixels: bool) -> tuple[IO[bytes], ImageFile]:
@@ -357,6 +357,7 @@ _RAW = (
     "a camera's raw file, in which only a small preview is a picture; develop it, and save that as "
     "TIFF or JPEG"
 )
+_VIDEO = "a video, which impasto translate alone takes"
 
 # What is met beside pictures, and under their names.
 _OTHERS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
@@ -369,7 +370,7 @@ _OTHERS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
     ("an OpenEXR file", (b"\x76\x2f\x31\x01",)),
     ("a Radiance HDR file", (b"#?RADIANCE", b"#?RGBE")),
     ("a camera's raw file", (b"IIRO", b"IIRS", b"IIU\0", b"MMOR", b"FUJIFILMCCD-RAW")),
-    ("a video", (b"\x1a\x45\xdf\xa3", b"RIFF")),
+    (_VIDEO, (b"\x1a\x45\xdf\xa3", b"RIFF")),
     ("a drawing (SVG)", (b"<svg",)),
     ("a web page", (b"<!DOCTYPE html", b"<!doctype html", b"<html")),
     ("an archive", (b"PK\3\4", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b")),

@@ -80,6 +80,7 @@ class CommandParser(ArgumentParser):
         self._presets = presets
         self._types = types_of(options)
         self._implied = getattr(options, "implied_defaults", None)
+        self._switches: set[str] = set()
         self._configs: list[ConfigFile] = []
         self._stored: Mapping[str, Any] = {}
         self._stored_place = ""
@@ -170,6 +171,7 @@ class CommandParser(ArgumentParser):
         """
         assert self.groups is not None  # noqa: S101 - made above, one for each section
         self.groups[section].add_argument(f"--{name}", action="store_true", help=text)
+        self._switches.add(name)
 
     def parse(self, argv: Sequence[str]) -> Namespace:
         """Parse ``argv`` into a namespace of flat options; exits with status 2 on a mistake.
@@ -275,7 +277,8 @@ class CommandParser(ArgumentParser):
         shown = {
             name: _written(value)
             for name, value in parsed.items()
-            if name not in {"config", "print_config"}
+            # Files know no switches.
+            if name not in {"config", "print_config", *self._switches}
             and not (value is None and not kind_of(self._types.get(name))[1])
             and not (which and value == defaults[name])
         }

@@ -38,7 +38,8 @@ class EvaluateOptions:
     given"""
     inputs: Path | None = None
     """folder with the pictures that are translated or stylized, for example testB, or one picture;
-    models need it, and so do the measures that compare a result with its input"""
+    models need it, and so do the measures that compare a result with its input. For films, the film
+    before it was translated"""
     paired: bool = False
     """REAL holds the true picture of each picture in INPUTS, of the same name but for the ending,
     and results are also compared with these; where both are the same folder, each of its pictures

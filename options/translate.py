@@ -5,6 +5,7 @@ are, `impasto demo` shows what ships with Impasto and trains a small model besid
 `impasto app` does it all on a page.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -61,6 +62,7 @@ class TranslateOptions:
         "model": "model and results",
         "format": "files and sizes",
         "strength": "strokes",
+        "steady": "films",
         "overwrite": "running",
     }
 
@@ -71,7 +73,8 @@ class TranslateOptions:
     .safetensors or .pth"""
     output: Path | None = None
     """folder for the translated pictures and a page that shows them, index.html; with --model all,
-    each painter has a folder of its own in it. It is needed unless there is a SHEET, whose name
+    each painter has a folder of its own in it. For a single film it may be a file, such as
+    out.mp4. It is needed unless there is a SHEET, whose name
     without its ending is then the name of the folder"""
     sheet: Path | None = None
     """contact sheet to write, .jpg, .png or .webp: a row for each photograph, which shows it and
@@ -110,6 +113,20 @@ class TranslateOptions:
     that its strokes do not line up in a regular grid; 3 is enough, 0 does not bend them (default:
     the value that is stored with the model, which is 3 for the shipped models; 0 for models of
     other programs)"""
+    steady: bool = False
+    """films: let strokes stay with the scene as it moves, and mix in the result before where it
+    fits, so that films flicker less; it takes a little longer. Films are video files and animated
+    GIF, PNG and WebP"""
+    codec: Literal["auto", "h264", "hevc", "vp9"] = "auto"
+    """films: how the pictures of video files are coded; auto is vp9 for .webm and h264 otherwise,
+    or MPEG-4 Part 2 where there is no encoder for h264. Sound is copied unchanged"""
+    crf: int | None = None
+    """films: constant quality of the pictures of video files, from 0 up; smaller values make
+    better pictures and larger files (default: 18 for h264, 20 for hevc, 24 for vp9)"""
+    shard: str | None = None
+    """translate one of several parts of the pictures, such as 3/16 for the third of 16; commands
+    for all parts may run at the same time, on several machines, into the same OUTPUT, and each
+    writes a page of its own. The same command without it then makes one page of all"""
     overwrite: bool = False
     """translate all pictures, also those whose translation with the same model and settings is
     already in OUTPUT, and replace files there that impasto translate did not make"""
@@ -150,7 +167,27 @@ class TranslateOptions:
         """Most memory that the whole command may take, in bytes, or None."""
         return None if self.memory is None else parse_bytes("memory", self.memory)
 
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """Number of the part of the pictures, from 1, and of all parts; None for all pictures."""
+        if self.shard is None:
+            return None
+        number, _, count = self.shard.partition("/")
+        return int(number), int(count)
+
+    def _require_shard(self) -> None:
+        if self.shard is None:
+            return
+        match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", self.shard)
+        require(
+            match is not None and int(match[1]) <= int(match[2]),
+            "shard",
+            f"expected a part and how many there are, such as 3/16, got {self.shard!r}",
+        )
+        require(self.sheet is None, "sheet", "shows all pictures, and --shard takes a part of them")
+
     def __post_init__(self) -> None:
+        self._require_shard()
         require(
             self.output is not None or self.sheet is not None,
             "output",
@@ -166,11 +203,10 @@ class TranslateOptions:
         )
         require_range("strength", self.strength, 0, 1)
         require_range("quality", self.quality, 1, 100)
-        if self.batch_size is not None:
-            require_positive("batch_size", self.batch_size)
         require_positive("num_threads", self.num_threads)
-        if self.threads is not None:
-            require_positive("threads", self.threads)
+        for name in ("batch_size", "threads", "long_side"):
+            if (value := getattr(self, name)) is not None:
+                require_positive(name, value)
         if self.memory is not None:
             parse_bytes("memory", self.memory)
         require(
@@ -182,8 +218,8 @@ class TranslateOptions:
             require_at_least("stroke_scale", self.stroke_scale, 1)
         if self.grid_bend_px is not None:
             require_grid_bend(self.grid_bend_px)
-        if self.long_side is not None:
-            require_positive("long_side", self.long_side)
+        if self.crf is not None:
+            require_range("crf", self.crf, 0, 63)
         require(
             self.epoch == "latest" or self.epoch.isdecimal(),
             "epoch",

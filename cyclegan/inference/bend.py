@@ -3,6 +3,8 @@
 So patterns that a network repeats along its pixel grid do not line up in the result.
 """
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from impasto.options.fields import MOST_BENT_PX
 from impasto.runs.devices import where_complete
 
-__all__ = ["BENT_BORDER_PX", "BentGrid", "BentRows"]
+__all__ = ["BENT_BORDER_PX", "BentGrid", "BentRows", "EndlessGrid"]
 
 # Distance, in pixels, over which displacements go from one value to another one.
 _LENGTH_PX = 28
@@ -24,6 +26,9 @@ _KEPT = 0.86
 _ITERATIONS, _REFINEMENTS = 30, 2
 _EVERY_PX = 4
 _SEED = 0
+# Of a field that repeats itself: how many random values there are on a side, and how many of the
+# other end are put around them, so that displacements on both ends know each other.
+_ENDLESS, _AROUND = 32, 3
 
 
 class BentGrid:
@@ -55,6 +60,13 @@ class BentGrid:
         self._there = _enlarged(coarse, _LENGTH_PX)[:, :, :high, :wide] * _factor(strength_px)
         self._back = _inverse(self._there)
 
+    @classmethod
+    def of(cls, there: Tensor, back: Tensor) -> Self:
+        """Return the grid of two fields of displacements, (1, 2, H + 40, W + 40) in pixels."""
+        grid = cls.__new__(cls)
+        vars(grid).update(_there=there, _back=back)
+        return grid
+
     def bend(self, images: Tensor) -> Tensor:
         """Return warped pictures with 20 mirrored pixels on each side: (N, C, H + 40, W + 40)."""
         return _sample(F.pad(images, [BENT_BORDER_PX] * 4, mode="reflect"), self._there)
@@ -63,6 +75,35 @@ class BentGrid:
         """Undo :meth:`bend`, up to twofold bicubic interpolation: (N, C, H, W)."""
         inside = slice(BENT_BORDER_PX, -BENT_BORDER_PX)
         return _sample(bent, self._back)[:, :, inside, inside]
+
+
+class EndlessGrid:
+    """Displacements like those of a :class:`BentGrid` that repeat themselves after 896 pixels.
+
+    Frames of a film see the part of it where they are in the scene.
+
+    Args:
+        strength_px: standard deviation of the displacements, in pixels, at most 3.5.
+        device: device that computes.
+    """
+
+    def __init__(self, strength_px: float, device: torch.device) -> None:
+        generator = torch.Generator().manual_seed(_SEED)
+        coarse = torch.rand(1, 2, _ENDLESS, _ENDLESS, generator=generator) * 2 - 1
+        coarse = F.pad(coarse.to(where_complete(device)), [_AROUND] * 4, mode="circular")
+        there = _enlarged(coarse, _LENGTH_PX) * _factor(strength_px)
+        self._side = _ENDLESS * _LENGTH_PX
+        inside = slice(_AROUND * _LENGTH_PX, _AROUND * _LENGTH_PX + self._side)
+        self._fields = [field[:, :, inside, inside] for field in (there, _inverse(there))]
+
+    def at(self, height: int, width: int, origin_px: tuple[int, int]) -> BentGrid:
+        """Return the part for frames of a size whose first pixel lies at a place of the scene."""
+        device, around = self._fields[0].device, 2 * BENT_BORDER_PX
+        rows, columns = (
+            (torch.arange(side + around, device=device) + start) % self._side
+            for side, start in zip((height, width), origin_px, strict=True)
+        )
+        return BentGrid.of(*(field[:, :, rows[:, None], columns] for field in self._fields))
 
 
 def _drawn(high: int, wide: int, strength_px: float) -> Tensor:

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from impasto.cyclegan.inference.bend import BentGrid
+from impasto.cyclegan.blocks import StrokeNoise
+from impasto.cyclegan.inference.bend import BentGrid, EndlessGrid
 from impasto.cyclegan.inference.large import LargeTranslator
 from impasto.cyclegan.inference.strips import StripGenerator
 from impasto.cyclegan.networks import Generator
@@ -58,6 +59,9 @@ class NotFiniteError(ImpastoError, ArithmeticError):
     """A generator made something else than finite numbers, which would be shown as black."""
 
 
+# A generator's grid is fixed to a scene by moving the frame by less than a stride; beyond this one,
+# that of a U-Net, it would cost too much.
+_LONGEST_STRIDE = 16
 _SMALLEST_BENT_PX = 64
 _PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -90,6 +94,7 @@ class Translator:
         self._precision = _PRECISIONS.get(mixed_precision)
         self._bend_px = grid_bend_px
         self._grid: tuple[tuple[int, int], BentGrid] | None = None
+        self._endless: EndlessGrid | None = None
         self._strips: tuple[object, StripGenerator | None] | None = None
 
     @classmethod
@@ -184,6 +189,47 @@ class Translator:
             grid_bend_px=self._bend_px,
             smallest_bent_px=_SMALLEST_BENT_PX,
         )
+
+    def in_scene(self, rgb: NDArray[np.uint8], origin_px: tuple[int, int]) -> NDArray[np.uint8]:
+        """Translate a frame of a film, with grid, noise and warp fixed to the scene.
+
+        Frames of one size that show the same scene at other places have the same strokes. Not for
+        several threads at once.
+
+        Args:
+            rgb: RGB, (H, W, 3), uint8, any H and W.
+            origin_px: place of its first pixel in the scene, y and x.
+
+        Returns:
+            RGB, (H, W, 3), uint8.
+
+        Raises:
+            NotFiniteError: a value of the result is NaN or infinite.
+        """
+        height, width = rgb.shape[:2]
+        stride = self._generator.stride
+        step = stride if stride <= _LONGEST_STRIDE else 1
+        top, left = (place % step for place in origin_px)
+        around = ((top, step - top), (left, step - left), (0, 0))
+        padded = np.pad(rgb, around, mode="reflect")
+        place = origin_px[0] - top, origin_px[1] - left
+        noises = [part for part in self._generator.modules() if isinstance(part, StrokeNoise)]
+        usual = [noise.maps for noise in noises]
+        try:
+            for noise, maps in zip(noises, usual, strict=True):
+                shifts = (-(place[0] // step), -(place[1] // step))
+                noise.maps = torch.roll(maps, shifts, dims=(1, 2))
+            if self._bend_px and min(padded.shape[:2]) >= _SMALLEST_BENT_PX:
+                if self._endless is None:
+                    self._endless = EndlessGrid(self._bend_px, self._device)
+                size = padded.shape[:2]
+                self._grid = (size[0], size[1]), self._endless.at(size[0], size[1], place)
+            made = self.begin([padded])()[0]
+        finally:
+            self._grid = None
+            for noise, maps in zip(noises, usual, strict=True):
+                noise.maps = maps
+        return made[top : top + height, left : left + width]
 
     def _end(
         self, finite: Tensor, made: Tensor, copied: torch.cuda.Event | None = None

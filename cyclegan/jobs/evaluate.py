@@ -52,7 +52,15 @@ from impasto.runs.directory import lock_folder
 from impasto.runs.pages.gallery import Strip
 from impasto.runs.processes import pick_device
 
-__all__ = ["EvaluateResult", "Networks", "as_csv", "as_json", "build_networks", "run_evaluation"]
+__all__ = [
+    "EvaluateResult",
+    "Networks",
+    "as_csv",
+    "as_json",
+    "build_networks",
+    "row_as_json",
+    "run_evaluation",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -303,7 +311,7 @@ def as_json(
         "seed": options.seed,
         "extractor": extractor,
         "comparison": comparison,
-        "rows": [_row(evaluation, row) for row in evaluation.rows],
+        "rows": [row_as_json(evaluation, row) for row in evaluation.rows],
         "sentences": list(sentences),
         "facts": dict(facts),
         "options": flatten(options),
@@ -313,7 +321,8 @@ def as_json(
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _row(evaluation: Evaluation, row: Row) -> dict[str, Any]:
+def row_as_json(evaluation: Evaluation, row: Row) -> dict[str, Any]:
+    """Return the numbers of a row as JSON has them; values that are not finite become None."""
     shares = {
         _key(name, evaluation): closed(evaluation, row, name)
         for name in SET_MEASURES

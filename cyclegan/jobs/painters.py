@@ -12,12 +12,13 @@ import torch
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import Job, limit_picture, paint_fitted
 from impasto.cyclegan.jobs.results import describe
-from impasto.cyclegan.jobs.translate import TranslateResult, translate
+from impasto.cyclegan.jobs.translate import Outcome, TranslateResult, translate
 from impasto.cyclegan.models import ShippedModel, hidden_by_shipped, painters, shipped_model
 from impasto.cyclegan.weights import LoadedGenerator, load_generator
 from impasto.data.atomic import write_text_atomic
 from impasto.data.decode import Picture, Rgb, read_picture
 from impasto.data.encode import write_picture
+from impasto.data.films.reading import FILM_SUFFIXES
 from impasto.data.provenance import FileNote
 from impasto.data.samples.photographs import sample_photographs
 from impasto.data.sheets import Cell, draw_sheet, sheet_size
@@ -66,13 +67,16 @@ class _Painter:
     options: TranslateOptions = field(repr=False)
 
 
-def translate_all(
+def translate_all(  # noqa: PLR0913
     photos: Sequence[Path],
     options: TranslateOptions,
     *,
     on_start: Callable[[str, int, LoadedGenerator], None] = lambda _name, _count, _generator: None,
     on_done: Callable[[Job], None] = lambda _job: None,
     on_note: Callable[[str], None] = lambda _words: None,
+    on_film: Callable[[Path, int, int], None] = lambda _film, _frames, _done: None,
+    on_frame: Callable[[], None] = lambda: None,
+    on_outcome: Callable[[str, Outcome], None] = lambda _name, _outcome: None,
 ) -> PaintersResult:
     """Translate with one model or with all painters that ship, and write the contact sheet.
 
@@ -86,6 +90,9 @@ def translate_all(
             translate, and its generator.
         on_done: called for each finished picture, successful or not.
         on_note: called with sentences about what is done, as by ``translate``.
+        on_film: called with each film that is begun, as by ``translate``.
+        on_frame: called after each frame of a film.
+        on_outcome: called with the name of the model and what became of a picture or film.
 
     Raises:
         OptionError: the sheet is one of the photographs, or an option cannot be used here.
@@ -95,6 +102,11 @@ def translate_all(
     sheet = options.sheet
     if sheet is not None:
         _refuse_sheet(sheet, photos, options)
+    output = options.output
+    is_film = output is not None and output.suffix.lower() in FILM_SUFFIXES
+    if is_film and (options.model == ALL_PAINTERS or sheet is not None):
+        option = "sheet" if sheet is not None else "model"
+        raise OptionError(option, f"needs a folder as --output, and {output} is a film")
     if options.model == ALL_PAINTERS and (own := hidden_by_shipped(options.model)) is not None:
         on_note(f"all means all painters that ship; for the run {own}, use its whole path")
     results: dict[str, TranslateResult] = {}
@@ -110,6 +122,9 @@ def translate_all(
             on_start=partial(on_start, painter.name),
             on_done=on_done,
             on_note=on_note,
+            on_film=on_film,
+            on_frame=on_frame,
+            on_outcome=partial(on_outcome, painter.name),
         )
     if sheet is None:
         return PaintersResult(results=results)

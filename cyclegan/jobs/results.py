@@ -7,6 +7,8 @@ the next one knows for certain what is a result of what, and what is somebody el
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -24,7 +26,7 @@ from impasto.data.provenance import (
     holds_notes,
     read_notes,
 )
-from impasto.options.errors import FolderError, PictureError
+from impasto.options.errors import FolderError, ImpastoError, PictureError
 from impasto.runs.directory import lock_folder
 from impasto.runs.pages.gallery import PAIRS_PER_PAGE, is_generated
 
@@ -35,6 +37,8 @@ PREVIEWS = "page"
 
 _PAGE = "index.html"
 _MOST_PREVIEWS_FOLDERS = 100
+_SHARD = "-shard-"
+_TRIES = 20
 
 
 def describe(path: Path) -> FileNote:
@@ -61,18 +65,26 @@ def describe(path: Path) -> FileNote:
 class ResultsFolder:
     """A folder of results and its notes; only one process at a time writes into it.
 
+    Calls that are about different parts of the same pictures, shards, may write at the same time:
+    each has notes, small copies and a page of its own, which the next call without a shard takes
+    over.
+
     Args:
         output: folder of the results, which is made.
         names: results that this call is about, relative to ``output``.
+        part: number of the shard and of all shards, or None.
 
     Raises:
         FolderError: it cannot be written, or a page lies there that translations did not make.
         ImpastoError: another process writes into it.
     """
 
-    def __init__(self, output: Path, names: Sequence[PurePosixPath]) -> None:
+    def __init__(
+        self, output: Path, names: Sequence[PurePosixPath], *, part: tuple[int, int] | None = None
+    ) -> None:
         self.output, self._names = output, names
-        self.page = output / _PAGE
+        self._shard = "" if part is None else f"{_SHARD}{part[0]}-of-{part[1]}"
+        self.page = output / f"{PurePosixPath(_PAGE).stem}{self._shard}.html"
         try:
             check_writable(output)
         except OSError as error:
@@ -96,6 +108,8 @@ class ResultsFolder:
         busy = (
             "another impasto translate writes into it; wait for its end, or choose another --output"
         )
+        if self._shard:
+            self._refuse_beside_whole(busy)
         with lock_folder(self._before, busy):
             if self._before != self.previews:
                 self._before.rename(self.previews)
@@ -103,13 +117,65 @@ class ResultsFolder:
             (self.previews / PREVIEWS_MARK).touch()
             self._notes.touch()
             self.made = read_notes(self._notes, self.output)
+            if self._shard:
+                self._learn_from_others()
+            else:
+                self._take_over_shards()
             folders = {self.output, self.previews, self.previews / "before"}
             names = (*self.made, *map(str, self._names))
             for root in (self.output, self.previews / "before", self.previews / "after"):
                 folders |= {(root / name).parent for name in names}
             for folder in folders:
-                remove_leftovers(folder, alone=True)
+                remove_leftovers(folder, alone=not self._shard)
             yield self
+
+    def _refuse_beside_whole(self, busy: str) -> None:
+        """Refuse to begin while a call without a shard writes into the folder."""
+        whole = self.output / PREVIEWS
+        if not holds_notes(whole):
+            return
+        for tries in range(_TRIES, 0, -1):  # another shard may be asking just now
+            try:
+                with lock_folder(whole, busy):
+                    return
+            except ImpastoError:
+                if tries == 1:
+                    raise
+                time.sleep(0.1 + os.getpid() % 10 / 50)
+
+    def _learn_from_others(self) -> None:
+        """Know the results of this shard that calls with other shards made."""
+        names = set(map(str, self._names))
+        for folder in self.output.glob(f"{PREVIEWS}*"):
+            if folder != self.previews and holds_notes(folder):
+                known = read_notes(folder / NOTES, self.output)
+                others = {name: made for name, made in known.items() if name in names}
+                self.made = {**others, **self.made}
+
+    def _take_over_shards(self) -> None:
+        """Take over notes and small copies of shards; their pages are then those of this call.
+
+        Raises:
+            ImpastoError: a shard is being written.
+        """
+        busy = "another impasto translate writes a shard into it; wait for its end"
+        for folder in sorted(self.output.glob(f"{PREVIEWS}{_SHARD}*-of-*")):
+            if not holds_notes(folder):
+                continue
+            with lock_folder(folder, busy):
+                for name, made in read_notes(folder / NOTES, self.output).items():
+                    self.made[name] = made
+                    self._note(name, made)
+                for path in sorted(folder.rglob("*.webp")):
+                    there = self.previews / path.relative_to(folder)
+                    there.parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(there)
+            shutil.rmtree(folder, ignore_errors=True)
+            shard = folder.name.removeprefix(PREVIEWS)
+            stem = f"{PurePosixPath(_PAGE).stem}{shard}"
+            for page in (self.output / f"{stem}.html", *self.output.glob(f"{stem}-*.html")):
+                if page.is_file() and is_generated(page):
+                    page.unlink()
 
     def why_not(self, name: str, source: Path, identity: str) -> str | None:
         """Return why a result has to be made although one is there; None if it is the right one.
@@ -228,6 +294,15 @@ class ResultsFolder:
             FolderError: there is no free name.
         """
         taken = {name.parts[0].casefold() for name in names if len(name.parts) > 1}
+        if self._shard:
+            own = self.output / f"{PREVIEWS}{self._shard}"
+            if own.name.casefold() in taken or (own.exists() and not _is_ours(own)):
+                raise FolderError(
+                    self.output,
+                    f"holds {own.name}, where this shard would keep its small copies; choose "
+                    "another --output",
+                )
+            return own, own
         numbers = ["", *(f"-{number}" for number in range(2, _MOST_PREVIEWS_FOLDERS))]
         folders = [self.output / f"{PREVIEWS}{number}" for number in numbers]
         ours = next((folder for folder in folders if holds_notes(folder)), None)
@@ -244,7 +319,8 @@ class ResultsFolder:
         """Refuse a page at the place of this one that translations did not make."""
         known = len(read_notes(self._before / NOTES, self.output))
         numbers = range(2, (count + known) // PAIRS_PER_PAGE + 2)
-        pages = [self.page, *(self.output / f"index-{number}.html" for number in numbers)]
+        stem = self.page.stem
+        pages = [self.page, *(self.output / f"{stem}-{number}.html" for number in numbers)]
         ours = holds_notes(self._before)
         for page in pages:
             if os.path.lexists(page) and not (ours and page.is_file() and is_generated(page)):
@@ -253,6 +329,14 @@ class ResultsFolder:
                     f"holds a page {page.name} that impasto translate did not make; choose another "
                     "--output",
                 )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds notes, or was only just made for them."""
+    return holds_notes(folder) or {path.name for path in folder.iterdir()} <= {
+        ".lock",
+        PREVIEWS_MARK,
+    }
 
 
 def _line(name: str, facts: Mapping[str, Any]) -> str:

@@ -8,21 +8,26 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import torch
 
+from impasto.cyclegan.films.job import Filming, FilmSettings, is_single_film
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
 from impasto.cyclegan.jobs.results import PREVIEWS, ResultsFolder
 from impasto.cyclegan.models import find_generator, shipped_model
 from impasto.cyclegan.weights import LoadedGenerator
+from impasto.data.atomic import check_writable
 from impasto.data.decode import read_size
-from impasto.data.files import fit_name, gather_pictures, output_names
+from impasto.data.files import fit_name, gather_pictures, output_names, pick_shard
+from impasto.data.films.reading import FILM_SUFFIXES, is_film
+from impasto.data.films.writing import film_suffix
 from impasto.data.provenance import FileNote, Made, made_below, stylized_below
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
@@ -30,7 +35,7 @@ from impasto.runs.devices import choose_precision, computing, describe_computing
 from impasto.runs.pages.gallery import BeforeAfter, write_gallery
 from impasto.runs.processes import pick_device
 
-__all__ = ["TranslateResult", "plan_jobs", "translate"]
+__all__ = ["Outcome", "TranslateResult", "plan_jobs", "translate"]
 
 Settings = Mapping[str, str]
 
@@ -48,7 +53,7 @@ class TranslateResult:
     """The outcome of a translation.
 
     Attributes:
-        page: path of the page with all pairs.
+        page: path of the page with all pairs; of a film with an output file of its own, that file.
         targets: files of all results of this call that are there, by their sources.
         converted: finished and failed jobs of this call.
         skipped: number of results that were there already, of the same pictures and settings.
@@ -58,6 +63,7 @@ class TranslateResult:
         differing: in words, for each group of those that were made with other settings: what
             differs.
         passed_over: pictures of the input that Impasto made of others of it before.
+        films: number of films among the finished jobs.
         strokes_look_small: whether the pictures are so large that the generator's strokes look
             small; ``--stroke_scale`` would enlarge the strokes.
     """
@@ -71,10 +77,30 @@ class TranslateResult:
     others: int = 0
     differing: Sequence[str] = ()
     passed_over: Sequence[Path] = ()
+    films: int = 0
     strokes_look_small: bool = False
 
 
-def translate(
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one picture or film.
+
+    Attributes:
+        source: the picture or film.
+        result: the file of its result; None if it failed.
+        kind: ``picture`` or ``film``.
+        status: ``translated``, ``there`` (an earlier call made it) or ``failed``.
+        reason: why it failed; None unless it did.
+    """
+
+    source: Path
+    result: Path | None
+    kind: Literal["picture", "film"]
+    status: Literal["translated", "there", "failed"]
+    reason: str | None = None
+
+
+def translate(  # noqa: PLR0913
     photos: Sequence[Path],
     options: TranslateOptions,
     *,
@@ -82,11 +108,15 @@ def translate(
     on_start: Callable[[int, LoadedGenerator], None] = lambda _count, _generator: None,
     on_done: Callable[[Job], None] = lambda _job: None,
     on_note: Callable[[str], None] = lambda _words: None,
+    on_film: Callable[[Path, int, int], None] = lambda _film, _frames, _done: None,
+    on_frame: Callable[[], None] = lambda: None,
+    on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
 ) -> TranslateResult:
     """Translate folders and files into ``options.folder``, and write its page.
 
-    Results that are there already, of the same pictures, weights and settings, stay as they are;
-    others that an earlier call made are made anew.
+    Films come after all pictures. Results that are there already, of the same pictures, weights
+    and settings, stay as they are; others that an earlier call made are made anew. A single film
+    whose ``output`` ends like one is written there, without a page.
 
     Args:
         photos: folders and files of pictures; results of a folder keep their paths relative to it.
@@ -97,6 +127,10 @@ def translate(
         on_note: called, before anything is translated, with sentences about where and how is
             computed, results that are made anew, and pictures that are passed over or will not fit
             into memory.
+        on_film: called with each film that is begun, the number of its frames, about, and of those
+            that an earlier call made.
+        on_frame: called after each frame of a film.
+        on_outcome: called with what became of each picture and film, as soon as that is known.
 
     Raises:
         FolderError: an input is missing or empty, or the output cannot be written or holds a page
@@ -112,75 +146,213 @@ def translate(
         options.model, direction=options.direction, epoch=options.epoch, style=options.style
     )
     options, strokes = _with_strokes(options, generator)
+    filming = _prepare(generator, options, strokes, device, on_film, on_frame, on_note)
+    settings = _settings(options, generator)
+    where = partial(describe_computing, device, precision)
+    if is_single_film(photos, options.output):
+        with computing(threads=options.threads):
+            on_start(0, generator)
+            on_note(f"computing on {where(torch.get_num_threads())}")
+            return _translate_to(photos[0], options, generator, filming, on_done, on_outcome)
     sources, root, passed_over = _gather(photos, options.folder, exclude)
-    names = output_names(sources, root=root, suffix=f".{options.format}")
-    folder = ResultsFolder(options.folder, names)
-    jobs = plan_jobs(sources, root, folder, options)
+    films = {path for path in sources if is_film(path)}
+    suffixes = [film_suffix(path) if path in films else f".{options.format}" for path in sources]
+    names = output_names(sources, root=root, suffix=suffixes)
+    named = _own_part(dict(zip(sources, names, strict=True)), root, options)
+    folder = ResultsFolder(options.folder, list(named.values()), part=options.part)
+    jobs = plan_jobs(list(named), list(named.values()), folder)
     with computing(threads=options.threads), folder.opened():
-        settings, identity = _settings(options, generator), _identity(options, generator)
-        plan = _plan(jobs, folder, identity, overwrite=options.overwrite)
+        plan = _plan(jobs, folder, filming.identity_of(films), overwrite=options.overwrite)
         on_start(len(plan.waiting), generator)
-        where = describe_computing(device, precision, torch.get_num_threads())
-        on_note(f"computing on {where}")
+        on_note(f"computing on {where(torch.get_num_threads())}")
         _say(plan, passed_over, on_note)
-        translator = Translator.of(
-            generator,
-            device=device,
-            mixed_precision=options.mixed_precision,
-            grid_bend_px=options.grid_bend_px,
-        )
         folder.tidy()
         converted = Converted(failures=dict(plan.failures))
-
-        def announce(job: Job, source: FileNote, file: Path) -> None:
-            if not options.overwrite:
-                folder.refuse_changes(_name(job, folder))
-            folder.announce(_name(job, folder), file, source, settings, identity)
-
-        def confirm(job: Job) -> None:
-            folder.confirm(_name(job, folder))
-
-        def finish() -> TranslateResult:
-            return _finish(
-                plan, folder, options, generator, converted, settings, passed_over=passed_over
-            )
-
-        memory = TranslationMemory(
-            generator.network,
-            device=device,
-            bends=_bend_px(options, generator) > 0,
-            short=options.mixed_precision in {"bf16", "fp16"},
-            long_side=options.long_side,
-            **strokes,
-            threads=options.num_threads,
-            limit=options.memory_bytes,
-            folder=options.folder,
-            fast=options.tile == "fast",
+        on_done = _telling(plan, converted, films, on_outcome, on_done)
+        finish = partial(
+            _finish, plan, folder, options, generator, converted, settings, passed_over=passed_over
         )
         try:
-            convert(
-                plan.waiting,
-                translator,
-                how=Conversion(
-                    batch_size=options.batch_size or _usual_batch(device),
-                    ahead=0 if device.type == "cpu" else 1,
-                    threads=options.num_threads,
-                    long_side=options.long_side,
-                    **strokes,
-                    strength=options.strength,
-                    quality=options.quality,
-                ),
-                memory=memory,
-                result=converted,
-                on_done=on_done,
-                on_whole=announce,
-                on_written=confirm,
-                on_note=on_note,
-            )
+            _make(plan, folder, filming, films, converted, options, settings, on_done)
         except KeyboardInterrupt:
-            finish()  # the page shows what is done
+            finish(films=films)  # the page shows what is done
             raise
-        return finish()
+        return finish(films=films)
+
+
+def _prepare(
+    generator: LoadedGenerator,
+    options: TranslateOptions,
+    strokes: "_Strokes",
+    device: torch.device,
+    on_film: Callable[[Path, int, int], None],
+    on_frame: Callable[[], None],
+    on_note: Callable[[str], None],
+) -> Filming:
+    """Return what pictures and films are translated with."""
+    how = Conversion(
+        batch_size=options.batch_size or _usual_batch(device),
+        ahead=0 if device.type == "cpu" else 1,
+        threads=options.num_threads,
+        long_side=options.long_side,
+        **strokes,
+        strength=options.strength,
+        quality=options.quality,
+    )
+    memory_of = partial(
+        TranslationMemory,
+        generator.network,
+        device=device,
+        bends=_bend_px(options, generator) > 0,
+        short=options.mixed_precision in {"bf16", "fp16"},
+        long_side=options.long_side,
+        **strokes,
+        threads=options.num_threads,
+        limit=options.memory_bytes,
+        fast=options.tile == "fast",
+    )
+    translator = Translator.of(
+        generator,
+        device=device,
+        mixed_precision=options.mixed_precision,
+        grid_bend_px=options.grid_bend_px,
+    )
+    return Filming(
+        translator=translator,
+        how=how,
+        settings=FilmSettings(steady=options.steady, codec=options.codec, crf=options.crf),
+        identity=_identity(options, generator),
+        memory_of=memory_of,
+        on_film=on_film,
+        on_frame=on_frame,
+        on_note=on_note,
+    )
+
+
+def _make(  # noqa: PLR0913, PLR0917
+    plan: "_Plan",
+    folder: ResultsFolder,
+    filming: Filming,
+    films: Collection[Path],
+    converted: Converted,
+    options: TranslateOptions,
+    settings: Settings,
+    on_done: Callable[[Job], None],
+) -> None:
+    """Translate what waits: pictures, then films."""
+    identity_of = filming.identity_of(films)
+
+    def announce(job: Job, source: FileNote, file: Path) -> None:
+        if not options.overwrite:
+            folder.refuse_changes(_name(job, folder))
+        folder.announce(_name(job, folder), file, source, settings, identity_of(job))
+
+    def confirm(job: Job) -> None:
+        folder.confirm(_name(job, folder))
+
+    convert(
+        [job for job in plan.waiting if job.source not in films],
+        filming.translator,
+        how=filming.how,
+        memory=filming.memory_of(folder=options.folder),
+        result=converted,
+        on_done=on_done,
+        on_whole=announce,
+        on_written=confirm,
+        on_note=filming.on_note,
+    )
+    for job in plan.waiting:
+        if job.source in films:
+            filming.translate(job, converted, partial(announce, job), confirm)
+            on_done(job)
+
+
+def _telling(
+    plan: "_Plan",
+    converted: Converted,
+    films: Collection[Path],
+    on_outcome: Callable[[Outcome], None],
+    on_done: Callable[[Job], None],
+) -> Callable[[Job], None]:
+    """Tell of what is not to be done, and return what tells of each job that is done."""
+    waiting = set(plan.waiting)
+    for job in plan.jobs:
+        if job not in waiting:
+            _tell(on_outcome, converted, films, job, "there")
+
+    def done(job: Job) -> None:
+        on_done(job)
+        _tell(on_outcome, converted, films, job)
+
+    return done
+
+
+def _tell(
+    on_outcome: Callable[[Outcome], None],
+    converted: Converted,
+    films: Collection[Path],
+    job: Job,
+    status: Literal["translated", "there"] = "translated",
+) -> None:
+    """Tell what became of a job, unless it failed as this."""
+    reason = converted.failures.get(job.source)
+    on_outcome(
+        Outcome(
+            source=job.source,
+            result=job.target if reason is None else None,
+            kind="film" if job.source in films else "picture",
+            status=status if reason is None else "failed",
+            reason=reason,
+        )
+    )
+
+
+def _own_part(
+    named: Mapping[Path, PurePosixPath], root: Path, options: TranslateOptions
+) -> Mapping[Path, PurePosixPath]:
+    """Return the pictures of this shard, with the names that they have among all pictures."""
+    if options.part is None:
+        return named
+    shard, shards = options.part
+    own = pick_shard(list(named), root=root, shard=shard, shards=shards)
+    return {path: named[path] for path in own}
+
+
+def _translate_to(
+    source: Path,
+    options: TranslateOptions,
+    generator: LoadedGenerator,
+    filming: Filming,
+    on_done: Callable[[Job], None],
+    on_outcome: Callable[[Outcome], None],
+) -> TranslateResult:
+    """Translate one film to a file of its own."""
+    assert options.output is not None  # noqa: S101 - for mypy
+    job = Job(source=source, target=options.output)
+    try:
+        check_writable(job.target.parent)
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror or error}); choose another --output"
+        raise FolderError(job.target.parent, reason) from error
+    converted = Converted()
+    filming.translate(
+        job,
+        converted,
+        lambda _source, _file: None,
+        lambda _job: None,
+        overwrite=options.overwrite,
+    )
+    on_done(job)
+    _tell(on_outcome, converted, {source}, job, "translated" if converted.done else "there")
+    failed = bool(converted.failures)
+    return TranslateResult(
+        page=job.target,
+        converted=converted,
+        skipped=0 if converted.done or failed else 1,
+        generator=generator,
+        targets={} if failed else {source: job.target},
+        films=len(converted.done),
+    )
 
 
 class _Strokes(TypedDict):
@@ -215,7 +387,13 @@ class _Plan:
         return len(self.jobs) - len(self.waiting) - len(self.failures)
 
 
-def _plan(jobs: Sequence[Job], folder: ResultsFolder, identity: str, *, overwrite: bool) -> _Plan:
+def _plan(
+    jobs: Sequence[Job],
+    folder: ResultsFolder,
+    identity_of: Callable[[Job], str],
+    *,
+    overwrite: bool,
+) -> _Plan:
     """Find out which results are there already and right."""
     waiting: list[Job] = []
     replaced: dict[Path, str] = {}
@@ -235,7 +413,7 @@ def _plan(jobs: Sequence[Job], folder: ResultsFolder, identity: str, *, overwrit
             waiting.append(job)
             continue
         try:
-            reason = folder.why_not(_name(job, folder), job.source, identity)
+            reason = folder.why_not(_name(job, folder), job.source, identity_of(job))
         except PictureError as error:
             failures[job.source] = str(error)
         else:
@@ -260,7 +438,7 @@ def _say(plan: _Plan, passed_over: Sequence[Path], say: Callable[[str], None]) -
         )
 
 
-def _finish(
+def _finish(  # noqa: PLR0913
     plan: _Plan,
     folder: ResultsFolder,
     options: TranslateOptions,
@@ -269,6 +447,7 @@ def _finish(
     settings: Settings,
     *,
     passed_over: Sequence[Path],
+    films: Collection[Path],
 ) -> TranslateResult:
     """Write the page of all results in the folder, and sum up."""
     whole = folder.whole()
@@ -292,6 +471,7 @@ def _finish(
         others=len(others),
         differing=differing,
         passed_over=passed_over,
+        films=sum(job.source in films for job in converted.done),
         strokes_look_small=_strokes_look_small(options, converted),
     )
 
@@ -300,14 +480,15 @@ def _strokes_look_small(options: TranslateOptions, converted: Converted) -> bool
     model = shipped_model(options.model)
     if model is None or model.fine_above_pixels is None or options.stroke_scale != 1:
         return False
-    return converted.pixels > model.fine_above_pixels * len(converted.done)
+    pictures = sum(job.target.suffix.lower() not in FILM_SUFFIXES for job in converted.done)
+    return converted.pixels > model.fine_above_pixels * max(pictures, 1)
 
 
 def _gather(
     photos: Sequence[Path], output: Path, exclude: Sequence[Path]
 ) -> tuple[list[Path], Path, list[Path]]:
     """Return the pictures, their common folder, and those that are results made of the others."""
-    found, root = gather_pictures(photos, exclude=output, results=True)
+    found, root = gather_pictures(photos, exclude=output, results=True, films=True)
     left_out = [path.resolve() for path in exclude]
     found = [
         path for path in found if not any(path.resolve().is_relative_to(one) for one in left_out)
@@ -327,20 +508,18 @@ def _gather(
 
 
 def plan_jobs(
-    sources: Sequence[Path], root: Path, folder: ResultsFolder, options: TranslateOptions
+    sources: Sequence[Path], names: Sequence[PurePosixPath], folder: ResultsFolder
 ) -> list[Job]:
     """Assign an output file to each input; no two inputs share an output.
 
     Args:
-        sources: pictures below ``root``.
-        root: folder that names are relative to.
+        sources: pictures and films.
+        names: names of their results in the folder.
         folder: folder of the results.
-        options: all options of the translation.
 
     Raises:
         OptionError: an input would be overwritten.
     """
-    names = output_names(sources, root=root, suffix=f".{options.format}")
     jobs = []
     for source, name in zip(sources, names, strict=True):
         target = folder.output / name
@@ -369,7 +548,7 @@ def _pairs(whole: Mapping[str, Made], folder: ResultsFolder) -> list[BeforeAfter
         before = previews["before"] if previews["before"].exists() else Path(made.source.path)
         after = previews["after"] if previews["after"].exists() else target
         try:
-            size = read_size(target)
+            size = None if target.suffix.lower() in FILM_SUFFIXES else read_size(target)
         except PictureError:
             continue
         pairs.append(

@@ -73,6 +73,8 @@ _CONTENTS = """
 :caption: Translate
 
 docs/translating
+docs/films
+docs/cluster
 docs/app
 docs/fetching
 docs/training

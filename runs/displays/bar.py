@@ -72,8 +72,15 @@ class ProgressBar:
     def __str__(self) -> str:
         return f"{self._done} of {self._total} {self._noun}"
 
-    def start(self, total: int) -> None:
-        """Begin to count: there are ``total`` things to do."""
+    def start(self, total: int, *, noun: str | None = None, doing: str = "") -> None:
+        """Begin to count: there are ``total`` things to do.
+
+        Args:
+            total: number of things.
+            noun: what is counted, unless what was counted before.
+            doing: what is done, in a few words, which stands beside the count.
+        """
+        self._noun, self._doing = noun or self._noun, doing
         self._done, self._before, self._total = 0, 0, total
         self._started = self._said = self._clock()
         self._bar.reset(total)

@@ -152,9 +152,12 @@ def test_what_is_refused(tmp_path: Path) -> None:
         write_animation(tmp_path / "a.gif", [np.zeros((1, 65536, 3), np.uint8)])
     with pytest.raises(ValueError, match="at least one frame"):
         write_animation(tmp_path / "a.gif", [])
-    for durations in ({"frame_ms": 0}, {"hold_ms": 70000}):
+    for frame_ms, hold_ms in ((0, 2000), (100, 70000)):
         with pytest.raises(ValueError, match="durations of 1 to 65535"):
-            write_animation(tmp_path / "a.gif", [frame()], **durations)
+            write_animation(tmp_path / "a.gif", [frame()], frame_ms=frame_ms, hold_ms=hold_ms)
+    for several in ([100, 100], [0], [70000]):
+        with pytest.raises(ValueError, match="duration of 1 to 65535 ms for each frame"):
+            write_animation(tmp_path / "a.gif", [frame()], durations_ms=several)
     (tmp_path / "b.gif").mkdir()
     with pytest.raises(PictureError, match="cannot be written: is a directory"):
         write_animation(tmp_path / "b.gif", [frame()])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from impasto.gatys.features.vgg import Vgg
 from impasto.options import FolderError
 from impasto.runs.state import save_pth
 from impasto.scripts.main import main
+from tests.films import pan
 
 ARCHITECTURE = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
 QUICK = ("--size_px", 32, "--patches", 256, "--device", "cpu")
@@ -309,3 +311,24 @@ def test_a_terminal_that_knows_no_arrows(folders: dict[str, Path], tmp_path: Pat
     assert b"SWD v" in done.stdout
     assert b"SSIM ^" in done.stdout
     assert b"?" not in done.stdout
+
+
+def test_films_are_measured_by_their_warping_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cv2", reason='needs OpenCV: pip install "impasto[film]"')
+    images = [Image.fromarray(rgb) for rgb in pan(4)]
+    for name in ("in.png", "out.png"):
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:], duration=40)
+    words = ["evaluate", str(tmp_path / "out.png"), "--inputs", str(tmp_path / "in.png")]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"out\.png: warping error \S+e-\d\d, that of its inputs \S+ \(4 frames", said)
+    assert "less is steadier" in said
+    assert main([*words, "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert found["warping_error"] == pytest.approx(found["inputs_warping_error"])
+    assert (found["film"], found["frames"], found["cuts"]) == (str(tmp_path / "out.png"), 4, 0)
+    assert main([words[0], words[1]]) == 0
+    assert "compare films by their --inputs" in capsys.readouterr().out

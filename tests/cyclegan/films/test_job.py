@@ -1,0 +1,287 @@
+"""Films through `impasto translate`: whole, killed and resumed, on full disks, beside pictures."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from impasto.cyclegan.films.job import measure_flicker
+from impasto.data.films.reading import FilmReader
+from impasto.options.errors import ImpastoError, OptionError, PictureError
+from tests.films import Rgb, need_av, packets, pan, write_film
+from tests.translating import shown, translate
+
+pytest.importorskip("cv2", reason='needs OpenCV: pip install "impasto[film]"')
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The file of a tiny generator."""
+    import torch  # noqa: PLC0415
+
+    from impasto.cyclegan.architecture import GeneratorArchitecture  # noqa: PLC0415
+    from impasto.cyclegan.weights import save_generator  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    architecture = GeneratorArchitecture(kind="resnet", depth=1, channels=2)
+    path = tmp_path / "tiny.safetensors"
+    weights = architecture.build().state_dict()
+    save_generator(path, weights, architecture, {"grid_bend_px": "3.0", "weights": "last"})
+    return path
+
+
+def duration(path: Path) -> float:
+    with FilmReader(path) as film:
+        *_, last = film.frames()
+        return float((last.time + last.duration) * film.facts.time_base)
+
+
+@pytest.mark.parametrize("steady", ["true", "false"])
+def test_a_film_keeps_its_sound_size_and_duration(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], steady: str
+) -> None:
+    clip = write_film(tmp_path / "clip.mp4", pan(30))
+    out = tmp_path / "new" / "out.mp4"
+    words = (clip, "--model", model, "--output", out, "--steady", steady)
+    assert translate(*words) == 0
+    before, after = packets(clip, "audio"), packets(out, "audio")
+    assert after == before
+    assert abs(duration(out) - duration(clip)) <= 1 / 25
+    assert [time for _, time in packets(out, "video")] == [
+        Fraction(index, 25) for index in range(30)
+    ]
+    said = capsys.readouterr()
+    assert "1 film, 0 already there, 0 failed" in said.out
+    assert f"film: {out}" in said.out
+    assert "to do: 30 frames" in said.err
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out.mp4"]
+    # Again: it is there. With other settings: it is not replaced without being asked.
+    first = out.read_bytes()
+    assert translate(*words) == 0
+    assert "1 already there" in capsys.readouterr().out
+    assert translate(*words, "--crf", 30) == 1
+    assert "choose another --output, or replace it with --overwrite true" in capsys.readouterr().err
+    assert out.read_bytes() == first
+    assert translate(*words, "--crf", 30, "--overwrite") == 0
+    assert out.stat().st_size < len(first)
+
+
+def test_films_and_pictures_share_a_folder_and_its_page(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    frames = pan(3, height=48, width=64)
+    write_film(photos / "clip.mp4", frames)
+    write_film(photos / "old.avi", frames, sound=False, codec="mpeg4")
+    images = [Image.fromarray(rgb) for rgb in frames]
+    images[0].save(photos / "moving.gif", save_all=True, append_images=images[1:], duration=70)
+    images[0].save(photos / "clip.png")
+    (photos / "bad.mov").write_bytes(b"nothing")
+    assert translate(photos, "--model", model, "--output", out, "--steady") == 1
+    said = capsys.readouterr()
+    assert "1 translated in" in said.out
+    assert "3 films, 0 already there, 1 failed" in said.out
+    assert f"failed: {photos / 'bad.mov'}: is damaged or cut short, or no film" in said.err
+    names = {"clip.mp4", "old.mkv", "moving.gif", "clip.png", "index.html", "page"}
+    assert {path.name for path in out.iterdir()} == names
+    assert len(shown(out)) == 8
+    with FilmReader(out / "moving.gif") as film:
+        assert [frame.duration for frame in film.frames()] == [70] * 3
+    assert translate(photos, "--model", model, "--output", out, "--steady") == 1
+    assert "0 translated, 4 already there, 1 failed" in capsys.readouterr().out
+    assert translate(photos, "--model", model, "--output", out) == 1
+    assert "3 films, 1 already there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["clip.mp4", "clip.png"], "is for a single film"),
+        (["clip.png"], "is for a single film"),
+        (["clip.mp4", "--model", "all"], "--model: needs a folder as --output"),
+        (["clip.mp4", "--sheet", "sheet.png"], "--sheet: needs a folder as --output"),
+        (["clip.mp4", "--codec", "vp8"], "codec"),
+        (["clip.mp4", "--crf", "-1"], "crf"),
+    ],
+)
+def test_what_a_film_cannot_be(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_film(tmp_path / "clip.mp4", pan(2))
+    Image.fromarray(pan(1)[0]).save("clip.png")
+    assert translate(*words, "--output", "out.mp4") == 2
+    assert message in capsys.readouterr().err
+    assert translate("clip.mp4", "--output", "clip.mp4") == 2
+    assert "would overwrite the film itself" in capsys.readouterr().err
+
+
+def test_size_and_strength_count_for_films_too(model: Path, tmp_path: Path) -> None:
+    frames = pan(2, height=64, width=96)
+    images = [Image.fromarray(rgb) for rgb in frames]
+    images[0].save(tmp_path / "a.png", save_all=True, append_images=images[1:], duration=40)
+    words = ("--model", model, "--strength", 0, "--long_side", 48, "--stroke_scale", 2)
+    assert translate(tmp_path / "a.png", "--output", tmp_path / "out.png", *words, "--steady") == 0
+    with FilmReader(tmp_path / "out.png") as film:
+        made = [frame.rgb for frame in film.frames()]
+    assert made[0].shape == (32, 48, 3)
+    small = np.asarray(images[0].resize((48, 32), Image.Resampling.LANCZOS)).astype(int)
+    assert np.abs(made[0] - small).mean() < 4
+
+
+def command(*words: object) -> subprocess.Popen[str]:
+    call = [sys.executable, "-m", "impasto", "translate", *map(str, words)]
+    return subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def test_a_film_that_was_stopped_twice_becomes_the_same_file(model: Path, tmp_path: Path) -> None:
+    clip = write_film(tmp_path / "clip.mp4", pan(72, height=48, width=64))
+    words = (clip, "--model", model, "--steady", "true", "--threads", 1, "--output")
+    assert translate(*words, tmp_path / "whole.mp4") == 0
+    said = ""
+    out, ends = tmp_path / "out.mp4", ((signal.SIGKILL, -9), (signal.SIGINT, 130))
+    for number, (how, status) in enumerate(ends):
+        process = command(*words, out)
+        wait_for(tmp_path, f".out.mp4.film/{number:06d}.json", process)
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == status, said
+        assert "Traceback" not in said
+        assert not out.exists()
+    assert "finished parts lie beside" in said
+    assert translate(*words, out) == 0
+    assert out.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_segments_of_other_settings_are_not_taken(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_film(tmp_path / "clip.mp4", pan(30), sound=False)
+    words = (clip, "--model", model, "--output")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("impasto.data.films.writing.FilmSegments.join", stop)
+        assert translate(*words, tmp_path / "out.mp4", "--strength", 0.5) == 130
+    assert (tmp_path / ".out.mp4.film" / "000001.json").is_file()
+    assert translate(*words, tmp_path / "out.mp4") == 0
+    assert translate(*words, tmp_path / "whole.mp4") == 0
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_full_disk_keeps_what_is_done(
+    model: Path,
+    tmp_path: Path,
+    mount_disk: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clip = write_film(tmp_path / "clip.mp4", pan(60, height=128, width=192), sound=False)
+    disk = mount_disk("128k")
+    words = (clip, "--model", model, "--crf", 1, "--output")
+    assert translate(*words, disk / "out.mp4") == 1
+    said = capsys.readouterr().err
+    assert "the disk is full" in said
+    assert "repeat the command, it goes on from there" in said
+    assert "Traceback" not in said
+    assert not (disk / "out.mp4").exists()
+
+
+def test_a_film_that_cannot_be_read_leaves_nothing_behind(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need_av()
+    (tmp_path / "clip.mp4").write_bytes(b"no film" * 100)
+    assert translate(tmp_path / "clip.mp4", "--model", model, "--output", tmp_path / "o.mp4") == 1
+    assert "is damaged or cut short, or no film" in capsys.readouterr().err
+    write_film(tmp_path / "clip.mp4", pan(3))
+    assert translate(tmp_path / "clip.mp4", "--model", model, "--output", tmp_path / "o.webm") == 1
+    assert "choose a name that ends in .mkv" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", model.name}
+
+
+def test_packages_that_are_missing_are_named(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clip = write_film(tmp_path / "clip.mp4", pan(2))
+    words = (clip, "--model", model, "--output", tmp_path / "out.mp4")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "cv2", None)
+        assert translate(*words, "--steady") == 1
+        assert "pip install opencv-python-headless" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert translate(*words) == 1
+    assert "pip install av" in capsys.readouterr().err
+
+
+def test_flicker_of_a_film_beside_its_inputs(tmp_path: Path) -> None:
+    frames = pan(6)
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(f + rng.normal(0, 12, f.shape), 0, 255).astype(np.uint8) for f in frames]
+
+    def save(name: str, some: list[Rgb]) -> Path:
+        images = [Image.fromarray(rgb) for rgb in some]
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:], duration=40)
+        return tmp_path / name
+
+    inputs, film = save("in.png", frames), save("out.png", noisy)
+    found = measure_flicker(film, inputs)
+    assert (found.frames, found.cuts) == (6, 0)
+    assert found.inputs_warping_error is not None
+    assert found.inputs_warping_error < 3e-4
+    assert found.warping_error == pytest.approx(2 * 144 / 255**2, rel=0.35)
+    assert measure_flicker(inputs, None).inputs_warping_error is None
+    with pytest.raises(PictureError, match="has more frames than"):
+        measure_flicker(film, save("short.png", frames[:4]))
+    with pytest.raises(PictureError, match=r"has 4 frames, and .* has more"):
+        measure_flicker(tmp_path / "short.png", inputs)
+    with pytest.raises(OptionError, match="it is another film"):
+        measure_flicker(film, save("other.png", [rgb[:, :40] for rgb in frames]))
+
+
+def test_measuring_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ImpastoError, match="pip install opencv-python-headless"):
+        measure_flicker(tmp_path / "a.png", None)
+
+
+def test_two_commands_do_not_work_on_one_film(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if os.name == "nt":
+        pytest.skip("needs signals")
+    clip = write_film(tmp_path / "clip.mp4", pan(50))
+    words = (clip, "--model", model, "--output", tmp_path / "out.mp4")
+    process = command(*words)
+    try:
+        wait_for(tmp_path, ".out.mp4.film/key", process)
+        process.send_signal(signal.SIGSTOP)
+        assert translate(*words) == 1
+        assert "another impasto translate works on this film" in capsys.readouterr().err
+    finally:
+        process.kill()
+        process.communicate()
