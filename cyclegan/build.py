@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +48,14 @@ from impasto.cyclegan.terms import (
     PerceptualTerm,
 )
 from impasto.cyclegan.trainer import OneSidedTrainer, Trainer
-from impasto.data.datasets import Domain, Half, PairedPictures, UnpairedBatch, UnpairedSampler
+from impasto.data.datasets import (
+    Domain,
+    Half,
+    PairedPictures,
+    UnpairedBatch,
+    UnpairedSampler,
+    hold_back,
+)
 from impasto.data.files import list_pairs, list_pictures
 from impasto.data.fingerprints import fingerprint
 from impasto.data.loaders import UnpairedLoader, useful_processes
@@ -80,6 +88,7 @@ __all__ = [
     "build_terms",
     "build_trainer",
     "generator_architecture",
+    "split_domains",
 ]
 
 
@@ -420,6 +429,19 @@ def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoa
     )
 
 
+def split_domains(options: TrainOptions) -> list[tuple[list[Path], list[Path]]]:
+    """List the pictures of A and B: of each those that are trained on, and those held back.
+
+    Raises:
+        FolderError: a folder is missing, holds no pictures, or too few to hold some back.
+    """
+    count, seed = options.evaluation.held_back, options.run.seed
+    return [
+        hold_back(list_pictures(folder), count, root=folder, seed=seed)
+        for folder in options.data.folders
+    ]
+
+
 def build_sample_batch(options: TrainOptions) -> UnpairedBatch | None:
     """Return the pictures that samples are made from: the first of each domain, or None.
 
@@ -568,7 +590,7 @@ def _build_domains(
         if data.folders[0].resolve() == data.folders[1].resolve():
             halves = ("left", "right") if data.direction == "AtoB" else ("right", "left")
     else:
-        paths = [list_pictures(folder) for folder in data.folders]
+        paths = [files for files, _ in split_domains(options)]
     domain_A, domain_B = (
         Domain(
             some[: data.max_dataset_size],

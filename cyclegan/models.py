@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from impasto.cyclegan.weights import LoadedGenerator
 
 __all__ = [
+    "BEST",
     "GENERATOR_OF",
     "SHIPPED",
     "STYLES_FILE",
@@ -200,6 +201,9 @@ def hidden_by_shipped(model: Path) -> Path | None:
     return next((path for path in own if path.is_dir()), None)
 
 
+BEST = "best"
+"""The ``epoch`` that stands for the best one that a training has measured."""
+
 STYLES_FILE = "styles.safetensors"
 """Name of the only generator in a run of `impasto style train`."""
 
@@ -324,7 +328,8 @@ def find_generator(
             the metadata for a file. A shipped model has one direction, and takes None only. One
             ``.pth``, or a folder with a single ``latest_net_G.pth``, has one that nobody knows: a
             note then says that the direction chose nothing.
-        epoch: ``latest``, or the number of a kept epoch of a run directory.
+        epoch: ``latest``, ``best`` (what a training with ``--evaluate_every_epochs`` kept), or the
+            number of a kept epoch of a run directory.
         style: name of one of the styles that the generator knows, or a mixture of them, see
             :func:`~impasto.cyclegan.weights.style_shares`; None: the first one, if it knows any.
 
@@ -353,24 +358,38 @@ def find_generator(
     way = direction or "AtoB"
     name, directory = GENERATOR_OF[way], RunDirectory(model)
     # A training on pairs, and the published models of the reference, hold one without a letter.
-    own, single = (
-        [
-            *([model / f"{each}.safetensors"] if epoch == "latest" else []),
-            directory.network_file(epoch, f"{each}_ema"),
-            directory.network_file(epoch, each),
-        ]
-        for each in (name, "G")
-    )
-    candidates = [*own, single[-1]]
+    own, single = (_files_of(directory, epoch, each) for each in (name, "G"))
     for path in (*own, *single):
         if path.is_file():
             loaded = _as_its_run_says(_load_for_pictures(path, style), directory)
             if path in single:
                 return _in_direction(loaded, path, direction)
             return replace(loaded, provenance={"direction": way, **loaded.provenance})
-    kept = sorted(file.name for file in model.glob(f"*_net_{name}.pth"))
-    raise CheckpointError(
-        f"{model}: holds no generator {name} of epoch {epoch}; "
+    raise CheckpointError(f"{model}: {_why_no_epoch(directory, epoch, name)}")
+
+
+def _files_of(directory: RunDirectory, epoch: str, generator: str) -> list[Path]:
+    """Return the files that may hold a generator of an epoch, the preferred ones first."""
+    if epoch == BEST:
+        return [directory.path / f"{BEST}_{generator}.safetensors"]
+    return [
+        *([directory.path / f"{generator}.safetensors"] if epoch == "latest" else []),
+        directory.network_file(epoch, f"{generator}_ema"),
+        directory.network_file(epoch, generator),
+    ]
+
+
+def _why_no_epoch(directory: RunDirectory, epoch: str, generator: str) -> str:
+    """Say what was looked for in a run, and what is there."""
+    candidates = [*_files_of(directory, epoch, generator), directory.network_file(epoch, "G")]
+    if epoch == BEST:
+        return (
+            f"holds no {candidates[0].name}, which trainings with --evaluate_every_epochs keep; of "
+            "the epochs that were saved, impasto evaluate --epochs all finds the best"
+        )
+    kept = sorted(file.name for file in directory.path.glob(f"*_net_{generator}.pth"))
+    return (
+        f"holds no generator {generator} of epoch {epoch}; "
         f"expected {' or '.join(path.name for path in candidates)}, "
         f"found {', '.join(kept) or 'no network files'}"
     )

@@ -4,6 +4,8 @@ The order is drawn from a seed, so that it can be repeated, and resumed at any p
 data, a picture of A meets its partner, and both are cropped and flipped alike.
 """
 
+import hashlib
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +22,7 @@ from impasto.data.cache import PictureCache
 from impasto.data.decode import Rgb, read_picture
 from impasto.data.tensors import normalize, to_byte_tensor, to_tensor
 from impasto.data.transforms import Preprocessing
-from impasto.options.errors import PictureError
+from impasto.options.errors import FolderError, PictureError
 
 # Of the sides that a JPEG is decoded to, over those that it is scaled to; Pillow's thumbnails, too.
 _MARGIN = 2
@@ -34,6 +36,7 @@ __all__ = [
     "UnpairedPictures",
     "UnpairedSampler",
     "collate_unpaired",
+    "hold_back",
     "read_half",
 ]
 
@@ -86,6 +89,40 @@ class Draw:
     index_A: int
     index_B: int
     seed: int
+
+
+def hold_back(
+    paths: Sequence[Path], count: int, *, root: Path, seed: int
+) -> tuple[list[Path], list[Path]]:
+    """Split picture files into those to train on, and some that are held back.
+
+    Which ones depends on the seed and on their names alone, so that a picture that is added or
+    removed later on changes at most one of those that are held back.
+
+    Args:
+        paths: the picture files.
+        count: number of files to hold back.
+        root: folder that names are relative to.
+        seed: seed of the choice.
+
+    Returns:
+        Both parts, in the order of ``paths``.
+
+    Raises:
+        FolderError: nothing would be left to train on.
+    """
+    if count >= len(paths):
+        raise FolderError(
+            root, f"holds {len(paths)} pictures; --held_back {count} would leave none to train on"
+        )
+
+    def place(path: Path) -> bytes:
+        name = unicodedata.normalize("NFC", path.relative_to(root).as_posix())
+        text = f"{seed}/held back/{name}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, digest_size=16).digest()
+
+    held = set(sorted(paths, key=place)[:count])
+    return [path for path in paths if path not in held], [path for path in paths if path in held]
 
 
 class UnpairedSampler:

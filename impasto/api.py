@@ -499,7 +499,7 @@ def load_generator(
         model: name of a shipped model (``"monet"``, ``"vangogh"``), a run folder, the name of a run
             in ``checkpoints``, or one generator's ``.safetensors`` or ``.pth``.
         direction: ``"AtoB"`` or ``"BtoA"``; AtoB of a run unless given, and what a file says.
-        epoch: ``"latest"``, or the number of a kept epoch of a run.
+        epoch: ``"latest"``, ``"best"``, or the number of a kept epoch of a run.
         style: one of the styles that the model knows, or a mixture such as
             ``"great_wave:0.7,the_scream:0.3"``; the first one unless given.
 

@@ -34,12 +34,12 @@ class EvaluateOptions:
     }
 
     real: Path | None = None
-    """folder with real pictures of the target domain, for example testA; needed unless STYLES is
-    given"""
+    """folder with real pictures of the target domain, for example testA, or a .txt file that names
+    one picture a line, such as the held_back_B.txt of a run; needed unless STYLES is given"""
     inputs: Path | None = None
-    """folder with the pictures that are translated or stylized, for example testB, or one picture;
-    models need it, and so do the measures that compare a result with its input. For films, the film
-    before it was translated"""
+    """folder with the pictures that are translated or stylized, for example testB, a .txt file that
+    names one picture a line, or one picture; models need it, and so do the measures that compare a
+    result with its input. For films, the film before it was translated"""
     paired: bool = False
     """REAL holds the true picture of each picture in INPUTS, of the same name but for the ending,
     and results are also compared with these; where both are the same folder, each of its pictures
@@ -62,7 +62,8 @@ class EvaluateOptions:
     folders that test.py of the reference implementation wrote, AtoB takes *_fake_B and BtoA
     *_fake_A (default: AtoB)"""
     epochs: Sequence[str] = ("latest",)
-    """weights of runs to evaluate: latest, numbers of epochs whose weights were kept, or all"""
+    """weights of runs to evaluate: latest, best (what impasto train --evaluate_every_epochs kept),
+    numbers of epochs whose weights were kept, or all of these but best"""
     grid_bend_px: float | None = None
     """bend pictures by about this many pixels before the generators, and back after them
     (default: the value that is stored with each model; see impasto translate --help)"""
@@ -115,9 +116,9 @@ class EvaluateOptions:
         require(bool(self.epochs), "epochs", "expected at least one, for example latest")
         for epoch in self.epochs:
             require(
-                epoch in {"latest", "all"} or epoch.isdecimal(),
+                epoch in {"latest", "best", "all"} or epoch.isdecimal(),
                 "epochs",
-                f"expected latest, all or the number of an epoch, got {epoch!r}",
+                f"expected latest, best, all or the number of an epoch, got {epoch!r}",
             )
         require(
             self.size_px >= 16 and self.size_px & (self.size_px - 1) == 0,

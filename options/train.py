@@ -1,4 +1,4 @@
-"""All options of `impasto train`, in six sections: run, data, networks, losses, schedule, displays.
+"""All options of `impasto train`, in seven sections, from the run and the data to the displays.
 
 The help shows each section under its name, and each option with the text below its field.
 :class:`BasicRunOptions` and :class:`BasicDisplayOptions` are what every training has; `impasto
@@ -33,11 +33,13 @@ __all__ = [
     "RUN_MAY_CHANGE",
     "BasicDisplayOptions",
     "BasicRunOptions",
+    "BestBy",
     "Compile",
     "Convolution",
     "DataOptions",
     "Device",
     "DisplayOptions",
+    "EvaluationOptions",
     "LrPolicy",
     "MixedPrecision",
     "Preprocess",
@@ -365,6 +367,76 @@ class ScheduleOptions:
         return self.n_epochs + self.n_epochs_decay
 
 
+BestBy = Literal["swd", "kid_lite"]
+
+
+@option_class
+class EvaluationOptions:
+    """Evaluation: which epoch is best, measured between epochs."""
+
+    evaluate_every_epochs: int = 0
+    """number of epochs between two measurements of the generators, which are those that are
+    exported; the last epoch is measured, too. 0 measures none. Neither a weight nor a random number
+    of the training depends on it"""
+    val_A: Path | None = None
+    """folder with pictures of domain A that are not trained on, for the measurements; they are
+    translated as they are, in their own size"""
+    val_B: Path | None = None
+    """folder with pictures of domain B that are not trained on, likewise; at least 4, since one
+    half of them is compared with the other, too"""
+    held_back: int = 0
+    """number of pictures of each domain that are held back from the training and measured with,
+    instead of VAL_A and VAL_B; SEED and their names decide which, and held_back_A.txt and
+    held_back_B.txt in the folder of the run name them"""
+    best: BestBy = "swd"
+    """measure whose lowest value makes an epoch the best one, whose generators are kept as
+    best_G_A.safetensors and best_G_B.safetensors, each at its own best epoch: swd (sliced
+    Wasserstein distance) or kid_lite (KID with the features of EfficientNet-Lite0)"""
+    patience: int = 0
+    """end the training after PATIENCE measurements in a row in which no generator has become better
+    than its best; 0 trains for all epochs"""
+
+    def __post_init__(self) -> None:
+        require_at_least("evaluate_every_epochs", self.evaluate_every_epochs, 0)
+        require_at_least("held_back", self.held_back, 0)
+        require_at_least("patience", self.patience, 0)
+        require(
+            (self.val_A is None) == (self.val_B is None),
+            "val_A" if self.val_A is None else "val_B",
+            "is missing; give both --val_A and --val_B",
+        )
+        require(
+            self.held_back == 0 or self.val_A is None,
+            "held_back",
+            f"got {self.held_back} beside --val_A and --val_B; leave it out, or leave those out",
+        )
+        require(
+            self.held_back == 0 or self.held_back >= _FEWEST_JUDGED,
+            "held_back",
+            f"{self.held_back} pictures are too few to compare one half with the other; expected "
+            f"at least {_FEWEST_JUDGED}, better 32 or more",
+        )
+        measured = self.val_A is not None or self.held_back > 0
+        require(
+            self.evaluate_every_epochs == 0 or measured,
+            "evaluate_every_epochs",
+            "needs pictures that are not trained on: give folders of them as --val_A and --val_B, "
+            "or hold some of the training pictures back, as with --held_back 32",
+        )
+        require(
+            self.evaluate_every_epochs > 0 or not measured,
+            "held_back" if self.held_back else "val_A",
+            "is for measurements between epochs; add --evaluate_every_epochs 5",
+        )
+        require(
+            self.evaluate_every_epochs > 0 or self.patience == 0,
+            "patience",
+            f"{self.patience} counts measurements between epochs; add --evaluate_every_epochs 5",
+        )
+
+
+_FEWEST_JUDGED = 4
+
 DISPLAYS = ("console", "page", "visdom", "tensorboard", "wandb", "mlflow", "trackio")
 Samples = Literal["fixed", "batch"]
 
@@ -430,7 +502,10 @@ RUN_MAY_CHANGE = frozenset(
 """Options of every training that a resumed run may change freely: none of them alters a weight of
 the run that is continued, or (the last) only where it ends."""
 
-MAY_CHANGE = RUN_MAY_CHANGE | {"compile", "display_samples", "n_epochs_decay", "strokes_at_px"}
+MAY_CHANGE = RUN_MAY_CHANGE | {
+    *("compile", "display_samples", "n_epochs_decay", "strokes_at_px"),
+    *("evaluate_every_epochs", "val_A", "val_B", "best", "patience"),
+}
 """Options of `impasto train` that a resumed run may change freely."""
 
 FIXED = frozenset(
@@ -486,6 +561,7 @@ class TrainOptions:
     networks: NetworkOptions = field(default_factory=NetworkOptions)
     losses: LossOptions = field(default_factory=LossOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     displays: DisplayOptions = field(default_factory=DisplayOptions)
 
     def __post_init__(self) -> None:
@@ -513,6 +589,11 @@ class TrainOptions:
             self._check_pairs()
         else:
             self._check_sides()
+        require(
+            not self.data.paired or self.evaluation.held_back == 0,
+            "held_back",
+            "pairs are not held back; measure with other pictures, --val_A and --val_B",
+        )
         smallest = self.networks.smallest
         require(
             not self.data.crops or size >= smallest,

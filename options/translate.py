@@ -85,8 +85,8 @@ class TranslateOptions:
     """direction of translation, if MODEL is a run: AtoB uses its generator G_A, BtoA its generator
     G_B (default: AtoB)"""
     epoch: str = "latest"
-    """epoch whose weights are used, if MODEL is a run: latest, or the number of an epoch whose
-    weights were kept"""
+    """epoch whose weights are used, if MODEL is a run: latest, best (what impasto train
+    --evaluate_every_epochs kept), or the number of an epoch whose weights were kept"""
     style: str | None = None
     """style, if MODEL knows several (impasto style train; impasto models lists them): a name such
     as great_wave, or a mixture such as great_wave:0.7,the_scream:0.3, in which weights stand for
@@ -221,9 +221,9 @@ class TranslateOptions:
         if self.crf is not None:
             require_range("crf", self.crf, 0, 63)
         require(
-            self.epoch == "latest" or self.epoch.isdecimal(),
+            self.epoch in {"latest", "best"} or self.epoch.isdecimal(),
             "epoch",
-            f"expected latest or the number of an epoch, got {self.epoch!r}",
+            f"expected latest, best or the number of an epoch, got {self.epoch!r}",
         )
 
 

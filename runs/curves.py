@@ -23,6 +23,7 @@ __all__ = [
     "Point",
     "choose_losses",
     "curves_csv",
+    "is_measured",
     "loss_kind",
     "reported_values",
 ]
@@ -115,6 +116,11 @@ class Curve:
 def loss_kind(loss: str) -> str:
     """Return the kind of a loss: ``G`` for ``G_A`` and ``G_B``, ``loss`` for ``loss_val``."""
     return loss[:-2] if loss.endswith(("_A", "_B")) else loss.removesuffix("_val")
+
+
+def is_measured(name: str) -> bool:
+    """Whether a value is a measurement of held-out pictures between epochs, such as val_swd_A."""
+    return name.startswith("val_")
 
 
 def choose_losses(words: Iterable[str], present: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ _MOST_NAMES = 10
 
 # Options that name files or folders to read; those that name no such thing stay as they are.
 _PATHS = (
-    *("dataroot", "folder_A", "folder_B", "val_folder"),
+    *("dataroot", "folder_A", "folder_B", "val_folder", "val_A", "val_B"),
     *("perceptual_backbone", "perceptual_weights"),
 )
 

@@ -30,7 +30,7 @@ from impasto.runs.displays.console import Console
 from impasto.runs.displays.page import ReportPage
 from impasto.runs.displays.tracking import TRACKERS
 from impasto.runs.doctor import Doctor
-from impasto.runs.learner import Learner, Loader
+from impasto.runs.learner import Judge, Learner, Loader
 from impasto.runs.log import JsonLog
 from impasto.runs.loop import ReportIntervals, TrainingLoop
 from impasto.runs.observers import Background, CompositeObserver, Observer, Progress
@@ -206,6 +206,8 @@ class TrainingParts(Generic[Batch]):
         max_images: number of pictures after which the training ends early, or None.
         sample_batch: pictures that samples are made from; the current batch unless given.
         evaluate: whether the learner evaluates itself at the end of each epoch.
+        judge_epochs: number of epochs between two measurements by the judge; 0 for none.
+        judge: who measures between epochs, in the first process.
         converged: function called after each epoch; if it returns True, the training ends.
         summary: lines for the terminal at the start: how many pictures, which networks.
         held_out_unreadable: held-out pictures that were skipped, with the reasons.
@@ -219,6 +221,8 @@ class TrainingParts(Generic[Batch]):
     max_images: int | None
     sample_batch: Batch | None = None
     evaluate: bool = False
+    judge_epochs: int = 0
+    judge: Judge | None = None
     converged: Callable[[], bool] = lambda: False
     summary: Sequence[str] = ()
     held_out_unreadable: Mapping[Path, str] = field(default_factory=dict)
@@ -304,6 +308,7 @@ def run_training_job(  # noqa: PLR0913 - each method says all of itself in one c
                 doctor=parts.doctor,
                 sample_batch=parts.sample_batch,
                 converged=parts.converged,
+                judge=parts.judge,
                 facts={
                     "options": _compared(flat, may_change=may_change, may_grow=may_grow),
                     "precision": accelerator.mixed_precision,
@@ -432,6 +437,7 @@ def _build_intervals(run: BasicRunOptions, parts: TrainingParts[Any]) -> ReportI
         checkpoint_images=run.save_latest_freq,
         keep_epochs=run.save_epoch_freq,
         evaluate=parts.evaluate,
+        judge_epochs=parts.judge_epochs,
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-__all__ = ["Evaluation", "Learner", "Loader", "StepResult"]
+from impasto.runs.observers import Progress
+
+__all__ = ["Evaluation", "Judge", "Learner", "Loader", "StepResult", "Verdict"]
 
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
 Batch_co = TypeVar("Batch_co", covariant=True)
@@ -35,6 +37,39 @@ class Evaluation:
 
     scores: Mapping[str, float]
     samples: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a judge says of the networks at the end of an epoch.
+
+    Attributes:
+        scores: measures by name; none if they could not be measured.
+        note: the result in words, for the terminal and the page.
+        better: whether networks were kept as the best so far.
+        stops: whether the training is to end.
+    """
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+    better: bool = False
+    stops: bool = False
+
+
+class Judge(Protocol):
+    """Measures between epochs what a learner has come to, and keeps the best.
+
+    It changes nothing that the training depends on, and raises nothing: what cannot be measured
+    must not end a training.
+    """
+
+    def restore(self, progress: Progress) -> Verdict:
+        """Take up what was measured before a training is resumed."""
+        ...
+
+    def measure(self, progress: Progress) -> Verdict:
+        """Measure at the end of an epoch."""
+        ...
 
 
 class Learner(Protocol[Batch_contra]):

@@ -23,7 +23,7 @@ from impasto.options.errors import (
 )
 from impasto.runs.directory import RunDirectory
 from impasto.runs.doctor import Doctor
-from impasto.runs.learner import Learner, Loader
+from impasto.runs.learner import Judge, Learner, Loader, Verdict
 from impasto.runs.log import read_log
 from impasto.runs.meter import Meter
 from impasto.runs.observers import Observer, Progress
@@ -58,6 +58,8 @@ class ReportIntervals:
         evaluate: whether the learner evaluates itself at the end of each epoch. The evaluation is
             reported and shown, and a state that is due there is saved after it, not between the
             last step and it.
+        judge_epochs: number of epochs between two measurements by the judge, of which the same is
+            true; 0 for none. The last epoch is measured, too.
     """
 
     epochs: int
@@ -68,6 +70,7 @@ class ReportIntervals:
     checkpoint_images: int = 5000
     keep_epochs: int = 5
     evaluate: bool = False
+    judge_epochs: int = 0
 
 
 class TrainingLoop(Generic[Batch]):
@@ -84,6 +87,7 @@ class TrainingLoop(Generic[Batch]):
         doctor: doctor that checks every report for known failures.
         sample_batch: pictures that samples are made from; the current batch unless given.
         converged: function called after each epoch; if it returns True, the training ends.
+        judge: who measures between epochs, in the first process.
         facts: what else each state says of the run, plain values by name.
     """
 
@@ -100,6 +104,7 @@ class TrainingLoop(Generic[Batch]):
         doctor: Doctor | None = None,
         sample_batch: Batch | None = None,
         converged: Callable[[], bool] = lambda: False,
+        judge: Judge | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self._learner, self._loader, self._intervals = learner, loader, intervals
@@ -107,6 +112,7 @@ class TrainingLoop(Generic[Batch]):
         self._observer = observer if accelerator.is_main_process else Observer()
         self._export, self._doctor = export, doctor or Doctor()
         self._sample_batch, self._converged = sample_batch, converged
+        self._judge, self._judged_enough = judge, False
         self._facts = dict(facts or {})
         self._meter = Meter(average=partial(mean_over_processes, accelerator=accelerator))
         total = intervals.epochs * loader.epoch_images
@@ -123,6 +129,7 @@ class TrainingLoop(Generic[Batch]):
         self._saved: tuple[int, int] | None = None  # images, epoch
         self._reported = False
         self._batch: Batch | None = None  # the last one
+        self._before = 0  # images before the last step
         self._shown = 0  # images at the last samples
 
     def resume(self) -> None:
@@ -168,6 +175,8 @@ class TrainingLoop(Generic[Batch]):
             self.progress, total_images=min(total, self._intervals.max_images or total), **position
         )
         self._saved = self.progress.images, self.progress.epoch
+        if self._intervals.judge_epochs:
+            self._agree(None if self._judge is None else self._judge.restore(self.progress))
         self._end_where_converged()
 
     def _load_state(self) -> dict[str, Any]:
@@ -201,7 +210,10 @@ class TrainingLoop(Generic[Batch]):
         """Whether nothing is left to train."""
         limit = self._intervals.max_images
         limited = limit is not None and self.progress.images >= limit
-        return limited or self.progress.epoch > self._intervals.epochs or self._converged()
+        return limited or self.progress.epoch > self._intervals.epochs or self._ends_early()
+
+    def _ends_early(self) -> bool:
+        return self._judged_enough or self._converged()
 
     def run(self) -> Signals | None:
         """Train to the end, or until a signal asks to stop; save in both cases.
@@ -284,7 +296,7 @@ class TrainingLoop(Generic[Batch]):
         self._learner.start_epoch(self.progress.epoch)
         at_end: Mapping[str, Any] | None = None
         for batches in self._steps():
-            before = self.progress.images
+            before = self._before = self.progress.images
             result = self._learner.step(batches)
             images = len(batches) * self._loader.global_batch
             self.progress = replace(
@@ -293,13 +305,19 @@ class TrainingLoop(Generic[Batch]):
             self._meter.add(result.losses, step=self.progress.steps, images=images)
             self._observer.on_step(self.progress)
             self._batch = batches[-1]
-            if self._intervals.evaluate and self._loader.position >= self._loader.epoch_images:
+            if self._evaluates() and self._loader.position >= self._loader.epoch_images:
                 at_end = self._loader.state_dict()  # which goes on to the next epoch now
                 continue  # to the end of the epoch, which is told and saved as a whole
             self._act_at_intervals(before, batches[-1])
             if self.finished or self._stops(interrupts):
                 return
         self._end_epoch(at_end)
+
+    def _evaluates(self) -> bool:
+        """Whether the epoch ends with an evaluation."""
+        every, epoch = self._intervals.judge_epochs, self.progress.epoch
+        judged = every > 0 and (epoch % every == 0 or epoch == self._intervals.epochs)
+        return self._intervals.evaluate or judged
 
     def _steps(self) -> Iterator[Sequence[Batch]]:
         """Yield the batches of each step, counting the seconds that they are waited for."""
@@ -371,12 +389,15 @@ class TrainingLoop(Generic[Batch]):
         learning_rate: float,
         batch: Batch | None = None,
         scores: Mapping[str, float] | None = None,
+        note: str = "",
     ) -> None:
         record = self._meter.report()
         if not self._accelerator.is_main_process:
             return
         if scores is not None:
             record["scores"] = dict(scores)
+        if note:
+            record["note"] = note
         record["learning_rate"] = learning_rate
         record["weights"] = dict(self._learner.loss_weights)
         outputs = {} if batch is None else self._learner.output_statistics(batch)
@@ -405,20 +426,42 @@ class TrainingLoop(Generic[Batch]):
             self._report(learning_rate, scores=evaluation.scores)
             if self._accelerator.is_main_process and evaluation.samples:
                 self._tell_samples(evaluation.samples)
+        better = False
+        if at_end is not None and not self._intervals.evaluate:
+            better = self._judge_epoch(learning_rate)
         ended = self.progress.epoch
         self.progress = replace(self.progress, epoch=ended + 1)
         self._end_where_converged()
         saved = self._saved[0] if self._saved else 0
         if ended % self._intervals.keep_epochs == 0:
             self._checkpoint(str(ended))
-        elif self._intervals.evaluate and _passed(
-            saved, self.progress.images, self._intervals.checkpoint_images
+        elif better or (
+            at_end is not None
+            and _passed(saved, self.progress.images, self._intervals.checkpoint_images)
         ):
             self._checkpoint("latest")
 
+    def _judge_epoch(self, learning_rate: float) -> bool:
+        """Measure, report and show; return whether networks were kept as the best so far."""
+        verdict = self._agree(None if self._judge is None else self._judge.measure(self.progress))
+        self._reported = True
+        self._report(learning_rate, self._batch, scores=verdict.scores or None, note=verdict.note)
+        now = self.progress.images
+        due = _passed(self._before, now, self._intervals.sample_images)
+        if self._batch is not None and (due or now >= self.progress.total_images):
+            self._show_samples(self._batch)
+        return verdict.better
+
+    def _agree(self, verdict: Verdict | None) -> Verdict:
+        """Let all processes know what the first one has found."""
+        found = verdict or Verdict()
+        said = gather_states({"better": found.better, "stops": found.stops}, self._accelerator)[0]
+        self._judged_enough = said["stops"]
+        return replace(found, **said)
+
     def _end_where_converged(self) -> None:
         """Let the training be as long as it has become."""
-        if self._converged():
+        if self._ends_early():
             self.progress = replace(
                 self.progress,
                 total_images=self.progress.images,

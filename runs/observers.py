@@ -66,10 +66,11 @@ class Observer:
         Args:
             progress: progress of the training.
             record: ``losses`` (means by name), ``scores`` (measures of the epoch that ended, by
-                name; only there), ``learning_rate``, ``seconds``, ``images_per_second``,
-                ``data_wait`` (share of the time, 0 to 1), ``weights`` (that losses carry, by name),
-                ``outputs`` (statistics of the networks' outputs, by name; None where undefined)
-                and ``warnings`` (sentences). A line of ``log.jsonl``, without the position.
+                name) and ``note`` (the same in words), both only there, ``learning_rate``,
+                ``seconds``, ``images_per_second``, ``data_wait`` (share of the time, 0 to 1),
+                ``weights`` (that losses carry, by name), ``outputs`` (statistics of the networks'
+                outputs, by name; None where undefined) and ``warnings`` (sentences). A line of
+                ``log.jsonl``, without the position.
         """
 
     def on_samples(self, progress: Progress, samples: Pictures) -> None:

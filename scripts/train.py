@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.options.command_line import CommandParser
@@ -26,6 +27,8 @@ _EPILOG = """examples:
   impasto train --folder_A photos --folder_B cezannes --name cezanne --one_sided true \\
       --lambda_perceptual 1 --init_from monet_cycle --warmup_images 200
   impasto train --dataroot datasets/facades --paired true --direction BtoA --name facades
+  impasto train --dataroot datasets/monet2photo --name mine --evaluate_every_epochs 5 \\
+      --held_back 64 --patience 6
   impasto train --resume --name monet
   impasto train --resume --name monet --n_epochs_decay 200
 """
@@ -53,7 +56,8 @@ def main(argv: Sequence[str]) -> int:
 
     report = partial(_report, words.options)
     limited = words.options.schedule.max_images is not None
-    longer = f"raise {'--max_images or ' if limited else ''}--n_epochs_decay"
+    patience = " or --patience" if words.options.evaluation.patience else ""
+    longer = f"raise {'--max_images or ' if limited else ''}--n_epochs_decay{patience}"
     return run_training(
         start, command="train", changes=words.changes, report=report, longer=longer, note=words.note
     )
@@ -110,6 +114,7 @@ def _report(options: TrainOptions, result: "TrainResult") -> None:
     if most is not None and most <= images < epochs * result.progress.epoch_images:
         print("stopped at --max_images; to train for all epochs, add --resume --max_images null")
     run = result.directory.absolute() if is_reserved(result.directory) else result.directory
+    _report_best(options, result.directory)
     folders = options.data.folders
     ways = (("AtoB", folders), ("BtoA", folders[::-1]))
     single = options.networks.one_sided or options.data.paired
@@ -120,6 +125,19 @@ def _report(options: TrainOptions, result: "TrainResult") -> None:
             f"{way}: impasto translate PHOTOS --model {shlex.quote(str(run))} "
             f"--direction {direction} --output DIR"
         )
+
+
+def _report_best(options: TrainOptions, directory: Path) -> None:
+    """Say which epoch was best, and how its numbers are computed again."""
+    from impasto.cyclegan.jobs.judge import read_best  # noqa: PLC0415 - torch is there by now
+
+    evaluation = options.evaluation
+    for generator in ("G_A", "G_B", "G") if evaluation.evaluate_every_epochs else ():
+        if said := read_best(directory, generator):
+            print(
+                f"best of {generator}: epoch {said['epoch']}, {said['best_by']} "
+                f"{float(said['value']):.4g}; impasto translate takes it with --epoch best"
+            )
 
 
 def _parser() -> CommandParser:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -37,12 +38,14 @@ from impasto.options.evaluate import EvaluateOptions
 __all__ = [
     "PictureFiles",
     "Results",
+    "Translations",
     "distinct_names",
     "find_results",
     "is_picture",
     "is_run",
     "make_candidates",
     "make_reference",
+    "split_real",
 ]
 
 
@@ -330,8 +333,8 @@ def _real(
     folder: Path, options: EvaluateOptions, inputs: int | None
 ) -> tuple[PictureFiles, PictureFiles]:
     """List the real pictures, and further ones, as many as there are inputs."""
-    real, half = _list(folder, options), _halves(options)[1]
-    shuffle = np.random.default_rng(options.seed).permutation
+    root, real = _listed(folder, options)
+    half = _halves(options)[1]
     if options.more_real is None:
         if len(real) < 4:
             raise FolderError(
@@ -339,10 +342,8 @@ def _real(
                 f"holds {len(real)} pictures, too few to compare one half with the other; give "
                 "more pictures, or further ones as --more_real",
             )
-        halves = np.array_split(shuffle(len(real)), 2)
-        real, others = ([real[place] for place in sorted(half)] for half in halves)
-        both = [PictureFiles(folder=folder, files=some, half=half) for some in (real, others)]
-        return both[0], both[1]
+        return split_real(root, real, seed=options.seed, half=half)
+    shuffle = np.random.default_rng(options.seed).permutation
     more = list_pictures(options.more_real, exclude=options.output)
     if twice := {path.resolve() for path in real} & {path.resolve() for path in more}:
         raise FolderError(
@@ -354,9 +355,28 @@ def _real(
     # As many as there are inputs, so that both references err by as much.
     chosen = shuffle(len(more))[: inputs or len(real)]
     return (
-        PictureFiles(folder=folder, files=real, half=half),
+        PictureFiles(folder=root, files=real, half=half),
         PictureFiles(folder=options.more_real, files=[more[place] for place in sorted(chosen)]),
     )
+
+
+def split_real(
+    folder: Path, files: Sequence[Path], *, seed: int, half: Half | None = None
+) -> tuple[PictureFiles, PictureFiles]:
+    """Split real pictures into two halves, of which the second shows how near real pictures are.
+
+    Args:
+        folder: folder that the names are relative to.
+        files: picture files in the folder, at least two.
+        seed: seed that draws the halves.
+        half: half of each picture that is taken, of pictures side by side; None: all of it.
+    """
+    halves = np.array_split(np.random.default_rng(seed).permutation(len(files)), 2)
+    real, others = ([files[place] for place in sorted(half)] for half in halves)
+    first, second = (
+        PictureFiles(folder=folder, files=some, half=half) for some in (real, others)
+    )
+    return first, second
 
 
 def make_candidates(
@@ -484,12 +504,28 @@ class _Generator:
 _SMALLER = "evaluate the results of impasto translate --long_side {side} instead of the model"
 
 
+class LoadsGenerator(Protocol):
+    """Gives a generator when it is needed, and the one of the other direction, None for none."""
+
+    def load(self) -> LoadedGenerator: ...
+
+    def load_way_back(self) -> LoadedGenerator | None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Translations:
-    """Pictures that are translated when they are needed; networks are in memory meanwhile."""
+class Translations:
+    """Pictures that are translated when they are needed; networks are in memory meanwhile.
+
+    Attributes:
+        inputs: pictures to translate.
+        generator: what gives the generator.
+        grid_bend_px: strength of the warp in pixels; None: the value that the generator came with.
+        mixed_precision: precision: ``no`` (float32), ``fp16`` or ``bf16``.
+        device: device that computes.
+    """
 
     inputs: PictureFiles
-    generator: _Generator
+    generator: LoadsGenerator
     grid_bend_px: float | None
     mixed_precision: str
     device: torch.device
@@ -549,7 +585,7 @@ def _of_model(
         told.append(f"here bent by {options.grid_bend_px} px")
     return Candidate(
         name=name,
-        pictures=_Translations(
+        pictures=Translations(
             inputs=inputs,
             generator=generator,
             grid_bend_px=options.grid_bend_px,
@@ -619,7 +655,31 @@ def _root(path: Path) -> Path:
 
 def _inputs(path: Path, options: EvaluateOptions) -> tuple[Path, list[Path]]:
     """Return folder and files of the inputs, which may be one picture."""
-    return (path.parent, [path]) if path.is_file() else (path, _list(path, options))
+    one = path.is_file() and path.suffix.lower() != ".txt"
+    return (path.parent, [path]) if one else _listed(path, options)
+
+
+def _listed(path: Path, options: EvaluateOptions) -> tuple[Path, list[Path]]:
+    """Return folder and files of pictures, in a folder or named in a text file.
+
+    Raises:
+        FolderError: there is no such folder, or the text file names what is no file.
+    """
+    if path.suffix.lower() != ".txt" or not path.is_file():
+        return path, _list(path, options)
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise FolderError(path, f"cannot be read ({error.strerror})") from error
+    files = [path.parent / line for line in lines if line.strip()]  # or as it is, if absolute
+    missing = [file for file in files if not file.is_file()]
+    if missing or not files:
+        which = f"{len(missing)} files that are not there, such as {missing[0]}" if missing else ""
+        raise FolderError(
+            path, f"names {which or 'no file'}; expected the path of one picture in each line"
+        )
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    return root, files[: options.max_pictures]
 
 
 def _list(folder: Path, options: EvaluateOptions) -> list[Path]:

@@ -30,6 +30,7 @@ __all__ = [
     "Candidate",
     "Comparison",
     "Evaluation",
+    "Measurer",
     "Pictures",
     "Reference",
     "Row",
@@ -275,11 +276,14 @@ def evaluate(  # noqa: PLR0913 - what is compared, how, and who is told
         raise ValueError("reference: expected real pictures or styles, got neither")
     if reference.styles and comparison is None:
         raise ValueError("comparison: expected one, since there are styles")
-    settings = settings or Settings()
-    pairs = None
-    if comparison is not None:
-        pairs = _Pairs(comparison, reference.styles, settings.size_px, on_sample)
-    measure_row = _Measurer(reference, settings, (extractor, strokes), pairs, on_sample)
+    measure_row = Measurer(
+        reference,
+        settings or Settings(),
+        extractor=extractor,
+        strokes=strokes,
+        comparison=comparison,
+        on_sample=on_sample,
+    )
     rows: list[Row] = []
     for name, kind, pictures in _sets(reference, candidates):
         rows.append(measure_row(name, kind, pictures))
@@ -332,8 +336,16 @@ def _sets(
         yield candidate.name, "result", candidate.pictures
 
 
-class _Measurer:
-    """Measures one row after the other.
+class Measurer:
+    """Measures one row after the other; the real pictures are looked at once, when it is made.
+
+    Args:
+        reference: real pictures and styles.
+        settings: settings of the measures that compare sets.
+        extractor: feature extractor for KID, FID, precision and recall; None leaves them out.
+        strokes: features of the stroke distance; None leaves it out.
+        comparison: comparison for content and style distances; None leaves them out.
+        on_sample: called with the row's name and each picture as it is read, real ones included.
 
     Attributes:
         real: summary of the real pictures; None if there are none.
@@ -343,18 +355,29 @@ class _Measurer:
         self,
         reference: Reference,
         settings: Settings,
-        eyes: tuple[Extractor | None, StrokeFeatures | None],
-        pairs: "_Pairs | None",
-        on_sample: Callable[[str, Sample], None],
+        *,
+        extractor: Extractor | None = None,
+        strokes: StrokeFeatures | None = None,
+        comparison: Comparison | None = None,
+        on_sample: Callable[[str, Sample], None] = lambda _row, _sample: None,
     ) -> None:
-        self._settings, self._pairs, self._on_sample = settings, pairs, on_sample
+        self._settings, self._on_sample = settings, on_sample
         self._truth = reference.truth
-        self._eyes = (None, None) if reference.real is None else eyes
+        self._pairs: _Pairs | None = None
+        if comparison is not None:
+            self._pairs = _Pairs(comparison, reference.styles, settings.size_px, on_sample)
+        self._eyes = (None, None) if reference.real is None else (extractor, strokes)
         self.real: PictureSet | None = None
         if reference.real is not None:
             self.real = self._look("real pictures", reference.real, None).summary
 
     def __call__(self, name: str, kind: _Kind, pictures: Pictures) -> Row:
+        """Measure a set, but for its stroke distance, which needs the floor.
+
+        Raises:
+            ImpastoError: torch-fidelity is needed and not installed.
+            ValueError: the set is empty.
+        """
         if kind == "style" and self._pairs is not None:
             return self._pairs.floor_row(name)
         seen = self._look(name, pictures, kind)

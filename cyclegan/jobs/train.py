@@ -5,11 +5,10 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from typing import Protocol
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.build import (
@@ -19,16 +18,23 @@ from impasto.cyclegan.build import (
     build_sample_batch,
     build_trainer,
     generator_architecture,
+    split_domains,
+)
+from impasto.cyclegan.jobs.judge import (
+    EpochJudge,
+    HeldBackLists,
+    TranslationLearner,
+    exported_weights,
 )
 from impasto.cyclegan.jobs.start import Start, read_start
-from impasto.cyclegan.networks import Networks
-from impasto.cyclegan.optim import WeightAverage
 from impasto.cyclegan.terms import LossTerm, PerceptualLoss
 from impasto.cyclegan.trainer import Trainer
 from impasto.cyclegan.weights import save_generator
 from impasto.data.datasets import UnpairedBatch
 from impasto.data.fetch.catalog import find_dataset
+from impasto.data.files import list_pictures
 from impasto.data.loaders import UnpairedLoader
+from impasto.gatys.features.lite import find_lite_weights, missing_lite_message
 from impasto.options.errors import CheckpointError
 from impasto.options.train import FIXED, MAY_CHANGE, TrainOptions
 from impasto.runs.directory import RunDirectory
@@ -38,29 +44,6 @@ from impasto.runs.processes import keep_freed_memory
 from impasto.runs.state import peek_state, save_pth
 
 __all__ = ["TranslationLearner", "save_networks", "train"]
-
-
-class TranslationLearner(Protocol):
-    """A learner of translations, with the networks that are saved.
-
-    A method with other networks than CycleGAN's, such as generators of one direction alone, is a
-    learner with these three.
-    """
-
-    @property
-    def networks(self) -> Networks:
-        """All networks, by the names that their files have."""
-        ...
-
-    @property
-    def averages(self) -> Mapping[str, WeightAverage]:
-        """Running averages of networks, by name."""
-        ...
-
-    @property
-    def directions(self) -> Mapping[str, str]:
-        """``AtoB``, ``BtoA`` or both, and the name of the generator of each."""
-        ...
 
 
 def save_networks(  # noqa: PLR0913 - all that the files say
@@ -101,7 +84,7 @@ def save_networks(  # noqa: PLR0913 - all that the files say
         save_pth(directory.network_file(label, name), weights)
     for direction, name in learner.directions.items():
         average = learner.averages.get(name)
-        weights, kind = _best(learner.networks[name], average)
+        weights, kind = exported_weights(learner.networks[name], average)
         if average is not None:
             save_pth(directory.network_file(label, f"{name}_ema"), weights)
         if label == "latest":
@@ -118,12 +101,6 @@ def save_networks(  # noqa: PLR0913 - all that the files say
             save_generator(
                 directory.path / f"{name}.safetensors", weights, architecture, provenance
             )
-
-
-def _best(network: nn.Module, average: WeightAverage | None) -> tuple[dict[str, Tensor], str]:
-    if average is None:
-        return network.state_dict(), "last"
-    return average.weights(network), "averaged"
 
 
 def train(  # noqa: PLR0913 - all that a training can be given
@@ -172,6 +149,9 @@ def train(  # noqa: PLR0913 - all that a training can be given
         start = read_start(options, typed=typed)
         options = start.options
 
+    directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
+    held_back = HeldBackLists(directory.path)
+
     def build(accelerator: Accelerator) -> TrainingParts[UnpairedBatch]:
         if resume:
             options.data.require_unmoved(in_python=True)
@@ -195,6 +175,10 @@ def train(  # noqa: PLR0913 - all that a training can be given
             start=start.weights,
             announce=says,
         )
+        judged = _judged_pictures(options) if accelerator.is_main_process else {}
+        held_back.files = {
+            name: files for name, (_, files) in judged.items() if options.evaluation.held_back
+        }
         return TrainingParts(
             learner=trainer,
             loader=loader,
@@ -203,7 +187,12 @@ def train(  # noqa: PLR0913 - all that a training can be given
             epochs=options.schedule.total_epochs,
             max_images=options.schedule.max_images,
             sample_batch=build_sample_batch(options) if accelerator.is_main_process else None,
-            summary=_summary(loader, trainer, paired=options.data.paired),
+            judge_epochs=options.evaluation.evaluate_every_epochs,
+            judge=_build_judge(trainer, options, judged, accelerator.device, resume=resume),
+            summary=[
+                *_summary(loader, trainer, paired=options.data.paired),
+                *_judging(options, judged),
+            ],
         )
 
     return run_training_job(
@@ -215,14 +204,88 @@ def train(  # noqa: PLR0913 - all that a training can be given
         fixed=FIXED,
         resume=resume,
         allow_changes=allow_changes,
-        observers=observers,
+        observers=[*observers, held_back],
     )
+
+
+def _judged_pictures(options: TrainOptions) -> dict[str, tuple[Path, list[Path]]]:
+    """Return folder and files of the pictures of each domain that generators are measured with."""
+    evaluation = options.evaluation
+    if not evaluation.evaluate_every_epochs:
+        return {}
+    if evaluation.val_A is None or evaluation.val_B is None:
+        held = [held for _, held in split_domains(options)]
+        return dict(zip("AB", zip(options.data.folders, held, strict=True), strict=True))
+    folders = (evaluation.val_A, evaluation.val_B)
+    swapped = folders if options.data.direction == "AtoB" else folders[::-1]
+    return {
+        name: (folder, list_pictures(folder)) for name, folder in zip("AB", swapped, strict=True)
+    }
+
+
+def _build_judge(
+    trainer: Trainer,
+    options: TrainOptions,
+    pictures: Mapping[str, tuple[Path, Sequence[Path]]],
+    device: torch.device,
+    *,
+    resume: bool,
+) -> EpochJudge | None:
+    """Make the judge of the epochs; None without pictures to measure with.
+
+    Raises:
+        CheckpointError: the network is not installed whose features a new training is to be judged
+            by; one that is resumed goes on without.
+        FolderError: a folder is missing or holds too few pictures.
+    """
+    evaluation = options.evaluation
+    if not pictures:
+        return None
+    if evaluation.best == "kid_lite" and not resume and find_lite_weights() is None:
+        raise CheckpointError(f"{missing_lite_message()}; or judge epochs by --best swd")
+    return EpochJudge(
+        trainer,
+        pictures,
+        architecture=generator_architecture(options.networks),
+        run=options.run.checkpoints_dir / options.run.name,
+        device=device,
+        best=evaluation.best,
+        patience=evaluation.patience,
+        provenance=_says(options),
+    )
+
+
+def _judging(
+    options: TrainOptions, pictures: Mapping[str, tuple[Path, Sequence[Path]]]
+) -> list[str]:
+    """Say what is measured between epochs."""
+    evaluation = options.evaluation
+    if not pictures:
+        return []
+    counts = " and ".join(f"{len(files):,} of {name}" for name, (_, files) in pictures.items())
+    epochs = evaluation.evaluate_every_epochs
+    every = "every epoch" if epochs == 1 else f"every {epochs} epochs"
+    held = "held back from the training" if evaluation.held_back else "not trained on"
+    best = f"the best by {evaluation.best} is kept"
+    return [f"measured after {every}: {counts} that are {held}; {best}"]
+
+
+def _says(options: TrainOptions) -> dict[str, str]:
+    """Return what the files of the best epochs say of how their generators are used."""
+    strokes_at_px = options.run.strokes_at_px
+    models = " ".join(map(str, options.networks.init_from))
+    return {
+        "grid_bend_px": str(options.run.grid_bend_px),
+        "statistics": "picture" if options.data.paired else "running",
+        **({} if strokes_at_px is None else {"strokes_at_px": f"{strokes_at_px:g}"}),
+        **({"init_from": models} if models else {}),
+    }
 
 
 def _fingerprint_before(options: TrainOptions) -> str:
     """Return the fingerprint of the perceptual distance that the resumed run had, or nothing."""
-    directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
-    for path in (directory.state_file, directory.previous_state_file):
+    run = RunDirectory(options.run.checkpoints_dir / options.run.name)
+    for path in (run.state_file, run.previous_state_file):
         with suppress(CheckpointError):  # said when it is loaded
             return str(peek_state(path).get("learner", {}).get("perceptual", ""))
     return ""

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from impasto.runs.curves import reported_values
+from impasto.runs.curves import is_measured, reported_values
 from impasto.runs.observers import Observer, Progress
 
 __all__ = ["Console", "Forecast", "spell_duration", "spell_time"]
@@ -165,12 +165,15 @@ class Console(Observer):
         self._first_losses = None
         self._forecast.add(record)
         self._warn(record.get("warnings", ()))
-        losses = _spell_losses(reported_values(record))
+        values = reported_values(record)
+        losses = _spell_losses({name: values[name] for name in values if not is_measured(name)})
         self._line(
             f"epoch {progress.epoch}/{progress.total_epochs}, image {progress.images}: {losses}"
             f" | lr {record['learning_rate']:.3g}, {record['images_per_second']:.3g} img/s,"
             f" waited {record['data_wait']:.0%}, {self._left(progress)} left"
         )
+        if note := record.get("note"):
+            self._line(note)
 
     def on_checkpoint(self, progress: Progress, path: Path) -> None:
         """Say where the state was saved, unless that was said just now."""

@@ -22,7 +22,7 @@ from impasto.data.decode import read_size
 from impasto.data.encode import encode_png
 from impasto.data.provenance import PREVIEWS_MARK
 from impasto.options.errors import PictureError
-from impasto.runs.curves import History, loss_kind
+from impasto.runs.curves import History, is_measured, loss_kind
 from impasto.runs.directory import RunDirectory
 from impasto.runs.displays.console import Forecast, spell_duration, spell_time
 from impasto.runs.log import read_log
@@ -71,6 +71,20 @@ _PACE = {
     "images_per_second": "Images per second",
     "data_wait": "Waited for data, %",
 }
+
+
+_MEASURES = {
+    "swd": "Sliced Wasserstein distance",
+    "kid_lite": "KID (lite)",
+    "palette": "Palette distance",
+    "content": "Content distance",
+}
+# What the log calls the other rows, after the name of a measure: other real pictures and inputs.
+_BESIDE = {"_floor": "floor", "_nothing": "do nothing"}
+_MEASURED_HINT = (
+    "Of pictures that are not trained on, between epochs. The floor is the distance of other real "
+    "pictures; do nothing is that of the untranslated ones. Content distance is from the input."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +169,7 @@ def charts(history: History) -> Sequence[tags.html_tag]:
     if not lines:
         return [_section("Losses", [], "None reported yet.")]
     kinds: dict[str, list[Line]] = {kind: [] for kind in _MEANINGS}
-    for name in (name for name in lines if name not in _PACE):
+    for name in (name for name in lines if name not in _PACE and not is_measured(name)):
         kinds.setdefault(loss_kind(name), []).append(lines[name])
     panels = [
         line_chart(kind, sorted(some, key=_place), note=_MEANINGS.get(kind, ""))
@@ -168,7 +182,34 @@ def charts(history: History) -> Sequence[tags.html_tag]:
         for name, title in _PACE.items()
         if name in lines
     ]
-    return [_section("Losses", panels, hint), _section("Pace", pace)]
+    measured = _measured_charts(lines)
+    return [
+        *([_section("Evaluation", measured, _MEASURED_HINT)] if measured else []),
+        _section("Losses", panels, hint),
+        _section("Pace", pace),
+    ]
+
+
+def _measured_charts(lines: Mapping[str, Line]) -> list[tags.html_tag]:
+    """Return a chart for each measure and generator, with its floor and that of doing nothing."""
+    found = []
+    for name in filter(is_measured, lines):
+        if name.endswith(tuple(_BESIDE)):
+            continue
+        measure, domain = name.split("_", 1)[1].rsplit("_", 1)
+        beside = {
+            words: lines[name + ending]
+            for ending, words in _BESIDE.items()
+            if name + ending in lines
+        }
+        curves = [
+            Line(name="translations", points=lines[name].points),
+            *(Line(name=words, points=line.points) for words, line in beside.items()),
+        ]
+        way = {"A": "A to B", "B": "B to A"}.get(domain, domain)
+        title = f"{_MEASURES.get(measure, measure)}, {way}"
+        found.append(line_chart(title, curves, note="lower is nearer", smooth=False))
+    return found
 
 
 def _place(line: Line) -> int:
@@ -402,6 +443,7 @@ class ReportPage(Observer):
         self._samples = SampleGrid(folder=directory.web / "images")
         self._history, self._forecast = History(), Forecast()
         self._record: Mapping[str, Any] = {}
+        self._note = ""
         self._tables: str = tables(options, environment).render(indent="")
         self._rest_until = 0.0
 
@@ -413,12 +455,14 @@ class ReportPage(Observer):
             if record["images"] <= progress.images:
                 self._history.add(record)
                 self._record = record
+                self._note = record.get("note", self._note)
         self._write(progress)
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
         """Add a point to the curves; write the page, unless that was done just now."""
         self._record = {"epoch": progress.epoch, "images": progress.images, **record}
         self._history.add(self._record)
+        self._note = record.get("note", self._note)
         self._forecast.add(record)
         started = time.monotonic()
         if started >= self._rest_until:
@@ -461,6 +505,8 @@ class ReportPage(Observer):
         done, total = str(progress.images), str(max(1, progress.total_images))
         main.add(tags.progress(value=done, max=total, aria_label="Images seen"))
         main.add(facts(report), self._samples.section(self._directory.web))
+        if self._note:
+            main.add(tags.p(self._note, cls="hint", id="measured"))
         main.add(*charts(self._history), raw(self._tables))
         write_page(self._directory.web / "index.html", document)
 

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from impasto.data.encode import encode_png
 from impasto.options.errors import OptionError
-from impasto.runs.curves import History, reported_values
+from impasto.runs.curves import History, is_measured, reported_values
 from impasto.runs.log import read_log
 from impasto.runs.observers import Observer, Pictures, Progress
 
@@ -83,7 +83,14 @@ class VisdomClient:
         return self._ask("win_hash", {"win": title}) if self._exists(title) else ""
 
     def draw_lines(
-        self, title: str, x: ArrayLike, y: ArrayLike, *, names: Sequence[str], xlabel: str
+        self,
+        title: str,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        names: Sequence[str],
+        xlabel: str,
+        ylabel: str = "loss",
     ) -> None:
         """Replace a window by curves.
 
@@ -93,13 +100,14 @@ class VisdomClient:
             y: y values of the points, (N, number of names); values that are not finite are gaps.
             names: names of the curves.
             xlabel: label of the x axis.
+            ylabel: label of the y axis.
         """
         layout = {
             "title": title,
             "showlegend": True,
             "margin": _MARGINS,
             "xaxis": {"title": xlabel},
-            "yaxis": {"title": "loss"},
+            "yaxis": {"title": ylabel},
         }
         self._replace(title, _traces(x, y, names), layout=layout)
 
@@ -234,7 +242,9 @@ class VisdomDisplay(Observer):
     """Shows a training in visdom if a server answers, and whenever one does.
 
     The windows have the reference's titles: ``<name> loss over time``, ``<name> images`` and
-    ``<name> labels``; while something looks wrong there is ``<name> warnings`` too. Points are
+    ``<name> labels``; where generators are measured between epochs there is ``<name> evaluation
+    over time``, with the floor and what doing nothing comes to; and while something looks wrong
+    there is ``<name> warnings`` too. Points are
     appended. All that is known is drawn anew when the training starts or is resumed, when a server
     is found again or has been restarted, when somebody has closed the window, and after as many
     reports as the history has points, so that a window stays small however long the training is.
@@ -271,6 +281,9 @@ class VisdomDisplay(Observer):
         self._client = VisdomClient(server, port, env, timeout_seconds=timeout_seconds)
         self._port, self._log_file, self._retry_seconds = port, log, retry_seconds
         self._curves = _Curves(self._client, f"{name} loss over time", most_points)
+        self._measured = _Curves(
+            self._client, f"{name} evaluation over time", most_points, measured=True
+        )
         self._titles = {what: f"{name} {what}" for what in ("images", "labels", "warnings")}
         self._samples: Pictures = {}
         self._warnings: list[str] = []
@@ -282,6 +295,7 @@ class VisdomDisplay(Observer):
         """Show the run so far, if a server answers."""
         records = [r for r in read_log(self._log_file) if r["images"] <= progress.images]
         self._curves.start(progress, records)
+        self._measured.start(progress, records)
         self._warnings = list(records[-1].get("warnings", ())) if records else []
         problem = self._look()
         if problem:
@@ -295,7 +309,9 @@ class VisdomDisplay(Observer):
 
     def on_report(self, progress: Progress, record: Mapping[str, Any]) -> None:
         """Append a point."""
-        self._curves.add({"epoch": progress.epoch, "images": progress.images, **record})
+        whole = {"epoch": progress.epoch, "images": progress.images, **record}
+        self._curves.add(whole)
+        self._measured.add(whole)
         self._warnings = list(record.get("warnings", ()))
         self._show(self._draw_report)
 
@@ -340,6 +356,7 @@ class VisdomDisplay(Observer):
 
     def _draw_all(self) -> None:
         self._curves.draw()
+        self._measured.draw()
         if self._samples:
             self._draw_samples()
         elif self._curves.empty:  # what an earlier training of that name has left
@@ -349,6 +366,7 @@ class VisdomDisplay(Observer):
 
     def _draw_report(self) -> None:
         self._curves.update()
+        self._measured.update()
         if self._warnings != self._shown_warnings:
             self._draw_warnings()
 
@@ -370,18 +388,24 @@ class VisdomDisplay(Observer):
 class _Curves:
     """The window of the losses, and what has to be in it.
 
+    Or of what is measured between epochs, which has other sizes, and a point now and then.
+
     The horizontal axis counts epochs as the reference does: 1 is the beginning, 1.5 the middle of
     the first. Where epochs cannot have been that long, because the folders have changed since, it
     counts pictures.
     """
 
-    def __init__(self, client: VisdomClient, title: str, most_points: int) -> None:
+    def __init__(
+        self, client: VisdomClient, title: str, most_points: int, *, measured: bool = False
+    ) -> None:
         self._client, self._title, self._most_points = client, title, most_points
+        self._measured = measured
         self._history = History(most_points)
         self._latest: _Place = (0, 1, {})
         self._epoch_images = 1.0
         self._axis = "epoch"
         self._drawn: tuple[Sequence[str], str] = ((), "")
+        self._drawn_latest = False
         self._appended = 0
         self._fingerprint = ""
 
@@ -398,9 +422,12 @@ class _Curves:
             self.add(record)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record of ``log.jsonl``."""
+        """Add a record of ``log.jsonl``, if it has any of the values that are shown."""
+        values = reported_values(record)
+        if self._measured and not any(map(is_measured, values)):
+            return
         self._history.add(record)
-        self._latest = (record["images"], record["epoch"], reported_values(record))
+        self._latest, self._drawn_latest = (record["images"], record["epoch"], values), False
         if record["images"] > record["epoch"] * self._epoch_images:
             self._axis = "images"
 
@@ -411,11 +438,14 @@ class _Curves:
             return
         names = self._names
         x, y = self._coordinates([(p.images, p.epoch, p.values) for p in self._history.points])
-        self._client.draw_lines(self._title, x, y, names=names, xlabel=self._axis)
+        ylabel = "distance" if self._measured else "loss"
+        self._client.draw_lines(self._title, x, y, names=names, xlabel=self._axis, ylabel=ylabel)
         self._note(0)
 
     def update(self) -> None:
         """Append the latest report, if the window still shows what was drawn before it."""
+        if self._measured and self._drawn_latest:
+            return
         same = self._drawn == (self._names, self._axis) and self._appended < self._most_points
         if not same or self._client.fingerprint(self._title) != self._fingerprint:
             self.draw()
@@ -426,7 +456,8 @@ class _Curves:
 
     @property
     def _names(self) -> Sequence[str]:
-        return [name for name in self._history.names if name not in _NO_LOSSES]
+        shown = (name for name in self._history.names if name not in _NO_LOSSES)
+        return [name for name in shown if is_measured(name) == self._measured]
 
     def _coordinates(self, places: Sequence[_Place]) -> tuple[list[float], list[list[float]]]:
         x = [float(images) for images, _, _ in places]
@@ -441,6 +472,7 @@ class _Curves:
     def _note(self, appended: int) -> None:
         """Remember what the window shows."""
         self._drawn, self._appended = (self._names, self._axis), appended
+        self._drawn_latest = True
         self._fingerprint = self._client.fingerprint(self._title)
 
 
