@@ -107,7 +107,10 @@ ONE_SIDED = {"one_sided": True, "lambda_nce": 1.0, "num_patches": 16}
     [
         {"dropout": True, "ema_decay": 0.9, "lr_policy": "plateau", "norm": "batch"},
         {**ONE_SIDED, "ema_decay": 0.9},
-        {"convolution": "auto", "mixed_precision": "bf16", "num_threads": 2},
+        pytest.param(
+            {"convolution": "auto", "mixed_precision": "bf16", "num_threads": 2},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_weights_are_the_same_bits_with_it(
@@ -133,7 +136,9 @@ def test_it_leaves_settings_and_modes_as_they_were(measured: Options) -> None:
 
 
 @pytest.mark.usefixtures("lite")
-@pytest.mark.parametrize(("best", "best_by"), [("swd", "swd"), ("kid_lite", "kid")])
+@pytest.mark.parametrize(
+    ("best", "best_by"), [("swd", "swd"), pytest.param("kid_lite", "kid", marks=pytest.mark.slow)]
+)
 def test_the_best_epoch_is_that_of_evaluate_to_the_digit(
     measured: Options, tmp_path: Path, best: str, best_by: BestBy
 ) -> None:
@@ -228,7 +233,7 @@ def test_a_run_without_a_best_says_so(tiny_options: Options) -> None:
         find_generator(run_of(options), epoch="best")
 
 
-@pytest.mark.parametrize("stop_at", [6, 7])
+@pytest.mark.parametrize("stop_at", [pytest.param(6, marks=pytest.mark.slow), 7])
 def test_a_resumed_run_keeps_history_and_best(measured: Options, stop_at: int) -> None:
     whole = measured(name="whole")
     train(whole)
