@@ -44,7 +44,7 @@ def test_what_needs_a_network_needs_none_to_be_named() -> None:
         (
             {"epochs": ["last"]},
             "epochs",
-            "expected latest, all or the number of an epoch, got 'last'",
+            "expected latest, best, all or the number of an epoch, got 'last'",
         ),
         (
             {"backbone": "none", "weights": Path("w.pth")},
