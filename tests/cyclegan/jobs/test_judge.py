@@ -205,7 +205,9 @@ def test_best_is_an_epoch_to_translate_with_and_to_evaluate(
 
 
 def test_a_training_on_pairs_is_measured_too(measured: Options, tmp_path: Path) -> None:
-    options = measured(paired=True, norm="batch", strokes_at_px=12, n_epochs=1)
+    options = measured(
+        paired=True, norm="batch", lambda_identity=0.0, pool_size=0, strokes_at_px=12, n_epochs=1
+    )
     train(options)
     told, run = scores(options), run_of(options)
     words = {"real": options.evaluation.val_B, "inputs": options.evaluation.val_A}
