@@ -19,6 +19,7 @@ from impasto.runs.capture import on_device
 __all__ = [
     "LearningRate",
     "WeightAverage",
+    "exported_weights",
     "load_optimizer",
     "lr_multiplier",
     "make_adam",
@@ -62,6 +63,15 @@ def lr_multiplier(
     if policy == "plateau":
         return 1.0
     raise ValueError(f"lr_policy: expected one of {', '.join(_POLICIES)}, got {policy!r}")
+
+
+def exported_weights(
+    network: nn.Module, average: WeightAverage | None
+) -> tuple[dict[str, Tensor], str]:
+    """Return the weights of a generator that are exported, and ``averaged`` or ``last``."""
+    if average is None:
+        return network.state_dict(), "last"
+    return average.weights(network), "averaged"
 
 
 class LearningRate:

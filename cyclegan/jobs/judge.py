@@ -9,41 +9,36 @@ import hashlib
 import json
 import logging
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.blocks import take_statistics
 from impasto.cyclegan.evaluation.candidates import PictureFiles, Translations, split_real
 from impasto.cyclegan.evaluation.sets import Extractor, Settings
 from impasto.cyclegan.evaluation.table import Comparison, Measurer, Reference, Row
-from impasto.cyclegan.networks import Networks, load_weights
-from impasto.cyclegan.optim import WeightAverage
+from impasto.cyclegan.networks import load_weights
+from impasto.cyclegan.optim import exported_weights
+from impasto.cyclegan.trainer import Trainer
 from impasto.cyclegan.weights import LoadedGenerator, save_generator
-from impasto.data.atomic import atomic_path
 from impasto.data.fingerprints import fingerprint
 from impasto.gatys.features.lite import find_lite_weights, missing_lite_message
 from impasto.options.errors import CheckpointError, FolderError
 from impasto.runs.directory import RunDirectory
 from impasto.runs.learner import Verdict
 from impasto.runs.log import read_log
-from impasto.runs.observers import Observer, Progress
+from impasto.runs.observers import Progress
 from impasto.runs.state import load_tensors
 
 __all__ = [
     "EpochJudge",
-    "HeldBackLists",
-    "TranslationLearner",
     "best_file",
-    "exported_weights",
     "read_best",
 ]
 
@@ -53,38 +48,6 @@ _log = logging.getLogger(__name__)
 _MEASURES = {"swd": "swd", "kid_lite": "kid", "palette": "palette", "content": "content"}
 _PREFIX = "val"
 _FEWEST = 4
-
-
-class TranslationLearner(Protocol):
-    """A learner of translations, with the networks that are saved.
-
-    A method with other networks than CycleGAN's, such as generators of one direction alone, is a
-    learner with these three.
-    """
-
-    @property
-    def networks(self) -> Networks:
-        """All networks, by the names that their files have."""
-        ...
-
-    @property
-    def averages(self) -> Mapping[str, WeightAverage]:
-        """Running averages of networks, by name."""
-        ...
-
-    @property
-    def directions(self) -> Mapping[str, str]:
-        """``AtoB``, ``BtoA`` or both, and the name of the generator of each."""
-        ...
-
-
-def exported_weights(
-    network: nn.Module, average: WeightAverage | None
-) -> tuple[dict[str, Tensor], str]:
-    """Return the weights of a generator that are exported, and ``averaged`` or ``last``."""
-    if average is None:
-        return network.state_dict(), "last"
-    return average.weights(network), "averaged"
 
 
 def best_file(run: Path, generator: str) -> Path:
@@ -105,28 +68,6 @@ def read_best(run: Path, generator: str) -> Mapping[str, str]:
     except (CheckpointError, OSError, KeyError, ValueError):
         return {}
     return metadata
-
-
-class HeldBackLists(Observer):
-    """Writes which pictures are held back, one absolute path a line, when the training begins.
-
-    Args:
-        folder: folder of the run.
-
-    Attributes:
-        files: the pictures of each domain, by the name of the list.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.files: Mapping[str, Sequence[Path]] = {}
-
-    def on_start(self, progress: Progress) -> None:  # noqa: ARG002
-        """Write the lists."""
-        for domain, files in self.files.items():
-            lines = b"".join(os.fsencode(file.absolute()) + b"\n" for file in files)
-            with atomic_path(self._folder / f"held_back_{domain}.txt") as temporary:
-                temporary.write_bytes(lines)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +129,7 @@ class EpochJudge:
 
     def __init__(  # noqa: PLR0913
         self,
-        learner: TranslationLearner,
+        learner: Trainer,
         pictures: Mapping[str, tuple[Path, Sequence[Path]]],
         *,
         architecture: GeneratorArchitecture,

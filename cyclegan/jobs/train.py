@@ -1,11 +1,13 @@
 """The whole training, from options to a run directory, and the network files in it."""
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -20,16 +22,13 @@ from impasto.cyclegan.build import (
     generator_architecture,
     split_domains,
 )
-from impasto.cyclegan.jobs.judge import (
-    EpochJudge,
-    HeldBackLists,
-    TranslationLearner,
-    exported_weights,
-)
 from impasto.cyclegan.jobs.start import Start, read_start
+from impasto.cyclegan.networks import Networks
+from impasto.cyclegan.optim import WeightAverage, exported_weights
 from impasto.cyclegan.terms import LossTerm, PerceptualLoss
 from impasto.cyclegan.trainer import Trainer
 from impasto.cyclegan.weights import save_generator
+from impasto.data.atomic import atomic_path
 from impasto.data.datasets import UnpairedBatch
 from impasto.data.fetch.catalog import find_dataset
 from impasto.data.files import list_pictures
@@ -39,11 +38,35 @@ from impasto.options.errors import CheckpointError
 from impasto.options.train import FIXED, MAY_CHANGE, TrainOptions
 from impasto.runs.directory import RunDirectory
 from impasto.runs.job import TrainingParts, TrainResult, run_training_job
+from impasto.runs.learner import Judge
 from impasto.runs.observers import Observer, Progress
 from impasto.runs.processes import keep_freed_memory
 from impasto.runs.state import peek_state, save_pth
 
 __all__ = ["TranslationLearner", "save_networks", "train"]
+
+
+class TranslationLearner(Protocol):
+    """A learner of translations, with the networks that are saved.
+
+    A method with other networks than CycleGAN's, such as generators of one direction alone, is a
+    learner with these three.
+    """
+
+    @property
+    def networks(self) -> Networks:
+        """All networks, by the names that their files have."""
+        ...
+
+    @property
+    def averages(self) -> Mapping[str, WeightAverage]:
+        """Running averages of networks, by name."""
+        ...
+
+    @property
+    def directions(self) -> Mapping[str, str]:
+        """``AtoB``, ``BtoA`` or both, and the name of the generator of each."""
+        ...
 
 
 def save_networks(  # noqa: PLR0913 - all that the files say
@@ -150,7 +173,7 @@ def train(  # noqa: PLR0913 - all that a training can be given
         options = start.options
 
     directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
-    held_back = HeldBackLists(directory.path)
+    held_back = _HeldBackLists(directory.path)
 
     def build(accelerator: Accelerator) -> TrainingParts[UnpairedBatch]:
         if resume:
@@ -208,6 +231,28 @@ def train(  # noqa: PLR0913 - all that a training can be given
     )
 
 
+class _HeldBackLists(Observer):
+    """Writes which pictures are held back, one absolute path a line, when the training begins.
+
+    Args:
+        folder: folder of the run.
+
+    Attributes:
+        files: the pictures of each domain, by the name of the list.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.files: Mapping[str, Sequence[Path]] = {}
+
+    def on_start(self, progress: Progress) -> None:  # noqa: ARG002
+        """Write the lists."""
+        for domain, files in self.files.items():
+            lines = b"".join(os.fsencode(file.absolute()) + b"\n" for file in files)
+            with atomic_path(self._folder / f"held_back_{domain}.txt") as temporary:
+                temporary.write_bytes(lines)
+
+
 def _judged_pictures(options: TrainOptions) -> dict[str, tuple[Path, list[Path]]]:
     """Return folder and files of the pictures of each domain that generators are measured with."""
     evaluation = options.evaluation
@@ -230,7 +275,7 @@ def _build_judge(
     device: torch.device,
     *,
     resume: bool,
-) -> EpochJudge | None:
+) -> Judge | None:
     """Make the judge of the epochs; None without pictures to measure with.
 
     Raises:
@@ -243,6 +288,8 @@ def _build_judge(
         return None
     if evaluation.best == "kid_lite" and not resume and find_lite_weights() is None:
         raise CheckpointError(f"{missing_lite_message()}; or judge epochs by --best swd")
+    from impasto.cyclegan.jobs.judge import EpochJudge  # noqa: PLC0415 - SciPy, where it is asked
+
     return EpochJudge(
         trainer,
         pictures,

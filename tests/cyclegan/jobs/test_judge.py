@@ -210,11 +210,11 @@ def test_a_training_on_pairs_is_measured_too(measured: Options, tmp_path: Path) 
     )
     train(options)
     told, run = scores(options), run_of(options)
-    words = {"real": options.evaluation.val_B, "inputs": options.evaluation.val_A}
     result = run_evaluation(
         [run],
         EvaluateOptions(
-            **words,
+            real=options.evaluation.val_B,
+            inputs=options.evaluation.val_A,
             epochs=("1", "best"),
             backbone="none",
             device="cpu",
