@@ -65,15 +65,6 @@ def lr_multiplier(
     raise ValueError(f"lr_policy: expected one of {', '.join(_POLICIES)}, got {policy!r}")
 
 
-def exported_weights(
-    network: nn.Module, average: WeightAverage | None
-) -> tuple[dict[str, Tensor], str]:
-    """Return the weights of a generator that are exported, and ``averaged`` or ``last``."""
-    if average is None:
-        return network.state_dict(), "last"
-    return average.weights(network), "averaged"
-
-
 class LearningRate:
     """Sets the learning rate of optimizers at the start of each epoch.
 
@@ -322,6 +313,15 @@ class WeightAverage:
         for key, value in self._average.items():
             value.copy_(state["average"][key])
         self.steps = int(state["steps"])
+
+
+def exported_weights(
+    network: nn.Module, average: WeightAverage | None
+) -> tuple[dict[str, Tensor], str]:
+    """Return the weights of a generator that are exported, and ``averaged`` or ``last``."""
+    if average is None:
+        return network.state_dict(), "last"
+    return average.weights(network), "averaged"
 
 
 @torch.no_grad()
