@@ -36,6 +36,7 @@ from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.evaluate import EvaluateOptions
 
 __all__ = [
+    "LoadsGenerator",
     "PictureFiles",
     "Results",
     "Translations",
