@@ -53,9 +53,11 @@ __all__ = [
     "PictureRows",
     "Rgb",
     "open_rows",
+    "read_orientation",
     "read_picture",
     "read_reduced",
     "read_size",
+    "read_small",
 ]
 
 DEFAULT_MAX_PIXELS = 178_956_970
@@ -172,6 +174,21 @@ def read_reduced(path: Path, least: tuple[int, int]) -> tuple[Rgb, Box]:
     """
     picture, box = _read(path, DEFAULT_MAX_PIXELS, least)
     return picture.rgb, box
+
+
+def read_small(path: Path, least: tuple[int, int]) -> Picture:
+    """Read a picture of which a rough look is enough, a JPEG at a fraction of its size.
+
+    As :func:`read_reduced`, with its transparency; pixels that fill up a fraction are a part of it.
+
+    Args:
+        path: file as :func:`read_picture` reads it.
+        least: height and width in pixels, of the upright picture, that are enough.
+
+    Raises:
+        PictureError: as :func:`read_picture` raises it.
+    """
+    return _read(path, DEFAULT_MAX_PIXELS, least)[0]
 
 
 def _read(
@@ -355,6 +372,16 @@ def read_size(path: Path) -> tuple[int, int]:
         tags = _tiff_tags(image)  # some versions of Pillow give a TIFF's size upright, some not
         width, height = tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)
         return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def read_orientation(path: Path) -> int:
+    """Read how a file says that its picture is to be turned: 1 (not at all) to 8, as EXIF has it.
+
+    Raises:
+        PictureError: the file cannot be opened, is no picture, or has a damaged header.
+    """
+    with _opened(path, pixels=False) as (_, image):
+        return _orientation(image)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -33,6 +33,7 @@ class TrainingRequest(Generic[T]):
         changes: names of the options that differ from the continued run, with old and new values.
         given: names of the options on the command line.
         note: what else a user must know of the continued run, in words; mostly nothing.
+        switches: whether further switches of the command were given, by name.
     """
 
     options: T
@@ -41,6 +42,7 @@ class TrainingRequest(Generic[T]):
     changes: Mapping[str, tuple[object, object]]
     given: Collection[str] = ()
     note: str = ""
+    switches: Mapping[str, bool] = field(default_factory=dict)
 
 
 def add_resuming(parser: CommandParser) -> None:
@@ -52,7 +54,11 @@ def add_resuming(parser: CommandParser) -> None:
 
 
 def parse_training(
-    make_parser: Callable[[], CommandParser], options: type[T], argv: Sequence[str]
+    make_parser: Callable[[], CommandParser],
+    options: type[T],
+    argv: Sequence[str],
+    *,
+    switches: Sequence[str] = (),
 ) -> TrainingRequest[T]:
     """Parse; what a run to be resumed was started with is the default, so changes are enough.
 
@@ -60,6 +66,7 @@ def parse_training(
         make_parser: makes a parser with :func:`add_resuming`.
         options: the options class; has ``--name`` and ``--checkpoints_dir``.
         argv: the words after the command.
+        switches: names of further switches of the parser.
 
     Raises:
         FolderError: there is no run to resume, or one where a new one should go.
@@ -80,7 +87,7 @@ def parse_training(
                 f"relative paths of this run are those in {directory.started_in(stored)}, where it "
                 "was started"
             )
-    made = parser.make(options, parsed, drop=_CONTROL)
+    made = parser.make(options, parsed, drop=[*_CONTROL, *switches])
     if not parsed.resume:  # told before the seconds that torch takes
         directory.require_no_state()
     return TrainingRequest(
@@ -90,6 +97,7 @@ def parse_training(
         changes=difference(stored, directory.as_started(stored, flatten(made))) if stored else {},
         given={word.partition("=")[0].lstrip("-") for word in argv if word.startswith("--")},
         note=note,
+        switches={name: bool(getattr(parsed, name)) for name in switches},
     )
 
 

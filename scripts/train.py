@@ -1,16 +1,19 @@
 """`impasto train`: train a CycleGAN on two folders of pictures."""
 
+import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from impasto.options.command_line import CommandParser
 from impasto.options.errors import FolderError
+from impasto.options.fields import require
 from impasto.options.train import DataOptions, TrainOptions
-from impasto.scripts._training import add_resuming, parse_training, run_training
+from impasto.scripts._training import TrainingRequest, add_resuming, parse_training, run_training
 
 if TYPE_CHECKING:
     from impasto.runs.job import TrainResult
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_SWITCHES = ("check", "json")
 _EPILOG = """examples:
+  impasto train --dataroot datasets/monet2photo --name monet --check
   impasto train --dataroot datasets/monet2photo --name monet
   impasto train --config tiny --folder_A paintings --folder_B photos --name try
   impasto train --dataroot datasets/monet2photo --name sharp --lambda_perceptual 1
@@ -36,11 +41,13 @@ _EPILOG = """examples:
 
 def main(argv: Sequence[str]) -> int:
     """Parse, train, report; return the exit status."""
-    words = parse_training(_parser, TrainOptions, argv)
+    words = parse_training(_parser, TrainOptions, argv, switches=_SWITCHES)
     words.options.data.require_one_place(words.given)
     if not words.resume:
         words = replace(words, options=_with_dataset_by_name(words.options))
     _refuse_missing(words.options, resume=words.resume)
+    if words.switches["check"] or words.switches["json"]:
+        return _check(words)
 
     def start(observers: "Sequence[Observer]") -> "TrainResult":
         from impasto.cyclegan.jobs.train import train  # noqa: PLC0415 - torch, after parsing
@@ -61,6 +68,52 @@ def main(argv: Sequence[str]) -> int:
     return run_training(
         start, command="train", changes=words.changes, report=report, longer=longer, note=words.note
     )
+
+
+def _check(words: TrainingRequest[TrainOptions]) -> int:
+    """Check pictures and machine instead of training; return 1 where something is wrong."""
+    require(words.switches["check"], "json", "says how --check tells what it found; add --check")
+    require(not words.resume, "check", "looks at a training before it begins; leave --resume out")
+    from tqdm import tqdm  # noqa: PLC0415 - after parsing
+
+    from impasto.cyclegan.jobs.check import check_training  # noqa: PLC0415 - torch, after parsing
+
+    name = words.options.run.name
+    with tqdm(unit=" pictures", disable=not sys.stderr.isatty(), leave=False) as bar:
+        result = check_training(
+            words.options,
+            sheet=Path(f"{name}_check.jpg"),
+            typed=words.given,
+            on_start=bar.reset,
+            on_picture=bar.update,
+        )
+    if words.switches["json"]:
+        said = asdict(result) | {"sheet": None if result.sheet is None else str(result.sheet)}
+        print(json.dumps(said, indent=2))
+        return 1 if result.problems else 0
+    for set_name, facts in result.facts.items():
+        if isinstance(facts, dict) and "pictures" in facts:
+            print(_spell_set(set_name, facts))
+    for note in result.notes:
+        print(f"note: {note}")
+    for problem in result.problems:
+        print(f"WRONG: {problem}")
+    if result.sheet is not None:
+        print(f"contact sheet: {result.sheet}; look at it")
+    number = len(result.problems)
+    wrong = "1 thing looks wrong" if number == 1 else f"{number} things look wrong"
+    print(wrong if number else "nothing looks wrong")
+    return 1 if number else 0
+
+
+def _spell_set(name: str, facts: Mapping[str, Any]) -> str:
+    sides = [
+        f"{side} {each['least']:g} to {each['most']:g} px, median {each['median']:g}"
+        for side in ("width", "height")
+        if (each := facts[f"{side}_px"])
+    ]
+    count, folder = facts["pictures"], facts["folder"]
+    return f"{name}: {'; '.join([f'{count:,} pictures in {folder}', *sides])}"
 
 
 def _with_dataset_by_name(options: TrainOptions) -> TrainOptions:
@@ -149,4 +202,12 @@ def _parser() -> CommandParser:
         presets=".",
     )
     add_resuming(parser)
+    parser.add_switch(
+        "run",
+        "check",
+        "do not train, but look at the pictures (sizes, damage, copies, gray and plain ones) and "
+        "make a few steps: what looks wrong, what to do, time, memory and disk, and a contact "
+        "sheet, NAME_check.jpg; the exit status is 1 where something is wrong",
+    )
+    parser.add_switch("run", "json", "with --check, write what is found as JSON")
     return parser

@@ -374,9 +374,7 @@ def split_real(
     """
     halves = np.array_split(np.random.default_rng(seed).permutation(len(files)), 2)
     real, others = ([files[place] for place in sorted(half)] for half in halves)
-    first, second = (
-        PictureFiles(folder=folder, files=some, half=half) for some in (real, others)
-    )
+    first, second = (PictureFiles(folder=folder, files=some, half=half) for some in (real, others))
     return first, second
 
 
