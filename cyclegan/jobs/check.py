@@ -107,8 +107,9 @@ def check_training(
     found = _Findings()
     for name, facts in known.items():
         _describe(found, name, facts, sets[name][0], options)
-    _compare(found, known)
-    _find_copies(found, known)
+    if "B" in known:
+        _compare(found, known)
+    _find_copies(found, known, paired=options.data.paired)
     drawn = _draw(sheet, {name: facts for name, facts in known.items() if len(name) == 1})
     if all(any(not each.unreadable for each in facts) for facts in known.values()):
         _try(found, options, typed)
@@ -118,10 +119,13 @@ def check_training(
 def _sets(options: TrainOptions) -> dict[str, tuple[Path, list[Path]]]:
     """Return folder and files of each set of pictures: trained on, and measured with."""
     most = options.data.max_dataset_size
-    sets, held_back = {}, {}
+    sets: dict[str, tuple[Path, list[Path]]] = {}
+    held_back = {}
     for name, folder, (files, held) in zip(
         "AB", options.data.folders, split_domains(options), strict=True
     ):
+        if folder in {known for known, _ in sets.values()}:
+            continue  # both halves of pictures side by side
         sets[name] = (folder, files[:most])
         held_back[f"held back of {name}"] = (folder, held)
     evaluation = options.evaluation
@@ -242,12 +246,16 @@ def _compare(found: _Findings, known: Mapping[str, Sequence[PictureFacts]]) -> N
         )
 
 
-def _find_copies(found: _Findings, known: Mapping[str, Sequence[PictureFacts]]) -> None:
+def _find_copies(
+    found: _Findings, known: Mapping[str, Sequence[PictureFacts]], *, paired: bool
+) -> None:
     """Say which pictures are there twice, in one set or in two."""
     every = [(name, each) for name, facts in known.items() for each in facts]
     pairs: dict[tuple[str, str], list[tuple[Path, Path]]] = {}
     for first, second in find_alike([each for _, each in every]):
         (name, one), (other, two) = every[first], every[second]
+        if paired and name != other and len(name) == len(other) == 1:
+            continue  # a pair may look alike
         pairs.setdefault((name, other), []).append((one.path, two.path))
     found.facts["copies"] = [
         {"sets": list(names), "files": [str(one), str(two)]}
