@@ -506,9 +506,13 @@ _SMALLER = "evaluate the results of impasto translate --long_side {side} instead
 class LoadsGenerator(Protocol):
     """Gives a generator when it is needed, and the one of the other direction, None for none."""
 
-    def load(self) -> LoadedGenerator: ...
+    def load(self) -> LoadedGenerator:
+        """Return the generator."""
+        ...
 
-    def load_way_back(self) -> LoadedGenerator | None: ...
+    def load_way_back(self) -> LoadedGenerator | None:
+        """Return the generator of the other direction."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
