@@ -506,7 +506,7 @@ class ReportPage(Observer):
         main.add(tags.progress(value=done, max=total, aria_label="Images seen"))
         main.add(facts(report), self._samples.section(self._directory.web))
         if self._note:
-            main.add(tags.p(self._note, cls="hint", id="measured"))
+            main.add(tags.section(tags.p(self._note, cls="hint"), id="measured"))
         main.add(*charts(self._history), raw(self._tables))
         write_page(self._directory.web / "index.html", document)
 
