@@ -10,6 +10,7 @@ from .evaluation.inception import Inception
 from .evaluation.sets import frechet_distance, kernel_distance
 from .evaluation.table import Candidate, Evaluation, Reference, Sample, evaluate
 from .inference.translator import Translator
+from .jobs.check import CheckResult, check_training
 from .jobs.evaluate import EvaluateResult, run_evaluation
 from .jobs.train import TranslationLearner, save_networks, train
 from .jobs.translate import TranslateResult, translate
@@ -40,6 +41,7 @@ from .weights import LoadedGenerator, load_generator, save_generator
 
 __all__ = [
     "Candidate",
+    "CheckResult",
     "ContrastiveTerm",
     "DirectionImages",
     "DiscriminatorLoss",
@@ -75,6 +77,7 @@ __all__ = [
     "build_networks",
     "build_terms",
     "build_trainer",
+    "check_training",
     "cycle_loss",
     "detect_architecture",
     "discriminator_loss",
