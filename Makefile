@@ -4,7 +4,7 @@ PYTHON  ?= python3
 BIN     := .venv/bin
 # The versions of all packages; `make test CONSTRAINTS=/dev/null` takes the newest that are allowed.
 CONSTRAINTS ?= constraints.txt
-EXTRAS  := dev,docs,fetch,film,heif,survey,tensorboard,visdom
+EXTRAS  := dev,docs,fetch,film,heif,onnx,survey,tensorboard,visdom
 
 # It cannot be installed beside the others' versions: see test-app.
 GRADIO  := $(shell grep ^gradio== constraints.txt)
@@ -52,6 +52,10 @@ check: .venv/installed-dev typing
 docs: .venv/installed-dev
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet -b html -c docs/site . build/docs
 	@echo "open build/docs/index.html"
+
+# The distribution `impasto-lite`, which translates without torch: a wheel in build/lite, in some minutes.
+lite: .venv/installed-dev
+	$(BIN)/python benchmarks/build_lite.py
 
 # Adds the live display of `impasto train --display visdom`.
 visdom: .venv/installed .venv/can-build-visdom

@@ -9,6 +9,7 @@ from .build import build_loader, build_networks, build_terms, build_trainer
 from .evaluation.inception import Inception
 from .evaluation.sets import frechet_distance, kernel_distance
 from .evaluation.table import Candidate, Evaluation, Reference, Sample, evaluate
+from .export.graph import TranslationGraph
 from .inference.translator import Translator
 from .jobs.check import CheckResult, check_training
 from .jobs.evaluate import EvaluateResult, run_evaluation
@@ -67,6 +68,7 @@ __all__ = [
     "StyleLoss",
     "Trainer",
     "TranslateResult",
+    "TranslationGraph",
     "TranslationLearner",
     "Translations",
     "Translator",

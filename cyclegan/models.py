@@ -223,7 +223,7 @@ def resolve_model(model: Path) -> Path:
         return shipped.path
     if model.exists():
         return _or_its_styles(model)
-    named = len(model.parts) == 1 and model.suffix not in {".pth", ".safetensors"}
+    named = len(model.parts) == 1 and model.suffix not in {".onnx", ".pth", ".safetensors"}
     if named and (_RUNS / model).is_dir():
         return _or_its_styles(_RUNS / model)
     if model == ALL_PAINTERS:
@@ -396,6 +396,12 @@ def _why_no_epoch(directory: RunDirectory, epoch: str, generator: str) -> str:
 
 
 def _load_for_pictures(path: Path, style: str | None) -> "LoadedGenerator":
+    if path.suffix == ".onnx":
+        from impasto.cyclegan.export.loading import load_onnx  # noqa: PLC0415 - torch
+
+        if style is not None:
+            raise OptionError("style", f"{style}: {path} holds one style; leave it out")
+        return load_onnx(path)
     from impasto.cyclegan.weights import load_generator  # noqa: PLC0415 - torch
 
     loaded = load_generator(path, style=style)
@@ -523,7 +529,8 @@ def _of_run(run: Path) -> Iterator[KnownModel]:
         name = f"{shlex.quote(str(run))} --direction {direction}"
         yield _describe(run, name=name, direction=direction)
     if not kept and not pairs:
-        for path in sorted([*run.glob("*_net_G*.pth"), *run.glob("*.safetensors")]):
+        patterns = ("*_net_G*.pth", "*.safetensors", "*.onnx")
+        for path in sorted(path for pattern in patterns for path in run.glob(pattern)):
             known = _describe(path, name=shlex.quote(str(path)))
             if known.usable or not _is_something_else(path):
                 yield known
@@ -533,6 +540,8 @@ def _is_something_else(path: Path) -> bool:
     """Whether it is no weights file, or a whole one of another network, such as a backbone."""
     if path.suffix == ".pth":
         return False  # its name says that it is a generator
+    if path.suffix == ".onnx":
+        return True  # of another program
     from safetensors.torch import load_file  # noqa: PLC0415
 
     from impasto.cyclegan.architecture import detect_architecture  # noqa: PLC0415
@@ -558,6 +567,11 @@ def _describe(
         return KnownModel(name=name, what=f"cannot be used: {reason}", usable=False)
     images = loaded.provenance.get("images")
     seen = f", trained on {int(images):,} images" if images and images.isdecimal() else ""
-    size = f"{sum(weights.numel() for weights in loaded.network.parameters()):,} weights"
+    count = sum(weights.numel() for weights in loaded.network.parameters())
+    if loaded.provenance.get("format") == "onnx":
+        style = loaded.provenance.get("style")
+        what += "exported to ONNX" + (f", style {style}; " if style else "; ")
+        count = int(loaded.provenance.get("weights", count))
+    size = f"{count:,} weights"
     styles = f"; --style {', '.join(loaded.styles)}" if loaded.styles else ""
     return KnownModel(name=name, what=f"{what}{loaded.architecture}, {size}{seen}{styles}")

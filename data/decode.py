@@ -478,7 +478,14 @@ def _tiff_tags(image: ImageFile) -> Mapping[int, Any]:
 
 def _load_floats(path: Path, file: IO[bytes], image: TiffFile) -> _Samples:
     """Read floating-point samples that Pillow does not know, by scikit-image's TIFF reader."""
-    import tifffile  # noqa: PLC0415 - seldom needed
+    try:
+        import tifffile  # noqa: PLC0415 - seldom needed
+    except ImportError as error:  # impasto-lite does without
+        raise PictureError(
+            path,
+            "is a TIFF of floating-point numbers, which needs the package tifffile: "
+            "pip install tifffile",
+        ) from error
 
     file.seek(0)
     try:

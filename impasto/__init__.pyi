@@ -1,5 +1,6 @@
 from .api import (
     evaluate,
+    export,
     export_study,
     fetch,
     load_generator,
@@ -18,6 +19,7 @@ __all__ = [
     "Translator",
     "__version__",
     "evaluate",
+    "export",
     "export_study",
     "fetch",
     "load_generator",

@@ -15,6 +15,7 @@ from impasto.options.fields import default_values, flatten, make, nearest, types
 
 if TYPE_CHECKING:
     from impasto.cyclegan.jobs.evaluate import EvaluateResult
+    from impasto.cyclegan.jobs.export import ExportedModel
     from impasto.cyclegan.jobs.fetch import FetchResult
     from impasto.cyclegan.jobs.painters import PaintersResult
     from impasto.cyclegan.jobs.translate import TranslateResult
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         SurveyServeOptions,
     )
     from impasto.options.train import TrainOptions
-    from impasto.options.translate import TranslateOptions
+    from impasto.options.translate import ExportOptions, TranslateOptions
     from impasto.runs.job import TrainResult
     from impasto.survey.analysis.findings import Findings
     from impasto.survey.export.job import Exported
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "evaluate",
+    "export",
     "export_study",
     "fetch",
     "load_generator",
@@ -233,6 +235,42 @@ def translate_all(
     if options is None:
         flat = {"model": ALL_PAINTERS, **flat}
     return run(_paths(photos), make(TranslateOptions, flat))
+
+
+def export(
+    model: AnyPath,
+    *,
+    options: "ExportOptions | None" = None,
+    config: AnyPath | None = None,
+    **changes: Any,
+) -> "ExportedModel":
+    """Write a trained model as ONNX, TorchScript or torch.export, like ``impasto export``.
+
+    Before the file is written, it is compared with what ``impasto.translate`` makes.
+
+    Args:
+        model: a model that ships with Impasto, a run, or a file of weights.
+        options: all options at once; options given by name replace those in it.
+        config: YAML file with options.
+        **changes: options of ``impasto export``, such as ``output="monet.onnx"``.
+
+    Returns:
+        The file, and by how much its pictures differ from those of torch.
+
+    Raises:
+        OptionError: an option is unknown or invalid, or the file exists.
+        CheckpointError: the model cannot be loaded.
+        ImpastoError: a package is missing, or the model cannot be exported; nothing is written.
+
+    Example:
+        >>> impasto.export("monet", output="monet.onnx").levels  # doctest: +SKIP
+        1
+    """
+    from impasto.cyclegan.jobs.export import export as run  # noqa: PLC0415 - torch
+    from impasto.options.translate import ExportOptions  # noqa: PLC0415
+
+    flat = _flat(ExportOptions, changes, options, config)
+    return run(Path(model), make(ExportOptions, flat))
 
 
 def evaluate(

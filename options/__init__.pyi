@@ -32,13 +32,14 @@ from .train import (
     ScheduleOptions,
     TrainOptions,
 )
-from .translate import ModelsOptions, TranslateOptions
+from .translate import ExportOptions, ModelsOptions, TranslateOptions
 
 __all__ = [
     "CheckpointError",
     "DataOptions",
     "DisplayOptions",
     "EvaluateOptions",
+    "ExportOptions",
     "FetchError",
     "FetchOptions",
     "FolderError",

@@ -1,8 +1,8 @@
-"""All options of the commands that use models as they are: translate, models, demo and app.
+"""All options of the commands that use models as they are: translate, models, export, demo, app.
 
 `impasto translate` applies a generator to pictures, `impasto models` lists the generators there
-are, `impasto demo` shows what ships with Impasto and trains a small model besides, and
-`impasto app` does it all on a page.
+are, `impasto export` writes one for other programs, `impasto demo` shows what ships with Impasto
+and trains a small model besides, and `impasto app` does it all on a page.
 """
 
 import re
@@ -26,9 +26,12 @@ from impasto.options.train import Device, MixedPrecision
 
 __all__ = [
     "ALL_PAINTERS",
+    "EXPORT_SUFFIXES",
     "SHEET_SUFFIXES",
     "AppOptions",
     "DemoOptions",
+    "ExportFormat",
+    "ExportOptions",
     "ModelsOptions",
     "PictureFormat",
     "TranslateOptions",
@@ -41,6 +44,10 @@ SHEET_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """Endings of the files that a contact sheet can be written to."""
 
 PictureFormat = Literal["png", "jpg", "webp", "tif"]
+ExportFormat = Literal["onnx", "torchscript", "pt2"]
+
+EXPORT_SUFFIXES: Mapping[str, str] = {"onnx": ".onnx", "torchscript": ".pt", "pt2": ".pt2"}
+"""Endings of the files, by format."""
 
 
 def _require_sheet(option: str, path: Path) -> None:
@@ -70,7 +77,7 @@ class TranslateOptions:
     """model to translate with: a painter that ships with Impasto, such as monet (impasto models
     lists them), or all, which is each of them in turn; photo (Monets into photographs), which ships
     with it, too; a run of impasto train, by its folder or its name; or the file of one generator,
-    .safetensors or .pth"""
+    .safetensors, .pth, or .onnx of impasto export"""
     output: Path | None = None
     """folder for the translated pictures and a page that shows them, index.html; with --model all,
     each painter has a folder of its own in it. For a single film it may be a file, such as
@@ -146,6 +153,10 @@ class TranslateOptions:
     needs no file, but colors and strokes differ (docs/large_pictures.md has by how much)"""
     device: Device = "auto"
     """where to compute; auto uses a GPU if there is one"""
+    runtime: Literal["torch", "onnx"] | None = None
+    """library that computes: torch, or onnx (onnxruntime, on the processor; the model is exported
+    first; pip install onnx onnxruntime). On processors, torch takes less time here (default: torch,
+    and onnx for a MODEL that ends in .onnx)"""
     threads: int | None = None
     """number of threads that compute on the processor (default: one for each core that the process
     may use, or the environment variable OMP_NUM_THREADS); 1 suits a machine that is busy
@@ -246,6 +257,54 @@ class ModelsOptions:
             self.photo is None or self.sheet is not None,
             "photo",
             "is for the contact sheet; name its file, such as --sheet painters.jpg",
+        )
+
+
+@option_class
+class ExportOptions:
+    """Write a trained generator as one graph that other programs can run."""
+
+    headings: ClassVar[Mapping[str, str]] = {"format": "file", "direction": "model"}
+
+    format: ExportFormat = "onnx"
+    """file format: onnx (ONNX, for onnxruntime and many other programs), torchscript (for torch
+    in C++ or Python), or pt2 (a program of torch.export). Each takes and returns pictures as
+    bytes: RGB, (N, H, W, 3), of any size"""
+    output: Path | None = None
+    """file to write, which ends in .onnx, .pt (torchscript) or .pt2 (default: the name of the
+    model with that ending, in the current folder)"""
+    overwrite: bool = False
+    """replace OUTPUT if it exists"""
+    direction: Direction | None = None
+    """direction of translation, if MODEL is a run: AtoB exports its generator G_A, BtoA its
+    generator G_B (default: AtoB)"""
+    epoch: str = "latest"
+    """epoch whose weights are exported, if MODEL is a run: latest, or the number of an epoch whose
+    weights were kept"""
+    style: str | None = None
+    """style, if MODEL knows several: a name, or a mixture such as great_wave:0.7,the_scream:0.3; a
+    file holds one style (default: the first style)"""
+    grid_bend_px: float | None = None
+    """bend (warp) pictures by about this many pixels before the generator, and back after it,
+    inside the graph; 0 does not bend them, which is faster (default: the value that is stored with
+    the model)"""
+
+    def __post_init__(self) -> None:
+        if self.output is not None:
+            expected = EXPORT_SUFFIXES[self.format]
+            suffix = self.output.suffix.lower()
+            require(
+                suffix == expected,
+                "output",
+                f"{self.output} does not end in {expected}, as --format {self.format} does"
+                f"{nearest_suffix(suffix, [expected])}",
+            )
+        if self.grid_bend_px is not None:
+            require_grid_bend(self.grid_bend_px)
+        require(
+            self.epoch == "latest" or self.epoch.isdecimal(),
+            "epoch",
+            f"expected latest or the number of an epoch, got {self.epoch!r}",
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from impasto.options.errors import ImpastoError
+from impasto.options.errors import ImpastoError, OptionError
 from impasto.options.fields import nearest
 from impasto.runs.signals import Stopped, end_on_signals
 
@@ -70,6 +70,11 @@ COMMANDS: Mapping[str, Command] = {
         group=_PAIRLESS,
         text="list the models that you can translate with",
         module="impasto.scripts.models",
+    ),
+    "export": Command(
+        group=_PAIRLESS,
+        text="write a model for other programs: ONNX, TorchScript, torch.export",
+        module="impasto.scripts.outside.export",
     ),
     "train": Command(
         group=_PAIRLESS,
@@ -268,11 +273,8 @@ def _dispatch(called: str, command: Command, argv: Sequence[str]) -> int:
     if not argv or argv[0] in _HELP:
         sys.stdout.write(_help(called, command))
         return 0 if argv else 2
-    if command is _ROOT and argv[0] == "--version":
-        from impasto.version import __version__  # noqa: PLC0415 - it is looked up among all packages
-
-        print(f"impasto {__version__}")
-        return 0
+    if command is _ROOT and argv[0].partition("=")[0] in _PRINTS:
+        return _PRINTS[argv[0].partition("=")[0]](argv)
     if argv[0] in command.actions:
         return _dispatch(f"{called} {argv[0]}", command.actions[argv[0]], argv[1:])
     hint = nearest(argv[0], command.actions)
@@ -281,6 +283,31 @@ def _dispatch(called: str, command: Command, argv: Sequence[str]) -> int:
     sys.stderr.write(f"{called}: error: unknown {_kind(command)} {argv[0]!r}{hint}\n")
     sys.stderr.write(f"Try '{called} --help'.\n")
     return 2
+
+
+def _print_version(_argv: Sequence[str]) -> int:
+    from impasto.version import __version__  # noqa: PLC0415 - it is looked up among all packages
+
+    print(f"impasto {__version__}")
+    return 0
+
+
+def _print_completion(argv: Sequence[str]) -> int:
+    """Print the script that completes commands and options in a shell."""
+    from impasto.scripts.outside.completion import completion  # noqa: PLC0415 - seldom
+
+    shell = argv[0].partition("=")[2] or "".join(argv[1:2])
+    try:
+        script = completion(shell, _ROOT, main)
+    except OptionError as error:
+        sys.stderr.write(f"impasto: error: {error}\n")
+        return 2
+    sys.stdout.write(script)
+    return 0
+
+
+# Options of `impasto` itself.
+_PRINTS = {"--version": _print_version, "--print_completion": _print_completion}
 
 
 def _run(called: str, module: str, argv: Sequence[str]) -> int:
@@ -346,11 +373,16 @@ def _help(called: str, command: Command) -> str:
     article = "a" if command is _ROOT else "an"
     text = command.text if command is _ROOT else f"{command.text[0].upper()}{command.text[1:]}."
     examples = "".join(f"  {example}\n" for example in command.examples)
+    completing = (
+        "'impasto --print_completion SHELL' prints a script for bash, zsh or fish.\n"
+        if command is _ROOT
+        else ""
+    )
     return (
         f"usage: {called} {kind.upper()} [options]\n\n{text}\n\n"
         f"{''.join(_listed(command))}"
         f"examples:\n{examples}\n"
-        f"'{called} {kind.upper()} --help' lists the options of {article} {kind}.\n"
+        f"{completing}'{called} {kind.upper()} --help' lists the options of {article} {kind}.\n"
     )
 
 

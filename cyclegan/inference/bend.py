@@ -12,19 +12,38 @@ from torch import Tensor
 from impasto.options.fields import MOST_BENT_PX
 from impasto.runs.devices import where_complete
 
-__all__ = ["BENT_BORDER_PX", "BentGrid", "BentRows", "EndlessGrid"]
+__all__ = [
+    "BENT_BORDER_PX",
+    "EVERY_PX",
+    "ITERATIONS",
+    "LENGTH_PX",
+    "REFINEMENTS",
+    "BentGrid",
+    "BentRows",
+    "EndlessGrid",
+    "bend_factor",
+    "draw_places",
+]
 
-# Distance, in pixels, over which displacements go from one value to another one.
-_LENGTH_PX = 28
+LENGTH_PX = 28
+"""Distance, in pixels, over which displacements go from one value to another one."""
+
 BENT_BORDER_PX = 20
 """About twice the largest displacement found in fields of 100 megapixels: there, and back."""
 
 # Standard deviation that bicubic interpolation leaves of independent values, in two dimensions.
 _KEPT = 0.86
-# Fixed-point iterations of the inverse; each takes away about a fifth of the error or more. Most of
-# them are made on every fourth pixel: on all of them, they would take longer than the generator.
-_ITERATIONS, _REFINEMENTS = 30, 2
-_EVERY_PX = 4
+# Each takes away about a fifth of the error or more. Most of them are made on every fourth pixel:
+# on all of them, they would take longer than the generator.
+ITERATIONS = 30
+"""Fixed-point iterations of the inverse, on some of its pixels."""
+
+EVERY_PX = 4
+"""Distance of those pixels."""
+
+REFINEMENTS = 2
+"""Iterations on all pixels, after those."""
+
 _SEED = 0
 # Of a field that repeats itself: how many random values there are on a side, and how many of the
 # other end are put around them, so that displacements on both ends know each other.
@@ -57,7 +76,7 @@ class BentGrid:
     ) -> None:
         high, wide = (side + 2 * BENT_BORDER_PX for side in (height, width))
         coarse = _drawn(high, wide, strength_px).to(where_complete(device))
-        self._there = _enlarged(coarse, _LENGTH_PX)[:, :, :high, :wide] * _factor(strength_px)
+        self._there = _enlarged(coarse, LENGTH_PX)[:, :, :high, :wide] * bend_factor(strength_px)
         self._back = _inverse(self._there)
 
     @classmethod
@@ -91,9 +110,9 @@ class EndlessGrid:
         generator = torch.Generator().manual_seed(_SEED)
         coarse = torch.rand(1, 2, _ENDLESS, _ENDLESS, generator=generator) * 2 - 1
         coarse = F.pad(coarse.to(where_complete(device)), [_AROUND] * 4, mode="circular")
-        there = _enlarged(coarse, _LENGTH_PX) * _factor(strength_px)
-        self._side = _ENDLESS * _LENGTH_PX
-        inside = slice(_AROUND * _LENGTH_PX, _AROUND * _LENGTH_PX + self._side)
+        there = _enlarged(coarse, LENGTH_PX) * bend_factor(strength_px)
+        self._side = _ENDLESS * LENGTH_PX
+        inside = slice(_AROUND * LENGTH_PX, _AROUND * LENGTH_PX + self._side)
         self._fields = [field[:, :, inside, inside] for field in (there, _inverse(there))]
 
     def at(self, height: int, width: int, origin_px: tuple[int, int]) -> BentGrid:
@@ -110,12 +129,17 @@ def _drawn(high: int, wide: int, strength_px: float) -> Tensor:
     """Return displacements of every so many pixels, in [-1, 1], for a picture with its border."""
     if not 0 <= strength_px <= MOST_BENT_PX:
         raise ValueError(f"strength_px: expected 0 to {MOST_BENT_PX}, got {strength_px}")
-    generator = torch.Generator().manual_seed(_SEED)
-    places = (high // _LENGTH_PX + 2, wide // _LENGTH_PX + 2)
-    return torch.rand(1, 2, *places, generator=generator) * 2 - 1
+    places = (high // LENGTH_PX + 2, wide // LENGTH_PX + 2)
+    return draw_places(2 * places[0] * places[1]).view(1, 2, *places) * 2 - 1
 
 
-def _factor(strength_px: float) -> float:
+def draw_places(count: int) -> Tensor:
+    """Return the first random numbers of every field: (count,), float32 in [0, 1)."""
+    return torch.rand(count, generator=torch.Generator().manual_seed(_SEED))
+
+
+def bend_factor(strength_px: float) -> float:
+    """Return by what interpolated numbers in [-1, 1] are multiplied for a strength, in pixels."""
     # Even values in [-1, 1] have a standard deviation of 1 / sqrt(3).
     return strength_px * 3**0.5 / _KEPT
 
@@ -138,7 +162,7 @@ class BentRows:
     def __init__(self, height: int, width: int, *, strength_px: float) -> None:
         self.height, self.width = height + 2 * BENT_BORDER_PX, width + 2 * BENT_BORDER_PX
         self._coarse = _drawn(self.height, self.width, strength_px)
-        self._factor = _factor(strength_px)
+        self._factor = bend_factor(strength_px)
 
     def around(self, start: int, stop: int) -> tuple[int, int]:
         """Return the first row and the one after the last that some rows look at."""
@@ -170,20 +194,20 @@ class BentRows:
 
     def _there(self, start: int, stop: int) -> Tensor:
         """Return rows of displacements, (1, 2, stop - start, W + 40)."""
-        return _enlarged_rows(self._coarse, _LENGTH_PX, start, stop, self.width) * self._factor
+        return _enlarged_rows(self._coarse, LENGTH_PX, start, stop, self.width) * self._factor
 
     def _back(self, start: int, stop: int) -> Tensor:
         """Return rows of the displacements that lead back, (1, 2, stop - start, W + 40)."""
-        last = -(-self.height // _EVERY_PX)
-        high, low = max(0, start // _EVERY_PX - 3), min(last, -(-stop // _EVERY_PX) + 3)
-        first, end = self.around(high * _EVERY_PX, low * _EVERY_PX)
+        last = -(-self.height // EVERY_PX)
+        high, low = max(0, start // EVERY_PX - 3), min(last, -(-stop // EVERY_PX) + 3)
+        first, end = self.around(high * EVERY_PX, low * EVERY_PX)
         there = self._there(first, end)
-        back = there.new_zeros(1, 2, low - high, -(-self.width // _EVERY_PX))
-        for _ in range(_ITERATIONS):
-            back = -_sample(there, back, every_px=_EVERY_PX, top=high * _EVERY_PX - first)
-        top = high * _EVERY_PX
-        fine = _enlarged_rows(back, _EVERY_PX, start - top, stop - top, self.width)
-        for _ in range(_REFINEMENTS):
+        back = there.new_zeros(1, 2, low - high, -(-self.width // EVERY_PX))
+        for _ in range(ITERATIONS):
+            back = -_sample(there, back, every_px=EVERY_PX, top=high * EVERY_PX - first)
+        top = high * EVERY_PX
+        fine = _enlarged_rows(back, EVERY_PX, start - top, stop - top, self.width)
+        for _ in range(REFINEMENTS):
             fine = -_sample(there, fine, top=start - first)
         return fine
 
@@ -198,11 +222,11 @@ def _enlarged_rows(coarse: Tensor, factor: int, start: int, stop: int, width: in
 def _inverse(there: Tensor) -> Tensor:
     """Return the displacements that lead back."""
     height, width = there.shape[2:]
-    back = there.new_zeros(1, 2, -(-height // _EVERY_PX), -(-width // _EVERY_PX))
-    for _ in range(_ITERATIONS):
-        back = -_sample(there, back, every_px=_EVERY_PX)
-    fine = _enlarged(back, _EVERY_PX)[:, :, :height, :width]
-    for _ in range(_REFINEMENTS):
+    back = there.new_zeros(1, 2, -(-height // EVERY_PX), -(-width // EVERY_PX))
+    for _ in range(ITERATIONS):
+        back = -_sample(there, back, every_px=EVERY_PX)
+    fine = _enlarged(back, EVERY_PX)[:, :, :height, :width]
+    for _ in range(REFINEMENTS):
         fine = -_sample(there, fine)
     return fine
 

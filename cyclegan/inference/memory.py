@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from impasto.cyclegan.export.loading import OnnxGenerator
 from impasto.cyclegan.inference.bend import BENT_BORDER_PX
 from impasto.cyclegan.inference.large import LargePlan
 from impasto.cyclegan.inference.maps import FLOAT_BYTES
@@ -22,7 +23,7 @@ from impasto.cyclegan.inference.translator import fit_strokes
 from impasto.cyclegan.networks import Generator
 from impasto.runs.memory import free_memory, gigabytes
 
-__all__ = ["TranslationMemory"]
+__all__ = ["TranslationMemory", "activation_bytes"]
 
 # Beside the generator's activations, each float32: the field that bends and the one that
 # straightens.
@@ -113,9 +114,11 @@ class TranslationMemory:
         )
         strips = None if short or device.type != "cpu" else StripGenerator.of(generator)
         self._strips = strips
-        if strips is None:
+        if isinstance(generator, OnnxGenerator):
+            self._pixel_bytes, self._fixed_bytes = generator.pixel_bytes, generator.weight_bytes
+        elif strips is None:
             share = _MARGIN * (_SHORT_VALUES if short else 1.0)
-            self._pixel_bytes = _activation_bytes(generator, device) * share
+            self._pixel_bytes = activation_bytes(generator, device) * share
             self._fixed_bytes = _WEIGHT_COPIES * weight_bytes
         else:
             side = _MEASURED_SIDE
@@ -328,7 +331,7 @@ class TranslationMemory:
 
 
 @torch.inference_mode()
-def _activation_bytes(generator: Generator, device: torch.device) -> float:
+def activation_bytes(generator: Generator, device: torch.device) -> float:
     """Return the most bytes for each pixel that live at once while a generator runs.
 
     A small picture is translated, and after each layer the tensors are added up that are still

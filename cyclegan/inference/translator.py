@@ -16,6 +16,7 @@ from torch import Tensor
 
 from impasto.cyclegan.blocks import StrokeNoise
 from impasto.cyclegan.inference.bend import BentGrid, EndlessGrid
+from impasto.cyclegan.inference.fitting import fit_strokes
 from impasto.cyclegan.inference.large import LargeTranslator
 from impasto.cyclegan.inference.strips import StripGenerator
 from impasto.cyclegan.networks import Generator
@@ -23,36 +24,7 @@ from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.tensors import check_images, pad_to_multiple, to_bytes
 from impasto.options.errors import ImpastoError
 
-__all__ = ["BentGrid", "NotFiniteError", "Translator", "fit_strokes"]
-
-
-# Above the size that strokes are right for, they look finer; up to a third more that is no harm,
-# and a smaller factor would only blur.
-_LEAST_SCALE = 4 / 3
-
-
-def fit_strokes(height: int, width: int, *, strokes_at_px: float) -> float:
-    """Return the factor by which strokes have to be larger in a picture, to be as wide as usual.
-
-    A model whose strokes are 1/60 to 1/30 as wide as a picture of its own size makes such strokes
-    in pictures of any larger size, too.
-
-    Args:
-        height: height of the picture, in pixels.
-        width: width of the picture, in pixels.
-        strokes_at_px: shorter side of the pictures for which the model's strokes are right.
-
-    Returns:
-        At least 1: in smaller pictures, strokes are as large as the model makes them.
-
-    Example:
-        >>> fit_strokes(3000, 4000, strokes_at_px=500)
-        6.0
-        >>> fit_strokes(600, 800, strokes_at_px=500)
-        1.0
-    """
-    scale = min(height, width) / strokes_at_px
-    return scale if scale >= _LEAST_SCALE else 1.0
+__all__ = ["SMALLEST_BENT_PX", "BentGrid", "NotFiniteError", "Translator", "fit_strokes"]
 
 
 class NotFiniteError(ImpastoError, ArithmeticError):
@@ -62,7 +34,9 @@ class NotFiniteError(ImpastoError, ArithmeticError):
 # A generator's grid is fixed to a scene by moving the frame by less than a stride; beyond this one,
 # that of a U-Net, it would cost too much.
 _LONGEST_STRIDE = 16
-_SMALLEST_BENT_PX = 64
+SMALLEST_BENT_PX = 64
+"""Smallest side of pictures that are bent."""
+
 _PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -187,7 +161,7 @@ class Translator:
             stride=self._generator.stride,
             smallest=self._generator.smallest,
             grid_bend_px=self._bend_px,
-            smallest_bent_px=_SMALLEST_BENT_PX,
+            smallest_bent_px=SMALLEST_BENT_PX,
         )
 
     def in_scene(self, rgb: NDArray[np.uint8], origin_px: tuple[int, int]) -> NDArray[np.uint8]:
@@ -219,7 +193,7 @@ class Translator:
             for noise, maps in zip(noises, usual, strict=True):
                 shifts = (-(place[0] // step), -(place[1] // step))
                 noise.maps = torch.roll(maps, shifts, dims=(1, 2))
-            if self._bend_px and min(padded.shape[:2]) >= _SMALLEST_BENT_PX:
+            if self._bend_px and min(padded.shape[:2]) >= SMALLEST_BENT_PX:
                 if self._endless is None:
                     self._endless = EndlessGrid(self._bend_px, self._device)
                 size = padded.shape[:2]
@@ -269,7 +243,7 @@ class Translator:
 
     def _bent_grid(self, height: int, width: int) -> BentGrid | None:
         """Return the grid for pictures of a size; the last one is kept for the next picture."""
-        if self._bend_px == 0 or min(height, width) < _SMALLEST_BENT_PX:
+        if self._bend_px == 0 or min(height, width) < SMALLEST_BENT_PX:
             return None
         kept = self._grid  # which another thread may replace meanwhile
         if kept is None or kept[0] != (height, width):

@@ -13,12 +13,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from impasto.cyclegan.inference.fitting import blend, fit_strokes, scale_samples
 from impasto.cyclegan.inference.large import LargePlan, scaled_rows
 from impasto.cyclegan.inference.memory import TranslationMemory
-from impasto.cyclegan.inference.translator import NotFiniteError, Translator, fit_strokes
+from impasto.cyclegan.inference.translator import NotFiniteError, Translator
 from impasto.cyclegan.jobs.results import describe
 from impasto.data.atomic import is_disk_full
 from impasto.data.decode import Picture, open_rows, read_picture, read_size
@@ -41,7 +41,6 @@ __all__ = [
 ]
 
 _BATCH_PIXELS = 2**21
-_BLENDED_PIXELS = 2**18  # at once, as floating-point numbers
 _ROWS_SUFFIX = ".tif"  # of results that are written by rows
 
 Translate = Callable[[Tensor], Tensor]
@@ -437,8 +436,8 @@ def _begin(
     small = max(1, round(height / scale)), max(1, round(width / scale))
     if small == (height, width):
         return translate.begin(pictures)
-    ended = translate.begin([_scaled(rgb, *small) for rgb in pictures])
-    return lambda: [_scaled(rgb, height, width) for rgb in ended()]
+    ended = translate.begin([scale_samples(rgb, *small) for rgb in pictures])
+    return lambda: [scale_samples(rgb, height, width) for rgb in ended()]
 
 
 def _begin_rows(
@@ -573,8 +572,8 @@ def paint(
     small = max(1, round(height / scale)), max(1, round(width / scale))
     if small == (height, width):
         return to_pictures(translate(torch.stack([to_tensor(rgb) for rgb in pictures])))
-    shown = torch.stack([to_tensor(_scaled(rgb, *small)) for rgb in pictures])
-    return [_scaled(rgb, height, width) for rgb in to_pictures(translate(shown))]
+    shown = torch.stack([to_tensor(scale_samples(rgb, *small)) for rgb in pictures])
+    return [scale_samples(rgb, height, width) for rgb in to_pictures(translate(shown))]
 
 
 def paint_fitted(
@@ -597,38 +596,6 @@ def paint_fitted(
     return paint([rgb], translate, scale=scale)[0]
 
 
-def blend(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], strength: float
-) -> NDArray[np.uint8]:
-    """Mix a picture with its translation, pixel by pixel.
-
-    Beside the result it takes little memory, whatever the size.
-
-    Args:
-        before: the picture, RGB, (H, W, 3), uint8.
-        after: its translation, in the same format and size.
-        strength: share of the translation, from 0 (the picture) to 1 (the translation).
-
-    Returns:
-        RGB, (H, W, 3), uint8: before + strength * (after - before), rounded.
-    """
-    if strength == 1:
-        return after
-    mixed = np.empty_like(before)
-    rows = max(1, _BLENDED_PIXELS // before.shape[1])
-    for top in range(0, len(before), rows):
-        part = np.s_[top : top + rows]
-        photograph = before[part].astype(np.float32)
-        difference = after[part].astype(np.float32) - photograph
-        mixed[part] = np.rint(photograph + np.float32(strength) * difference)
-    return mixed
-
-
-def _scaled(samples: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Scale what is as large as its file made it, so without the limit of ``resize``."""
-    return np.asarray(Image.fromarray(samples).resize((width, height), Image.Resampling.BICUBIC))
-
-
 def _read(path: Path, long_side: int | None) -> _Read:
     note = describe(path)  # before, so that a change meanwhile is noticed by the next call
     picture = read_picture(path)
@@ -644,7 +611,7 @@ def limit_picture(picture: Picture, long_side: int) -> Picture:
     if rgb is picture.rgb:
         return picture
     alpha = picture.alpha
-    return Picture(rgb=rgb, alpha=None if alpha is None else _scaled(alpha, *rgb.shape[:2]))
+    return Picture(rgb=rgb, alpha=None if alpha is None else scale_samples(alpha, *rgb.shape[:2]))
 
 
 def _write(

@@ -4,7 +4,6 @@ The folder notes what each of its results was made of and with, so that page and
 correct when a later call adds results of other pictures, or with other settings.
 """
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -20,6 +19,7 @@ from impasto.cyclegan.films.job import Filming, FilmSettings, is_single_film
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
+from impasto.cyclegan.jobs.export import choose_runtime, weights_sha256
 from impasto.cyclegan.jobs.results import PREVIEWS, ResultsFolder
 from impasto.cyclegan.models import find_generator, shipped_model
 from impasto.cyclegan.weights import LoadedGenerator
@@ -145,6 +145,7 @@ def translate(  # noqa: PLR0913
     generator = find_generator(
         options.model, direction=options.direction, epoch=options.epoch, style=options.style
     )
+    generator, options, device = choose_runtime(generator, options, device)
     options, strokes = _with_strokes(options, generator)
     filming = _prepare(generator, options, strokes, device, on_film, on_frame, on_note)
     settings = _settings(options, generator)
@@ -625,13 +626,9 @@ def _identity(options: TranslateOptions, generator: LoadedGenerator) -> str:
 
     Precision and device are not in it: what they change is rounding.
     """
-    weights = hashlib.sha256(str(generator.architecture).encode())
-    for name, tensor in generator.network.state_dict().items():
-        weights.update(name.encode())
-        weights.update(tensor.cpu().contiguous().numpy().tobytes())
     follows_size = options.stroke_scale == "auto"
     facts: dict[str, object] = {
-        "weights": weights.hexdigest(),
+        "weights": weights_sha256(generator),
         "long_side": options.long_side,
         "stroke_scale": ["auto", generator.strokes_at_px] if follows_size else options.stroke_scale,
         "grid_bend_px": _bend_px(options, generator),

@@ -76,6 +76,7 @@ docs/translating
 docs/films
 docs/cluster
 docs/app
+docs/export
 docs/fetching
 docs/training
 docs/paired

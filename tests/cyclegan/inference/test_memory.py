@@ -41,7 +41,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
 def test_the_layer_that_needs_most_counts() -> None:
     # At the second convolution there are the 3 channels that came in, 10 before it and 20 behind
     # it, and the latter two once more in the order of the library.
-    counted = memory._activation_bytes(Three(), CPU)
+    counted = memory.activation_bytes(Three(), CPU)
     assert counted == 4 * (3 + 10 + 20 + 10 + 20)
 
 

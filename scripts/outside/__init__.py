@@ -1,0 +1,1 @@
+"""Commands for what runs outside of Impasto: other programs, and shells."""
