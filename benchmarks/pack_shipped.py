@@ -29,7 +29,12 @@ import torch
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import paint
 from impasto.cyclegan.models import find_generator, shipped_model
-from impasto.cyclegan.weights import LoadedGenerator, load_generator, save_generator
+from impasto.cyclegan.weights import (
+    LoadedGenerator,
+    fold_strength,
+    load_generator,
+    save_generator,
+)
 from impasto.data.samples.photographs import sample_photographs
 from impasto.options.translate import ALL_PAINTERS
 from impasto.runs.directory import RunDirectory
@@ -63,9 +68,12 @@ def pack(run: Path, folder: Path, given: argparse.Namespace) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", given.name) or given.name == str(ALL_PAINTERS):
         raise SystemExit(f"--name: expected small letters and digits, got {given.name}")
     loaded = find_generator(run, direction=given.direction, epoch=given.epoch)
+    if given.strength != 1:
+        folded = fold_strength(loaded.network.state_dict(), given.strength)
+        loaded.network.load_state_dict(folded)
+    whole = loaded.network.state_dict()
     weights = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in loaded.network.state_dict().items()
+        name: value.half() if value.is_floating_point() else value for name, value in whole.items()
     }
     if not all(torch.isfinite(value).all() for value in weights.values()):
         raise SystemExit(f"{run}: a weight is too large for float16")
@@ -103,6 +111,7 @@ def _provenance(
         "weights": loaded.provenance.get("weights", "averaged" if averaged else "last"),
         "grid_bend_px": options.get("grid_bend_px", 0.0),
         "strokes_at_px": None if strokes_px is None else f"{strokes_px:g}",
+        "strength": None if given.strength == 1 else f"{given.strength:g}",
         "epoch": given.epoch if given.epoch != "latest" else _last(records, "epoch"),
         "images": _last(records, "images"),
         "seconds": round(sum(record["seconds"] for record in records)),
@@ -172,6 +181,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="shorter side of the pictures for which strokes are right, in pixels; larger pictures "
         "then have larger strokes by themselves (default: that of the run, or none)",
     )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="share of the translation in what the model makes, which is folded into its weights; "
+        "only for models with --output_base kuwahara",
+    )
     parser.add_argument("--direction", default="AtoB", choices=["AtoB", "BtoA"])
     parser.add_argument("--epoch", default="latest", help="a kept one")
     parser.add_argument("--folder", type=Path, default=_PRETRAINED, help="where models ship")
@@ -179,6 +195,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if given.strokes_at_px is not None and not 0 < given.strokes_at_px < float("inf"):
         parser.error(f"--strokes_at_px: expected a number above 0, got {given.strokes_at_px}")
+    if not 0 < given.strength <= 1:
+        parser.error(f"--strength: expected above 0 and at most 1, got {given.strength}")
     pack(given.run, given.folder, given)
     log = given.log or Path(__file__).parent / f"{given.name}.log.jsonl"
     shutil.copyfile(RunDirectory(given.run).log_file, log)

@@ -177,14 +177,25 @@ class SoftKuwahara(nn.Module):
     which the flattest counts most, so that nothing jumps where two are about as flat.
 
     Input and output: RGB, (N, 3, H, W), in [-1, 1], H and W at least 3.
+
+    Attributes:
+        photograph: share of the picture itself in the output, a scalar; 0 unless a model that was
+            made weaker says otherwise.
     """
 
     sharpness: Tensor
+    photograph: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         # Kept with the weights, which so tell that the generator has it.
         self.register_buffer("sharpness", torch.tensor(4.0))
+        self.register_buffer("photograph", torch.tensor(0.0))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *further: Any) -> None:
+        # Earlier files have no share.
+        state_dict.setdefault(f"{prefix}photograph", torch.zeros_like(self.photograph))
+        super()._load_from_state_dict(state_dict, prefix, *further)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the smoothed images, float32."""
@@ -200,7 +211,8 @@ class SoftKuwahara(nn.Module):
             for left in (0, 2)
         ]
         total = torch.stack([weights[corner] for corner in corners]).sum(0)
-        return torch.stack([weights[corner] * means[corner] for corner in corners]).sum(0) / total
+        smoothed = torch.stack([weights[corner] * means[corner] for corner in corners]).sum(0)
+        return torch.lerp(smoothed / total, images.float(), self.photograph.float())
 
 
 _NOISE_SIDE = 256

@@ -479,7 +479,13 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, what: str
     """
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in weights.items()}
-    problems = [f"missing {key}" for key in expected if key not in given]
+    # Earlier files have no share of the picture, which then is none.
+    later = {
+        f"{name}.photograph"
+        for name, module in network.named_modules()
+        if isinstance(module, SoftKuwahara)
+    }
+    problems = [f"missing {key}" for key in expected if key not in given and key not in later]
     problems += [f"unknown {key}" for key in given if key not in expected]
     problems += [
         f"{key} has shape {given[key]}, expected {shape}"

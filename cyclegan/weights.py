@@ -19,6 +19,7 @@ from impasto.runs.state import load_tensors, save_safetensors
 
 __all__ = [
     "LoadedGenerator",
+    "fold_strength",
     "fold_styles",
     "load_generator",
     "read_weights",
@@ -262,6 +263,37 @@ def fold_styles(weights: Mapping[str, Tensor], shares: Mapping[str, float]) -> d
                 f"its metadata name {len(mix)} styles, and {name} holds {len(weights[name])}"
             )
         folded[name] = mix @ weights[name].float()
+    return folded
+
+
+def fold_strength(weights: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
+    """Return a generator whose output is mixed with its input, as ``translate --strength`` does.
+
+    Its outermost sums are linear, so a share of the picture goes into what its layers are added to,
+    and what they add becomes smaller. Only where colors are clamped does the result differ from a
+    mixture of pictures.
+
+    Args:
+        weights: weights of a generator with the base ``kuwahara``.
+        strength: share of the translation, above 0, at most 1.
+
+    Raises:
+        CheckpointError: the generator has no such base.
+        ValueError: the strength is not within these bounds.
+    """
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength: expected above 0 and at most 1, got {strength}")
+    if "base.sharpness" not in weights:
+        raise CheckpointError("its output is not added to a base, so no strength can be folded in")
+    convolutions = [
+        name for name, value in weights.items() if name.startswith("model.") and value.ndim == 4
+    ]
+    last = max(convolutions, key=lambda name: int(name.split(".")[1])).removesuffix(".weight")
+    folded = dict(weights)
+    for name in (f"{last}.weight", f"{last}.bias"):
+        folded[name] = weights[name] * strength
+    before = weights.get("base.photograph", torch.tensor(0.0))
+    folded["base.photograph"] = 1 - strength * (1 - before)
     return folded
 
 

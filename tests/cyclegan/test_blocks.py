@@ -118,6 +118,16 @@ def test_kuwahara_keeps_an_edge_and_takes_texture_away() -> None:
     assert float((smoothed - edge).std()) < float((textured - edge).std()) / 2
 
 
+def test_kuwahara_lets_a_share_of_the_picture_through() -> None:
+    images, base = noise(2, 3, 7, 6), SoftKuwahara()
+    smoothed = base(images)
+    base.photograph.fill_(0.25)
+    torch.testing.assert_close(base(images), 0.75 * smoothed + 0.25 * images)
+    earlier = {"sharpness": torch.tensor(4.0)}  # as files had it
+    base.load_state_dict(earlier)
+    assert torch.equal(base(images), smoothed)
+
+
 def test_what_is_out_of_range_is_clamped_and_may_only_come_back() -> None:
     values = torch.tensor([-1.5, -1.5, 0.3, 1.5, 1.5], requires_grad=True)
     kept = keep_in_range(values)

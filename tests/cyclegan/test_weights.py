@@ -22,7 +22,7 @@ from impasto.cyclegan.networks import (
     UnetGenerator,
     load_weights,
 )
-from impasto.cyclegan.weights import load_generator, save_generator
+from impasto.cyclegan.weights import fold_strength, load_generator, save_generator
 from impasto.options.errors import CheckpointError
 from impasto.runs.state import save_pth
 
@@ -528,3 +528,20 @@ def test_a_size_of_strokes_that_is_none_is_refused(tmp_path: Path, said: str) ->
     assert load_generator(path).strokes_at_px == 384
     save_generator(path, weights, architecture, {})
     assert load_generator(path).strokes_at_px is None
+
+
+@torch.no_grad()
+def test_a_folded_strength_is_a_mixture_with_the_picture() -> None:
+    torch.manual_seed(0)
+    network = ResnetGenerator(channels=4, blocks=1, base="kuwahara").eval()
+    network.model[-2].weight.mul_(0.1)
+    images = torch.rand(1, 3, 16, 20) - 0.5
+    whole = network(images)
+    assert float(whole.abs().max()) < 1  # nothing is clamped
+    for share, expected in ((0.7, 0.7 * whole + 0.3 * images), (0.5, 0.35 * whole + 0.65 * images)):
+        network.load_state_dict(fold_strength(network.state_dict(), share))
+        torch.testing.assert_close(network(images), expected)
+    with pytest.raises(CheckpointError, match="no strength can be folded in"):
+        fold_strength(ResnetGenerator(channels=4, blocks=1).state_dict(), 0.7)
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        fold_strength(network.state_dict(), 0)
