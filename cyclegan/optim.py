@@ -310,8 +310,11 @@ class WeightAverage:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
+        saved = state["average"]
         for key, value in self._average.items():
-            value.copy_(state["average"][key])
+            # States of earlier versions do not have it, and it is a constant.
+            if key in saved or key != "base.photograph":
+                value.copy_(saved[key])
         self.steps = int(state["steps"])
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
+from impasto.cyclegan.networks import ResnetGenerator
 from impasto.cyclegan.optim import LearningRate, WeightAverage, lr_multiplier
 
 
@@ -329,3 +330,17 @@ def clone(value: object) -> object:
 def test_decay_out_of_range(decay: float) -> None:
     with pytest.raises(ValueError, match="decay: expected a number between 0 and 1"):
         WeightAverage(network(0.0), decay=decay)
+
+
+def test_a_saved_average_without_the_share_of_the_picture_is_taken() -> None:
+    network = ResnetGenerator(channels=4, blocks=1, base="kuwahara")
+    saved = WeightAverage(network, decay=0.9).state_dict()
+    earlier = {key: value + 1 for key, value in saved["average"].items()}
+    del earlier["base.photograph"]
+    average = WeightAverage(network, decay=0.9)
+    average.load_state_dict({"steps": 3, "average": earlier})
+    for key, value in average.weights(network).items():
+        assert torch.equal(value, earlier.get(key, torch.tensor(0.0)))
+    del earlier["base.sharpness"]
+    with pytest.raises(KeyError):
+        average.load_state_dict({"steps": 3, "average": earlier})
