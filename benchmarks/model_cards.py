@@ -170,6 +170,10 @@ def _facts(loaded: LoadedGenerator) -> dict[str, str]:
             f"right for pictures whose shorter side is about {loaded.strokes_at_px:.0f} pixels; "
             "`--stroke_scale auto` makes them larger in larger pictures"
         )
+    weights = said.get("weights", "last")
+    if "strength" in said:
+        share = float(said["strength"])
+        weights += f"; {share:.0%} of the translation and {1 - share:.0%} of the picture, folded in"
     images, epoch = said.get("images", "0"), said.get("epoch", "unknown")
     time = timedelta(seconds=int(said["seconds"])) if "seconds" in said else None
     training = (
@@ -179,7 +183,7 @@ def _facts(loaded: LoadedGenerator) -> dict[str, str]:
     training += f", on {said['machine']}" if "machine" in said else ""
     return {
         "network": f"{loaded.architecture}; {count:,} weights, in float16",
-        "weights": said.get("weights", "last"),
+        "weights": weights,
         "strokes": strokes,
         "data": said.get("data", "unknown"),
         "training": training,
