@@ -208,10 +208,12 @@ class TranslationMemory:
             needed, there = self._in_rows(height, width, by_rows), free[1]
             if there is None or needed <= there or self._fits(height, width):
                 return None
+            side = self._largest_side(height, width, free)
             return (
                 f"{width} x {height} pixels need about {gigabytes(needed)} of memory even in rows"
                 f"{'' if by_rows else _WHOLE}, and {gigabytes(there)} are "
-                f"{'free' if self._limit is None else 'left of --memory'}; {self._instead()}"
+                f"{'free' if self._limit is None else 'left of --memory'}; "
+                f"{self._instead(advice.format(side=side) if side else '')}"
             )
         for needed, there in self._compare(self._needed(height, width, self._long_side), free):
             if needed > there:
@@ -223,8 +225,10 @@ class TranslationMemory:
                 )
         return None
 
-    def _instead(self) -> str:
-        return "give more --memory" if self._limit is not None else "this machine has too little"
+    def _instead(self, advice: str) -> str:
+        if self._limit is not None:
+            return f"give more --memory{', or ' if advice else ''}{advice}"
+        return advice or "this machine has too little"
 
     def _why_whole(self) -> str:
         """Say why a picture cannot be translated in rows, where that is asked for."""

@@ -74,6 +74,7 @@ _CONTENTS = """
 
 docs/translating
 docs/films
+docs/large_pictures
 docs/cluster
 docs/app
 docs/export
