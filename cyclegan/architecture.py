@@ -69,6 +69,10 @@ class GeneratorArchitecture:
         """Make the network, with torch's default weights."""
         return _entry_of_kind(self.kind).build(self)
 
+    def reversed(self) -> "GeneratorArchitecture":
+        """Return the architecture of the generator of the other direction."""
+        return replace(self, in_channels=self.out_channels, out_channels=self.in_channels)
+
     def to_json(self) -> str:
         """Return the architecture as JSON, for a file's metadata."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -94,6 +98,8 @@ class GeneratorArchitecture:
         drop += ", stroke noise" if self.noise else ""
         drop += ", dropout" if self.dropout else ""
         layers = f"{self.kind}, {self.depth} {unit}, {self.channels} filters"
+        if (self.in_channels, self.out_channels) != (3, 3):
+            drop += f", {self.in_channels} to {self.out_channels} channels"
         return f"{layers}, norm {self.norm}, upsample {self.upsample}{drop}"
 
 

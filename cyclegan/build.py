@@ -48,6 +48,7 @@ from impasto.cyclegan.terms import (
     PerceptualTerm,
 )
 from impasto.cyclegan.trainer import OneSidedTrainer, Trainer
+from impasto.data.channels.ranges import Formats
 from impasto.data.datasets import (
     Domain,
     Half,
@@ -93,7 +94,7 @@ __all__ = [
 
 
 def generator_architecture(options: NetworkOptions) -> GeneratorArchitecture:
-    """Return the architecture that the options describe."""
+    """Return the architecture of ``G_A`` that the options describe; ``G_B`` is its reverse."""
     entry = generator_entry(options.netG)
     return GeneratorArchitecture(
         kind=entry.kind,
@@ -105,6 +106,8 @@ def generator_architecture(options: NetworkOptions) -> GeneratorArchitecture:
         color_skip=options.color_skip,
         base=options.output_base,
         noise=options.stroke_noise,
+        in_channels=options.input_nc,
+        out_channels=options.output_nc,
     )
 
 
@@ -126,10 +129,17 @@ def build_networks(
         take_statistics(G, of_picture=True)
         networks = Networks({"G": G, "D": D})
     else:
+        generators = {"G_A": architecture, "G_B": architecture.reversed()}
         sides = "A" if options.one_sided else "AB"
+        # D_A judges what G_A makes.
         networks = Networks(
-            {f"G_{side}": architecture.build() for side in sides}
-            | {f"D_{side}": _discriminator(options, generator) for side in sides}
+            {f"G_{side}": generators[f"G_{side}"].build() for side in sides}
+            | {
+                f"D_{side}": _discriminator(
+                    options, generator, generators[f"G_{side}"].out_channels
+                )
+                for side in sides
+            }
         )
     for network in networks.values():
         if isinstance(network, ProjectedDiscriminator):
@@ -140,7 +150,7 @@ def build_networks(
     return networks
 
 
-def build_trainer(
+def build_trainer(  # noqa: PLR0913 - all that a training is made of
     options: TrainOptions,
     accelerator: Accelerator,
     *,
@@ -148,6 +158,7 @@ def build_trainer(
     extra_terms: Sequence[LossTerm] = (),
     compiling: Compiling | None = None,
     start: Mapping[str, Mapping[str, Tensor]] | None = None,
+    formats: Formats = (None, None),
     announce: Callable[[str], None] = lambda _line: None,
 ) -> Trainer:
     """Make the networks, their optimizers and schedule, and the trainer.
@@ -161,6 +172,7 @@ def build_trainer(
         compiling: what is compiled, instead of what the options ask for.
         start: weights that networks start from, by the networks' names; the others, and those but
             for generators that do not fit, start from random weights.
+        formats: what the numbers of A and of B mean, None for RGB of 8 bits.
         announce: called with one line for each network, if there is a ``start``, which says whether
             it starts from these weights.
 
@@ -177,7 +189,7 @@ def build_trainer(
     if options.run.convolution == "auto":
         for network in networks.values():
             economize(network)
-    _standardize(networks, options)
+    _standardize(networks, options, formats)
     share_weights(networks.values(), accelerator)
     schedule, losses = options.schedule, options.losses
     augment = _augment(losses.diffaugment, make_generator(seed, "augmentation", process=process))
@@ -394,15 +406,25 @@ def _contrastive_terms(
     ]
 
 
-def build_loader(options: TrainOptions, accelerator: Accelerator) -> UnpairedLoader:
+def build_loader(
+    options: TrainOptions, accelerator: Accelerator, *, formats: Formats = (None, None)
+) -> UnpairedLoader:
     """List both folders and make the loader of their pictures.
+
+    Args:
+        options: all options of the training.
+        accelerator: device and processes.
+        formats: what the numbers of A and of B mean, None for RGB of 8 bits.
 
     Raises:
         FolderError: a folder is missing or holds no pictures, or no pairs.
     """
     data = options.data
     domain_A, domain_B = _build_domains(
-        options, workers=useful_processes(data.num_threads), says=accelerator.is_main_process
+        options,
+        formats,
+        workers=useful_processes(data.num_threads),
+        says=accelerator.is_main_process,
     )
     sampler = UnpairedSampler(
         len(domain_A),
@@ -437,20 +459,26 @@ def split_domains(options: TrainOptions) -> list[tuple[list[Path], list[Path]]]:
     """
     count, seed = options.evaluation.held_back, options.run.seed
     return [
-        hold_back(list_pictures(folder), count, root=folder, seed=seed)
-        for folder in options.data.folders
+        hold_back(list_pictures(folder, arrays=not colors), count, root=folder, seed=seed)
+        for folder, colors in zip(options.data.folders, options.are_colors, strict=True)
     ]
 
 
-def build_sample_batch(options: TrainOptions) -> UnpairedBatch | None:
+def build_sample_batch(
+    options: TrainOptions, *, formats: Formats = (None, None)
+) -> UnpairedBatch | None:
     """Return the pictures that samples are made from: the first of each domain, or None.
+
+    Args:
+        options: all options of the training.
+        formats: what the numbers of A and of B mean, None for RGB of 8 bits.
 
     Raises:
         FolderError: a folder is missing or holds no pictures.
     """
     if options.displays.display_samples == "batch":
         return None
-    domains = _build_domains(options)
+    domains = _build_domains(options, formats)
     if options.data.paired:
         return PairedPictures(*domains).first()
     A, B = (domain.first() for domain in domains)
@@ -542,7 +570,7 @@ def _freeze_encoders(networks: Networks) -> None:
                 layer.momentum = 0.0  # the running statistics stay, too
 
 
-def _standardize(networks: Networks, options: TrainOptions) -> None:
+def _standardize(networks: Networks, options: TrainOptions, formats: Formats) -> None:
     """Show pictures of their domain to discriminators on frozen features.
 
     Raises:
@@ -551,7 +579,7 @@ def _standardize(networks: Networks, options: TrainOptions) -> None:
     judges = {name: D for name, D in networks.items() if isinstance(D, ProjectedDiscriminator)}
     if not judges:
         return
-    domains = dict(zip(("D_B", "D_A"), _build_domains(options), strict=True))
+    domains = dict(zip(("D_B", "D_A"), _build_domains(options, formats), strict=True))
     for name, discriminator in judges.items():
         domain = domains[name]
         step = max(1, len(domain) // _STANDARD_PICTURES)
@@ -564,10 +592,11 @@ def _standardize(networks: Networks, options: TrainOptions) -> None:
 
 
 def _build_domains(
-    options: TrainOptions, *, workers: int = 0, says: bool = False
+    options: TrainOptions, formats: Formats, *, workers: int = 0, says: bool = False
 ) -> tuple[Domain, Domain]:
     data = options.data
-    preprocessing = Preprocessing(
+    prepare = partial(
+        Preprocessing,
         mode=data.preprocess,
         load_size=data.load_size,
         crop_size=data.crop_size,
@@ -577,7 +606,7 @@ def _build_domains(
     )
     halves: tuple[Half | None, Half | None] = (None, None)
     if data.paired:
-        listed, lonely = list_pairs(*data.folders)
+        listed, lonely = list_pairs(*data.folders, arrays=formats != (None, None))
         if lonely and says:
             _log.warning(
                 "%d pictures have no partner of their name in the other folder, and are passed "
@@ -594,13 +623,13 @@ def _build_domains(
     domain_A, domain_B = (
         Domain(
             some[: data.max_dataset_size],
-            preprocessing=preprocessing,
+            preprocessing=prepare(samples=samples),
             cache=data.cache_images,
             workers=workers,
             reduced_decoding=data.reduced_decoding,
             half=half,
         )
-        for some, half in zip(paths, halves, strict=True)
+        for some, samples, half in zip(paths, formats, halves, strict=True)
     )
     return domain_A, domain_B
 
@@ -640,7 +669,7 @@ def _augment(
 
 
 def _discriminator(
-    options: NetworkOptions, generator: torch.Generator, in_channels: int = 3
+    options: NetworkOptions, generator: torch.Generator, in_channels: int
 ) -> nn.Module:
     if options.netD == "projected":
         return ProjectedDiscriminator(channels=options.ndf, generator=generator)

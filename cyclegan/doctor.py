@@ -210,8 +210,9 @@ def contrast_and_correlation(translated: Tensor, picture: Tensor) -> Tensor:
     """Compare the luma of translations with the luma of their input pictures.
 
     Args:
-        translated: translations G(picture), RGB, (N, 3, H, W), in [-1, 1].
-        picture: input pictures, of the same shape and range.
+        translated: translations G(picture), RGB, (N, 3, H, W), in [-1, 1]; or of other channels,
+            whose mean then counts as luma.
+        picture: input pictures, of the same size and range.
 
     Returns:
         Two float32 numbers on the device, means over the pictures that are not uniform: the
@@ -237,5 +238,8 @@ def read_back(values: Tensor) -> list[float | None]:
 def _centered_luma(pictures: Tensor) -> Tensor:
     """Return luma minus its mean over each picture, (N, H * W), float32."""
     weights = torch.tensor(_LUMA, device=pictures.device)
-    luma = torch.einsum("nchw,c->nhw", pictures.float(), weights).flatten(1)
+    if pictures.shape[1] == len(_LUMA):
+        luma = torch.einsum("nchw,c->nhw", pictures.float(), weights).flatten(1)
+    else:
+        luma = pictures.float().mean(1).flatten(1)
     return luma - luma.mean(1, keepdim=True)

@@ -43,6 +43,7 @@ __all__ = [
     "models_in",
     "painters",
     "read_shipped",
+    "reads_numbers",
     "refuse_choices",
     "resolve_model",
     "resolve_results",
@@ -348,7 +349,7 @@ def find_generator(
     hidden, shipped, typed = hidden_by_shipped(model), shipped_model(model), str(model)
     model = resolve_model(model)
     if not model.is_dir():
-        loaded = _load_for_pictures(model, style)
+        loaded = _load(model, style)
         if shipped is not None and shipped.name != typed:
             loaded = replace(loaded, notes=(*loaded.notes, f"{typed} is now called {shipped.name}"))
         if hidden is not None:
@@ -361,7 +362,8 @@ def find_generator(
     own, single = (_files_of(directory, epoch, each) for each in (name, "G"))
     for path in (*own, *single):
         if path.is_file():
-            loaded = _as_its_run_says(_load_for_pictures(path, style), directory)
+            last = model / f"{'G' if path in single else name}.safetensors"
+            loaded = _as_its_run_says(_load(path, style), directory, last)
             if path in single:
                 return _in_direction(loaded, path, direction)
             return replace(loaded, provenance={"direction": way, **loaded.provenance})
@@ -395,7 +397,7 @@ def _why_no_epoch(directory: RunDirectory, epoch: str, generator: str) -> str:
     )
 
 
-def _load_for_pictures(path: Path, style: str | None) -> "LoadedGenerator":
+def _load(path: Path, style: str | None) -> "LoadedGenerator":
     if path.suffix == ".onnx":
         from impasto.cyclegan.export.loading import load_onnx  # noqa: PLC0415 - torch
 
@@ -404,14 +406,28 @@ def _load_for_pictures(path: Path, style: str | None) -> "LoadedGenerator":
         return load_onnx(path)
     from impasto.cyclegan.weights import load_generator  # noqa: PLC0415 - torch
 
-    loaded = load_generator(path, style=style)
-    channels = loaded.architecture.in_channels, loaded.architecture.out_channels
-    if channels != (3, 3):
-        raise CheckpointError(
-            f"{path}: takes {channels[0]} and makes {channels[1]} channels; expected 3 and 3, "
-            "since Impasto translates RGB pictures"
-        )
-    return loaded
+    return load_generator(path, style=style)
+
+
+def reads_numbers(model: Path, *, direction: str | None = None) -> bool:
+    """Whether a model may take other pictures than RGB of 8 bits; fast, and without torch.
+
+    Args:
+        model: a name or path, as :func:`resolve_model` takes it.
+        direction: direction that the user asked for; None if none.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    found = resolve_model(model)
+    if found.is_dir():
+        single = found / "G.safetensors"
+        found = found / f"{GENERATOR_OF[direction or 'AtoB']}.safetensors"
+        found = single if single.is_file() else found
+    if found.suffix == ".onnx":
+        return False  # from bytes to bytes
+    # What a .pth takes, only its weights tell.
+    return not found.is_file() or found.suffix == ".pth" or "input_samples" in _metadata(found)
 
 
 def _in_direction(
@@ -438,12 +454,24 @@ def _of_pairs(loaded: "LoadedGenerator", file: Path) -> "LoadedGenerator":
     run = RunDirectory(file.parent)
     if file.suffix == ".pth" and run.options_file.is_file():
         with suppress(FolderError):  # options of somebody else
-            return _as_its_run_says(loaded, run) if run.read_options().get("paired") else loaded
+            return (
+                _as_its_run_says(loaded, run, run.path / "G.safetensors")
+                if run.read_options().get("paired")
+                else loaded
+            )
     return loaded
 
 
-def _as_its_run_says(loaded: "LoadedGenerator", directory: RunDirectory) -> "LoadedGenerator":
-    """Add what a ``.pth`` cannot say: how to show it pictures, and how it was trained."""
+def _as_its_run_says(
+    loaded: "LoadedGenerator", directory: RunDirectory, latest: Path
+) -> "LoadedGenerator":
+    """Add what a ``.pth`` cannot say: what its numbers mean, and how to show it pictures.
+
+    The latter are how far to bend them, and the size that its strokes are right for.
+    """
+    known = _metadata(latest)
+    formats = {key: text for key, text in known.items() if key.endswith("put_samples")}
+    loaded = replace(loaded, provenance={**formats, **loaded.provenance})
     if "grid_bend_px" in loaded.provenance or not directory.options_file.is_file():
         return loaded
     options = directory.read_options()

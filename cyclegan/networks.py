@@ -47,10 +47,14 @@ class Generator(nn.Module):
     Attributes:
         stride: number of pixels of which the sides of its inputs must be multiples.
         smallest: smallest side of its inputs, in pixels.
+        in_channels: number of channels of its inputs.
+        out_channels: number of channels of its outputs.
     """
 
     stride: int
     smallest: int
+    in_channels: int = 3
+    out_channels: int = 3
 
     def encoder(self) -> list[nn.Module]:
         """Return the layers down to the lowest resolution, which ``--freeze encoder`` keeps.
@@ -143,6 +147,7 @@ class ResnetGenerator(Generator):
         self.base = SoftKuwahara() if base == "kuwahara" else None
         self.noise = StrokeNoise(4 * channels) if noise else None
         self.blocks = blocks
+        self.in_channels, self.out_channels = in_channels, out_channels
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate images (N, 3, H, W) in [-1, 1] to the other domain, same shape and range."""
@@ -195,6 +200,7 @@ class UnetGenerator(Generator):
     ) -> None:
         super().__init__()
         self.stride = self.smallest = 2**downs
+        self.in_channels, self.out_channels = in_channels, out_channels
         widths = [channels * min(2**level, 8) for level in range(downs)]
         block: _SkipBlock | None = None
         for level in reversed(range(1, downs)):

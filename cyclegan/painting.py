@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from impasto.cyclegan.networks import Generator, ResnetGenerator
 from impasto.cyclegan.terms import LossTerm, Translations
 from impasto.data.datasets import UnpairedBatch
+from impasto.data.tensors import to_color
 from impasto.gatys.features.lite import Lite, default_lite_layers, load_lite
 from impasto.gatys.features.smoothing import full_precision
 from impasto.options.errors import OptionError
@@ -75,11 +76,11 @@ class FrozenFeatures:
         """Return features (N, C, h, w), float32, by layer.
 
         Args:
-            images: RGB, (N, 3, H, W), in [-1, 1].
+            images: RGB, (N, 3, H, W), in [-1, 1]; or gray, (N, 1, H, W), which it sees as RGB.
         """
         if next(self._network.parameters()).device != images.device:
             self._network.to(images.device)
-        maps = self._network((images + 1) / 2, list(self.layers))
+        maps = self._network((to_color(images) + 1) / 2, list(self.layers))
         return {layer: full_precision(features) for layer, features in maps.items()}
 
 
@@ -189,7 +190,7 @@ def describe_crops(images: Tensor) -> Tensor:
     Args:
         images: RGB, (N, 3, H, W), in [-1, 1].
     """
-    small = F.adaptive_avg_pool2d((images.float() + 1) / 2, _SIDE)
+    small = F.adaptive_avg_pool2d((to_color(images).float() + 1) / 2, _SIDE)
     red, green, blue = small.unbind(1)
     # Numbers, not a tensor of them, which would have to be sent to the device in each step.
     light, red, green = ((r * red + g * green) + b * blue for r, g, b in _OPPONENTS)
@@ -527,7 +528,7 @@ class PatchProjector(nn.Module):
         with torch.no_grad():
             shapes = encode(
                 copy.deepcopy(generator).to("meta"),
-                torch.zeros(1, 3, side, side, device="meta"),
+                torch.zeros(1, generator.in_channels, side, side, device="meta"),
                 layers,
             )
         self.projections = nn.ModuleList(

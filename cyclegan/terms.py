@@ -25,6 +25,7 @@ from impasto.cyclegan.losses import (
     identity_loss,
 )
 from impasto.data.datasets import UnpairedBatch
+from impasto.data.tensors import to_color
 from impasto.options.errors import CheckpointError
 from impasto.options.losses import PerceptualTargets
 from impasto.options.networks import Direction
@@ -279,6 +280,8 @@ class PerceptualLoss(Protocol):
 class PerceptualTerm(_DirectionTerm):
     """The perceptual distance of translations or reconstructions from the input.
 
+    The network sees gray images as RGB.
+
     Args:
         name: name of the term in the log.
         direction: direction whose input is compared.
@@ -324,8 +327,8 @@ class PerceptualTerm(_DirectionTerm):
         compared = [] if self._targets == "reconstruction" else [images.fake]
         if self._targets != "translation":
             compared.append(_reconstruction(images))
-        wanted = images.target if self._paired else images.real
-        distances = (self._compare(image, wanted) for image in compared)
+        wanted = to_color(images.target if self._paired else images.real)
+        distances = (self._compare(to_color(image), wanted) for image in compared)
         return sum(distances, start=images.real.new_zeros(())) / len(compared)
 
 
@@ -337,6 +340,8 @@ def _reconstruction(images: DirectionImages) -> Tensor:
 
 class PaletteTerm(_DirectionTerm):
     """The distance between the colors of the last translations and of the last real images.
+
+    Of gray images, these are their grays.
 
     Args:
         name: name of the term in the log.
@@ -556,7 +561,7 @@ class _LastColors:
 def _colors(images: Tensor) -> Tensor:
     """Return the mean colors of squares of 8 pixels, (N, squares, 3), float32."""
     side = min(_SQUARE_PX, *images.shape[2:])
-    coarse = F.avg_pool2d(images.float(), side)
+    coarse = F.avg_pool2d(to_color(images).float(), side)
     return coarse.flatten(2).transpose(1, 2)
 
 

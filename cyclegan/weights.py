@@ -13,6 +13,7 @@ from torch import Tensor
 from impasto.cyclegan.architecture import GeneratorArchitecture, detect_architecture
 from impasto.cyclegan.blocks import take_statistics
 from impasto.cyclegan.networks import Generator, load_weights
+from impasto.data.channels.ranges import Formats, SampleFormat
 from impasto.options.errors import CheckpointError, OptionError
 from impasto.options.fields import MOST_BENT_PX, nearest
 from impasto.runs.state import load_tensors, save_safetensors
@@ -87,6 +88,37 @@ class LoadedGenerator:
         return length
 
     @property
+    def formats(self) -> Formats:
+        """What the numbers of its inputs and of its results mean; None: RGB of 8 bits.
+
+        Of a generator with other channels that says nothing, as the reference's are, each file
+        counts in the full range of its type, and results have the type of their inputs.
+
+        Raises:
+            CheckpointError: a format is damaged, or of another number of channels.
+        """
+        found: list[SampleFormat | None] = []
+        for end, channels in (
+            ("input", self.architecture.in_channels),
+            ("output", self.architecture.out_channels),
+        ):
+            text = self.provenance.get(f"{end}_samples")
+            samples = None if text is None else SampleFormat.from_text(text)
+            if text is None and channels != 3:
+                samples = SampleFormat.full(channels, "")
+            if samples is not None and samples.channels != channels:
+                raise CheckpointError(
+                    f"its metadata say {samples.channels} channels of the {end}, it has {channels}"
+                )
+            found.append(samples)
+        return found[0], found[1]
+
+    @property
+    def are_colors(self) -> bool:
+        """Whether it translates RGB pictures of 8 bits, or of 16, into such."""
+        return self.formats == (None, None)
+
+    @property
     def strokes_at_px(self) -> float | None:
         """Shorter side of the pictures for which its strokes are right; None if no file says it.
 
@@ -154,7 +186,8 @@ def load_generator(path: Path, *, style: str | None = None) -> LoadedGenerator:
             notes=tuple(notes),
             provenance={key: value for key, value in metadata.items() if key != "architecture"},
         )
-        _ = loaded.grid_bend_px, loaded.strokes_at_px  # refused here, where the file is known
+        # Refused here, where the file is known.
+        _ = loaded.grid_bend_px, loaded.strokes_at_px, loaded.formats
         take_statistics(network, of_picture=loaded.statistics == "picture")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
-
-from impasto.data.decode import Rgb
 
 __all__ = ["PictureCache"]
 
@@ -38,10 +37,15 @@ class PictureCache:
         count: number of pictures.
         workers: loading processes beside this one (of torch's loader, which numbers them); with 0
             the pictures are kept in this process alone.
+        channels: number of channels of the pictures.
+        dtype: type of their numbers.
     """
 
-    def __init__(self, count: int, *, workers: int = 0) -> None:
-        self._own: dict[int, Rgb] | None = {} if workers == 0 else None
+    def __init__(
+        self, count: int, *, workers: int = 0, channels: int = 3, dtype: str = "uint8"
+    ) -> None:
+        self._channels, self._dtype = channels, np.dtype(dtype)
+        self._own: dict[int, NDArray[Any]] | None = {} if workers == 0 else None
         self._full = False
         self._paths: list[str] = []
         self._opened: _Opened | None = None
@@ -54,8 +58,8 @@ class PictureCache:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
-    def get(self, index: int) -> Rgb | None:
-        """Return a picture, RGB, (H, W, 3), uint8; None if it is not kept.
+    def get(self, index: int) -> NDArray[Any] | None:
+        """Return a picture, (H, W, C); None if it is not kept.
 
         It is not to be written to.
         """
@@ -71,16 +75,17 @@ class PictureCache:
                 return None
             number, start, height, width = _PLACE.unpack(place)
             files[number].seek(start)
-            values = files[number].read(height * width * 3)
-            if len(values) < height * width * 3:
+            size = height * width * self._channels * self._dtype.itemsize
+            values = files[number].read(size)
+            if len(values) < size:
                 return None
         except OSError as error:
             self._give_up(error)
             return None
-        return np.frombuffer(values, np.uint8).reshape(height, width, 3)
+        return np.frombuffer(values, self._dtype).reshape(height, width, self._channels)
 
-    def put(self, index: int, rgb: Rgb) -> None:
-        """Keep a picture, RGB, (H, W, 3), uint8, if there is room."""
+    def put(self, index: int, rgb: NDArray[Any]) -> None:
+        """Keep a picture, (H, W, C), of the cache's channels and type, if there is room."""
         if self._own is not None:
             self._own[index] = rgb
             return

@@ -12,15 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from impasto.data.cache import PictureCache
-from impasto.data.decode import Rgb, read_picture
-from impasto.data.tensors import normalize, to_byte_tensor, to_tensor
+from impasto.data.channels.ranges import SampleFormat
+from impasto.data.decode import read_picture
+from impasto.data.tensors import normalize, to_stored_tensor
 from impasto.data.transforms import Preprocessing
 from impasto.options.errors import FolderError, PictureError
 
@@ -45,15 +45,16 @@ Half = Literal["left", "right"]
 """Side of a picture that shows both pictures of a pair."""
 
 
-def read_half(path: Path, half: Half) -> Rgb:
+def read_half(path: Path, half: Half, samples: SampleFormat | None = None) -> NDArray[Any]:
     """Read one half of a picture that shows both pictures of a pair side by side.
 
     Args:
         path: picture file.
         half: ``left`` or ``right``; of an odd width, the column in the middle belongs to neither.
+        samples: what the numbers of the file mean; None: they are colors, RGB of 8 bits.
 
     Returns:
-        RGB, (H, W // 2, 3), uint8.
+        RGB, (H, W // 2, 3), uint8; or (H, W // 2, C), uint8, or float32 in [-1, 1].
 
     Raises:
         PictureError: it cannot be read, or is one pixel wide.
@@ -62,7 +63,7 @@ def read_half(path: Path, half: Half) -> Rgb:
         status = path.stat()
     except OSError as error:
         raise PictureError(path, (error.strerror or str(error)).lower()) from error
-    rgb = _read_last(path, status.st_mtime_ns, status.st_size)
+    rgb = _read_last(path, status.st_mtime_ns, status.st_size, samples)
     width = rgb.shape[1] // 2
     if not width:
         raise PictureError(path, "is one pixel wide; expected two pictures side by side")
@@ -70,9 +71,11 @@ def read_half(path: Path, half: Half) -> Rgb:
 
 
 @lru_cache(maxsize=1)
-def _read_last(path: Path, _mtime_ns: int, _bytes: int) -> Rgb:
+def _read_last(
+    path: Path, _mtime_ns: int, _bytes: int, samples: SampleFormat | None
+) -> NDArray[Any]:
     """Read a picture, of which one half is asked for after the other."""
-    return read_picture(path).rgb
+    return read_picture(path).rgb if samples is None else samples.read(path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,7 +238,8 @@ class UnpairedBatch:
     """Pictures of both domains.
 
     Attributes:
-        A: RGB, (N, 3, H, W), float32 in [-1, 1], or uint8 as loaders give them.
+        A: RGB, (N, 3, H, W), float32 in [-1, 1], or uint8 as loaders give them; or of as many other
+            channels as the domain has.
         B: RGB, (N, 3, H', W'), likewise.
         unreadable: files that were met and could not be read, with the reason.
     """
@@ -290,12 +294,22 @@ class Domain:
     ) -> None:
         self.paths = list(paths)
         self._preprocessing = preprocessing
-        self._cache = PictureCache(len(self.paths), workers=workers) if cache else None
+        samples = preprocessing.samples
+        kept_as: dict[str, Any] = {}
+        if samples is not None:
+            dtype = "uint8" if samples.is_bytes else "float32"
+            kept_as = {"channels": samples.channels, "dtype": dtype}
+        self._cache = PictureCache(len(self.paths), workers=workers, **kept_as) if cache else None
         self._margin = _MARGIN if reduced_decoding else 0
         self._half: Half | None = half
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def samples(self) -> SampleFormat | None:
+        """What the numbers of the files mean; None: they are colors, RGB of 8 bits."""
+        return self._preprocessing.samples
 
     def draw(
         self, index: int, *, generator: torch.Generator
@@ -303,8 +317,9 @@ class Domain:
         """Return picture ``index``, cropped and flipped, or the next one that can be read.
 
         Returns:
-            RGB, (3, H, W), uint8, or None if no picture at all can be read; and the
-            unreadable files met on the way, with the reasons.
+            RGB, (3, H, W), uint8, or None if no picture at all can be read (of other domains,
+            (C, H, W), uint8, or float32 in [-1, 1]); and the unreadable files met on the way, with
+            the reasons.
         """
         unreadable = []
         for place in range(index, index + len(self.paths)):
@@ -320,7 +335,7 @@ class Domain:
         """Return the middle of the first readable picture, to look at during training.
 
         Returns:
-            RGB, (1, 3, H, W), float32 in [-1, 1], or None if no picture can be read.
+            (1, C, H, W), float32 in [-1, 1], or None if no picture can be read.
         """
         for index in range(len(self.paths)):
             try:
@@ -329,16 +344,18 @@ class Domain:
                 continue  # named when the training meets it
         return None
 
-    def augmented(self, fitted: Rgb, *, generator: torch.Generator) -> Tensor:
-        """Return a fitted picture cropped and flipped at random, RGB, (3, H, W), uint8."""
-        return to_byte_tensor(self._preprocessing.augment(fitted, generator=generator))
+    def augmented(self, fitted: NDArray[Any], *, generator: torch.Generator) -> Tensor:
+        """Return a fitted picture cropped and flipped at random, (C, H, W), as :meth:`draw`."""
+        return to_stored_tensor(self._preprocessing.augment(fitted, generator=generator))
 
-    def centered(self, fitted: Rgb) -> Tensor:
-        """Return the middle of a fitted picture, RGB, (1, 3, H, W), float32 in [-1, 1]."""
-        return to_tensor(self._preprocessing.keep_center(fitted)).unsqueeze(0)
+    def centered(self, fitted: NDArray[Any]) -> Tensor:
+        """Return the middle of a fitted picture, (1, C, H, W), float32 in [-1, 1]."""
+        return normalize(to_stored_tensor(self._preprocessing.keep_center(fitted))).unsqueeze(0)
 
-    def fitted(self, index: int) -> NDArray[np.uint8]:
-        """Return picture ``index``, scaled but not cropped, RGB, (H, W, 3), uint8.
+    def fitted(self, index: int) -> NDArray[Any]:
+        """Return picture ``index``, scaled but not cropped, (H, W, C).
+
+        It is RGB, uint8, or of other domains uint8, or float32 in [-1, 1].
 
         Raises:
             PictureError: it cannot be read, or would be absurdly large.
@@ -351,7 +368,8 @@ class Domain:
             if self._half is None:
                 fitted = self._preprocessing.read(path, margin=self._margin)
             else:
-                fitted = self._preprocessing.fit(read_half(path, self._half))
+                samples = self._preprocessing.samples
+                fitted = self._preprocessing.fit(read_half(path, self._half, samples))
         except ValueError as error:
             raise PictureError(path, str(error)) from error
         if self._cache is not None:
@@ -437,14 +455,14 @@ class PairedPictures(Dataset[UnpairedBatch]):
             return UnpairedBatch(A=first, B=second)
         return None
 
-    def _fitted(self, place: int) -> tuple[Rgb, Rgb]:
+    def _fitted(self, place: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return both pictures of a pair.
 
         Raises:
             PictureError: one cannot be read, or they differ in size, so that no crop fits both.
         """
         first, second = (domain.fitted(place) for domain in self._domains)
-        if first.shape != second.shape:
+        if first.shape[:2] != second.shape[:2]:
             sizes = [f"{rgb.shape[1]} x {rgb.shape[0]}" for rgb in (first, second)]
             path, partner = (domain.paths[place] for domain in self._domains)
             raise PictureError(

@@ -21,7 +21,7 @@ import stat
 import struct
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -41,23 +41,36 @@ from impasto.data.formats import (
     HEADER_BYTES,
     TiffFile,
     UnreadableError,
+    exif_orientation,
     libtiff_errors,
+    rawmode_of,
     recognize,
+    tiff_tags,
+    wide_layout,
 )
 from impasto.options.errors import PictureError
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
+    "PLAIN_MODES",
     "Box",
     "Picture",
     "PictureRows",
     "Rgb",
+    "load_wide_bytes",
     "open_rows",
+    "opened",
+    "orientation_of",
+    "profile_transform",
     "read_orientation",
     "read_picture",
     "read_reduced",
     "read_size",
     "read_small",
+    "refuse_large",
+    "split_alpha",
+    "tell_dark",
+    "turn",
 ]
 
 DEFAULT_MAX_PIXELS = 178_956_970
@@ -198,12 +211,10 @@ def _read(
     *,
     data: bytes | None = None,
 ) -> tuple[Picture, Box]:
-    with _opened(path, pixels=True, data=data) as (file, image):
+    with opened(path, pixels=True, data=data) as (file, image):
+        refuse_large(path, *image.size, max_pixels)
         width, height = image.size
-        if width * height > max_pixels:
-            excess = f"{width * height} pixels, more than the limit of {max_pixels}"
-            raise PictureError(path, f"has {width} x {height} = {excess}; make it smaller")
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         sides: tuple[float, float] = (height, width)
         if least is not None and isinstance(image, JpegImageFile):
             high, wide = least if orientation < 5 else least[::-1]
@@ -217,8 +228,8 @@ def _read(
         if any(name.startswith("Fax") for name in errors):
             raise PictureError(path, "is not a readable TIFF file: its data are damaged")
         rgb = np.asarray(_to_srgb(path, color, image.info))
-        turned = None if alpha is None else _turn(alpha, orientation)
-        picture = Picture(rgb=_turn(rgb, orientation), alpha=turned)
+        turned = None if alpha is None else turn(alpha, orientation)
+        picture = Picture(rgb=turn(rgb, orientation), alpha=turned)
         return picture, _box(picture, sides, orientation)
 
 
@@ -349,8 +360,8 @@ def open_rows(path: Path) -> PictureRows | None:
     Raises:
         PictureError: the file cannot be opened, is no picture, or has a damaged header.
     """
-    with _opened(path, pixels=False) as (_, image):
-        if not isinstance(image, TiffImageFile) or _orientation(image) != 1:
+    with opened(path, pixels=False) as (_, image):
+        if not isinstance(image, TiffImageFile) or orientation_of(image) != 1:
             return None
         rows = PictureRows(path, image.tag_v2)
         return rows if rows.is_whole else None
@@ -368,10 +379,17 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises:
         PictureError: the file cannot be opened, is no picture, or has a damaged header.
     """
-    with _opened(path, pixels=False) as (_, image):
-        tags = _tiff_tags(image)  # some versions of Pillow give a TIFF's size upright, some not
+    with opened(path, pixels=False) as (_, image):
+        tags = tiff_tags(image)  # some versions of Pillow give a TIFF's size upright, some not
         width, height = tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)
-        return (height, width) if _orientation(image) >= 5 else (width, height)
+        return (height, width) if orientation_of(image) >= 5 else (width, height)
+
+
+def refuse_large(path: Path, width: int, height: int, max_pixels: int) -> None:
+    """Refuse a picture with more pixels than a limit, before it is decoded."""
+    if width * height > max_pixels:
+        excess = f"{width * height} pixels, more than the limit of {max_pixels}"
+        raise PictureError(path, f"has {width} x {height} = {excess}; make it smaller")
 
 
 def read_orientation(path: Path) -> int:
@@ -380,12 +398,12 @@ def read_orientation(path: Path) -> int:
     Raises:
         PictureError: the file cannot be opened, is no picture, or has a damaged header.
     """
-    with _opened(path, pixels=False) as (_, image):
-        return _orientation(image)
+    with opened(path, pixels=False) as (_, image):
+        return orientation_of(image)
 
 
 @contextmanager
-def _opened(
+def opened(
     path: Path, *, pixels: bool, data: bytes | None = None
 ) -> Iterator[tuple[IO[bytes], ImageFile]]:
     """Open a picture without decoding it; whatever the body raises leaves as a PictureError."""
@@ -430,15 +448,13 @@ def _open_file(path: Path) -> IO[bytes]:
 
 def _load(path: Path, file: IO[bytes], image: ImageFile) -> _Samples:
     """Decode to a picture of mode L, RGB, CMYK or LAB, and its alpha (H, W)."""
-    tags = _tiff_tags(image)
+    tags = tiff_tags(image)
     if tags.get(_PLANES) == 2 and max(tags.get(_BITS, (1,))) > 8:
         # Pillow gives noise for these without compression, and the high byte alone with it.
         raise PictureError(path, "is a 16-bit TIFF in separate planes; save it interleaved")
-    args = image.tile[0][3] if image.tile else ""  # a WebP has none yet
-    rawmode = str(args[0] if isinstance(args, tuple) else args)  # the samples' layout in the file
-    # A bare ";16" (BMP) is 16 bits a pixel; an order of bytes follows where it is a sample.
-    if rawmode.endswith((";16B", ";16L", ";16N")) and not image.mode.startswith("I"):
-        return _load_wide(path, file, image, rawmode)
+    if wide_layout(image):
+        return _load_wide(path, file, image)
+    rawmode = rawmode_of(image)
     image.load()
     if image.mode == "F" or image.mode.startswith("I"):
         return _narrow_gray(path, image)
@@ -450,7 +466,7 @@ def _load(path: Path, file: IO[bytes], image: ImageFile) -> _Samples:
         # A key counts in the file's own steps; Pillow stretches the samples (13: and some keys).
         stretch = {"1": 255, "L;2": 85, "L;4": 17}.get(rawmode, 1)
         return color, _key_alpha(image, np.asarray(color), stretch)
-    return _split_alpha(image)
+    return split_alpha(image)
 
 
 def _key_alpha(image: ImageFile, samples: NDArray[Any], stretch: int = 1) -> _Alpha:
@@ -462,18 +478,19 @@ def _key_alpha(image: ImageFile, samples: NDArray[Any], stretch: int = 1) -> _Al
     return np.where((np.atleast_3d(samples) == key).all(axis=2), 0, 255).astype(np.uint8)
 
 
-def _split_alpha(image: Image.Image) -> _Samples:
+PLAIN_MODES = {"P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB"}
+"""Modes of Pillow that become others, in which samples are colors or alpha."""
+
+
+def split_alpha(image: Image.Image) -> _Samples:
+    """Return a picture as L, RGB, CMYK or LAB, and its alpha, (H, W), uint8, or None."""
     palette = "RGBA" if "transparency" in image.info else "RGB"
-    plain = {"P": palette, "PA": "RGBA", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB"}
+    plain = {**PLAIN_MODES, "P": palette}
     if image.mode in plain:
         image = image.convert(plain[image.mode])
     if image.mode in ("LA", "RGBA"):
         return image.convert(image.mode[:-1]), np.array(image.getchannel("A"))
     return image, None
-
-
-def _tiff_tags(image: ImageFile) -> Mapping[int, Any]:
-    return image.tag_v2 if isinstance(image, TiffImageFile) else {}
 
 
 def _load_floats(path: Path, file: IO[bytes], image: TiffFile) -> _Samples:
@@ -520,8 +537,8 @@ def _check_range(path: Path, values: NDArray[Any], white: float) -> None:
         raise PictureError(path, f"has values from {low:g} to {high:g}, {expected}")
 
 
-def _tell_dark(path: Path, values: NDArray[Any]) -> None:
-    """Warn where 16-bit samples leave the upper two bits unused, but are not all 0."""
+def tell_dark(path: Path, values: NDArray[Any]) -> None:
+    """Warn once where 16-bit samples of a file leave the upper two bits unused, but are not 0."""
     high = int(values.max())
     if 0 < high < 1 << 14 and not _in_parts.get():
         _warn_of_dark(path, high, max(10, high.bit_length()))
@@ -538,9 +555,9 @@ def _warn_of_dark(path: Path, high: int, bits: int) -> None:
     )
 
 
-def _load_wide(path: Path, file: IO[bytes], image: ImageFile, rawmode: str) -> _Samples:
-    """Decode color of 16 bits a sample, of which Pillow alone would keep the high byte."""
-    layout, _, order = rawmode.partition(";16")
+def load_wide_bytes(file: IO[bytes], image: ImageFile) -> tuple[str, Rgb, Rgb]:
+    """Decode color of 16 bits a sample: its channels, the high bytes and the low ones."""
+    layout, _, order = rawmode_of(image).partition(";16")
     if layout == "LA":  # two samples of two bytes, read as four of one
         four = _load_as(image, "RGBA")
         high, low = four[..., 0::2], four[..., 1::2]
@@ -552,9 +569,15 @@ def _load_wide(path: Path, file: IO[bytes], image: ImageFile, rawmode: str) -> _
         # Told the wrong byte order, Pillow keeps the low byte of each sample.
         low = _load_as(again, f"{plain};16{'L' if order == 'B' else 'B'}")
         high = _load_as(image, f"{plain};16{order}")
+    return layout, high, low
+
+
+def _load_wide(path: Path, file: IO[bytes], image: ImageFile) -> _Samples:
+    """Reduce color of 16 bits a sample, of which Pillow alone would keep the high byte."""
+    layout, high, low = load_wide_bytes(file, image)
     if layout != "CMYK":
         colors = 1 if layout == "LA" else 3
-        _tell_dark(path, high[..., :colors] * np.uint16(256) + low[..., :colors])
+        tell_dark(path, high[..., :colors] * np.uint16(256) + low[..., :colors])
     # v / 257 = high + (low - high) / 257 for v = 256 high + low: rounding moves high by at most 1.
     gap = low.astype(np.int16) - high
     samples = high + (gap > 128) - (gap < -128)
@@ -580,12 +603,12 @@ def _load_as(image: ImageFile, rawmode: str) -> NDArray[np.uint8]:
 
 def _narrow_gray(path: Path, image: ImageFile) -> _Samples:
     """Reduce gray of more than 8 bits (modes I, I;16 and F)."""
-    tags = _tiff_tags(image)
+    tags = tiff_tags(image)
     values = np.asarray(image)
     white = 1.0 if image.mode == "F" else 4095 if tags.get(_BITS) == (12,) else 65535
     _check_range(path, values, white)
     if white == 65535 and tags.get(_PHOTOMETRIC) != 0:
-        _tell_dark(path, values)
+        tell_dark(path, values)
     gray = np.rint(values * (255 / white)).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds up to 8 bits only
         gray = 255 - gray
@@ -595,7 +618,7 @@ def _narrow_gray(path: Path, image: ImageFile) -> _Samples:
 def _to_srgb(path: Path, color: Image.Image, info: dict[Any, Any]) -> Image.Image:
     if "icc_profile" in info:
         try:
-            transform = _transform(info["icc_profile"], color.mode)
+            transform = profile_transform(info["icc_profile"], color.mode)
             return transform.apply(color) if transform else color
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
             _warn_of_profile(path, str(error))
@@ -605,7 +628,7 @@ def _to_srgb(path: Path, color: Image.Image, info: dict[Any, Any]) -> Image.Imag
 
 
 @lru_cache(maxsize=32)  # the pictures of one folder usually share a profile
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def profile_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Build the way from a profile to sRGB; None when it would change nothing."""
     if not profile:
         raise ValueError("it is incomplete")
@@ -637,28 +660,12 @@ def _warn_of_profile(path: Path, reason: str) -> None:
     _LOGGER.warning("%s: read without its color profile: %s", path, reason)
 
 
-def _orientation(image: ImageFile) -> int:
+def orientation_of(image: ImageFile) -> int:
     """How the rows and columns are stored, 1 to 8 (EXIF 2.32, tag 0x0112); 1 is upright."""
     exif = image.info.get("exif") or b""
-    stored = _exif_orientation(exif.removeprefix(b"Exif\0\0"))
-    value = _tiff_tags(image).get(_ORIENTATION, stored)
+    stored = exif_orientation(exif.removeprefix(b"Exif\0\0"))
+    value = tiff_tags(image).get(_ORIENTATION, stored)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _exif_orientation(exif: bytes) -> int:
-    # Not by Image.getexif(), which warns about damage anywhere in the block.
-    if not exif.startswith((b"II", b"MM")):
-        return 1
-    order: Literal["little", "big"] = "little" if exif.startswith(b"II") else "big"
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(exif[at : at + size], order)
-
-    first = number(4, 4)
-    for entry in range(first + 2, first + 2 + 12 * number(first, 2), 12):
-        if number(entry, 2) == _ORIENTATION:
-            return number(entry + 8, 4 if number(entry + 2, 2) == 4 else 2)  # LONG or SHORT
-    return 1
 
 
 def _box(picture: Picture, sides: tuple[float, float], orientation: int) -> Box:
@@ -674,8 +681,8 @@ def _reversed(orientation: int) -> tuple[bool, bool]:
     return orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
 
 
-def _turn(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn stored rows and columns (H, W, ...) upright."""
+def turn(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn stored rows and columns (H, W, ...) upright, as an orientation of EXIF says, 1 to 8."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     down, along = (-1 if back else 1 for back in _reversed(orientation))

@@ -17,7 +17,9 @@ from impasto.options.errors import ImpastoError, OptionError, PictureError
 __all__ = [
     "PutPicture",
     "encode_png",
+    "srgb_profile",
     "to_uint8",
+    "write_encoded",
     "write_float_picture",
     "write_picture",
     "write_rows",
@@ -79,7 +81,7 @@ def write_picture(
         known = ", ".join(_FORMATS)
         raise PictureError(path, f"cannot be written: its suffix is none of {known}") from None
     _check_size(path, picture.width, picture.height, longest_side)
-    _write(path, lambda file: encode(file, picture, quality), on_whole)
+    write_encoded(path, lambda file: encode(file, picture, quality), on_whole)
 
 
 @contextmanager
@@ -123,7 +125,7 @@ def write_rows(
                 extrasamples=["unassalpha"] if alpha else None,
                 bigtiff=size[0] * size[1] * channels > _MOST_TIFF_BYTES,
                 byteorder="<",
-                iccprofile=_srgb_profile(),
+                iccprofile=srgb_profile(),
                 metadata=None,
                 software=False,
                 returnoffset=True,
@@ -188,15 +190,20 @@ def write_float_picture(
     sixteen = np.rint(clipped * 65535).astype(np.uint16)
     if alpha is not None:
         sixteen = np.dstack([sixteen, alpha * np.uint16(257)])
-    _write(path, lambda file: _encode_deep_tiff(file, sixteen))
+    write_encoded(path, lambda file: _encode_deep_tiff(file, sixteen))
 
 
-def _write(
+def write_encoded(
     path: Path,
     encode: Callable[[BytesIO], None],
     on_whole: Callable[[Path], None] = lambda _file: None,
 ) -> None:
     """Write what ``encode`` makes, whole or not at all; make the folder.
+
+    Args:
+        path: file to write.
+        encode: writes the file's bytes into memory.
+        on_whole: called with the temporary file that is about to take its place at ``path``.
 
     Raises:
         PictureError: it cannot be encoded or written.
@@ -263,14 +270,14 @@ def _encode_deep_tiff(file: BytesIO, samples: NDArray[np.uint16]) -> None:
         photometric="rgb",
         extrasamples=["unassalpha"] if samples.shape[2] == 4 else None,
         byteorder="<",
-        iccprofile=_srgb_profile(),
+        iccprofile=srgb_profile(),
         metadata=None,
         software=False,
     )
 
 
 @lru_cache(maxsize=1)
-def _srgb_profile() -> bytes:
+def srgb_profile() -> bytes:
     """Return an sRGB profile without the time at which it was made (ICC.1:2022, 7.2.8)."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[24:36] = np.array([2000, 1, 1, 0, 0, 0], ">u2").tobytes()

@@ -8,10 +8,11 @@ import os
 import unicodedata
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from impasto.data.films.reading import FILM_SUFFIXES
-from impasto.data.formats import PICTURE_SUFFIXES
+from impasto.data.formats import ARRAY_SUFFIXES, PICTURE_SUFFIXES
 from impasto.data.provenance import (
     PREVIEWS_MARK,
     made_below,
@@ -77,7 +78,12 @@ def fit_name(name: str) -> str:
 
 
 def list_pictures(
-    folder: Path, *, exclude: Path | None = None, results: bool = False, films: bool = False
+    folder: Path,
+    *,
+    exclude: Path | None = None,
+    results: bool = False,
+    films: bool = False,
+    arrays: bool = False,
 ) -> list[Path]:
     """List the picture files in ``folder`` and its sub-folders.
 
@@ -97,6 +103,7 @@ def list_pictures(
             inside ``folder``. It need not exist.
         results: list the results of pictures in ``folder``, too, but no contact sheets and curves.
         films: list video files, too.
+        arrays: list arrays of numbers, ``.npy``, too.
 
     Returns:
         Paths that begin with ``folder``, sorted by their POSIX form relative to it, which is the
@@ -118,11 +125,12 @@ def list_pictures(
             "elsewhere",
         )
     files, previews = _walk(folder, left_out)
-    looked_for = (*PICTURE_SUFFIXES, *(FILM_SUFFIXES if films else ()))
-    pictures = [path for path in files if path.suffix.lower() in looked_for]
-    others = _describe(path for path in files if path.suffix.lower() not in looked_for)
+    added = (*(FILM_SUFFIXES if films else ()), *(ARRAY_SUFFIXES if arrays else ()))
+    suffixes = (*PICTURE_SUFFIXES, *added)
+    pictures = [path for path in files if path.suffix.lower() in suffixes]
+    others = _describe(path for path in files if path.suffix.lower() not in suffixes)
     if not pictures:
-        raise FolderError(folder, _why_empty(folder, others))
+        raise FolderError(folder, _why_empty(folder, others, suffixes))
     if others:
         _LOGGER.info(
             "%s: %s not looked at, as their names do not end like those of pictures", folder, others
@@ -135,13 +143,19 @@ def list_pictures(
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def list_pairs(folder_A: Path, folder_B: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:  # noqa: N803
+def list_pairs(
+    folder_A: Path,  # noqa: N803
+    folder_B: Path,  # noqa: N803
+    *,
+    arrays: bool = False,
+) -> tuple[list[tuple[Path, Path]], list[Path]]:
     """List the pairs of pictures in two folders: those whose names are equal but for the ending.
 
     Args:
         folder_A: folder of the first pictures.
         folder_B: folder of the second ones; the same folder stands for pictures that hold both
             halves of a pair side by side, each of which is then listed with itself.
+        arrays: list arrays of numbers, ``.npy``, too.
 
     Returns:
         The pairs, in the order of :func:`list_pictures`; and the pictures of both folders that have
@@ -151,10 +165,10 @@ def list_pairs(folder_A: Path, folder_B: Path) -> tuple[list[tuple[Path, Path]],
         FolderError: as :func:`list_pictures` raises it; there is no pair; or a name stands for
             several pictures of a folder.
     """
-    first = list_pictures(folder_A)
+    first = list_pictures(folder_A, arrays=arrays)
     if folder_A.resolve() == folder_B.resolve():
         return [(path, path) for path in first], []
-    second = list_pictures(folder_B)
+    second = list_pictures(folder_B, arrays=arrays)
     ones, others = _by_stem(folder_A, first), _by_stem(folder_B, second)
     pairs = [(path, others[stem]) for stem, path in ones.items() if stem in others]
     lonely = [path for stem, path in ones.items() if stem not in others]
@@ -387,9 +401,9 @@ def _why_not_a_folder(folder: Path) -> str:
     return f"no such folder{near_name(folder, folders_only=True)}"
 
 
-def _why_empty(folder: Path, others: str) -> str:
+def _why_empty(folder: Path, others: str, suffixes: Iterable[str]) -> str:
     reason = (
-        f"holds no picture: looked, in its sub-folders too, for {', '.join(PICTURE_SUFFIXES)}"
+        f"holds no picture: looked, in its sub-folders too, for {', '.join(suffixes)}"
         f" and found {f'only {others}' if others else 'no file'}"
     )
     halves = [name for name in ("trainA", "trainB") if (folder / name).is_dir()]
@@ -464,7 +478,12 @@ def pick_shard(files: Sequence[Path], *, root: Path, shard: int, shards: int) ->
 
 
 def gather_pictures(
-    paths: Sequence[Path], *, exclude: Path, results: bool = False, films: bool = False
+    paths: Sequence[Path],
+    *,
+    exclude: Path,
+    results: bool = False,
+    films: bool = False,
+    arrays: bool = False,
 ) -> tuple[list[Path], Path]:
     """Find all pictures that are meant, and the folder that their names are relative to.
 
@@ -473,6 +492,7 @@ def gather_pictures(
         exclude: a folder to leave out: the output, which may lie inside of an input.
         results: list the results of pictures in a folder, too; see :func:`list_pictures`.
         films: list the video files in a folder, too.
+        arrays: list arrays of numbers, ``.npy``, too.
 
     Returns:
         The files, each once, in the order of the arguments; and their common folder.
@@ -486,8 +506,9 @@ def gather_pictures(
     for path in paths:
         if _is_missing(path):
             raise FolderError(path, f"no such file or folder{near_name(path)}")
+    list_in = partial(list_pictures, exclude=exclude, results=results, films=films, arrays=arrays)
     if len(paths) == 1 and paths[0].is_dir():
-        found_here = list_pictures(paths[0], exclude=exclude, results=results, films=films)
+        found_here = list_in(paths[0])
         return found_here, paths[0]
     found: dict[Path, None] = {}
     folders = []
@@ -495,7 +516,7 @@ def gather_pictures(
         folder = path.parent if path.is_file() else path
         files = [path]
         if not path.is_file():
-            files = list_pictures(path, exclude=exclude, results=results, films=films)
+            files = list_in(path)
         # Only the folder is resolved: a picture may itself be a link to somewhere else.
         folders.append(folder.resolve())
         found.update(dict.fromkeys(folders[-1] / file.relative_to(folder) for file in files))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import PIL
 from PIL import Image
@@ -30,13 +30,18 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 __all__ = [
+    "ARRAY_SUFFIXES",
     "HEADER_BYTES",
     "PICTURE_SUFFIXES",
     "PictureFormat",
     "TiffFile",
     "UnreadableError",
+    "exif_orientation",
     "libtiff_errors",
+    "rawmode_of",
     "recognize",
+    "tiff_tags",
+    "wide_layout",
 ]
 
 PICTURE_SUFFIXES = (
@@ -44,6 +49,9 @@ PICTURE_SUFFIXES = (
     *(".gif", ".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 """File name endings that are taken for pictures, in lower case; ``.JPG`` counts too."""
+
+ARRAY_SUFFIXES = (".npy",)
+"""Endings of files of numbers that are no pictures, in lower case."""
 
 HEADER_BYTES = 64
 """How much of a file's beginning tells its format."""
@@ -53,6 +61,7 @@ _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 25
 _SAMPLES, _PLANES, _SUB_IFDS, _EXTRAS, _SAMPLE_FORMAT, _DNG_VERSION = 277, 284, 330, 338, 339, 50706
 # The entry of an EXIF block in the list of items, with its number and more (ISO 14496-12, 8.11.6).
 _EXIF_ITEM = re.compile(rb"(infe.{8,10}?)Exif", re.DOTALL)
+_ORIENTATION = 274  # of TIFF and of EXIF
 _SIGNED, _FLOATS = 2, 3  # values of the sample format
 _GRAY, _RGB = 1, 2  # values of the photometric interpretation
 
@@ -271,6 +280,42 @@ def _describe_samples(tags: Mapping[int, Any]) -> str:
     kind = kinds.get(max(tags.get(_SAMPLE_FORMAT, (1,))), "")
     wide = " and ".join(map(str, bits))
     return f"has {count} {kind}{'channel' if count == 1 else 'channels'} of {wide} bits"
+
+
+def exif_orientation(exif: bytes) -> int:
+    """Return the orientation that an EXIF block names, without its mark; 1 where it names none."""
+    # Not by Image.getexif(), which warns about damage anywhere in the block.
+    if not exif.startswith((b"II", b"MM")):
+        return 1
+    order: Literal["little", "big"] = "little" if exif.startswith(b"II") else "big"
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(exif[at : at + size], order)
+
+    first = number(4, 4)
+    for entry in range(first + 2, first + 2 + 12 * number(first, 2), 12):
+        if number(entry, 2) == _ORIENTATION:
+            return number(entry + 8, 4 if number(entry + 2, 2) == 4 else 2)  # LONG or SHORT
+    return 1
+
+
+def tiff_tags(image: ImageFile) -> Mapping[int, Any]:
+    """Return the tags of a TIFF; of another picture none."""
+    return image.tag_v2 if isinstance(image, TiffImageFile) else {}
+
+
+def rawmode_of(image: ImageFile) -> str:
+    """Return the layout of the samples in the file."""
+    args = image.tile[0][3] if image.tile else ""  # a WebP has none yet
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def wide_layout(image: ImageFile) -> str:
+    """Return the channels of color of 16 bits a sample, of which Pillow keeps 8; else nothing."""
+    rawmode = rawmode_of(image)
+    # A bare ";16" (BMP) is 16 bits a pixel; an order of bytes follows where it is a sample.
+    wide = rawmode.endswith((";16B", ";16L", ";16N")) and not image.mode.startswith("I")
+    return rawmode.partition(";16")[0] if wide else ""
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from impasto.data.channels.ranges import Formats
 from impasto.data.datasets import (
     Domain,
     PairedPictures,
@@ -277,7 +278,7 @@ class PictureLoader(GuardedLoader[Batch]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sampler's state, and the fingerprints of the files."""
-        return {**self.sampler.state_dict(), "files": self._fingerprints}
+        return {**self.sampler.state_dict(), "files": self._fingerprints, **self._facts()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state; warn where the files are no longer those of that state."""
@@ -290,6 +291,10 @@ class PictureLoader(GuardedLoader[Batch]):
                 "those that are there now, so it is not exactly the run that it would have been",
                 changes,
             )
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what else a state has to hold."""
+        return {}
 
     def _check(self, batch: Batch) -> None:
         """Refuse a batch without pictures."""
@@ -415,6 +420,21 @@ class UnpairedLoader(PictureLoader[UnpairedBatch]):
         """Numbers of pictures of A and of B."""
         first, second = (len(domain.paths) for domain in self._domains)
         return first, second
+
+    @property
+    def samples(self) -> Formats:
+        """What the numbers of A and of B mean; None: they are colors, RGB of 8 bits."""
+        first, second = (domain.samples for domain in self._domains)
+        return first, second
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what the numbers of the domains mean, for a resumed run may not measure again."""
+        texts = {
+            name: samples.to_text()
+            for name, samples in zip("AB", self.samples, strict=True)
+            if samples is not None
+        }
+        return {"samples": texts} if texts else {}
 
     def _check(self, batch: UnpairedBatch) -> None:
         for images, domain, folder in zip(

@@ -1,10 +1,14 @@
 """Between pictures (uint8 in [0, 255]) and tensors (float in [-1, 1]), with checks at the door.
 
+Pictures of other channels and depths than RGB of 8 bits are numbers, float32 in [-1, 1] already.
+
 Pictures travel as bytes and become numbers where they are computed with: a quarter of the memory,
 and of what is sent to a device.
 
 A tensor of any size is padded by reflection to a size that a network takes.
 """
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +22,10 @@ __all__ = [
     "reflected_places",
     "to_byte_tensor",
     "to_bytes",
+    "to_color",
     "to_pictures",
+    "to_shown",
+    "to_stored_tensor",
     "to_tensor",
     "to_unit_range",
 ]
@@ -47,8 +54,49 @@ def to_byte_tensor(rgb: NDArray[np.uint8]) -> Tensor:
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"rgb: expected (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+    return to_stored_tensor(rgb)
+
+
+def to_stored_tensor(values: NDArray[Any]) -> Tensor:
+    """Turn a picture of any channels, (H, W, C), into a tensor (C, H, W) of its own memory.
+
+    Args:
+        values: uint8, or float32 in [-1, 1]; the tensor has the same type.
+
+    Raises:
+        ValueError: the shape or type is another.
+    """
+    if values.ndim != 3 or values.dtype not in (np.uint8, np.float32):
+        raise ValueError(
+            f"values: expected (H, W, C) uint8 or float32, got {values.shape} {values.dtype}"
+        )
     # A copy: decoded pictures may be read-only, and mirrored ones run backwards.
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(values)).permute(2, 0, 1).contiguous()
+
+
+def to_color(images: Tensor) -> Tensor:
+    """Return images as RGB for what looks at colors: gray is repeated three times.
+
+    Args:
+        images: (N, 3, H, W) or (N, 1, H, W).
+
+    Returns:
+        (N, 3, H, W): the same tensor, or a view of it.
+
+    Raises:
+        ValueError: they have another number of channels, which have no colors.
+    """
+    if images.shape[1] not in (1, 3):
+        raise ValueError(f"images: expected 1 or 3 channels to look at, got {images.shape[1]}")
+    return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
+
+
+def to_shown(images: Tensor) -> Tensor:
+    """Return images of any channels as RGB to show: (N, 3, H, W), of the same range.
+
+    They are the first three channels, or the first one as gray if there are fewer than three.
+    """
+    return images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
 
 
 def normalize(images: Tensor) -> Tensor:
@@ -98,23 +146,25 @@ def to_bytes(images: Tensor) -> Tensor:
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def check_images(images: Tensor, *, name: str, multiple_of: int = 1) -> None:
+def check_images(images: Tensor, *, name: str, multiple_of: int = 1, channels: int = 3) -> None:
     """Refuse what is not a batch of RGB images.
 
     Args:
         images: expected RGB, (N, 3, H, W), floating point.
         name: name of the tensor in the error.
         multiple_of: H and W must be multiples of it.
+        channels: number of channels, of images that are not RGB.
 
     Raises:
         ValueError: prints the expected and the actual shape and type.
     """
     shape = tuple(images.shape)
-    fits = len(shape) == 4 and shape[1] == 3 and images.is_floating_point()
+    fits = len(shape) == 4 and shape[1] == channels and images.is_floating_point()
     if not fits or shape[2] % multiple_of or shape[3] % multiple_of:
         sides = f", H and W multiples of {multiple_of}" if multiple_of > 1 else ""
         raise ValueError(
-            f"{name}: expected (N, 3, H, W) floating point{sides}, got {shape} {images.dtype}"
+            f"{name}: expected (N, {channels}, H, W) floating point{sides}, got {shape} "
+            f"{images.dtype}"
         )
 
 

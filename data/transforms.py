@@ -3,11 +3,14 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
+from impasto.data.channels.ranges import SampleFormat
 from impasto.data.decode import Box, Rgb, read_picture, read_reduced, read_size
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "random_part",
     "resize",
     "round_to_multiple",
+    "scale_channels",
 ]
 
 
@@ -27,18 +31,18 @@ __all__ = [
 _MAX_PIXELS = 2**27
 
 
-def resize(rgb: Rgb, height: int, width: int, *, box: Box | None = None) -> Rgb:
+def resize(rgb: NDArray[Any], height: int, width: int, *, box: Box | None = None) -> NDArray[Any]:
     """Scale a picture with antialiased bicubic interpolation (Pillow's, as in the reference).
 
     Args:
-        rgb: RGB, (H, W, 3), uint8.
+        rgb: RGB, (H, W, 3), uint8; or numbers, (H, W, C), uint8, or float32 in [-1, 1].
         height: new height in pixels.
         width: new width in pixels.
         box: left, upper, right and lower end, in pixels, of the part that is scaled; all of it
             unless given.
 
     Returns:
-        RGB, (height, width, 3), uint8.
+        (height, width, C), of the same type.
 
     Raises:
         ValueError: the new size is beyond 2**27 pixels.
@@ -50,19 +54,39 @@ def resize(rgb: Rgb, height: int, width: int, *, box: Box | None = None) -> Rgb:
         raise ValueError(
             f"it would be scaled to {width} x {height} pixels, more than {_MAX_PIXELS}"
         )
-    scaled = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC, box)
-    return np.asarray(scaled)
+    return scale_channels(rgb, height, width, box=box)
 
 
-def limit_long_side(rgb: Rgb, longest: int) -> Rgb:
+def scale_channels(
+    values: NDArray[Any], height: int, width: int, *, box: Box | None = None
+) -> NDArray[Any]:
+    """Do what :func:`resize` does, in any case and to any size."""
+    to = (width, height)
+    if values.dtype == np.uint8 and values.shape[2] == 3:
+        return np.asarray(Image.fromarray(values).resize(to, Image.Resampling.BICUBIC, box))
+    # Channel by channel: Pillow would multiply colors by what it takes for alpha.
+    scaled = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(values[..., channel])).resize(
+                to, Image.Resampling.BICUBIC, box
+            )
+        )
+        for channel in range(values.shape[2])
+    ]
+    stacked = np.stack(scaled, axis=2)
+    # Bicubic interpolation goes beyond what it is between.
+    return stacked if values.dtype == np.uint8 else stacked.clip(-1, 1)
+
+
+def limit_long_side(rgb: NDArray[Any], longest: int) -> NDArray[Any]:
     """Scale a picture down, if need be, so that its longer side has at most so many pixels.
 
     Args:
-        rgb: RGB, (H, W, 3), uint8.
+        rgb: RGB, (H, W, 3), uint8; or numbers, as :func:`resize` takes them.
         longest: most pixels of the longer side.
 
     Returns:
-        RGB, (H, W, 3), uint8, of the same shape to whole pixels; the same array where it fits.
+        A picture of the same shape to whole pixels; the same array where it fits.
     """
     height, width = rgb.shape[:2]
     scale = longest / max(height, width)
@@ -71,16 +95,16 @@ def limit_long_side(rgb: Rgb, longest: int) -> Rgb:
     return resize(rgb, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
-def random_crop(rgb: Rgb, size: int, *, generator: torch.Generator) -> Rgb:
+def random_crop(rgb: NDArray[Any], size: int, *, generator: torch.Generator) -> NDArray[Any]:
     """Cut a random square of ``size`` pixels out of a picture.
 
     Args:
-        rgb: RGB, (H, W, 3), uint8, both sides at least ``size``.
+        rgb: (H, W, C), both sides at least ``size``.
         size: side of the square in pixels.
         generator: source of randomness, on the CPU.
 
     Returns:
-        RGB, (size, size, 3), uint8.
+        (size, size, C), of the same type.
     """
     height, width = rgb.shape[:2]
     top = int(torch.randint(height - size + 1, (), generator=generator))
@@ -88,14 +112,14 @@ def random_crop(rgb: Rgb, size: int, *, generator: torch.Generator) -> Rgb:
     return rgb[top : top + size, left : left + size]
 
 
-def center_crop(rgb: Rgb, size: int) -> Rgb:
-    """Cut the middle square of ``size`` pixels out of a picture, (H, W, 3), uint8."""
+def center_crop(rgb: NDArray[Any], size: int) -> NDArray[Any]:
+    """Cut the middle square of ``size`` pixels out of a picture, (H, W, C)."""
     top, left = ((side - size) // 2 for side in rgb.shape[:2])
     return rgb[top : top + size, left : left + size]
 
 
-def random_flip(rgb: Rgb, *, generator: torch.Generator) -> Rgb:
-    """Mirror a picture, (H, W, 3) uint8, left to right with probability 1/2."""
+def random_flip(rgb: NDArray[Any], *, generator: torch.Generator) -> NDArray[Any]:
+    """Mirror a picture, (H, W, C), left to right with probability 1/2."""
     flips = torch.rand((), generator=generator).item() < 0.5
     return rgb[:, ::-1] if flips else rgb
 
@@ -174,6 +198,7 @@ class Preprocessing:
         flip: whether to mirror half of the pictures.
         stride: multiple that the sides of an uncropped picture are rounded to.
         smallest: smallest side, in pixels, of an uncropped picture.
+        samples: what the numbers of the files mean; None: they are colors, RGB of 8 bits.
     """
 
     mode: str = "resize_and_crop"
@@ -182,32 +207,37 @@ class Preprocessing:
     flip: bool = True
     stride: int = 4
     smallest: int = 1
+    samples: SampleFormat | None = None
 
     def __post_init__(self) -> None:
         modes = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
         if self.mode not in modes:
             raise ValueError(f"mode: expected one of {', '.join(modes)}, got {self.mode!r}")
 
-    def fit(self, rgb: Rgb) -> Rgb:
-        """Scale a picture, RGB, (H, W, 3), uint8, as the mode says.
+    def fit(self, rgb: NDArray[Any]) -> NDArray[Any]:
+        """Scale a picture, (H, W, C), as :func:`resize` takes it, as the mode says.
 
         Raises:
             ValueError: the scaled picture would be absurdly large.
         """
         return resize(rgb, *self._fitted_size(*rgb.shape[:2]))
 
-    def read(self, path: Path, *, margin: int = 0) -> Rgb:
+    def read(self, path: Path, *, margin: int = 0) -> NDArray[Any]:
         """Read a picture and do what ``fit`` does.
+
+        It is uint8, or float32 in [-1, 1] where ``samples`` says that it does not travel as bytes.
 
         Args:
             path: path of the picture file.
             margin: decode a JPEG at a fraction of its size, if both sides remain so many times
-                those of the result; 0: decode all of it.
+                those of the result; 0: decode all of it. It has no effect on ``samples``.
 
         Raises:
             PictureError: it cannot be read.
             ValueError: the scaled picture would be absurdly large.
         """
+        if self.samples is not None:
+            return self.fit(self.samples.read(path))
         if not margin:
             return self.fit(read_picture(path).rgb)
         width, height = read_size(path)
@@ -215,13 +245,13 @@ class Preprocessing:
         rgb, box = read_reduced(path, (margin * target[0], margin * target[1]))
         return resize(rgb, *target, box=box)
 
-    def augment(self, rgb: Rgb, *, generator: torch.Generator) -> Rgb:
-        """Crop and flip a fitted picture at random, (H, W, 3) -> (h, w, 3), uint8."""
+    def augment(self, rgb: NDArray[Any], *, generator: torch.Generator) -> NDArray[Any]:
+        """Crop and flip a fitted picture at random, (H, W, C) -> (h, w, C)."""
         if self._crops:
             rgb = random_crop(rgb, self.crop_size, generator=generator)
         return random_flip(rgb, generator=generator) if self.flip else rgb
 
-    def keep_center(self, rgb: Rgb) -> Rgb:
+    def keep_center(self, rgb: NDArray[Any]) -> NDArray[Any]:
         """Do what ``augment`` does without chance: the middle of a fitted picture, not mirrored."""
         return center_crop(rgb, self.crop_size) if self._crops else rgb
 

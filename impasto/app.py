@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from impasto.cyclegan.jobs.convert import limit_picture
+from impasto.cyclegan.jobs.pictures import limit_picture
 from impasto.cyclegan.jobs.translate import translate
 from impasto.cyclegan.models import SHIPPED, find_generator
 from impasto.data import Picture, read_picture, write_picture
@@ -116,7 +116,8 @@ def _of_run(run: Path) -> list[Choice]:
     ways: tuple[Direction, ...] = ("AtoB", "BtoA")
     for direction in ways:
         with suppress(ImpastoError):
-            for style in find_generator(model, direction=direction).styles or [None]:
+            loaded = find_generator(model, direction=direction)
+            for style in loaded.styles or [None] if loaded.are_colors else ():
                 found.append(
                     Choice(
                         label=f"{run.name} {style or direction}",

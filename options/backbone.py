@@ -9,6 +9,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from impasto.options.errors import moved_away
 from impasto.options.fields import (
     expand_home,
     option_class,
@@ -22,7 +23,6 @@ from impasto.options.train import (
     RUN_MAY_CHANGE,
     BasicDisplayOptions,
     BasicRunOptions,
-    moved_away,
 )
 
 __all__ = [

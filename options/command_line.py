@@ -530,8 +530,6 @@ REFERENCE_OPTIONS: Mapping[str, Mapping[str, str]] = {
         "display_winsize": _LEAVE_OUT,
         "update_html_freq": "is --display_freq here",
         "save_by_iter": f"{_LEAVE_OUT}; --save_latest_freq keeps the latest state",
-        "input_nc": f"{_LEAVE_OUT}; pictures have 3 channels; gray ones are read as RGB",
-        "output_nc": f"{_LEAVE_OUT}; pictures have 3 channels",
         "dataset_mode": f"{_LEAVE_OUT}; the two folders are unaligned, and aligned with --paired "
         "true",
         "phase": f"{_LEAVE_OUT}; impasto train reads trainA and trainB; for other folders, give "
@@ -568,8 +566,8 @@ REFERENCE_OPTIONS: Mapping[str, Mapping[str, str]] = {
         "ngf": f"{_LEAVE_OUT}; the architecture is read off the weights",
         "norm": f"{_LEAVE_OUT}; the architecture is read off the weights",
         "no_dropout": f"{_LEAVE_OUT}; the architecture is read off the weights",
-        "input_nc": f"{_LEAVE_OUT}; pictures have 3 channels",
-        "output_nc": f"{_LEAVE_OUT}; pictures have 3 channels",
+        "input_nc": f"{_LEAVE_OUT}; the channels are read off the weights",
+        "output_nc": f"{_LEAVE_OUT}; the channels are read off the weights",
         "preprocess": _SIZES,
         "load_size": _SIZES,
         "crop_size": _SIZES,

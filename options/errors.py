@@ -16,6 +16,7 @@ A message names the file, field or shape, says what was expected, and what to do
 prints it without a traceback; programs catch the class.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "PictureError",
     "SurveyError",
     "TrainingError",
+    "moved_away",
 ]
 
 
@@ -110,3 +112,32 @@ class TrainingError(ImpastoError, RuntimeError):
 
 class LostProcessError(TrainingError):
     """Another process of the training, or one that loads pictures for it, is gone."""
+
+
+def moved_away(folder: Path, names: Sequence[str], *, in_python: bool) -> FolderError:
+    """Return what a resumed training says of pictures that are no longer there.
+
+    Args:
+        folder: folder that is missing.
+        names: options that name the new place.
+        in_python: whether the cure is for a function or for the command line.
+    """
+    shown = []
+    for name in names:
+        each = "classes" in name  # one word for each class
+        if in_python:
+            shown.append(f"{name}=" + ('["CLASS=NEW", ...]' if each else '"NEW"'))
+        else:
+            shown.append(f"--{name} {'CLASS=NEW ...' if each else 'NEW'}")
+    if in_python:
+        cure = f"pass {', '.join([*shown, 'allow_changes=True'])}"
+    else:
+        cure = f"add {' '.join([*shown, '--allow_changes'])}"
+    moved = f"if the pictures were moved, say where they are now: {cure}"
+    if folder.is_absolute():
+        return FolderError(folder, f"no such folder; {moved}")
+    return FolderError(
+        folder,
+        f"no such folder in {Path.cwd()}; go on in the folder that the training was started in or, "
+        f"{moved}",
+    )

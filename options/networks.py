@@ -1,5 +1,6 @@
 """The section of `impasto train` about its networks: architecture, and what they start from."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,6 +13,7 @@ from impasto.options.fields import (
     require_at_least,
     require_positive,
 )
+from impasto.options.losses import LossOptions
 
 __all__ = [
     "SMALLEST_PROJECTED_PX",
@@ -25,6 +27,8 @@ __all__ = [
     "OutputBase",
     "Upsample",
     "add_generator_sizes",
+    "require_colors_where_needed",
+    "require_value_ranges",
 ]
 
 Direction = Literal["AtoB", "BtoA"]
@@ -86,6 +90,13 @@ class NetworkOptions:
     """number of filters in the first convolution of the generators"""
     ndf: int = 64
     """number of filters in the first convolution of the discriminators"""
+    input_nc: int = 3
+    """number of channels of the pictures of domain A, after --direction: 1 for gray, 3 for RGB, 4
+    for RGBA as data, or any other number; files with 3 channels and without a VALUE_RANGE are read
+    as RGB pictures of 8 bits, all others as numbers of their own depth"""
+    output_nc: int = 3
+    """number of channels of the pictures of domain B, after --direction; with another number than
+    INPUT_NC there is no identity loss: add --lambda_identity 0"""
     n_layers_D: int = 3
     """number of layers with stride 2 in the PatchGAN of --netD n_layers; basic has 3"""
     norm: Norm = "instance"
@@ -163,6 +174,9 @@ class NetworkOptions:
         require_positive("ngf", self.ngf)
         require_positive("ndf", self.ndf)
         require_at_least("n_layers_D", self.n_layers_D, 1)
+        require_at_least("input_nc", self.input_nc, 1)
+        require_at_least("output_nc", self.output_nc, 1)
+        self._check_channels()
         require_positive("init_gain", self.init_gain)
         require(
             not self.color_skip or self.netG.startswith("resnet"),
@@ -178,6 +192,25 @@ class NetworkOptions:
             not self.stroke_noise or self.netG.startswith("resnet"),
             "stroke_noise",
             f"it is for the ResNets; got --netG {self.netG}",
+        )
+
+    def _check_channels(self) -> None:
+        """Refuse networks that need colors where there are none."""
+        channels = self.input_nc, self.output_nc
+        for option, given in (
+            ("color_skip", self.color_skip),
+            ("output_base", self.output_base != "none"),
+        ):
+            require(
+                not given or channels == (3, 3),
+                option,
+                f"is for RGB; got --input_nc {self.input_nc} and --output_nc {self.output_nc}",
+            )
+        require(
+            self.netD != "projected" or set(channels) <= {1, 3},
+            "netD",
+            "projected looks at RGB, or at gray as RGB; got "
+            f"--input_nc {self.input_nc} and --output_nc {self.output_nc}",
         )
 
     @property
@@ -197,3 +230,56 @@ class NetworkOptions:
         if self.netD == "projected":
             patch = SMALLEST_PROJECTED_PX
         return max(patch, _SIZES[self.netG][1])
+
+
+def require_value_ranges(value_range: Sequence[str]) -> None:
+    """Refuse what is no range of values for one domain, or for each.
+
+    Raises:
+        OptionError: names ``value_range``.
+    """
+    require(
+        len(value_range) <= 2,
+        "value_range",
+        f"expected one for both domains, or one for each, got {len(value_range)}",
+    )
+    for text in value_range:
+        numbers = [_number(part) for part in text.split(",")]
+        require(
+            text in {"full", "auto"} or (len(numbers) == 2 and numbers[0] < numbers[1]),
+            "value_range",
+            f"expected full, auto, or two numbers such as 0,4095, the lower one first, got "
+            f"{text!r}",
+        )
+
+
+def _number(text: str) -> float:
+    """Return the number that a text is, or not-a-number, which is smaller than nothing."""
+    try:
+        return float(text) if math.isfinite(float(text)) else math.nan
+    except ValueError:
+        return math.nan
+
+
+def require_colors_where_needed(networks: NetworkOptions, losses: LossOptions) -> None:
+    """Refuse losses that need colors, or the same channels on both sides, where there are none.
+
+    Gray is shown as RGB to what looks at colors.
+
+    Raises:
+        OptionError: names the weight of the loss.
+    """
+    first, second = networks.input_nc, networks.output_nc
+    got = f"got --input_nc {first} and --output_nc {second}"
+    for option in ("lambda_palette", "lambda_perceptual", "lambda_style"):
+        require(
+            getattr(losses, option) == 0 or {first, second} <= {1, 3},
+            option,
+            f"this loss looks at RGB, or at gray as RGB; {got}",
+        )
+    for option in ("lambda_nce", "lambda_identity"):
+        require(
+            getattr(losses, option) == 0 or first == second,
+            option,
+            f"the generator cannot take pictures of its own target domain; {got}: use --{option} 0",
+        )

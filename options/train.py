@@ -10,7 +10,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
-from impasto.options.errors import FolderError
+from impasto.options.errors import moved_away
 from impasto.options.fields import (
     nearest,
     option_class,
@@ -23,7 +23,13 @@ from impasto.options.fields import (
     require_seed,
 )
 from impasto.options.losses import LossOptions
-from impasto.options.networks import SMALLEST_PROJECTED_PX, Direction, NetworkOptions
+from impasto.options.networks import (
+    SMALLEST_PROJECTED_PX,
+    Direction,
+    NetworkOptions,
+    require_colors_where_needed,
+    require_value_ranges,
+)
 
 __all__ = [
     "DISPLAYS",
@@ -47,7 +53,6 @@ __all__ = [
     "Samples",
     "ScheduleOptions",
     "TrainOptions",
-    "moved_away",
 ]
 
 
@@ -174,6 +179,12 @@ class DataOptions:
     """side of the square crop that the networks see, in pixels"""
     flip: bool = True
     """flip half of the pictures horizontally, at random"""
+    value_range: Sequence[str] = ()
+    """numbers of the files that become black and white for the networks, one for both domains or
+    one for each, such as 0,4095 for data of 12 bits, or --value_range=-1000,3000; auto measures it
+    from the data set, from its percentiles 0.1 to 99.9; full (default) is all that the samples can
+    be, 0 to 255 or 0 to 65535, and 0 to 1 for floating-point numbers. It is stored with the model,
+    and what lies outside is clipped"""
     serial_batches: bool = False
     """take the pictures of both domains in the order of their names, instead of at random"""
     batch_size: int = 1
@@ -196,6 +207,8 @@ class DataOptions:
     photographs of a camera; pixels differ by half of one of 255 levels on average, one at most"""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "value_range", tuple(self.value_range))
+        require_value_ranges(self.value_range)
         require_positive("load_size", self.load_size)
         require_positive("crop_size", self.crop_size)
         require_positive("batch_size", self.batch_size)
@@ -234,6 +247,12 @@ class DataOptions:
             "folder_A" if self.folder_A is None else "folder_B",
             "is missing; give both --folder_A and --folder_B, or neither and --dataroot",
         )
+
+    @property
+    def value_ranges(self) -> tuple[str, str]:
+        """The range of each domain: ``full``, ``auto``, or two numbers and a comma."""
+        given = self.value_range or ("full",)
+        return given[0], given[-1]
 
     def require_one_place(self, given: Collection[str]) -> None:
         """Refuse a ``dataroot`` that would have no effect.
@@ -283,35 +302,6 @@ class DataOptions:
         first = self.folder_A or self.dataroot / "trainA"
         second = self.folder_B or self.dataroot / "trainB"
         return (first, second) if self.direction == "AtoB" else (second, first)
-
-
-def moved_away(folder: Path, names: Sequence[str], *, in_python: bool) -> FolderError:
-    """Return what a resumed training says of pictures that are no longer there.
-
-    Args:
-        folder: folder that is missing.
-        names: options that name the new place.
-        in_python: whether the cure is for a function or for the command line.
-    """
-    shown = []
-    for name in names:
-        each = "classes" in name  # one word for each class
-        if in_python:
-            shown.append(f"{name}=" + ('["CLASS=NEW", ...]' if each else '"NEW"'))
-        else:
-            shown.append(f"--{name} {'CLASS=NEW ...' if each else 'NEW'}")
-    if in_python:
-        cure = f"pass {', '.join([*shown, 'allow_changes=True'])}"
-    else:
-        cure = f"add {' '.join([*shown, '--allow_changes'])}"
-    moved = f"if the pictures were moved, say where they are now: {cure}"
-    if folder.is_absolute():
-        return FolderError(folder, f"no such folder; {moved}")
-    return FolderError(
-        folder,
-        f"no such folder in {Path.cwd()}; go on in the folder that the training was started in or, "
-        f"{moved}",
-    )
 
 
 LrPolicy = Literal["linear", "step", "plateau", "cosine"]
@@ -512,6 +502,8 @@ FIXED = frozenset(
     {
         "netG",
         "netD",
+        "input_nc",
+        "output_nc",
         "ngf",
         "ndf",
         "n_layers_D",
@@ -594,6 +586,8 @@ class TrainOptions:
             "held_back",
             "pairs are not held back; measure with other pictures, --val_A and --val_B",
         )
+        require_colors_where_needed(self.networks, self.losses)
+        self._check_colors()
         smallest = self.networks.smallest
         require(
             not self.data.crops or size >= smallest,
@@ -639,6 +633,26 @@ class TrainOptions:
         ):
             require(not given, option, why)
         self._check_style()
+
+    @property
+    def are_colors(self) -> tuple[bool, bool]:
+        """Whether pictures of A and of B are read as colors, RGB of 8 bits, not as numbers."""
+        (first, second), of = self.data.value_ranges, self.networks
+        return (of.input_nc, first) == (3, "full"), (of.output_nc, second) == (3, "full")
+
+    def _check_colors(self) -> None:
+        """Refuse what is for RGB pictures of 8 bits alone."""
+        colors = self.are_colors
+        require(
+            not self.data.reduced_decoding or any(colors),
+            "reduced_decoding",
+            "is for RGB pictures of 8 bits, and neither domain is read so",
+        )
+        require(
+            self.evaluation.evaluate_every_epochs == 0 or all(colors),
+            "evaluate_every_epochs",
+            "measures RGB pictures of 8 bits, and a domain is read as numbers; leave it out",
+        )
 
     def _check_sides(self) -> None:
         """Refuse losses that need what is not trained."""

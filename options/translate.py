@@ -43,7 +43,7 @@ ALL_PAINTERS = Path("all")
 SHEET_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """Endings of the files that a contact sheet can be written to."""
 
-PictureFormat = Literal["png", "jpg", "webp", "tif"]
+PictureFormat = Literal["png", "jpg", "webp", "tif", "npy"]
 ExportFormat = Literal["onnx", "torchscript", "pt2"]
 
 EXPORT_SUFFIXES: Mapping[str, str] = {"onnx": ".onnx", "torchscript": ".pt", "pt2": ".pt2"}
@@ -100,9 +100,15 @@ class TranslateOptions:
     shares (default: the first style)"""
     format: PictureFormat = "png"
     """file format of the translated pictures; jpg cannot store transparency; tif, without
-    compression, can be written in rows, so that pictures of TIFF files may be of any size"""
+    compression, can be written in rows, so that pictures of TIFF files may be of any size. tif and
+    npy (an array of NumPy) hold floating-point numbers, too, and any number of channels"""
+    bits: int | Literal["auto"] = "auto"
+    """bits per sample of RGB results, 8 or 16; auto is 16 for pictures of more than 8 bits, if
+    FORMAT can hold them, and 8 for all others. Results of models of other pictures have the depth
+    and the range of the pictures that they were trained on"""
     quality: int = 95
-    """quality of jpg and webp files, from 1 to 100; png, which loses nothing, has none"""
+    """quality of jpg and webp files, from 1 to 100; the other formats, which lose nothing, have
+    none"""
     long_side: int | None = None
     """longer side that larger pictures are reduced to before they are translated, in pixels
     (default: no limit)"""
@@ -221,9 +227,15 @@ class TranslateOptions:
         if self.memory is not None:
             parse_bytes("memory", self.memory)
         require(
-            self.format not in {"png", "tif"} or self.quality == 95,
+            self.format in {"jpg", "webp"} or self.quality == 95,
             "quality",
             f"{self.quality} is for --format jpg or webp; {self.format} loses nothing",
+        )
+        require(self.bits in {"auto", 8, 16}, "bits", f"expected 8, 16 or auto, got {self.bits}")
+        require(
+            self.bits != 16 or self.format not in {"jpg", "webp"},
+            "bits",
+            f"16 is for --format png, tif or npy; {self.format} holds 8",
         )
         if self.stroke_scale != "auto":
             require_at_least("stroke_scale", self.stroke_scale, 1)

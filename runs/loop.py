@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from impasto.data.atomic import is_disk_full
-from impasto.data.tensors import to_pictures
+from impasto.data.tensors import to_pictures, to_shown
 from impasto.options.errors import (
     CheckpointError,
     ImpastoError,
@@ -381,7 +381,7 @@ class TrainingLoop(Generic[Batch]):
         self._tell_samples(self._learner.samples(shown))
 
     def _tell_samples(self, images: Mapping[str, Tensor]) -> None:
-        pictures = {name: to_pictures(some[:1])[0] for name, some in images.items()}
+        pictures = {name: to_pictures(to_shown(some[:1]))[0] for name, some in images.items()}
         self._observer.on_samples(self.progress, pictures)
 
     def _report(

@@ -146,10 +146,10 @@ def _refuse_missing(options: TrainOptions, *, resume: bool) -> None:
             "with both halves of a pair side by side in train",
         )
     if data.paired:
-        list_pairs(*data.folders)
+        list_pairs(*data.folders, arrays=not all(options.are_colors))
     else:
-        for folder in data.folders:
-            list_pictures(folder)
+        for folder, colors in zip(data.folders, options.are_colors, strict=True):
+            list_pictures(folder, arrays=not colors)
     for model in () if resume else options.networks.init_from:
         from impasto.cyclegan.models import resolve_model  # noqa: PLC0415 - only where it is asked
 

@@ -167,7 +167,7 @@ def _report(result: "TranslateResult", who: str) -> None:
 def _refuse_missing(photos: Sequence[Path], options: TranslateOptions) -> None:
     """Refuse pictures and models that are not there, before the seconds that torch takes."""
     from impasto.cyclegan.films.steady import require_cv2  # noqa: PLC0415
-    from impasto.cyclegan.models import painters, refuse_choices  # noqa: PLC0415
+    from impasto.cyclegan.models import painters, reads_numbers, refuse_choices  # noqa: PLC0415
     from impasto.data.files import gather_pictures  # noqa: PLC0415
 
     if options.steady:
@@ -177,4 +177,10 @@ def _refuse_missing(photos: Sequence[Path], options: TranslateOptions) -> None:
     model = Path(painters()[0].name) if options.model == ALL_PAINTERS else options.model
     refuse_choices(model, direction=options.direction, epoch=options.epoch)
     # The job says which are results.
-    gather_pictures(photos, exclude=options.folder, results=True, films=True)
+    gather_pictures(
+        photos,
+        exclude=options.folder,
+        results=True,
+        films=True,
+        arrays=reads_numbers(model, direction=options.direction),
+    )

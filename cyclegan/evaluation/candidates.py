@@ -11,11 +11,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from impasto.cyclegan.evaluation.stylized import Origin, StyleFiles, find_origins, list_styles
 from impasto.cyclegan.evaluation.table import Candidate, Reference, Sample, StyleSet
 from impasto.cyclegan.inference.memory import TranslationMemory
-from impasto.cyclegan.inference.translator import Translator
+from impasto.cyclegan.inference.translator import Translator, translate_colors
 from impasto.cyclegan.jobs.convert import paint_fitted
 from impasto.cyclegan.models import (
     GENERATOR_OF,
@@ -563,13 +564,14 @@ class Translations:
                 name=sample.name,
             )
 
-    def _translator(self, loaded: LoadedGenerator) -> Translator:
-        return Translator.of(
+    def _translator(self, loaded: LoadedGenerator) -> Callable[[Tensor], Tensor]:
+        translator = Translator.of(
             loaded,
             device=self.device,
             mixed_precision=self.mixed_precision,
             grid_bend_px=self.grid_bend_px,
         )
+        return translate_colors(loaded, translator)
 
 
 def _of_model(

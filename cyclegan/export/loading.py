@@ -88,6 +88,8 @@ def load_onnx(path: Path) -> LoadedGenerator:
         raise CheckpointError(f"{path}: {error}") from error
     provenance = {key: value for key, value in network.metadata.items() if key != "architecture"}
     loaded = LoadedGenerator(network=network, architecture=architecture, provenance=provenance)
+    if not loaded.are_colors:
+        raise CheckpointError(f"{path}: says that it translates {architecture}; expected RGB")
     return _told(loaded, network)
 
 

@@ -20,9 +20,10 @@ import numpy as np
 from PIL import Image
 
 from impasto.cyclegan.films.steady import Steadier, WarpingError, require_cv2
+from impasto.cyclegan.inference.fitting import blend
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import NotFiniteError, Translator
-from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, blend
+from impasto.cyclegan.jobs.convert import Conversion, Converted, Job
 from impasto.cyclegan.jobs.results import describe
 from impasto.data.atomic import atomic_path, is_disk_full, write_text_atomic
 from impasto.data.decode import Picture, Rgb

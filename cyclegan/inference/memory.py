@@ -4,9 +4,10 @@ The system lets a process ask for more memory than there is, and kills it when i
 does not fit has to be known before.
 """
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import psutil  # type: ignore[import-untyped]
 import torch
@@ -32,6 +33,8 @@ _BEND_BYTES = 16
 _PICTURE_BYTES = 32
 # Decoding a picture, in bytes for each pixel of the file: measured with 144 megapixels, 9 to 14.
 _DECODE_BYTES = 16
+# Of each channel of a picture that is not bytes but numbers: 4 in the file, and 4 as float32.
+_NUMBER_BYTES = 8
 # Copies of the weights in the order that the processor's library likes, measured.
 _WEIGHT_COPIES = 2
 # What belongs to one strip, for each thread; and the picture before and behind the generator.
@@ -109,6 +112,8 @@ class TranslationMemory:
         self._long_side, self._stroke_scale = long_side, stroke_scale
         self._strokes_at_px = strokes_at_px
         self._threads = threads
+        self._decode_bytes, self._picture_bytes = _DECODE_BYTES, _PICTURE_BYTES
+        self._of_numbers = False
         weight_bytes = sum(
             weights.numel() * weights.element_size() for weights in generator.parameters()
         )
@@ -131,6 +136,19 @@ class TranslationMemory:
         self._pixel_bytes += _BEND_BYTES if bends else 0
         self._at_start = self._free()
 
+    def of_numbers(self, channels: int) -> Self:
+        """Return the estimate for pictures that are not bytes but numbers of 32 bits.
+
+        Args:
+            channels: most channels of a picture or a result.
+        """
+        made = copy.copy(self)
+        made._folder, made._of_numbers = None, True  # noqa: SLF001 - they are not cut into rows
+        # What the file holds, and what the networks see, or made.
+        made._decode_bytes = _DECODE_BYTES + _NUMBER_BYTES * channels  # noqa: SLF001
+        made._picture_bytes = _PICTURE_BYTES + 2 * _NUMBER_BYTES * channels  # noqa: SLF001
+        return made
+
     @property
     def batch_pixels(self) -> int | None:
         """Number of pixels that a batch may have for the generator, or None if any number fits."""
@@ -143,7 +161,7 @@ class TranslationMemory:
 
     def is_large(self, height: int, width: int) -> bool:
         """Whether a picture of a size is to be translated alone, after the smaller ones."""
-        decoding, host = height * width * _DECODE_BYTES, self._at_start[1]
+        decoding, host = height * width * self._decode_bytes, self._at_start[1]
         if host is not None and 2 * self._threads * decoding > host:
             return True
         compared = self._compare(self._needed(height, width, self._long_side), self._at_start)
@@ -232,6 +250,8 @@ class TranslationMemory:
 
     def _why_whole(self) -> str:
         """Say why a picture cannot be translated in rows, where that is asked for."""
+        if self._of_numbers:
+            return " (pictures of more than 8 bits, or of other channels, are translated whole)"
         if self._folder is None:
             return ""
         if self._device.type != "cpu":
@@ -319,7 +339,8 @@ class TranslationMemory:
             sides = round(height * scale), round(width * scale)
             strokes = fit_strokes(*sides, strokes_at_px=self._strokes_at_px)
         network = shown / strokes**2 * self._pixel_bytes + self._fixed_bytes
-        return round(network), round(height * width * _DECODE_BYTES + shown * _PICTURE_BYTES)
+        host = height * width * self._decode_bytes + shown * self._picture_bytes
+        return round(network), round(host)
 
     def _largest_side(self, height: int, width: int, free: _Pair[int | None]) -> int:
         """Return the largest ``--long_side`` that fits, in steps of ten pixels, or 0."""
@@ -356,7 +377,7 @@ def activation_bytes(generator: Generator, device: torch.device) -> float:
     hooks = [layer.register_forward_hook(add_up) for layer in layers]
     side = -(-max(generator.smallest, _MEASURED_SIDE) // generator.stride) * generator.stride
     try:
-        generator(torch.zeros(1, 3, side, side, device=device))
+        generator(torch.zeros(1, generator.in_channels, side, side, device=device))
     finally:
         for hook in hooks:
             hook.remove()

@@ -158,12 +158,13 @@ class StripGenerator:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Translate images, RGB, (N, 3, H, W), float32 in [-1, 1], to the same shape and range.
+        """Translate images, RGB, (N, 3, H, W), float32 in [-1, 1], to the same size and range.
 
         Args:
-            images: H and W are multiples of 4, at least 8.
+            images: H and W are multiples of 4, at least 8; of as many channels as the generator
+                takes. The result has as many as it makes.
         """
-        result = torch.empty_like(images, memory_format=torch.contiguous_format)
+        result = images.new_empty(len(images), self._last.channels, *images.shape[2:])
         floats = self.map_floats(*images.shape[2:])
         try:
             block = self._kept.pop()

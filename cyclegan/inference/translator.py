@@ -21,10 +21,17 @@ from impasto.cyclegan.inference.large import LargeTranslator
 from impasto.cyclegan.inference.strips import StripGenerator
 from impasto.cyclegan.networks import Generator
 from impasto.cyclegan.weights import LoadedGenerator
-from impasto.data.tensors import check_images, pad_to_multiple, to_bytes
-from impasto.options.errors import ImpastoError
+from impasto.data.tensors import check_images, pad_to_multiple, to_bytes, to_color
+from impasto.options.errors import CheckpointError, ImpastoError
 
-__all__ = ["SMALLEST_BENT_PX", "BentGrid", "NotFiniteError", "Translator", "fit_strokes"]
+__all__ = [
+    "SMALLEST_BENT_PX",
+    "BentGrid",
+    "NotFiniteError",
+    "Translator",
+    "fit_strokes",
+    "translate_colors",
+]
 
 
 class NotFiniteError(ImpastoError, ArithmeticError):
@@ -105,16 +112,18 @@ class Translator:
         """Translate a batch.
 
         Args:
-            images: RGB, (N, 3, H, W), floating point in [-1, 1], any H and W.
+            images: RGB, (N, 3, H, W), floating point in [-1, 1], any H and W; or of as many other
+                channels as the generator takes.
 
         Returns:
-            RGB, (N, 3, H, W), float32 in [-1, 1], on the translator's device.
+            RGB, (N, 3, H, W), float32 in [-1, 1], on the translator's device; or of as many other
+            channels as the generator makes.
 
         Raises:
             ValueError: the shape is another; prints it.
             NotFiniteError: a value of the result is NaN or infinite.
         """
-        check_images(images, name="images")
+        check_images(images, name="images", channels=getattr(self._generator, "in_channels", 3))
         translated, finite = self._translate(images.to(self._device, torch.float32))
         if not translated.is_meta:
             self._check(finite)
@@ -268,3 +277,39 @@ class Translator:
         if self._precision is None:
             return nullcontext()
         return torch.autocast(self._device.type, dtype=self._precision)
+
+
+def translate_colors(loaded: LoadedGenerator, translator: Translator) -> Callable[[Tensor], Tensor]:
+    """Return a function from RGB to RGB, for what looks at colors; gray is repeated three times.
+
+    Args:
+        loaded: generator of ``translator``.
+        translator: translator, which is returned as it is for a generator of RGB.
+
+    Returns:
+        A function from (N, 3, H, W) in [-1, 1] to the same shape and range. Of a generator that
+        takes gray it raises ``CheckpointError`` for pictures with colors.
+
+    Raises:
+        CheckpointError: the generator has other channels than gray or RGB, or a range of values
+            that no picture of 8 bits has.
+    """
+    if loaded.are_colors:
+        return translator
+    for samples in loaded.formats:
+        if samples is not None and (samples.channels not in (1, 3) or samples.source != "full"):
+            raise CheckpointError(
+                f"this model is for pictures of {samples}; expected RGB, or gray in the full range "
+                "of its type, which is looked at as RGB"
+            )
+
+    def translate(images: Tensor) -> Tensor:
+        check_images(images, name="images")
+        if loaded.architecture.in_channels == 1:
+            gray = images[:, :1]
+            if not torch.equal(gray.expand_as(images), images):
+                raise CheckpointError("this model takes gray pictures, and got one with colors")
+            images = gray
+        return to_color(translator(images))
+
+    return translate

@@ -22,7 +22,7 @@ from impasto.data.encode import write_picture
 from impasto.data.files import list_pictures
 from impasto.data.metrics.inspection import PictureFacts, find_alike, inspect_pictures
 from impasto.data.sheets import Cell, draw_sheet
-from impasto.options.errors import FolderError, ImpastoError
+from impasto.options.errors import FolderError, ImpastoError, OptionError
 from impasto.options.train import DisplayOptions, EvaluationOptions, TrainOptions
 from impasto.runs.devices import usable_cores
 from impasto.runs.displays.console import spell_duration
@@ -95,8 +95,11 @@ def check_training(
 
     Raises:
         FolderError: a folder of pictures is missing or empty.
+        OptionError: the training is on other pictures than RGB of 8 bits.
         ImpastoError: the contact sheet cannot be written.
     """
+    if not all(options.are_colors):
+        raise OptionError("check", "looks at RGB pictures of 8 bits, and a domain is of numbers")
     sets = _sets(options)
     on_start(sum(len(files) for _, files in sets.values()))
     threads = options.run.threads or usable_cores()

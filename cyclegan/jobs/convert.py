@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,13 +19,23 @@ from impasto.cyclegan.inference.fitting import blend, fit_strokes, scale_samples
 from impasto.cyclegan.inference.large import LargePlan, scaled_rows
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import NotFiniteError, Translator
+from impasto.cyclegan.jobs.pictures import (
+    MAY_BE_DEEP,
+    ReadPicture,
+    limit_picture,
+    paint_numbers,
+    read_to_translate,
+    result_of,
+)
 from impasto.cyclegan.jobs.results import describe
 from impasto.data.atomic import is_disk_full
-from impasto.data.decode import Picture, open_rows, read_picture, read_size
+from impasto.data.channels.ranges import Formats
+from impasto.data.channels.read import is_deep, picture_size
+from impasto.data.channels.write import what_holds, write_samples
+from impasto.data.decode import Picture, open_rows, read_size
 from impasto.data.encode import write_picture, write_rows
 from impasto.data.provenance import FileNote
 from impasto.data.tensors import to_pictures, to_tensor
-from impasto.data.transforms import limit_long_side
 from impasto.options.errors import FolderError, ImpastoError, PictureError
 from impasto.runs.memory import gigabytes
 
@@ -33,9 +43,7 @@ __all__ = [
     "Conversion",
     "Converted",
     "Job",
-    "blend",
     "convert",
-    "limit_picture",
     "paint",
     "paint_fitted",
 ]
@@ -45,8 +53,8 @@ _ROWS_SUFFIX = ".tif"  # of results that are written by rows
 
 Translate = Callable[[Tensor], Tensor]
 Result = TypeVar("Result")
-Painted = Callable[[], list[NDArray[np.uint8]]]
-Paint = Callable[[Sequence[NDArray[np.uint8]]], Painted]
+Painted = Callable[[], list[NDArray[Any]]]
+Paint = Callable[[Sequence[NDArray[Any]]], Painted]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +72,11 @@ class Job:
     target: Path
     before: Path | None = None
     after: Path | None = None
+
+    @property
+    def copies(self) -> list[tuple[Path, Path | None]]:
+        """Source and target, each with its small copy."""
+        return [(self.source, self.before), (self.target, self.after)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +97,8 @@ class Conversion:
         strength: share of the translation in the results, from 0 to 1; the rest is the picture.
         quality: quality of JPEG and WebP files, 1 to 100.
         preview_px: longer side of the small copies, in pixels.
+        formats: what the numbers of inputs and of results mean; None: they are colors, RGB.
+        bits: bits per sample of RGB results, 8 or 16; None: as many as the input has.
     """
 
     batch_size: int = 4
@@ -95,12 +110,19 @@ class Conversion:
     strength: float = 1.0
     quality: int = 95
     preview_px: int = 1024
+    formats: Formats = (None, None)
+    bits: int | None = 8
 
     def scale_of(self, height: int, width: int) -> float:
         """Return the factor by which a picture of a size is shrunk for the generator."""
         if self.strokes_at_px is None:
             return self.stroke_scale
         return fit_strokes(height, width, strokes_at_px=self.strokes_at_px)
+
+    def may_be_deep(self, job: Job) -> bool:
+        """Whether the result of a job is written with 16 bits if its input has more than 8."""
+        able = job.target.suffix.removeprefix(".") in what_holds("uint16", 3)
+        return self.formats == (None, None) and self.bits is None and able
 
 
 @dataclass(kw_only=True)
@@ -118,13 +140,6 @@ class Converted:
     failures: dict[Path, str] = field(default_factory=dict)
     seconds: float = 0.0
     pixels: int = 0
-
-
-class _Read(NamedTuple):
-    """A picture that was read, and its file as it was then."""
-
-    picture: Picture
-    note: FileNote
 
 
 def convert(  # noqa: PLR0913
@@ -181,12 +196,13 @@ def convert(  # noqa: PLR0913
         work.convert(usual, _BATCH_PIXELS if at_once is None else min(_BATCH_PIXELS, at_once))
         for job, size in large:
             # Only now, for what is free changes; nothing else is being read, painted or written.
-            by_rows = _has_rows(job, translate)
-            if memory is not None and (reason := memory.refusal(*size, by_rows=by_rows)):
+            known = _memory_for(job, memory, how)
+            by_rows = known is memory and _has_rows(job, translate)
+            if known is not None and (reason := known.refusal(*size, by_rows=by_rows)):
                 work.fail(job, reason)
                 continue
-            if memory is not None and (plan := memory.plan(*size, by_rows=by_rows)):
-                on_note(_say_rows(job, size, plan, memory.file_bytes(*size, plan)))
+            if known is not None and (plan := known.plan(*size, by_rows=by_rows)):
+                on_note(_say_rows(job, size, plan, known.file_bytes(*size, plan)))
                 if by_rows:
                     work.convert_rows(job, partial(_convert_rows, job, translate, plan=plan))
                     continue
@@ -223,7 +239,7 @@ class _Work:
         self._writers = ThreadPoolExecutor(how.threads)
         self._on_done, self._on_whole, self._on_written = on_done, on_whole, on_written
         self._write = partial(_write, how=how, on_whole=on_whole, on_written=on_written)
-        self._begun: deque[tuple[list[tuple[Job, _Read]], Painted | str]] = deque()
+        self._begun: deque[tuple[list[tuple[Job, ReadPicture]], Painted | str]] = deque()
         self._pending: deque[tuple[Job, Future[int]]] = deque()
 
     def convert(self, jobs: Sequence[Job], batch_pixels: int) -> None:
@@ -273,14 +289,14 @@ class _Work:
             _finish(job, future, self.result)
             self._on_done(job)
 
-    def _read_ahead(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, _Read]]:
+    def _read_ahead(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, ReadPicture]]:
         """Yield the decoded pictures in order, with a few being read in advance."""
         waiting = iter(jobs)
-        ahead: deque[tuple[Job, Future[_Read]]] = deque()
+        ahead: deque[tuple[Job, Future[ReadPicture]]] = deque()
 
         def submit(count: int) -> None:
             for job in islice(waiting, count):
-                ahead.append((job, self.readers.submit(_read, job.source, self.how.long_side)))
+                ahead.append((job, self.readers.submit(_read, job, self.how)))
 
         submit(self.how.threads + self.how.batch_size)
         while ahead:
@@ -291,9 +307,9 @@ class _Work:
             except PictureError as error:
                 self.fail(job, error.reason)
 
-    def _begin(self, batch: list[tuple[Job, _Read]]) -> Painted | str:
+    def _begin(self, batch: list[tuple[Job, ReadPicture]]) -> Painted | str:
         """Begin to translate pictures of one size, or return why that failed."""
-        paint = partial(self.painter, [read.picture.rgb for _, read in batch])
+        paint = partial(self.painter, [read.shown for _, read in batch])
         begun = _try(paint, batch)
         if isinstance(begun, str) and self._begun:
             self._end_begun(0)
@@ -305,14 +321,13 @@ class _Work:
         while len(self._begun) > limit:
             self._end(*self._begun.popleft())
 
-    def _end(self, batch: list[tuple[Job, _Read]], begun: Painted | str) -> None:
+    def _end(self, batch: list[tuple[Job, ReadPicture]], begun: Painted | str) -> None:
         """Wait for results and let them be written; what fails together is done one at a time."""
         made = begun if isinstance(begun, str) else _try(begun, batch)
         del begun
         if not isinstance(made, str):
-            for (job, read), rgb in zip(batch, made, strict=True):
-                after = Picture(rgb=rgb, alpha=read.picture.alpha)
-                written = self._writers.submit(self._write, job, read, after)
+            for (job, read), each in zip(batch, made, strict=True):
+                written = self._writers.submit(self._write, job, read, each)
                 self._pending.append((job, written))
         elif len(batch) > 1:
             for single in batch:
@@ -337,13 +352,15 @@ def _sort(
         return list(jobs), []
     usual: list[Job] = []
     large: list[tuple[Job, tuple[int, int]]] = []
-    sizes = list(work.readers.map(_size, [job.source for job in jobs]))
+    numbers = work.how.formats[0] is not None
+    sizes = list(work.readers.map(partial(_size, numbers=numbers), [job.source for job in jobs]))
     if work.how.strokes_at_px is not None:
         _say_scales([size for size in sizes if size is not None], work.how, on_note)
     for job, size in zip(jobs, sizes, strict=True):
-        if size is None or not memory.is_large(*size):
+        known = memory if size is None else _memory_for(job, memory, work.how) or memory
+        if size is None or not known.is_large(*size):
             usual.append(job)
-        elif reason := memory.refusal(*size, by_rows=_has_rows(job, translate)):
+        elif reason := known.refusal(*size, by_rows=known is memory and _has_rows(job, translate)):
             on_note(f"{job.source} will not be translated: {reason}")
             work.fail(job, reason)
         else:
@@ -380,25 +397,38 @@ def _say_scales(
         )
 
 
-def _size(path: Path) -> tuple[int, int] | None:
+def _memory_for(
+    job: Job, memory: TranslationMemory | None, how: Conversion
+) -> TranslationMemory | None:
+    """Return the estimate for a job, whose picture may be numbers."""
+    if memory is None:
+        return None
+    channels = [4 if each is None else each.channels for each in how.formats]
+    if how.formats != (None, None) or how.bits == 16:
+        return memory.of_numbers(max(channels))
+    deep = how.may_be_deep(job) and job.source.suffix.lower() in MAY_BE_DEEP
+    return memory.of_numbers(4) if deep and is_deep(job.source) else memory
+
+
+def _size(path: Path, *, numbers: bool) -> tuple[int, int] | None:
     """Return height and width of a picture, from its header; None where reading it will fail."""
     try:
-        width, height = read_size(path)
+        width, height = picture_size(path) if numbers else read_size(path)
     except PictureError:
         return None
     return height, width
 
 
 def _batches(
-    pictures: Iterator[tuple[Job, _Read]], batch_size: int, batch_pixels: int
-) -> Iterator[list[tuple[Job, _Read]]]:
+    pictures: Iterator[tuple[Job, ReadPicture]], batch_size: int, batch_pixels: int
+) -> Iterator[list[tuple[Job, ReadPicture]]]:
     """Group pictures of equal size; when too many sizes wait, the one that waited longest goes.
 
     Large pictures fill a device by themselves: joined, they would only take more memory.
     """
-    groups: dict[tuple[int, int], list[tuple[Job, _Read]]] = {}
+    groups: dict[tuple[int, int, str], list[tuple[Job, ReadPicture]]] = {}
     for job, read in pictures:
-        size = (read.picture.height, read.picture.width)
+        size = (read.picture.height, read.picture.width, read.shown.dtype.name)
         groups.setdefault(size, []).append((job, read))
         fits = max(1, min(batch_size, batch_pixels // (size[0] * size[1])))
         if len(groups[size]) >= fits:
@@ -408,7 +438,7 @@ def _batches(
     yield from groups.values()
 
 
-def _try(work: Callable[[], Result], batch: list[tuple[Job, _Read]]) -> Result | str:
+def _try(work: Callable[[], Result], batch: list[tuple[Job, ReadPicture]]) -> Result | str:
     """Do what translates a batch, or return why that failed, with everything freed."""
     try:
         return work()
@@ -422,7 +452,7 @@ def _try(work: Callable[[], Result], batch: list[tuple[Job, _Read]]) -> Result |
 
 
 def _begin(
-    pictures: Sequence[NDArray[np.uint8]],
+    pictures: Sequence[NDArray[Any]],
     translate: Translate,
     *,
     scale_of: Callable[[int, int], float],
@@ -430,6 +460,9 @@ def _begin(
     """Begin to do what :func:`paint` does, which the function that is returned ends."""
     height, width = pictures[0].shape[:2]
     scale = scale_of(height, width)
+    if pictures[0].dtype != np.uint8:
+        numbers = paint_numbers(pictures, translate, scale=scale)
+        return lambda: numbers
     if not isinstance(translate, Translator):
         made = paint(pictures, translate, scale=scale)
         return lambda: made
@@ -596,46 +629,36 @@ def paint_fitted(
     return paint([rgb], translate, scale=scale)[0]
 
 
-def _read(path: Path, long_side: int | None) -> _Read:
-    note = describe(path)  # before, so that a change meanwhile is noticed by the next call
-    picture = read_picture(path)
-    try:
-        return _Read(picture if long_side is None else limit_picture(picture, long_side), note)
-    except (MemoryError, ValueError) as error:
-        raise PictureError(path, str(error) or "does not fit in memory") from error
-
-
-def limit_picture(picture: Picture, long_side: int) -> Picture:
-    """Scale a picture down so that its longer side has at most ``long_side`` pixels."""
-    rgb = limit_long_side(picture.rgb, long_side)
-    if rgb is picture.rgb:
-        return picture
-    alpha = picture.alpha
-    return Picture(rgb=rgb, alpha=None if alpha is None else scale_samples(alpha, *rgb.shape[:2]))
+def _read(job: Job, how: Conversion) -> ReadPicture:
+    deep = how.may_be_deep(job)
+    return read_to_translate(job.source, how.formats, how.bits, how.long_side, deep=deep)
 
 
 def _write(
     job: Job,
-    read: _Read,
-    after: Picture,
+    read: ReadPicture,
+    made: NDArray[Any],
     *,
     how: Conversion,
     on_whole: Callable[[Job, FileNote, Path], None],
     on_written: Callable[[Job], None],
 ) -> int:
     """Write previews and result; return the result's pixels."""
-    if how.strength != 1:
-        mixed = blend(read.picture.rgb, after.rgb, how.strength)
-        after = Picture(rgb=mixed, alpha=after.alpha)
+    as_array = job.target.suffix == ".npy"
+    after, values = result_of(read, made, how.formats, how.bits, how.strength, as_array=as_array)
     if job.before is not None:
         write_picture(job.before, limit_picture(read.picture, how.preview_px), quality=85)
     is_tiff = job.target.suffix == _ROWS_SUFFIX  # which no browser shows
-    if job.after is not None and (is_tiff or max(after.height, after.width) > how.preview_px):
+    shown = values is not None or is_tiff or max(after.height, after.width) > how.preview_px
+    if job.after is not None and shown:
         write_picture(job.after, limit_picture(after, how.preview_px), quality=85)
     elif job.after is not None:  # of an earlier, larger result
         job.after.unlink(missing_ok=True)
     noted = partial(on_whole, job, read.note)
-    if is_tiff:
+    if values is not None:
+        srgb = how.formats[1] is None
+        write_samples(job.target, values, quality=how.quality, srgb=srgb, on_whole=noted)
+    elif is_tiff:
         size, has_alpha = (after.height, after.width), after.alpha is not None
         with write_rows(job.target, size, alpha=has_alpha, on_whole=noted) as put:
             put(0, after)

@@ -81,7 +81,8 @@ def export(
 
     Raises:
         CheckpointError: the model cannot be loaded.
-        OptionError: an option cannot be used here, or the file is there already.
+        OptionError: an option cannot be used here, the model is not for RGB pictures of 8 bits, or
+            the file is there already.
         ImpastoError: a package is missing, the network cannot be exported, or what was exported
             makes other pictures than torch; nothing is written then.
         OSError: the file cannot be written.
@@ -89,6 +90,7 @@ def export(
     loaded = find_generator(
         model, direction=options.direction, epoch=options.epoch, style=options.style
     )
+    _refuse_numbers(loaded, "model", str(model))
     if "format" in loaded.provenance:
         raise OptionError("model", f"{model} is exported already; give the file it was made of")
     path = options.output or Path(model.stem + EXPORT_SUFFIXES[options.format])
@@ -126,27 +128,20 @@ def choose_runtime(
         The generator, the options without what is in its graph, and the device.
 
     Raises:
-        OptionError: an option is for torch only.
+        OptionError: an option is for torch only, or the model is not for RGB pictures of 8 bits.
     """
     network = generator.network
     exported = network.metadata if isinstance(network, OnnxGenerator) else None
     if exported is None and options.runtime != "onnx":
         return generator, options, device
+    _refuse_numbers(generator, "runtime", "onnx")
     if exported is not None and options.runtime == "torch":
         raise OptionError(
             "runtime",
             f"torch, but {options.model} is exported to ONNX; give the file that it was made of",
         )
+    _refuse_what_torch_has(options, device)
     cpu = torch.device("cpu")
-    if options.device != "auto" and device != cpu:
-        raise OptionError("device", f"{options.device}, but onnxruntime computes on the processor")
-    if options.mixed_precision != "no":
-        raise OptionError("mixed_precision", "is for --runtime torch; leave it out")
-    if options.steady:
-        raise OptionError(
-            "steady",
-            "is for --runtime torch: bend and noise are inside of the graph, which knows no scene",
-        )
     if exported is not None:
         inside = exported["grid_bend_px"]
         if options.grid_bend_px not in {None, float(inside)}:
@@ -155,12 +150,39 @@ def choose_runtime(
                 f"{options.grid_bend_px:g}, but {options.model} bends by {inside} inside of its "
                 "graph; impasto export has this option, too",
             )
-        return generator, replace(options, grid_bend_px=None), cpu
+        return generator, replace(options, bits=8, grid_bend_px=None), cpu
     bend_px = generator.grid_bend_px if options.grid_bend_px is None else options.grid_bend_px
     content = export_bytes(generator, grid_bend_px=bend_px, style=options.style)
     known = f"onnx {bend_px} {weights_sha256(generator)}"
     made = with_onnx(generator, content, identity=known, name=str(options.model))
-    return made, replace(options, grid_bend_px=None), cpu
+    return made, replace(options, bits=8, grid_bend_px=None), cpu
+
+
+def _refuse_what_torch_has(options: TranslateOptions, device: torch.device) -> None:
+    if options.device != "auto" and device.type != "cpu":
+        raise OptionError("device", f"{options.device}, but onnxruntime computes on the processor")
+    if options.mixed_precision != "no":
+        raise OptionError("mixed_precision", "is for --runtime torch; leave it out")
+    if options.bits == 16:
+        raise OptionError(
+            "bits", "16 is for --runtime torch: an exported model is from bytes to bytes"
+        )
+    if options.steady:
+        raise OptionError(
+            "steady",
+            "is for --runtime torch: bend and noise are inside of the graph, which knows no scene",
+        )
+
+
+def _refuse_numbers(generator: LoadedGenerator, option: str, value: str) -> None:
+    """Refuse a generator of other pictures than RGB of 8 bits, which a graph of bytes is not."""
+    if not generator.are_colors:
+        taken, made = (each or "RGB of 8 bits" for each in generator.formats)
+        raise OptionError(
+            option,
+            f"{value}, but the model takes {taken}, and makes {made}; exported models take and "
+            "make RGB of 8 bits, others are translated by torch alone",
+        )
 
 
 def weights_sha256(generator: LoadedGenerator) -> str:

@@ -140,9 +140,11 @@ def translate_lite(
     Raises:
         FolderError: an input is missing or empty.
         CheckpointError: the model is missing, damaged, or of another program.
-        OptionError: a result would replace a picture.
+        OptionError: a result would replace a picture, or the format is that of an array.
         OSError: a folder cannot be made.
     """
+    if options.format == "npy":
+        raise OptionError("format", "npy is for the full impasto; expected png, jpg, webp or tif")
     session = OnnxSession(_resolve(options.model), threads=options.threads or _cores())
     sources, root = gather_pictures(photos, exclude=options.folder)
     names = output_names(sources, root=root, suffix=f".{options.format}")

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from impasto.cyclegan.inference.translator import Translator
-from impasto.cyclegan.jobs.convert import Job, limit_picture, paint_fitted
+from impasto.cyclegan.jobs.convert import Job, paint_fitted
+from impasto.cyclegan.jobs.pictures import limit_picture
 from impasto.cyclegan.jobs.results import describe
 from impasto.cyclegan.jobs.translate import Outcome, TranslateResult, translate
 from impasto.cyclegan.models import ShippedModel, hidden_by_shipped, painters, shipped_model
@@ -185,7 +186,8 @@ def _write_sheet(
 ) -> PaintersResult:
     sources = dict.fromkeys(chain.from_iterable(result.targets for result in results.values()))
     most = _most_rows(1 + len(made), sheet, options.sheet_cell_px)
-    rows = list(islice(_rows(sources, made, options.sheet_cell_px), most))
+    shown = {path: small for result in results.values() for path, small in result.shown.items()}
+    rows = list(islice(_rows(sources, made, options.sheet_cell_px, shown), most))
     if not rows:
         return PaintersResult(results=results)
 
@@ -204,16 +206,19 @@ def _write_sheet(
     return PaintersResult(results=results, sheet=sheet, left_out=max(0, len(sources) - len(rows)))
 
 
-def _rows(sources: Mapping[Path, None], made: Made, cell_px: int) -> Iterator[list[Cell]]:
-    """Yield a row for each photograph that can be read."""
+def _rows(
+    sources: Mapping[Path, None], made: Made, cell_px: int, shown: Mapping[Path, Path]
+) -> Iterator[list[Cell]]:
+    """Yield a row for each photograph that can be read, or for what is shown in its place."""
     for source in sources:
-        photograph = _small(source, cell_px)
+        photograph = _small(shown.get(source, source), cell_px)
         if photograph is None:
             continue
         row = [Cell(label=source.stem, rgb=photograph)]
         for label, targets in made:
             target = targets.get(source)
-            row.append(Cell(label=label, rgb=None if target is None else _small(target, cell_px)))
+            small = None if target is None else _small(shown.get(target, target), cell_px)
+            row.append(Cell(label=label, rgb=small))
         yield row
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from impasto.cyclegan.architecture import registered_generators
+from impasto.cyclegan.architecture import GeneratorArchitecture, registered_generators
 from impasto.cyclegan.models import (
     GENERATOR_OF,
     epochs_of,
@@ -216,13 +216,15 @@ def _fit(
         OptionError: an option in ``typed`` contradicts the model.
     """
     first, *others = chosen.values()
-    for other in others:
-        if other.loaded.architecture != first.loaded.architecture:
+    ways = {name: _towards_b(name, source) for name, source in chosen.items()}
+    architecture, *rest = ways.values()
+    for other, its in zip(others, rest, strict=True):
+        if its != architecture:
             raise CheckpointError(
                 f"{first.label} is {first.loaded.architecture}, and {other.label} is "
                 f"{other.loaded.architecture}; expected two generators of one architecture, or one"
             )
-    flat, wanted = flatten(options), _described(first)
+    flat, wanted = flatten(options), _described(first, architecture)
     wanted["stroke_noise"] |= flat["stroke_noise"]  # it can be added to what a model has learned
     differing = {name: value for name, value in wanted.items() if flat[name] != value}
     refused = [name for name in differing if name in typed]
@@ -235,6 +237,9 @@ def _fit(
             "from another model",
         )
     differing |= _of_run(flat, first, typed)
+    ranges = _ranges(*next(iter(chosen.items())))
+    if "value_range" not in typed and not flat["value_range"] and ranges:
+        differing["value_range"] = ranges
     bend_px = first.loaded.grid_bend_px
     if "grid_bend_px" not in typed and flat["grid_bend_px"] == 0 and bend_px:
         differing["grid_bend_px"] = bend_px
@@ -256,13 +261,28 @@ def _spelled(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _described(source: _Source) -> dict[str, Any]:
-    """Return the options that describe a generator.
+def _towards_b(name: str, source: _Source) -> GeneratorArchitecture:
+    """Return the architecture of a generator, or of its opposite: that from A to B."""
+    architecture = source.loaded.architecture
+    return architecture.reversed() if name == "G_B" else architecture
+
+
+def _ranges(name: str, source: _Source) -> list[str]:
+    """Return the ranges of A and of B that a model has, as they are typed; none for usual ones."""
+    formats = source.loaded.formats[::-1] if name == "G_B" else source.loaded.formats
+    texts = [
+        "full" if each is None or each.source == "full" else f"{each.low:.9g},{each.high:.9g}"
+        for each in formats
+    ]
+    return [] if texts == ["full", "full"] else texts
+
+
+def _described(source: _Source, architecture: GeneratorArchitecture) -> dict[str, Any]:
+    """Return the options that describe a generator, which stands for one from A to B.
 
     Raises:
         CheckpointError: no ``netG`` does.
     """
-    architecture = source.loaded.architecture
     of_kind = {
         entry.depth: name
         for name, entry in registered_generators().items()
@@ -282,6 +302,8 @@ def _described(source: _Source) -> dict[str, Any]:
         "output_base": architecture.base,
         "stroke_noise": architecture.noise,
         "dropout": architecture.dropout,
+        "input_nc": architecture.in_channels,
+        "output_nc": architecture.out_channels,
     }
     if architecture.kind == "unet" and "impasto" not in source.loaded.provenance:
         del options["dropout"]  # a U-Net's weights are the same with it and without

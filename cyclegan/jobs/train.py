@@ -29,6 +29,7 @@ from impasto.cyclegan.terms import LossTerm, PerceptualLoss
 from impasto.cyclegan.trainer import Trainer
 from impasto.cyclegan.weights import save_generator
 from impasto.data.atomic import atomic_path
+from impasto.data.channels.ranges import Formats, SampleFormat, find_format
 from impasto.data.datasets import UnpairedBatch
 from impasto.data.fetch.catalog import find_dataset
 from impasto.data.files import list_pictures
@@ -80,6 +81,7 @@ def save_networks(  # noqa: PLR0913 - all that the files say
     strokes_at_px: float | None = None,
     init_from: str = "",
     statistics: str = "",
+    formats: Formats = (None, None),
 ) -> None:
     """Write all networks under the reference's names, and the latest generators as safetensors.
 
@@ -89,7 +91,8 @@ def save_networks(  # noqa: PLR0913 - all that the files say
         directory: directory of the run.
         label: ``latest`` or the number of an epoch.
         learner: learner that holds the networks.
-        architecture: architecture of all generators.
+        architecture: architecture of the generator from A to B; that of the other direction has
+            its channels the other way round.
         progress: progress of the training, for the metadata.
         grid_bend_px: how far pictures should be bent for the generators, in pixels, for the
             metadata.
@@ -99,6 +102,8 @@ def save_networks(  # noqa: PLR0913 - all that the files say
             none.
         statistics: ``picture`` if batch normalization is to take those of each picture, for the
             metadata; nothing for the running ones.
+        formats: what the numbers of the pictures of A and of B mean, for the metadata; None: they
+            are RGB of 8 bits.
 
     Raises:
         OSError: a file cannot be written.
@@ -111,6 +116,8 @@ def save_networks(  # noqa: PLR0913 - all that the files say
         if average is not None:
             save_pth(directory.network_file(label, f"{name}_ema"), weights)
         if label == "latest":
+            there = name != "G_B"
+            ends = zip(("input", "output"), formats if there else formats[::-1], strict=True)
             provenance = {
                 "impasto": version("impasto"),
                 "direction": direction,
@@ -120,9 +127,17 @@ def save_networks(  # noqa: PLR0913 - all that the files say
                 **({} if strokes_at_px is None else {"strokes_at_px": f"{strokes_at_px:g}"}),
                 **({"init_from": init_from} if init_from else {}),
                 **({"statistics": statistics} if statistics else {}),
+                **{
+                    f"{end}_samples": samples.to_text()
+                    for end, samples in ends
+                    if samples is not None
+                },
             }
             save_generator(
-                directory.path / f"{name}.safetensors", weights, architecture, provenance
+                directory.path / f"{name}.safetensors",
+                weights,
+                architecture if there else architecture.reversed(),
+                provenance,
             )
 
 
@@ -182,7 +197,8 @@ def train(  # noqa: PLR0913 - all that a training can be given
             keep_freed_memory()  # blocks of ever other sizes would not fit those that were freed
         torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal
         says = announce if accelerator.is_main_process else lambda _line: None
-        loader = build_loader(options, accelerator)
+        formats = _find_formats(options, known=_formats_before(options) if resume else {})
+        loader = build_loader(options, accelerator, formats=formats)
         distance = perceptual
         if options.losses.lambda_perceptual > 0 and distance is None:
             before = _fingerprint_before(options) if resume else ""
@@ -196,6 +212,7 @@ def train(  # noqa: PLR0913 - all that a training can be given
             perceptual=distance,
             extra_terms=extra_terms,
             start=start.weights,
+            formats=formats,
             announce=says,
         )
         judged = _judged_pictures(options) if accelerator.is_main_process else {}
@@ -205,11 +222,13 @@ def train(  # noqa: PLR0913 - all that a training can be given
         return TrainingParts(
             learner=trainer,
             loader=loader,
-            export=partial(_export, trainer, options),
+            export=partial(_export, trainer, options, formats),
             doctor=build_doctor(options),
             epochs=options.schedule.total_epochs,
             max_images=options.schedule.max_images,
-            sample_batch=build_sample_batch(options) if accelerator.is_main_process else None,
+            sample_batch=build_sample_batch(options, formats=formats)
+            if accelerator.is_main_process
+            else None,
             judge_epochs=options.evaluation.evaluate_every_epochs,
             judge=_build_judge(trainer, options, judged, accelerator.device, resume=resume),
             summary=[
@@ -338,6 +357,55 @@ def _fingerprint_before(options: TrainOptions) -> str:
     return ""
 
 
+def _find_formats(options: TrainOptions, *, known: Mapping[str, str] | None = None) -> Formats:
+    """Return what the numbers of A and of B mean; None for RGB pictures of 8 bits.
+
+    Args:
+        options: all options of the training.
+        known: formats of ``A`` and ``B`` that the resumed run had, as texts.
+
+    Raises:
+        FolderError: a folder is missing, or holds no picture of these channels.
+        OptionError: a range is needed.
+        CheckpointError: a known format is damaged.
+    """
+    found: list[SampleFormat | None] = []
+    networks, data = options.networks, options.data
+    for name, colors, option, channels, asked, folder in zip(
+        "AB",
+        options.are_colors,
+        ("input_nc", "output_nc"),
+        (networks.input_nc, networks.output_nc),
+        data.value_ranges,
+        data.folders,
+        strict=True,
+    ):
+        if colors:
+            found.append(None)
+        elif name in (known or {}):
+            found.append(SampleFormat.from_text((known or {})[name]))
+        else:
+            files = list_pictures(folder, arrays=True)[: data.max_dataset_size]
+            found.append(
+                find_format(
+                    files, channels=channels, value_range=asked, option=option, folder=folder
+                )
+            )
+    return found[0], found[1]
+
+
+def _formats_before(options: TrainOptions) -> Mapping[str, str]:
+    """Return what the numbers of the resumed run meant, unless another range is asked for now."""
+    directory = RunDirectory(options.run.checkpoints_dir / options.run.name)
+    stored = directory.read_options().get("value_range", [])
+    if list(stored) != list(options.data.value_range):
+        return {}
+    for path in (directory.state_file, directory.previous_state_file):
+        with suppress(CheckpointError):  # said when it is loaded
+            return dict(peek_state(path).get("loader", {}).get("samples", {}))
+    return {}
+
+
 def _summary(loader: UnpairedLoader, trainer: Trainer, *, paired: bool) -> list[str]:
     """Say what is trained on what, and what the first step waits for."""
     first, second = loader.sizes
@@ -346,8 +414,14 @@ def _summary(loader: UnpairedLoader, trainer: Trainer, *, paired: bool) -> list[
         for name, network in trainer.networks.items()
     ]
     compiling = "the networks are compiled first, for some minutes; --compile auto starts sooner"
+    numbers = [
+        f"pictures of {name}: {samples}" + (", as measured" if samples.source == "auto" else "")
+        for name, samples in zip("AB", loader.samples, strict=True)
+        if samples is not None
+    ]
     return [
         f"pairs of pictures: {first:,}" if paired else f"pictures: {first:,} of A, {second:,} of B",
+        *numbers,
         f"millions of parameters: {', '.join(parts)}",
         *([compiling] if trainer.compiles else []),
     ]
@@ -356,6 +430,7 @@ def _summary(loader: UnpairedLoader, trainer: Trainer, *, paired: bool) -> list[
 def _export(
     learner: TranslationLearner,
     options: TrainOptions,
+    formats: Formats,
     directory: RunDirectory,
     label: str,
     progress: Progress,
@@ -370,4 +445,5 @@ def _export(
         strokes_at_px=options.run.strokes_at_px,
         init_from=" ".join(map(str, options.networks.init_from)),
         statistics="picture" if options.data.paired else "",
+        formats=formats,
     )

@@ -20,11 +20,16 @@ from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import Translator
 from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
 from impasto.cyclegan.jobs.export import choose_runtime, weights_sha256
+from impasto.cyclegan.jobs.pictures import (
+    copies_shown,
+    refuse_films_of_numbers,
+    refuse_what_does_not_hold,
+)
 from impasto.cyclegan.jobs.results import PREVIEWS, ResultsFolder
 from impasto.cyclegan.models import find_generator, shipped_model
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.atomic import check_writable
-from impasto.data.decode import read_size
+from impasto.data.channels.read import picture_size
 from impasto.data.files import fit_name, gather_pictures, output_names, pick_shard
 from impasto.data.films.reading import FILM_SUFFIXES, is_film
 from impasto.data.films.writing import film_suffix
@@ -42,7 +47,7 @@ Settings = Mapping[str, str]
 # Options beside model and direction that decide how a result looks.
 _LOOKS = (
     *("epoch", "style", "long_side", "strength", "stroke_scale", "grid_bend_px"),
-    *("format", "quality", "mixed_precision", "tile"),
+    *("format", "bits", "quality", "mixed_precision", "tile"),
 )
 # What results were made with of which an earlier version noted nothing.
 _ALWAYS_WERE = {"strength": "1"}
@@ -64,6 +69,7 @@ class TranslateResult:
             differs.
         passed_over: pictures of the input that Impasto made of others of it before.
         films: number of films among the finished jobs.
+        shown: small pictures of 8 bits to look at, by their files, where those are not such.
         strokes_look_small: whether the pictures are so large that the generator's strokes look
             small; ``--stroke_scale`` would enlarge the strokes.
     """
@@ -78,6 +84,7 @@ class TranslateResult:
     differing: Sequence[str] = ()
     passed_over: Sequence[Path] = ()
     films: int = 0
+    shown: Mapping[Path, Path] = field(default_factory=dict)
     strokes_look_small: bool = False
 
 
@@ -100,7 +107,7 @@ class Outcome:
     reason: str | None = None
 
 
-def translate(  # noqa: PLR0913
+def translate(  # noqa: PLR0913, PLR0915
     photos: Sequence[Path],
     options: TranslateOptions,
     *,
@@ -147,16 +154,18 @@ def translate(  # noqa: PLR0913
     )
     generator, options, device = choose_runtime(generator, options, device)
     options, strokes = _with_strokes(options, generator)
+    refuse_what_does_not_hold(options, generator)
     filming = _prepare(generator, options, strokes, device, on_film, on_frame, on_note)
     settings = _settings(options, generator)
     where = partial(describe_computing, device, precision)
     if is_single_film(photos, options.output):
+        refuse_films_of_numbers(generator)
         with computing(threads=options.threads):
             on_start(0, generator)
             on_note(f"computing on {where(torch.get_num_threads())}")
             return _translate_to(photos[0], options, generator, filming, on_done, on_outcome)
-    sources, root, passed_over = _gather(photos, options.folder, exclude)
-    films = {path for path in sources if is_film(path)}
+    sources, root, passed_over = _gather(photos, options.folder, exclude, generator)
+    films = {path for path in sources if generator.are_colors and is_film(path)}
     suffixes = [film_suffix(path) if path in films else f".{options.format}" for path in sources]
     names = output_names(sources, root=root, suffix=suffixes)
     named = _own_part(dict(zip(sources, names, strict=True)), root, options)
@@ -199,6 +208,8 @@ def _prepare(
         **strokes,
         strength=options.strength,
         quality=options.quality,
+        formats=generator.formats,
+        bits=None if options.bits == "auto" else options.bits,
     )
     memory_of = partial(
         TranslationMemory,
@@ -473,6 +484,7 @@ def _finish(  # noqa: PLR0913
         differing=differing,
         passed_over=passed_over,
         films=sum(job.source in films for job in converted.done),
+        shown={} if generator.are_colors else copies_shown(job.copies for job in plan.jobs),
         strokes_look_small=_strokes_look_small(options, converted),
     )
 
@@ -486,10 +498,16 @@ def _strokes_look_small(options: TranslateOptions, converted: Converted) -> bool
 
 
 def _gather(
-    photos: Sequence[Path], output: Path, exclude: Sequence[Path]
+    photos: Sequence[Path], output: Path, exclude: Sequence[Path], generator: LoadedGenerator
 ) -> tuple[list[Path], Path, list[Path]]:
     """Return the pictures, their common folder, and those that are results made of the others."""
-    found, root = gather_pictures(photos, exclude=output, results=True, films=True)
+    found, root = gather_pictures(
+        photos,
+        exclude=output,
+        results=True,
+        films=generator.are_colors,
+        arrays=generator.formats[0] is not None,
+    )
     left_out = [path.resolve() for path in exclude]
     found = [
         path for path in found if not any(path.resolve().is_relative_to(one) for one in left_out)
@@ -549,7 +567,8 @@ def _pairs(whole: Mapping[str, Made], folder: ResultsFolder) -> list[BeforeAfter
         before = previews["before"] if previews["before"].exists() else Path(made.source.path)
         after = previews["after"] if previews["after"].exists() else target
         try:
-            size = None if target.suffix.lower() in FILM_SUFFIXES else read_size(target)
+            film = target.suffix.lower() in FILM_SUFFIXES
+            size = None if film else picture_size(target)
         except PictureError:
             continue
         pairs.append(
@@ -601,6 +620,7 @@ def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str
         "strength": f"{options.strength:g}",
         "stroke_scale": _spelled(options.stroke_scale),
         "grid_bend_px": f"{_bend_px(options, generator):g}",
+        **({} if options.bits == "auto" else {"bits": str(options.bits)}),
     }
 
 
@@ -632,10 +652,14 @@ def _identity(options: TranslateOptions, generator: LoadedGenerator) -> str:
         "long_side": options.long_side,
         "stroke_scale": ["auto", generator.strokes_at_px] if follows_size else options.stroke_scale,
         "grid_bend_px": _bend_px(options, generator),
-        "quality": None if options.format in {"png", "tif"} else options.quality,
+        "quality": options.quality if options.format in {"jpg", "webp"} else None,
     }
     if options.tile != "exact":  # the exact ones do not depend on the memory there is
         facts["tile"] = options.tile
+    if options.bits != "auto":
+        facts["bits"] = options.bits
+    if not generator.are_colors:
+        facts["samples"] = [None if each is None else each.to_text() for each in generator.formats]
     if options.strength != 1:  # results of earlier versions, which had none, stay what they are
         facts["strength"] = options.strength
     return json.dumps(facts, sort_keys=True)
@@ -654,6 +678,11 @@ def _summary(
         "Model": str(options.model),
         "Direction": _direction(options, generator),
         "Network": str(generator.architecture),
+        **{
+            f"Pictures {way}": str(samples)
+            for way, samples in zip(("in", "out"), generator.formats, strict=True)
+            if samples is not None
+        },
         **_chosen(options, generator),
     }
     if done:

@@ -81,6 +81,7 @@ docs/export
 docs/fetching
 docs/training
 docs/paired
+docs/other_images
 docs/little_data
 docs/watching
 docs/evaluating

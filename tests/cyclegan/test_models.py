@@ -30,6 +30,7 @@ from impasto.cyclegan.models import (
 )
 from impasto.cyclegan.weights import load_generator, save_generator
 from impasto.data import list_pictures, read_picture, ssim, to_pictures, to_tensor
+from impasto.data.channels.ranges import SampleFormat
 from impasto.data.metrics.spectrum import GridPeaks
 from impasto.options import NetworkOptions, make
 from impasto.options.config import preset_text
@@ -255,11 +256,19 @@ def test_runs_may_have_a_dot_in_their_names(
         resolve_model(Path("v0.6"))
 
 
-def test_generators_of_other_channels_are_refused(tmp_path: Path) -> None:
+def test_generators_of_other_channels_say_what_they_take(tmp_path: Path) -> None:
     architecture = GeneratorArchitecture(depth=1, channels=2, in_channels=1)
-    file = tmp_path / "grey.safetensors"
+    file = tmp_path / "gray.safetensors"
     save_generator(file, architecture.build().state_dict(), architecture, {})
-    with pytest.raises(CheckpointError, match="takes 1 and makes 3 channels; expected 3 and 3"):
+    loaded = find_generator(file)
+    assert loaded.formats == (SampleFormat.full(1, ""), None)
+    assert "1 to 3 channels" in str(loaded.architecture)
+    wrong = {"input_samples": SampleFormat.full(2, "uint8").to_text()}
+    save_generator(file, architecture.build().state_dict(), architecture, wrong)
+    with pytest.raises(CheckpointError, match="say 2 channels of the input, it has 1"):
+        find_generator(file)
+    save_generator(file, architecture.build().state_dict(), architecture, {"input_samples": "[1]"})
+    with pytest.raises(CheckpointError, match=r"gray\.safetensors: the format of its pictures is"):
         find_generator(file)
 
 

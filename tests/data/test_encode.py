@@ -262,7 +262,7 @@ def test_a_tiff_says_that_it_is_srgb(tmp_path: Path) -> None:
 
 def test_equal_floats_give_equal_bytes(tmp_path: Path) -> None:
     write_float_picture(tmp_path / "a.tif", FLOATS)
-    encode._srgb_profile.cache_clear()
+    encode.srgb_profile.cache_clear()
     time.sleep(1.05)  # LittleCMS notes the second in which it makes a profile
     write_float_picture(tmp_path / "b.tif", FLOATS)
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()

@@ -193,7 +193,7 @@ def test_a_value_of_a_wrong_type_is_named_in_plain_words(
             made.parse([f"--{name}", "x-y"])
         assert ended.value.code == 2
         message, *rest = capsys.readouterr().err.splitlines()
-        kinds = "a whole number|a number(?: or \\w+)*|true or false|one of [^'<>]+|\\w+ or \\w+"
+        kinds = "a (?:whole )?number(?: or \\w+)*|true or false|one of [^'<>]+|\\w+ or \\w+"
         assert re.fullmatch(rf"it: error: --{name}: expected (?:{kinds}), got x-y", message)
         assert rest == ["Try 'it --help'."]
 

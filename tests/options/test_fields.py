@@ -93,7 +93,7 @@ def test_numbers_of_numpy_become_plain_ones() -> None:
         ({"outptu": "out"}, "--outptu: unknown option; did you mean output?"),
         (
             {"format": "wepb"},
-            "--format: expected one of png, jpg, webp, tif, got wepb; did you mean webp?",
+            "--format: expected one of png, jpg, webp, tif, npy, got wepb; did you mean webp?",
         ),
         ({"quality": "high"}, "--quality: expected a whole number, got 'high'"),
         ({"quality": 3.5}, "--quality: expected a whole number, got 3.5"),
@@ -105,7 +105,7 @@ def test_numbers_of_numpy_become_plain_ones() -> None:
         ({"epoch": True}, "--epoch: expected a text, got True"),
         ({"epoch": 3.5}, "--epoch: expected a text, got 3.5"),
         ({"model": 3}, "--model: expected a path, got 3"),
-        ({"format": None}, "--format: expected one of png, jpg, webp, tif, got null"),
+        ({"format": None}, "--format: expected one of png, jpg, webp, tif, npy, got null"),
         ({"quality": None}, "--quality: expected a whole number, got null"),
     ],
 )

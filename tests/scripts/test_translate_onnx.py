@@ -1,6 +1,7 @@
 """`impasto translate` with models that onnxruntime computes."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,8 @@ def difference(out: Path, other: Path) -> int:
 
 
 def test_results_are_those_of_torch(capsys: pytest.CaptureFixture[str]) -> None:
-    assert translate("photos", "--model", "own.safetensors", "--output", "torch") == 0
+    eight = ("--bits", "8")  # which is what the graph makes of deep.png
+    assert translate("photos", "--model", "own.safetensors", "--output", "torch", *eight) == 0
     assert translate("photos", "--model", "own.onnx", "--output", "onnx") == 0
     assert "ONNX, computed by onnxruntime" in capsys.readouterr().err
     assert difference(Path("torch"), Path("onnx")) <= 1
@@ -65,7 +67,7 @@ def test_results_are_those_of_torch(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_any_model_can_be_computed_by_onnxruntime(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("photos", "--model", "own.safetensors", "--strength", "0.9")
-    assert translate(*words, "--output", "torch") == 0
+    assert translate(*words, "--output", "torch", "--bits", "8") == 0
     for told in ("4 translated", "4 already there"):
         assert translate(*words, "--runtime", "onnx", "--output", "onnx") == 0
         assert told in capsys.readouterr().out
@@ -78,6 +80,7 @@ def test_any_model_can_be_computed_by_onnxruntime(capsys: pytest.CaptureFixture[
         (("--runtime", "torch"), "is exported to ONNX; give the file that it was made of"),
         (("--grid_bend_px", "0"), "bends by 2 inside of its graph"),
         (("--mixed_precision", "bf16"), "is for --runtime torch"),
+        (("--bits", "16"), "16 is for --runtime torch: an exported model is from bytes to bytes"),
         (("--steady", "true"), "inside of the graph, which knows no scene"),
         (("--direction", "AtoB"), "translates BtoA"),
     ],
@@ -88,3 +91,14 @@ def test_what_is_in_the_graph_cannot_be_chosen(
     assert translate("photos", "--model", "own.onnx", "--output", "out", *words) != 0
     assert reason in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+def test_models_of_other_pictures_are_for_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    gray = replace(ARCHITECTURE, in_channels=1, out_channels=1)
+    save_generator(Path("gray.safetensors"), gray.build().state_dict(), gray, {})
+    words = ("photos/deep.png", "--model", "gray.safetensors", "--output", "out")
+    assert translate(*words, "--runtime", "onnx") != 0
+    said = "runtime: onnx, but the model takes 1 channel, of the input's type, and makes 1 channel"
+    assert said in capsys.readouterr().err
+    assert not Path("out").exists()
+    assert translate(*words) == 0

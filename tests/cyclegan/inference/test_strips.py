@@ -78,6 +78,16 @@ def test_strips_are_added_to_the_base(color_skip: bool) -> None:
 
 
 @pytest.mark.usefixtures("low_strips")
+@pytest.mark.parametrize(("taken", "made"), [(1, 1), (3, 1), (1, 3), (2, 5)])
+def test_other_channels_than_rgb(taken: int, made: int) -> None:
+    network = drawn(ResnetGenerator(channels=6, blocks=2, in_channels=taken, out_channels=made))
+    images = torch.rand(2, taken, 24, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    computed = StripGenerator.of(network)
+    assert computed is not None
+    with torch.no_grad():
+        torch.testing.assert_close(computed(images), network(images), atol=1e-5, rtol=1e-5)
+
+
 def test_strips_get_the_noise_of_their_rows() -> None:
     network = drawn(ResnetGenerator(channels=6, blocks=2, noise=True))
     assert network.noise is not None

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from impasto.cyclegan.inference.fitting import blend
 from impasto.cyclegan.inference.large import LargePlan
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import NotFiniteError, Translator
-from impasto.cyclegan.jobs import convert as convert_module
-from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, blend, convert
+from impasto.cyclegan.jobs import convert as convert_module, pictures
+from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
 from impasto.cyclegan.networks import ResnetGenerator
 from impasto.data import transforms
 from impasto.data.decode import Picture, read_picture
@@ -130,7 +131,7 @@ def test_many_sizes_do_not_pile_up(tmp_path: Path) -> None:
         return read_picture(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert_module, "read_picture", count)
+        patch.setattr(pictures, "read_picture", count)
         convert(jobs, translate, how=Conversion(batch_size=2, threads=1))
     assert seen == list(range(12))  # the one that waited longest goes first
     # 2 * batch_size wait for partners, threads + batch_size + 1 are read ahead.

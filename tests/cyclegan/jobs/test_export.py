@@ -20,6 +20,7 @@ from impasto.cyclegan.jobs.export import export, export_bytes
 from impasto.cyclegan.models import find_generator
 from impasto.cyclegan.networks import Generator, ResnetGenerator
 from impasto.cyclegan.weights import LoadedGenerator, save_generator
+from impasto.data.channels.ranges import SampleFormat
 from impasto.options.errors import CheckpointError, ImpastoError, OptionError
 from impasto.options.networks import NetG
 from impasto.options.translate import ExportOptions
@@ -193,6 +194,18 @@ def test_metadata_are_those_of_the_weights() -> None:
         find_generator(Path("model.onnx"), direction="AtoB")
     with pytest.raises(OptionError, match="is exported already"):
         export(Path("model.onnx"), ExportOptions(output=Path("again.onnx")))
+
+
+@pytest.mark.parametrize(
+    ("channels", "takes"), [(3, "3 channels of 16 bits, 0 to 4095"), (1, "1 channel")]
+)
+def test_models_of_other_pictures_are_refused(channels: int, takes: str) -> None:
+    twelve = SampleFormat(channels=3, dtype="uint16", low=0, high=4095, source="given").to_text()
+    said = {"input_samples": twelve} if channels == 3 else {}
+    path = saved(replace(RESNET, in_channels=channels), **said)
+    with pytest.raises(OptionError, match=f"model.safetensors, but the model takes {takes}"):
+        export(path, ExportOptions(output=Path("out/model.onnx")))
+    assert not Path("out").exists()
 
 
 def test_a_style_of_several_is_exported() -> None:

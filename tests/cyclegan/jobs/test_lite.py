@@ -85,6 +85,7 @@ def test_what_is_there_stays(model: Path, capsys: pytest.CaptureFixture[str]) ->
     [
         (("--model", "rembrandt"), "rembrandt: no such model; expected an .onnx file"),
         (("--format", "gif"), "format: "),
+        (("--format", "npy"), "format: npy is for the full impasto"),
         (("--strength", "2"), "strength: "),
     ],
 )
