@@ -213,6 +213,33 @@ def test_a_training_starts_from_a_model_of_numbers(tmp_path: Path, options: Opti
     assert formats(other, "BtoA") == formats(first, "BtoA")
 
 
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_pairs_of_numbers(tmp_path: Path, options: Options, side_by_side: bool) -> None:
+    for number in range(2):
+        values = waves(number)
+        if side_by_side:
+            both = np.concatenate([values, 4095 - values], axis=1)
+            write_samples(tmp_path / "train" / f"{number}.tif", both)
+        else:
+            rgb = (values // 16).astype(np.uint8).repeat(3, axis=2)
+            write_samples(tmp_path / "trainA" / f"{number}.png", rgb)
+            write_samples(tmp_path / "trainB" / f"{number}.npy", 4095 - values)
+    run = train(
+        options(
+            paired=True,
+            input_nc=1 if side_by_side else 3,
+            output_nc=1,
+            value_range=["0,4095"] if side_by_side else ["full", "0,4095"],
+            lambda_identity=0,
+            pool_size=0,
+            max_images=1,
+        )
+    ).directory
+    expected = (TWELVE if side_by_side else None, TWELVE)
+    assert find_generator(run).formats == expected
+    assert find_generator(run / "latest_net_G.pth").formats == expected
+
+
 @pytest.mark.parametrize(
     "losses",
     [
