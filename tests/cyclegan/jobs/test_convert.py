@@ -645,7 +645,7 @@ def test_a_tiff_is_read_translated_and_written_by_rows(
     memory = TranslationMemory(network, device=torch.device("cpu"), bends=True, folder=out)
     monkeypatch.setattr(TranslationMemory, "_fits", lambda *_size: False)
     monkeypatch.setattr(TranslationMemory, "is_large", lambda *_size: True)
-    monkeypatch.setattr(convert_module, "read_picture", None)  # nothing is read whole
+    monkeypatch.setattr(pictures, "read_picture", None)  # nothing is read whole
     whole: list[Path] = []
     result = convert(
         jobs,
