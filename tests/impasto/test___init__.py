@@ -26,7 +26,14 @@ def test_importing_loads_itself_and_little_of_python() -> None:
 
 
 def test_it_exports_these_names() -> None:
-    functions = ["evaluate", "export_study", "load_generator", "report_study", "serve_study"]
+    functions = [
+        "evaluate",
+        "export",
+        "export_study",
+        "load_generator",
+        "report_study",
+        "serve_study",
+    ]
     functions += ["fetch", "stylize", "sweep", "train", "translate", "translate_all"]
     assert sorted(impasto.__all__) == sorted(["Translator", "__version__", *functions])
     assert set(impasto.__all__) <= set(dir(impasto))
