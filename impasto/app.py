@@ -287,6 +287,9 @@ class _Request:
         self._folder = folder
 
     def __enter__(self) -> Path:
+        for earlier in self._folder.glob("request_*"):
+            if time.time() - earlier.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(earlier, ignore_errors=True)
         self._path = Path(tempfile.mkdtemp(prefix="request_", dir=self._folder))
         return self._path
 

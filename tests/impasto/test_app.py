@@ -90,6 +90,16 @@ def test_no_files_are_left_of_a_request_that_failed(studio: Studio, tmp_path: Pa
     assert not list((tmp_path / "studio").iterdir())
 
 
+def test_files_of_requests_are_deleted_after_six_hours(studio: Studio, tmp_path: Path) -> None:
+    photo, label = photograph(tmp_path / "a.png"), SHIPPED["vangogh"].label
+    old, recent = (studio.paint(photo, label).after for _ in range(2))
+    now = time.time()
+    os.utime(old.parent, (now - 6 * 3600 - 60,) * 2)
+    os.utime(recent.parent, (now - 6 * 3600 + 60,) * 2)
+    last = studio.paint(photo, label).after
+    assert [path.exists() for path in (old, recent, last)] == [False, True, True]
+
+
 def test_own_painting_shows_how_it_comes_about(studio: Studio, tmp_path: Path) -> None:
     photo, painting = photograph(tmp_path / "a.png"), photograph(tmp_path / "b.png", seed=2)
     *before, (last, words) = studio.stylize(photo, painting, size=64)
