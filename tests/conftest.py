@@ -1,10 +1,11 @@
 """The fixtures that all tests share: tiny picture folders, tiny options, headless Chromium."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,30 @@ def _one_thread() -> None:
     """Undo what a test did to the number of threads: see ``OMP_NUM_THREADS`` above."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
+
+
+@pytest.fixture
+def start_process() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
+    """Return ``subprocess.Popen`` for tests: what still runs when the test ends is killed.
+
+    A test that fails half way would otherwise leave a process that slows the next tests, and pipes
+    whose warnings, when they are collected, fail one of those.
+    """
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
+        started.append(subprocess.Popen([str(word) for word in command], **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what nobody will read any more
+                    pipe.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from impasto.runs.signals import Interrupts, Stopped, end_on_signals, stopping_s
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 # Waits for a wish, then for a second one, as a loop does that is saving.
+Process = subprocess.Popen[str]
 LOOP = """
 import sys, time
 from impasto.runs.signals import Interrupts, Stopped
@@ -34,25 +35,31 @@ print("saved", flush=True)
 """
 
 
-def start(code: str, *words: str, ignored: signal.Signals | None = None) -> subprocess.Popen[str]:
-    def ignore() -> None:
-        if ignored is not None:
-            signal.signal(ignored, signal.SIG_IGN)
+@pytest.fixture
+def start(start_process: Callable[..., Process]) -> Callable[..., Process]:
+    """A function that starts a program, which is to say "ready"."""
 
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=ignore,  # noqa: PLW1509 - no threads here
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+    def start(code: str, *words: str, ignored: signal.Signals | None = None) -> Process:
+        def ignore() -> None:
+            if ignored is not None:
+                signal.signal(ignored, signal.SIG_IGN)
+
+        process = start_process(
+            [sys.executable, "-c", code, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=ignore,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    return start
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_the_first_is_a_wish(number: signal.Signals) -> None:
+def test_the_first_is_a_wish(number: signal.Signals, start: Callable[..., Process]) -> None:
     process = start(LOOP)
     process.send_signal(number)
     printed, said = process.communicate(timeout=120)
@@ -63,7 +70,7 @@ def test_the_first_is_a_wish(number: signal.Signals) -> None:
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("first", NUMBERS)
 def test_the_second_acts_at_once_and_decides_the_status(
-    first: signal.Signals, second: signal.Signals
+    first: signal.Signals, second: signal.Signals, start: Callable[..., Process]
 ) -> None:
     process = start(LOOP, "for ever")
     assert process.stdout is not None
@@ -100,7 +107,7 @@ def test_hangup_and_sigterm_at_once_are_one_wish(monkeypatch: pytest.MonkeyPatch
         assert interrupts.received in both
 
 
-def test_nohup_is_obeyed() -> None:
+def test_nohup_is_obeyed(start: Callable[..., Process]) -> None:
     process = start(LOOP, ignored=signal.SIGHUP)
     process.send_signal(signal.SIGHUP)
     time.sleep(0.2)
@@ -110,13 +117,15 @@ def test_nohup_is_obeyed() -> None:
     assert printed == "SIGTERM\nsaved\n"
 
 
-def test_after_a_closed_terminal_the_loop_still_saves(tmp_path: os.PathLike[str]) -> None:
+def test_after_a_closed_terminal_the_loop_still_saves(
+    tmp_path: os.PathLike[str], start_process: Callable[..., Process]
+) -> None:
     # A terminal is closed: its programs get SIGHUP, and all that they print fails.
     code = LOOP.replace('print("saved"', 'open(sys.argv[2], "w").write("saved"); print("saved"')
     code = code.replace("while sys.argv[1:]", "while False")
     saved = os.path.join(tmp_path, "saved")  # noqa: PTH118
     owner, terminal = pty.openpty()
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-c", code, "x", saved],
         stdin=terminal,
         stdout=terminal,
@@ -134,7 +143,7 @@ def test_after_a_closed_terminal_the_loop_still_saves(tmp_path: os.PathLike[str]
         assert file.read() == "saved"
 
 
-def test_who_reads_the_announcement_may_be_gone() -> None:
+def test_who_reads_the_announcement_may_be_gone(start: Callable[..., Process]) -> None:
     # `impasto train 2>&1 | tee log`, and Ctrl-C, which ends tee, too.
     process = start(LOOP)
     assert process.stderr is not None

@@ -82,11 +82,14 @@ def test_a_cell_whose_sweep_is_gone_ends_and_writes_nothing(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_signals_end_it_with_the_best_picture_so_far(
-    number: signal.Signals, status: int, folder: Path
+    number: signal.Signals,
+    status: int,
+    folder: Path,
+    start_process: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
     words = ("content.png", "a.png", "--size", "40", "--iterations", "1000000")
     extra = ("--output", "out.png", "--video", "making.gif", "--plot_losses", "losses.svg")
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-m", "impasto.scripts.main", "stylize", *words, *extra],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -24,10 +25,9 @@ from impasto.options.stylize import StylizeOptions
 from impasto.runs.directory import lock_folder
 from impasto.scripts.main import main
 
+Process = subprocess.Popen[bytes]
+Start = Callable[[list[str]], Process]
 SWEEPS = Path(__file__).parents[2] / "options" / "presets" / "sweeps"
-listed = pytest.mark.skipif(
-    not Path("/proc/self/task").is_dir(), reason="children are listed in /proc"
-)
 TINY = ["--set", "size=32", "iterations=[2]", "--threads", "1"]
 # Each cell takes seconds, to start its process: two of them, where four show nothing more.
 TWO = ["--jobs", "2", "--threads", "1", "--set", "size=32", "content_weight=1"]
@@ -273,12 +273,14 @@ def test_a_failed_cell_does_not_stop_the_others(
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_goes_on(sweep: str, pictures: list[str], tmp_path: Path) -> None:
+def test_an_interrupted_sweep_goes_on(
+    sweep: str, pictures: list[str], tmp_path: Path, start_process: Callable[..., Process]
+) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
     words = ["sweep", sweep, *pictures, "--threads", "1", "--set", "size=32", "iterations=[12]"]
     words += ["content_weight=1"]
     code = f"from impasto.scripts.main import main; raise SystemExit(main({words!r} + "
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-c", f"{code}['--output', {str(out)!r}]))"], stderr=subprocess.PIPE
     )
     end = time.monotonic() + 120
@@ -295,22 +297,26 @@ def test_an_interrupted_sweep_goes_on(sweep: str, pictures: list[str], tmp_path:
     assert without_times(rows(out)) == without_times(rows(whole))
 
 
-def start(words: list[str]) -> subprocess.Popen[bytes]:
-    """Start a sweep in a process group of its own, as a terminal does."""
-    code = f"from impasto.scripts.main import main; raise SystemExit(main({words!r}))"
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start(start_process: Callable[..., Process]) -> Start:
+    """A function that starts a sweep in a process group of its own, as a terminal does."""
+
+    def start(words: list[str]) -> Process:
+        code = f"from impasto.scripts.main import main; raise SystemExit(main({words!r}))"
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return start_process([sys.executable, "-c", code], start_new_session=True, **pipes)
+
+    return start
 
 
-def children_of(process: subprocess.Popen[bytes]) -> list[int]:
+def children_of(process: Process) -> list[int]:
     """Return the processes that make cells."""
-    task = Path(f"/proc/{process.pid}/task")
-    found = {int(pid) for path in task.glob("*/children") for pid in path.read_text().split()}
-    return [p for p in found if b"stylize" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    found = []
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it had ended when it was asked
+            if any("stylize" in word for word in child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
 def wait_for(ready: Callable[[], object]) -> None:
@@ -321,10 +327,9 @@ def wait_for(ready: Callable[[], object]) -> None:
 
 
 @pytest.mark.slow
-@listed
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_all_processes_hear_ends_the_sweep_and_everything_is_written(
-    sweep: str, pictures: list[str], tmp_path: Path, number: signal.Signals
+    sweep: str, pictures: list[str], tmp_path: Path, number: signal.Signals, start: Start
 ) -> None:
     out = tmp_path / "out"
     changes = ["--set", "size=64", "iterations=[4000]", "content_weight=1"]
@@ -339,8 +344,9 @@ def test_what_all_processes_hear_ends_the_sweep_and_everything_is_written(
 
 
 @pytest.mark.slow
-@listed
-def test_a_killed_process_is_a_failed_cell(sweep: str, pictures: list[str], tmp_path: Path) -> None:
+def test_a_killed_process_is_a_failed_cell(
+    sweep: str, pictures: list[str], tmp_path: Path, start: Start
+) -> None:
     out = tmp_path / "out"
     changes = ["--set", "size=32", "iterations=[40]", "content_weight=1"]
     process = start(["sweep", sweep, *pictures, "--output", str(out), "--jobs", "2", *changes])
@@ -355,9 +361,8 @@ def test_a_killed_process_is_a_failed_cell(sweep: str, pictures: list[str], tmp_
 
 
 @pytest.mark.slow
-@listed
 def test_cells_of_a_killed_sweep_end_by_themselves(
-    sweep: str, pictures: list[str], tmp_path: Path
+    sweep: str, pictures: list[str], tmp_path: Path, start: Start
 ) -> None:
     out = tmp_path / "out"
     changes = ["--set", "size=32", "iterations=[1000000]", "content_weight=1"]
@@ -376,10 +381,9 @@ def test_cells_of_a_killed_sweep_end_by_themselves(
 
 def running(process: int) -> bool:
     try:
-        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
-    except FileNotFoundError:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    return state.split()[0] != "Z"
 
 
 @pytest.mark.parametrize(("place", "named"), [("file", ""), ("file/out", ""), ("folder", "cells")])

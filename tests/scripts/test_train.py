@@ -364,10 +364,14 @@ def test_mistakes_have_a_message_and_a_status(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_signals_save_and_say_how_to_go_on(
-    number: signal.Signals, status: int, config: Path, tmp_path: Path
+    number: signal.Signals,
+    status: int,
+    config: Path,
+    tmp_path: Path,
+    start_process: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
     words = ["train", "--config", str(config), "--n_epochs", "1000", "--num_threads", "1"]
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-m", "impasto.scripts.main", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -295,7 +295,8 @@ def downloads(browser: "Browser", tmp_path: Path) -> Callable[[str], Path]:
 
     def wait(ending: str) -> Path:
         end = time.monotonic() + 120
-        while not (found := sorted(folder.glob(f"*{ending}"))):
+        # Chromium first makes an empty file of the name, and renames the whole one to it.
+        while not (found := sorted(p for p in folder.glob(f"*{ending}") if p.stat().st_size)):
             assert time.monotonic() < end, list(folder.iterdir())
             time.sleep(0.05)
         return found[0]

@@ -21,6 +21,9 @@ from tests.translating import shown, translate
 
 pytest.importorskip("cv2", reason='needs OpenCV: pip install "impasto[film]"')
 
+Process = subprocess.Popen[str]
+Command = Callable[..., Process]
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -142,18 +145,26 @@ def test_size_and_strength_count_for_films_too(model: Path, tmp_path: Path) -> N
     assert np.abs(made[0] - small).mean() < 4
 
 
-def command(*words: object) -> subprocess.Popen[str]:
-    call = [sys.executable, "-m", "impasto", "translate", *map(str, words)]
-    return subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def command(start_process: Callable[..., Process]) -> Command:
+    """A function that starts ``impasto translate``."""
+
+    def start(*words: object) -> Process:
+        call = [sys.executable, "-m", "impasto", "translate", *map(str, words)]
+        return start_process(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    return start
 
 
-def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+def wait_for(folder: Path, pattern: str, process: Process) -> None:
     while not list(folder.glob(pattern)):
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
 
 
-def test_a_film_that_was_stopped_twice_becomes_the_same_file(model: Path, tmp_path: Path) -> None:
+def test_a_film_that_was_stopped_twice_becomes_the_same_file(
+    model: Path, tmp_path: Path, command: Command
+) -> None:
     clip = write_film(tmp_path / "clip.mp4", pan(72, height=48, width=64))
     words = (clip, "--model", model, "--steady", "true", "--threads", 1, "--output")
     assert translate(*words, tmp_path / "whole.mp4") == 0
@@ -270,18 +281,14 @@ def test_measuring_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_two_commands_do_not_work_on_one_film(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: Command
 ) -> None:
     if os.name == "nt":
         pytest.skip("needs signals")
     clip = write_film(tmp_path / "clip.mp4", pan(50))
     words = (clip, "--model", model, "--output", tmp_path / "out.mp4")
     process = command(*words)
-    try:
-        wait_for(tmp_path, ".out.mp4.film/key", process)
-        process.send_signal(signal.SIGSTOP)
-        assert translate(*words) == 1
-        assert "another impasto translate works on this film" in capsys.readouterr().err
-    finally:
-        process.kill()
-        process.communicate()
+    wait_for(tmp_path, ".out.mp4.film/key", process)
+    process.send_signal(signal.SIGSTOP)
+    assert translate(*words) == 1
+    assert "another impasto translate works on this film" in capsys.readouterr().err

@@ -122,12 +122,17 @@ def test_the_log_of_two_processes_is_that_of_their_union(
         assert two["losses"] == pytest.approx(one["losses"], rel=1e-3)
 
 
-def start_and_kill(options: TrainOptions, victim: int, folder: Path) -> "subprocess.Popen[str]":
+def start_and_kill(
+    start_process: Callable[..., "subprocess.Popen[str]"],
+    options: TrainOptions,
+    victim: int,
+    folder: Path,
+) -> "subprocess.Popen[str]":
     """Train in two processes by the command; SIGKILL one of them once a state is there."""
     file = folder / "options.yaml"
     file.write_text(yaml.safe_dump(flatten(options)), encoding="utf-8")
     words = ("-m", "impasto.scripts.main", "train", "--config", str(file))
-    job = subprocess.Popen(torchrun(2, *words), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    job = start_process(torchrun(2, *words), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 120
     while not run_directory(options).has_state and time.monotonic() < end:
         time.sleep(0.1)
@@ -150,13 +155,16 @@ def process_of_rank(launcher: int, rank: int) -> int:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_job_with_one_message_and_one_can_go_on(
-    tiny_options: Callable[..., TrainOptions], tmp_path: Path, victim: int
+    tiny_options: Callable[..., TrainOptions],
+    start_process: Callable[..., "subprocess.Popen[str]"],
+    tmp_path: Path,
+    victim: int,
 ) -> None:
     options = tiny_options(
         n_epochs=400, n_epochs_decay=0, save_latest_freq=4, lambda_identity=0.0, display="none"
     )
-    job = start_and_kill(options, victim, tmp_path)
-    _, errors = job.communicate(timeout=60)
+    job = start_and_kill(start_process, options, victim, tmp_path)
+    _, errors = job.communicate(timeout=120)
     assert job.returncode == 1
     ours = [line for line in errors.splitlines() if line.startswith("impasto train:")]
     assert len(ours) == 1

@@ -442,14 +442,16 @@ def test_what_is_renamed_goes_back_when_the_last_cannot(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
-def test_a_killed_export_leaves_nothing_half_done(root: Path, number: signal.Signals) -> None:
+def test_a_killed_export_leaves_nothing_half_done(
+    root: Path, number: signal.Signals, start_process: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
     words = [
         *("survey", "export", "--real", root / "real", "--fake", f"gan={root / 'gan'}"),
         *("--per_class", 3, "--practice", 2, "--width", 64, "--height", 64),
         *("--output", root / "study", "--orders", 3000),
     ]
     command = [sys.executable, "-m", "impasto.scripts.main", *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not list(root.glob(".impasto-export-*/study/images/*")):
         time.sleep(0.01)
     process.send_signal(number)
