@@ -651,7 +651,7 @@ class TrainOptions:
         require(
             self.evaluation.evaluate_every_epochs == 0 or all(colors),
             "evaluate_every_epochs",
-            "measures RGB pictures of 8 bits, and a domain is read as numbers; leave it out",
+            "measures RGB pictures of 8 bits, not numbers; leave it out (docs/other_images.md)",
         )
 
     def _check_sides(self) -> None:

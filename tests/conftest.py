@@ -28,7 +28,9 @@ from impasto.options import (
     make,
 )
 
-pytest.register_assert_rewrite("tests.browser", "tests.loopback", "tests.translating")
+pytest.register_assert_rewrite(
+    "tests.browser", "tests.loopback", "tests.trainings", "tests.translating"
+)
 
 from tests.browser import Browser, Page, open_chromium, parse_page
 

@@ -16,13 +16,17 @@ from statistics import median
 import numpy as np
 
 from impasto.cyclegan.build import split_domains
-from impasto.cyclegan.jobs.train import train
-from impasto.data.decode import Picture, read_small
+from impasto.cyclegan.jobs.start import read_start
+from impasto.cyclegan.jobs.train import find_formats, train
+from impasto.data.channels.ranges import SampleFormat, show_numbers
+from impasto.data.channels.read import read_samples
+from impasto.data.decode import Picture, Rgb, read_small
 from impasto.data.encode import write_picture
 from impasto.data.files import list_pictures
 from impasto.data.metrics.inspection import PictureFacts, find_alike, inspect_pictures
 from impasto.data.sheets import Cell, draw_sheet
-from impasto.options.errors import FolderError, ImpastoError, OptionError
+from impasto.data.transforms import limit_long_side
+from impasto.options.errors import FolderError, ImpastoError
 from impasto.options.train import DisplayOptions, EvaluationOptions, TrainOptions
 from impasto.runs.devices import usable_cores
 from impasto.runs.displays.console import spell_duration
@@ -95,28 +99,48 @@ def check_training(
 
     Raises:
         FolderError: a folder of pictures is missing or empty.
-        OptionError: the training is on other pictures than RGB of 8 bits.
+        OptionError: a domain is of numbers whose range is not known.
         ImpastoError: the contact sheet cannot be written.
     """
-    if not all(options.are_colors):
-        raise OptionError("check", "looks at RGB pictures of 8 bits, and a domain is of numbers")
+    asked, options = options, _fitted(options, typed)
+    formats = dict(zip("AB", find_formats(options), strict=True))
     sets = _sets(options)
     on_start(sum(len(files) for _, files in sets.values()))
-    threads = options.run.threads or usable_cores()
     known = {
-        name: inspect_pictures(files, threads=threads, on_picture=on_picture)
+        name: inspect_pictures(
+            files,
+            samples=formats.get(name),
+            threads=options.run.threads or usable_cores(),
+            on_picture=on_picture,
+        )
         for name, (_, files) in sets.items()
     }
     found = _Findings()
+    if options.data.paired and "B" not in known:
+        known["A"] = [replace(each, width=each.width // 2) for each in known["A"]]
+        found.notes.append("The pictures show both halves of a pair; widths are those of a half.")
     for name, facts in known.items():
         _describe(found, name, facts, sets[name][0], options)
+        if (samples := formats.get(name)) is not None:
+            _describe_numbers(found, name, facts, samples)
     if "B" in known:
         _compare(found, known)
     _find_copies(found, known, paired=options.data.paired)
-    drawn = _draw(sheet, {name: facts for name, facts in known.items() if len(name) == 1})
+    drawn = _draw(sheet, {name: facts for name, facts in known.items() if len(name) == 1}, formats)
+    options = asked
     if all(any(not each.unreadable for each in facts) for facts in known.values()):
         _try(found, options, typed)
     return CheckResult(facts=found.facts, problems=found.problems, notes=found.notes, sheet=drawn)
+
+
+def _fitted(options: TrainOptions, typed: Collection[str] | None) -> TrainOptions:
+    """Return the options as the model asks for that the training starts from, if there is one."""
+    if not options.networks.init_from:
+        return options
+    try:
+        return read_start(options, typed=typed).options
+    except ImpastoError:
+        return options  # the steps say what is wrong
 
 
 def _sets(options: TrainOptions) -> dict[str, tuple[Path, list[Path]]]:
@@ -186,6 +210,23 @@ def _describe(
         found.notes.append(
             f"{_of(small, name)} smaller than --crop_size {options.data.crop_size} and enlarged, "
             "which blurs them; a smaller --load_size and --crop_size, or larger files, avoid that."
+        )
+
+
+def _describe_numbers(
+    found: _Findings, name: str, facts: Sequence[PictureFacts], samples: SampleFormat
+) -> None:
+    """Say how the numbers of a set are read, and which of them are lost."""
+    clipped = [each for each in facts if each.clipped]
+    entry = found.facts[name]
+    assert isinstance(entry, dict)  # noqa: S101 - made above
+    entry |= {"format": str(samples), "clipped": len(clipped)}
+    measured = ", as measured" if samples.source == "auto" else ""
+    found.notes.append(f"Pictures of {name} are read as {samples}{measured}.")
+    if clipped:
+        found.problems.append(
+            f"{_of(clipped, name)} clipped: there are values outside of {samples.low:g} to "
+            f"{samples.high:g}. Give a wider --value_range, or auto."
         )
 
 
@@ -287,7 +328,11 @@ def _find_copies(
             )
 
 
-def _draw(sheet: Path, known: Mapping[str, Sequence[PictureFacts]]) -> Path | None:
+def _draw(
+    sheet: Path,
+    known: Mapping[str, Sequence[PictureFacts]],
+    formats: Mapping[str, SampleFormat | None],
+) -> Path | None:
     """Write a contact sheet: pictures of A, evenly chosen, and below them pictures of B."""
     rows = []
     for name, facts in known.items():
@@ -297,7 +342,7 @@ def _draw(sheet: Path, known: Mapping[str, Sequence[PictureFacts]]) -> Path | No
         cells = [
             Cell(
                 label=f"{name}: {good[place].path.name}",
-                rgb=read_small(good[place].path, (_CELL_PX, _CELL_PX)).rgb,
+                rgb=_shown(good[place].path, formats[name]),
             )
             for place in places
         ]
@@ -310,6 +355,14 @@ def _draw(sheet: Path, known: Mapping[str, Sequence[PictureFacts]]) -> Path | No
         reason = error.strerror or error
         raise ImpastoError(f"{sheet}: the contact sheet cannot be written ({reason})") from error
     return sheet
+
+
+def _shown(path: Path, samples: SampleFormat | None) -> Rgb:
+    if samples is None:
+        return read_small(path, (_CELL_PX, _CELL_PX)).rgb
+    values = read_samples(path, channels=samples.channels)
+    rgb = show_numbers(samples.normalize(values, path=path, tells=False))
+    return limit_long_side(rgb, _CELL_PX)  # now, or the sheet would hold all of them whole
 
 
 class _Clock(Observer):

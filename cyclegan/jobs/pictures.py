@@ -21,6 +21,7 @@ from impasto.data.provenance import FileNote
 from impasto.data.tensors import to_stored_tensor
 from impasto.data.transforms import limit_long_side, scale_channels
 from impasto.options.errors import OptionError, PictureError
+from impasto.options.train import MixedPrecision
 from impasto.options.translate import TranslateOptions
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "refuse_films_of_numbers",
     "refuse_what_does_not_hold",
     "result_of",
+    "suitable_precision",
 ]
 
 MAY_BE_DEEP = (".png", ".apng", ".tif", ".tiff", ".ppm", ".pgm", ".pnm")
@@ -227,6 +229,16 @@ def refuse_what_does_not_hold(options: TranslateOptions, generator: LoadedGenera
             f"{options.format} cannot hold the results of this model, {second}; expected "
             f"{' or '.join(holding)}",
         )
+
+
+def suitable_precision(options: TranslateOptions, generator: LoadedGenerator) -> MixedPrecision:
+    """Return the precision that is asked for; where results have more than 8 bits, auto is no.
+
+    Between 1/2 and 1 there are 128 numbers of bf16, which are 16,384 of 16 bits.
+    """
+    second = generator.formats[1]
+    deep = options.bits == 16 if second is None else second.dtype != "uint8"
+    return "no" if deep and options.mixed_precision == "auto" else options.mixed_precision
 
 
 def _not_mixable(options: TranslateOptions, first: int, second: int) -> OptionError:

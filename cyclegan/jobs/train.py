@@ -29,7 +29,7 @@ from impasto.cyclegan.terms import LossTerm, PerceptualLoss
 from impasto.cyclegan.trainer import Trainer
 from impasto.cyclegan.weights import save_generator
 from impasto.data.atomic import atomic_path
-from impasto.data.channels.ranges import Formats, SampleFormat, find_format
+from impasto.data.channels.ranges import Formats, SampleFormat, find_format, tell_pages
 from impasto.data.datasets import UnpairedBatch
 from impasto.data.fetch.catalog import find_dataset
 from impasto.data.files import list_pictures
@@ -44,7 +44,7 @@ from impasto.runs.observers import Observer, Progress
 from impasto.runs.processes import keep_freed_memory
 from impasto.runs.state import peek_state, save_pth
 
-__all__ = ["TranslationLearner", "save_networks", "train"]
+__all__ = ["TranslationLearner", "find_formats", "save_networks", "train"]
 
 
 class TranslationLearner(Protocol):
@@ -197,7 +197,7 @@ def train(  # noqa: PLR0913 - all that a training can be given
             keep_freed_memory()  # blocks of ever other sizes would not fit those that were freed
         torch.backends.cudnn.benchmark = options.data.crops  # worth it where all sizes are equal
         says = announce if accelerator.is_main_process else lambda _line: None
-        formats = _find_formats(options, known=_formats_before(options) if resume else {})
+        formats = find_formats(options, known=_formats_before(options) if resume else {})
         loader = build_loader(options, accelerator, formats=formats)
         distance = perceptual
         if options.losses.lambda_perceptual > 0 and distance is None:
@@ -357,8 +357,10 @@ def _fingerprint_before(options: TrainOptions) -> str:
     return ""
 
 
-def _find_formats(options: TrainOptions, *, known: Mapping[str, str] | None = None) -> Formats:
+def find_formats(options: TrainOptions, *, known: Mapping[str, str] | None = None) -> Formats:
     """Return what the numbers of A and of B mean; None for RGB pictures of 8 bits.
+
+    What a domain loses that is read as such is told.
 
     Args:
         options: all options of the training.
@@ -381,6 +383,7 @@ def _find_formats(options: TrainOptions, *, known: Mapping[str, str] | None = No
         strict=True,
     ):
         if colors:
+            tell_pages(list_pictures(folder)[: data.max_dataset_size], folder)
             found.append(None)
         elif name in (known or {}):
             found.append(SampleFormat.from_text((known or {})[name]))

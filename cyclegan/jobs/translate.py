@@ -24,6 +24,7 @@ from impasto.cyclegan.jobs.pictures import (
     copies_shown,
     refuse_films_of_numbers,
     refuse_what_does_not_hold,
+    suitable_precision,
 )
 from impasto.cyclegan.jobs.results import PREVIEWS, ResultsFolder
 from impasto.cyclegan.models import find_generator, shipped_model
@@ -147,11 +148,11 @@ def translate(  # noqa: PLR0913, PLR0915
         ImpastoError: the disk is full, or another process writes into the output.
     """
     device = pick_device(options.device)
-    precision = choose_precision(options.mixed_precision, device)
-    options = replace(options, mixed_precision=precision)
     generator = find_generator(
         options.model, direction=options.direction, epoch=options.epoch, style=options.style
     )
+    precision = choose_precision(suitable_precision(options, generator), device)
+    options = replace(options, mixed_precision=precision)
     generator, options, device = choose_runtime(generator, options, device)
     options, strokes = _with_strokes(options, generator)
     refuse_what_does_not_hold(options, generator)

@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.data.channels.read import read_layout, read_samples
+from impasto.data.channels.read import count_pages, read_layout, read_samples
 from impasto.data.decode import Rgb
 from impasto.options.errors import CheckpointError, FolderError, OptionError, PictureError
 
-__all__ = ["Formats", "SampleFormat", "find_format", "show_numbers"]
+__all__ = ["Formats", "SampleFormat", "find_format", "show_numbers", "tell_pages"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ _VALUES_OF_EACH = 2**16
 _DARK_LOOKED_AT = 8
 _PERCENTILES = 0.1, 99.9
 _BLENDED_ROWS = 2**18  # values at once, as numbers of 64 bits
+_MOST_TOLD = 5  # files of a folder, by each process
+_clipped: Counter[Path] = Counter()  # those that were told, by their folder
+_TIFF_SUFFIXES = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +97,17 @@ class SampleFormat:
         """
         return self.normalize(read_samples(path, channels=self.channels), path=path)
 
-    def normalize(self, values: NDArray[Any], *, path: Path) -> NDArray[Any]:
+    def clips(self, values: NDArray[Any]) -> bool:
+        """Whether numbers of a file, (H, W, C), lie outside of a range that was asked for."""
+        return self.source == "given" and bool(values.min() < self.low or values.max() > self.high)
+
+    def normalize(self, values: NDArray[Any], *, path: Path, tells: bool = True) -> NDArray[Any]:
         """Return what :meth:`read` returns, for the numbers of a file, (H, W, C).
 
         Args:
             values: numbers as :func:`~impasto.data.channels.read.read_samples` gives them.
             path: their file, for messages.
+            tells: whether it is logged that numbers are clipped.
 
         Raises:
             PictureError: they do not fit the format.
@@ -107,10 +115,8 @@ class SampleFormat:
         if self.is_bytes and values.dtype == np.uint8:
             return values
         low, high = self._range_of(values, path)
-        if self.source != "auto":
-            least, most = values.min(), values.max()
-            if least < low or most > high:
-                _warn_of_clipping(path, float(least), float(most), low, high)
+        if tells and self.clips(values):
+            _warn_of_clipping(path, float(values.min()), float(values.max()), low, high)
         scaled = np.empty(values.shape, np.float32)
         rows = max(1, _BLENDED_ROWS // (values.shape[1] * values.shape[2]))
         for top in range(0, len(values), rows):
@@ -223,6 +229,32 @@ def find_format(
     return SampleFormat.full(channels, dtype)
 
 
+def tell_pages(files: Sequence[Path], folder: Path) -> None:
+    """Say where a domain that is read as colors has TIFF files of several pages.
+
+    Args:
+        files: all picture files of the domain, of which up to 64 are looked at, evenly spaced.
+        folder: folder of the files, for messages.
+    """
+    tiffs = [path for path in files if path.suffix.lower() in _TIFF_SUFFIXES]
+    looked_at = [tiffs[place] for place in _spread(len(tiffs), _LOOKED_AT)]
+    several = [path for path in looked_at if _pages(path) > 1]
+    if several:
+        _log.warning(
+            "%s: %s has several pages, of which the first one alone is read as a picture; with "
+            "--value_range, such as 0,65535, and --input_nc or --output_nc, pages are channels",
+            folder,
+            several[0].name,
+        )
+
+
+def _pages(path: Path) -> int:
+    try:
+        return count_pages(path)
+    except PictureError:
+        return 0  # named when the training meets it
+
+
 def show_numbers(numbers: NDArray[Any]) -> Rgb:
     """Return a picture to look at, of numbers in [-1, 1], or bytes, of any number of channels.
 
@@ -317,13 +349,18 @@ def _tell_dark(files: Sequence[Path], channels: int, folder: Path) -> None:
 
 @lru_cache(maxsize=4096)  # called once for a file, however often an epoch reads it
 def _warn_of_clipping(path: Path, least: float, most: float, low: float, high: float) -> None:
+    _clipped[path.parent] += 1
+    if _clipped[path.parent] > _MOST_TOLD:
+        return
+    last = _clipped[path.parent] == _MOST_TOLD
     _log.warning(
-        "%s: has values from %g to %g; those outside of %g to %g are clipped",
+        "%s: has values from %g to %g; those outside of %g to %g are clipped%s",
         path,
         least,
         most,
         low,
         high,
+        ", and so they are, without a word, in further files of this folder" if last else "",
     )
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SampleLayout",
+    "count_pages",
     "is_deep",
     "picture_size",
     "read_deep_colors",
@@ -52,6 +53,7 @@ _COLORS = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGB and alpha"}
 # Of TIFF 6.0: what tells a page that is another one once more, and how the pages are stored.
 _REDUCED_OR_MASK = 1 | 4
 _ORIENTATION, _PHOTOMETRIC = 274, 262
+_BITS, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2
 _WHITE_IS_ZERO, _PHOTOMETRICS = 0, (0, 1, 2)
 
 
@@ -103,6 +105,16 @@ def read_layout(path: Path, *, channels: int | None = None) -> SampleLayout:
     if channels is not None:
         _require(path, layout, channels)
     return layout
+
+
+def count_pages(path: Path) -> int:
+    """Return the number of pages of a TIFF file, without thumbnails and masks.
+
+    Raises:
+        PictureError: it cannot be opened, or is none.
+    """
+    with _opened_tiff(path) as (_, pages):
+        return len(pages)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -258,8 +270,8 @@ def _read_stored(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray
         max_pixels: refuse a picture with more pixels before decoding it.
 
     Returns:
-        (H, W, C), upright: uint8, uint16, int32 or float32; C is 1 (gray), 2 (with alpha), 3 (RGB)
-        or 4 (with alpha).
+        (H, W, C), upright: uint8, uint16, int16, uint32, int32 or float32; C is 1 (gray), 2 (with
+        alpha), 3 (RGB) or 4 (with alpha).
 
     Raises:
         PictureError: as :func:`read_picture` raises it.
@@ -282,7 +294,7 @@ def _stored_layout(path: Path) -> tuple[int, int, int, str]:
         if layout:
             channels, dtype = len(layout), "uint16"
         elif image.mode.startswith("I"):
-            channels, dtype = 1, "uint16"
+            channels, dtype = 1, _integers_of(image)
         else:
             mode = PLAIN_MODES.get(image.mode, image.mode)
             if image.mode == "P" and "transparency" in image.info:
@@ -300,9 +312,7 @@ def _load_stored(path: Path, file: IO[bytes], image: ImageFile) -> NDArray[Any]:
         return high * np.uint16(256) + low
     image.load()
     if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.dtype != np.uint16 and values.min() >= 0 and values.max() <= 65535:
-            values = values.astype(np.uint16)
+        values = np.asarray(image).astype(_integers_of(image))
         if tiff_tags(image).get(_PHOTOMETRIC) == 0 and values.dtype == np.uint16:
             values = np.uint16(65535) - values
         return values
@@ -312,6 +322,17 @@ def _load_stored(path: Path, file: IO[bytes], image: ImageFile) -> NDArray[Any]:
         color, alpha = split_alpha(image)
         return np.asarray(color) if alpha is None else np.dstack([np.asarray(color), alpha])
     return np.asarray(image)
+
+
+def _integers_of(image: ImageFile) -> str:
+    """Return the type of the whole numbers of a file that Pillow reads as 16 or 32 bits.
+
+    It is that of the file, not of the values in it, so that all files of a scanner have one type.
+    """
+    tags = tiff_tags(image)
+    bits, kinds = (tags.get(tag, usual) for tag, usual in ((_BITS, (16,)), (_SAMPLE_FORMAT, (1,))))
+    sign = "" if kinds[0] == _SIGNED else "u"
+    return f"{sign}int{32 if bits[0] > 16 else 16}"
 
 
 def _has_own_colors(path: Path) -> bool:

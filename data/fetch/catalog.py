@@ -120,10 +120,12 @@ def find_dataset(dataroot: Path) -> Path:
     Raises:
         FolderError: there is no such folder, and the name is that of a data set to be fetched.
     """
-    if dataroot.exists() or len(dataroot.parts) != 1:
+    if len(dataroot.parts) != 1 or any((dataroot / name).is_dir() for name in (*SETS, "train")):
         return dataroot
     if (DATASETS / dataroot).is_dir():
-        return DATASETS / dataroot
+        return DATASETS / dataroot  # also where a folder of that name here holds something else
+    if dataroot.exists():
+        return dataroot
     if fetch_hint(str(dataroot), "dataset"):
         raise FolderError(dataroot, f"no such folder{fetch_hint(str(dataroot), 'dataset')}")
     return dataroot

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.data.channels.ranges import SampleFormat, show_numbers
+from impasto.data.channels.read import read_samples
 from impasto.data.decode import Rgb, read_orientation, read_size, read_small
 from impasto.data.transforms import resize
 from impasto.options.errors import PictureError
@@ -38,6 +41,7 @@ class PictureFacts:
         plain: whether it is one color all over, or nearly so.
         transparent: whether a part of it is transparent.
         turned: whether its EXIF data say that it is to be turned or mirrored.
+        clipped: whether it has numbers outside of the range that was asked for.
         code: result of :func:`perceptual_hash`.
         thumbnail: RGB, (16, 16, 3), uint8.
     """
@@ -50,6 +54,7 @@ class PictureFacts:
     plain: bool = False
     transparent: bool = False
     turned: bool = False
+    clipped: bool = False
     code: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool), repr=False)
     thumbnail: Rgb = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8), repr=False)
 
@@ -73,8 +78,16 @@ def perceptual_hash(rgb: Rgb) -> NDArray[np.bool_]:
     return bits
 
 
-def inspect_picture(path: Path) -> PictureFacts:
-    """Read a picture file, large JPEGs at a fraction of their size, and say what it is."""
+def inspect_picture(path: Path, *, samples: SampleFormat | None = None) -> PictureFacts:
+    """Read a picture file, large JPEGs at a fraction of their size, and say what it is.
+
+    Args:
+        path: the file.
+        samples: what its numbers mean, of which it is then said what is shown of them; None: they
+            are colors, RGB of 8 bits.
+    """
+    if samples is not None:
+        return _inspect_numbers(path, samples)
     try:
         width, height = read_size(path)
         picture = read_small(path, (_DECODED_PX, _DECODED_PX))
@@ -95,13 +108,37 @@ def inspect_picture(path: Path) -> PictureFacts:
     )
 
 
+def _inspect_numbers(path: Path, samples: SampleFormat) -> PictureFacts:
+    try:
+        values = read_samples(path, channels=samples.channels)
+        rgb = show_numbers(samples.normalize(values, path=path, tells=False))
+    except PictureError as error:
+        return PictureFacts(path=path, unreadable=error.reason)
+    small = resize(rgb, _DECODED_PX, _DECODED_PX).astype(np.float64)
+    return PictureFacts(
+        path=path,
+        width=rgb.shape[1],
+        height=rgb.shape[0],
+        gray=samples.channels == 3 and float(np.ptp(small, axis=2).mean()) < _GRAY,
+        plain=float(small.std(axis=(0, 1)).max()) < _PLAIN,
+        clipped=samples.clips(values),
+        code=perceptual_hash(rgb),
+        thumbnail=resize(rgb, _THUMBNAIL_PX, _THUMBNAIL_PX),
+    )
+
+
 def inspect_pictures(
-    paths: Sequence[Path], *, threads: int = 1, on_picture: Callable[[], object] = lambda: None
+    paths: Sequence[Path],
+    *,
+    samples: SampleFormat | None = None,
+    threads: int = 1,
+    on_picture: Callable[[], object] = lambda: None,
 ) -> list[PictureFacts]:
     """Inspect picture files in several threads.
 
     Args:
         paths: the files.
+        samples: what their numbers mean; None: they are colors, RGB of 8 bits.
         threads: number of threads.
         on_picture: called after each picture.
 
@@ -110,7 +147,7 @@ def inspect_pictures(
     """
     found = []
     with ThreadPoolExecutor(threads) as pool:
-        for facts in pool.map(inspect_picture, paths):
+        for facts in pool.map(partial(inspect_picture, samples=samples), paths):
             found.append(facts)
             on_picture()
     return found

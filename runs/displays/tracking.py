@@ -167,9 +167,7 @@ class MlflowDisplay(TrackingDisplay):
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         place = (self._directory / "mlflow").absolute()
         self._client: Any = mlflow.MlflowClient(uri or f"sqlite:///{place}.db")
-        if before is not None:
-            self._run = before
-            self._client.update_run(before, status="RUNNING")
+        if before is not None and self._continues(before):
             return before
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT)
         found = self._client.get_experiment_by_name(name)
@@ -183,6 +181,19 @@ class MlflowDisplay(TrackingDisplay):
         for option, value in self._config.items():
             self._client.log_param(self._run, option, value)
         return self._run
+
+    def _continues(self, before: str) -> bool:
+        """Go on with a run, if that place knows it."""
+        self._run = before
+        try:
+            self._client.update_run(before, status="RUNNING")
+        except Exception as error:
+            # Of another server, or removed; whatever else fails is said by the caller.
+            if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            _log.warning("MLflow has no run %s here any more; another one is begun", before)
+            return False
+        return True
 
     def _take_numbers(self, numbers: Mapping[str, float], images: int) -> None:
         for name, value in numbers.items():

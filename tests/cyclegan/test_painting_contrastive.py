@@ -17,10 +17,7 @@ from impasto.cyclegan.painting import (
 from impasto.cyclegan.terms import Translations
 from impasto.data import UnpairedBatch
 from impasto.options import OptionError
-
-
-def number(value: Tensor) -> float:
-    return float(value.detach())
+from tests.trainings import number
 
 
 def unit(*shape: int, seed: int) -> Tensor:

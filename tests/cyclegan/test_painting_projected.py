@@ -7,12 +7,9 @@ import torch.nn.functional as F
 
 from impasto.cyclegan.painting import FrozenFeatures, ProjectedDiscriminator
 from impasto.gatys.features.lite import find_lite_weights, load_lite
+from tests.trainings import number
 
 pytestmark = pytest.mark.skipif(find_lite_weights() is None, reason="no EfficientNet-Lite0")
-
-
-def number(value: torch.Tensor) -> float:
-    return float(value.detach())
 
 
 def pictures(count: int, *, seed: int, side: int = 48) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from impasto.cyclegan.painting import FrozenFeatures, StyleLoss, describe_crops, moment_distance
 from impasto.gatys.features.lite import find_lite_weights
 from impasto.options.losses import StyleTargets
+from tests.trainings import number
 
 
 class Pixels(FrozenFeatures):
@@ -21,10 +22,6 @@ class Pixels(FrozenFeatures):
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         return {"pixels": images}
-
-
-def number(value: Tensor) -> float:
-    return float(value.detach())
 
 
 def seeded(seed: int = 0) -> torch.Generator:

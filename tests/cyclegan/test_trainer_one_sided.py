@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from impasto.cyclegan import Translator, build_trainer, find_generator, train
 from impasto.cyclegan.trainer import OneSidedTrainer
-from impasto.data import UnpairedBatch
 from impasto.gatys.features.lite import find_lite_weights
 from impasto.options import OptionError, TrainOptions
-from impasto.runs import load_state, make_accelerator, read_log
+from impasto.runs import load_state, make_accelerator
+from tests.trainings import assert_resumes, folder_of, make_batch, number
 
 Options = Callable[..., TrainOptions]
 needs_lite = pytest.mark.skipif(find_lite_weights() is None, reason="no EfficientNet-Lite0")
@@ -44,35 +43,10 @@ PAINTER: dict[str, Any] = {
 }
 
 
-def number(value: Tensor) -> float:
-    return float(value.detach())
-
-
-def make_batch(seed: int, side: int = 24) -> UnpairedBatch:
-    generator = torch.Generator().manual_seed(seed)
-    A, B = (torch.rand(1, 3, side, side, generator=generator) * 2 - 1 for _ in "AB")
-    return UnpairedBatch(A=A, B=B)
-
-
 def make_trainer(options: TrainOptions) -> OneSidedTrainer:
     trainer = build_trainer(options, make_accelerator("cpu", "no"))
     assert isinstance(trainer, OneSidedTrainer)
     return trainer
-
-
-def numbers(state: Any) -> Any:
-    """Return a nested state with lists in place of tensors."""
-    if isinstance(state, Tensor):
-        return state.tolist()
-    if isinstance(state, dict):
-        return {key: numbers(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return [numbers(value) for value in state]
-    return state
-
-
-def folder(options: TrainOptions) -> Path:
-    return options.run.checkpoints_dir / options.run.name
 
 
 def test_losses_are_those_of_one_direction(tiny_options: Options) -> None:
@@ -138,30 +112,22 @@ def test_discriminators_are_standardized_by_pictures_of_the_domain_that_they_jud
     "changes", [CONTRASTIVE, pytest.param(PAINTER, marks=needs_lite)], ids=["nce", "painter"]
 )
 def test_a_run_resumes_bit_for_bit(tiny_options: Options, changes: dict[str, Any]) -> None:
-    whole, parts = (tiny_options(**changes, name=name) for name in ("whole", "parts"))
-    train(whole)
-    train(tiny_options(**changes, name="parts", max_images=11))
-    train(parts, resume=True)
-    states = [load_state(folder(options) / "state.pt") for options in (whole, parts)]
-    assert numbers(states[0]["learner"]) == numbers(states[1]["learner"])
-    assert numbers(states[0]["processes"]) == numbers(states[1]["processes"])
-    logs = [read_log(folder(options) / "log.jsonl") for options in (whole, parts)]
-    assert [record["losses"] for record in logs[0]] == [record["losses"] for record in logs[1]]
+    assert_resumes(tiny_options, stop_at=11, **changes)
 
 
 @needs_lite
 def test_it_is_exported_and_translates_as_it_was_trained(tiny_options: Options) -> None:
     options = tiny_options(**PAINTER)
     train(options)
-    files = {path.name for path in folder(options).glob("*net*.pth")}
+    files = {path.name for path in folder_of(options).glob("*net*.pth")}
     assert files >= {"latest_net_G_A.pth", "latest_net_G_A_ema.pth", "latest_net_D_A.pth"}
-    assert not (folder(options) / "G_B.safetensors").exists()
+    assert not (folder_of(options) / "G_B.safetensors").exists()
     trainer = make_trainer(options)
-    trainer.load_state_dict(load_state(folder(options) / "state.pt")["learner"])
+    trainer.load_state_dict(load_state(folder_of(options) / "state.pt")["learner"])
     batch = make_batch(3, side=32)
     expected = trainer.samples(batch)["fake_B"]
-    run = find_generator(folder(options))
-    alone = find_generator(folder(options) / "latest_net_G_A_ema.pth")  # no metadata
+    run = find_generator(folder_of(options))
+    alone = find_generator(folder_of(options) / "latest_net_G_A_ema.pth")  # no metadata
     for loaded in (run, alone):
         assert loaded.architecture.base == "kuwahara"
         assert "base kuwahara" in str(loaded.architecture)

@@ -13,11 +13,13 @@ from PIL import Image
 from impasto.cyclegan import train
 from impasto.cyclegan.jobs import check as check_module
 from impasto.cyclegan.jobs.check import CheckResult, check_training
+from impasto.data.channels.write import write_samples
 from impasto.options import ImpastoError, TrainOptions
 from impasto.runs import RunDirectory
 from impasto.scripts.main import main
 
 Options = Callable[..., TrainOptions]
+STEPS: dict[str, Any] = {"max_images": 1, "display": "none"}
 
 
 @pytest.fixture
@@ -200,3 +202,77 @@ def test_pairs_may_look_alike_and_lie_side_by_side(
     result = check(sound(**pairs), tmp_path)
     assert result.problems == []
     assert list(result.facts) == ["A", "copies"]
+
+
+def test_numbers_are_looked_at_in_their_range(
+    sound: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 bits, gray: the counts are those of the files that were made so."""
+    skip_steps(monkeypatch)
+    rng = np.random.default_rng(0)
+    for domain in "AB":
+        folder = tmp_path / "gray" / f"train{domain}"
+        for number in range(21):
+            small = rng.integers(0, 4096, (5, 5, 1), dtype=np.uint16)
+            write_samples(folder / f"{number:02}.tif", small.repeat(8, axis=0).repeat(8, axis=1))
+    A = tmp_path / "gray" / "trainA"
+    write_samples(A / "03.tif", np.full((40, 40, 1), 5000, np.uint16))  # beyond, and plain
+    write_samples(A / "04.tif", np.zeros((40, 40, 3), np.uint16) + np.arange(3, dtype=np.uint16))
+    shutil.copy(A / "05.tif", A / "copy.tif")
+    np.save(A / "small.npy", rng.integers(0, 4096, (20, 50), dtype=np.uint16))
+    options = sound(
+        dataroot=tmp_path / "gray", input_nc=1, output_nc=1, value_range=["0,4095"], **STEPS
+    )
+    result = check(options, tmp_path)
+    facts: Any = result.facts["A"]
+    assert facts["format"] == "1 channel of 16 bits, 0 to 4095"
+    counts = {kind: facts[kind] for kind in ("pictures", "plain", "clipped", "gray")}
+    assert counts == {"pictures": 23, "plain": 1, "clipped": 1, "gray": 0}
+    assert facts["smaller_than_crop_size"] == 1
+    assert (facts["width_px"]["most"], facts["height_px"]["least"]) == (50, 20)
+    expected = (
+        f"1 picture of A cannot be read, and a training passes over them: {A / '04.tif'} has 3 ch",
+        "1 picture of A (03.tif) is nearly one plain color",
+        "1 picture of A (03.tif) is clipped: there are values outside of 0 to 4095. Give a wider",
+        f"1 pair of files in A show the same picture, perhaps in other sizes: {A / '05.tif'} and",
+    )
+    for words in expected:
+        assert sum(words in problem for problem in result.problems) == 1, words
+    assert len(result.problems) == len(expected)
+    assert "Pictures of B are read as 1 channel of 16 bits, 0 to 4095." in result.notes
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.width > 8 * 40
+    # A model says what the numbers are that a training from it is on.
+    run = train(options).directory
+    started = sound(name="next", dataroot=tmp_path / "gray", init_from=[str(run)])
+    again: Any = check(started, tmp_path).facts["A"]
+    assert (again["format"], again["pictures"]) == (facts["format"], 23)
+
+
+def test_numbers_are_tried_in_steps(sound: Options, tmp_path: Path) -> None:
+    for domain, channels in (("A", 3), ("B", 1)):
+        for number in range(20):
+            small = np.random.default_rng(number).integers(0, 256, (5, 5, channels), dtype=np.uint8)
+            path = tmp_path / "mixed" / f"train{domain}" / f"{number}.png"
+            write_samples(path, small.repeat(8, axis=0).repeat(8, axis=1))
+    options = sound(dataroot=tmp_path / "mixed", output_nc=1, lambda_identity=0.0)
+    result = check(options, tmp_path)
+    assert [problem for problem in result.problems if "show the same picture" not in problem] == []
+    cost: Any = result.facts["cost"]
+    assert cost["epoch_images"] == 20
+    assert "gray" in result.facts["B"]  # type: ignore[operator]
+
+
+def test_halves_of_pairs_are_measured_as_such(
+    tiny_options: Options,
+    picture_folder: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    skip_steps(monkeypatch)
+    folder = picture_folder("sides/train", count=20, size=(30, 40))
+    pairs = {"paired": True, "lambda_identity": 0.0, "pool_size": 0}
+    result = check(tiny_options(dataroot=folder.parent, **pairs), tmp_path)
+    facts: Any = result.facts["A"]
+    assert facts["width_px"] == {"least": 20, "median": 20, "most": 20}
+    assert facts["smaller_than_crop_size"] == 20  # 24

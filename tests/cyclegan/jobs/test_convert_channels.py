@@ -16,6 +16,7 @@ from impasto.cyclegan.architecture import GeneratorArchitecture
 from impasto.cyclegan.inference.memory import TranslationMemory
 from impasto.cyclegan.inference.translator import Translator, translate_colors
 from impasto.cyclegan.jobs.convert import Conversion, Job, convert
+from impasto.cyclegan.jobs.pictures import suitable_precision
 from impasto.cyclegan.jobs.translate import translate
 from impasto.cyclegan.networks import ResnetGenerator
 from impasto.cyclegan.weights import load_generator, save_generator
@@ -209,3 +210,20 @@ def test_numbers_take_more_memory() -> None:
     memory = TranslationMemory(network, device=CPU)
     more = memory.of_numbers(4).bytes(100, 100) - memory.bytes(100, 100)
     assert more == 100 * 100 * (3 * 4 * 8)  # the file, what is shown, and what is made
+
+
+def test_auto_precision_does_not_take_bits_away(tmp_path: Path) -> None:
+    def chosen(metadata: dict[str, str], **options: Any) -> str:
+        architecture = GeneratorArchitecture(depth=1, channels=2, in_channels=1, out_channels=1)
+        save_generator(
+            tmp_path / "a.safetensors", architecture.build().state_dict(), architecture, metadata
+        )
+        asked = TranslateOptions(output=tmp_path, **options)
+        return suitable_precision(asked, load_generator(tmp_path / "a.safetensors"))
+
+    deep = {"output_samples": TWELVE.to_text()}
+    eight = {"output_samples": SampleFormat.full(1, "uint8").to_text()}
+    assert chosen(deep, mixed_precision="auto") == "no"
+    assert chosen(deep, mixed_precision="bf16") == "bf16"
+    assert chosen({}, mixed_precision="auto") == "no"  # of the type of the input
+    assert chosen(eight, mixed_precision="auto") == "auto"

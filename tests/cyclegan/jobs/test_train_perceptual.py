@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from impasto.cyclegan import build_loader, build_trainer, train
-from impasto.data import UnpairedBatch
 from impasto.gatys import make_perceptual_distance
 from impasto.gatys.features import distances
 from impasto.options import CheckpointError, OptionError, TrainOptions
 from impasto.runs import load_state, make_accelerator, read_log
+from tests.trainings import make_batch, numbers
 
 Options = Callable[..., TrainOptions]
 
@@ -36,23 +36,6 @@ def records(options: TrainOptions) -> list[dict[str, Any]]:
     log = read_log(options.run.checkpoints_dir / options.run.name / "log.jsonl")
     timed = {"seconds", "data_wait", "images_per_second"}
     return [{key: record[key] for key in record if key not in timed} for record in log]
-
-
-def numbers(state: Any) -> Any:
-    """Return a nested state with lists in place of tensors."""
-    if isinstance(state, Tensor):
-        return state.tolist()
-    if isinstance(state, dict):
-        return {key: numbers(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return [numbers(value) for value in state]
-    return state
-
-
-def make_batch(seed: int, count: int = 1) -> UnpairedBatch:
-    generator = torch.Generator().manual_seed(seed)
-    A, B = (torch.rand(count, 3, 24, 24, generator=generator) * 2 - 1 for _ in "AB")
-    return UnpairedBatch(A=A, B=B)
 
 
 @pytest.mark.parametrize("targets", ["translation", "reconstruction", "both"])

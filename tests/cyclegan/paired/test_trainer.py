@@ -26,9 +26,10 @@ from impasto.cyclegan import (
 )
 from impasto.cyclegan.models import models_in
 from impasto.cyclegan.paired.trainer import PairedTrainer
-from impasto.data import UnpairedBatch, to_tensor
+from impasto.data import to_tensor
 from impasto.options import FolderError, OptionError, TrainOptions, make
 from impasto.runs import load_state, make_accelerator, read_log
+from tests.trainings import assert_resumes, make_batch, number
 
 Options = Callable[..., TrainOptions]
 CPU = torch.device("cpu")
@@ -60,27 +61,6 @@ def pair_options(tiny_options: Options, tmp_path: Path) -> Options:
         return tiny_options(**{"dataroot": tmp_path / "pairs", **PAIRED, **changes})
 
     return changed
-
-
-def number(value: Tensor) -> float:
-    return float(value.detach())
-
-
-def numbers(state: Any) -> Any:
-    """Return a nested state with lists in place of tensors."""
-    if isinstance(state, Tensor):
-        return state.tolist()
-    if isinstance(state, dict):
-        return {key: numbers(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return [numbers(value) for value in state]
-    return state
-
-
-def make_batch(seed: int, side: int = 24) -> UnpairedBatch:
-    generator = torch.Generator().manual_seed(seed)
-    first, second = (torch.rand(2, 3, side, side, generator=generator) * 2 - 1 for _ in "AB")
-    return UnpairedBatch(A=first, B=second)
 
 
 def make_trainer(options: TrainOptions) -> PairedTrainer:
@@ -274,16 +254,7 @@ def test_the_perceptual_distance_is_from_the_true_picture(pair_options: Options)
 def test_a_run_resumes_bit_for_bit(pair_options: Options, changes: dict[str, Any]) -> None:
     if "netG" in changes:
         changes = {**changes, "crop_size": 128, "load_size": 130, "n_epochs": 1}
-    whole, parts = (pair_options(**changes, name=name) for name in ("whole", "parts"))
-    train(whole)
-    train(pair_options(**changes, name="parts", max_images=7))
-    train(parts, resume=True)
-    states = [
-        load_state(options.run.checkpoints_dir / options.run.name / "state.pt")
-        for options in (whole, parts)
-    ]
-    assert numbers(states[0]["learner"]) == numbers(states[1]["learner"])
-    assert numbers(states[0]["processes"]) == numbers(states[1]["processes"])
+    assert_resumes(pair_options, stop_at=7, **changes)
 
 
 def test_files_are_the_references_and_the_model_translates(

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
-from impasto.data.channels.ranges import SampleFormat, find_format, show_numbers
+from impasto.data.channels.ranges import SampleFormat, find_format, show_numbers, tell_pages
 from impasto.data.channels.write import write_samples
 from impasto.data.datasets import Domain
 from impasto.data.transforms import Preprocessing
@@ -166,3 +167,30 @@ def test_resizing_keeps_channels_apart(tmp_path: Path) -> None:
         assert fitted.shape == (20, 20, 4)
         expected = [200, 0, 0, 0] if dtype == "uint8" else [2 * 200 / 255 - 1, -1, -1, -1]
         np.testing.assert_allclose(fitted[10, 10], expected, atol=1e-6)
+
+
+def test_of_many_that_are_clipped_a_few_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.array([0, 5000], np.uint16).reshape(2, 1, 1)
+    for number in range(20):
+        TWELVE.normalize(values, path=tmp_path / f"{number}.tif")
+    assert len(caplog.records) == 5
+    assert caplog.messages[-1].endswith("without a word, in further files of this folder")
+    TWELVE.normalize(values, path=tmp_path / "other" / "0.tif")
+    assert len(caplog.records) == 6
+    TWELVE.normalize(values, path=tmp_path / "more" / "0.tif", tells=False)
+    assert len(caplog.records) == 6
+
+
+def test_pages_that_are_not_seen_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, count in (("one.tif", 1), ("three.tif", 3)):
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            for _ in range(count):
+                file.write(np.zeros((4, 4), np.uint8), photometric="minisblack", metadata=None)
+    (tmp_path / "damaged.tif").write_bytes(b"II*\0")
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    tell_pages([tmp_path / name for name in ("a.png", "damaged.tif", "one.tif")], tmp_path)
+    assert not caplog.records
+    tell_pages(sorted(tmp_path.iterdir()), tmp_path)
+    assert "three.tif has several pages, of which the first one alone is read" in caplog.text

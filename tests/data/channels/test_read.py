@@ -252,3 +252,15 @@ def test_real_files() -> None:
     assert twelve.max() < 4096
     assert read_samples(CASES / "tif_f32_rgb.tif", channels=3).dtype == np.float32
     assert read_samples(CASES / "webp_lossless_alpha.webp").shape[2] == 4
+
+
+@pytest.mark.parametrize("most", [1000, 100_000])
+def test_the_type_is_that_of_the_file_and_not_of_its_values(tmp_path: Path, most: int) -> None:
+    """Of LZW, which Pillow reads, as of all others."""
+    values = np.linspace(0, most, 54).astype(np.int32).reshape(6, 9)
+    for name, compression in (("a.tif", "tiff_lzw"), ("b.tif", None)):
+        Image.fromarray(values).save(tmp_path / name, compression=compression)
+        assert read_layout(tmp_path / name).dtype == "int32"
+        found = read_samples(tmp_path / name)
+        assert found.dtype == np.int32
+        np.testing.assert_array_equal(found[..., 0], values)

@@ -103,6 +103,11 @@ def test_data_sets_are_found_by_their_names(
     (tmp_path / "own").mkdir()
     assert find_dataset(Path("monet2photo")) == Path("datasets/monet2photo")
     assert find_dataset(Path("own")) == Path("own")
+    # A folder that only has the name does not hide it; one of pictures does.
+    (tmp_path / "monet2photo" / "notes").mkdir(parents=True)
+    assert find_dataset(Path("monet2photo")) == Path("datasets/monet2photo")
+    (tmp_path / "monet2photo" / "trainA").mkdir()
+    assert find_dataset(Path("monet2photo")) == Path("monet2photo")
     assert find_dataset(Path("datasets/none")) == Path("datasets/none")
     assert find_dataset(Path("none")) == Path("none")
     with pytest.raises(FolderError, match="no such folder; impasto fetch vangogh2photo fetches it"):

@@ -192,7 +192,7 @@ def test_a_training_with_a_tracker_in_trouble_ends_with_the_same_weights_and_one
     caplog: pytest.LogCaptureFixture,
     trouble: str,
 ) -> None:
-    plain = tiny_options(name="plain", display="none")
+    plain = tiny_options(name="plain", display="none", max_images=3)
     train(plain)
     assert not fakes  # nobody asked
 
@@ -203,7 +203,7 @@ def test_a_training_with_a_tracker_in_trouble_ends_with_the_same_weights_and_one
         monkeypatch.setattr("impasto.runs.displays.tracking.find_spec", lambda _name: None)
     elif trouble != "works":
         monkeypatch.setattr(sys.modules["wandb"], "init", fail)
-    tracked = tiny_options(name="tracked", display="wandb")
+    tracked = tiny_options(name="tracked", display="wandb", max_images=3)
     with caplog.at_level(logging.WARNING):
         train(tracked)
     ours, theirs = weights(plain), weights(tracked)
@@ -262,3 +262,33 @@ def test_trackio_for_real_on_this_machine(tmp_path: Path, monkeypatch: pytest.Mo
     logs = storage.SQLiteStorage.get_logs("tried", name)
     points = [(point["step"], point["loss/G_A"]) for point in logs if "loss/G_A" in point]
     assert points == [(2, 0.5), (6, 0.5)]
+
+
+def test_mlflow_begins_anew_where_it_does_not_know_the_run(
+    tmp_path: Path, fakes: Calls, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class UnknownRunError(Exception):
+        error_code = "RESOURCE_DOES_NOT_EXIST"
+
+    (tmp_path / "tracking.json").write_text('{"mlflow": "of another server"}', encoding="utf-8")
+
+    def client(_uri: str) -> Any:
+        made = Recorded(
+            fakes,
+            create_experiment="7",
+            create_run=SimpleNamespace(info=SimpleNamespace(run_id="run2")),
+        )
+
+        def refuse(*_words: object, **_named: object) -> None:
+            raise UnknownRunError("Run 'of another server' not found")
+
+        made.__dict__["update_run"] = refuse
+        return made
+
+    monkeypatch.setattr(sys.modules["mlflow"], "MlflowClient", client)
+    play(TRACKERS["mlflow"](tmp_path, config=CONFIG))
+    assert json.loads((tmp_path / "tracking.json").read_text(encoding="utf-8")) == {
+        "mlflow": "run2"
+    }
+    assert {value[0][0] for name, value in fakes if name == "log_metric"} == {"run2"}
+    assert "MLflow has no run of another server here any more" in caplog.text
