@@ -23,11 +23,17 @@ from PIL import Image
 from impasto.data.atomic import atomic_path, make_temporary_folder
 from impasto.data.decode import Picture, Rgb, read_picture
 from impasto.data.encode import write_picture
+from impasto.data.films.reading import color_table_bytes
 from impasto.data.transforms import resize
 from impasto.options.errors import ImpastoError, PictureError
 
-__all__ = ["ANIMATION_SUFFIXES", "Film", "check_animation", "write_animation"]
-
+__all__ = [
+    "ANIMATION_SUFFIXES",
+    "Film",
+    "StoredFrames",
+    "check_animation",
+    "write_animation",
+]
 
 Frames = Sequence[Rgb]
 
@@ -70,6 +76,7 @@ def write_animation(
     hold_ms: int = 2000,
     durations_ms: Sequence[int] | None = None,
     loops: int | None = 0,
+    comment: str = "",
 ) -> None:
     """Write frames as an animation, which plays for ever unless told otherwise.
 
@@ -86,6 +93,7 @@ def write_animation(
         durations_ms: how long each frame is shown, instead of ``frame_ms`` and ``hold_ms``; not
             for an MP4.
         loops: how often it plays, as the formats count; 0: for ever; None: once.
+        comment: text that the file carries, ASCII; not for an MP4.
 
     Raises:
         ValueError: there are no frames, a duration is not within 1 to 65535, or there are more or
@@ -108,7 +116,7 @@ def write_animation(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            encode(file, _Sized(frames, height, width), durations, loops)
+            encode(file, _Sized(frames, height, width), durations, loops, comment)
     except PictureError:
         raise
     except (OSError, ValueError, MemoryError) as error:
@@ -137,7 +145,7 @@ class _Sized:
 
 
 def _encode_gif(
-    file: BinaryIO, frames: _Sized, durations: Sequence[int], loops: int | None
+    file: BinaryIO, frames: _Sized, durations: Sequence[int], loops: int | None, comment: str
 ) -> None:
     """Write a GIF89a: a global palette, the loop extension, and each frame in full."""
     palette = _common_palette(frames)
@@ -146,6 +154,10 @@ def _encode_gif(
     file.write(colors)
     if loops is not None:
         file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", loops, 0))
+    if comment:  # GIF89a, section 24
+        said = comment.encode("ascii")
+        blocks = (said[at : at + 255] for at in range(0, len(said), 255))
+        file.write(b"\x21\xfe" + b"".join(bytes([len(one)]) + one for one in blocks) + b"\0")
     for frame, duration in zip(frames, durations, strict=True):
         hundredths = round(max(duration, _SHORTEST_GIF_MS) / 10)
         file.write(b"\x21\xf9\x04\x04" + struct.pack("<HBB", hundredths, 0, 0))
@@ -175,16 +187,11 @@ def _gif_pixels(image: Image.Image) -> bytes:
     # Pillow would remove the colors that a frame does not use, and renumber the others.
     image.save(encoded, "GIF", optimize=False, interlace=False)
     data = encoded.getvalue()
-    at = 13 + _table_bytes(data[10])
+    at = 13 + color_table_bytes(data[10])
     while data[at : at + 1] == b"\x21":
         at = _after_blocks(data, at + 2)
-    pixels = at + 10 + _table_bytes(data[at + 9])
+    pixels = at + 10 + color_table_bytes(data[at + 9])
     return data[pixels : _after_blocks(data, pixels + 1)]
-
-
-def _table_bytes(flags: int) -> int:
-    """Return the size of the color table that the flags announce."""
-    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _after_blocks(data: bytes, at: int) -> int:
@@ -198,12 +205,14 @@ def _after_blocks(data: bytes, at: int) -> int:
 
 
 def _encode_apng(
-    file: BinaryIO, frames: _Sized, durations: Sequence[int], loops: int | None
+    file: BinaryIO, frames: _Sized, durations: Sequence[int], loops: int | None, comment: str
 ) -> None:
     """Write an animated PNG (PNG 3rd edition, 11.3.2): every frame in full, exact."""
     size = struct.pack(">II", frames.width, frames.height)
     file.write(_SIGNATURE + _chunk(b"IHDR", size + b"\x08\x02\0\0\0"))
     file.write(_chunk(b"acTL", struct.pack(">II", len(frames), 1 if loops is None else loops)))
+    if comment:  # PNG 3rd edition, 11.3.3
+        file.write(_chunk(b"tEXt", b"Comment\0" + comment.encode("ascii")))
     number = 0
     for index, (frame, duration) in enumerate(zip(frames, durations, strict=True)):
         control = (
@@ -240,7 +249,11 @@ def _png_pixels(frame: Rgb) -> Iterable[bytes]:
 
 
 def _encode_mp4(
-    file: BinaryIO, frames: _Sized, durations: Sequence[int], _loops: int | None
+    file: BinaryIO,
+    frames: _Sized,
+    durations: Sequence[int],
+    _loops: int | None,
+    _comment: str,
 ) -> None:
     """Write H.264; the last frame is repeated for as long as it is held."""
     av = importlib.import_module("av")
@@ -277,7 +290,7 @@ def _video_frame(av: Any, frame: Rgb) -> Any:
     return rgb.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
 
 
-_ENCODERS: dict[str, Callable[[BinaryIO, _Sized, Sequence[int], int | None], None]] = {
+_ENCODERS: dict[str, Callable[[BinaryIO, _Sized, Sequence[int], int | None, str], None]] = {
     ".gif": _encode_gif,
     ".png": _encode_apng,
     ".apng": _encode_apng,
@@ -348,19 +361,19 @@ class Film:
         """
         if not self._count:
             raise ImpastoError(f"{self.path}: there is no frame to make an animation of")
-        frames = _Frames(self._folder, self._count)
+        frames = StoredFrames([_frame_file(self._folder, index) for index in range(self._count)])
         write_animation(self.path, frames, frame_ms=self._frame_ms, hold_ms=self._hold_ms)
         return self.path
 
 
-class _Frames(Sequence[Rgb]):
-    """The frames on disk; one is in memory while it is used."""
+class StoredFrames(Sequence[Rgb]):
+    """Frames that are picture files on disk; one is in memory while it is used."""
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self._folder, self._count = folder, count
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._files)
 
     @overload
     def __getitem__(self, index: int) -> Rgb: ...
@@ -370,10 +383,8 @@ class _Frames(Sequence[Rgb]):
 
     def __getitem__(self, index: int | slice) -> Rgb | Sequence[Rgb]:
         if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(self._count))]
-        if not -self._count <= index < self._count:
-            raise IndexError(index)
-        return read_picture(_frame_file(self._folder, index % self._count)).rgb
+            return StoredFrames(self._files[index])
+        return read_picture(self._files[index]).rgb
 
 
 def _frame_file(folder: Path, index: int) -> Path:

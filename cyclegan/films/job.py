@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -144,12 +145,16 @@ def translate_film(  # noqa: PLR0913
             if not overwrite and os.path.lexists(work.target):
                 film.refuse_other()
                 return 0
-            with lock_folder(folder, _BUSY):
+            with _working_in(folder):
                 frames = film.make(
                     folder, memory=memory, on_start=on_start, on_frame=on_frame, on_note=on_note
                 )
                 with atomic_path(work.target) as whole:
                     film.segments.join(whole, work.source, film.comment)
+                    if not note.is_still(work.source):
+                        raise PictureError(
+                            work.source, "was changed while it was read; repeat the command"
+                        )
                     on_whole(note, whole)
     except OSError as error:
         cause = error.__cause__ if isinstance(error, PictureError) else error
@@ -158,14 +163,31 @@ def translate_film(  # noqa: PLR0913
                 f"{work.target}: the disk is full; what is done lies in {folder}; free some space "
                 "and repeat the command, it goes on from there"
             ) from error
-        if not any(folder.glob("*.json")):  # no segment is whole
-            shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ImpastoError):
             raise
         reason = (error.strerror or str(error)).lower()
         raise PictureError(work.target, f"cannot be written: {reason}") from error
-    shutil.rmtree(folder, ignore_errors=True)
     return frames
+
+
+@contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """Hold the folder of a film, and remove it once the film is whole or no segment of it is.
+
+    Raises:
+        ImpastoError: another process holds it.
+    """
+    with lock_folder(folder, _BUSY):
+        try:
+            yield
+        except OSError as error:
+            cause = error.__cause__ if isinstance(error, PictureError) else error
+            if not is_disk_full(cause) and not any(folder.glob("*.json")):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)  # while no other process can have begun
+    if os.name != "posix":  # where what is open cannot be removed
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Film:

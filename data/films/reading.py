@@ -32,13 +32,17 @@ from impasto.options.errors import PictureError
 
 __all__ = [
     "FILM_SUFFIXES",
+    "NO_MATRIX",
     "FilmColors",
     "FilmFacts",
     "FilmFrame",
     "FilmReader",
+    "color_table_bytes",
     "is_film",
+    "open_film",
     "read_comment",
     "require_av",
+    "usual_matrix",
 ]
 
 FILM_SUFFIXES = (
@@ -47,12 +51,17 @@ FILM_SUFFIXES = (
 )
 """Endings of the names of video files that are looked for in folders, in lower case."""
 
-_ANIMATED: dict[str, type[ImageFile]] = {
-    ".gif": GifImageFile,
-    ".png": PngImageFile,
-    ".apng": PngImageFile,
-    ".webp": WebPImageFile,
-}
+NO_MATRIX = 2
+"""What stands for a film that names no matrix (ITU-T H.273)."""
+
+_ANIMATED = (".gif", ".png", ".apng", ".webp")
+# By their first bytes, as pictures are read, too: many a GIF is called .png.
+_PNG = b"\x89PNG\r\n\x1a\n"
+_KINDS: tuple[tuple[bytes, type[ImageFile]], ...] = (
+    (b"GIF8", GifImageFile),
+    (_PNG, PngImageFile),
+    (b"RIFF", WebPImageFile),
+)
 _MS = Fraction(1, 1000)
 _USUAL_MS = 100  # of an animation that names none, as browsers show it
 # Matrices of ITU-T H.273 as FFmpeg numbers them, by what its scaler calls them.
@@ -137,6 +146,19 @@ def require_av() -> Any:
         ) from error
 
 
+def open_film(path: Path) -> Any:
+    """Return a video file, open for reading by PyAV; nothing but this file is ever opened.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        av.FFmpegError: it cannot be read.
+    """
+    # A playlist could name other files, and addresses; and a name such as "12:30.mp4" looks like an
+    # address itself.
+    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    return require_av().open(f"file:{path}", options=options, metadata_errors="replace")
+
+
 def is_film(path: Path) -> bool:
     """Whether a file is a film: by the ending of its name, or as a picture of several frames.
 
@@ -155,18 +177,35 @@ def is_film(path: Path) -> bool:
 
 
 def read_comment(path: Path) -> str:
-    """Return the comment that a video file carries; nothing where there is none to be read."""
+    """Return the comment that a film carries; nothing where there is none to be read."""
     try:
-        with require_av().open(str(path), metadata_errors="replace") as container:
+        if (kind := _kind_of(path)) is not None:
+            with path.open("rb") as file, kind(file) as image:
+                said = image.info.get("comment", image.info.get("Comment", ""))
+            return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        with open_film(path) as container:
             found = {name.lower(): value for name, value in container.metadata.items()}
-    except (ImportError, OSError, ValueError):
+    except (ImportError, OSError, ValueError, SyntaxError, struct.error):
         return ""
     return str(found.get("comment", ""))
 
 
+def _kind_of(path: Path) -> type[ImageFile] | None:
+    """Return what reads an animation, by its first bytes; None for video files.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if path.suffix.lower() not in _ANIMATED:
+        return None
+    with path.open("rb") as file:
+        start = file.read(len(_PNG))
+    return next((kind for sign, kind in _KINDS if start.startswith(sign)), PngImageFile)
+
+
 def _is_animated(file: IO[bytes]) -> bool:
     start = file.read(21)
-    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+    if start.startswith(_PNG):
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
             if head[4:] == b"acTL":  # PNG 3rd edition, 11.3.2.1: before the pixels
@@ -180,7 +219,7 @@ def _is_animated(file: IO[bytes]) -> bool:
 
 def _holds_two(file: IO[bytes], start: bytes) -> bool:
     """Whether a GIF holds a second picture (GIF89a, 20 to 26)."""
-    file.seek(13 + _table_bytes(start[10]))
+    file.seek(13 + color_table_bytes(start[10]))
     pictures = 0
     while kind := file.read(1):
         if kind == b"\x21":
@@ -189,7 +228,7 @@ def _holds_two(file: IO[bytes], start: bytes) -> bool:
             pictures += 1
             if pictures == 2:
                 return True
-            file.seek(_table_bytes(file.read(9)[8]) + 1, 1)
+            file.seek(color_table_bytes(file.read(9)[8]) + 1, 1)
         else:
             return False
         while length := file.read(1)[0]:
@@ -197,7 +236,8 @@ def _holds_two(file: IO[bytes], start: bytes) -> bool:
     return False
 
 
-def _table_bytes(flags: int) -> int:
+def color_table_bytes(flags: int) -> int:
+    """Return the size of the color table of a GIF that its flags announce, in bytes."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
@@ -220,9 +260,13 @@ class FilmReader:
         self.path = path
         self._open = ExitStack()
         self._animation: ImageFile | None = None
-        kind = _ANIMATED.get(path.suffix.lower())
+        self._first_index = 0
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise PictureError(path, "is no regular file")
+        try:
+            kind = _kind_of(path)
+        except OSError as error:
+            raise PictureError(path, _why(error)) from error
         try:
             if kind is None:
                 self.facts = self._open_video()
@@ -261,6 +305,10 @@ class FilmReader:
         try:
             image = self._open.enter_context(kind(self._open.enter_context(self.path.open("rb"))))
             frames = int(getattr(image, "n_frames", 1))
+            if getattr(image, "default_image", False) and frames > 1:
+                # A PNG's own picture, for viewers that know no animations, which is no frame.
+                self._first_index, frames = 1, frames - 1
+                image.seek(1)
             info = dict(image.info)
             clear = image.mode in {"RGBA", "LA", "PA"} or "transparency" in info
         except OSError as error:
@@ -286,7 +334,7 @@ class FilmReader:
         time = 0
         for index in range(self.facts.frames):
             try:
-                image.seek(index)
+                image.seek(self._first_index + index)
                 samples = np.asarray(image.convert("RGBA"))
                 duration = round(image.info.get("duration", 0)) or _USUAL_MS
             except (OSError, EOFError, SyntaxError, ValueError, struct.error) as error:
@@ -303,11 +351,7 @@ class FilmReader:
         except ImportError as error:
             raise PictureError(self.path, f"cannot be read: {error}") from error
         try:
-            # Only this file: a playlist could name others, and addresses.
-            options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
-            self._container = self._open.enter_context(
-                av.open(str(self.path), options=options, metadata_errors="replace")
-            )
+            self._container = self._open.enter_context(open_film(self.path))
         except av.FFmpegError as error:
             raise PictureError(self.path, _why(error)) from error
         pictures = [
@@ -378,8 +422,15 @@ class FilmReader:
             )
         if first.interlaced_frame:
             yield "it is interlaced; its lines will show unless it is deinterlaced first"
+        if any(part.is_alpha for part in first.format.components):
+            yield "it has transparent parts, which become opaque"
         if videos > 1:
             yield f"it holds {videos} videos, of which the first is translated"
+        streams = self._container.streams
+        if unknown := sum(
+            one.codec_context is None for one in (*streams.audio, *streams.subtitles)
+        ):
+            yield f"{unknown} of its streams of sound or subtitles cannot be copied by this FFmpeg"
 
     def _seconds(self) -> float | None:
         """Return how long the pictures go on, if the file says so of them alone."""
@@ -447,16 +498,21 @@ _CONTAINERS = (
 )
 
 
+def usual_matrix(height: int, width: int) -> int:
+    """Return the matrix that players guess for a film of a size that names none."""
+    return _BT709 if min(height, width) >= _HD_ROWS else _BT601
+
+
 def _colors_of(frame: Any, context: Any) -> FilmColors:
     matrix = int(frame.colorspace)
-    usual = _BT709 if min(frame.height, frame.width) >= _HD_ROWS else _BT601
+    usual = usual_matrix(frame.height, frame.width)
     full = int(frame.color_range) == _FULL_RANGE or frame.format.name.startswith("yuvj")
     range_ = _FULL_RANGE if full else _LIMITED
     return FilmColors(
         matrix=_MATRICES.get(matrix, usual),
         range=range_,
         tags=(
-            matrix if matrix in _MATRICES else 2,  # RGB is no matrix of what is written
+            matrix if matrix in _MATRICES else NO_MATRIX,  # RGB is none of what is written
             int(context.color_primaries),
             int(context.color_trc),
             range_ if full or int(frame.color_range) else 0,

@@ -10,21 +10,29 @@ import errno
 import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from io import BytesIO
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 
-from impasto.data.animations import write_animation
+from impasto.data.animations import StoredFrames, write_animation
 from impasto.data.atomic import atomic_path, write_text_atomic
-from impasto.data.decode import Picture, Rgb, read_picture
+from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
-from impasto.data.films.reading import FilmFacts, FilmFrame, require_av
+from impasto.data.films.reading import (
+    NO_MATRIX,
+    FilmFacts,
+    FilmFrame,
+    open_film,
+    require_av,
+    usual_matrix,
+)
 from impasto.options.errors import OptionError, PictureError
 
 __all__ = ["FilmCodec", "FilmFormat", "FilmSegments", "film_format", "film_suffix"]
@@ -131,7 +139,16 @@ def film_format(
     if facts.height % 2 or facts.width % 2:
         notes += ("its last row or column is doubled, as such files need even sides",)
     settings = {**_OPTIONS.get(encoder, {}), **_quality(encoder, crf)}
+    facts = _with_matrix(facts)
     return FilmFormat(target=target, facts=facts, encoder=encoder, settings=settings, notes=notes)
+
+
+def _with_matrix(facts: FilmFacts) -> FilmFacts:
+    """Let the film name its matrix where its size would let players guess another one."""
+    colors = facts.colors
+    if colors.tags[0] != NO_MATRIX or colors.matrix == usual_matrix(facts.height, facts.width):
+        return facts
+    return replace(facts, colors=replace(colors, tags=(colors.matrix, *colors.tags[1:])))
 
 
 def _find_encoder(target: Path, codec: FilmCodec) -> str:
@@ -227,11 +244,12 @@ class FilmSegments:
             with _saying(self._how.target), path.open("wb") as file:
                 self._mux(file, source, comment)
         else:
-            frames = _Stored([self._picture(number) for number in range(self.frames)])
+            frames = StoredFrames([self._picture(number) for number in range(self.frames)])
             # The name tells the format, and the temporary one may not.
             whole = self._folder / f"whole{self._how.target.suffix.lower()}"
             loops = self._how.facts.loops
-            write_animation(whole, frames, durations_ms=self._durations_ms(), loops=loops)
+            durations = self._durations_ms()
+            write_animation(whole, frames, durations_ms=durations, loops=loops, comment=comment)
             whole.replace(path)
 
     def check_sound(self, source: Path) -> None:
@@ -288,12 +306,14 @@ class FilmSegments:
                 out.metadata["comment"] = comment
             # Its encoder makes nothing but the head, which is that of each segment.
             pictures = _add_pictures(out, self._how)
-            shift = Fraction(0)
+            # Recordings of broadcasts begin at any time; what is written, at 0.
+            begun = Fraction(0) if alone else self._times()[0][0] * facts.time_base
             sound: Iterator[tuple[Fraction, Any]] = iter(())
             if facts.sound:
-                read = opened.enter_context(av.open(str(source), metadata_errors="replace"))
-                shift = max(Fraction(read.start_time or 0, 1_000_000), Fraction(0))
-                sound = self._sound(read, out, shift)
+                read = opened.enter_context(open_film(source))
+                begun = Fraction(read.start_time or 0, 1_000_000)
+                sound = self._sound(source, read, out, max(begun, Fraction(0)))
+            shift = max(begun, Fraction(0))
             if alone:
                 out.start_encoding()
                 return
@@ -301,7 +321,9 @@ class FilmSegments:
             for _, packet in packets:
                 out.mux(packet)
 
-    def _sound(self, read: Any, out: Any, shift: Fraction) -> Iterator[tuple[Fraction, Any]]:
+    def _sound(
+        self, source: Path, read: Any, out: Any, shift: Fraction
+    ) -> Iterator[tuple[Fraction, Any]]:
         """Add the streams of sound and subtitles; return their packets with their times."""
         taken = [*read.streams.audio, *read.streams.subtitles]
         taken = [stream for stream in taken if stream.codec_context is not None]
@@ -312,19 +334,18 @@ class FilmSegments:
             except ValueError as error:
                 raise PictureError(
                     self._how.target,
-                    f"cannot hold {stream.type} in {stream.name}, which {read.name} has; choose a "
-                    "name that ends in .mkv, which can",
+                    f"cannot hold {stream.type} in {stream.name}, which {source} has; "
+                    f"{_where_it_fits(taken)}",
                 ) from error
             if language := stream.metadata.get("language"):
                 to[stream.index].metadata["language"] = language
         return _copied(read.demux(taken), to, shift) if taken else iter(())
 
     def _packets(self, stream: Any, shift: Fraction) -> Iterator[tuple[Fraction, Any]]:
-        av = require_av()
         unit = self._how.facts.time_base
         by, times = round(shift / unit), iter(self._times())
         for index in range(len(self._notes)):
-            with av.open(str(self._video(index))) as read:
+            with open_film(self._video(index)) as read:
                 for packet in read.demux(video=0):
                     if packet.dts is None:
                         continue
@@ -350,25 +371,17 @@ def _copied(
         yield packet.dts * packet.time_base, packet
 
 
-class _Stored(Sequence[Rgb]):
-    """Frames on disk; one is in memory while it is used."""
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._files = files
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    @overload
-    def __getitem__(self, index: int) -> Rgb: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Rgb]: ...
-
-    def __getitem__(self, index: int | slice) -> Rgb | Sequence[Rgb]:
-        if isinstance(index, slice):
-            return _Stored(self._files[index])
-        return read_picture(self._files[index]).rgb
+def _where_it_fits(streams: Sequence[Any]) -> str:
+    """Say what film could hold all these streams."""
+    fits: list[str] = []
+    for suffix, container in sorted(_CONTAINERS.items(), key=lambda one: one[0] != ".mkv"):
+        with suppress(ValueError), require_av().open(BytesIO(), "w", format=container) as out:
+            for stream in streams:
+                out.add_stream_from_template(stream)
+            fits.append(suffix)
+    if not fits:
+        return "nor can any other film that is written here; take that stream out of it first"
+    return f"choose a name that ends in one of {', '.join(fits)}, which can"
 
 
 def _encode(path: Path, frames: Iterable[FilmFrame], how: FilmFormat) -> None:

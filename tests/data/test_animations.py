@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from impasto.data.animations import Film, _Frames, check_animation, write_animation
+from impasto.data.animations import Film, StoredFrames, check_animation, write_animation
 from impasto.data.decode import Picture
 from impasto.data.encode import write_picture
 from impasto.options.errors import ImpastoError, PictureError
@@ -268,7 +268,7 @@ def test_a_film_refuses_what_no_animation_is(tmp_path: Path) -> None:
 def test_frames_read_as_a_sequence(tmp_path: Path) -> None:
     for value in range(3):
         write_picture(tmp_path / f"{value:06d}.png", Picture(rgb=plain_frame(value)))
-    frames = _Frames(tmp_path, 3)
+    frames = StoredFrames(sorted(tmp_path.iterdir()))
     assert [one[0, 0, 0] for one in frames[1:]] == [1, 2]
     assert frames[-1][0, 0, 0] == 2
     with pytest.raises(IndexError):

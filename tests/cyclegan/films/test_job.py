@@ -15,7 +15,9 @@ from PIL import Image
 
 from impasto.cyclegan.films.job import measure_flicker
 from impasto.data.films.reading import FilmReader
+from impasto.data.films.writing import FilmSegments
 from impasto.options.errors import ImpastoError, OptionError, PictureError
+from impasto.runs.directory import lock_folder
 from tests.films import Rgb, need_av, packets, pan, write_film
 from tests.translating import shown, translate
 
@@ -228,7 +230,7 @@ def test_a_film_that_cannot_be_read_leaves_nothing_behind(
     assert "is damaged or cut short, or no film" in capsys.readouterr().err
     write_film(tmp_path / "clip.mp4", pan(3))
     assert translate(tmp_path / "clip.mp4", "--model", model, "--output", tmp_path / "o.webm") == 1
-    assert "choose a name that ends in .mkv" in capsys.readouterr().err
+    assert "choose a name that ends in one of .mkv" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", model.name}
 
 
@@ -281,14 +283,68 @@ def test_measuring_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_two_commands_do_not_work_on_one_film(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: Command
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if os.name == "nt":
-        pytest.skip("needs signals")
-    clip = write_film(tmp_path / "clip.mp4", pan(50))
+        pytest.skip("needs locks")
+    clip, folder = write_film(tmp_path / "clip.mp4", pan(3)), tmp_path / ".out.mp4.film"
     words = (clip, "--model", model, "--output", tmp_path / "out.mp4")
-    process = command(*words)
-    wait_for(tmp_path, ".out.mp4.film/key", process)
-    process.send_signal(signal.SIGSTOP)
-    assert translate(*words) == 1
-    assert "another impasto translate works on this film" in capsys.readouterr().err
+    # As another command holds it that is at its first segment.
+    with lock_folder(folder, "busy"):
+        (folder / "key").write_text("of the other")
+        assert translate(*words) == 1
+        assert "another impasto translate works on this film" in capsys.readouterr().err
+        (tmp_path / "out.mp4").write_bytes(b"which the other will replace")
+        assert translate(*words) == 1
+        assert "is there already" in capsys.readouterr().err
+        assert (folder / "key").read_text() == "of the other"
+    assert translate(*words, "--overwrite") == 0
+    assert not folder.exists()
+
+
+def test_a_film_that_changes_while_it_is_read_is_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_film(tmp_path / "clip.mp4", pan(3))
+    words = (clip, "--model", model, "--output", tmp_path / "out.mp4")
+    check, other = FilmSegments.check_sound, write_film(tmp_path / "other.mp4", pan(30))
+
+    def check_and_replace(self: FilmSegments, source: Path) -> None:
+        check(self, source)
+        other.replace(source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FilmSegments, "check_sound", check_and_replace)
+        assert translate(*words) == 1
+    assert f"failed: {clip}: was changed while it was read" in capsys.readouterr().err
+    assert not (tmp_path / "out.mp4").exists()
+    assert translate(*words) == 0
+    with FilmReader(tmp_path / "out.mp4") as film:
+        assert len(list(film.frames())) == 30
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.apng", "out.mkv", "out.mov"])
+def test_a_film_that_is_there_is_not_made_again(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    clip = write_film(tmp_path / "clip.mp4", pan(3), sound=False)
+    words = (clip, "--model", model, "--output", tmp_path / name)
+    assert translate(*words) == 0
+    before = (tmp_path / name).stat().st_mtime_ns
+    assert translate(*words) == 0
+    assert "1 already there" in capsys.readouterr().out
+    assert (tmp_path / name).stat().st_mtime_ns == before
+    assert translate(*words, "--strength", 0.5) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_names_may_look_like_addresses(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.name == "nt":
+        pytest.skip("names have no colons")
+    monkeypatch.chdir(tmp_path)
+    write_film(tmp_path / "a.mp4", pan(3)).rename("12:30.mp4")
+    assert translate("12:30.mp4", "--model", model, "--output", "http:2.mp4") == 0
+    assert translate("12:30.mp4", "--model", model, "--output", "http:2.mp4") == 0
+    assert duration(Path("http:2.mp4")) == pytest.approx(3 / 25)

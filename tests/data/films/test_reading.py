@@ -153,3 +153,40 @@ def test_playlists_open_no_other_files(tmp_path: Path) -> None:
     )
     with pytest.raises(PictureError, match=r"no film|cannot be read"):
         FilmReader(tmp_path / "list.mkv")
+
+
+def test_animations_are_read_by_their_content(tmp_path: Path) -> None:
+    images = [Image.fromarray(rgb) for rgb in pan(3)]
+    for kind, name in (("GIF", "a.png"), ("WEBP", "b.gif"), ("PNG", "c.webp")):
+        path = tmp_path / name
+        images[0].save(path, kind, save_all=True, append_images=images[1:], duration=40)
+        assert is_film(path)
+        assert len(read(path)) == 3
+
+
+def test_the_picture_for_viewers_without_animations_is_no_frame(tmp_path: Path) -> None:
+    images, still = [Image.fromarray(rgb) for rgb in pan(3)], Image.new("RGB", (96, 64), "red")
+    path = tmp_path / "a.png"
+    still.save(path, save_all=True, append_images=images, default_image=True, duration=70, loop=2)
+    with FilmReader(path) as film:
+        frames = list(film.frames())
+        facts = film.facts
+    assert (facts.frames, facts.rate, facts.loops) == (3, Fraction(1000, 70), 2)
+    np.testing.assert_array_equal([frame.rgb for frame in frames], pan(3))
+    assert [(frame.time, frame.duration) for frame in frames] == [(0, 70), (70, 70), (140, 70)]
+
+
+def test_transparency_of_a_video_is_not_kept_and_that_is_said(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mkv", pan(2), pixels="yuva420p", codec="ffv1", sound=False)
+    with FilmReader(path) as film:
+        assert film.facts.notes == ("it has transparent parts, which become opaque",)
+
+
+def test_a_comment_is_read_of_all_kinds_and_of_no_other_file(tmp_path: Path) -> None:
+    for name in ("missing.mp4", "missing.gif"):
+        assert read_comment(tmp_path / name) == ""
+    image = Image.fromarray(pan(1)[0])
+    image.save(tmp_path / "a.gif", comment=b"a word")
+    assert read_comment(tmp_path / "a.gif") == "a word"
+    (tmp_path / "b.gif").write_bytes(b"GIF89a")
+    assert read_comment(tmp_path / "b.gif") == ""

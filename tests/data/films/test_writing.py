@@ -1,6 +1,7 @@
 """Writing films: sound and times as they were, one file of segments, whatever is missing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from impasto.data.films import writing
-from impasto.data.films.reading import FilmFacts, FilmReader, read_comment
+from impasto.data.films.reading import FilmColors, FilmFacts, FilmReader, read_comment
 from impasto.data.films.writing import FilmCodec, FilmSegments, film_format, film_suffix
 from impasto.options.errors import OptionError, PictureError
 from tests.films import need_av, packets, pan, write_film
@@ -124,6 +125,61 @@ def test_sound_that_does_not_fit_is_refused_before_the_work(tmp_path: Path) -> N
     source = write_film(tmp_path / "a.mp4", pan(3))
     with pytest.raises(PictureError, match=r"cannot hold audio in aac.*\.mkv"):
         copy(source, tmp_path / "out.webm")
+
+
+def test_what_holds_all_sound_and_subtitles_is_named(tmp_path: Path) -> None:
+    av = need_av()
+    source = write_film(tmp_path / "a.mp4", pan(3))
+    with av.open(str(source)) as film, av.open(str(tmp_path / "b.mp4"), "w") as out:
+        to = {stream.index: out.add_stream_from_template(stream) for stream in film.streams}
+        texts = out.add_stream("mov_text")
+        texts.codec_context.subtitle_header = ASS
+        for packet in film.demux():
+            if packet.dts is not None:
+                packet.stream = to[packet.stream.index]
+                out.mux(packet)
+        packet = av.Packet(b"\0\5hello")  # its length, and the text
+        packet.pts, packet.dts, packet.duration = 0, 0, 40
+        packet.time_base, packet.stream = Fraction(1, 1000), texts
+        out.mux(packet)
+    with pytest.raises(
+        PictureError, match=r"subtitle in mov_text.*ends in one of \.mp4, \.m4v, \.mo"
+    ):
+        copy(tmp_path / "b.mp4", tmp_path / "out.mkv")
+    made = copy(tmp_path / "b.mp4", tmp_path / "made.mov")
+    assert packets(made, "subtitles")[0] == (b"\0\5hello", Fraction(0))
+
+
+# What an encoder of subtitles asks for: how they look.
+ASS = b"""[Script Info]
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour
+Style: Default,Arial,16,&Hffffff
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
+
+def test_a_film_that_begins_later_is_written_from_its_beginning(tmp_path: Path) -> None:
+    times = [90000 + 3600 * index for index in range(4)]
+    source = write_film(
+        tmp_path / "a.m2ts", pan(4), times=times, unit=Fraction(1, 90000), sound=False
+    )
+    with FilmReader(source) as film:
+        assert next(film.frames()).time >= 90000
+    made = copy(source, tmp_path / "out.mp4")
+    assert [time for _, time in packets(made, "video")] == [Fraction(n, 25) for n in range(4)]
+
+
+def test_a_film_that_becomes_smaller_names_the_matrix_that_was_guessed(tmp_path: Path) -> None:
+    need_av()
+    large = replace(FACTS, height=720, width=1280)
+    facts = replace(large, colors=FilmColors(matrix=1, tags=(2, 2, 2, 0)))
+    assert film_format(tmp_path / "a.mp4", facts).facts.colors.tags == (2, 2, 2, 0)
+    smaller = replace(facts, height=360, width=640)
+    assert film_format(tmp_path / "a.mp4", smaller).facts.colors.tags == (1, 2, 2, 0)
+    named = replace(smaller, colors=FilmColors(matrix=5, tags=(6, 6, 6, 1)))
+    assert film_format(tmp_path / "a.mp4", named).facts == named
 
 
 def test_web_films_are_vp9(tmp_path: Path) -> None:
