@@ -9,7 +9,7 @@ COPY . .
 RUN if [ "$TORCH" = cpu ]; then \
         pip install --no-cache-dir torch torchvision --index-url https://download.pytorch.org/whl/cpu; \
     fi \
-    && pip install --no-cache-dir '.[app,fetch,film,heif,survey,tensorboard]' \
+    && pip install --no-cache-dir '.[app,fetch,film,heif,onnx,survey,tensorboard]' \
     && rm -rf /impasto
 
 # Files in the volume belong to whoever runs it with --user, and no process is root.

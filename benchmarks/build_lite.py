@@ -112,11 +112,13 @@ include = ["{PACKAGE}*"]
             encoding="utf-8",
         )
         command = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+        built = Path(temporary) / "built"
         subprocess.run(  # noqa: S603 - our own words
-            [sys.executable, *command, "--wheel-dir", str(output), str(source)], check=True
+            [sys.executable, *command, "--wheel-dir", str(built), str(source)], check=True
         )
-    (wheel,) = output.glob(f"{PACKAGE}-*.whl")
-    return wheel
+        (wheel,) = built.glob(f"{PACKAGE}-*.whl")  # in the output, earlier versions may lie
+        output.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(wheel, output))
 
 
 def main() -> None:

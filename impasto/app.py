@@ -28,6 +28,7 @@ from impasto.cyclegan.jobs.translate import translate
 from impasto.cyclegan.models import SHIPPED, find_generator
 from impasto.data import Picture, read_picture, write_picture
 from impasto.data.encode import write_float_picture
+from impasto.data.files import fit_name
 from impasto.data.samples.photographs import sample_photographs
 from impasto.gatys.features.lite import find_lite_weights
 from impasto.gatys.jobs.stylize import stylize
@@ -202,7 +203,7 @@ class Studio:
             )
             for reason in made.converted.failures.values():
                 raise PictureError(Path(photo.name), reason)
-            after = folder / f"{_stem(photo)}_{choice.name}.{file_format}"
+            after = folder / fit_name(f"{_stem(photo)}_{choice.name}.{file_format}")
             next(iter(made.targets.values())).replace(after)
             shutil.rmtree(folder / "out")
         seconds = time.perf_counter() - started
@@ -257,7 +258,8 @@ class Studio:
                         every=_SHOWN_EVERY,
                         stop=ended.is_set,
                     )
-                    file = folder / f"{_stem(photo)}_in_the_style_of_{_stem(painting)}.png"
+                    name = fit_name(f"{_stem(photo)}_in_the_style_of_{_stem(painting)}.png")
+                    file = folder / name
                     write_float_picture(file, made.image, alpha=made.alpha)
                 news.put(file)
             except Exception as error:  # noqa: BLE001 - raised again below, where somebody waits
@@ -299,7 +301,7 @@ class _Request:
 
 
 def _stem(path: Path) -> str:
-    """Return the name of an upload without its ending, as much of it as any disk takes."""
+    """Return the beginning of the name of an upload, without its ending and odd characters."""
     kept = "".join(letter for letter in path.stem if letter.isalnum() or letter in "-_ .")
     return kept.strip(" .")[:60] or "picture"
 
@@ -444,7 +446,11 @@ def _lay_out_own(gr: Any, studio: Studio) -> None:
             begin = gr.Button("Paint", variant="primary", elem_id="begin")
             stop = gr.Button("Stop", elem_id="stop")
     with gr.Column(scale=3):
-        result = gr.Image(label="Painting", interactive=False, format="png", elem_id="stylized")
+        # Without the button that shares pictures elsewhere.
+        buttons = ["download", "fullscreen"]
+        result = gr.Image(
+            label="Painting", interactive=False, format="png", elem_id="stylized", buttons=buttons
+        )
         told = gr.Markdown(elem_id="told")
         keep = gr.DownloadButton("Save the painting", interactive=False, elem_id="keep")
     begin.click(

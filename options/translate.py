@@ -61,6 +61,14 @@ def _require_sheet(option: str, path: Path) -> None:
     )
 
 
+def _require_epoch(epoch: str) -> None:
+    require(
+        epoch in {"latest", "best"} or epoch.isdecimal(),
+        "epoch",
+        f"expected latest, best or the number of an epoch, got {epoch!r}",
+    )
+
+
 @option_class
 class TranslateOptions:
     """Translate pictures with a trained generator; size out = size in."""
@@ -243,11 +251,7 @@ class TranslateOptions:
             require_grid_bend(self.grid_bend_px)
         if self.crf is not None:
             require_range("crf", self.crf, 0, 63)
-        require(
-            self.epoch in {"latest", "best"} or self.epoch.isdecimal(),
-            "epoch",
-            f"expected latest, best or the number of an epoch, got {self.epoch!r}",
-        )
+        _require_epoch(self.epoch)
 
 
 @option_class
@@ -291,8 +295,8 @@ class ExportOptions:
     """direction of translation, if MODEL is a run: AtoB exports its generator G_A, BtoA its
     generator G_B (default: AtoB)"""
     epoch: str = "latest"
-    """epoch whose weights are exported, if MODEL is a run: latest, or the number of an epoch whose
-    weights were kept"""
+    """epoch whose weights are exported, if MODEL is a run: latest, best (what impasto train
+    --evaluate_every_epochs kept), or the number of an epoch whose weights were kept"""
     style: str | None = None
     """style, if MODEL knows several: a name, or a mixture such as great_wave:0.7,the_scream:0.3; a
     file holds one style (default: the first style)"""
@@ -313,11 +317,7 @@ class ExportOptions:
             )
         if self.grid_bend_px is not None:
             require_grid_bend(self.grid_bend_px)
-        require(
-            self.epoch == "latest" or self.epoch.isdecimal(),
-            "epoch",
-            f"expected latest or the number of an epoch, got {self.epoch!r}",
-        )
+        _require_epoch(self.epoch)
 
 
 @option_class

@@ -93,7 +93,9 @@ def export(
     _refuse_numbers(loaded, "model", str(model))
     if "format" in loaded.provenance:
         raise OptionError("model", f"{model} is exported already; give the file it was made of")
-    path = options.output or Path(model.stem + EXPORT_SUFFIXES[options.format])
+    # The name of a run may have dots, as v1.2.
+    name = model.stem if model.is_file() else model.absolute().name
+    path = options.output or Path(name + EXPORT_SUFFIXES[options.format])
     if path.exists() and not options.overwrite:
         raise OptionError("output", f"{path} exists; choose another name, or --overwrite")
     make_folder(path.parent)

@@ -7,7 +7,7 @@ for what there is of them. ``benchmarks/build_lite.py`` makes a distribution of 
 import os
 import sys
 import time
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +27,7 @@ LITE_MODELS = Path(__file__).parent / "models"
 """Folder of the models that come along, `.onnx`; the full Impasto has none there."""
 
 _NAME = "impasto-lite"
+_FORMATS = ("png", "jpg", "webp")
 _EPILOG = """examples:
   impasto-lite photos --output monets
   impasto-lite a.jpg b.png --model vangogh --output out --format jpg
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _list_models()
         if not words.photos:
             parser.error("missing: PHOTOS")
+        if words.output is None:
+            parser.error("missing: --output, a folder for the translated pictures")
         given = {name: value for name, value in vars(words).items() if value is not None}
         photos = [Path(photo) for photo in given.pop("photos")]
         given.pop("models")
@@ -79,7 +82,9 @@ def _parser() -> ArgumentParser:
         "--model", default="monet", help="one of these models, or an .onnx file (default: monet)"
     )
     parser.add_argument("--output", help="folder for the translated pictures")
-    parser.add_argument("--format", metavar="{png,jpg,webp,tif}", help="file format (default: png)")
+    parser.add_argument(
+        "--format", metavar=f"{{{','.join(_FORMATS)}}}", help="file format (default: png)"
+    )
     parser.add_argument("--quality", type=int, help="quality of jpg and webp (default: 95)")
     parser.add_argument(
         "--long_side", type=int, help="longer side that larger pictures are reduced to, in pixels"
@@ -91,7 +96,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--stroke_scale",
-        type=lambda text: text if text == "auto" else float(text),
+        type=_factor,
         help="factor by which strokes become larger, at least 1; auto follows the size of each "
         "picture where the model knows what its strokes are right for (default: auto)",
     )
@@ -102,6 +107,13 @@ def _parser() -> ArgumentParser:
         "--threads", type=int, help="number of threads that compute (default: one for each core)"
     )
     return parser
+
+
+def _factor(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"expected a number or auto, got {text}") from None
 
 
 def _list_models() -> int:
@@ -140,20 +152,21 @@ def translate_lite(
     Raises:
         FolderError: an input is missing or empty.
         CheckpointError: the model is missing, damaged, or of another program.
-        OptionError: a result would replace a picture, or the format is that of an array.
+        OptionError: a result would replace a picture, or the format is none of these here.
         OSError: a folder cannot be made.
     """
-    if options.format == "npy":
-        raise OptionError("format", "npy is for the full impasto; expected png, jpg, webp or tif")
+    if options.format not in _FORMATS:
+        raise OptionError(
+            "format", f"{options.format} is for the full impasto; expected {' or '.join(_FORMATS)}"
+        )
     session = OnnxSession(_resolve(options.model), threads=options.threads or _cores())
     sources, root = gather_pictures(photos, exclude=options.folder)
     names = output_names(sources, root=root, suffix=f".{options.format}")
+    targets = [options.folder / name for name in names]
+    _refuse_own(sources, targets)
     done, skipped = 0, 0
     failures: dict[Path, str] = {}
-    for source, name in zip(sources, names, strict=True):
-        target = options.folder / name
-        if target.resolve() == source.resolve():
-            raise OptionError("output", f"{target} would overwrite the picture itself")
+    for source, target in zip(sources, targets, strict=True):
         if target.exists() and not options.overwrite:
             skipped += 1
             continue
@@ -167,6 +180,12 @@ def translate_lite(
         else:
             done += 1
     return done, skipped, failures
+
+
+def _refuse_own(sources: Sequence[Path], targets: Sequence[Path]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        if target.resolve() == source.resolve():
+            raise OptionError("output", f"{target} would overwrite the picture itself")
 
 
 def _painted(source: Path, session: OnnxSession, options: TranslateOptions) -> Picture:

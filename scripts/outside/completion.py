@@ -167,6 +167,9 @@ def _fish(known: Mapping[str, _Words]) -> str:
         conditions = [f"__fish_seen_subcommand_from {word}" for word in key.split()]
         if one.names:
             conditions.append(f"not __fish_seen_subcommand_from {' '.join(one.names)}")
+        # Of a command whose name is also that of an action, as export and survey export.
+        if others := [parent for parent in known if parent and key in known[parent].names]:
+            conditions.append(f"not __fish_seen_subcommand_from {' '.join(others)}")
         condition = "; and ".join(conditions)
         for name, text in one.names.items():
             lines.append(

@@ -111,6 +111,19 @@ def test_own_painting_shows_how_it_comes_about(studio: Studio, tmp_path: Path) -
     assert words.startswith("done in ")
 
 
+def test_long_names_of_any_script_are_shortened(studio: Studio, tmp_path: Path) -> None:
+    # As an upload is called: at most 200 bytes.
+    snow = "\u96ea"
+    photo = photograph(tmp_path / f"{65 * snow}.png")
+    *_, (last, _) = studio.stylize(photo, photo, size=32)
+    assert isinstance(last, Path)
+    assert len(os.fsencode(last.name)) <= 255
+    assert last.name.startswith(snow)
+    assert read_size(last) == (32, 24)
+    after = studio.paint(photo, ONE_OF_SEVERAL).after
+    assert after.name == f"{60 * snow}_great_wave.png"
+
+
 def test_own_painting_stops_early_or_when_nobody_looks(studio: Studio, tmp_path: Path) -> None:
     photo, painting = photograph(tmp_path / "a.png"), photograph(tmp_path / "b.png", seed=2)
     stopped = threading.Event()

@@ -16,7 +16,7 @@ def test_the_name_of_a_file_says_its_format() -> None:
 
 
 def test_epochs_and_bends_are_checked() -> None:
-    with pytest.raises(OptionError, match="latest or the number of an epoch"):
+    with pytest.raises(OptionError, match="latest, best or the number of an epoch"):
         ExportOptions(epoch="last")
     with pytest.raises(OptionError, match="grid_bend_px"):
         ExportOptions(grid_bend_px=9)

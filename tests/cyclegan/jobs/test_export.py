@@ -254,6 +254,14 @@ def test_what_is_wrong_is_not_written(
     assert {file.name for file in Path().iterdir()} == {"model.onnx", "model.safetensors"}
 
 
+def test_the_name_of_a_run_may_have_dots() -> None:
+    run = Path("runs/v1.2")
+    run.mkdir(parents=True)
+    saved(RESNET).rename(run / "G_A.safetensors")
+    made = export(run, ExportOptions(format="torchscript"))
+    assert made.path == Path("v1.2.pt")
+
+
 def test_a_file_is_not_replaced_unasked() -> None:
     path = saved(RESNET)
     Path("model.onnx").write_text("mine")

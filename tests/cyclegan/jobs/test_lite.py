@@ -86,6 +86,7 @@ def test_what_is_there_stays(model: Path, capsys: pytest.CaptureFixture[str]) ->
         (("--model", "rembrandt"), "rembrandt: no such model; expected an .onnx file"),
         (("--format", "gif"), "format: "),
         (("--format", "npy"), "format: npy is for the full impasto"),
+        (("--format", "tif"), "format: tif is for the full impasto; expected png or jpg or webp"),
         (("--strength", "2"), "strength: "),
     ],
 )
@@ -96,6 +97,34 @@ def test_mistakes_are_named(
     printed = capsys.readouterr().err
     assert printed.startswith("impasto-lite: error: ")
     assert reason in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("photos",), "missing: --output"),
+        (("photos", "--output", "out", "--stroke_scale", "wide"), "expected a number or auto"),
+        (("--output", "out"), "missing: PHOTOS"),
+    ],
+)
+def test_words_that_are_missing_or_none_are_named(
+    words: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert reason in capsys.readouterr().err
+
+
+def test_no_picture_is_translated_if_one_would_be_replaced(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (9, 9)).save("photos/first.jpg")
+    photos = ["photos/first.jpg", "photos/alpha.png"]
+    before = Path("photos/alpha.png").read_bytes()
+    assert main([*photos, "--model", str(model), "--output", "photos", "--overwrite"]) == 2
+    assert "would overwrite the picture itself" in capsys.readouterr().err
+    assert Path("photos/alpha.png").read_bytes() == before
+    assert not Path("photos/first.png").exists()
 
 
 def names(node: ast.AST) -> set[str]:

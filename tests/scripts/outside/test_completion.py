@@ -52,6 +52,16 @@ def test_all_shells_know_all_commands() -> None:
         assert "stroke_scale" in script(shell)
 
 
+def test_fish_tells_commands_from_actions_of_the_same_name() -> None:
+    lines = [
+        line for line in script("fish").splitlines() if line.endswith(("-l direction", "BtoA'"))
+    ]
+    own = "__fish_seen_subcommand_from export; and not __fish_seen_subcommand_from survey'"
+    assert [own in line for line in lines if "from export" in line] == [True]
+    actions = [line for line in script("fish").splitlines() if "from survey; and" in line]
+    assert any("-l protocol" in line and "not" not in line for line in actions)
+
+
 def test_what_a_shell_cannot_read_is_no_script(tmp_path: Path) -> None:
     for shell in ("bash", "fish", "zsh"):
         if shutil.which(shell) is not None:
