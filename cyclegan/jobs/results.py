@@ -10,13 +10,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, Self
 
 from impasto.data.atomic import check_writable, remove_leftovers, write_text_atomic
+from impasto.data.files import fit_name
 from impasto.data.provenance import (
     NOTES,
     PREVIEWS_MARK,
@@ -149,8 +150,8 @@ class ResultsFolder:
         for folder in self.output.glob(f"{PREVIEWS}*"):
             if folder != self.previews and holds_notes(folder):
                 known = read_notes(folder / NOTES, self.output)
-                others = {name: made for name, made in known.items() if name in names}
-                self.made = {**others, **self.made}
+                for name in names & known.keys():
+                    self._learn(name, known[name])
 
     def _take_over_shards(self) -> None:
         """Take over notes and small copies of shards; their pages are then those of this call.
@@ -159,23 +160,54 @@ class ResultsFolder:
             ImpastoError: a shard is being written.
         """
         busy = "another impasto translate writes a shard into it; wait for its end"
-        for folder in sorted(self.output.glob(f"{PREVIEWS}{_SHARD}*-of-*")):
-            if not holds_notes(folder):
-                continue
-            with lock_folder(folder, busy):
+        found = sorted(self.output.glob(f"{PREVIEWS}{_SHARD}*-of-*"))
+        folders = [folder for folder in found if holds_notes(folder)]
+        with ExitStack() as locked:
+            for folder in folders:
+                locked.enter_context(lock_folder(folder, busy))
+            for folder in folders:
                 for name, made in read_notes(folder / NOTES, self.output).items():
-                    self.made[name] = made
-                    self._note(name, made)
-                for path in sorted(folder.rglob("*.webp")):
-                    there = self.previews / path.relative_to(folder)
-                    there.parent.mkdir(parents=True, exist_ok=True)
-                    path.replace(there)
+                    self._take_over(name, made, folder)
+        for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
             shard = folder.name.removeprefix(PREVIEWS)
             stem = f"{PurePosixPath(_PAGE).stem}{shard}"
             for page in (self.output / f"{stem}.html", *self.output.glob(f"{stem}-*.html")):
                 if page.is_file() and is_generated(page):
                     page.unlink()
+
+    def _learn(self, name: str, made: Made) -> bool:
+        """Note what a call with other shards made; return whether that is the last there was."""
+        known = self.made.get(name)
+        if known is not None and known.result.mtime_ns > made.result.mtime_ns:
+            return False
+        self.made[name] = made
+        return True
+
+    def _take_over(self, name: str, made: Made, folder: Path) -> None:
+        """Take over the note and the small copies of a result, if they are the last there were."""
+        known = self.made.get(name)
+        if not self._learn(name, made):
+            return
+        self._note(name, made)
+        here = self.copies(name)
+        for side, there in self.copies(name, below=folder).items():
+            if there.exists():
+                here[side].parent.mkdir(parents=True, exist_ok=True)
+                there.replace(here[side])
+            elif known != made:  # or a call that was killed has taken it over
+                here[side].unlink(missing_ok=True)
+
+    def copies(self, name: str, *, below: Path | None = None) -> dict[str, Path]:
+        """Return the small copies of a picture and its result, ``before`` and ``after``.
+
+        Args:
+            name: name of the result.
+            below: folder that they lie in; None: that of this call.
+        """
+        own, root = PurePosixPath(name), self.previews if below is None else below
+        copy = own.with_name(fit_name(f"{own.name}.webp"))
+        return {side: root / side / copy for side in ("before", "after")}
 
     def why_not(self, name: str, source: Path, identity: str) -> str | None:
         """Return why a result has to be made although one is there; None if it is the right one.

@@ -31,7 +31,7 @@ from impasto.cyclegan.models import find_generator, shipped_model
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.atomic import check_writable
 from impasto.data.channels.read import picture_size
-from impasto.data.files import fit_name, gather_pictures, output_names, pick_shard
+from impasto.data.files import gather_pictures, output_names, pick_shard
 from impasto.data.films.reading import FILM_SUFFIXES, is_film
 from impasto.data.films.writing import film_suffix
 from impasto.data.provenance import FileNote, Made, made_below, stylized_below
@@ -545,15 +545,8 @@ def plan_jobs(
         target = folder.output / name
         if target.resolve() == source.resolve():
             raise OptionError("output", f"{target} would overwrite the picture itself")
-        jobs.append(Job(source=source, target=target, **_previews(folder, str(name))))
+        jobs.append(Job(source=source, target=target, **folder.copies(str(name))))
     return jobs
-
-
-def _previews(folder: ResultsFolder, name: str) -> dict[str, Path]:
-    """Return the small copies of a picture and its result, by the fields of a job."""
-    own = PurePosixPath(name)
-    preview = own.with_name(fit_name(f"{own.name}.webp"))
-    return {side: folder.previews / side / preview for side in ("before", "after")}
 
 
 def _name(job: Job, folder: ResultsFolder) -> str:
@@ -564,7 +557,7 @@ def _pairs(whole: Mapping[str, Made], folder: ResultsFolder) -> list[BeforeAfter
     """Return the pairs of all results that exist, of this call and of earlier ones."""
     pairs = []
     for name, made in whole.items():
-        target, previews = folder.output / name, _previews(folder, name)
+        target, previews = folder.output / name, folder.copies(name)
         before = previews["before"] if previews["before"].exists() else Path(made.source.path)
         after = previews["after"] if previews["after"].exists() else target
         try:

@@ -71,6 +71,29 @@ def test_four_shards_make_what_one_command_makes(
         assert (out / path.relative_to(alone)).read_bytes() == path.read_bytes()
 
 
+def test_shards_of_other_numbers_know_what_was_made_last(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for index in range(6):
+        Image.new("RGB", (8, 6), (40 * index, 90, 30)).save(photos / f"{index}.png")
+    # Sorted by their names, the folders of the second split lie before and behind the first.
+    for shards, strength in ((2, 1), (3, 0.5), (2, 0.7), (3, 0)):
+        for number in range(1, shards + 1):
+            words = ("--shard", f"{number}/{shards}", "--strength", strength)
+            assert translate(photos, "--model", model, "--output", out, *words) == 0
+    printed = capsys.readouterr()
+    assert "was changed after it was made" not in printed.err
+    assert translate(photos, "--model", model, "--output", out, "--strength", 0) == 0
+    assert "0 translated, 6 already there" in capsys.readouterr().out
+    assert not list(out.glob("page-shard-*"))
+    for index in range(6):
+        with Image.open(out / f"{index}.png") as made, Image.open(photos / f"{index}.png") as was:
+            assert made.tobytes() == was.tobytes()
+        assert (out / "page" / "before" / f"{index}.png.webp").is_file()
+
+
 def test_shards_run_beside_each_other_and_not_beside_the_whole(tmp_path: Path) -> None:
     names = [PurePosixPath("a.png")]
 
