@@ -16,11 +16,11 @@ from impasto.cyclegan.blocks import take_statistics
 from impasto.cyclegan.convolutions import economize
 from impasto.cyclegan.doctor import CycleganDoctor
 from impasto.cyclegan.networks import (
-    Generator,
     Networks,
     PatchDiscriminator,
     PixelDiscriminator,
     ResnetGenerator,
+    freeze_encoders,
     init_weights,
     load_weights,
 )
@@ -36,6 +36,7 @@ from impasto.cyclegan.painting import (
 )
 from impasto.cyclegan.paired.trainer import ConditionalTerm, PairedTrainer, TruePictureTerm
 from impasto.cyclegan.pools import ImagePool, ReplayPools
+from impasto.cyclegan.strokes.loss import StrokeLoss, StrokeTerm
 from impasto.cyclegan.terms import (
     AdversarialTerm,
     CycleTerm,
@@ -63,7 +64,7 @@ from impasto.data.loaders import UnpairedLoader, useful_processes
 from impasto.data.tensors import normalize
 from impasto.data.transforms import Preprocessing
 from impasto.gatys.features.lite import default_lite_layers
-from impasto.options.errors import CheckpointError, OptionError
+from impasto.options.errors import CheckpointError
 from impasto.options.losses import LossOptions
 from impasto.options.networks import Direction, NetworkOptions
 from impasto.options.train import TrainOptions
@@ -75,6 +76,8 @@ from impasto.runs.state import make_generator
 _ADDED = "noise."
 # Of the domain that a discriminator on frozen features judges.
 _STANDARD_PICTURES = 32
+# Crops of pictures that the stroke loss compares translations with, at least.
+_SHOWN_PICTURES = 1000
 # Pictures without a partner that a message names.
 _MOST_NAMED = 5
 
@@ -189,8 +192,6 @@ def build_trainer(  # noqa: PLR0913 - all that a training is made of
     if options.run.convolution == "auto":
         for network in networks.values():
             economize(network)
-    _standardize(networks, options, formats)
-    share_weights(networks.values(), accelerator)
     schedule, losses = options.schedule, options.losses
     augment = _augment(losses.diffaugment, make_generator(seed, "augmentation", process=process))
     terms = [
@@ -199,6 +200,8 @@ def build_trainer(  # noqa: PLR0913 - all that a training is made of
         ),
         *extra_terms,
     ]
+    _show_pictures(networks, terms, options, formats)
+    share_weights(networks.values(), accelerator)
     if compiling is None:
         compiling = choose_compiling(
             options.run.compile,
@@ -307,14 +310,13 @@ def build_terms(
     directions: list[tuple[Direction, str]] = [("AtoB", "A"), ("BtoA", "B")]
     if one_sided:
         directions = directions[:1]
+    random = partial(_random_of, seed=seed, process=process)
     if losses.lambda_palette > 0:
         terms += [
             PaletteTerm(
                 f"palette_{side}",
                 direction,
-                palette=PaletteLoss(
-                    generator=make_generator(seed, f"palette of {direction[-1]}", process=process)
-                ),
+                palette=PaletteLoss(generator=random("palette", direction)),
                 weight=losses.lambda_palette,
             )
             for direction, side in directions
@@ -339,13 +341,27 @@ def build_terms(
                     targets=losses.style_targets,
                     candidates=losses.style_candidates,
                     scales=losses.style_scales,
-                    generator=make_generator(seed, f"style of {direction[-1]}", process=process),
+                    generator=random("style", direction),
                 ),
                 weight=losses.lambda_style,
             )
             for direction, side in directions
         ]
+    if losses.lambda_strokes > 0:
+        terms += [
+            StrokeTerm(
+                f"strokes_{side}",
+                direction,
+                strokes=StrokeLoss(generator=random("crops", direction)),
+                weight=losses.lambda_strokes,
+            )
+            for direction, side in directions
+        ]
     return terms + _contrastive_terms(losses, networks, seed=seed, process=process)
+
+
+def _random_of(purpose: str, direction: str, *, seed: int, process: int) -> torch.Generator:
+    return make_generator(seed, f"{purpose} of {direction[-1]}", process=process)
 
 
 def _first_terms(
@@ -519,7 +535,7 @@ def _networks_at_start(
         for line in _load_start(networks, start):
             announce(line)
     if options.networks.freeze == "encoder":
-        _freeze_encoders(networks)
+        freeze_encoders(networks)
     return networks
 
 
@@ -550,45 +566,36 @@ def _load_start(networks: Networks, start: Mapping[str, Mapping[str, Tensor]]) -
     return lines
 
 
-def _freeze_encoders(networks: Networks) -> None:
-    """Keep the weights of the generators' encoders, and what normalization remembers there.
-
-    Raises:
-        OptionError: the generators do not say what their encoder is.
-    """
-    for name, network in networks.items():
-        if not isinstance(network, Generator):
-            continue
-        layers = network.encoder()
-        if not layers:
-            raise OptionError(
-                "freeze", f"{name} names no encoder (Generator.encoder); expected none"
-            )
-        for layer in layers:
-            layer.requires_grad_(False)
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.momentum = 0.0  # the running statistics stay, too
-
-
-def _standardize(networks: Networks, options: TrainOptions, formats: Formats) -> None:
-    """Show pictures of their domain to discriminators on frozen features.
+def _show_pictures(
+    networks: Networks, terms: Sequence[LossTerm], options: TrainOptions, formats: Formats
+) -> None:
+    """Show pictures of their domain to discriminators on frozen features and to stroke losses.
 
     Raises:
         FolderError: a folder is missing or holds no pictures.
     """
     judges = {name: D for name, D in networks.items() if isinstance(D, ProjectedDiscriminator)}
-    if not judges:
+    strokes = {term.direction: term.strokes for term in terms if isinstance(term, StrokeTerm)}
+    if not judges and not strokes:
         return
-    domains = dict(zip(("D_B", "D_A"), _build_domains(options, formats), strict=True))
-    for name, discriminator in judges.items():
-        domain = domains[name]
-        step = max(1, len(domain) // _STANDARD_PICTURES)
-        generator = make_generator(options.run.seed, f"pictures that {name} is standardized by")
-        drawn = [
-            domain.draw(index, generator=generator)[0]
-            for index in range(0, len(domain), step)[:_STANDARD_PICTURES]
-        ]
-        discriminator.standardize([normalize(each) for each in drawn if each is not None])
+    domains = _build_domains(options, formats)
+    for domain, name, direction in zip(domains, ("D_B", "D_A"), ("BtoA", "AtoB"), strict=True):
+        draw = partial(_drawn, domain, seed=options.run.seed)
+        if name in judges:
+            step = max(1, len(domain) // _STANDARD_PICTURES)
+            places = range(0, len(domain), step)[:_STANDARD_PICTURES]
+            judges[name].standardize(draw(places, f"pictures that {name} is standardized by"))
+        if direction in strokes:
+            count = max(len(domain), _SHOWN_PICTURES)
+            crops = draw(range(count), f"crops that {direction} is compared with")
+            strokes[direction].show(crops, device=next(networks.parameters()).device)
+
+
+def _drawn(domain: Domain, places: Sequence[int], purpose: str, *, seed: int) -> list[Tensor]:
+    """Return pictures, cropped and flipped at random, (3, H, W), in [-1, 1]."""
+    generator = make_generator(seed, purpose)
+    drawn = [domain.draw(place % len(domain), generator=generator)[0] for place in places]
+    return [normalize(each) for each in drawn if each is not None]
 
 
 def _build_domains(

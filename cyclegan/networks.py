@@ -22,7 +22,7 @@ from impasto.cyclegan.blocks import (
     upsample_layer,
 )
 from impasto.cyclegan.convolutions import Conv2d
-from impasto.options.errors import CheckpointError
+from impasto.options.errors import CheckpointError, OptionError
 from impasto.runs.meter import require_finite_weights
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "PixelDiscriminator",
     "ResnetGenerator",
     "UnetGenerator",
+    "freeze_encoders",
     "init_weights",
     "load_weights",
     "receptive_field",
@@ -502,3 +503,23 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, what: str
         more = f", and {len(problems) - 6} more" if len(problems) > 6 else ""
         raise CheckpointError(f"does not fit {what}: {'; '.join(problems[:6])}{more}")
     network.load_state_dict(dict(weights))
+
+
+def freeze_encoders(networks: Networks) -> None:
+    """Keep the weights of the generators' encoders, and what normalization remembers there.
+
+    Raises:
+        OptionError: the generators do not say what their encoder is.
+    """
+    for name, network in networks.items():
+        if not isinstance(network, Generator):
+            continue
+        layers = network.encoder()
+        if not layers:
+            raise OptionError(
+                "freeze", f"{name} names no encoder (Generator.encoder); expected none"
+            )
+        for layer in layers:
+            layer.requires_grad_(False)
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 0.0  # the running statistics stay, too

@@ -24,7 +24,7 @@ StyleTargets = Literal["nearest", "collection", "both"]
 
 @option_class
 class LossOptions:
-    """Losses: adversarial, cycle, identity, palette, perceptual, style and contrastive."""
+    """Losses: adversarial, cycle, identity, palette, perceptual, style, stroke and contrastive."""
 
     gan_mode: GanMode = "lsgan"
     """adversarial loss: lsgan is least squares, vanilla cross-entropy, wgangp Wasserstein with
@@ -83,6 +83,11 @@ class LossOptions:
     style_scales: int = 1
     """number of sizes at which the style loss compares pictures, each half as large as the one
     before; 2 also brings out strokes that are wider, and colors that change within them"""
+    lambda_strokes: float = 0.0
+    """weight of the stroke loss, the kernel distance (maximum mean discrepancy) between crops of
+    translations and crops of real pictures, 128 px wide, in features of EfficientNet-Lite0. Its
+    unit is the distance between samples of 100 real crops, so a small weight will do, such as
+    0.015; 0 turns it off"""
     lambda_nce: float = 0.0
     """weight of the contrastive loss (CUT), which asks that patches of a translation can be told
     to be those of its input, with --one_sided; 0 turns it off"""
@@ -128,6 +133,7 @@ class LossOptions:
             ("lambda_perceptual", self.lambda_perceptual),
             ("lambda_gan", self.lambda_gan),
             ("lambda_style", self.lambda_style),
+            ("lambda_strokes", self.lambda_strokes),
             ("lambda_nce", self.lambda_nce),
         ):
             require_at_least(option, number, 0)

@@ -271,7 +271,7 @@ def require_colors_where_needed(networks: NetworkOptions, losses: LossOptions) -
     """
     first, second = networks.input_nc, networks.output_nc
     got = f"got --input_nc {first} and --output_nc {second}"
-    for option in ("lambda_palette", "lambda_perceptual", "lambda_style"):
+    for option in ("lambda_palette", "lambda_perceptual", "lambda_style", "lambda_strokes"):
         require(
             getattr(losses, option) == 0 or {first, second} <= {1, 3},
             option,

@@ -684,16 +684,15 @@ class TrainOptions:
     def _check_style(self) -> None:
         """Refuse a style loss of pictures that are too small, or of different sizes."""
         losses = self.losses
-        require(
-            losses.lambda_style == 0 or self.data.crops,
-            "lambda_style",
-            "the style loss compares pictures of one size; use a --preprocess that crops",
-        )
+        for option in ("lambda_style", "lambda_strokes"):
+            require(
+                getattr(losses, option) == 0 or self.data.crops,
+                option,
+                "this loss compares pictures of one size; use a --preprocess that crops",
+            )
         reduced = self.data.crop_size >> (losses.style_scales - 1)
         require(
-            losses.lambda_style == 0
-            or reduced >= SMALLEST_PROJECTED_PX
-            or losses.style_scales == 1,
+            losses.style_scales == 1 or reduced >= SMALLEST_PROJECTED_PX,
             "style_scales",
             f"the smallest of {losses.style_scales} sizes has {reduced} px; expected at least "
             f"{SMALLEST_PROJECTED_PX}: use a larger --crop_size, or fewer sizes",

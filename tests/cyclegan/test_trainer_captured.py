@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from impasto.cyclegan import Trainer, build, build_trainer, painting, terms
+from impasto.cyclegan.strokes import loss as strokes
 from impasto.data import UnpairedBatch
 from impasto.gatys.features.lite import find_lite_weights
 from impasto.options import TrainOptions
@@ -70,12 +71,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "batch_size": 2,
         "lambda_identity": 0.0,
     },
+    "strokes, two sides": {
+        "lambda_strokes": 0.1,
+        "crop_size": 32,
+        "load_size": 36,
+        "batch_size": 2,
+        "lambda_identity": 0.0,
+    },
     "noise": {"stroke_noise": True},
     "projected": {"netD": "projected", "gan_mode": "hinge", "crop_size": 32, "load_size": 32},
 }
 # These look through EfficientNet-Lite0.
 if find_lite_weights() is None:
-    for name in ("style, one-sided", "style of the collection", "projected"):
+    for name in ("style, one-sided", "style of the collection", "strokes, two sides", "projected"):
         del VARIANTS[name]
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 STEPS, EPOCH = 10, 8
@@ -90,6 +98,8 @@ def soon_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painting, "_KNOWN", 3)
     monkeypatch.setattr(painting, "_DECAY", 0.75)
     monkeypatch.setattr(painting, "_SEEN", 3)
+    monkeypatch.setattr(strokes, "_KNOWN", 3)
+    monkeypatch.setattr(build, "_SHOWN_PICTURES", 4)
     monkeypatch.setattr(capture, "_WARM_UP_STEPS", 2)
 
 
@@ -488,6 +498,7 @@ def test_no_step_reads_from_the_device_and_a_captured_one_is_sent_nothing(
     monkeypatch.setattr(terms, "_PICTURES", 2)
     monkeypatch.setattr(painting, "_KNOWN", 1)
     monkeypatch.setattr(painting, "_SEEN", 1)
+    monkeypatch.setattr(strokes, "_KNOWN", 1)
     GuardedGraph.operations.clear()
     one = {"style_candidates": 1} if "lambda_style" in changes else {}
     options = tiny_options(**{"pool_size": 1, **changes, **one})

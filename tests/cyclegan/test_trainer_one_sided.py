@@ -29,6 +29,7 @@ PAINTER: dict[str, Any] = {
     "perceptual_backbone": "lite",
     "lambda_style": 1.0,
     "style_targets": "both",
+    "lambda_strokes": 0.02,
     "lambda_palette": 0.5,
     "lambda_gan": 0.1,
     "lambda_identity": 0.0,
@@ -147,6 +148,8 @@ def test_it_is_exported_and_translates_as_it_was_trained(tiny_options: Options) 
         ({"nce_layers": [0]}, "nce_layers"),
         ({"style_targets": "both"}, "style_targets"),
         ({"lambda_style": 1.0, "preprocess": "none"}, "lambda_style"),
+        ({"lambda_strokes": 1.0, "preprocess": "none"}, "lambda_strokes"),
+        ({"lambda_strokes": -1.0}, "lambda_strokes"),
         (
             {"one_sided": True, "lambda_perceptual": 1.0, "perceptual_targets": "both"},
             "perceptual_targets",

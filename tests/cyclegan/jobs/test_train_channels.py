@@ -246,6 +246,7 @@ def test_pairs_of_numbers(tmp_path: Path, options: Options, side_by_side: bool) 
         {"lambda_palette": 1.0, "diffaugment": ["color", "translation", "cutout"]},
         {"lambda_perceptual": 1.0, "perceptual_targets": "both", "lambda_style": 1.0},
         {"netD": "projected", "batch_size_D": 2},
+        {"lambda_strokes": 0.1},
         {"one_sided": True, "lambda_nce": 1.0},
     ],
 )
@@ -263,6 +264,7 @@ def test_losses_that_look_at_colors_see_gray(
         ({"lambda_palette": 1}, "lambda_palette", "looks at RGB, or at gray as RGB; got --input"),
         ({"lambda_perceptual": 1}, "lambda_perceptual", "looks at RGB"),
         ({"lambda_style": 1}, "lambda_style", "looks at RGB"),
+        ({"lambda_strokes": 1}, "lambda_strokes", "looks at RGB"),
         ({"netD": "projected"}, "netD", "projected looks at RGB, or at gray as RGB"),
         ({"color_skip": True}, "color_skip", "is for RGB; got --input_nc 4 and --output_nc 4"),
         ({"output_base": "kuwahara"}, "output_base", "is for RGB"),

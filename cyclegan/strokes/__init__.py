@@ -1,0 +1,1 @@
+"""Losses that compare all translations together with all paintings together."""
