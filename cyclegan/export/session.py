@@ -11,6 +11,7 @@ from impasto.options.errors import CheckpointError, ImpastoError
 
 __all__ = ["METADATA_KEY", "OnnxSession"]
 
+_NUMBERS = ("grid_bend_px", "pixel_bytes", "strokes_at_px")
 METADATA_KEY = "impasto"
 """Key of the metadata that `impasto export` writes: JSON, as in the safetensors."""
 
@@ -40,7 +41,7 @@ class OnnxSession:
             ) from error
 
         name = name or ("the model" if isinstance(model, bytes) else str(model))
-        self.version = onnxruntime.__version__
+        self.version, self._name = onnxruntime.__version__, name
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.log_severity_level = 3  # errors, which are raised, too
@@ -75,7 +76,18 @@ class OnnxSession:
                 f"{name}: an ONNX model of another program: it has no metadata {METADATA_KEY}, "
                 "which impasto export writes"
             )
-        return {str(key): str(value) for key, value in facts.items()}
+        said = {str(key): str(value) for key, value in facts.items()}
+        for key in said.keys() & set(_NUMBERS):
+            try:
+                is_number = 0 <= float(said[key]) < float("inf")
+            except ValueError:
+                is_number = False
+            if not is_number:
+                raise CheckpointError(
+                    f"{name}: its metadata are damaged: expected a number as {key}, "
+                    f"got {said[key]!r}; export it again"
+                )
+        return said
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         """Translate pictures of one size.
@@ -88,6 +100,8 @@ class OnnxSession:
 
         Raises:
             MemoryError: there is not enough memory.
+            CheckpointError: the model cannot translate them, as one that another program has bound
+                to a size.
         """
         taken = self._session.get_inputs()[0].name
         try:
@@ -96,5 +110,10 @@ class OnnxSession:
             # onnxruntime says it by errors of its own.
             if "alloc" in str(error).lower():
                 raise MemoryError("not enough memory") from error
-            raise
+            height, width = pictures[0].shape[:2]
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise CheckpointError(
+                f"{self._name}: cannot translate a picture of {width} x {height} pixels ({reason}"
+                "); models as impasto export writes them take any size"
+            ) from error
         return made

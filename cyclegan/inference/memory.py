@@ -251,7 +251,10 @@ class TranslationMemory:
     def _why_whole(self) -> str:
         """Say why a picture cannot be translated in rows, where that is asked for."""
         if self._of_numbers:
-            return " (pictures of more than 8 bits, or of other channels, are translated whole)"
+            return (
+                " (pictures of more than 8 bits are translated whole, unless with --bits 8, and so "
+                "are those of other channels)"
+            )
         if self._folder is None:
             return ""
         if self._device.type != "cpu":

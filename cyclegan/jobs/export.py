@@ -145,7 +145,7 @@ def choose_runtime(
     _refuse_what_torch_has(options, device)
     cpu = torch.device("cpu")
     if exported is not None:
-        inside = exported["grid_bend_px"]
+        inside = exported.get("grid_bend_px", "0")
         if options.grid_bend_px not in {None, float(inside)}:
             raise OptionError(
                 "grid_bend_px",

@@ -296,10 +296,11 @@ class FilmReader:
         found = self._video_frames() if self._animation is None else self._animation_frames()
         last = None
         for frame in found:
-            if last is not None and frame.time <= last.time:  # of a damaged file
-                frame = replace(frame, time=last.time + max(last.duration, 1))  # noqa: PLW2901
-            last = frame
-            yield frame
+            if last is None or frame.time > last.time:
+                last = frame
+            else:  # of a damaged file
+                last = replace(frame, time=last.time + max(last.duration, 1))
+            yield last
 
     def _open_animation(self, kind: type[ImageFile]) -> FilmFacts:
         try:

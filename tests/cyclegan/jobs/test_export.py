@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from impasto.cyclegan.architecture import GeneratorArchitecture, registered_generators
@@ -24,6 +25,7 @@ from impasto.data.channels.ranges import SampleFormat
 from impasto.options.errors import CheckpointError, ImpastoError, OptionError
 from impasto.options.networks import NetG
 from impasto.options.translate import ExportOptions
+from tests.translating import translate
 
 RESNET = GeneratorArchitecture(kind="resnet", depth=2, channels=4)
 UNET = GeneratorArchitecture(kind="unet", depth=7, channels=2)
@@ -290,3 +292,31 @@ def test_onnx_of_others_and_damage_are_named(bent: bytes) -> None:
     onnx.save(model, "foreign.onnx")
     with pytest.raises(CheckpointError, match="another program: it has no metadata impasto"):
         find_generator(Path("foreign.onnx"))
+
+
+def test_onnx_that_was_edited_is_named(bent: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    import onnx  # noqa: PLC0415
+
+    def edited(name: str, facts: dict[str, str], *, side: int | None = None) -> str:
+        model = onnx.load_model_from_string(bent)
+        said = json.loads({each.key: each.value for each in model.metadata_props}["impasto"])
+        onnx.helper.set_model_props(model, {"impasto": json.dumps({**said, **facts})})
+        if side is not None:
+            for dimension in model.graph.input[0].type.tensor_type.shape.dim[1:3]:
+                dimension.dim_value = side
+        onnx.save(model, name)
+        return name
+
+    Image.new("RGB", (9, 7), "red").save("red.png")
+    for number, (facts, side, reason) in enumerate(
+        (
+            ({"pixel_bytes": "many"}, None, "expected a number as pixel_bytes, got 'many'"),
+            ({"strokes_at_px": "nan"}, None, "expected a number as strokes_at_px, got 'nan'"),
+            ({}, 64, "cannot translate a picture of 9 x 7 pixels"),
+        )
+    ):
+        name = edited(f"{number}.onnx", facts, side=side)
+        assert translate("red.png", "--model", name, "--output", "out") == 1
+        assert f"error: {name}: " in (said := capsys.readouterr().err)
+        assert reason in said
+        assert "Traceback" not in said
