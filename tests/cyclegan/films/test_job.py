@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +23,6 @@ from tests.translating import shown, translate
 pytest.importorskip("cv2", reason='needs OpenCV: pip install "impasto[film]"')
 
 Process = subprocess.Popen[str]
-Command = Callable[..., Process]
 
 
 @pytest.fixture
@@ -147,39 +145,47 @@ def test_size_and_strength_count_for_films_too(model: Path, tmp_path: Path) -> N
     assert np.abs(made[0] - small).mean() < 4
 
 
-@pytest.fixture
-def command(start_process: Callable[..., Process]) -> Command:
-    """A function that starts ``impasto translate``."""
+# A command that sends itself a signal in the middle of a segment, however busy a machine is.
+STOPPED = """
+import os, sys
+from impasto.data.films.writing import FilmSegments
+from impasto.scripts.main import main
 
-    def start(*words: object) -> Process:
-        call = [sys.executable, "-m", "impasto", "translate", *map(str, words)]
-        return start_process(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+signal, segment = int(sys.argv[1]), int(sys.argv[2])
+write = FilmSegments.write
 
-    return start
+def stopping(segments, frames):
+    number = len(segments)
+    def some():
+        for index, frame in enumerate(frames):
+            if (number, index) == (segment, 5):
+                os.kill(os.getpid(), signal)
+            yield frame
+    write(segments, some())
 
-
-def wait_for(folder: Path, pattern: str, process: Process) -> None:
-    while not list(folder.glob(pattern)):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
+FilmSegments.write = stopping
+sys.exit(main(sys.argv[3:]))
+"""
 
 
 def test_a_film_that_was_stopped_twice_becomes_the_same_file(
-    model: Path, tmp_path: Path, command: Command
+    model: Path, tmp_path: Path, start_process: Callable[..., Process]
 ) -> None:
     clip = write_film(tmp_path / "clip.mp4", pan(72, height=48, width=64))
     words = (clip, "--model", model, "--steady", "true", "--threads", 1, "--output")
     assert translate(*words, tmp_path / "whole.mp4") == 0
     said = ""
     out, ends = tmp_path / "out.mp4", ((signal.SIGKILL, -9), (signal.SIGINT, 130))
-    for number, (how, status) in enumerate(ends):
-        process = command(*words, out)
-        wait_for(tmp_path, f".out.mp4.film/{number:06d}.json", process)
-        process.send_signal(how)
-        _, said = process.communicate(timeout=60)
+    for segment, (how, status) in enumerate(ends, 1):
+        call = [sys.executable, "-c", STOPPED, int(how), segment, "translate", *words, out]
+        pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        process = start_process([str(word) for word in call], **pipes)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == status, said
         assert "Traceback" not in said
         assert not out.exists()
+        whole = {path.name for path in (tmp_path / ".out.mp4.film").glob("*.json")}
+        assert whole == {f"{number:06d}.json" for number in range(segment)}
     assert "finished parts lie beside" in said
     assert translate(*words, out) == 0
     assert out.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
