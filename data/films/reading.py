@@ -26,7 +26,7 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from impasto.data.decode import Picture, Rgb
+from impasto.data.decode import DEFAULT_MAX_PIXELS, Picture, Rgb, refuse_large
 from impasto.data.standardize import flatten_alpha
 from impasto.options.errors import PictureError
 
@@ -305,6 +305,7 @@ class FilmReader:
     def _open_animation(self, kind: type[ImageFile]) -> FilmFacts:
         try:
             image = self._open.enter_context(kind(self._open.enter_context(self.path.open("rb"))))
+            refuse_large(self.path, *image.size, DEFAULT_MAX_PIXELS)
             frames = int(getattr(image, "n_frames", 1))
             if getattr(image, "default_image", False) and frames > 1:
                 # A PNG's own picture, for viewers that know no animations, which is no frame.
@@ -312,6 +313,8 @@ class FilmReader:
                 image.seek(1)
             info = dict(image.info)
             clear = image.mode in {"RGBA", "LA", "PA"} or "transparency" in info
+        except PictureError:
+            raise
         except OSError as error:
             raise PictureError(self.path, _why(error)) from error
         except (SyntaxError, ValueError, struct.error, EOFError) as error:

@@ -1,6 +1,7 @@
 """Reading films: times, rotation, colors and what is damaged."""
 
 import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -190,3 +191,19 @@ def test_a_comment_is_read_of_all_kinds_and_of_no_other_file(tmp_path: Path) -> 
     assert read_comment(tmp_path / "a.gif") == "a word"
     (tmp_path / "b.gif").write_bytes(b"GIF89a")
     assert read_comment(tmp_path / "b.gif") == ""
+
+
+def test_an_animation_that_says_it_is_huge_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    moving = chunk(b"acTL", struct.pack(">II", 2, 0))
+    path = tmp_path / "huge.png"
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + moving + pixels + chunk(b"IEND", b""))
+    assert is_film(path)
+    with pytest.raises(PictureError, match=r"has 60000 x 60000 = .* more than the limit"):
+        FilmReader(path)
