@@ -212,6 +212,7 @@ def _obtain(entry: Entry, source: Source, work: Path, options: FetchOptions) -> 
     Raises:
         FetchError: it cannot be had, or is another file.
     """
+    source.require_usable()
     expected, who = ("", "") if options.any_checksum else expected_checksum(entry)
     file = work / entry.file
     if source.path is not None and entry.kind == "dataset":

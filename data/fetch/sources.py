@@ -36,11 +36,22 @@ class Source:
         origin: who named it, for messages.
         url: its address; empty if it is on the disk.
         path: its path on the disk; None if it is remote.
+        problem: why it cannot be asked on this machine; empty if it can.
     """
 
     origin: str
     url: str = ""
     path: Path | None = None
+    problem: str = ""
+
+    def require_usable(self) -> None:
+        """Refuse what cannot be asked on this machine.
+
+        Raises:
+            FetchError: the message says what is missing.
+        """
+        if self.problem:
+            raise FetchError(self.problem)
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -91,7 +102,10 @@ def _locate(place: str, entry: Entry, origin: str) -> Source:
     """Return the source that an address or a folder means."""
     place = place.replace("{name}", entry.name).replace("{file}", entry.file)
     if place.startswith(_HUB):
-        return Source(origin=origin, url=_hub_address(place.removeprefix(_HUB), entry))
+        try:
+            return Source(origin=origin, url=_hub_address(place.removeprefix(_HUB), entry))
+        except FetchError as error:  # the other sources may have it
+            return Source(origin=origin, url=place, problem=str(error))
     scheme, separator, _ = place.partition("://")
     if not separator:
         path = expand_home(place)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -160,6 +161,21 @@ def test_where_all_sources_fail_each_is_said_and_what_else_can_be_done(server: S
     ):
         assert words in text
     assert left(Path("datasets")) == set()
+
+
+def test_a_source_whose_package_is_missing_does_not_hold_up_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = archive()
+    register(monkeypatch, content)
+    (tmp_path / "tiny.zip").write_bytes(content)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # as if it were not installed
+    result, said = fetch("tiny", source=["hf:owner/name", str(tmp_path)])
+    assert not result.failures
+    assert any("needs the package huggingface_hub: pip install huggingface_hub" in s for s in said)
+    result, _ = fetch("tiny", source=["hf:owner/name"], overwrite=True)
+    assert "hf:owner/name: hf:owner/name needs the package" in result.failures["tiny"]
+    assert left(Path("datasets/tiny")) == set(COUNTS)
 
 
 def test_without_any_source_it_is_said_what_to_do() -> None:
