@@ -4,7 +4,7 @@ PYTHON  ?= python3
 BIN     := .venv/bin
 # The versions of all packages; `make test CONSTRAINTS=/dev/null` takes the newest that are allowed.
 CONSTRAINTS ?= constraints.txt
-EXTRAS  := dev,docs,fetch,film,heif,onnx,survey,tensorboard,visdom
+EXTRAS  := dev,docs,fetch,film,heif,onnx,ray,survey,tensorboard,visdom
 
 # It cannot be installed beside the others' versions: see test-app.
 GRADIO  := $(shell grep ^gradio== constraints.txt)

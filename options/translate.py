@@ -79,6 +79,7 @@ class TranslateOptions:
         "strength": "strokes",
         "steady": "films",
         "overwrite": "running",
+        "engine": "several machines",
     }
 
     model: Path = Path("monet")
@@ -178,6 +179,19 @@ class TranslateOptions:
     mixed_precision: MixedPrecision = "no"
     """numeric precision: no computes in 32 bits; fp16 and bf16 compute in 16 bits where that is
     safe; auto is bf16 where a quick measurement finds it faster, and no elsewhere"""
+    engine: Literal["local", "ray"] = "local"
+    """what translates: local is this process; ray is the workers of a Ray cluster, or several
+    processes of this machine (pip install ray), which share the pictures among them, so that
+    PHOTOS, OUTPUT and MODEL have to be in folders that all machines see under the same path. The
+    options for running are then those of each worker (docs/cluster.md)"""
+    ray_address: str | None = None
+    """address of the Ray cluster, HOST:PORT, or auto for the one that runs on this machine; local
+    starts one for this command (default: the environment variable RAY_ADDRESS, or local)"""
+    ray_workers: int | None = None
+    """number of workers (default: as many as the cluster has room for)"""
+    ray_gpus_per_worker: float | None = None
+    """number of GPUs of each worker, such as 1, or 0.5 for two workers on each GPU (default: 1 if
+    the cluster has GPUs, unless DEVICE is cpu)"""
 
     @property
     def folder(self) -> Path:
@@ -211,8 +225,28 @@ class TranslateOptions:
         )
         require(self.sheet is None, "sheet", "shows all pictures, and --shard takes a part of them")
 
+    def _require_engine(self) -> None:
+        for name in ("ray_address", "ray_workers", "ray_gpus_per_worker"):
+            value = getattr(self, name)
+            require(value is None or self.engine == "ray", name, f"{value} is for --engine ray")
+        if self.ray_address is not None:
+            require(
+                re.fullmatch(r"auto|local|[^\s/]+:\d{1,5}", self.ray_address) is not None,
+                "ray_address",
+                f"expected HOST:PORT, auto or local, got {self.ray_address!r}",
+            )
+        if self.ray_workers is not None:
+            require_positive("ray_workers", self.ray_workers)
+        gpus = self.ray_gpus_per_worker
+        require(
+            gpus is None or 0 <= gpus <= 1 or (gpus > 1 and gpus.is_integer()),
+            "ray_gpus_per_worker",
+            f"expected a number from 0 to 1, or a larger whole number, got {gpus}",
+        )
+
     def __post_init__(self) -> None:
         self._require_shard()
+        self._require_engine()
         require(
             self.output is not None or self.sheet is not None,
             "output",

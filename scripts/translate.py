@@ -30,6 +30,7 @@ _EPILOG = """examples:
   impasto translate photos --model monet_cycle --output monets --stroke_scale 2
   impasto translate photos --output small --long_side 1024
   impasto translate photos --output monets --shard 3/16
+  impasto translate photos --output monets --engine ray --ray_workers 2
   impasto translate clip.mp4 --output painted.mp4 --model vangogh --steady
 """
 
@@ -172,6 +173,10 @@ def _refuse_missing(photos: Sequence[Path], options: TranslateOptions) -> None:
 
     if options.steady:
         require_cv2()
+    if options.engine == "ray":
+        from impasto.cyclegan.cluster.job import address_of, require_ray  # noqa: PLC0415 - torch
+
+        require_ray(alone=address_of(options) == "local")
 
     # None of the painters has a choice, so that the first one speaks for all.
     model = Path(painters()[0].name) if options.model == ALL_PAINTERS else options.model

@@ -31,7 +31,7 @@ from impasto.options.errors import FolderError, ImpastoError, PictureError
 from impasto.runs.directory import lock_folder
 from impasto.runs.pages.gallery import PAIRS_PER_PAGE, is_generated
 
-__all__ = ["PREVIEWS", "ResultsFolder", "describe"]
+__all__ = ["PREVIEWS", "ResultNotes", "ResultsFolder", "describe"]
 
 PREVIEWS = "page"
 """Beginning of the name of the folder of small copies, which lies in a folder of results."""
@@ -39,6 +39,7 @@ PREVIEWS = "page"
 _PAGE = "index.html"
 _MOST_PREVIEWS_FOLDERS = 100
 _SHARD = "-shard-"
+_WORKER = "made_by-"  # beginning of the names of files of notes
 _TRIES = 20
 
 
@@ -63,7 +64,82 @@ def describe(path: Path) -> FileNote:
         raise PictureError(path, f"cannot be opened: {reason}") from error
 
 
-class ResultsFolder:
+class ResultNotes:
+    """A file of notes, one line for each result before and after it takes its place.
+
+    Args:
+        file: the file, which only one process at a time writes to.
+        output: folder of the results.
+    """
+
+    def __init__(self, file: Path, output: Path) -> None:
+        self.file, self.output = file, output
+        self.made: dict[str, Made] = {}
+        self._announced: dict[str, Made] = {}
+        self._lock = Lock()
+
+    def name_of(self, target: Path) -> str:
+        """Return the name by which a result is noted."""
+        return target.relative_to(self.output).as_posix()
+
+    def refuse_changes(self, name: str) -> None:
+        """Refuse to replace what came to the place of a result, or was changed, since the start.
+
+        Raises:
+            PictureError: what is there is not what was made; the reason says what to do.
+        """
+        target, made = self.output / name, self.made.get(name)
+        if os.path.lexists(target) and (made is None or not made.result.is_still(target)):
+            raise PictureError(
+                target,
+                f"its result cannot be written: {target} was put there or changed meanwhile; "
+                "choose another --output, or replace it with --overwrite true",
+            )
+
+    def announce(
+        self, name: str, file: Path, source: FileNote, settings: Mapping[str, str], identity: str
+    ) -> None:
+        """Note a result that is about to take its place; safe to call from several threads at once.
+
+        Args:
+            name: its name in the folder.
+            file: temporary file that holds it.
+            source: picture that was translated.
+            settings: settings in words, by the names of the options.
+            identity: what decides how the result looks.
+
+        Raises:
+            PictureError: the file cannot be read again, or the notes cannot be written.
+        """
+        target = self.output / name
+        try:
+            result = replace(describe(file), path=str(target.absolute()))
+        except PictureError as error:
+            raise PictureError(target, error.reason) from error.__cause__
+        made = Made(source=source, result=result, settings=settings, identity=identity, begun=True)
+        self._note(name, made)
+        self._announced[name] = made
+
+    def confirm(self, name: str) -> None:
+        """Note that a result took its place; safe to call from several threads at once.
+
+        Raises:
+            PictureError: the notes cannot be written.
+        """
+        made = replace(self._announced.pop(name), begun=False)
+        self.made[name] = made
+        self._note(name, made)
+
+    def _note(self, name: str, made: Made) -> None:
+        try:
+            with self._lock, self.file.open("a", encoding="utf-8") as file:
+                file.write(_line(name, asdict(made)))
+        except OSError as error:
+            reason = f"cannot be written: {(error.strerror or str(error)).lower()}"
+            raise PictureError(self.file, reason) from error
+
+
+class ResultsFolder(ResultNotes):
     """A folder of results and its notes; only one process at a time writes into it.
 
     Calls that are about different parts of the same pictures, shards, may write at the same time:
@@ -93,10 +169,7 @@ class ResultsFolder:
             raise FolderError(output, reason) from error
         self._before, self.previews = self._find_previews(names)
         self._refuse_other_pages(len(names))
-        self._notes = self.previews / NOTES
-        self.made: dict[str, Made] = {}
-        self._announced: dict[str, Made] = {}
-        self._lock = Lock()
+        super().__init__(self.previews / NOTES, output)
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
@@ -116,19 +189,39 @@ class ResultsFolder:
                 self._before.rename(self.previews)
             # Half of the previews are photographs: a mark keeps them out of what reads the results.
             (self.previews / PREVIEWS_MARK).touch()
-            self._notes.touch()
-            self.made = read_notes(self._notes, self.output)
+            self.file.touch()
+            self.made = _read_all(self.previews, self.output)
             if self._shard:
                 self._learn_from_others()
             else:
                 self._take_over_shards()
-            folders = {self.output, self.previews, self.previews / "before"}
-            names = (*self.made, *map(str, self._names))
-            for root in (self.output, self.previews / "before", self.previews / "after"):
-                folders |= {(root / name).parent for name in names}
-            for folder in folders:
-                remove_leftovers(folder, alone=not self._shard)
+            self._remove_leftovers()
             yield self
+
+    def _remove_leftovers(self) -> None:
+        """Remove what killed processes left of files that they were writing."""
+        folders = {self.output, self.previews, self.previews / "before"}
+        names = (*self.made, *map(str, self._names))
+        for root in (self.output, self.previews / "before", self.previews / "after"):
+            folders |= {(root / name).parent for name in names}
+        for folder in folders:
+            remove_leftovers(folder, alone=not self._shard)
+
+    def worker_notes(self, worker: str) -> Path:
+        """Return the file in which a worker of a cluster notes what it makes for this call."""
+        return self.previews / f"{_WORKER}{worker}.jsonl"
+
+    def take_over_workers(self) -> None:
+        """Take over the notes of workers, all of which have ended, and remove what they left.
+
+        What a killed call leaves of them, the next one takes over when it begins.
+
+        Raises:
+            FolderError: the notes cannot be written.
+        """
+        self.made = {**self.made, **_read_all(self.previews, self.output)}
+        self.tidy()
+        self._remove_leftovers()
 
     def _refuse_beside_whole(self, busy: str) -> None:
         """Refuse to begin while a call without a shard writes into the folder."""
@@ -149,7 +242,7 @@ class ResultsFolder:
         names = set(map(str, self._names))
         for folder in self.output.glob(f"{PREVIEWS}*"):
             if folder != self.previews and holds_notes(folder):
-                known = read_notes(folder / NOTES, self.output)
+                known = _read_all(folder, self.output)
                 for name in names & known.keys():
                     self._learn(name, known[name])
 
@@ -166,7 +259,7 @@ class ResultsFolder:
             for folder in folders:
                 locked.enter_context(lock_folder(folder, busy))
             for folder in folders:
-                for name, made in read_notes(folder / NOTES, self.output).items():
+                for name, made in _read_all(folder, self.output).items():
                     self._take_over(name, made, folder)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
@@ -249,66 +342,12 @@ class ResultsFolder:
         self.made = {name: made for name, made in self.made.items() if self._has(name)}
         lines = [_line(name, asdict(made)) for name, made in self.made.items()]
         try:
-            write_text_atomic(self._notes, "".join(lines))
+            write_text_atomic(self.file, "".join(lines))
         except OSError as error:
             reason = f"cannot be written ({error.strerror or error})"
             raise FolderError(self.output, reason) from error
-
-    def refuse_changes(self, name: str) -> None:
-        """Refuse to replace what came to the place of a result, or was changed, since the start.
-
-        Raises:
-            PictureError: what is there is not what was made; the reason says what to do.
-        """
-        target, made = self.output / name, self.made.get(name)
-        if os.path.lexists(target) and (made is None or not made.result.is_still(target)):
-            raise PictureError(
-                target,
-                f"its result cannot be written: {target} was put there or changed meanwhile; "
-                "choose another --output, or replace it with --overwrite true",
-            )
-
-    def announce(
-        self, name: str, file: Path, source: FileNote, settings: Mapping[str, str], identity: str
-    ) -> None:
-        """Note a result that is about to take its place; safe to call from several threads at once.
-
-        Args:
-            name: its name in the folder.
-            file: temporary file that holds it.
-            source: picture that was translated.
-            settings: settings in words, by the names of the options.
-            identity: what decides how the result looks.
-
-        Raises:
-            PictureError: the file cannot be read again, or the notes cannot be written.
-        """
-        target = self.output / name
-        try:
-            result = replace(describe(file), path=str(target.absolute()))
-        except PictureError as error:
-            raise PictureError(target, error.reason) from error.__cause__
-        made = Made(source=source, result=result, settings=settings, identity=identity, begun=True)
-        self._note(name, made)
-        self._announced[name] = made
-
-    def confirm(self, name: str) -> None:
-        """Note that a result took its place; safe to call from several threads at once.
-
-        Raises:
-            PictureError: the notes cannot be written.
-        """
-        made = replace(self._announced.pop(name), begun=False)
-        self.made[name] = made
-        self._note(name, made)
-
-    def _note(self, name: str, made: Made) -> None:
-        try:
-            with self._lock, self._notes.open("a", encoding="utf-8") as file:
-                file.write(_line(name, asdict(made)))
-        except OSError as error:
-            reason = f"cannot be written: {(error.strerror or str(error)).lower()}"
-            raise PictureError(self._notes, reason) from error
+        for file in self.previews.glob(f"{_WORKER}*.jsonl"):  # which are in the notes now
+            file.unlink(missing_ok=True)
 
     def whole(self) -> dict[str, Made]:
         """Return the results that are there, of all calls, by their names, in order."""
@@ -361,6 +400,16 @@ class ResultsFolder:
                     f"holds a page {page.name} that impasto translate did not make; choose another "
                     "--output",
                 )
+
+
+def _read_all(previews: Path, output: Path) -> dict[str, Made]:
+    """Return what is noted in a folder of small copies, by the call itself and by workers."""
+    known = read_notes(previews / NOTES, output)
+    for file in sorted(previews.glob(f"{_WORKER}*.jsonl")):
+        for name, made in read_notes(file, output).items():
+            if name not in known or made.result.is_still(output / name):
+                known[name] = made
+    return known
 
 
 def _is_ours(folder: Path) -> bool:

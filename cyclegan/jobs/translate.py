@@ -4,42 +4,37 @@ The folder notes what each of its results was made of and with, so that page and
 correct when a later call adds results of other pictures, or with other settings.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypedDict
+from typing import Literal
 
 import torch
 
-from impasto.cyclegan.films.job import Filming, FilmSettings, is_single_film
-from impasto.cyclegan.inference.memory import TranslationMemory
-from impasto.cyclegan.inference.translator import Translator
-from impasto.cyclegan.jobs.convert import Conversion, Converted, Job, convert
-from impasto.cyclegan.jobs.export import choose_runtime, weights_sha256
+from impasto.cyclegan.cluster.job import make_on_ray
+from impasto.cyclegan.films.job import Filming, is_single_film
+from impasto.cyclegan.jobs.convert import Converted, Job
+from impasto.cyclegan.jobs.making import bend_of, make_here, prepare
 from impasto.cyclegan.jobs.pictures import (
     copies_shown,
     refuse_films_of_numbers,
-    refuse_what_does_not_hold,
-    suitable_precision,
 )
 from impasto.cyclegan.jobs.results import PREVIEWS, ResultsFolder
-from impasto.cyclegan.models import find_generator, shipped_model
+from impasto.cyclegan.models import shipped_model
 from impasto.cyclegan.weights import LoadedGenerator
 from impasto.data.atomic import check_writable
 from impasto.data.channels.read import picture_size
 from impasto.data.files import gather_pictures, output_names, pick_shard
 from impasto.data.films.reading import FILM_SUFFIXES, is_film
 from impasto.data.films.writing import film_suffix
-from impasto.data.provenance import FileNote, Made, made_below, stylized_below
+from impasto.data.provenance import Made, made_below, stylized_below
 from impasto.options.errors import FolderError, OptionError, PictureError
 from impasto.options.translate import TranslateOptions
-from impasto.runs.devices import choose_precision, computing, describe_computing
+from impasto.runs.devices import computing, describe_computing
 from impasto.runs.pages.gallery import BeforeAfter, write_gallery
-from impasto.runs.processes import pick_device
 
 __all__ = ["Outcome", "TranslateResult", "plan_jobs", "translate"]
 
@@ -147,19 +142,19 @@ def translate(  # noqa: PLR0913, PLR0915
         OptionError: an option cannot be used here.
         ImpastoError: the disk is full, or another process writes into the output.
     """
-    device = pick_device(options.device)
-    generator = find_generator(
-        options.model, direction=options.direction, epoch=options.epoch, style=options.style
-    )
-    precision = choose_precision(suitable_precision(options, generator), device)
-    options = replace(options, mixed_precision=precision)
-    generator, options, device = choose_runtime(generator, options, device)
-    options, strokes = _with_strokes(options, generator)
-    refuse_what_does_not_hold(options, generator)
-    filming = _prepare(generator, options, strokes, device, on_film, on_frame, on_note)
+    # Where workers compute, this process only plans.
+    plans = options.engine == "ray"
+    looks = replace(options, device="cpu", mixed_precision="no") if plans else options
+    prepared = prepare(looks, on_film=on_film, on_frame=on_frame, on_note=on_note)
+    given, options = options, prepared.options
+    generator, filming = prepared.generator, prepared.filming
     settings = _settings(options, generator)
-    where = partial(describe_computing, device, precision)
+    where = partial(describe_computing, prepared.device, options.mixed_precision)
     if is_single_film(photos, options.output):
+        if plans:
+            raise OptionError(
+                "engine", f"ray needs a folder as --output, and {options.output} is a film"
+            )
         refuse_films_of_numbers(generator)
         with computing(threads=options.threads):
             on_start(0, generator)
@@ -175,7 +170,8 @@ def translate(  # noqa: PLR0913, PLR0915
     with computing(threads=options.threads), folder.opened():
         plan = _plan(jobs, folder, filming.identity_of(films), overwrite=options.overwrite)
         on_start(len(plan.waiting), generator)
-        on_note(f"computing on {where(torch.get_num_threads())}")
+        if not plans:
+            on_note(f"computing on {where(torch.get_num_threads())}")
         _say(plan, passed_over, on_note)
         folder.tidy()
         converted = Converted(failures=dict(plan.failures))
@@ -184,100 +180,24 @@ def translate(  # noqa: PLR0913, PLR0915
             _finish, plan, folder, options, generator, converted, settings, passed_over=passed_over
         )
         try:
-            _make(plan, folder, filming, films, converted, options, settings, on_done)
+            if plans:
+                make_on_ray(
+                    plan.waiting,
+                    films,
+                    given,
+                    folder,
+                    settings,
+                    filming.identity,
+                    converted,
+                    on_done,
+                    on_note,
+                )
+            else:
+                make_here(plan.waiting, films, prepared, folder, settings, converted, on_done)
         except KeyboardInterrupt:
             finish(films=films)  # the page shows what is done
             raise
         return finish(films=films)
-
-
-def _prepare(
-    generator: LoadedGenerator,
-    options: TranslateOptions,
-    strokes: "_Strokes",
-    device: torch.device,
-    on_film: Callable[[Path, int, int], None],
-    on_frame: Callable[[], None],
-    on_note: Callable[[str], None],
-) -> Filming:
-    """Return what pictures and films are translated with."""
-    how = Conversion(
-        batch_size=options.batch_size or _usual_batch(device),
-        ahead=0 if device.type == "cpu" else 1,
-        threads=options.num_threads,
-        long_side=options.long_side,
-        **strokes,
-        strength=options.strength,
-        quality=options.quality,
-        formats=generator.formats,
-        bits=None if options.bits == "auto" else options.bits,
-    )
-    memory_of = partial(
-        TranslationMemory,
-        generator.network,
-        device=device,
-        bends=_bend_px(options, generator) > 0,
-        short=options.mixed_precision in {"bf16", "fp16"},
-        long_side=options.long_side,
-        **strokes,
-        threads=options.num_threads,
-        limit=options.memory_bytes,
-        fast=options.tile == "fast",
-    )
-    translator = Translator.of(
-        generator,
-        device=device,
-        mixed_precision=options.mixed_precision,
-        grid_bend_px=options.grid_bend_px,
-    )
-    return Filming(
-        translator=translator,
-        how=how,
-        settings=FilmSettings(steady=options.steady, codec=options.codec, crf=options.crf),
-        identity=_identity(options, generator),
-        memory_of=memory_of,
-        on_film=on_film,
-        on_frame=on_frame,
-        on_note=on_note,
-    )
-
-
-def _make(  # noqa: PLR0913, PLR0917
-    plan: "_Plan",
-    folder: ResultsFolder,
-    filming: Filming,
-    films: Collection[Path],
-    converted: Converted,
-    options: TranslateOptions,
-    settings: Settings,
-    on_done: Callable[[Job], None],
-) -> None:
-    """Translate what waits: pictures, then films."""
-    identity_of = filming.identity_of(films)
-
-    def announce(job: Job, source: FileNote, file: Path) -> None:
-        if not options.overwrite:
-            folder.refuse_changes(_name(job, folder))
-        folder.announce(_name(job, folder), file, source, settings, identity_of(job))
-
-    def confirm(job: Job) -> None:
-        folder.confirm(_name(job, folder))
-
-    convert(
-        [job for job in plan.waiting if job.source not in films],
-        filming.translator,
-        how=filming.how,
-        memory=filming.memory_of(folder=options.folder),
-        result=converted,
-        on_done=on_done,
-        on_whole=announce,
-        on_written=confirm,
-        on_note=filming.on_note,
-    )
-    for job in plan.waiting:
-        if job.source in films:
-            filming.translate(job, converted, partial(announce, job), confirm)
-            on_done(job)
 
 
 def _telling(
@@ -366,24 +286,6 @@ def _translate_to(
         targets={} if failed else {source: job.target},
         films=len(converted.done),
     )
-
-
-class _Strokes(TypedDict):
-    """How strokes become larger, as a conversion takes it: by a factor, or as the size asks for."""
-
-    stroke_scale: float
-    strokes_at_px: float | None
-
-
-def _with_strokes(
-    options: TranslateOptions, generator: LoadedGenerator
-) -> tuple[TranslateOptions, _Strokes]:
-    """Return the options, where ``auto`` is 1 unless the model knows its size, and what follows."""
-    if options.stroke_scale != "auto":
-        return options, _Strokes(stroke_scale=options.stroke_scale, strokes_at_px=None)
-    if generator.strokes_at_px is None:
-        options = replace(options, stroke_scale=1.0)
-    return options, _Strokes(stroke_scale=1.0, strokes_at_px=generator.strokes_at_px)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -550,7 +452,7 @@ def plan_jobs(
 
 
 def _name(job: Job, folder: ResultsFolder) -> str:
-    return job.target.relative_to(folder.output).as_posix()
+    return folder.name_of(job.target)
 
 
 def _pairs(whole: Mapping[str, Made], folder: ResultsFolder) -> list[BeforeAfter]:
@@ -593,15 +495,6 @@ def _direction(options: TranslateOptions, generator: LoadedGenerator) -> str:
     return generator.provenance.get("direction", "that of the file")
 
 
-def _usual_batch(device: torch.device) -> int:
-    """Return how many pictures a device translates together best; a processor, one by one."""
-    return 1 if device.type == "cpu" else 4
-
-
-def _bend_px(options: TranslateOptions, generator: LoadedGenerator) -> float:
-    return generator.grid_bend_px if options.grid_bend_px is None else options.grid_bend_px
-
-
 def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str, str]:
     """Return what decides how a result looks, by the options' names."""
     return {
@@ -613,7 +506,7 @@ def _settings(options: TranslateOptions, generator: LoadedGenerator) -> dict[str
         "long_side": str(options.long_side),
         "strength": f"{options.strength:g}",
         "stroke_scale": _spelled(options.stroke_scale),
-        "grid_bend_px": f"{_bend_px(options, generator):g}",
+        "grid_bend_px": f"{bend_of(options, generator):g}",
         **({} if options.bits == "auto" else {"bits": str(options.bits)}),
     }
 
@@ -628,35 +521,11 @@ def _chosen(options: TranslateOptions, generator: LoadedGenerator) -> dict[str, 
     usual["grid_bend_px"] = generator.grid_bend_px
     usual["stroke_scale"] = 1.0 if generator.strokes_at_px is None else "auto"
     values = {name: getattr(options, name) for name in _LOOKS}
-    values["grid_bend_px"] = _bend_px(options, generator)
+    values["grid_bend_px"] = bend_of(options, generator)
     chosen = [
         f"--{name} {_spelled(value)}" for name, value in values.items() if value != usual[name]
     ]
     return {"Settings": ", ".join(chosen)} if chosen else {}
-
-
-def _identity(options: TranslateOptions, generator: LoadedGenerator) -> str:
-    """Return a text that is equal where results are: weights and settings, whatever their names.
-
-    Precision and device are not in it: what they change is rounding.
-    """
-    follows_size = options.stroke_scale == "auto"
-    facts: dict[str, object] = {
-        "weights": weights_sha256(generator),
-        "long_side": options.long_side,
-        "stroke_scale": ["auto", generator.strokes_at_px] if follows_size else options.stroke_scale,
-        "grid_bend_px": _bend_px(options, generator),
-        "quality": options.quality if options.format in {"jpg", "webp"} else None,
-    }
-    if options.tile != "exact":  # the exact ones do not depend on the memory there is
-        facts["tile"] = options.tile
-    if options.bits != "auto":
-        facts["bits"] = options.bits
-    if not generator.are_colors:
-        facts["samples"] = [None if each is None else each.to_text() for each in generator.formats]
-    if options.strength != 1:  # results of earlier versions, which had none, stay what they are
-        facts["strength"] = options.strength
-    return json.dumps(facts, sort_keys=True)
 
 
 def _summary(

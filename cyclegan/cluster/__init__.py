@@ -1,0 +1,1 @@
+"""Translating over the machines of a cluster."""
