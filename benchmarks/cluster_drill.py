@@ -50,6 +50,8 @@ class Drill:
         moves: how often each name took its place in the folder of results.
         killed: process that was killed, or None where the command had finished before.
         there: number of results that were there then.
+        helpers: number of processes that worked for it then.
+        left: number of those that were there a minute after its end.
     """
 
     status: int
@@ -58,6 +60,8 @@ class Drill:
     moves: Counter[str]
     killed: int | None = None
     there: int = 0
+    helpers: int = 0
+    left: int = 0
 
 
 @contextmanager
@@ -145,9 +149,11 @@ def over_ray(
     """
     out.mkdir()
     total = sum(1 for _ in photos.iterdir())
-    words = command(photos, model, out, "--engine", "ray", "--ray_workers", "2", *more)
+    here = ("--engine", "ray", "--ray_address", "local", "--ray_workers", "2")
+    words = command(photos, model, out, *here, *more)
     started = time.perf_counter()
     killed, there = None, 0
+    helpers: list[psutil.Process] = []
     with moves_into(out) as moves:
         # Elsewhere than in the tree, whose folder impasto Ray's workers would take for the package.
         process = start(
@@ -158,8 +164,9 @@ def over_ray(
             if sum(1 for _ in out.glob("*.png")) >= kill_at:
                 process.send_signal(signal.SIGSTOP)
                 try:
+                    helpers = psutil.Process(process.pid).children(recursive=True)
                     there = sum(1 for _ in out.glob("*.png"))
-                    killed = _kill_worker(process.pid) if there < total else None
+                    killed = _kill_worker(helpers) if there < total else None
                 finally:
                     process.send_signal(signal.SIGCONT)
                 if killed is None:
@@ -174,13 +181,15 @@ def over_ray(
         moves=moves,
         killed=killed,
         there=there,
+        helpers=len(helpers),
+        left=len(psutil.wait_procs(helpers, timeout=60)[1]),
     )
 
 
-def _kill_worker(parent: int) -> int | None:
+def _kill_worker(helpers: Sequence[psutil.Process]) -> int | None:
     """Kill a worker of Ray, one that is at work if there is any, and return its number."""
     workers = []
-    for process in psutil.Process(parent).children(recursive=True):
+    for process in helpers:
         try:
             title = " ".join(process.cmdline())
         except psutil.Error:
@@ -244,8 +253,13 @@ def main() -> int:
                 f"its place: {dict(times)}"
             )
             if drill.killed is not None:
-                print(f"{name}: worker {drill.killed} was killed at {drill.there} results")
-            good &= drill.status == 0 and made == set(names) and set(times) == {1}
+                print(
+                    f"{name}: worker {drill.killed} was killed at {drill.there} results; of "
+                    f"{drill.helpers} processes, {drill.left} were left after the end"
+                )
+            good &= (
+                drill.left == 0 and drill.status == 0 and made == set(names) and set(times) == {1}
+            )
         good &= drills["ray"].killed is not None
         pairs = [[folder / each / name for each in drills] for name in names]
         same = sum(one.read_bytes() == other.read_bytes() for one, other in pairs if one.exists())

@@ -177,8 +177,10 @@ def make_on_ray(  # noqa: PLR0913, PLR0917
     token = secrets.token_hex(8)
     mark = folder.previews.absolute() / f".cluster-{token}"
     with _connected(options, on_note) as (ray, crew, neighbors):
+        # GPUs that Ray does not give are those of others.
+        device = "cpu" if options.device == "auto" and not crew.gpus else options.device
         orders = Orders(
-            options=replace(options, threads=crew.threads),
+            options=replace(options, threads=crew.threads, device=device),
             output=folder.output.absolute(),
             settings=settings,
             identity=identity,
@@ -277,8 +279,7 @@ class _Work:
         for one in hired:
             self._dismiss(one)
         for one in self._busy.values():
-            for task in self._unfinished(one):
-                self._left.append(task)
+            self._unfinished(one)
         self._starting, self._busy, self._idle = {}, {}, []
 
     def _hire(self) -> None:
@@ -353,6 +354,7 @@ class _Work:
 
     def _lost(self, hired: _Hired, reason: str) -> None:
         self._dismiss(hired)
+        self._failed_starts = 0  # somebody may take its place
         alone, unfinished = len(hired.tasks) == 1, self._unfinished(hired)
         for task in unfinished:
             if alone:
@@ -365,11 +367,8 @@ class _Work:
                 )
             else:
                 self._suspects.append(task)
-        if unfinished:
-            self._on_note(
-                f"a worker was lost, and its {len(unfinished)} unfinished "
-                f"{'picture is' if len(unfinished) == 1 else 'pictures are'} tried again: {reason}"
-            )
+        pictures = "1 picture" if len(unfinished) == 1 else f"{len(unfinished)} pictures"
+        self._on_note(f"a worker was lost, and {pictures} that it had not finished: {reason}")
 
     def _unfinished(self, hired: _Hired) -> list[Task]:
         """Return what a lost worker had not finished; record the rest, by its notes, as done."""
@@ -417,6 +416,8 @@ def _first_line(error: BaseException) -> str:
     told = [line for line in lines if line.startswith("The actor is dead because")]
     raised = lines[-1:] if "creation task" in words else []  # the error itself is in the last line
     line = (raised or told or lines or [type(cause).__name__])[0]
+    if "is temporarily unavailable" in line:
+        return "its machine does not answer"
     line = line.removeprefix("The actor is dead because ").split(" Worker exit type:")[0]
     return line.rstrip(". ")
 
