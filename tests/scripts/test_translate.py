@@ -170,7 +170,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     def interrupt(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("impasto.cyclegan.jobs.translate.convert", interrupt)
+    monkeypatch.setattr("impasto.cyclegan.jobs.making.convert", interrupt)
     assert translate(picture_folder("photos"), "--output", tmp_path / "out") == 130
     said = capsys.readouterr().err
     assert "stopped after 0 of 5 pictures; finished pictures are in" in said
