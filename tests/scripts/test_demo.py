@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from impasto.cyclegan.models import painters
 from impasto.data import list_pictures, read_size
 from impasto.demo import called_as, spell_seconds
+from impasto.gatys.jobs.stylize import StylizeResult, stylize
+from impasto.options.stylize import StylizeOptions
 from impasto.options.translate import DemoOptions
 from impasto.runs import read_log
 from impasto.scripts.main import main
@@ -21,8 +24,15 @@ from impasto.survey.key import read_key
 
 @pytest.mark.slow
 def test_the_tour_leaves_a_model_a_folder_and_a_page(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    stylized: list[StylizeOptions] = []
+
+    def stylize_and_note(options: StylizeOptions) -> StylizeResult:
+        stylized.append(options)
+        return stylize(options)
+
+    monkeypatch.setattr("impasto.demo.stylize", stylize_and_note)
     demo = tmp_path / "demo"
     words = ["demo", "--output", str(demo), "--max_images", "8"]
     words += ["--train_pictures", "12", "--test_pictures", "2"]
@@ -33,6 +43,7 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
     check_beginning(demo, printed)
     page = (demo / "index.html").read_text(encoding="utf-8")
     check_page(page, printed.splitlines())
+    check_stylized(page, stylized.pop(), "lite", capsys)
     assert f"open {demo / 'index.html'}" in printed
     for link in (
         "painters.jpg",
@@ -52,7 +63,10 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
     fakes = set((demo / "fakes").iterdir())
     shutil.copy(min(fakes), demo / "fakes" / "of_an_earlier_model.png")
     (demo / "study" / ".DS_Store").touch()  # somebody has looked at it
+    monkeypatch.setattr("impasto.demo.find_lite_weights", lambda: None)
     assert main([*words, "--seed", "1"]) == 0
+    again = (demo / "index.html").read_text(encoding="utf-8")
+    check_stylized(again, stylized.pop(), "builtin", capsys)
     assert read_log(demo / "checkpoints" / "demo" / "log.jsonl") == []
     shown = {Path(one.source).name for one in read_key(demo / "study.key.json").pictures.values()}
     fakes = set((demo / "fakes").iterdir())
@@ -60,20 +74,7 @@ def test_the_tour_leaves_a_model_a_folder_and_a_page(
         path.name for path in (demo / "domains/testB").iterdir()
     }
     assert {path.name for path in fakes} <= shown
-
-    # What has taken the place of the demo's study stays, and the demo says so at once.
-    for name in ("study.key.json", "study.zip", "study/answers.csv"):
-        kept = tmp_path / "kept"
-        shutil.copytree(demo, kept)
-        (kept / name).write_text("a researcher's", encoding="utf-8")
-        before = contents(kept)
-        capsys.readouterr()
-        assert main([*words, "--output", str(kept)]) == 1
-        said = capsys.readouterr()
-        assert f"{kept / name.partition('/')[0]}: is not what an earlier demo wrote" in said.err
-        assert "1/7" not in said.out
-        assert contents(kept) == before
-        shutil.rmtree(kept)
+    check_what_is_not_of_the_demo_stays(demo, words, capsys)
 
 
 def check_beginning(demo: Path, printed: str) -> None:
@@ -100,6 +101,42 @@ def check_page(page: str, said: list[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             main([*typed[len(called_as()) :], "--print_config"])
         assert ended.value.code == 0, command
+
+
+def check_stylized(
+    page: str, made: StylizeOptions, preset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Check that the command on the page is of the options that the picture was made with."""
+    commands = [shlex.split(html.unescape(text)) for text in re.findall("<code>(.*)</code>", page)]
+    (words,) = [each for each in commands if f"--preset {preset}" in " ".join(each)]
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main([*words[len(called_as()) :], "--print_config"])
+    given = yaml.safe_load(capsys.readouterr().out)
+    assert given["preset"] == made.preset == preset
+    assert given["size"] == made.size
+    assert tuple(given["iterations"]) == tuple(made.iterations)
+    assert words[words.index("stylize") + 1 :][:2] == [str(made.content), *map(str, made.styles)]
+    with Image.open(made.output) as picture:
+        assert max(picture.size) == made.size
+
+
+def check_what_is_not_of_the_demo_stays(
+    demo: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What has taken the place of the demo's study stays, and the demo says so at once.
+    for name in ("study.key.json", "study.zip", "study/answers.csv"):
+        kept = demo.parent / "kept"
+        shutil.copytree(demo, kept)
+        (kept / name).write_text("a researcher's", encoding="utf-8")
+        before = contents(kept)
+        capsys.readouterr()
+        assert main([*words, "--output", str(kept)]) == 1
+        said = capsys.readouterr()
+        assert f"{kept / name.partition('/')[0]}: is not what an earlier demo wrote" in said.err
+        assert "1/7" not in said.out
+        assert contents(kept) == before
+        shutil.rmtree(kept)
 
 
 def contents(folder: Path) -> dict[Path, bytes | None]:

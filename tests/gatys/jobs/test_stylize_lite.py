@@ -19,6 +19,7 @@ from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
 from impasto.gatys.losses.statistics import Patches
 from impasto.gatys.optim.iterates import Iterate
 from impasto.gatys.presets import OWN_PRESETS, Finish
+from impasto.options.errors import OptionError
 from impasto.options.stylize import StylizeOptions
 
 HEIGHT, WIDTH = 36, 48
@@ -160,6 +161,12 @@ def test_starts(folder: Path) -> None:
         {"style_strength": 10.0},
         {"content_weight": 10.0},
         {"mixed_precision": "bf16"},
+        {"lr": 0.05},
+        {"optimizer": "lbfgs", "history": 1},
+        {"init": "content"},
+        {"init": "statistics"},
+        {"preset": "lite_fast"},
+        {"preset": "model", "backbone": "lite"},
     ],
     ids=str,
 )
@@ -167,6 +174,31 @@ def test_other_settings_give_other_pictures(folder: Path, changes: dict[str, Any
     other = made(folder, **changes)
     assert np.isfinite(other).all()
     assert distance(other, made(folder)) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"pooling": "l2"}, "pooling"),
+        ({"replicate_padding": True}, "replicate_padding"),
+        ({"backbone": "vgg19"}, "preset"),
+        ({"backbone": "random:resnet18"}, "preset"),
+        ({"style_layers": ["relu1_1"]}, "style_layers"),
+        ({"smoothing": "strong"}, "smoothing"),
+    ],
+    ids=str,
+)
+def test_what_has_no_place_with_lite_is_refused_by_its_name(
+    folder: Path, changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(OptionError, match=f"^--{named}: "):
+        stylize(options(folder, **changes))
+
+
+def test_history_counts_with_lbfgs_alone(folder: Path) -> None:
+    assert (made(folder, history=1) == made(folder)).all()
+    lbfgs = [made(folder, optimizer="lbfgs", history=number) for number in (1, 20)]
+    assert (lbfgs[0] != lbfgs[1]).any()
 
 
 def test_what_is_watched_has_no_margin(folder: Path) -> None:
