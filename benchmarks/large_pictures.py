@@ -4,16 +4,20 @@ python benchmarks/large_pictures.py [--models monet vangogh] [--megapixels 24 10
     [--memory 2GB 4GB] [--tile exact] [--threads 1]
 python benchmarks/large_pictures.py --equal [--side 1024]
 python benchmarks/large_pictures.py --ways [--model monet_cycle] [--side 1400]
+python benchmarks/large_pictures.py --stylize [--side 1600] [--memory 2500MB]
 
 The first runs the whole command, `impasto translate`, on a picture that is made here (gratings of
 all lengths, colors that change from part to part, and noise), once for each size with the amount of
 memory of the same place, and prints the peak of the process's resident memory. --equal compares
 pictures translated in rows, of which parts lie on disk, with the same pictures translated at once,
 for generators of 6 and 9 blocks and each normalization. --ways takes the time of each way to keep
-features, in memory and on disk, and says by how much --tile fast differs.
+features, in memory and on disk, and says by how much --tile fast differs. --stylize runs `impasto
+stylize --preset lite`, a few evaluations at each scale, with what memory there is and with no more
+than the amount, in turns, and prints peaks, processor seconds, ratios, and how the pictures differ.
 """
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -64,6 +68,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--equal", action="store_true", help="compare with translating at once")
     parser.add_argument("--ways", action="store_true", help="take the time of each way")
+    parser.add_argument("--stylize", action="store_true", help="stylize, in tiles and not")
     parser.add_argument("--model", default="monet_cycle", help="model of --ways")
     parser.add_argument("--side", type=int, default=1024, help="side of the pictures of the latter")
     options = parser.parse_args()
@@ -71,6 +76,8 @@ def main() -> None:
         _compare(options.side)
     elif options.ways:
         _time_ways(options.model, options.side)
+    elif options.stylize:
+        _stylize(options.side, options.memory[0], options.threads)
     else:
         _measure(options)
 
@@ -104,6 +111,45 @@ def _measure(options: argparse.Namespace) -> None:
                 )
                 if ran.returncode:
                     print(ran.stdout[-2000:], ran.stderr[-2000:])
+
+
+def _stylize(side: int, memory: str, threads: int, rounds: int = 2) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        Image.fromarray(photograph(side * 2 // 3, side)).save(folder / "content.png")
+        style = photograph(side // 2, side // 2)[:, :, ::-1]
+        Image.fromarray(style).save(folder / "style.png")
+        found: dict[str, list[tuple[float, float]]] = {"": [], memory: []}
+        for limit in [*found] * rounds:
+            before, words = resource.getrusage(resource.RUSAGE_CHILDREN), ["--overwrite", "true"]
+            words += ["--memory", limit] if limit else []
+            ran = subprocess.run(  # noqa: S603 - our own command
+                [
+                    *(sys.executable, "-c", _RUN, "stylize", "content.png", "style.png"),
+                    *("--preset", "lite", "--size", str(side), "--iterations", "3"),
+                    *("--threads", str(threads), "--device", "cpu"),
+                    *("--output", f"{limit or 'whole'}.png", *words),
+                ],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            peak = float(ran.stderr.strip().splitlines()[-1].split()[1])
+            found[limit].append((peak, seconds))
+            print(f"{limit or 'whole'}: peak {peak:.0f} MiB, {seconds:.1f} CPU s", flush=True)
+        (whole, whole_s), (tiled, tiled_s) = (np.median(each, axis=0) for each in found.values())
+        pictures = [
+            np.asarray(Image.open(folder / f"{limit or 'whole'}.png"), np.int16) for limit in found
+        ]
+        far = np.abs(pictures[1] - pictures[0])
+        print(
+            f"{side} px: {tiled / whole:.2f} of the memory, {tiled_s / whole_s:.2f} times the CPU "
+            f"seconds; {(far > 1).mean():.2%} of the values differ by more than 1 of 255, at most "
+            f"by {far.max()}"
+        )
 
 
 def _compare(side: int) -> None:

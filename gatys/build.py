@@ -5,8 +5,9 @@ one more term in :func:`build_objective`.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from impasto.gatys.features.lite import (
 )
 from impasto.gatys.features.make import (
     Backbone,
+    FeatureFunction,
     Network,
     make_network,
     model_of,
@@ -63,6 +65,13 @@ from impasto.gatys.losses.targets import (
     Style,
     feature_losses,
     with_targets_of,
+)
+from impasto.gatys.losses.tiles import (
+    TiledNetwork,
+    TiledObjective,
+    Tiling,
+    has_reach,
+    is_averaged,
 )
 from impasto.gatys.memory import Layer, MemoryEstimate, vgg_layers
 from impasto.gatys.optim.loop import Method
@@ -394,10 +403,12 @@ def build_objective(
     pictures: Pictures,
     scale: Scale,
     device: torch.device,
+    tile_px: int | None = None,
 ) -> Objective | ShiftedObjective:
     """Return the losses at one scale. A new loss is one more term here.
 
-    They are those of a picture with the preset's margin around it.
+    They are those of a picture with the preset's margin around it; with ``tile_px``, the network
+    sees tiles of that side, in pixels, and losses are the same up to rounding.
     """
     size = scale.height, scale.width
     shown = widen(picture_image(pictures.content, *size).to(device), settings.margin)
@@ -419,8 +430,16 @@ def build_objective(
     # Without a network there is nothing to save, and pixels would lose digits.
     dtype = None if settings.network == "pixels" else _AUTOCAST.get(options.mixed_precision)
     network = with_autocast(backbone.network, dtype)
+    looks: FeatureFunction = network
+    evaluated: Callable[..., Objective] = Objective
+    if tile_px is not None:
+        assert has_reach(backbone.network)  # noqa: S101 - or there were no plan with tiles
+        names = list({**settings.content_layers, **settings.style_layers})
+        tiling = Tiling(backbone.network, names, tile_px)
+        looks = TiledNetwork(network, tiling)
+        evaluated = partial(TiledObjective, tiling=tiling)
     compared = feature_losses(
-        network,
+        looks,
         content=Content(
             picture=windows[0].cut(shown),
             layers=settings.content_layers,
@@ -462,14 +481,14 @@ def build_objective(
     if structure is not None:
         terms["structure"] = _seen_through(windows[0], structure)
     if not settings.jitter:
-        return Objective(network, terms)
+        return evaluated(network, terms)
     objectives = []
     for window in windows:
-        content = with_targets_of(compared["content"], network, window.cut(shown))
+        content = with_targets_of(compared["content"], looks, window.cut(shown))
         seen: dict[str, LossTerm] = {**terms, "content": content}
         if structure is not None:
             seen["structure"] = _seen_through(window, structure)
-        objectives.append(Objective(network, seen))
+        objectives.append(evaluated(network, seen))
     generator = make_generator(options.seed + scale.index, "choice of windows")
     return ShiftedObjective(objectives, windows, generator=generator)
 
@@ -525,14 +544,42 @@ def build_memory_estimate(settings: Preset, network: Network) -> MemoryEstimate:
         # Projections, their order, and the sorted ones; blurred luminance.
         kept = [Layer(channels=3 * _DIRECTIONS, stride=1, index_bytes=0)]
         return MemoryEstimate(layers=kept, history=history, style_channels=())
+    tiled = _tiled_estimate(settings, network, lambda name: _vgg_channels(network, name))
     convolutions = [name for name in network.layers if name.startswith("conv")]
     block, last = (int(part) for part in convolutions[-1][4:].split("_"))
     kept = vgg_layers(
         network.depth, width=network.width, blocks=block, last=last, pooling=settings.pooling
     )
     names = [name for name in settings.style_layers if not name.startswith("pool")]
-    channels = [network.convolution(f"conv{name[4:]}").out_channels for name in names]
-    return MemoryEstimate(layers=kept, history=history, style_channels=channels)
+    channels = [_vgg_channels(network, name) for name in names]
+    return MemoryEstimate(layers=kept, history=history, style_channels=channels, **tiled)
+
+
+def _vgg_channels(network: Vgg, name: str) -> int:
+    """Return the number of channels of a layer, which all of its block have."""
+    return network.convolution(f"conv{name[4]}_1").out_channels
+
+
+def _tiled_estimate(
+    settings: Preset, network: object, channels_of: Callable[[str], int]
+) -> dict[str, Any]:
+    """Return what the estimate has to know where the network can be run tile by tile."""
+    averaged = is_averaged(build_statistic(settings, seed=0))
+    if not (averaged and has_reach(network)) or settings.smoothing.kind == "softmax":
+        return {}
+
+    def maps(names: Iterable[str]) -> list[Layer]:
+        return [
+            Layer(channels=channels_of(name), stride=network.reach([name])[1]) for name in names
+        ]
+
+    names = list({**settings.content_layers, **settings.style_layers})
+    windows = _WINDOWS if settings.jitter else 1
+    return {
+        "compared": maps(names),
+        "kept_maps": maps(settings.content_layers) * windows,
+        "reach": network.reach(names),
+    }
 
 
 def _model_estimate(settings: Preset, network: Lite | ModelNetwork, history: int) -> MemoryEstimate:
@@ -546,13 +593,23 @@ def _model_estimate(settings: Preset, network: Lite | ModelNetwork, history: int
             Layer(channels=2 * network.channels[name], stride=network.strides[name])
             for name in names
         ]
+    pixels = []
     if settings.patch_weight:
         # Projections, their order, and the sorted ones.
-        kept += [
-            Layer(channels=3 * _FEW_DIRECTIONS, stride=stride) for stride in _PATCH_STRIDES.values()
+        sampled = _FEW_POSITIONS if settings.optimizer == "adam" else None
+        pixels += [
+            Layer(
+                channels=3 * _FEW_DIRECTIONS, stride=stride, sampled=sampled, most_step=PATCH_SIDE
+            )
+            for stride in _PATCH_STRIDES.values()
         ]
     if settings.structure_weight:
         # Luminance, and its blur by rows and by columns.
-        kept.append(Layer(channels=4, stride=1))
-    style_channels = [network.channels[name] for name in settings.style_layers]
-    return MemoryEstimate(layers=kept, history=history, style_channels=style_channels)
+        pixels.append(Layer(channels=4, stride=1))
+    return MemoryEstimate(
+        layers=kept,
+        pixel_layers=pixels,
+        history=history,
+        style_channels=[network.channels[name] for name in settings.style_layers],
+        **_tiled_estimate(settings, network, lambda name: network.channels[name]),
+    )

@@ -2,8 +2,11 @@
 
 The estimate counts the tensors that a run keeps: the output of every layer for the backward pass,
 the buffers of the layer with the largest output, the optimizer's pictures, and matrices of moments.
+Where the network can be run tile by tile (:mod:`impasto.gatys.losses.tiles`), outputs are those of
+a tile; the maps that are compared are whole, one at a time, when the targets are measured.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +19,8 @@ from impasto.runs.memory import free_memory, gigabytes
 __all__ = [
     "Layer",
     "MemoryEstimate",
-    "check_memory",
+    "MemoryPlan",
+    "plan_memory",
     "vgg_layers",
 ]
 
@@ -33,6 +37,10 @@ _PICTURES = 12
 # pictures of the history lie between short-lived activations, and leave more of them.
 _MARGIN = 1.35
 _HISTORY_MARGIN = 1.35
+# Sides of tiles that are tried, in pixels: smaller ones are mostly surroundings.
+_SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192)
+# While a target is measured: its map, and what is computed of it.
+_MEASURING = 2
 # A shorter history is not worth recommending.
 _LEAST_HISTORY = 3
 
@@ -46,11 +54,24 @@ class Layer:
         stride: pixels of the picture per position, along each side.
         index_bytes: bytes per value of the indices kept beside the output (8 for max pooling on the
             CPU).
+        sampled: number of positions to which a loss goes down, by taking one of each square of up
+            to ``most_step`` by ``most_step``; None: it takes all.
+        most_step: see there.
     """
 
     channels: int
     stride: int
     index_bytes: int = 0
+    sampled: int | None = None
+    most_step: int = 1
+
+    def positions(self, height: int, width: int) -> int:
+        """Return the number of positions for a picture of a given size, at least 1."""
+        count = max(height // self.stride, 1) * max(width // self.stride, 1)
+        if self.sampled is None:
+            return count
+        step = max(1, min(math.isqrt(count // self.sampled), self.most_step))
+        return max(count // step**2, 1)
 
 
 def vgg_layers(
@@ -84,28 +105,78 @@ class MemoryEstimate:
 
     Attributes:
         layers: outputs that the network keeps.
+        pixel_layers: outputs that losses of pixels alone keep, which are of the whole picture.
+        compared: outputs that are compared with targets.
+        kept_maps: outputs of the content that are targets, once for each window.
+        reach: how far the network looks, and the step of its grid, in pixels; None: it cannot be
+            run tile by tile.
         history: number of steps that L-BFGS stores; 0 for Adam.
         style_channels: number of channels of each layer whose moments are matched.
         value_bytes: bytes of one activation: 4, or 2 with autocast.
     """
 
     layers: Sequence[Layer] = field(default_factory=vgg_layers)
+    pixel_layers: Sequence[Layer] = ()
+    compared: Sequence[Layer] = ()
+    kept_maps: Sequence[Layer] = ()
+    reach: tuple[int, int] | None = None
     history: int = 0
     style_channels: Sequence[int] = (64, 128, 256, 512, 512)
     value_bytes: int = 4
 
-    def bytes(self, height: int, width: int) -> int:
-        """Return the estimate in bytes for a picture of the given size, weights not included."""
-        kept, largest = 0, 0
-        for layer in self.layers:
-            values = layer.channels * _positions(height, layer.stride, width)
-            kept += values * (self.value_bytes + layer.index_bytes)
-            largest = max(largest, values * self.value_bytes)
+    def bytes(self, height: int, width: int, *, tile_px: int | None = None) -> int:
+        """Return the estimate in bytes for a picture of the given size, weights not included.
+
+        Args:
+            height: height of the picture, in pixels.
+            width: width of the picture, in pixels.
+            tile_px: side of the tiles that the network is run on; None: it sees the whole picture.
+        """
+        if tile_px is None:
+            layers = self._outputs([*self.layers, *self.pixel_layers], height, width)
+        else:
+            layers = self._tiled_outputs(height, width, tile_px)
         history = round(_HISTORY_MARGIN * 2 * self.history * 3 * height * width * 4)
         pictures = _PICTURES * 3 * height * width * 4
         # Of each: matrix, target, difference, its square and its gradient.
         moments = sum(5 * channels**2 * 4 for channels in self.style_channels)
-        return round(_MARGIN * (kept + _BUFFERS * largest)) + history + pictures + moments
+        return layers + history + pictures + moments
+
+    def _outputs(self, layers: Sequence[Layer], height: int, width: int) -> int:
+        """Return the bytes of the outputs of layers, and of the buffers of the largest."""
+        kept, largest = 0, 0
+        for layer in layers:
+            values = layer.channels * layer.positions(height, width)
+            kept += values * (self.value_bytes + layer.index_bytes)
+            largest = max(largest, values * self.value_bytes)
+        return round(_MARGIN * (kept + _BUFFERS * largest))
+
+    def _tiled_outputs(self, height: int, width: int, tile_px: int) -> int:
+        """Return the bytes of outputs where the network sees tiles."""
+        if self.reach is None:
+            raise ValueError("tile_px: this network cannot be run tile by tile")
+        reach, step = self.reach
+        seen = [min(side, tile_px + 2 * (reach + step)) for side in (height, width)]
+        compared = [4 * layer.channels * layer.positions(height, width) for layer in self.compared]
+        measuring = _MEASURING * max(compared, default=0)
+        maps = sum(4 * each.channels * each.positions(height, width) for each in self.kept_maps)
+        evaluating = self._outputs(self.pixel_layers, height, width)
+        return self._outputs(self.layers, seen[0], seen[1]) + maps + max(measuring, evaluating)
+
+    def plan(self, height: int, width: int, available: int | None) -> "MemoryPlan | None":
+        """Return how a picture fits into memory: whole, in the largest tiles that fit, or None.
+
+        Args:
+            height: height of the picture, in pixels.
+            width: width of the picture, in pixels.
+            available: available memory in bytes; None: unknown, and enough.
+        """
+        whole = MemoryPlan(bytes=self.bytes(height, width))
+        if available is None or whole.bytes <= available:
+            return whole
+        sides = [side for side in _SIDES if side < max(height, width)] if self.reach else []
+        plans = (MemoryPlan(bytes=self.bytes(height, width, tile_px=s), tile_px=s) for s in sides)
+        return next((plan for plan in plans if plan.bytes <= available), None)
 
     def largest_side(self, height: int, width: int, available: int, *, margin: int = 0) -> int:
         """Return the largest longest side, for this shape, that ``available`` bytes allow, or 0.
@@ -119,8 +190,8 @@ class MemoryEstimate:
         low, high = 0, 2**16
         while high - low > 1:
             middle = (low + high) // 2
-            sides = (side + 2 * margin for side in fit(height, width, middle))
-            if self.bytes(*sides) <= available:
+            rows, columns = (side + 2 * margin for side in fit(height, width, middle))
+            if self.plan(rows, columns, available) is not None:
                 low = middle
             else:
                 high = middle
@@ -131,12 +202,26 @@ class MemoryEstimate:
         fits = (
             steps
             for steps in range(self.history, -1, -1)
-            if replace(self, history=steps).bytes(height, width) <= available
+            if replace(self, history=steps).plan(height, width, available) is not None
         )
         return next(fits, -1)
 
 
-def check_memory(
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """How a run fits into memory.
+
+    Attributes:
+        bytes: estimated memory, in bytes.
+        tile_px: side of the tiles that the network is run on, in pixels; None: it sees the whole
+            picture.
+    """
+
+    bytes: int
+    tile_px: int | None = None
+
+
+def plan_memory(
     estimate: MemoryEstimate,
     height: int,
     width: int,
@@ -144,8 +229,8 @@ def check_memory(
     device: torch.device,
     margin: int = 0,
     available: int | None = None,
-) -> int:
-    """Return the estimate in bytes, and refuse a run that does not fit into memory.
+) -> MemoryPlan:
+    """Return how a run fits into memory, and refuse one that does not.
 
     Args:
         estimate: memory estimate of the run.
@@ -160,10 +245,13 @@ def check_memory(
             and settings that would fit.
     """
     padded = height + 2 * margin, width + 2 * margin
-    needed = estimate.bytes(*padded)
     available = free_memory(device) if available is None else available
-    if available is None or needed <= available:
-        return needed
+    plan = estimate.plan(*padded, available)
+    if plan is not None:
+        return plan
+    assert available is not None  # noqa: S101 - or it would be enough
+    least = min(_SIDES) if estimate.reach and max(padded) > min(_SIDES) else None
+    needed = estimate.bytes(*padded, tile_px=least)
     advice = []
     if (side := estimate.largest_side(height, width, available, margin=margin)) > 0:
         advice.append(f"a size of at most {side}")
@@ -174,10 +262,7 @@ def check_memory(
         if steps >= 0:
             advice.append("Adam")
     raise ImpastoError(
-        f"{width} x {height} pixels need about {gigabytes(needed)} on {device}, of which "
+        f"{width} x {height} pixels need about {gigabytes(needed)} on {device}"
+        f"{' even in tiles' if least else ''}, of which "
         f"{gigabytes(available)} are available: use {' or '.join(advice) or 'another machine'}"
     )
-
-
-def _positions(height: int, stride: int, width: int) -> int:
-    return max(height // stride, 1) * max(width // stride, 1)

@@ -22,6 +22,7 @@ from impasto.options.fields import (
     nearest,
     nearest_suffix,
     option_class,
+    parse_bytes,
     require,
     require_at_least,
     require_between,
@@ -179,6 +180,10 @@ class StylizeOptions:
     overwrite: bool = False
     """replace what is there already at OUTPUT, and at the further results, even if it was made
     with other settings, of other pictures, or by another program"""
+    memory: str | None = None
+    """most memory that the whole command may take, such as 4GB; a picture that needs more is
+    looked at in tiles, where the statistic is gram, gaussian or moments, and only the last digits
+    of the result depend on it (default: what is free)"""
     device: Device = "auto"
     """where to compute; auto uses a GPU if there is one"""
     threads: int | None = None
@@ -227,7 +232,14 @@ class StylizeOptions:
             require(math.isfinite(self.lr), "lr", f"{self.lr} is not a finite number")
         for count in self.iterations:
             require_positive("iterations", count)
+        if self.memory is not None:
+            parse_bytes("memory", self.memory)
         self._require_weights()
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Most memory that the whole command may take, in bytes, or None."""
+        return None if self.memory is None else parse_bytes("memory", self.memory)
 
     def _require_suffixes(self) -> None:
         for name, path, suffixes in (

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import torch
 
-__all__ = ["free_memory", "gigabytes", "peak_memory_mib"]
+__all__ = ["free_memory", "gigabytes", "peak_memory_mib", "usable_memory"]
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -23,6 +23,24 @@ def free_memory(device: torch.device) -> int | None:
         return None
     available, left = int(psutil.virtual_memory().available), _left_by_groups()
     return available if left is None else min(available, left)
+
+
+def usable_memory(device: torch.device, limit: int | None = None) -> int | None:
+    """Return how much memory of a device a run may still take, in bytes; None if nobody knows.
+
+    Args:
+        device: device that computes.
+        limit: most memory of it that the whole process may take, in bytes; None: what is free.
+    """
+    free = free_memory(device)
+    if limit is None:
+        return free
+    if device.type == "cuda":
+        taken = torch.cuda.memory_allocated(device)
+    else:
+        taken = int(psutil.Process().memory_info().rss)
+    left = max(0, limit - taken)
+    return left if free is None else min(free, left)
 
 
 def gigabytes(count: int) -> str:

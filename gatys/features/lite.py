@@ -206,6 +206,29 @@ class Lite(nn.Module):
         """
         return min(self.strides[self.layers[self._last(layers)]], _SMALLEST)
 
+    def reach(self, layers: Sequence[str]) -> tuple[int, int]:
+        """Return how far these layers look, and the step of their grid, both in pixels.
+
+        A position depends on no pixel that is farther than this from those that it stands for.
+        In a part of a picture that begins at a multiple of the step, and whose sides leave the
+        remainder of the picture's own when divided by it, positions are where they are in the
+        whole.
+
+        Raises:
+            ValueError: a name is unknown, or no name is given.
+        """
+        seen, stride = 0, 1
+        for name in self.layers[: self._last(layers) + 1]:
+            block = name.removeprefix("block").removesuffix(".depthwise")
+            if name != "stem" and not name.endswith(".depthwise"):
+                continue  # 1 x 1 convolutions
+            found = None if name == "stem" else _BLOCKS[int(block)]
+            kernel, step = (3, 2) if found is None else (found.kernel, found.stride)
+            # Of an even number of rows, all that is padded is below.
+            seen += stride * (kernel - 1 if step > 1 else kernel // 2)
+            stride *= step
+        return seen, stride
+
     def kept_channels(self, layers: Sequence[str]) -> list[int]:
         """Return the sizes of the tensors that autograd keeps to backpropagate from these layers.
 

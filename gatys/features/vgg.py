@@ -278,6 +278,23 @@ class Vgg(nn.Module):
         before = self.layers[: self._last(layers) + 1]
         return int(2 ** sum(name.startswith("pool") for name in before))
 
+    def reach(self, layers: Sequence[str]) -> tuple[int, int]:
+        """Return how far these layers look, and the step of their grid, both in pixels.
+
+        See :meth:`impasto.gatys.features.lite.Lite.reach`.
+
+        Raises:
+            ValueError: a name is unknown, or no name is given.
+        """
+        seen, step = 0, 1
+        for name in self.layers[: self._last(layers) + 1]:
+            if name.startswith("conv"):
+                seen += step * (self.convolution(name).kernel_size[0] // 2)
+            elif name.startswith("pool"):
+                seen += step  # what else is in its square of 2 x 2
+                step *= 2
+        return seen, step
+
     def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Compute the requested layers, and nothing after the last of them.
 

@@ -28,7 +28,7 @@ from impasto.gatys.inputs import (
     style_size,
 )
 from impasto.gatys.masks import MaskedRegion, compose_untouched, resize_mask
-from impasto.gatys.memory import check_memory
+from impasto.gatys.memory import MemoryEstimate, MemoryPlan, plan_memory
 from impasto.gatys.optim.captured import choosing_algorithms
 from impasto.gatys.optim.iterates import Iterate, Watch, Watcher
 from impasto.gatys.optim.loop import Outcome, optimize
@@ -37,7 +37,7 @@ from impasto.gatys.scales import Scale, add_detail, enlarge, plan_scales, scale_
 from impasto.options.errors import PictureError
 from impasto.options.stylize import StylizeOptions
 from impasto.runs.devices import choose_precision, computing, describe_computing
-from impasto.runs.memory import gigabytes
+from impasto.runs.memory import gigabytes, usable_memory
 from impasto.runs.processes import pick_device
 
 __all__ = ["Plan", "StylizeResult", "stylize"]
@@ -63,6 +63,8 @@ class Plan:
         preset: name of the preset.
         scales: sizes of the run, from coarse to fine.
         memory_bytes: estimated memory of the run, in bytes.
+        tile_px: side of the tiles in which the network sees the largest scale, in pixels, since the
+            whole would not fit into memory; None: it sees the whole.
         device: device that will compute.
         threads: number of threads on the processor.
         mixed_precision: precision of the feature network: ``no``, ``fp16`` or ``bf16``.
@@ -78,6 +80,7 @@ class Plan:
     preset: str
     scales: Sequence[Scale]
     memory_bytes: int
+    tile_px: int | None
     device: torch.device
     threads: int
     mixed_precision: str
@@ -98,6 +101,7 @@ class Plan:
             f"preset {self.preset} with {network} on {where}: {last.width} x {last.height} pixels "
             f"in {last.scales} scale{'s' * (last.scales > 1)}, about "
             f"{gigabytes(self.memory_bytes)} of memory"
+            f"{f', in tiles of {self.tile_px} pixels' if self.tile_px else ''}"
         )
 
 
@@ -175,16 +179,18 @@ def _stylize(
     backbone = build_backbone(options, settings)
     scales = _plan_scales(options, settings, backbone, pictures)
     last = scales[-1]
-    network = backbone.network.to(device)
     _check_styles(options, settings, backbone, pictures, scales)
-    estimate = build_memory_estimate(settings, network)
+    estimate = build_memory_estimate(settings, backbone.network.to(device))
     margin = settings.margin
-    needed = check_memory(estimate, last.height, last.width, device=device, margin=margin)
+    fitted = _fit_into_memory(
+        estimate, scales, usable_memory(device, options.memory_bytes), device, margin
+    )
     plan = Plan(
         backbone=backbone.name,
         preset=settings.name,
         scales=scales,
-        memory_bytes=needed,
+        memory_bytes=fitted[-1].bytes,
+        tile_px=fitted[-1].tile_px,
         device=device,
         threads=torch.get_num_threads(),
         mixed_precision=precision,
@@ -196,7 +202,7 @@ def _stylize(
     initial = _starts(options, settings, pictures, device)
     start = image = initial(scales[0])
     outcomes: list[Outcome] = []
-    for scale in scales:
+    for scale, memory in zip(scales, fitted, strict=True):
         before, size = start, (scale.height, scale.width)
         start = initial(scale) if settings.kept_detail else start
         image = add_detail(image, before, start, settings.kept_detail) if outcomes else image
@@ -204,7 +210,9 @@ def _stylize(
         carried = settings.schedule == "constant" and outcomes
         state = outcomes[-1].state if carried else None
         current = settings.finishing() if scale.finishing else settings
-        objective = build_objective(options, current, backbone, pictures, scale, device)
+        objective = build_objective(
+            options, current, backbone, pictures, scale, device, memory.tile_px
+        )
         with choosing_algorithms(device):
             outcome = optimize(
                 widen(enlarge(image, *size), margin),
@@ -239,6 +247,18 @@ def _stylize(
         mixed_precision=precision,
         files=plan.files,
     )
+
+
+def _fit_into_memory(
+    estimate: MemoryEstimate,
+    scales: Sequence[Scale],
+    available: int | None,
+    device: torch.device,
+    margin: int,
+) -> list[MemoryPlan]:
+    """Return how each scale fits into memory; if one does not, it is the largest that is named."""
+    fit = partial(plan_memory, estimate, device=device, margin=margin, available=available)
+    return [fit(scale.height, scale.width) for scale in reversed(scales)][::-1]
 
 
 def _starts(

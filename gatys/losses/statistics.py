@@ -115,7 +115,11 @@ class Gram:
 
     def distance(self, features: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the loss E_l."""
-        return gram_loss(gram_matrix(features, mask), target)
+        return self.compare(gram_matrix(features, mask), target)
+
+    def compare(self, measured: Tensor, target: Tensor) -> Tensor:
+        """Return the loss E_l of a Gram matrix that is measured already."""
+        return gram_loss(measured, target)
 
     def energy(self, target: Tensor) -> Tensor:
         """Return E_l of a Gram matrix of zeros."""
@@ -152,7 +156,11 @@ class Gaussian:
 
     def distance(self, features: Tensor, target: Normal, mask: Tensor | None = None) -> Tensor:
         """Return the squared distance per channel."""
-        return wasserstein_loss(moments(features, mask), target, iterations=self.iterations)
+        return self.compare(self.measure(features, mask), target)
+
+    def compare(self, measured: Normal, target: Normal) -> Tensor:
+        """Return the squared distance per channel of what is measured already."""
+        return wasserstein_loss(measured.moments, target, iterations=self.iterations)
 
     def energy(self, target: Normal) -> Tensor:
         """Return the distance from a point mass at 0 (except for the ridge): the mean square."""
@@ -184,11 +192,14 @@ class MeanCovariance:
 
     def distance(self, features: Tensor, target: Moments, mask: Tensor | None = None) -> Tensor:
         """Return |m - m_t|^2 / |m_t|^2 + |C - C_t|^2 / |C_t|^2 in the norm of Frobenius."""
-        present = moments(features, mask)
+        return self.compare(moments(features, mask), target)
+
+    def compare(self, measured: Moments, target: Moments) -> Tensor:
+        """Return the distance of moments that are measured already."""
         means, covariances = target.mean.square().sum(), target.covariance.square().sum()
         covariances = covariances.maximum((self.least * means).square()).clamp_min(_LEAST_SQUARE)
-        far = (present.mean - target.mean).square().sum() / means.clamp_min(_LEAST_SQUARE)
-        return far + (present.covariance - target.covariance).square().sum() / covariances
+        far = (measured.mean - target.mean).square().sum() / means.clamp_min(_LEAST_SQUARE)
+        return far + (measured.covariance - target.covariance).square().sum() / covariances
 
     def energy(self, target: Moments) -> Tensor:
         """Return 2, the distance from features that are all 0."""

@@ -221,7 +221,7 @@ def feature_losses(
     """
     requests = [request for request in (content, style) if request is not None]
     layers = tuple(dict.fromkeys(layer for request in requests for layer in layers_of(request)))
-    first_style: dict[str, Tensor] = {}
+    seen_styles: list[Features] = []  # no more than the first
 
     def look(picture: Tensor) -> Features:
         if picture.ndim != 4 or picture.shape[:2] != (1, 3):
@@ -230,8 +230,8 @@ def feature_losses(
 
     def look_at_style(picture: Tensor) -> Features:
         features = look(picture)
-        if not first_style:
-            first_style.update(features)
+        if not seen_styles:
+            seen_styles.append(features)
         return features
 
     losses: dict[str, FeatureLoss] = {}
@@ -241,8 +241,8 @@ def feature_losses(
         if style is not None and layers_of(style):
             styled = list(_style_losses(style, look_at_style, shown, relative=relative))
         if content is not None:
-            other = first_style if relative else None
-            parts = _content_losses(content, look_at_style, shown, other)
+            others = seen_styles if relative else None
+            parts = _content_losses(content, look_at_style, shown, others)
             losses["content"] = FeatureLoss(weight=content.weight, parts=parts)
         if style is not None:
             losses["style"] = FeatureLoss(weight=style.weight, parts=styled)
@@ -300,7 +300,7 @@ def _content_losses(
     content: Content,
     look: Callable[[Tensor], Features],
     shown: Features,
-    other: Features | None,
+    others: Sequence[Features] | None,
 ) -> list[LayerLoss]:
     """Return the losses of the content.
 
@@ -308,8 +308,8 @@ def _content_losses(
         content: content to show.
         look: function that returns the features of a style picture.
         shown: features of the content picture.
-        other: features of a style picture, for losses relative to the energy of the target; empty
-            if there is no style picture.
+        others: features of a style picture, for losses relative to the energy of the target; empty
+            if no style picture has been looked at.
     """
     layers = layers_of(content)
     energy = _variance if content.centered else _mean_square
@@ -326,10 +326,10 @@ def _content_losses(
             )
         target = smooth(target, smoothing[layer])
         weight: float | Tensor = content.weight * share
-        if other is not None:
+        if others is not None:
             rival = None
-            if layer in other:
-                rival = energy(smooth(other[layer], smoothing[layer]))
+            if others and layer in others[0]:
+                rival = energy(smooth(others[0][layer], smoothing[layer]))
             weight = weight / _energy(energy(target), rival)
         losses.append(
             LayerLoss(layer=layer, weight=weight, smoothing=smoothing[layer], target=target)
@@ -395,11 +395,10 @@ def _measured(style: Style, region: Region, look: Callable[[Tensor], Features]) 
         looked = True
         features = look(style_picture.picture)
         for layer, mix in mixes.items():
-            mask = (
-                None if style_picture.mask is None else mask_at(style_picture.mask, features[layer])
-            )
+            shown = features[layer]
+            mask = None if style_picture.mask is None else mask_at(style_picture.mask, shown)
             if mask is None or _covers(mask):
-                smoothed = smooth(features[layer], smoothing[layer])
+                smoothed = smooth(shown, smoothing[layer])
                 mix.add(style.statistic.measure(smoothed, mask), style_picture.weight)
     if not looked:
         raise ValueError(f"{region.name}: expected at least one style picture, got none")

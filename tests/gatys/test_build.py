@@ -669,32 +669,3 @@ def test_lbfgs_sees_the_same_patches_in_each_evaluation() -> None:
     stock, found = values()
     assert stock == 512
     assert max(found) > 1.001 * min(found)
-
-
-def test_demand_of_pixels() -> None:
-    estimate = build_memory_estimate(BUILTIN, Pixels())
-    assert (estimate.history, list(estimate.style_channels)) == (0, [])
-    assert [layer.stride for layer in estimate.layers] == [1]
-    assert 10e6 < estimate.bytes(256, 256) < 1e9
-    assert (
-        build_memory_estimate(replace(BUILTIN, optimizer="lbfgs", history=9), Pixels()).history == 9
-    )
-
-
-def test_demand_of_a_network() -> None:
-    network = Vgg(width=WIDTH)
-    network.truncate("relu5_1")
-    wanted = replace(PRESETS["gatys2016"], style_layers={"relu1_1": 0.5, "pool2": 0.5})
-    estimate = build_memory_estimate(wanted, network)
-    assert estimate.history == 100
-    assert list(estimate.style_channels) == [4]
-    # 13 convolutions and 4 poolings, whose averages keep no indices.
-    assert len(estimate.layers) == 17
-    assert {layer.index_bytes for layer in estimate.layers} == {0}
-    assert estimate.layers[-1].channels == 32
-    assert estimate.layers[-1].stride == 16
-    adam = build_memory_estimate(replace(wanted, optimizer="adam", pooling="max"), network)
-    assert adam.history == 0
-    assert {layer.index_bytes for layer in adam.layers} == {0, 8}
-    network.truncate("conv2_2")
-    assert len(build_memory_estimate(wanted, network).layers) == 5

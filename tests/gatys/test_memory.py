@@ -1,10 +1,15 @@
+import functools
+import re
+from typing import Any
+
 import pytest
 import torch
 
 from impasto.gatys.memory import (
     Layer,
     MemoryEstimate,
-    check_memory,
+    MemoryPlan,
+    plan_memory,
     vgg_layers,
 )
 from impasto.options.errors import ImpastoError
@@ -54,24 +59,25 @@ def test_a_margin_is_computed_and_no_part_of_the_size() -> None:
     side = estimate.largest_side(400, 400, free, margin=8)
     # The picture with its margin on either side is as large as one without a margin can be.
     assert side + 16 == estimate.largest_side(400, 400, free)
-    assert check_memory(estimate, side, side, device=CPU, margin=8, available=free) <= free
+    assert plan_memory(estimate, side, side, device=CPU, margin=8, available=free).bytes <= free
     said = f"^{side + 1} x {side + 1} pixels need .* use a size of at most {side}$"
     with pytest.raises(ImpastoError, match=said):
-        check_memory(estimate, side + 1, side + 1, device=CPU, margin=8, available=free)
+        plan_memory(estimate, side + 1, side + 1, device=CPU, margin=8, available=free)
 
 
 def test_what_fits_is_estimated() -> None:
     estimate = MemoryEstimate()
     expected = estimate.bytes(256, 256)
-    assert check_memory(estimate, 256, 256, device=CPU, available=expected) == expected
-    assert check_memory(estimate, 256, 256, device=torch.device("mps")) == expected
+    plan = MemoryPlan(bytes=expected)
+    assert plan_memory(estimate, 256, 256, device=CPU, available=expected) == plan
+    assert plan_memory(estimate, 256, 256, device=torch.device("mps")) == plan
 
 
 def test_what_does_not_fit_is_refused_with_advice() -> None:
     estimate = MemoryEstimate(history=100)
     adam = MemoryEstimate().bytes(512, 512)
     with pytest.raises(ImpastoError) as caught:
-        check_memory(estimate, 512, 512, device=CPU, available=adam + 6 * 10**7)
+        plan_memory(estimate, 512, 512, device=CPU, available=adam + 6 * 10**7)
     side = estimate.largest_side(512, 512, adam + 6 * 10**7)
     steps = estimate.longest_history(512, 512, adam + 6 * 10**7)
     assert str(caught.value) == (
@@ -82,5 +88,63 @@ def test_what_does_not_fit_is_refused_with_advice() -> None:
     assert steps == 7  # 6e7 bytes / (1.35 * 2 * 3 * 512 * 512 * 4)
     assert MemoryEstimate(history=5).longest_history(512, 512, 10**6) == -1
     with pytest.raises(ImpastoError) as caught:
-        check_memory(MemoryEstimate(), 512, 512, device=CPU, available=10**6)
+        plan_memory(MemoryEstimate(), 512, 512, device=CPU, available=10**6)
     assert str(caught.value).endswith("use another machine")
+
+
+def tileable(**changes: Any) -> MemoryEstimate:
+    """An estimate of a network of one layer that is kept, 40 channels at full size."""
+    layer = Layer(channels=40, stride=1)
+    compared = Layer(channels=2, stride=1)
+    given = {"layers": [layer], "compared": [compared], "reach": (8, 8), "style_channels": ()}
+    return MemoryEstimate(**{**given, **changes})
+
+
+def test_what_fits_is_seen_whole_and_other_pictures_in_the_largest_tiles_that_fit() -> None:
+    estimate = tileable()
+    whole = estimate.bytes(3000, 3000)
+    plan = functools.partial(plan_memory, estimate, 3000, 3000, device=CPU)
+    assert plan(available=whole) == MemoryPlan(bytes=whole)
+    less = plan(available=whole - 1)
+    assert less.tile_px == 2048
+    assert less.bytes == estimate.bytes(3000, 3000, tile_px=2048) < whole
+    smallest = estimate.bytes(3000, 3000, tile_px=192)
+    assert plan(available=smallest) == MemoryPlan(bytes=smallest, tile_px=192)
+    with pytest.raises(ImpastoError, match=r"3000 x 3000 pixels need about .* even in tiles, of"):
+        plan(available=smallest - 1)
+
+
+def test_what_advice_says_fits_in_tiles() -> None:
+    estimate = tileable()
+    with pytest.raises(ImpastoError) as caught:
+        plan_memory(estimate, 6000, 3000, device=CPU, available=10**9)
+    side = int(re.findall(r"a size of at most (\d+)", str(caught.value))[0])
+    assert plan_memory(estimate, side, side // 2, device=CPU, available=10**9).tile_px
+    assert estimate.bytes(side, side // 2) > 10**9
+
+
+def test_a_tile_takes_what_its_surroundings_take_and_the_maps_that_are_compared() -> None:
+    estimate = tileable()
+    outputs = 1.35 * (1 + 4) * 40 * (256 + 2 * 16) ** 2 * 4
+    maps = 2 * 2 * 1000 * 2000 * 4
+    pictures = 12 * 3 * 1000 * 2000 * 4
+    assert estimate.bytes(1000, 2000, tile_px=256) == pytest.approx(outputs + maps + pictures)
+    # Losses of pixels are of the whole, and so are the maps of the content.
+    pixels = tileable(pixel_layers=[Layer(channels=4, stride=1)] * 3, kept_maps=estimate.compared)
+    evaluating = 2 * 1000 * 2000 * 4 + 1.35 * (3 + 4) * 4 * 1000 * 2000 * 4
+    assert pixels.bytes(1000, 2000, tile_px=256) == pytest.approx(outputs + evaluating + pictures)
+
+
+def test_losses_that_take_some_positions_keep_no_more() -> None:
+    layer = Layer(channels=3, stride=2, sampled=100, most_step=5)
+    assert layer.positions(20, 20) == 100
+    assert layer.positions(38, 40) == 380  # not yet four for each
+    assert layer.positions(40, 40) == 100
+    assert layer.positions(2000, 1000) == 500_000 // 25
+
+
+def test_other_networks_have_no_tiles() -> None:
+    with pytest.raises(ValueError, match="this network cannot be run tile by tile"):
+        MemoryEstimate().bytes(1000, 1000, tile_px=256)
+    with pytest.raises(ImpastoError, match=r"^1000 x 1000 pixels need about [^ ]+ GB on cpu, of"):
+        plan_memory(MemoryEstimate(), 1000, 1000, device=CPU, available=10**8)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from impasto.runs import memory
-from impasto.runs.memory import free_memory, gigabytes, peak_memory_mib
+from impasto.runs.memory import free_memory, gigabytes, peak_memory_mib, usable_memory
 
 CPU = torch.device("cpu")
 
@@ -81,3 +81,17 @@ def test_cuda_counts_what_torch_has_in_reserve(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 300)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 100)
     assert free_memory(torch.device("cuda")) == 700
+
+
+def test_a_limit_counts_what_the_process_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = psutil.Process().memory_info().rss
+    monkeypatch.setattr(memory, "free_memory", lambda _: 10**12)
+    assert usable_memory(CPU) == 10**12
+    left = usable_memory(CPU, 10**11)
+    assert left is not None
+    assert left == pytest.approx(10**11 - taken, abs=2 * 10**8)
+    assert usable_memory(CPU, 1) == 0
+    monkeypatch.setattr(memory, "free_memory", lambda _: 5)
+    assert usable_memory(CPU, 10**11) == 5
+    monkeypatch.setattr(memory, "free_memory", lambda _: None)
+    assert usable_memory(torch.device("mps")) is None

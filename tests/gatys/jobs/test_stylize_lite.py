@@ -17,9 +17,10 @@ from impasto.gatys.build import build_settings
 from impasto.gatys.inputs import picture_image
 from impasto.gatys.jobs.stylize import Plan, StylizeResult, stylize
 from impasto.gatys.losses.statistics import Patches
+from impasto.gatys.memory import MemoryPlan
 from impasto.gatys.optim.iterates import Iterate
 from impasto.gatys.presets import OWN_PRESETS, Finish
-from impasto.options.errors import OptionError
+from impasto.options.errors import ImpastoError, OptionError
 from impasto.options.stylize import StylizeOptions
 
 HEIGHT, WIDTH = 36, 48
@@ -57,9 +58,9 @@ def made(folder: Path, *styles: str, **changes: Any) -> Floats:
     return result.image
 
 
-def content(folder: Path) -> Floats:
+def content(folder: Path, height: int = HEIGHT, width: int = WIDTH) -> Floats:
     rgb = read_picture(folder / "content.png").rgb
-    return picture_image(rgb, HEIGHT, WIDTH)[0].permute(1, 2, 0).numpy()
+    return picture_image(rgb, height, width)[0].permute(1, 2, 0).numpy()
 
 
 def distance(one: Floats, other: Floats) -> float:
@@ -309,3 +310,35 @@ def test_no_finish_where_it_has_no_place(folder: Path, changes: dict[str, Any]) 
     given = options(folder, iterations=(2,), **changes)
     assert build_settings(given).finish is None
     assert stylize(given).evaluations == (1 if "strength" in changes else 2)
+
+
+@pytest.mark.parametrize("preset", ["lite", "crowsonkb"])
+def test_a_picture_in_tiles_is_that_of_the_whole(
+    folder: Path, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = (f"{folder / 'left.png'}={folder / 'red.png'}",)
+    changes: dict[str, Any] = {"size": 64, "iterations": (3,), "masks": masks, "preset": preset}
+    if preset == "crowsonkb":
+        shallow = {"content_layers": ("relu2_2",), "style_layers": ("relu1_1", "relu2_1")}
+        changes |= {"backbone": "random", **shallow}
+    given = options(folder, "red", "blue", **changes)
+    whole = stylize(given)
+    plans: list[Plan] = []
+    monkeypatch.setattr(
+        "impasto.gatys.jobs.stylize.plan_memory", lambda *_, **__: MemoryPlan(bytes=1, tile_px=32)
+    )
+    tiled = stylize(given, begin=plans.append)
+    assert str(plans[0]).endswith(" of memory, in tiles of 32 pixels")
+    # Adam's first steps are signs of gradients, and where those are next to nothing, they follow
+    # rounding.
+    differences = np.abs(tiled.image - whole.image)
+    assert np.quantile(differences, 0.99) < 2e-3
+    assert tiled.losses["style"] == pytest.approx(whole.losses["style"], rel=1e-3)
+    assert distance(whole.image, content(folder, 48, 64)) > 0.01
+
+
+def test_builtin_says_what_would_fit(folder: Path) -> None:
+    with pytest.raises(ImpastoError, match=r"pixels need about .*: use "):
+        stylize(options(folder, preset="builtin", size=64, memory="1MB"))
+    with pytest.raises(OptionError, match="expected an amount such as 2GB or 500MB, got 'much'"):
+        options(folder, memory="much")
