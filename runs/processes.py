@@ -33,6 +33,7 @@ __all__ = [
     "normalization_statistics",
     "parent_is_gone",
     "pick_device",
+    "return_freed_memory",
     "share_weights",
     "what_was_lost",
 ]
@@ -224,6 +225,8 @@ def parent_is_gone() -> bool:
 
 # malloc.h of the GNU C library.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+# What they are unless somebody sets them.
+_TRIM_THRESHOLD, _MMAP_MAX = 2**17, 2**16
 
 
 def keep_freed_memory() -> None:
@@ -238,3 +241,18 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_MAX, 0)
     libc.mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def return_freed_memory() -> None:
+    """Undo :func:`keep_freed_memory`: large freed blocks go back to the system, now and later.
+
+    Where memory is what there is little of: blocks of ever other sizes, as of pictures at several
+    scales, leave gaps that are kept and too small for the next. Does nothing without the GNU C
+    library.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_MAX, _MMAP_MAX)
+    libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+    libc.malloc_trim(0)

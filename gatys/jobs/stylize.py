@@ -38,7 +38,7 @@ from impasto.options.errors import PictureError
 from impasto.options.stylize import StylizeOptions
 from impasto.runs.devices import choose_precision, computing, describe_computing
 from impasto.runs.memory import gigabytes, usable_memory
-from impasto.runs.processes import pick_device
+from impasto.runs.processes import pick_device, return_freed_memory
 
 __all__ = ["Plan", "StylizeResult", "stylize"]
 
@@ -258,7 +258,10 @@ def _fit_into_memory(
 ) -> list[MemoryPlan]:
     """Return how each scale fits into memory; if one does not, it is the largest that is named."""
     fit = partial(plan_memory, estimate, device=device, margin=margin, available=available)
-    return [fit(scale.height, scale.width) for scale in reversed(scales)][::-1]
+    plans = [fit(scale.height, scale.width) for scale in reversed(scales)][::-1]
+    if any(plan.tile_px for plan in plans):
+        return_freed_memory()  # estimates are of what is in use
+    return plans
 
 
 def _starts(

@@ -95,9 +95,11 @@ def test_the_mean_of_one_process_is_its_own() -> None:
 LOOP = """
 import resource, sys
 import numpy as np
-from impasto.runs.processes import keep_freed_memory
-if sys.argv[1] == "keep":
+from impasto.runs.processes import keep_freed_memory, return_freed_memory
+if sys.argv[1] != "plain":
     keep_freed_memory()
+if sys.argv[1] == "return":
+    return_freed_memory()
 np.ones(8_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
@@ -115,3 +117,4 @@ def page_faults(word: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library")
 def test_freed_memory_is_used_again() -> None:
     assert page_faults("keep") < page_faults("plain") / 10
+    assert page_faults("return") > page_faults("plain") / 2
