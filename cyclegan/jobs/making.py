@@ -143,7 +143,12 @@ def _filming(
     return Filming(
         translator=translator,
         how=how,
-        settings=FilmSettings(steady=options.steady, codec=options.codec, crf=options.crf),
+        settings=FilmSettings(
+            steady=options.steady,
+            strokes=options.steady_strokes,
+            codec=options.codec,
+            crf=options.crf,
+        ),
         identity=_identity(options, generator),
         memory_of=memory_of,
         on_film=on_film,

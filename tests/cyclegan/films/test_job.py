@@ -132,6 +132,33 @@ def test_what_a_film_cannot_be(
     assert "would overwrite the film itself" in capsys.readouterr().err
 
 
+def test_strokes_that_stay_on_the_screen_make_another_film(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = pan(4, height=64, width=96)
+    images = [Image.fromarray(rgb) for rgb in frames]
+    clip = tmp_path / "a.png"
+    images[0].save(clip, save_all=True, append_images=images[1:], duration=40)
+    made = {}
+    for name, words in {
+        "alone": (),
+        "scene": ("--steady",),
+        "screen": ("--steady", "--steady_strokes", "screen"),
+    }.items():
+        out = tmp_path / f"{name}.png"
+        assert translate(clip, "--model", model, "--output", out, *words) == 0
+        with FilmReader(out) as film:
+            made[name] = np.stack([frame.rgb for frame in film.frames()]).astype(float)
+    first = {name: rgb[0] for name, rgb in made.items()}
+    assert np.array_equal(first["screen"], first["alone"])  # painted as by itself
+    assert not np.array_equal(first["scene"], first["alone"])
+    near, far = (np.abs(made[name][-1] - made["alone"][-1]).mean() for name in ("screen", "scene"))
+    assert 0 < near < far
+    alone = ["--model", model, "--output", tmp_path / "other.png", "--steady_strokes", "screen"]
+    assert translate(clip, *alone) == 2
+    assert "is for films with --steady; give that, too" in capsys.readouterr().err
+
+
 def test_size_and_strength_count_for_films_too(model: Path, tmp_path: Path) -> None:
     frames = pan(2, height=64, width=96)
     images = [Image.fromarray(rgb) for rgb in frames]

@@ -52,6 +52,24 @@ def test_a_pan_flickers_less_than_half_as_much_and_stays_sharp(name: str) -> Non
     assert apart(own) < apart(alone)
 
 
+@pytest.mark.parametrize("name", ["monet", "vangogh", "monet_cycle"])
+def test_a_pan_whose_strokes_stay_on_the_screen_is_near_to_that_frame_by_frame(name: str) -> None:
+    frames = pan(6, height=96, width=128)
+    translator = Translator.of(find_generator(Path(name)), device=torch.device("cpu"))
+    alone = [translator.begin([frame])()[0] for frame in frames]
+    steadier = Steadier(follows=False)
+    places: list[tuple[int, int]] = []
+
+    def paint(rgb: Rgb, origin_px: tuple[int, int]) -> Rgb:
+        places.append(origin_px)
+        return translator.begin([rgb])()[0]
+
+    steady = [steadier.step(frame, paint) for frame in frames]
+    assert set(places) == {(0, 0)}
+    assert apart(steady) <= 0.5 * apart(alone)
+    assert min(ssim(made, painted) for made, painted in zip(steady, alone, strict=True)) >= 0.9
+
+
 @pytest.mark.parametrize("name", ["monet", "vangogh"])
 def test_strokes_move_with_the_scene(name: str) -> None:
     """What is in two frames is painted alike, away from their borders, wherever it lies in them."""
