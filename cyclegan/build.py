@@ -36,7 +36,7 @@ from impasto.cyclegan.painting import (
 )
 from impasto.cyclegan.paired.trainer import ConditionalTerm, PairedTrainer, TruePictureTerm
 from impasto.cyclegan.pools import ImagePool, ReplayPools
-from impasto.cyclegan.strokes.loss import StrokeLoss, StrokeTerm
+from impasto.cyclegan.strokes.loss import StrokeLoss, StrokeTerm, count_pictures
 from impasto.cyclegan.terms import (
     AdversarialTerm,
     CycleTerm,
@@ -76,8 +76,6 @@ from impasto.runs.state import make_generator
 _ADDED = "noise."
 # Of the domain that a discriminator on frozen features judges.
 _STANDARD_PICTURES = 32
-# Crops of pictures that the stroke loss compares translations with, at least.
-_SHOWN_PICTURES = 1000
 # Pictures without a partner that a message names.
 _MOST_NAMED = 5
 
@@ -572,7 +570,7 @@ def _show_pictures(
     """Show pictures of their domain to discriminators on frozen features and to stroke losses.
 
     Raises:
-        FolderError: a folder is missing or holds no pictures.
+        FolderError: a folder is missing, or holds no pictures that can be read.
     """
     judges = {name: D for name, D in networks.items() if isinstance(D, ProjectedDiscriminator)}
     strokes = {term.direction: term.strokes for term in terms if isinstance(term, StrokeTerm)}
@@ -580,22 +578,19 @@ def _show_pictures(
         return
     domains = _build_domains(options, formats)
     for domain, name, direction in zip(domains, ("D_B", "D_A"), ("BtoA", "AtoB"), strict=True):
-        draw = partial(_drawn, domain, seed=options.run.seed)
+        random = partial(make_generator, options.run.seed)
         if name in judges:
             step = max(1, len(domain) // _STANDARD_PICTURES)
-            places = range(0, len(domain), step)[:_STANDARD_PICTURES]
-            judges[name].standardize(draw(places, f"pictures that {name} is standardized by"))
+            some = range(0, len(domain), step)[:_STANDARD_PICTURES]
+            pictures = domain.drawn(some, random(f"pictures that {name} is standardized by"))
+            judges[name].standardize([normalize(each) for each in pictures])
         if direction in strokes:
-            count = max(len(domain), _SHOWN_PICTURES)
-            crops = draw(range(count), f"crops that {direction} is compared with")
-            strokes[direction].show(crops, device=next(networks.parameters()).device)
-
-
-def _drawn(domain: Domain, places: Sequence[int], purpose: str, *, seed: int) -> list[Tensor]:
-    """Return pictures, cropped and flipped at random, (3, H, W), in [-1, 1]."""
-    generator = make_generator(seed, purpose)
-    drawn = [domain.draw(place % len(domain), generator=generator)[0] for place in places]
-    return [normalize(each) for each in drawn if each is not None]
+            count = count_pictures(options.data.crop_size)
+            # Of fewer, each several times, cut elsewhere; of more, some at even distances.
+            places = [place * max(len(domain), count) // count for place in range(count)]
+            pictures = domain.drawn(places, random(f"crops that {direction} is compared with"))
+            device = next(networks.parameters()).device
+            strokes[direction].show(map(normalize, pictures), device=device)
 
 
 def _build_domains(

@@ -6,7 +6,7 @@ data, a picture of A meets its partner, and both are cropped and flipped alike.
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -330,6 +330,20 @@ class Domain:
             else:
                 return self.augmented(fitted, generator=generator), unreadable
         return None, unreadable
+
+    def drawn(self, places: Iterable[int], generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield pictures, each as :meth:`draw` returns it; places beyond the last begin anew.
+
+        Raises:
+            FolderError: no picture at all can be read.
+        """
+        for place in places:
+            picture, unreadable = self.draw(place % len(self), generator=generator)
+            if picture is None:
+                path, reason = unreadable[0]
+                why = f"none of its pictures can be read; the first reason: {reason}"
+                raise FolderError(path.parent, why)
+            yield picture
 
     def first(self) -> Tensor | None:
         """Return the middle of the first readable picture, to look at during training.

@@ -7,8 +7,10 @@ kernel of Binkowski et al. 2018 it is zero only where means, covariances and thi
 describes the crops agree.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,7 +23,14 @@ from impasto.options.errors import CheckpointError
 from impasto.options.networks import Direction
 from impasto.runs.capture import on_device
 
-__all__ = ["StrokeLoss", "StrokeTerm", "cut_crops", "describe_strokes", "kernel_mean"]
+__all__ = [
+    "StrokeLoss",
+    "StrokeTerm",
+    "count_pictures",
+    "cut_crops",
+    "describe_strokes",
+    "kernel_mean",
+]
 
 _LAYERS = tuple(f"block{block}.expand" for block in (1, 3, 5, 7))
 _CROP_PX = 128
@@ -34,6 +43,10 @@ _LEAST_FLOOR = 1e-6
 _LEAST_VARIANCE = 1e-8
 # Pictures whose features are computed at a time.
 _AT_ONCE = 16
+# Real pictures that are shown, unless so many crops are enough.
+_SHOWN_PICTURES, _ENOUGH_CROPS = 1000, 4000
+# Crops that are compared with all others at a time, so that memory does not grow with the square.
+_ROWS = 1000
 
 
 def kernel_mean(x: Tensor, y: Tensor) -> Tensor:
@@ -87,6 +100,15 @@ def cut_crops(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return images.reshape(shape).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
 
+def count_pictures(side: int) -> int:
+    """Return of how many real pictures crops are to be shown: 1,000, and fewer of many crops each.
+
+    Args:
+        side: their height and width, pixels.
+    """
+    return min(_SHOWN_PICTURES, math.ceil(_ENOUGH_CROPS / max(1, side // _CROP_PX) ** 2))
+
+
 class StrokeLoss:
     """Squared maximum mean discrepancy of crops of translations and of real pictures.
 
@@ -123,13 +145,12 @@ class StrokeLoss:
 
         Args:
             pictures: real pictures of the domain, each RGB, (3, H, W), in [-1, 1]; of one size, at
-                least two of them.
+                least two of them, of which a few at a time are in memory.
             device: device of the training.
         """
-        every, group = list(pictures), []
-        for first in range(0, len(every), _AT_ONCE):
-            images = torch.stack(every[first : first + _AT_ONCE]).to(device)
-            group.append(self._describe(images))
+        left, group = iter(pictures), []
+        while some := list(islice(left, _AT_ONCE)):
+            group.append(self._describe(torch.stack(some).to(device)))
         self._take({name: torch.cat([each[name] for each in group]) for name in group[0]})
 
     def __call__(self, made: Tensor) -> Tensor:
@@ -201,7 +222,9 @@ class StrokeLoss:
         for name, crops in real.items():
             exact, count = crops.double(), len(crops)
             itself = ((exact.square().sum(1) / exact.shape[1] + 1) ** 3).mean()
-            apart = (kernel_mean(exact, exact) * count - itself) / (count - 1)
+            some = (exact[first : first + _ROWS] for first in range(0, count, _ROWS))
+            sums = [kernel_mean(rows, exact) * len(rows) for rows in some]
+            apart = (torch.stack(sums).sum() - itself) / (count - 1)
             floor = (2 / _SAMPLE * (itself - apart)).clamp_min(_LEAST_FLOOR)
             self._within[name], self._floor[name] = apart.float(), floor.float()
 

@@ -99,7 +99,7 @@ def soon_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painting, "_DECAY", 0.75)
     monkeypatch.setattr(painting, "_SEEN", 3)
     monkeypatch.setattr(strokes, "_KNOWN", 3)
-    monkeypatch.setattr(build, "_SHOWN_PICTURES", 4)
+    monkeypatch.setattr(strokes, "_SHOWN_PICTURES", 4)
     monkeypatch.setattr(capture, "_WARM_UP_STEPS", 2)
 
 

@@ -24,6 +24,7 @@ from impasto.data.datasets import (
 from impasto.data.decode import Picture, read_picture
 from impasto.data.samples.photographs import sample_photographs
 from impasto.data.transforms import Preprocessing
+from impasto.options.errors import FolderError
 
 PLAIN = Preprocessing(mode="none", flip=False)
 CROPPING = Preprocessing(load_size=12, crop_size=8)
@@ -125,6 +126,22 @@ def test_passing_over_wraps_around_and_ends(tmp_path: Path) -> None:
     image, unreadable = Domain(paths, preprocessing=PLAIN).draw(1, generator=seeded())
     assert image is None
     assert [path for path, _ in unreadable] == [paths[1], paths[2], paths[0]]
+
+
+def test_pictures_are_drawn_one_after_another_and_begin_anew(tmp_path: Path) -> None:
+    paths = fill(tmp_path, 4)
+    paths[2].write_bytes(b"x")
+    drawn = Domain(paths, preprocessing=PLAIN).drawn([0, 2, 5], seeded())
+    assert [which(each) for each in drawn] == [0, 3, 1]
+
+
+def test_what_is_drawn_of_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    paths = fill(tmp_path, 2)
+    for path in paths:
+        path.write_bytes(b"")
+    drawn = Domain(paths, preprocessing=PLAIN).drawn([0], seeded())
+    with pytest.raises(FolderError, match=r"none of its pictures can be read; .* is empty"):
+        next(drawn)
 
 
 def test_a_sliver_that_would_become_absurdly_high_is_unreadable(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The stroke loss: its formula in NumPy, its gradient by differences, and what it remembers."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,13 @@ from torch import Tensor
 
 from impasto.cyclegan.painting import FrozenFeatures
 from impasto.cyclegan.strokes import loss as module
-from impasto.cyclegan.strokes.loss import StrokeLoss, cut_crops, describe_strokes, kernel_mean
+from impasto.cyclegan.strokes.loss import (
+    StrokeLoss,
+    count_pictures,
+    cut_crops,
+    describe_strokes,
+    kernel_mean,
+)
 from impasto.options.errors import CheckpointError
 
 Array = NDArray[np.float64]
@@ -137,6 +144,47 @@ def test_the_loss_is_the_distance_from_paintings_and_from_itself() -> None:
     assert second == pytest.approx(by_hand(ours[1], ours[0], paintings), rel=1e-4)
     known = np.concatenate([ours[1], ours[0]])
     assert third == pytest.approx(by_hand(ours[2], known, paintings), rel=1e-4)
+
+
+def test_real_crops_are_compared_some_at_a_time_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, made = pictures(8, seed=0), [pictures(2, seed=seed) for seed in (1, 2)]
+    whole = stroke_loss(real)
+    monkeypatch.setattr(module, "_ROWS", 3)
+    parts = stroke_loss(real)
+    for loss in (whole, parts):
+        loss(made[0])
+    assert number(parts(made[1])) == pytest.approx(number(whole(made[1])), rel=1e-5)
+
+
+def test_few_real_pictures_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 2)
+    given, waiting = pictures(7, seed=0), []
+
+    class Counting(Pixels):
+        seen = 0
+
+        def __call__(self, images: Tensor) -> dict[str, Tensor]:
+            self.seen += len(images)
+            return super().__call__(images)
+
+    features = Counting()
+
+    def draw() -> Iterator[Tensor]:
+        for count, picture in enumerate(given, 1):
+            waiting.append(count - features.seen)
+            yield picture
+
+    StrokeLoss(features, generator=seeded()).show(draw(), device=CPU)
+    assert (features.seen, max(waiting)) == (7, 2)
+
+
+@pytest.mark.parametrize(
+    ("side", "count"), [(32, 1000), (128, 1000), (255, 1000), (256, 1000), (512, 250), (1100, 63)]
+)
+def test_about_4000_crops_are_enough(side: int, count: int) -> None:
+    assert count_pictures(side) == count
 
 
 def test_layers_weigh_alike_whatever_the_size_of_their_distances() -> None:
