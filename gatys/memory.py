@@ -108,6 +108,7 @@ class MemoryEstimate:
         pixel_layers: outputs that losses of pixels alone keep, which are of the whole picture.
         compared: outputs that are compared with targets.
         kept_maps: outputs of the content that are targets, once for each window.
+        style_share: pixels of the largest style picture relative to those of the content.
         reach: how far the network looks, and the step of its grid, in pixels; None: it cannot be
             run tile by tile.
         history: number of steps that L-BFGS stores; 0 for Adam.
@@ -119,6 +120,7 @@ class MemoryEstimate:
     pixel_layers: Sequence[Layer] = ()
     compared: Sequence[Layer] = ()
     kept_maps: Sequence[Layer] = ()
+    style_share: float = 1.0
     reach: tuple[int, int] | None = None
     history: int = 0
     style_channels: Sequence[int] = (64, 128, 256, 512, 512)
@@ -133,7 +135,11 @@ class MemoryEstimate:
             tile_px: side of the tiles that the network is run on; None: it sees the whole picture.
         """
         if tile_px is None:
-            layers = self._outputs([*self.layers, *self.pixel_layers], height, width)
+            compared = sum(self._compared(height, width))
+            layers = max(
+                self._outputs([*self.layers, *self.pixel_layers], height, width),
+                round(_MARGIN * (1 + self.style_share) * compared),
+            )
         else:
             layers = self._tiled_outputs(height, width, tile_px)
         history = round(_HISTORY_MARGIN * 2 * self.history * 3 * height * width * 4)
@@ -157,11 +163,15 @@ class MemoryEstimate:
             raise ValueError("tile_px: this network cannot be run tile by tile")
         reach, step = self.reach
         seen = [min(side, tile_px + 2 * (reach + step)) for side in (height, width)]
-        compared = [4 * layer.channels * layer.positions(height, width) for layer in self.compared]
-        measuring = _MEASURING * max(compared, default=0)
+        largest = max(self._compared(height, width), default=0)
+        measuring = round(_MEASURING * largest * max(1.0, self.style_share))
         maps = sum(4 * each.channels * each.positions(height, width) for each in self.kept_maps)
         evaluating = self._outputs(self.pixel_layers, height, width)
         return self._outputs(self.layers, seen[0], seen[1]) + maps + max(measuring, evaluating)
+
+    def _compared(self, height: int, width: int) -> list[int]:
+        """Return the bytes of each map that is compared, of a picture of the content's size."""
+        return [4 * each.channels * each.positions(height, width) for each in self.compared]
 
     def plan(self, height: int, width: int, available: int | None) -> "MemoryPlan | None":
         """Return how a picture fits into memory: whole, in the largest tiles that fit, or None.

@@ -182,7 +182,7 @@ class StylizeOptions:
     with other settings, of other pictures, or by another program"""
     memory: str | None = None
     """most memory that the whole command may take, such as 4GB; a picture that needs more is
-    looked at in tiles, where the statistic is gram, gaussian or moments, and only the last digits
+    looked at in tiles, where the statistic is gram, gaussian or moments, and only rounding errors
     of the result depend on it (default: what is free)"""
     device: Device = "auto"
     """where to compute; auto uses a GPU if there is one"""

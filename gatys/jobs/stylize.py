@@ -180,16 +180,17 @@ def _stylize(
     scales = _plan_scales(options, settings, backbone, pictures)
     last = scales[-1]
     _check_styles(options, settings, backbone, pictures, scales)
-    estimate = build_memory_estimate(settings, backbone.network.to(device))
-    margin = settings.margin
-    fitted = _fit_into_memory(
-        estimate, scales, usable_memory(device, options.memory_bytes), device, margin
+    estimate = replace(
+        build_memory_estimate(settings, backbone.network.to(device)),
+        style_share=_style_share(options, pictures, last),
     )
+    margin = settings.margin
+    fitted = _fit_into_memory(estimate, scales, options.memory_bytes, device, margin)
     plan = Plan(
         backbone=backbone.name,
         preset=settings.name,
         scales=scales,
-        memory_bytes=fitted[-1].bytes,
+        memory_bytes=max(fit.bytes for fit in fitted),
         tile_px=fitted[-1].tile_px,
         device=device,
         threads=torch.get_num_threads(),
@@ -252,16 +253,26 @@ def _stylize(
 def _fit_into_memory(
     estimate: MemoryEstimate,
     scales: Sequence[Scale],
-    available: int | None,
+    limit: int | None,
     device: torch.device,
     margin: int,
 ) -> list[MemoryPlan]:
     """Return how each scale fits into memory; if one does not, it is the largest that is named."""
+    if limit is not None:
+        return_freed_memory()  # as what is kept counts
+    available = usable_memory(device, limit)
     fit = partial(plan_memory, estimate, device=device, margin=margin, available=available)
     plans = [fit(scale.height, scale.width) for scale in reversed(scales)][::-1]
     if any(plan.tile_px for plan in plans):
         return_freed_memory()  # estimates are of what is in use
     return plans
+
+
+def _style_share(options: StylizeOptions, pictures: Pictures, last: Scale) -> float:
+    """Return the pixels of the largest style picture relative to those of the content."""
+    longest = style_side(last.height, last.width, options.style_scale)
+    sizes = (style_size(rgb, longest) for group in pictures.styles for rgb in group)
+    return max((height * width for height, width in sizes), default=0) / (last.height * last.width)
 
 
 def _starts(

@@ -208,7 +208,8 @@ def _refuse_other_results(options: StylizeOptions, plan: Plan) -> None:
             recipe = read_recipe(recipe_path(options.output))
     if recipe is not None:
         known = _plain_options(options) | {"preset": plan.preset, "backbone": plan.backbone}
-        for name in (*_FURTHER, "save_every", "device"):  # the picture does not depend on these
+        # The picture does not depend on these.
+        for name in (*_FURTHER, "save_every", "device", "memory"):
             del known[name]
         if options.weights is None:
             del known["weights"]  # what was found, then and now, is among the files

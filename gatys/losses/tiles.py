@@ -28,6 +28,9 @@ from impasto.gatys.losses.transport import Normal
 
 __all__ = ["Span", "Tile", "TiledNetwork", "TiledObjective", "Tiling", "has_reach", "is_averaged"]
 
+# Gradients of pixels are smaller than what float16 holds, in which a network may compute.
+_SCALE = 2.0**10
+
 _Averaged = Gram | Gaussian | MeanCovariance
 
 
@@ -293,8 +296,9 @@ class TiledObjective(Objective):
                         self._measure(part, tile, own), whole.slopes, strict=True
                     ):
                         total = total + share * (value * slope).sum()
-            (found,) = torch.autograd.grad(total, seen)
-            tile.cut(gradient).add_(found)
+            if total.requires_grad:  # some part looks at this tile
+                (found,) = torch.autograd.grad(total * _SCALE, seen)
+                tile.cut(gradient).add_(found, alpha=1 / _SCALE)
         return gradient
 
     def _own(self, tile: Tile, image: Tensor) -> LayerFeatures:

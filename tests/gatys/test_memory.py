@@ -135,6 +135,16 @@ def test_a_tile_takes_what_its_surroundings_take_and_the_maps_that_are_compared(
     assert pixels.bytes(1000, 2000, tile_px=256) == pytest.approx(outputs + evaluating + pictures)
 
 
+def test_a_style_larger_than_the_content_counts() -> None:
+    usual, large = tileable(), tileable(style_share=8.0)
+    assert large.bytes(160, 1280, tile_px=192) - usual.bytes(160, 1280, tile_px=192) == (
+        2 * 7 * 2 * 160 * 1280 * 4
+    )
+    # Seen whole, its maps count where they are more than what is kept of the content.
+    assert tileable(style_share=2.0).bytes(160, 1280) == usual.bytes(160, 1280)
+    assert tileable(style_share=400.0).bytes(160, 1280) > 2 * usual.bytes(160, 1280)
+
+
 def test_losses_that_take_some_positions_keep_no_more() -> None:
     layer = Layer(channels=3, stride=2, sampled=100, most_step=5)
     assert layer.positions(20, 20) == 100

@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_refused_with_a_size_that_does(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = (*FIRST, "--preset", "lite", "--iterations", "1", "--output", "out.png")
-    monkeypatch.setattr("impasto.gatys.memory.free_memory", lambda _: 5 * 10**7)
+    monkeypatch.setattr("impasto.runs.memory.free_memory", lambda _: 5 * 10**7)
     assert stylize(*words, "--size", "400") == 1
     said = capsys.readouterr().err
     assert "400 x 300 pixels need about " in said  # and not as much more as the margin is

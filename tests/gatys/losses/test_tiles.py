@@ -1,6 +1,7 @@
 """Losses of tiles: equal to those of the whole picture, which is computed at once."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -228,3 +229,52 @@ def test_what_can_be_tiled_says_so() -> None:
     assert not is_averaged(Sliced())
     with pytest.raises(ValueError, match="side: expected at least 1, got 0"):
         Tiling(Lite(), ["stem"], 0)
+
+
+def test_small_gradients_do_not_vanish_in_half_precision() -> None:
+    network = some_lite().float()
+    size = (64, 96)
+
+    def compute(image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        with torch.autocast("cpu", dtype=torch.float16):
+            found: Mapping[str, Tensor] = network(image, layers)
+        return found
+
+    terms = losses(network.double(), LAYERS, Gram(), size=size)
+    network.float()
+    # As of a picture of many pixels, of which each has a small part.
+    small = {
+        name: replace(
+            term,
+            parts=[
+                replace(part, weight=float(part.weight) * 1e-5, target=part.target.float())
+                for part in term.parts
+            ],
+        )
+        for name, term in terms.items()
+    }
+    shown = picture(*size, seed=5).float().requires_grad_()
+    (exact,) = torch.autograd.grad(total_loss(Objective(network, small)(shown)), shown)
+    tiled = TiledObjective(compute, small, Tiling(network, LAYERS, 32))
+    (found,) = torch.autograd.grad(total_loss(tiled(shown)), shown)
+    (plain,) = torch.autograd.grad(total_loss(Objective(compute, small)(shown)), shown)
+    assert (plain - exact).norm() > 0.9 * exact.norm()  # without a scale, nothing is left
+    assert (found - exact).norm() < 0.5 * exact.norm()
+
+
+def test_a_tile_that_no_part_looks_at_has_no_gradient() -> None:
+    network, size = some_lite(), (64, 160)
+    left = torch.zeros(1, 1, *size, dtype=torch.float64)
+    left[..., :32] = 1
+    style = Style(
+        regions=[Region(styles=[StylePicture(picture=picture(80, 60))], mask=left)],
+        layers={"stem": 1.0},
+    )
+    terms = feature_losses(network, style=style)
+    shown = picture(*size).requires_grad_()
+    tiled = TiledObjective(network, terms, Tiling(network, ["stem"], 32))
+    (found,) = torch.autograd.grad(total_loss(tiled(shown)), shown)
+    (wanted,) = torch.autograd.grad(total_loss(Objective(network, terms)(shown)), shown)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-12)
+    assert found[..., 64:].eq(0).all()
+    assert found[..., :32].ne(0).any()
