@@ -182,8 +182,25 @@ def over_ray(
         killed=killed,
         there=there,
         helpers=len(helpers),
-        left=len(psutil.wait_procs(helpers, timeout=60)[1]),
+        left=_count_left(helpers),
     )
+
+
+def _count_left(processes: Sequence[psutil.Process], timeout_s: float = 60) -> int:
+    """Return how many still run after a while; one that ended and was not waited for does not."""
+    until = time.monotonic() + timeout_s
+    while left := [one for one in processes if _runs(one)]:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    return len(left)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kill_worker(helpers: Sequence[psutil.Process]) -> int | None:
